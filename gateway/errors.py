@@ -1,0 +1,143 @@
+"""What can go wrong, by whose fault.
+
+GatewayError                      500
+├── RequestError                  the caller's fault
+│   ├── BrokenBody                400  multipart framing: truncated, no closing boundary, a bad part header
+│   ├── BrokenJSON                400  the first part is not a JSON object in its charset
+│   ├── PathForbidden             403  a studyPath that leaves the study root
+│   ├── LimitExceeded             413  a named limit
+│   ├── UnsupportedMedia          415  not multipart/related, not JSON with a studyPath, or content-encoded
+│   └── StudyRefused              422  the model does not take this study; for handlers to raise
+├── Unavailable                   503  try again later
+└── ModelError                    the model's fault
+    ├── ModelFailed               500  it raised
+    └── AnswerInvalid             500  its answer breaks the protocol; carries a JSON pointer
+
+Each leaf has a status to answer, a stable ``code``, a ``detail`` that is safe to send to the caller, and a ``private``
+text that goes to the log only.
+"""
+
+from typing import Any, ClassVar
+
+
+class GatewayError(Exception):
+    """The root: an error with a status to answer and a text for each side."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal-error"
+    title: ClassVar[str] = "The gateway failed"
+
+    def __init__(self, detail: str = "", *, private: str = "", **members: Any) -> None:
+        """``detail`` is sent to the caller; ``private`` is logged; ``members`` extend the problem (RFC 9457 3.2)."""
+        super().__init__(detail or self.title)
+        self.detail = detail
+        self.private = private
+        self.members = members
+
+    def headers(self) -> dict[str, str]:
+        """Response headers that belong to this error."""
+        return {}
+
+    def problem(self) -> dict[str, Any]:
+        """The members of an ``application/problem+json`` body (RFC 9457 3.1), without the request's own id."""
+        body: dict[str, Any] = {"type": f"urn:gateway:problem:{self.code}", "title": self.title, "status": self.status}
+        if self.detail:
+            body["detail"] = self.detail
+        return body | self.members
+
+
+class RequestError(GatewayError):
+    """The caller's fault."""
+
+    status = 400
+    code = "bad-request"
+    title = "The request cannot be read"
+
+
+class BrokenBody(RequestError):
+    """The multipart framing is broken (RFC 2046 5.1)."""
+
+    code = "broken-body"
+    title = "The body is not well-formed multipart/related"
+
+
+class BrokenJSON(RequestError):
+    """The first part is not a JSON object in its charset (RFC 8259)."""
+
+    code = "broken-json"
+    title = "The first part is not a JSON object"
+
+
+class PathForbidden(RequestError):
+    """A ``studyPath`` that resolves outside the study root."""
+
+    status = 403
+    code = "path-forbidden"
+    title = "The study path is not allowed"
+
+
+class LimitExceeded(RequestError):
+    """More than a named limit allows; ``limit`` is the setting's name, ``value`` its value in its own unit."""
+
+    status = 413
+    code = "limit-exceeded"
+    title = "The request is larger than this gateway accepts"
+
+    def __init__(self, limit: str, value: int, unit: str = "bytes", *, what: str = "The request") -> None:
+        super().__init__(f"{what} exceeds {limit}, which is {value} {unit} here.", limit=limit, value=value)
+
+
+class UnsupportedMedia(RequestError):
+    """Not a media type, or a content coding, that this route reads."""
+
+    status = 415
+    code = "unsupported-media-type"
+    title = "The media type is not supported"
+
+
+class StudyRefused(RequestError):
+    """The model does not take this study. Raise it from a handler; ``detail`` is shown to the user."""
+
+    status = 422
+    code = "study-refused"
+    title = "The model does not take this study"
+
+
+class Unavailable(GatewayError):
+    """Not now; ``retry_after`` in seconds tells when to try again."""
+
+    status = 503
+    code = "unavailable"
+    title = "The gateway cannot take this request now"
+
+    def __init__(self, detail: str = "", *, retry_after: int = 1, private: str = "") -> None:
+        super().__init__(detail, private=private)
+        self.retry_after = retry_after
+
+    def headers(self) -> dict[str, str]:
+        """``Retry-After`` in seconds (RFC 9110 10.2.3)."""
+        return {"Retry-After": str(self.retry_after)}
+
+
+class ModelError(GatewayError):
+    """The model's fault."""
+
+    code = "model-error"
+    title = "The model failed"
+
+
+class ModelFailed(ModelError):
+    """The model raised, or gave something that is no answer."""
+
+    code = "model-failed"
+
+
+class AnswerInvalid(ModelError):
+    """The model's answer breaks protocol 1.0; ``pointer`` is a JSON pointer (RFC 6901) to the fault."""
+
+    code = "answer-invalid"
+    title = "The model's answer breaks the protocol"
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(detail, pointer=pointer)
+        self.pointer = pointer
