@@ -1,0 +1,190 @@
+"""What a gateway answered: read piece by piece, checked against its own hashes, and laid out as files."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.client.errors import AnswerCorrupt
+from gateway.errors import GatewayError
+from gateway.protocol.digests import Digest
+from gateway.wire import Data, Decoder, Limits, Part, parse_options_header
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Mask = NDArray[np.uint8]
+
+AXES = ("timepoints", "depth", "height", "width")
+"""The axes of a mask, outermost first; one that ``binary_data_shape`` leaves out is left out of the array."""
+
+HASHES_LENGTH = 129
+"""Two sha256 in hexadecimal digits with a colon between them."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One checked answer: the model's JSON, one buffer for each entry of its ``parts``, and both sha256."""
+
+    json: dict[str, Any]
+    buffers: tuple[memoryview, ...]
+    media_types: tuple[str, ...]
+    input_digest: str
+    output_digest: str
+    request_id: str = ""
+
+    @property
+    def parts(self) -> list[dict[str, Any]]:
+        """The JSON entries that describe ``buffers``, in the same order."""
+        return list(self.json.get("parts") or [])
+
+    def masks(self) -> "list[Mask]":
+        """The masks in order: read-only uint8, (timepoints, depth, height, width) as far as declared, C order.
+
+        Probabilities and heatmaps are 0 to 255 for 0 to 1. Raises AnswerCorrupt where a buffer does not fill its shape.
+        """
+        return [
+            _shaped(buffer, part, f"/parts/{index}")
+            for index, (part, buffer) in enumerate(zip(self.parts, self.buffers, strict=True))
+            if _is_mask(part)
+        ]
+
+    def save(self, out: Path, *, legacy: bool = False) -> list[Path]:
+        """Write ``response.json``, ``output_masks_N.npy`` from 1 and ``sc_N.dcm`` from 0; returns the paths.
+
+        ``legacy`` writes masks as bare bytes under the same names, as the predecessor's tool did.
+        """
+        masks = self.masks()
+        out.mkdir(parents=True, exist_ok=True)
+        response = out / "response.json"
+        response.write_text(json.dumps(self.json, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return [response, *_save_masks(out, masks, legacy), *_save_others(out, self)]
+
+
+def read_answer(content_type: str, pieces: Iterable[bytes], request_id: str = "") -> Answer:
+    """Decode a ``multipart/related`` answer as it arrives and check it against its hashes.
+
+    Raises AnswerCorrupt where it is truncated, not as protocol 1.0 lays it out, or not what the server hashed.
+    """
+    try:
+        with Digest() as digest:
+            received = list(_receive(content_type, pieces, digest))
+            output_digest = digest.hexdigest()
+        return _checked(received, output_digest, request_id)
+    except GatewayError as error:
+        raise AnswerCorrupt(
+            f"The answer cannot be read: {error.detail or error.title}", request_id=request_id
+        ) from error
+
+
+@dataclass
+class _Received:
+    media_type: str
+    data: bytearray
+
+    @property
+    def is_hashes(self) -> bool:
+        return self.media_type == "text/plain"
+
+
+def _receive(content_type: str, pieces: Iterable[bytes], digest: Digest) -> Iterator[_Received]:
+    """The parts in order, each once it is complete; all but the hashes go into ``digest``."""
+    media_type, parameters = parse_options_header(content_type)
+    if media_type != "multipart/related" or not parameters.get("boundary"):
+        raise AnswerCorrupt(f"The answer is {media_type or 'of no media type'}, not multipart/related.")
+    decoder, part = Decoder(parameters["boundary"], Limits()), None
+    for piece in pieces:
+        for event in decoder.receive(piece):
+            if isinstance(event, Part):
+                if part is not None:
+                    yield part
+                part = _Received(parse_options_header(event.headers.get("Content-Type") or "")[0], bytearray())
+            elif isinstance(event, Data) and part is not None:
+                part.data += event.data
+                if not part.is_hashes:
+                    digest.update(event.data)
+    decoder.close()
+    if part is not None:
+        yield part
+
+
+def _checked(received: list[_Received], output_digest: str, request_id: str) -> Answer:
+    hashes = received.pop() if received else None
+    if hashes is None or not hashes.is_hashes or len(hashes.data) != HASHES_LENGTH:
+        raise AnswerCorrupt("The answer does not end with its hashes.", request_id=request_id)
+    input_digest, _, declared = hashes.data.decode("ascii", "replace").partition(":")
+    if declared != output_digest:
+        raise AnswerCorrupt("The answer is damaged: its bytes do not match its own sha256.", request_id=request_id)
+    if not received:
+        raise AnswerCorrupt("The answer holds no JSON.", request_id=request_id)
+    words = _words(bytes(received[0].data), request_id)
+    buffers = tuple(memoryview(part.data).toreadonly() for part in received[1:])
+    media_types = tuple(part.media_type for part in received[1:])
+    answer = Answer(words, buffers, media_types, input_digest, output_digest, request_id)
+    if len(answer.parts) != len(buffers):
+        raise AnswerCorrupt(
+            f"The answer declares {len(answer.parts)} parts and carries {len(buffers)}.", request_id=request_id
+        )
+    return answer
+
+
+def _words(data: bytes, request_id: str) -> dict[str, Any]:
+    try:
+        words = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise AnswerCorrupt("The answer's first part is not JSON.", request_id=request_id) from error
+    parts = words.get("parts") if isinstance(words, dict) else None
+    if (
+        not isinstance(words, dict)
+        or not isinstance(parts or [], list)
+        or not all(isinstance(p, dict) for p in parts or [])
+    ):
+        raise AnswerCorrupt("The answer's JSON is not an object with a list of parts.", request_id=request_id)
+    return words
+
+
+def _is_mask(part: dict[str, Any]) -> bool:
+    from gateway.protocol.kinds import kind_of  # brings numpy
+
+    return kind_of(part).is_mask
+
+
+def _shaped(buffer: memoryview, part: dict[str, Any], pointer: str) -> "Mask":
+    import numpy as np
+
+    declared = part.get("binary_data_shape")
+    shape = [declared[axis] for axis in AXES if axis in declared] if isinstance(declared, dict) else []
+    if not all(isinstance(n, int) and n >= 0 for n in shape) or math.prod(shape) != len(buffer):
+        raise AnswerCorrupt(f"The mask at {pointer} has {len(buffer)} bytes, which do not fill its binary_data_shape.")
+    return np.frombuffer(buffer, np.uint8).reshape(shape)
+
+
+def _save_masks(out: Path, masks: "list[Mask]", legacy: bool) -> Iterator[Path]:
+    import numpy as np
+
+    for number, mask in enumerate(masks, start=1):
+        path = out / f"output_masks_{number}.npy"
+        with path.open("wb") as file:
+            if legacy:
+                file.write(mask.data)
+            else:
+                np.save(file, mask, allow_pickle=False)
+        yield path
+
+
+def _save_others(out: Path, answer: Answer) -> Iterator[Path]:
+    """DICOM parts as ``sc_N.dcm``; what a newer protocol may bring as ``part_N.bin``."""
+    captures = 0
+    for index, (part, media_type, buffer) in enumerate(
+        zip(answer.parts, answer.media_types, answer.buffers, strict=True)
+    ):
+        if _is_mask(part):
+            continue
+        is_dicom = media_type == "application/dicom"
+        path = out / (f"sc_{captures}.dcm" if is_dicom else f"part_{index}.bin")
+        captures += is_dicom
+        path.write_bytes(buffer)
+        yield path

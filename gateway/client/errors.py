@@ -1,0 +1,77 @@
+"""What a caller of a gateway may meet.
+
+ClientError
+├── SourceUnreadable    a file of the study cannot be read, or changed while it was sent
+├── Unreachable         nothing listens there, or the name does not resolve
+├── Disconnected        the connection broke, or no answer came in time
+├── Refused             the server answered with an error: its status, code, detail and request id
+└── AnswerCorrupt       an answer came, and it cannot be trusted: truncated, miscounted, or other bytes than were hashed
+"""
+
+import json
+from typing import Any
+
+LONGEST_DETAIL = 500
+"""Characters of a server's text that are worth a line on a terminal."""
+
+
+class ClientError(Exception):
+    """The root; ``status`` is 0 where no HTTP answer came. ``detail`` is one printable line."""
+
+    def __init__(self, detail: str, *, status: int = 0, code: str = "", request_id: str = "") -> None:
+        self.detail = one_line(detail)
+        super().__init__(self.detail)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+
+
+class SourceUnreadable(ClientError):
+    """A file to be sent cannot be read as it was measured."""
+
+
+class Unreachable(ClientError):
+    """No connection could be made."""
+
+
+class Disconnected(ClientError):
+    """A connection was made and no whole answer came through it."""
+
+
+class Refused(ClientError):
+    """The server answered with a status other than 200."""
+
+
+class AnswerCorrupt(ClientError):
+    """The answer breaks the protocol, or does not match its hashes."""
+
+
+def one_line(text: str) -> str:
+    """A server's text as one line without control characters, which could otherwise steer a terminal."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else "?" for c in line)[:LONGEST_DETAIL]
+
+
+def refusal(status: int, reason: str, content_type: str, body: bytes, request_id: str) -> Refused:
+    """Read an error answer: a problem document (RFC 9457) if it is one, else the first line of its text."""
+    problem = _problem(content_type, body)
+    detail = problem.get("detail") or problem.get("title") or _first_line(content_type, body) or reason or "no text"
+    code = str(problem.get("type", "")).rpartition(":")[2] or f"http-{status}"
+    request_id = str(problem.get("request_id") or request_id)
+    return Refused(f"{detail} (status {status})", status=status, code=one_line(code), request_id=one_line(request_id))
+
+
+def _problem(content_type: str, body: bytes) -> dict[str, Any]:
+    if "json" not in content_type:
+        return {}
+    try:
+        problem = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return problem if isinstance(problem, dict) else {}
+
+
+def _first_line(content_type: str, body: bytes) -> str:
+    if not content_type.startswith("text/plain"):
+        return ""
+    return next(iter(body.decode("utf-8", "replace").strip().splitlines()), "")

@@ -1,0 +1,119 @@
+"""The body of one request: JSON, then files, hashed as they leave and never held in memory together."""
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from gateway.client.errors import SourceUnreadable
+from gateway.protocol.digests import Digest
+from gateway.wire import OutgoingPart, content_length, encode, new_boundary
+
+Source = Path | bytes | BinaryIO
+"""One binary part to send: a file's path (opened only when its turn comes), bytes, or a seekable binary file."""
+
+Progress = Callable[[int, int], None]
+"""Called after each piece with the bytes sent so far and the bytes of the whole body."""
+
+PIECE = 1 << 20
+"""Bytes read at once: large enough that hashing and sending, not Python, take the time."""
+
+
+class Upload:
+    """A ``multipart/related`` body (RFC 2387) of known length, to be iterated once.
+
+    ``parts`` gives each part's media type and source, the JSON first. ``input_digest`` is the sha256, in hexadecimal
+    digits, over the contents of the parts once all have left. Use as a context manager.
+    """
+
+    def __init__(self, parts: Iterable[tuple[str, Source]], progress: Progress | None = None) -> None:
+        self.boundary = new_boundary()
+        self._digest = Digest()
+        self._progress = progress
+        self._parts = [self._part(number, *part) for number, part in enumerate(parts)]
+        self._length = content_length(self.boundary, self._parts)
+
+    @property
+    def content_type(self) -> str:
+        """The request's Content-Type; the boundary last and quoted, as existing services expect it."""
+        return f'multipart/related; type="application/json"; boundary="{self.boundary}"'
+
+    @property
+    def input_digest(self) -> str:
+        """What the server must have computed too."""
+        return self._digest.hexdigest()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        sent = 0
+        for piece in encode(self.boundary, self._parts):
+            yield piece
+            sent += len(piece)
+            if self._progress:
+                self._progress(sent, self._length)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._digest.close()
+
+    def _part(self, number: int, media_type: str, source: Source) -> OutgoingPart:
+        # A file's own name stays here: it often holds the patient's.
+        name = str(number) if number else "request_json"
+        headers = (
+            ("Content-Disposition", f'form-data; name="{name}"; filename="{name}"'),
+            ("Content-Type", media_type),
+        )
+        length = _length(source)
+        return OutgoingPart(headers, length, self._hashed(_pieces(source, length)))
+
+    def _hashed(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self._digest.update(piece)
+            yield piece
+
+
+def _length(source: Source) -> int:
+    if isinstance(source, bytes):
+        return len(source)
+    try:
+        return source.stat().st_size if isinstance(source, Path) else source.seek(0, io.SEEK_END)
+    except OSError as error:
+        raise SourceUnreadable(_why(source, error)) from error
+
+
+def _pieces(source: Source, length: int) -> Iterator[bytes]:
+    """Exactly ``length`` bytes of ``source``; the header that announced them has left already."""
+    try:
+        with _opened(source) as file:
+            while length and (piece := file.read(min(PIECE, length))):
+                length -= len(piece)
+                yield piece
+    except OSError as error:
+        raise SourceUnreadable(_why(source, error)) from error
+    if length:
+        raise SourceUnreadable(f"{_name(source)} became shorter while it was sent.")
+
+
+@contextmanager
+def _opened(source: Source) -> Iterator[BinaryIO]:
+    """``source`` from its start; a file that the caller opened stays open."""
+    if isinstance(source, Path):
+        with source.open("rb") as opened:
+            yield opened
+    else:
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        file.seek(0)
+        yield file
+
+
+def _name(source: Source) -> str:
+    return str(source) if isinstance(source, Path) else "A file in memory"
+
+
+def _why(source: Source, error: OSError) -> str:
+    return f"{_name(source)} cannot be read: {error.strerror or error}."

@@ -1,0 +1,337 @@
+"""The client against servers that tell the truth, that refuse, that break off and that lie."""
+
+import hashlib
+import io
+import json
+import resource
+import socket
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.client import (
+    Answer,
+    AnswerCorrupt,
+    Client,
+    Disconnected,
+    Refused,
+    Source,
+    SourceUnreadable,
+    Unreachable,
+)
+from tests.client.servers import Heard, Said, Script, answer, draining, listening, problem
+
+MASK: dict[str, Any] = {
+    "binary_type": "probability_mask",
+    "binary_data_shape": {"timepoints": 1, "depth": 2, "height": 3, "width": 4},
+}
+WORDS = {"protocol_version": "1.0", "parts": [MASK]}
+BUFFER = ("application/binary", bytes(range(24)))
+
+
+def ask(script: Script, files: list[Source] | None = None, **options: Any) -> Answer:
+    """One inference with a server that follows ``script``."""
+    with listening(script) as url, Client(url, timeout=10) as client:
+        return client.infer({"a": "ä"}, files or [], **options)
+
+
+def heard(files: list[Source], **options: Any) -> Heard:
+    """What a server hears of one inference."""
+    requests: list[Heard] = []
+
+    def script(request: Heard) -> Said:
+        requests.append(request)
+        return answer(request, {})
+
+    ask(script, files, **options)
+    return requests[0]
+
+
+def test_a_study_arrives_as_json_then_attachments_then_files_in_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "1.dcm"
+    path.write_bytes(b"\r\n--from a path")
+    request = heard([path, io.BytesIO(b"from memory"), b""], attachments=[b"attached"], route="/masks")
+    assert request.path == "/masks"
+    assert json.loads(request.parts[0]) == {"a": "ä"}
+    assert request.parts[1:] == [b"attached", b"\r\n--from a path", b"from memory", b""]
+
+
+def test_the_upload_announces_its_length_and_a_quoted_boundary() -> None:
+    request = heard([b"x" * 100_000])
+    assert int(request.headers["Content-Length"]) == len(request.body)
+    assert request.headers["Content-Type"].startswith('multipart/related; type="application/json"; boundary="')
+
+
+def test_a_file_name_stays_at_home(tmp_path: Path) -> None:
+    path = tmp_path / "DOE^JANE.dcm"
+    path.write_bytes(b"x")
+    assert b"DOE" not in heard([path], attachments=[path]).body
+
+
+def test_an_open_file_is_read_from_its_start_and_left_open() -> None:
+    file = io.BytesIO(b"whole")
+    file.read()
+    assert heard([file]).parts[1] == b"whole"
+    assert not file.closed
+
+
+def test_more_files_than_a_process_may_open_are_sent(tmp_path: Path) -> None:
+    files: list[Source] = [tmp_path / f"{i}" for i in range(80)]
+    for path in files:
+        assert isinstance(path, Path)
+        path.write_bytes(b"x")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (60, hard))
+    try:
+        assert len(heard(files).parts) == 81
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_study_larger_than_memory_would_be_sent(tmp_path: Path) -> None:
+    study = tmp_path / "sparse"
+    with study.open("wb") as file:
+        file.truncate(128 << 20)
+    with draining() as url, Client(url, timeout=60) as client:
+        tracemalloc.start()
+        try:
+            with pytest.raises(AnswerCorrupt, match="other bytes"):
+                client.infer({}, [study])
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < 24 << 20
+
+
+def test_progress_grows_to_the_whole_body() -> None:
+    seen: list[tuple[int, int]] = []
+    request = heard([bytes(3_000_000)], progress=lambda sent, total: seen.append((sent, total)))
+    assert seen == sorted(seen)
+    assert {total for _, total in seen} == {len(request.body)}
+    assert seen[-1][0] == len(request.body)
+    assert len(seen) > 3
+
+
+def test_an_answer_is_words_buffers_and_both_digests() -> None:
+    got = ask(lambda request: answer(request, WORDS, [BUFFER]), [b"file"])
+    assert got.json == WORDS
+    assert [bytes(buffer) for buffer in got.buffers] == [BUFFER[1]]
+    assert got.media_types == ("application/binary",)
+    assert got.input_digest == hashlib.sha256('{"a": "ä"}'.encode() + b"file").hexdigest()
+    assert got.output_digest == hashlib.sha256(json.dumps(WORDS).encode() + BUFFER[1]).hexdigest()
+
+
+def test_a_large_answer_is_hashed_as_it_arrives() -> None:
+    shape = {"height": 1500, "width": 2000}
+    words = {"parts": [MASK | {"binary_data_shape": shape}]}
+    got = ask(lambda request: answer(request, words, [("application/binary", bytes(3_000_000))]))
+    assert got.masks()[0].shape == (1500, 2000)
+
+
+def test_masks_have_the_axes_that_were_declared() -> None:
+    flat = MASK | {"binary_data_shape": {"width": 6, "height": 4}}
+    report = {"binary_type": "dicom"}
+    parts = [BUFFER, ("application/dicom", b"DICM"), BUFFER]
+    got = ask(lambda request: answer(request, {"parts": [MASK, report, flat]}, parts))
+    assert [mask.shape for mask in got.masks()] == [(1, 2, 3, 4), (4, 6)]
+    assert got.masks()[0][0, 1, 2, 3] == 23
+    assert got.masks()[0].dtype == "uint8"
+
+
+@pytest.mark.parametrize("shape", [None, {}, {"height": 5, "width": 5}, {"height": -4, "width": -6}, {"height": "24"}])
+def test_a_mask_that_does_not_fill_its_shape_is_refused(shape: Any) -> None:
+    got = ask(lambda request: answer(request, {"parts": [MASK | {"binary_data_shape": shape}]}, [BUFFER]))
+    with pytest.raises(AnswerCorrupt, match="/parts/0"):
+        got.masks()
+
+
+def test_a_study_path_goes_as_json_alone() -> None:
+    requests: list[Heard] = []
+
+    def script(request: Heard) -> Said:
+        requests.append(request)
+        return answer(Heard("", {"Content-Type": "multipart/x; boundary=x"}, b"--x\r\n\r\n\r\n--x--\r\n"), {})
+
+    with listening(script) as url, Client(url) as client:
+        client.infer_path({"studyUID": "1.2"}, "2026/ct", "/masks")
+    assert json.loads(requests[0].body) == {"studyUID": "1.2", "studyPath": "2026/ct"}
+    assert requests[0].headers["Content-Type"] == "application/json"
+
+
+def test_ping_and_health_are_the_text_that_the_server_says() -> None:
+    with listening(lambda request: Said(request.path.encode() + b"\n")) as url, Client(url + "/") as client:
+        assert (client.ping(), client.health()) == ("/ping", "/healthcheck")
+
+
+# ---- refusals ----
+
+
+def test_a_problem_becomes_an_error_with_its_status_code_detail_and_request_id() -> None:
+    said = problem(
+        422, type="urn:gateway:problem:study-refused", title="T", detail="Two series.\nSend one.", request_id="r-1"
+    )
+    with pytest.raises(Refused) as caught:
+        ask(lambda request: said)
+    assert caught.value.status == 422
+    assert caught.value.code == "study-refused"
+    assert caught.value.detail == "Two series. Send one. (status 422)"
+    assert caught.value.request_id == "r-1"
+
+
+@pytest.mark.parametrize(
+    ("said", "detail"),
+    [
+        (Said(b"something failed\nTraceback", status=500), "something failed (status 500)"),
+        (Said(b"<html>oh", "text/html", 502), "Bad Gateway (status 502)"),
+        (Said(b"[1, 2", "application/problem+json", 500), "Internal Server Error (status 500)"),
+        (Said(b"[1, 2]", "application/json", 500), "Internal Server Error (status 500)"),
+        (Said(b"[" * 60_000, "application/json", 500), "Internal Server Error (status 500)"),
+        (Said(b"", status=302, headers={"Location": "http://127.0.0.1:9/"}), "Found (status 302)"),
+        (problem(404, title="Not Found"), "Not Found (status 404)"),
+        (problem(400, detail="\x1b[2Jred"), "?[2Jred (status 400)"),
+    ],
+)
+def test_an_error_answer_of_any_kind_is_one_printable_line(said: Said, detail: str) -> None:
+    with pytest.raises(Refused) as caught:
+        ask(lambda request: said)
+    assert caught.value.detail == detail
+
+
+def test_an_endless_error_answer_is_read_to_a_limit() -> None:
+    with pytest.raises(Refused) as caught:
+        ask(lambda request: Said(b"x" * 5_000_000, status=500))
+    assert len(caught.value.detail) < 600
+
+
+# ---- answers that cannot be trusted ----
+
+
+def first_mask_byte_flipped(body: bytes) -> bytes:
+    return body.replace(BUFFER[1], b"\xff" + BUFFER[1][1:])
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (lambda r: answer(r, WORDS, [BUFFER], damage=first_mask_byte_flipped), "do not match its own sha256"),
+        (lambda r: answer(r, WORDS, [BUFFER], damage=lambda body: body.replace(b"1.0", b"1.1")), "its own sha256"),
+        (lambda r: answer(r, WORDS, [BUFFER], hashes="0" * 64 + ":" + "0" * 64), "its own sha256"),
+        (lambda r: answer(r, WORDS, [BUFFER], hashes="none"), "does not end with its hashes"),
+        (lambda r: answer(r, WORDS, [BUFFER], damage=lambda body: body[:-60]), "cannot be read"),
+        (lambda r: answer(r, WORDS, [BUFFER], damage=lambda body: b""), "cannot be read"),
+        (lambda r: answer(r, WORDS, []), "declares 1 parts and carries 0"),
+        (lambda r: answer(r, {}, [BUFFER]), "declares 0 parts and carries 1"),
+        (lambda r: answer(r, [1, 2]), "not an object"),
+        (lambda r: answer(r, {"parts": "abc"}), "not an object with a list of parts"),
+        (lambda r: answer(r, {"parts": [None]}, [BUFFER]), "not an object with a list of parts"),
+        (lambda r: Said(b"{}", "application/json"), "application/json, not multipart/related"),
+        (lambda r: Said(b"{}", "multipart/related"), "not multipart/related"),
+    ],
+)
+def test_an_answer_that_cannot_be_trusted_is_refused(script: Script, reason: str) -> None:
+    with pytest.raises(AnswerCorrupt, match=reason):
+        ask(script, [b"file"])
+
+
+def test_an_answer_for_other_bytes_than_were_sent_is_refused() -> None:
+    other = Heard("", {"Content-Type": "multipart/x; boundary=x"}, b"--x\r\n\r\nother\r\n--x--\r\n")
+    with pytest.raises(AnswerCorrupt, match="other bytes than were sent"):
+        ask(lambda request: answer(other, WORDS, [BUFFER]), [b"file"])
+
+
+# ---- connections ----
+
+
+def test_a_port_where_nothing_listens_is_unreachable() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(Unreachable, match="Cannot connect to 127.0.0.1:"), Client(_url(taken)) as client:
+            client.ping()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://", "http://[::1", "ftp://127.0.0.1"])
+def test_a_url_that_is_none_is_unreachable(url: str) -> None:
+    with pytest.raises(Unreachable), Client(url) as client:
+        client.ping()
+
+
+def test_a_silent_server_is_given_up_and_credentials_are_not_repeated() -> None:
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        url = _url(deaf).replace("http://", "http://user:secret@")
+        with pytest.raises(Disconnected, match="no answer in time") as caught, Client(url, timeout=0.2) as client:
+            client.ping()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_connection_that_breaks_inside_an_answer_is_told() -> None:
+    with pytest.raises(Disconnected, match="before its answer was complete"):
+        ask(lambda request: Said(b"--x\r\n", "multipart/related; boundary=x", length=1000))
+
+
+def _url(listener: socket.socket) -> str:
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+# ---- files to send ----
+
+
+def test_a_file_that_cannot_be_read_is_named_before_anything_is_sent(tmp_path: Path) -> None:
+    with pytest.raises(SourceUnreadable, match="absent.dcm cannot be read: No such file"):
+        ask(lambda request: answer(request, {}), [tmp_path / "absent.dcm"])
+
+
+def test_a_file_that_shrinks_while_it_is_sent_is_told_and_never_padded(tmp_path: Path) -> None:
+    first, second = tmp_path / "1", tmp_path / "2"
+    first.write_bytes(bytes(1000))
+    second.write_bytes(bytes(1000))
+    with pytest.raises(SourceUnreadable, match="became shorter"):
+        ask(
+            lambda r: answer(r, {}), [first, second], progress=lambda sent, total: second.write_bytes(b"short") and None
+        )
+
+
+def test_json_without_a_meaning_is_refused_before_anything_is_sent() -> None:
+    with pytest.raises(ValueError, match="JSON"), Client("http://127.0.0.1:9") as client:
+        client.infer({"a": float("nan")}, [])
+
+
+# ---- files to keep ----
+
+
+def saved(out: Path, **options: bool) -> dict[str, bytes]:
+    parts = [MASK, {"binary_type": "dicom_secondary_capture"}, MASK, {"binary_type": "dicom"}, {"binary_type": "new"}]
+    buffers = [
+        BUFFER,
+        ("application/dicom", b"one"),
+        BUFFER,
+        ("application/dicom", b"two"),
+        ("application/x", b"three"),
+    ]
+    got = ask(lambda request: answer(request, {"parts": parts, "ü": 1}, buffers))
+    assert {path.name for path in got.save(out, **options)} == {path.name for path in out.iterdir()}
+    return {path.name: path.read_bytes() for path in out.iterdir()}
+
+
+def test_an_answer_is_saved_under_the_predecessors_names(tmp_path: Path) -> None:
+    files = saved(tmp_path / "new" / "out")
+    assert files.keys() == {
+        "response.json", "output_masks_1.npy", "output_masks_2.npy", "sc_0.dcm", "sc_1.dcm", "part_4.bin"
+    }  # fmt: skip
+    assert (files["sc_0.dcm"], files["sc_1.dcm"], files["part_4.bin"]) == (b"one", b"two", b"three")
+    assert json.loads(files["response.json"])["ü"] == 1
+
+
+def test_a_saved_mask_is_a_true_npy_with_its_shape(tmp_path: Path) -> None:
+    import numpy as np
+
+    mask = np.load(io.BytesIO(saved(tmp_path)["output_masks_2.npy"]), allow_pickle=False)
+    assert mask.shape == (1, 2, 3, 4)
+    assert mask.tobytes() == BUFFER[1]
+
+
+def test_a_legacy_mask_is_bare_bytes(tmp_path: Path) -> None:
+    assert saved(tmp_path, legacy=True)["output_masks_1.npy"] == BUFFER[1]
