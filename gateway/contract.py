@@ -1,8 +1,7 @@
 """The nouns: what a model is given, what it gives back, and the one shape in which the gateway runs it."""
 
-import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
 JSON = dict[str, Any]
@@ -33,19 +32,20 @@ class Part:
 
 @dataclass(frozen=True)
 class Result:
-    """A checked answer: the JSON bytes exactly as they will be sent, and the binary parts in order."""
+    """A checked answer: the JSON bytes exactly as they will be sent, the binary parts in order, the model's seconds."""
 
     json_bytes: bytes
     parts: list[Part]
     input_digest: str
-    seconds: float = 0.0
-    tags: dict[str, Any] = field(default_factory=dict)
+    seconds: float
 
 
 class Model(Protocol):
     """What the gateway runs."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """How logs and errors call it."""
 
     def predict(self, request: Request) -> tuple[JSON, Sequence[Buffer]]:
         """Answer one request."""
@@ -66,8 +66,3 @@ class PlainModel:
 def adapt(name: str, handler: Handler) -> Model:
     """Make a model of a plain function."""
     return PlainModel(name, handler)
-
-
-def in_memory(data: bytes) -> BinaryIO:
-    """An instance held in memory, as a handler sees it."""
-    return io.BytesIO(data)

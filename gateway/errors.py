@@ -5,10 +5,13 @@ GatewayError                      500
 │   ├── BrokenBody                400  multipart framing: truncated, no closing boundary, a bad part header
 │   ├── BrokenJSON                400  the first part is not a JSON object in its charset
 │   ├── PathForbidden             403  a studyPath that leaves the study root
+│   ├── StudyNotFound             404  a studyPath below which there is no DICOM file
+│   ├── RequestStalled            408  the body came too slowly
 │   ├── LimitExceeded             413  a named limit
 │   ├── UnsupportedMedia          415  not multipart/related, not JSON with a studyPath, or content-encoded
 │   └── StudyRefused              422  the model does not take this study; for handlers to raise
 ├── Unavailable                   503  try again later
+├── StorageFull                   507  no room to receive the body
 └── ModelError                    the model's fault
     ├── ModelFailed               500  it raised
     └── AnswerInvalid             500  its answer breaks the protocol; carries a JSON pointer
@@ -76,6 +79,22 @@ class PathForbidden(RequestError):
     title = "The study path is not allowed"
 
 
+class StudyNotFound(RequestError):
+    """A ``studyPath`` below which there is no DICOM file."""
+
+    status = 404
+    code = "study-not-found"
+    title = "There is no such study"
+
+
+class RequestStalled(RequestError):
+    """The body stalled, or came below the minimum rate (RFC 9110 15.5.9)."""
+
+    status = 408
+    code = "request-stalled"
+    title = "The body came too slowly"
+
+
 class LimitExceeded(RequestError):
     """More than a named limit allows; ``limit`` is the setting's name, ``value`` its value in its own unit."""
 
@@ -117,6 +136,14 @@ class Unavailable(GatewayError):
     def headers(self) -> dict[str, str]:
         """``Retry-After`` in seconds (RFC 9110 10.2.3)."""
         return {"Retry-After": str(self.retry_after)}
+
+
+class StorageFull(GatewayError):
+    """The spool folder has no room (RFC 4918 11.5)."""
+
+    status = 507
+    code = "storage-full"
+    title = "The gateway has no room for this request"
 
 
 class ModelError(GatewayError):

@@ -1,0 +1,79 @@
+"""Who may come in: so many requests at once, so many bytes at once, and no more than the spool folder can take.
+
+What cannot be served is refused before its body is read, at the price of its head.
+"""
+
+import shutil
+import tempfile
+import threading
+from pathlib import Path
+
+from gateway.config import Settings
+from gateway.errors import Unavailable
+
+RETRY_AFTER = 2
+"""Seconds a refused client is told to wait: about the time in which a study of 100 MiB comes in and is answered."""
+
+
+class Admission:
+    """The bounds of one process, shared by all its requests."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.max_requests: int | None = None
+        """Requests past this point at once; the worker sets it to its threads less a reserve for the probes."""
+        self._budget = settings.max_bytes_in_flight
+        self._threshold = settings.spool_threshold
+        self._folder = settings.spool_folder or Path(tempfile.gettempdir())
+        self._lock = threading.Lock()
+        self.requests = 0
+        self.bytes = 0
+
+    def enter(self) -> "Ticket":
+        """Let a request in. Raises Unavailable when as many as allowed are in."""
+        with self._lock:
+            if self.max_requests is not None and self.requests >= self.max_requests:
+                raise Unavailable("All places of this worker are taken; try again.", retry_after=RETRY_AFTER)
+            self.requests += 1
+        return Ticket(self)
+
+    def reserve(self, count: int, *, spooled: bool) -> None:
+        """Set bytes aside. Raises Unavailable when the budget, or the room on disk, does not hold them."""
+        if spooled and count > shutil.disk_usage(self._folder).free:
+            raise Unavailable("The gateway has no room for this study now; try again later.", retry_after=30)
+        with self._lock:
+            if self.bytes + count > self._budget:
+                raise Unavailable("Other studies fill the gateway; try again.", retry_after=RETRY_AFTER)
+            self.bytes += count
+
+    def leave(self, count: int) -> None:
+        """A request has gone, with the bytes it held."""
+        with self._lock:
+            self.requests -= 1
+            self.bytes -= count
+
+
+class Ticket:
+    """One request's place and its bytes."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._reserved = 0
+        self._used = 0
+        self._left = False
+
+    def expect(self, count: int) -> None:
+        """So many bytes are announced (Content-Length)."""
+        self._admission.reserve(count, spooled=count > self._admission._threshold)
+        self._reserved += count
+
+    def receive(self, count: int) -> None:
+        """So many bytes have come; those that were not announced are set aside as they come."""
+        self._used += count
+        if self._used > self._reserved:
+            self.expect(self._used - self._reserved)
+
+    def leave(self) -> None:
+        """Give place and bytes back; once is enough."""
+        if not self._left:
+            self._left = True
+            self._admission.leave(self._reserved)

@@ -1,0 +1,72 @@
+"""The body of a request, piece by piece: never past its end, and never a short body as if it were whole."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from gateway.config import MiB
+from gateway.errors import BrokenBody, RequestStalled
+
+READ_SIZE = 1 * MiB
+"""Bytes asked for at once: gunicorn's reader copies what is left of its read-ahead at each call, so large reads win."""
+
+
+def content_length(environ: dict[str, Any]) -> int | None:
+    """The announced length; None when there is none, or when it is chunked. Raises BrokenBody for no number."""
+    text = environ.get("CONTENT_LENGTH") or ""
+    if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower() or not text:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise BrokenBody("The Content-Length is not a number.")
+    return int(text)
+
+
+def body(environ: dict[str, Any], length: int | None) -> Iterator[bytes]:
+    """The pieces of a body of ``length`` bytes, or up to the end that the server marks.
+
+    Raises BrokenBody when it ends early or its chunks are malformed, RequestStalled when it comes too slowly.
+    """
+    if length is None and not environ.get("wsgi.input_terminated"):
+        length = 0  # a server that does not mark the end of a chunked body would block here
+    source, received = _source(environ["wsgi.input"]), 0
+    while length is None or received < length:
+        piece = _read(source, READ_SIZE if length is None else min(READ_SIZE, length - received))
+        if not piece:
+            break
+        received += len(piece)
+        yield piece
+    if length is not None and received < length:
+        raise BrokenBody(f"The body ended after {received} of {length} bytes; send it again.")
+
+
+def _read(source: Any, size: int) -> bytes:
+    try:
+        return bytes(source.read(size))
+    except TimeoutError as error:
+        raise RequestStalled("The body stalled or came below the minimum rate; send it again.") from error
+    except Exception as error:  # each server has its own for a broken connection or a malformed chunk
+        detail = "The body ended early or its chunks are malformed; send it again."
+        raise BrokenBody(detail, private=type(error).__name__) from error
+
+
+class _Direct:
+    """gunicorn's body of known length, read from the socket without the four copies that its own reader makes."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._reader = stream, stream.reader
+        self._unreader = stream.reader.unreader
+
+    def read(self, size: int) -> bytes:
+        if self._stream.buf.tell() or self._unreader.buf.getbuffer().nbytes:
+            held = self._unreader.buf.getbuffer().nbytes + self._stream.buf.tell()
+            return bytes(self._stream.read(min(size, held)))
+        data = bytes(self._unreader.sock.recv(size))
+        self._reader.length -= len(data)  # what keep-alive goes by
+        return data
+
+
+def _source(stream: Any) -> Any:
+    """The fast way where the stream is exactly what we know; otherwise the stream itself."""
+    names = [type(part).__name__ for part in (stream, getattr(stream, "reader", None))]
+    unreader = getattr(getattr(stream, "reader", None), "unreader", None)
+    known = names == ["Body", "LengthReader"] and type(unreader).__name__ == "SocketUnreader"
+    return _Direct(stream) if known and type(stream).__module__ == "gunicorn.http.body" else stream

@@ -1,0 +1,149 @@
+"""The inference protocol over HTTP: ``multipart/related`` in, ``multipart/related`` out."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import flask
+
+from gateway.admission import Admission, Ticket
+from gateway.config import KiB, MiB, Settings
+from gateway.contract import Model, Request, Result
+from gateway.endpoints.problems import problem_response, request_id
+from gateway.endpoints.receiving import Received, receive
+from gateway.errors import GatewayError, Unavailable
+from gateway.observe.logs import TaggedLogger
+from gateway.protocol.digests import Digest
+from gateway.protocol.serializer import InferenceSerializer
+from gateway.service import infer
+from gateway.wire import OutgoingPart, content_length, encode, new_boundary
+
+SEND_SIZE = 1 * MiB
+"""Bytes handed to the server at once."""
+SMALL = 64 * KiB
+"""Pieces below this are joined: each one handed over costs a system call."""
+HASHES_LENGTH = 129
+"""``<input>:<output>``, two sha256 of 64 hexadecimal digits."""
+
+
+@dataclass
+class Exchange:
+    """One request and its answer, for the log; knows what is to be let go at the end."""
+
+    logger: TaggedLogger
+    started: float
+    ticket: Ticket
+    received: Received | None = None
+    output: Digest = field(default_factory=Digest)
+
+    def close(self) -> None:
+        """Let go of the request's bytes, of its place, and of the thread that hashes the answer."""
+        self.output.close()
+        if self.received is not None:
+            self.received.close()
+        self.ticket.leave()
+
+    def answered(self, result: Result, output_digest: str, size: int) -> None:
+        """Write the line that says what came of it."""
+        self.logger.add_tags({"output_hash": output_digest})
+        self.logger.info(
+            "answered in %.3f s, model %.3f s, %d bytes out", time.perf_counter() - self.started, result.seconds, size
+        )
+
+
+def view(
+    model: Model, settings: Settings, serializer: InferenceSerializer, admission: Admission
+) -> Callable[[], flask.Response]:
+    """The view function of one route: what the gateway refuses is answered here and never reaches the service."""
+
+    def do_inference() -> flask.Response:
+        tags = {"request_id": request_id(), "route": model.name}
+        logger = TaggedLogger(logging.getLogger("gateway")).tag(tags)
+        try:
+            exchange = Exchange(logger, time.perf_counter(), admission.enter())
+        except Unavailable as error:
+            return problem_response(error)
+        try:
+            return _answer(exchange, model, settings, serializer)
+        except GatewayError as error:
+            exchange.close()
+            return problem_response(error)
+        except BaseException:
+            exchange.close()
+            raise
+
+    return do_inference
+
+
+def _answer(exchange: Exchange, model: Model, settings: Settings, serializer: InferenceSerializer) -> flask.Response:
+    received = exchange.received = receive(flask.request.environ, settings, exchange.ticket)
+    exchange.logger.add_tags({"input_hash": received.input_digest})
+    exchange.logger.info(
+        "received %d bytes, %d files in %.3f s",
+        received.size,
+        len(received.instances),
+        time.perf_counter() - exchange.started,
+    )
+    request = Request(received.json, received.instances, received.input_digest, request_id())
+    result = infer(model, request, serializer=serializer, strict=settings.strict, warn=exchange.logger.warning)
+    return _response(exchange, result)
+
+
+def _response(exchange: Exchange, result: Result) -> flask.Response:
+    boundary = new_boundary()
+    parts = list(_parts(exchange, result))
+    response = flask.Response(
+        _coalesced(encode(boundary, parts)),
+        content_type=f"multipart/related; boundary={boundary}",
+    )
+    response.content_length = content_length(boundary, parts)
+    response.call_on_close(exchange.close)
+    return response
+
+
+def _parts(exchange: Exchange, result: Result) -> Iterator[OutgoingPart]:
+    """The parts of the answer; the last one's bytes are known once the others have been sent."""
+    digest = exchange.output
+    data = [memoryview(result.json_bytes), *(part.data for part in result.parts)]
+    yield _part("json-body", "application/json", data[0], digest)
+    for index, part in enumerate(result.parts):
+        yield _part(f"elem_{index}", part.media_type, part.data, digest)
+
+    def hashes() -> Iterator[bytes]:
+        output_digest = digest.hexdigest()
+        exchange.answered(result, output_digest, sum(map(len, data)))
+        yield f"{result.input_digest}:{output_digest}".encode("ascii")
+
+    yield OutgoingPart(_headers("hashes", "text/plain"), HASHES_LENGTH, hashes())
+
+
+def _part(name: str, media_type: str, data: memoryview, digest: Digest) -> OutgoingPart:
+    def pieces() -> Iterator[bytes]:
+        for start in range(0, len(data), SEND_SIZE):
+            piece = bytes(data[start : start + SEND_SIZE])
+            digest.update(piece)
+            yield piece
+
+    return OutgoingPart(_headers(name, media_type), len(data), pieces())
+
+
+def _headers(name: str, media_type: str) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Content-Disposition", f'form-data; name="{name}"; filename="{name}"'),
+        ("Content-Type", media_type),
+    )
+
+
+def _coalesced(pieces: Iterator[bytes | memoryview]) -> Iterator[bytes]:
+    """The same bytes in fewer pieces, each of them ``bytes``, which is all that gunicorn takes."""
+    held = bytearray()
+    for piece in pieces:
+        if len(piece) < SMALL:
+            held += piece
+            continue
+        if held:
+            yield bytes(held)
+            held.clear()
+        yield bytes(piece)
+    yield bytes(held)

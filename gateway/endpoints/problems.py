@@ -1,0 +1,61 @@
+"""Errors as ``application/problem+json`` (RFC 9457), each with the request's id."""
+
+import json
+import logging
+import re
+import secrets
+
+import flask
+from werkzeug.exceptions import HTTPException
+
+from gateway.errors import GatewayError, ModelFailed
+from gateway.observe.logs import exception_frames
+
+logger = logging.getLogger("gateway")
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What is taken over from a caller's ``X-Request-ID``: a token that can break no header and no log line."""
+
+
+def request_id() -> str:
+    """The id of this request: the caller's where it is a sane token, else a fresh one of 128 bits."""
+    if "request_id" not in flask.g:
+        given = flask.request.headers.get("X-Request-ID", "")
+        flask.g.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+    return str(flask.g.request_id)
+
+
+def problem_response(error: GatewayError) -> flask.Response:
+    """The answer to a refused or failed request; it is logged here, with the text that stays inside."""
+    level = logging.ERROR if error.status == 500 else logging.WARNING
+    logger.log(level, "%s %s [%s] %s", error.status, error.code, request_id(), error.private)
+    return _response(error.problem(), error.headers())
+
+
+def handle_exception(error: Exception) -> flask.Response:
+    """What the gateway does with an exception when the service registered no handler of its own."""
+    if isinstance(error, HTTPException):
+        return _http_problem(error)
+    if isinstance(error, GatewayError):
+        return problem_response(error)
+    log_exception(error)
+    return problem_response(
+        ModelFailed("The model raised an exception. The gateway's log has it under this request id.")
+    )
+
+
+def log_exception(error: BaseException) -> None:
+    """Log the type and the frames of an exception; its text only where the settings allow it."""
+    with_text = flask.current_app.extensions["gateway"].settings.log_exception_text
+    logger.error("exception [%s]\n%s", request_id(), exception_frames(error, with_text=with_text))
+
+
+def _http_problem(error: HTTPException) -> flask.Response:
+    body = {"type": "about:blank", "title": error.name, "status": error.code or 500, "detail": error.description}
+    headers = {name: value for name, value in error.get_headers() if name not in ("Content-Type", "Content-Length")}
+    return _response(body, headers)
+
+
+def _response(body: dict[str, object], headers: dict[str, str]) -> flask.Response:
+    text = json.dumps(body | {"request_id": request_id()})
+    return flask.Response(text, int(str(body["status"])), headers, content_type="application/problem+json")

@@ -1,0 +1,54 @@
+"""gunicorn with settings that suit long predictions and large studies: ``serve`` and ``gunicorn -c`` share them."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.util import import_app
+
+from gateway.config import DEFAULT_PORT
+
+DEFAULTS: dict[str, Any] = {
+    "worker_class": "gateway.worker.Worker",
+    "threads": 8,
+    # gthread's main thread tells the arbiter that it lives, whatever the others do; only a model that holds the GIL
+    # this long is taken for dead.
+    "timeout": 900,
+    # A prediction of ten minutes may finish after SIGTERM; an idle worker stops at once.
+    "graceful_timeout": 630,
+    "keepalive": 5,
+    "control_socket_disable": True,
+    "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
+}
+"""gunicorn's settings by gunicorn's names."""
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn, configured from a dict and given an application or its import string."""
+
+    def __init__(self, app: Any, options: dict[str, Any]) -> None:
+        self._app = app
+        self._options = options
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        return import_app(self._app) if isinstance(self._app, str) else self._app
+
+
+def serve(app: Any, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT, workers: int = 1, **options: Any) -> None:
+    """Serve ``app``, a WSGI application or an import string ``module:name``, until a signal ends it.
+
+    ``options`` are gunicorn's settings by gunicorn's names and win over ours. An import string is loaded in each
+    worker, never in the master. ``port`` 0 takes a free one; the log names it.
+    """
+    if isinstance(app, str) and (folder := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, folder)  # as gunicorn's own command does
+    bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    given = {name: value for name, value in options.items() if value is not None}
+    _Server(app, DEFAULTS | {"bind": bind, "workers": workers} | given).run()

@@ -1,0 +1,195 @@
+"""Where a request's bytes lie while it is served: end to end, each held once, in memory or in an unnamed file.
+
+Small requests stay in memory. Above a threshold the bytes go to a file without a name (``O_TMPFILE``), so that nothing
+of a patient is left behind when the process dies. Parts are views of it that behave as files.
+"""
+
+import errno
+import io
+import mmap
+import os
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+
+from gateway.errors import StorageFull
+
+Buffer = bytes | bytearray | memoryview
+
+
+class PartFile(io.BufferedReader):
+    """One part as a read-only binary file; ``getvalue`` and ``getbuffer`` work as those of ``io.BytesIO``."""
+
+    raw: "_Range"
+
+    def getvalue(self) -> bytes:
+        """All bytes of the part, as a copy; the position stays."""
+        return bytes(self.raw.view())
+
+    def getbuffer(self) -> memoryview:
+        """All bytes of the part without a copy, read-only."""
+        return self.raw.view()
+
+    def __len__(self) -> int:
+        return self.raw.length
+
+
+class _UnnamedFile:
+    """A temporary file without a name; it is gone when the last part that refers to it is."""
+
+    def __init__(self, folder: Path | None) -> None:
+        with tempfile.TemporaryFile(buffering=0, dir=folder) as file:
+            self.descriptor = os.dup(file.fileno())
+
+    def write(self, data: Buffer) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self.descriptor, view) :]
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
+
+
+class _Range(io.RawIOBase):
+    """A stretch of a spool as a raw file: what memory and disk have in common."""
+
+    name = None
+    """pydicom asks a buffered file for its name; a part has none, as a BytesIO has none."""
+
+    def __init__(self, start: int, length: int) -> None:
+        self.start, self.length, self._position = start, length, 0
+
+    def view(self) -> memoryview:
+        """The whole stretch, without a copy."""
+        raise NotImplementedError
+
+    def _fill(self, target: memoryview, position: int) -> None:
+        raise NotImplementedError
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.length}[whence]
+        if base + offset < 0:
+            raise ValueError(f"negative seek position {base + offset}")
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, target: object) -> int:
+        view = memoryview(target).cast("B")  # type: ignore[arg-type]
+        count = max(0, min(len(view), self.length - self._position))
+        self._fill(view[:count], self._position)
+        self._position += count
+        return count
+
+
+class _MemoryRange(_Range):
+    def __init__(self, data: memoryview, start: int, length: int) -> None:
+        super().__init__(start, length)
+        self._data = data[start : start + length]
+
+    def view(self) -> memoryview:
+        return self._data
+
+    def _fill(self, target: memoryview, position: int) -> None:
+        target[:] = self._data[position : position + len(target)]
+
+
+class _FileRange(_Range):
+    """Reads by ``pread``, so that what has been read does not stay mapped in the process."""
+
+    def __init__(self, file: _UnnamedFile, start: int, length: int) -> None:
+        super().__init__(start, length)
+        self._file = file
+
+    def view(self) -> memoryview:
+        if not self.length:
+            return memoryview(b"")
+        aligned = self.start - self.start % mmap.ALLOCATIONGRANULARITY
+        skip = self.start - aligned
+        pages = mmap.mmap(self._file.descriptor, skip + self.length, offset=aligned, access=mmap.ACCESS_READ)
+        return memoryview(pages)[skip : skip + self.length]
+
+    def _fill(self, target: memoryview, position: int) -> None:
+        done = 0
+        while done < len(target):
+            count = os.preadv(self._file.descriptor, [target[done:]], self.start + position + done)
+            if not count:
+                raise EOFError("the spool is shorter than its parts")
+            done += count
+
+
+class Spool:
+    """The contents of the parts of one request, in order, without their framing."""
+
+    def __init__(self, *, threshold: int, folder: Path | None = None, expected: int = 0) -> None:
+        """Keep up to ``threshold`` bytes in memory; above, or when more are ``expected``, use a file in ``folder``."""
+        self._threshold = threshold
+        self._folder = folder
+        self._memory = bytearray()
+        self._file: _UnnamedFile | None = None
+        self._ends: list[int] = []
+        self.size = 0
+        if expected > threshold:
+            self._spill()
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the bytes lie in memory rather than in a file."""
+        return self._file is None
+
+    def write(self, data: Buffer) -> None:
+        """Add bytes to the part being received. Raises StorageFull when the spool folder has no room."""
+        self.size += len(data)
+        if self._file is None:
+            if self.size <= self._threshold:
+                self._memory += data
+                return
+            self._spill()
+        self._write_file(data)
+
+    def end_part(self) -> None:
+        """The bytes since the last end are one part."""
+        self._ends.append(self.size)
+
+    def parts(self) -> list[PartFile]:
+        """The parts as files, in order. Writing is over."""
+        return [PartFile(self._range(start, end - start)) for start, end in pairwise([0, *self._ends])]
+
+    def close(self) -> None:
+        """Let go of the bytes; a part that is still in use keeps them until it is dropped."""
+        self._memory = bytearray()
+        self._file = None
+
+    def _range(self, start: int, length: int) -> _Range:
+        if self._file is None:
+            return _MemoryRange(memoryview(self._memory).toreadonly(), start, length)
+        return _FileRange(self._file, start, length)
+
+    def _spill(self) -> None:
+        try:
+            self._file = _UnnamedFile(self._folder)
+        except OSError as error:
+            raise _storage_full(error) from error
+        self._write_file(self._memory)
+        self._memory = bytearray()
+
+    def _write_file(self, data: Buffer) -> None:
+        assert self._file is not None
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise _storage_full(error) from error
+
+
+def _storage_full(error: OSError) -> StorageFull:
+    reason = errno.errorcode.get(error.errno or 0, "unknown")
+    return StorageFull("The gateway has no room to receive this study; try again later.", private=f"spool: {reason}")

@@ -1,0 +1,98 @@
+"""Studies that already lie on a disk the gateway can read: from a ``studyPath`` to open files in spatial order.
+
+A path is hostile. It is resolved first and compared with the root afterwards, so that ``..``, absolute paths and
+symbolic links all meet the same rule, and nothing outside the root can be told to exist or not.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from gateway.config import Settings
+from gateway.dicom.files import NotAnInstance
+from gateway.dicom.instances import Instance, read_instance, spatial_order
+from gateway.errors import LimitExceeded, PathForbidden, StudyNotFound, UnsupportedMedia
+
+FORBIDDEN = "studyPath must lie below the study root of this gateway."
+
+
+def find(study_path: str, settings: Settings) -> list[Path]:
+    """The DICOM files below ``study_path``, in spatial order, DICOMDIR left out.
+
+    Raises UnsupportedMedia without a study root, PathForbidden for what resolves outside it, StudyNotFound,
+    LimitExceeded (``max_study_files``, ``max_body_bytes``).
+    """
+    if settings.study_root is None:
+        raise UnsupportedMedia(
+            "This gateway reads no studyPath: its setting study_root (GATEWAY_STUDY_ROOT) is not set."
+        )
+    root = _resolve(settings.study_root)
+    instances = [found for path in _files(root, study_path, settings) if (found := _instance(root, path)) is not None]
+    if not instances:
+        raise StudyNotFound("There is no DICOM file below this studyPath.")
+    return [Path(str(instance.source)) for instance in spatial_order(instances)]
+
+
+def open_inside(root: Path, path: Path) -> BinaryIO:
+    """Open a regular file, and make sure once it is open that it does lie below ``root``."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise StudyNotFound("A file of this study cannot be read.", private=type(error).__name__) from error
+    file = os.fdopen(descriptor, "rb")
+    real = Path(os.path.realpath(f"/proc/self/fd/{descriptor}")) if Path("/proc/self/fd").exists() else path
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode) or not real.is_relative_to(_resolve(root)):
+        file.close()
+        raise PathForbidden(FORBIDDEN)
+    return file
+
+
+def _resolve(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name too long, a NUL
+        raise PathForbidden(FORBIDDEN, private=type(error).__name__) from error
+
+
+def _files(root: Path, study_path: str, settings: Settings) -> Iterator[Path]:
+    """Regular files below the path, depth first by name; each folder once, whatever links lead to it."""
+    pending, seen, count, size = [_inside(root, root / study_path)], set[Path](), 0, 0
+    while pending:
+        path = pending.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        try:
+            if path.is_dir():
+                pending.extend(_inside(root, child) for child in sorted(path.iterdir(), reverse=True))
+                continue
+            status = path.stat()
+        except OSError as error:
+            raise StudyNotFound("This studyPath cannot be read.", private=type(error).__name__) from error
+        if not stat.S_ISREG(status.st_mode) or path.name.upper() == "DICOMDIR":
+            continue
+        count, size = count + 1, size + status.st_size
+        if count > settings.max_study_files:
+            raise LimitExceeded("max_study_files", settings.max_study_files, "files", what="The study")
+        if size > settings.max_body_bytes:
+            raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The study")
+        yield path
+
+
+def _inside(root: Path, path: Path) -> Path:
+    resolved = _resolve(path)
+    if not resolved.is_relative_to(root):
+        raise PathForbidden(FORBIDDEN)
+    return resolved
+
+
+def _instance(root: Path, path: Path) -> Instance | None:
+    """The header of a DICOM file; None for any other file. A broken one is refused: a hole is worse than no study."""
+    with open_inside(root, path) as file:
+        try:
+            return replace(read_instance(file), source=path)
+        except NotAnInstance:
+            return None

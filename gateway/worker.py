@@ -1,0 +1,150 @@
+"""gunicorn's threaded worker, with time bounds that a slow or hostile client cannot stretch.
+
+Plain ``gthread`` gives a thread to a connection as soon as one byte has come and lets it wait without a bound for the
+rest. Here a connection costs no thread until the head of its request is complete, which the poller sees by peeking;
+and each wait for bytes, in either direction, is bounded by a timeout and by a minimum rate (``gateway.config``).
+"""
+
+import contextlib
+import socket
+import time
+from collections import deque
+from functools import partial
+from selectors import EVENT_READ
+from typing import Any
+
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from gateway.config import Settings
+
+HEAD_BYTES = 65536
+"""Bytes of a head that the poller waits for; a longer one goes to gunicorn's parser and meets the limits there."""
+END_OF_HEAD = b"\r\n\r\n"
+REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class PacedSocket(socket.socket):
+    """A socket that raises TimeoutError when its peer stalls or falls below the minimum rate."""
+
+    settings = Settings()
+    waited = 0.0
+    moved = 0
+    peeked = 0
+
+    def start(self) -> None:
+        """A new request: what was waited for before it does not count."""
+        self.waited, self.moved, self.peeked = 0.0, 0, 0
+
+    def setblocking(self, flag: bool) -> None:
+        """Blocking means: for ``read_timeout`` at most. gunicorn calls this before it reads in a thread."""
+        self.settimeout(self.settings.read_timeout if flag else 0.0)
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Receive, on the clock."""
+        began = time.monotonic()
+        data = super().recv(size, flags)
+        self._account(len(data), began)
+        return data
+
+    def recv_into(self, buffer: Any, size: int = 0, flags: int = 0) -> int:
+        """Receive into a buffer, on the clock."""
+        began = time.monotonic()
+        count = super().recv_into(buffer, size, flags)
+        self._account(count, began)
+        return count
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """Send, on the clock."""
+        view = memoryview(data).cast("B")
+        while view:
+            began = time.monotonic()
+            count = super().send(view, flags)
+            self._account(count, began)
+            view = view[count:]
+
+    def peek(self) -> bytes | None:
+        """What has come and is not read yet, at most HEAD_BYTES; None when nothing has, b"" at the end or a reset."""
+        self.settimeout(0.0)
+        try:
+            return super().recv(HEAD_BYTES, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+    def _account(self, count: int, began: float) -> None:
+        self.waited += time.monotonic() - began
+        self.moved += count
+        settings = self.settings
+        if self.waited > settings.rate_grace and self.moved < settings.min_rate * self.waited:
+            raise TimeoutError("the peer is slower than the minimum rate")
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """gthread in which a connection gets a thread once the head of its request is there."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.settings = Settings.from_environment()
+        self.heads: deque[TConn] = deque()
+
+    def load_wsgi(self) -> None:
+        """Load the application and tell it how many requests may be past admission, so that probes find a thread."""
+        super().load_wsgi()
+        state = getattr(self.wsgi, "extensions", {}).get("gateway")
+        if state is not None:
+            state.admission.max_requests = max(1, self.cfg.threads - self.settings.reserved_threads)
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Hand a connection to a thread, or leave it with the poller until its head is complete."""
+        if not conn.initialized:
+            conn.sock = PacedSocket(fileno=conn.sock.detach())
+            conn.sock.settings = self.settings
+        if self._ready(conn):
+            self._dispatch(conn)
+            return
+        conn.timeout = time.monotonic() + self.settings.head_timeout
+        self.heads.append(conn)
+        self.poller.register(conn.sock, EVENT_READ, partial(self._on_head, conn))
+
+    def _ready(self, conn: TConn) -> bool:
+        """Whether a thread may take the connection: a whole head is there, or one too long, or the end."""
+        if self.cfg.is_ssl or conn.sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return True  # cannot be peeked at, or polled for one byte more: only the timeouts of PacedSocket hold
+        ahead = conn.parser.unreader.buf.getvalue() if conn.parser else b""
+        came = conn.sock.peek()
+        if came is None:
+            return END_OF_HEAD in ahead
+        if not came or len(came) == conn.sock.peeked or len(came) >= HEAD_BYTES or END_OF_HEAD in ahead + came:
+            return True
+        # the poller would report the same bytes again at once; let it wait for one more
+        conn.sock.peeked = len(came)
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(came) + 1)
+        return False
+
+    def _on_head(self, conn: TConn, _fileobj: Any) -> None:
+        if self._ready(conn):
+            self.heads.remove(conn)
+            self.poller.unregister(conn.sock)
+            self._dispatch(conn)
+
+    def _dispatch(self, conn: TConn) -> None:
+        if isinstance(conn.sock, PacedSocket):
+            if conn.sock.peeked:
+                conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            conn.sock.start()
+        conn.data_ready = True  # no second wait in the thread
+        super().enqueue_req(conn)
+
+    def murder_pending(self) -> None:
+        """Close what is overdue: gunicorn's pending connections, and heads that did not become whole in time."""
+        super().murder_pending()
+        now = time.monotonic()
+        while self.heads and (self.heads[0].timeout <= now or not self.alive):
+            conn = self.heads.popleft()
+            self.poller.unregister(conn.sock)
+            if conn.sock.peeked:
+                with contextlib.suppress(OSError):
+                    conn.sock.send(REQUEST_TIMEOUT)
+            self.nr_conns -= 1
+            conn.close()

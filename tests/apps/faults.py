@@ -1,0 +1,57 @@
+"""A service whose routes fail in every way a model can, served by the tests under real gunicorn."""
+
+import time
+
+import numpy as np
+
+from gateway import Gateway, StudyRefused
+
+SECRET = "DOE^JANE"
+
+
+def echo(json_input, files, digest):
+    """Say what arrived."""
+    sizes = [len(file.read()) for file in files]
+    return {"protocol_version": "1.0", "study_ml_json": {"json": json_input, "sizes": sizes, "digest": digest}}, []
+
+
+def mask(json_input, files, digest):
+    """Answer a mask of the size asked for."""
+    depth, height, width = json_input["shape"]
+    part = {"binary_type": "boolean_mask", "binary_data_shape": {"depth": depth, "height": height, "width": width}}
+    return {"parts": [part]}, [np.ones((depth, height, width), np.uint8)]
+
+
+def refuses(json_input, files, digest):
+    """Refuse the study in words."""
+    raise StudyRefused("The series has 3 slices; at least 20 are needed.")
+
+
+def raises(json_input, files, digest):
+    """Fail with a text that nobody outside may read."""
+    raise RuntimeError(f"cannot read {SECRET} in /var/data/secret.dcm")
+
+
+def invalid(json_input, files, digest):
+    """Promise a part and give none."""
+    return {"parts": [{"binary_type": "boolean_mask"}]}, []
+
+
+def nothing(json_input, files, digest):
+    """Forget to answer."""
+
+
+def exits(json_input, files, digest):
+    """Try to end the process."""
+    raise SystemExit(3)
+
+
+def sleeps(json_input, files, digest):
+    """Take a while."""
+    time.sleep(float(json_input["seconds"]))
+    return {"slept": True}, []
+
+
+app = Gateway(__name__)
+for handler in (echo, mask, refuses, raises, invalid, nothing, exits, sleeps):
+    app.add_inference_route(f"/{handler.__name__}", handler)

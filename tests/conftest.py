@@ -1,0 +1,85 @@
+"""What all tests share: a real server on a free port, and studies made for the purpose."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LISTENING = re.compile(r"Listening at: (http://127\.0\.0\.1:\d+)")
+
+
+class Server:
+    """A gunicorn that runs in a process group of its own, its output in a file."""
+
+    def __init__(self, command: list[str], folder: Path, environment: dict[str, str]) -> None:
+        self.log_file = folder / "server.log"
+        with self.log_file.open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.url = self._wait()
+
+    @property
+    def log(self) -> str:
+        """All it has printed so far."""
+        return self.log_file.read_text(errors="replace")
+
+    @property
+    def port(self) -> int:
+        """The free port it took."""
+        return int(self.url.rsplit(":", 1)[1])
+
+    def _wait(self) -> str:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            found = LISTENING.search(self.log)
+            if found and "Booting worker" in self.log:
+                return found[1]
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        self.stop()
+        raise AssertionError(f"the server did not start:\n{self.log}")
+
+    def stop(self) -> None:
+        """End it, by force if need be; nothing of it is left."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(20)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Start real gunicorn through ``python -m gateway serve APP``; all are stopped at the end."""
+    servers: list[Server] = []
+
+    def start(app: str, *options: str, pythonpath: Path = ROOT, **environment: str) -> Server:
+        command = [sys.executable, "-m", "gateway", "serve", app, "--port", "0", *options]
+        folder = tmp_path_factory.mktemp("server")
+        servers.append(Server(command, folder, {"PYTHONPATH": f"{pythonpath}{os.pathsep}{ROOT}", **environment}))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
