@@ -1,0 +1,81 @@
+"""The first part of a request: bytes in a charset -> a JSON object."""
+
+import codecs
+import json
+import math
+from typing import Any, NoReturn
+
+from gateway.contract import JSON
+from gateway.errors import BrokenJSON
+from gateway.protocol.jsontext import has_half_surrogate
+
+CHARSETS = frozenset(
+    ["utf-8", "utf8", "us-ascii", "ascii", "latin1"]
+    + [f"utf-{bits}{order}" for bits in (16, 32) for order in ("", "le", "be", "-le", "-be")]
+    + [f"iso-8859-{part}" for part in range(1, 17) if part != 12]
+    + [f"windows-{page}" for page in range(1250, 1259)]
+)
+"""The charsets read. Named, since Python's codecs also hold compressors and quadratic decoders (idna, punycode)."""
+
+_BIG_ENDIAN_MARKS = {"utf-16": codecs.BOM_UTF16_BE, "utf-32": codecs.BOM_UTF32_BE}
+
+
+def parse_json(data: bytes, charset: str | None) -> JSON:
+    """Read one JSON object (RFC 8259) from ``data`` in ``charset`` (UTF-8 if None or empty).
+
+    A byte order mark is ignored (RFC 8259 8.1). NaN, Infinity and numbers that overflow to them, halves of surrogate
+    pairs, integers beyond Python's digit limit and nesting beyond its recursion limit are refused. Raises BrokenJSON,
+    whose text never quotes the data.
+    """
+    value = _parse(_decode(data, charset))
+    if not isinstance(value, dict):
+        raise BrokenJSON("The JSON should be an object, in braces.")
+    return value
+
+
+def _decode(data: bytes, charset: str | None) -> str:
+    name = (charset or "utf-8").strip().lower().replace("_", "-")
+    if name not in CHARSETS:
+        raise BrokenJSON("The charset is not one that is read here; send the JSON as utf-8.")
+    try:
+        return str(data, _with_byte_order(name, data)).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise BrokenJSON(f"The JSON is not text in {name}: byte {error.start} does not decode.") from None
+
+
+def _with_byte_order(name: str, data: bytes) -> str:
+    """Without a mark, JSON tells its own byte order: its first character is ASCII (RFC 4627 3)."""
+    mark = _BIG_ENDIAN_MARKS.get(name)
+    if mark is None:
+        return name
+    big = data[: len(mark)] == mark or data[:1] == b"\0"
+    return f"{name}-{'be' if big else 'le'}"
+
+
+def _parse(text: str) -> Any:
+    try:
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        _refuse_half_surrogates(text, value)
+    except json.JSONDecodeError as error:
+        raise BrokenJSON(f"The JSON breaks off at line {error.lineno}, column {error.colno}.") from None
+    except RecursionError:
+        raise BrokenJSON("The JSON is nested too deep.") from None
+    except ValueError:
+        raise BrokenJSON("The JSON holds an integer with too many digits.") from None
+    return value
+
+
+def _refuse_half_surrogates(text: str, value: Any) -> None:
+    if ("\\ud" in text or "\\uD" in text) and has_half_surrogate(value):
+        raise BrokenJSON("The JSON holds half of a surrogate pair, which is no character (RFC 8259 8.2).")
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise BrokenJSON("The JSON holds NaN or Infinity, which are not JSON (RFC 8259 6).")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise BrokenJSON("The JSON holds a number beyond the range of a 64-bit float.")
+    return value
