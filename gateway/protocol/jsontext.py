@@ -94,7 +94,7 @@ def _(value: numpy.generic, path: Path, report: Report) -> Any:
 
 
 @_plain.register
-def _(value: numpy.ndarray, path: Path, report: Report) -> Any:  # type: ignore[type-arg]
+def _(value: numpy.ndarray, path: Path, report: Report) -> Any:
     if value.ndim == 0:
         return _plain(value[()], path, report)
     raise AnswerInvalid(pointer(path), "A numpy array cannot be written as JSON; use its .tolist().")
