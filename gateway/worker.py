@@ -9,6 +9,7 @@ import contextlib
 import socket
 import time
 from collections import deque
+from collections.abc import Iterator
 from functools import partial
 from selectors import EVENT_READ
 from typing import Any
@@ -20,6 +21,13 @@ from gateway.config import Settings
 HEAD_BYTES = 65536
 """Bytes of a head that the poller waits for; a longer one goes to gunicorn's parser and meets the limits there."""
 END_OF_HEAD = b"\r\n\r\n"
+LINGER_TIME = 30.0
+"""Seconds for which a client that was answered may go on writing; nginx's lingering_time. Closing at once would reset
+the connection, and the client would not see why it was refused."""
+DISCARD = bytearray(1 << 18)
+"""Where bytes that nobody wants are read to."""
+DRAIN_TIME = 0.05
+"""Seconds a thread spends on the unread rest of a body, for keep-alive's sake; a client can stall gunicorn's own 5."""
 REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -87,6 +95,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.settings = Settings.from_environment()
         self.heads: deque[TConn] = deque()
+        self.lingering: deque[TConn] = deque()
 
     def load_wsgi(self) -> None:
         """Load the application and tell it how many requests may be past admission, so that probes find a thread."""
@@ -136,15 +145,51 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn.data_ready = True  # no second wait in the thread
         super().enqueue_req(conn)
 
+    def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
+        return keepalive and bool(conn.parser.finish_body(deadline=time.monotonic() + DRAIN_TIME))
+
+    def finish_request(self, conn: TConn, fs: Any) -> None:
+        """Back from a thread: keep the connection, or let the client finish writing before it is closed."""
+        ended = not fs.cancelled() and fs.exception() is None and fs.result() is False
+        if not (ended and isinstance(conn.sock, PacedSocket)):
+            super().finish_request(conn, fs)
+            return
+        with contextlib.suppress(OSError):
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+        conn.timeout = time.monotonic() + LINGER_TIME
+        self.lingering.append(conn)
+        self.poller.register(conn.sock, EVENT_READ, partial(self._on_linger, conn))
+
+    def _on_linger(self, conn: TConn, _fileobj: Any) -> None:
+        try:
+            more = socket.socket.recv_into(conn.sock, DISCARD)
+        except BlockingIOError:
+            return
+        except OSError:
+            more = 0
+        if not more:
+            self.lingering.remove(conn)
+            self._drop(conn)
+
+    def _drop(self, conn: TConn) -> None:
+        self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
+
     def murder_pending(self) -> None:
-        """Close what is overdue: gunicorn's pending connections, and heads that did not become whole in time."""
+        """Close what is overdue: pending connections, heads that did not become whole, clients that go on writing."""
         super().murder_pending()
-        now = time.monotonic()
-        while self.heads and (self.heads[0].timeout <= now or not self.alive):
-            conn = self.heads.popleft()
-            self.poller.unregister(conn.sock)
+        for conn in self._overdue(self.heads):
             if conn.sock.peeked:
                 with contextlib.suppress(OSError):
                     conn.sock.send(REQUEST_TIMEOUT)
-            self.nr_conns -= 1
-            conn.close()
+            self._drop(conn)
+        for conn in self._overdue(self.lingering):
+            self._drop(conn)
+
+    def _overdue(self, waiting: deque[TConn]) -> Iterator[TConn]:
+        """Take those whose time is over; all of them when the worker stops."""
+        now = time.monotonic()
+        while waiting and (waiting[0].timeout <= now or not self.alive):
+            yield waiting.popleft()

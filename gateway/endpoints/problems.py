@@ -8,8 +8,9 @@ import secrets
 import flask
 from werkzeug.exceptions import HTTPException
 
-from gateway.errors import GatewayError, ModelFailed
+from gateway.errors import AnswerInvalid, GatewayError, ModelFailed
 from gateway.observe.logs import exception_frames
+from gateway.protocol.faults import loggable
 
 logger = logging.getLogger("gateway")
 
@@ -28,7 +29,8 @@ def request_id() -> str:
 def problem_response(error: GatewayError) -> flask.Response:
     """The answer to a refused or failed request; it is logged here, with the text that stays inside."""
     level = logging.ERROR if error.status == 500 else logging.WARNING
-    logger.log(level, "%s %s [%s] %s", error.status, error.code, request_id(), error.private)
+    text = f"{loggable(error.pointer)} {error.detail}" if isinstance(error, AnswerInvalid) else error.private
+    logger.log(level, "%s %s [%s] %s", error.status, error.code, request_id(), text)
     return _response(error.problem(), error.headers())
 
 
