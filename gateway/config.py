@@ -36,6 +36,7 @@ class Settings:
         16 * KiB, "bytes per second that a client must move while waited for; ADSL has ten times it"
     )
     rate_grace: float = _setting(10.0, "seconds of waiting before the minimum rate is held against a client")
+    digest: str = _setting("sha256", "sha256, or blake3 (extra) where both ends are yours")
     strict: bool = _setting(True, "refuse an answer whose content breaks the protocol; false logs a warning instead")
     log_exception_text: bool = _setting(False, "log messages of exceptions; they can hold a patient's name")
 

@@ -26,7 +26,7 @@ LINGER_TIME = 30.0
 the connection, and the client would not see why it was refused."""
 DISCARD = bytearray(1 << 18)
 """Where bytes that nobody wants are read to."""
-DRAIN_TIME = 0.05
+DRAIN_TIME = 0.002
 """Seconds a thread spends on the unread rest of a body, for keep-alive's sake; a client can stall gunicorn's own 5."""
 REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 

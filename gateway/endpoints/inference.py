@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import flask
 
@@ -14,13 +14,15 @@ from gateway.endpoints.problems import problem_response, request_id
 from gateway.endpoints.receiving import Received, receive
 from gateway.errors import GatewayError, Unavailable
 from gateway.observe.logs import TaggedLogger
-from gateway.protocol.digests import Digest
+from gateway.protocol.digests import Digest, hash_function
 from gateway.protocol.serializer import InferenceSerializer
 from gateway.service import infer
 from gateway.wire import OutgoingPart, content_length, encode, new_boundary
 
 SEND_SIZE = 1 * MiB
 """Bytes handed to the server at once."""
+DIGEST_HEADER = "X-Digest-Algorithm"
+"""Names the algorithm behind the ``hashes`` part."""
 SMALL = 64 * KiB
 """Pieces below this are joined: each one handed over costs a system call."""
 HASHES_LENGTH = 129
@@ -34,8 +36,8 @@ class Exchange:
     logger: TaggedLogger
     started: float
     ticket: Ticket
+    output: Digest
     received: Received | None = None
-    output: Digest = field(default_factory=Digest)
 
     def close(self) -> None:
         """Let go of the request's bytes, of its place, and of the thread that hashes the answer."""
@@ -57,11 +59,13 @@ def view(
 ) -> Callable[[], flask.Response]:
     """The view function of one route: what the gateway refuses is answered here and never reaches the service."""
 
+    new_hash = hash_function(settings.digest)
+
     def do_inference() -> flask.Response:
         tags = {"request_id": request_id(), "route": model.name}
         logger = TaggedLogger(logging.getLogger("gateway")).tag(tags)
         try:
-            exchange = Exchange(logger, time.perf_counter(), admission.enter())
+            exchange = Exchange(logger, time.perf_counter(), admission.enter(), Digest(new_hash))
         except Unavailable as error:
             return problem_response(error)
         try:
@@ -87,7 +91,9 @@ def _answer(exchange: Exchange, model: Model, settings: Settings, serializer: In
     )
     request = Request(received.json, received.instances, received.input_digest, request_id())
     result = infer(model, request, serializer=serializer, strict=settings.strict, warn=exchange.logger.warning)
-    return _response(exchange, result)
+    response = _response(exchange, result)
+    response.headers[DIGEST_HEADER] = settings.digest
+    return response
 
 
 def _response(exchange: Exchange, result: Result) -> flask.Response:

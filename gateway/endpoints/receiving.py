@@ -9,7 +9,7 @@ from gateway.admission import Ticket
 from gateway.config import Settings
 from gateway.endpoints.body import READ_SIZE, body, content_length
 from gateway.errors import BrokenBody, BrokenJSON, LimitExceeded, UnsupportedMedia
-from gateway.protocol.digests import Digest
+from gateway.protocol.digests import Digest, hash_function
 from gateway.protocol.request import parse_json
 from gateway.spool import Spool
 from gateway.wire import Data, Decoder, EndOfMessage, EndOfPart, Headers, Limits, Part, parse_options_header
@@ -60,7 +60,7 @@ def _receive_multipart(pieces: Iterable[bytes], options: dict[str, str], expecte
     decoder = Decoder(options["boundary"], limits)
     spool = Spool(threshold=settings.spool_threshold, folder=settings.spool_folder, expected=expected)
     headers: list[Headers] = []
-    with Digest() as digest:
+    with Digest(hash_function(settings.digest)) as digest:
         for event in _events(decoder, pieces):
             match event:
                 case Data(data):
@@ -97,7 +97,7 @@ def _receive_study_path(pieces: Iterable[bytes], charset: str | None, settings: 
         raise BrokenJSON("studyPath should be a string that names a folder or a file.")
     files = study_path.find(path, settings)
     spool = Spool(threshold=settings.spool_threshold, folder=settings.spool_folder)
-    with Digest() as digest:
+    with Digest(hash_function(settings.digest)) as digest:
         _take(spool, digest, [bytes(text)])
         for file in files:
             assert settings.study_root is not None

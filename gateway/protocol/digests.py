@@ -1,4 +1,4 @@
-"""sha256 over what came in and what goes out, computed beside the work rather than after it.
+"""Digests over what came in and what goes out, computed beside the work rather than after it.
 
 Hashing is the slowest thing the gateway does to a byte, and ``hashlib`` lets go of the GIL while it does it. A large
 message is therefore hashed in a thread of its own while the next piece is received or sent; a small one is not worth
@@ -8,8 +8,9 @@ the thread.
 import hashlib
 import queue
 import threading
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 OVERLAP_BYTES = 1 << 20
 """From here on a thread pays: starting one costs as much as hashing some 50 KiB."""
@@ -19,11 +20,42 @@ BACKLOG = 8
 Buffer = bytes | bytearray | memoryview
 
 
-class Digest:
-    """A running sha256. Pieces given to ``update`` must not change afterwards. Use as a context manager."""
+class Hash(Protocol):
+    """What hashlib and blake3 have in common."""
 
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
+    def update(self, data: Buffer, /) -> object:
+        """Add bytes."""
+
+    def hexdigest(self) -> str:
+        """64 lower-case hexadecimal digits."""
+
+
+def _blake3() -> Hash:
+    try:
+        from blake3 import blake3
+    except ImportError as error:
+        raise ValueError("digest=blake3 needs the blake3 package: install inference-gateway[blake3].") from error
+    made: Hash = blake3()
+    return made
+
+
+ALGORITHMS: dict[str, Callable[[], Hash]] = {"sha256": hashlib.sha256, "blake3": _blake3}
+"""All of 256 bits, so that ``hashes`` keeps its 129 characters."""
+
+
+def hash_function(algorithm: str) -> Callable[[], Hash]:
+    """The maker of hashes of this name. Raises ValueError for an unknown one, or one whose package is missing."""
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"digest should be one of {', '.join(ALGORITHMS)}.")
+    ALGORITHMS[algorithm]()
+    return ALGORITHMS[algorithm]
+
+
+class Digest:
+    """A running digest. Pieces given to ``update`` must not change afterwards. Use as a context manager."""
+
+    def __init__(self, new: Callable[[], Hash] = hashlib.sha256) -> None:
+        self._hash = new()
         self._seen = 0
         self._queue: queue.Queue[Buffer | None] | None = None
         self._thread: threading.Thread | None = None

@@ -1,5 +1,6 @@
 """A service whose routes fail in every way a model can, served by the tests under real gunicorn."""
 
+import hashlib
 import time
 
 import numpy as np
@@ -13,6 +14,13 @@ def echo(json_input, files, digest):
     """Say what arrived."""
     sizes = [len(file.read()) for file in files]
     return {"protocol_version": "1.0", "study_ml_json": {"json": json_input, "sizes": sizes, "digest": digest}}, []
+
+
+def digests(json_input, files, digest):
+    """The sha256 of each file, read in one of the ways a handler may read it."""
+    ways = [lambda f: f.read(), lambda f: f.getvalue(), lambda f: f.getbuffer()]
+    found = [hashlib.sha256(ways[n % 3](file)).hexdigest() for n, file in enumerate(files)]
+    return {"study_ml_json": {"digests": found}}, []
 
 
 def mask(json_input, files, digest):
@@ -53,5 +61,5 @@ def sleeps(json_input, files, digest):
 
 
 app = Gateway(__name__)
-for handler in (echo, mask, refuses, raises, invalid, nothing, exits, sleeps):
+for handler in (echo, digests, mask, refuses, raises, invalid, nothing, exits, sleeps):
     app.add_inference_route(f"/{handler.__name__}", handler)
