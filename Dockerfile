@@ -1,0 +1,34 @@
+# Build from the root of the checkout:   docker build -t gateway .
+# Run as hardened as the image allows:   docker run --read-only --tmpfs /tmp --cap-drop ALL -p 8900:8900 gateway
+FROM python:3.11-slim
+
+# No .pyc files and no home: the root file system may be read-only. /tmp, a tmpfs, takes large uploads and worker files.
+ENV PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HOME=/tmp \
+    HOST=0.0.0.0 \
+    PORT=8900 \
+    WEB_CONCURRENCY=1 \
+    THREADS=8
+
+WORKDIR /app
+
+# Requirements first: they change less often than the code. GDCM decodes JPEG Lossless, which much archived CT and MR is in.
+COPY requirements.txt ./
+RUN pip install --no-cache-dir --no-compile -r requirements.txt python-gdcm==3.2.6
+
+COPY gateway ./gateway
+COPY utils ./utils
+COPY models ./models
+COPY logging.yaml ./
+
+# A number, so that an orchestrator can see that it is not root.
+USER 65532:65532
+
+EXPOSE 8900
+
+# A model that is still loading answers 200 with another word; only READY is healthy.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "-c", "import os, sys, urllib.request as web; url = 'http://127.0.0.1:' + os.environ['PORT'] + '/healthcheck'; sys.exit(web.urlopen(url, timeout=4).read().strip() != b'READY')"]
+
+CMD ["python", "-m", "gateway", "serve", "models.app:app"]

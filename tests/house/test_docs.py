@@ -1,0 +1,83 @@
+"""The documentation is true: its tables are those of the code, its links lead somewhere, its Python runs."""
+
+import importlib
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from gateway import errors
+from gateway.config import Settings
+from tests.house.pages import PAGES, ROOT, Block, anchors, blocks, links, rows
+
+CONTRACT, DEPLOYING = ROOT / "docs/contract.md", ROOT / "docs/deploying.md"
+MIGRATING = ROOT / "docs/migrating-from-inference-sdk.md"
+DOCUMENTED_PYTHON = [block for page in PAGES for block in blocks(page, "python") if "Client(" not in block.text]
+"""Blocks that stand alone; the one with a client runs in test_readme, where there is a server."""
+
+
+def leaves(root: type[errors.GatewayError]) -> Iterator[type[errors.GatewayError]]:
+    """The errors at the ends of the tree as gateway.errors draws it; rooms may have finer ones of their own."""
+    below = [child for child in root.__subclasses__() if child.__module__ == errors.__name__]
+    if not below:
+        yield root
+    for child in below:
+        yield from leaves(child)
+
+
+def test_the_table_of_errors_is_the_tree_of_errors() -> None:
+    documented = {(int(status), code.strip("`")) for status, code, _ in rows(CONTRACT, "status")}
+    assert documented == {(leaf.status, leaf.code) for leaf in leaves(errors.GatewayError)}
+
+
+def test_the_table_of_settings_is_that_of_the_code() -> None:
+    assert rows(DEPLOYING, "setting") == [
+        [f"`{field.name}`", f"`GATEWAY_{field.name.upper()}`", str(field.default), field.metadata["why"]]
+        for field in fields(Settings)
+    ]
+
+
+def test_the_table_of_binary_types_is_that_of_the_code() -> None:
+    from gateway.protocol.kinds import KINDS
+
+    documented = {name.strip("`"): media_type.strip("`") for name, media_type, _ in rows(CONTRACT, "`binary_type`")}
+    assert documented == {name: kind.media_type for name, kind in KINDS.items()}
+
+
+def test_the_table_of_gunicorn_settings_is_that_of_the_code() -> None:
+    from gateway.server import DEFAULTS
+
+    documented = {name.strip("`"): value.strip("`") for name, value, _ in rows(DEPLOYING, "gunicorn's setting")}
+    assert documented == {name: str(value) for name, value in DEFAULTS.items()}
+
+
+@pytest.mark.parametrize("row", rows(MIGRATING, "was"), ids=lambda row: row[0])
+def test_what_a_handler_must_change_is_really_gone(row: list[str]) -> None:
+    module, *path = row[0].strip("`").split(".")
+    with warnings.catch_warnings(action="ignore"):
+        holder: object = importlib.import_module(module)
+        for name in path[:-1]:
+            holder = getattr(holder, name)
+        assert not hasattr(holder, path[-1])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_inside_the_project_leads_to_a_file_and_a_heading(page: Path) -> None:
+    for target in links(page):
+        name, _, anchor = target.partition("#")
+        linked = (page.parent / name).resolve() if name else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
+
+
+@pytest.mark.parametrize("block", DOCUMENTED_PYTHON, ids=str)
+def test_every_python_block_runs(block: Block, tmp_path: Path) -> None:
+    script = tmp_path / "block.py"
+    script.write_text(block.text, encoding="utf-8")
+    command = [sys.executable, "-W", "error", str(script)]
+    ran = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr

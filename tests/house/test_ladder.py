@@ -1,0 +1,137 @@
+"""The ladder: a room imports only what stands lower, and each library stays in the rooms that were given it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from gateway import _HOMES
+from tests.house.imports import ROOT, Import, imports_below, imports_of, modules
+
+RUNGS = {
+    "errors": 0,
+    "contract": 1,
+    "findings": 1,
+    "wire": 1,
+    "config": 1,
+    "spool": 1,
+    "admission": 2,
+    "protocol": 2,
+    "dicom": 2,
+    "observe": 2,
+    "executors": 3,
+    "binding": 3,
+    "service": 4,
+    "study_path": 4,
+    "studies": 4,
+    "adapters": 4,
+    "runs": 5,
+    "endpoints": 6,
+    "client": 6,
+    "app": 7,
+    "server": 7,
+    "worker": 7,
+    "gunicorn_conf": 8,
+    "cli": 8,
+    "__main__": 8,
+    "utils": 9,
+    "models": 9,
+}
+
+DOOR = ("__main__", "cli")
+"""``python -m gateway`` is the front door of the command line: the one pair of neighbours that may see each other."""
+
+LIBRARIES = {
+    "flask": ("gateway.app", "gateway.endpoints", "models"),
+    "werkzeug": ("gateway.app", "gateway.endpoints"),
+    "pydicom": ("gateway.dicom", "gateway.protocol.serializer", "models", "utils"),
+    "gunicorn": ("gateway.server", "gateway.worker"),
+}
+
+HOUSE = imports_below(ROOT, "gateway", "models", "utils")
+
+
+def room(dotted: str) -> str | None:
+    """The room that a dotted name lives in; None for a foreign library and for the face's own small names."""
+    head, _, rest = dotted.partition(".")
+    if head in ("utils", "models"):
+        return head
+    if head != "gateway" or not rest:
+        return None
+    name = rest.partition(".")[0]
+    return room(_HOMES[name]) if name in _HOMES else name if name in RUNGS else None
+
+
+def climbs(found: Import) -> bool:
+    """True when this import reaches for a room that does not stand lower."""
+    here, there = room(found.module), room(found.name)
+    if here is None or there is None or here == there or (here, there) == DOOR:
+        return False
+    return RUNGS[there] >= RUNGS[here]
+
+
+def inside(module: str, homes: tuple[str, ...]) -> bool:
+    return any(module == home or module.startswith(home + ".") for home in homes)
+
+
+def test_every_module_of_gateway_stands_on_a_rung() -> None:
+    rooms = {name.split(".")[1] for name, _ in modules(ROOT, "gateway") if "." in name}
+    assert rooms <= RUNGS.keys()
+
+
+def test_a_room_imports_only_what_stands_lower() -> None:
+    assert [str(found) for found in HOUSE if climbs(found)] == []
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_library_is_imported_only_where_it_has_a_home(library: str) -> None:
+    strays = [f for f in HOUSE if f.name.split(".")[0] == library and not inside(f.module, LIBRARIES[library])]
+    assert [str(found) for found in strays] == []
+
+
+def test_the_wire_imports_the_standard_library_and_errors_only() -> None:
+    allowed = {*sys.stdlib_module_names, "gateway"}
+    foreign = [f for f in HOUSE if inside(f.module, ("gateway.wire",)) and f.name.split(".")[0] not in allowed]
+    assert [str(found) for found in foreign] == []
+
+
+def test_models_import_only_the_face_of_the_gateway() -> None:
+    deep = [f for f in HOUSE if room(f.module) == "models" and f.name.startswith("gateway.")]
+    assert [str(found) for found in deep if found.name.removeprefix("gateway.") not in _HOMES] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("gateway.wire.decoder", "from gateway.dicom import pixels"),
+        ("gateway.wire.decoder", "def late():\n    import gateway.app"),
+        ("gateway.client", "from .endpoints import inference"),
+        ("gateway.dicom.pixels", "from ..protocol import kinds"),
+        ("gateway.protocol.kinds", "from gateway import Gateway"),
+        ("gateway.app", "import models.masks"),
+    ],
+)
+def test_the_ladder_sees_an_import_that_climbs(module: str, source: str) -> None:
+    assert [climbs(found) for found in imports_of(module, source)] == [True]
+
+
+def test_the_ladder_lets_a_room_look_down_and_at_itself() -> None:
+    source = (
+        "from gateway import errors\nfrom . import kinds\nimport gateway.wire.events\nfrom gateway import __version__"
+    )
+    assert not any(climbs(found) for found in imports_of("gateway.protocol.response", source))
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import gateway", "flask numpy pydicom requests yaml gunicorn"),
+        ("import gateway.wire", "flask werkzeug numpy pydicom requests"),
+        ("from gateway import Client", "flask werkzeug gunicorn"),
+        ("from gateway import Settings, StudyRefused", "flask numpy pydicom"),
+    ],
+)
+def test_an_import_loads_nothing_that_it_does_not_need(statement: str, absent: str) -> None:
+    probe = f"import sys\n{statement}\nprint(*sorted(set({absent.split()!r}) & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == []

@@ -1,0 +1,92 @@
+"""The README does what it says: its model answers, its commands run one after the other."""
+
+import io
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Serve
+from tests.house.pages import ROOT, blocks, commands, rows
+from tests.require import require
+
+README = ROOT / "README.md"
+PICTURE = ROOT / "docs/images/contact-sheet.png"
+
+
+@pytest.fixture
+def tissue(tmp_path: Path) -> Path:
+    """The folder of someone who saved the README's model as tissue.py."""
+    (tmp_path / "tissue.py").write_text(blocks(README, "python")[0].text, encoding="utf-8")
+    return tmp_path
+
+
+def test_the_model_of_the_readme_answers_with_a_mask_for_each_image(tissue: Path) -> None:
+    import pydicom
+
+    image = Path(pydicom.__file__).parent / "data/test_files/CT_small.dcm"
+    module = runpy.run_path(str(tissue / "tissue.py"))
+    body = b"--b\r\n\r\n{}\r\n--b\r\n\r\n" + image.read_bytes() + b"\r\n--b--\r\n"
+    answer = module["app"].test_client().post("/", data=body, content_type="multipart/related; boundary=b")
+    assert answer.status_code == 200
+    assert answer.data.count(b'filename="elem_') == 1
+
+
+def test_the_commands_of_the_readme_run_one_after_the_other(tissue: Path, serve: Serve) -> None:
+    require(shutil.which("curl"), "the README's last commands need curl")
+    lines = [line for line in commands(README) if not line.startswith("make ")]
+    serving = [line for line in lines if " serve " in line]
+    assert serving == ["python -m gateway serve tissue:app"]
+    server = serve("tissue:app", pythonpath=tissue)
+    for line in lines:
+        if line not in serving:
+            run(_at_port(line, server.port), tissue)
+    client = next(block.text for block in blocks(README, "python") if "Client(" in block.text)
+    (tissue / "ask.py").write_text(_at_port(client, server.port), encoding="utf-8")
+    assert run("python ask.py", tissue).startswith("bright (")
+    made = {path.suffix for path in (tissue / "answer").rglob("*")}
+    assert made >= {".json", ".npy", ".png"}
+    assert b'filename="hashes"' in (tissue / "answer.bin").read_bytes()
+
+
+def _at_port(line: str, port: int) -> str:
+    line = line.replace("127.0.0.1:8900", f"127.0.0.1:{port}")
+    return f"{line} --port {port}" if " send " in line else line
+
+
+def run(line: str, folder: Path) -> str:
+    """What one line of the README prints in a shell, where ``python`` is the one that runs this test."""
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    words = re.sub(r"^python ", f"{sys.executable} ", line)
+    ran = subprocess.run(["sh", "-c", words], cwd=folder, env=environ, capture_output=True, text=True)
+    assert ran.returncode == 0, f"{line}\n{ran.stdout}{ran.stderr}"
+    return ran.stdout
+
+
+def test_the_two_commands_at_the_top_are_targets_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = [line.split()[1] for line in commands(README) if line.startswith("make ")]
+    assert targets == ["demo", "test"]
+    assert [target for target in targets if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
+
+
+def test_the_table_of_models_is_what_the_models_serve() -> None:
+    from models.app import app
+
+    documented = {route.strip("`") for route, _ in rows(README, "route | model")}
+    served = {rule.rule for rule in app.url_map.iter_rules() if "POST" in (rule.methods or ())}
+    assert documented == served - {"/ping", "/healthcheck"}
+
+
+def test_the_picture_is_a_picture_and_not_a_heavy_one() -> None:
+    from PIL import Image
+
+    assert PICTURE.stat().st_size < 400_000
+    with Image.open(io.BytesIO(PICTURE.read_bytes())) as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) >= 300
