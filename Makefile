@@ -1,0 +1,46 @@
+# make demo and make test need nothing but Python 3.11 or newer; they build .venv once and again when requirements change.
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: help demo test test-all lint types clean
+
+help:
+	@echo "make demo      serve the models that come along, send them a study, picture the answers in demo-output/"
+	@echo "make test      the tests"
+	@echo "make test-all  the slow ones too; what they need and do not find fails instead of being skipped"
+	@echo "make lint      ruff"
+	@echo "make types     mypy --strict"
+	@echo "make clean     remove all that make made"
+
+demo: $(VENV)/runtime
+	$(RUN) demo.py demo-output
+
+test: $(VENV)/test
+	$(RUN) -m pytest -q -n auto -m "not slow"
+
+test-all: $(VENV)/test
+	GATEWAY_TEST_REQUIRE=all $(RUN) -m pytest -q -n auto
+
+lint: $(VENV)/dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: $(VENV)/dev
+	$(RUN) -m mypy gateway utils
+
+clean:
+	rm -rf $(VENV) demo-output build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
+
+$(RUN):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "This needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+# Stamps: each stands for an environment that was installed whole.
+$(VENV)/runtime: requirements.txt | $(RUN)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/test $(VENV)/dev: $(VENV)/%: requirements.txt setup.cfg | $(RUN)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt --editable ".[$*]"
+	@touch $@
