@@ -16,7 +16,7 @@ from gateway.client.errors import (
     Refused,
     SourceUnreadable,
     Unreachable,
-    one_line,
+    printable,
 )
 from gateway.client.upload import Progress, Source
 
@@ -32,5 +32,5 @@ __all__ = [
     "Source",
     "SourceUnreadable",
     "Unreachable",
-    "one_line",
+    "printable",
 ]

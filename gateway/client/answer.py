@@ -2,8 +2,9 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ AXES = ("timepoints", "depth", "height", "width")
 
 HASHES_LENGTH = 129
 """Two sha256 in hexadecimal digits with a colon between them."""
+
+OWN_FILES = re.compile(r"response\.json|output_masks_\d+\.npy|sc_\d+\.dcm|part_\d+\.bin")
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,17 @@ class Answer:
     def save(self, out: Path, *, legacy: bool = False) -> list[Path]:
         """Write ``response.json``, ``output_masks_N.npy`` from 1 and ``sc_N.dcm`` from 0; returns the paths.
 
-        ``legacy`` writes masks as bare bytes under the same names, as the predecessor's tool did.
+        ``legacy`` writes masks as bare bytes under the same names, as the predecessor's tool did. Files of an earlier
+        answer in the same folder are removed: its second mask beside this one's first would be taken for this one's.
         """
         masks = self.masks()
         out.mkdir(parents=True, exist_ok=True)
+        for earlier in out.iterdir():
+            if OWN_FILES.fullmatch(earlier.name):
+                earlier.unlink()
         response = out / "response.json"
-        response.write_text(json.dumps(self.json, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(self.json, indent=2, ensure_ascii=False)
+        response.write_bytes(text.encode("utf-8", "surrogatepass") + b"\n")
         return [response, *_save_masks(out, masks, legacy), *_save_others(out, self)]
 
 
@@ -72,8 +80,10 @@ def read_answer(content_type: str, pieces: Iterable[bytes], request_id: str = ""
     try:
         with Digest() as digest:
             received = list(_receive(content_type, pieces, digest))
-            output_digest = digest.hexdigest()
-        return _checked(received, output_digest, request_id)
+            return replace(_checked(received, digest.hexdigest()), request_id=request_id)
+    except AnswerCorrupt as error:
+        error.request_id = request_id
+        raise
     except GatewayError as error:
         raise AnswerCorrupt(
             f"The answer cannot be read: {error.detail or error.title}", request_id=request_id
@@ -111,39 +121,32 @@ def _receive(content_type: str, pieces: Iterable[bytes], digest: Digest) -> Iter
         yield part
 
 
-def _checked(received: list[_Received], output_digest: str, request_id: str) -> Answer:
-    hashes = received.pop() if received else None
-    if hashes is None or not hashes.is_hashes or len(hashes.data) != HASHES_LENGTH:
-        raise AnswerCorrupt("The answer does not end with its hashes.", request_id=request_id)
+def _checked(received: list[_Received], output_digest: str) -> Answer:
+    if not received or not received[-1].is_hashes or len(received[-1].data) != HASHES_LENGTH:
+        raise AnswerCorrupt("The answer does not end with its hashes.")
+    *contents, hashes = received
     input_digest, _, declared = hashes.data.decode("ascii", "replace").partition(":")
     if declared != output_digest:
-        raise AnswerCorrupt("The answer is damaged: its bytes do not match its own sha256.", request_id=request_id)
-    if not received:
-        raise AnswerCorrupt("The answer holds no JSON.", request_id=request_id)
-    words = _words(bytes(received[0].data), request_id)
-    buffers = tuple(memoryview(part.data).toreadonly() for part in received[1:])
-    media_types = tuple(part.media_type for part in received[1:])
-    answer = Answer(words, buffers, media_types, input_digest, output_digest, request_id)
+        raise AnswerCorrupt("The answer is damaged: its bytes do not match its own sha256.")
+    words = _words(contents)
+    buffers = tuple(memoryview(part.data).toreadonly() for part in contents[1:])
+    media_types = tuple(part.media_type for part in contents[1:])
+    answer = Answer(words, buffers, media_types, input_digest, output_digest)
     if len(answer.parts) != len(buffers):
-        raise AnswerCorrupt(
-            f"The answer declares {len(answer.parts)} parts and carries {len(buffers)}.", request_id=request_id
-        )
+        raise AnswerCorrupt(f"The answer declares {len(answer.parts)} parts and carries {len(buffers)}.")
     return answer
 
 
-def _words(data: bytes, request_id: str) -> dict[str, Any]:
+def _words(contents: list[_Received]) -> dict[str, Any]:
+    """The JSON object in the first part, its ``parts`` made sure of."""
     try:
-        words = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise AnswerCorrupt("The answer's first part is not JSON.", request_id=request_id) from error
-    parts = words.get("parts") if isinstance(words, dict) else None
-    if (
-        not isinstance(words, dict)
-        or not isinstance(parts or [], list)
-        or not all(isinstance(p, dict) for p in parts or [])
-    ):
-        raise AnswerCorrupt("The answer's JSON is not an object with a list of parts.", request_id=request_id)
-    return words
+        words = json.loads(contents[0].data)
+    except (IndexError, ValueError, RecursionError) as error:
+        raise AnswerCorrupt("The answer's first part is not JSON.") from error
+    parts = words.get("parts") or [] if isinstance(words, dict) else None
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        raise AnswerCorrupt("The answer's JSON is not an object with a list of parts.")
+    return dict(words)
 
 
 def _is_mask(part: dict[str, Any]) -> bool:
@@ -157,7 +160,8 @@ def _shaped(buffer: memoryview, part: dict[str, Any], pointer: str) -> "Mask":
 
     declared = part.get("binary_data_shape")
     shape = [declared[axis] for axis in AXES if axis in declared] if isinstance(declared, dict) else []
-    if not all(isinstance(n, int) and n >= 0 for n in shape) or math.prod(shape) != len(buffer):
+    whole = len(shape) >= 2 and all(isinstance(n, int) and n >= 0 for n in shape)
+    if not whole or math.prod(shape) != len(buffer):
         raise AnswerCorrupt(f"The mask at {pointer} has {len(buffer)} bytes, which do not fill its binary_data_shape.")
     return np.frombuffer(buffer, np.uint8).reshape(shape)
 

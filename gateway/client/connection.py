@@ -36,6 +36,11 @@ class Client:
         self._timeout = timeout
         self._session = session or requests.Session()
 
+    @property
+    def address(self) -> str:
+        """Host and port, without the credentials that a URL may hold."""
+        return _place(self.base_url)
+
     def infer(
         self,
         json: dict[str, Any],

@@ -47,9 +47,13 @@ class AnswerCorrupt(ClientError):
 
 
 def one_line(text: str) -> str:
-    """A server's text as one line without control characters, which could otherwise steer a terminal."""
-    line = " ".join(text.split())
-    return "".join(c if c.isprintable() else "?" for c in line)[:LONGEST_DETAIL]
+    """A server's text as one line, cut to a length that a terminal can show."""
+    return printable(" ".join(text.split()))[:LONGEST_DETAIL]
+
+
+def printable(text: str) -> str:
+    """``text`` without control characters, which could otherwise steer a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def refusal(status: int, reason: str, content_type: str, body: bytes, request_id: str) -> Refused:

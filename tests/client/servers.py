@@ -55,7 +55,7 @@ def answer(
     damage: Callable[[bytes], bytes] = lambda body: body,
 ) -> Said:
     """An answer in the form of protocol 1.0; ``hashes`` and ``damage`` make it lie."""
-    text = json.dumps(words).encode()
+    text = words if isinstance(words, bytes) else json.dumps(words).encode()
     honest = ":".join(
         hashlib.sha256(b"".join(contents)).hexdigest()
         for contents in (request.parts, [text, *(data for _, data in buffers)])

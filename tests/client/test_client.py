@@ -224,6 +224,8 @@ def first_mask_byte_flipped(body: bytes) -> bytes:
         (lambda r: answer(r, WORDS, []), "declares 1 parts and carries 0"),
         (lambda r: answer(r, {}, [BUFFER]), "declares 0 parts and carries 1"),
         (lambda r: answer(r, [1, 2]), "not an object"),
+        (lambda r: answer(r, b"{"), "not JSON"),
+        (lambda r: answer(r, b"[" * 100_000), "not JSON"),
         (lambda r: answer(r, {"parts": "abc"}), "not an object with a list of parts"),
         (lambda r: answer(r, {"parts": [None]}, [BUFFER]), "not an object with a list of parts"),
         (lambda r: Said(b"{}", "application/json"), "application/json, not multipart/related"),
@@ -335,3 +337,10 @@ def test_a_saved_mask_is_a_true_npy_with_its_shape(tmp_path: Path) -> None:
 
 def test_a_legacy_mask_is_bare_bytes(tmp_path: Path) -> None:
     assert saved(tmp_path, legacy=True)["output_masks_1.npy"] == BUFFER[1]
+
+
+def test_the_files_of_an_earlier_answer_do_not_stay_beside_a_new_one(tmp_path: Path) -> None:
+    for name in ("output_masks_7.npy", "sc_3.dcm", "notes.txt"):
+        (tmp_path / name).touch()
+    ask(lambda request: answer(request, WORDS, [BUFFER])).save(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"response.json", "output_masks_1.npy", "notes.txt"}
