@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help demo test test-all lint types clean
+.PHONY: help demo test test-all bench lint types clean
 
 help:
 	@echo "make demo      serve the models that come along, send them a study, picture the answers in demo-output/"
 	@echo "make test      the tests"
 	@echo "make test-all  the slow ones too; what they need and do not find fails instead of being skipped"
+	@echo "make bench     what the gateway costs beside a plain one, in ratios"
 	@echo "make lint      ruff"
 	@echo "make types     mypy --strict"
 	@echo "make clean     remove all that make made"
@@ -21,6 +22,9 @@ test: $(VENV)/test
 
 test-all: $(VENV)/test
 	GATEWAY_TEST_REQUIRE=all $(RUN) -m pytest -q -n auto
+
+bench: $(VENV)/test
+	$(RUN) -m benchmarks
 
 lint: $(VENV)/dev
 	$(RUN) -m ruff check .

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.client.errors import AnswerCorrupt
+from gateway.client.upload import NewHash
 from gateway.errors import GatewayError
 from gateway.protocol.digests import Digest
 from gateway.wire import Data, Decoder, Limits, Part, parse_options_header
@@ -23,14 +24,14 @@ AXES = ("timepoints", "depth", "height", "width")
 """The axes of a mask, outermost first; one that ``binary_data_shape`` leaves out is left out of the array."""
 
 HASHES_LENGTH = 129
-"""Two sha256 in hexadecimal digits with a colon between them."""
+"""Two digests in hexadecimal digits with a colon between them."""
 
 OWN_FILES = re.compile(r"response\.json|output_masks_\d+\.npy|sc_\d+\.dcm|part_\d+\.bin")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One checked answer: the model's JSON, one buffer for each entry of its ``parts``, and both sha256."""
+    """One checked answer: the model's JSON, one buffer for each entry of its ``parts``, and both digests."""
 
     json: dict[str, Any]
     buffers: tuple[memoryview, ...]
@@ -72,13 +73,13 @@ class Answer:
         return [response, *_save_masks(out, masks, legacy), *_save_others(out, self)]
 
 
-def read_answer(content_type: str, pieces: Iterable[bytes], request_id: str = "") -> Answer:
+def read_answer(content_type: str, pieces: Iterable[bytes], request_id: str, new_hash: NewHash) -> Answer:
     """Decode a ``multipart/related`` answer as it arrives and check it against its hashes.
 
     Raises AnswerCorrupt where it is truncated, not as protocol 1.0 lays it out, or not what the server hashed.
     """
     try:
-        with Digest() as digest:
+        with Digest(new_hash) as digest:
             received = list(_receive(content_type, pieces, digest))
             return replace(_checked(received, digest.hexdigest()), request_id=request_id)
     except AnswerCorrupt as error:
@@ -127,7 +128,7 @@ def _checked(received: list[_Received], output_digest: str) -> Answer:
     *contents, hashes = received
     input_digest, _, declared = hashes.data.decode("ascii", "replace").partition(":")
     if declared != output_digest:
-        raise AnswerCorrupt("The answer is damaged: its bytes do not match its own sha256.")
+        raise AnswerCorrupt("The answer is damaged: its bytes do not match its own digest.")
     words = _words(contents)
     buffers = tuple(memoryview(part.data).toreadonly() for part in contents[1:])
     media_types = tuple(part.media_type for part in contents[1:])

@@ -13,6 +13,7 @@ from urllib3.exceptions import NewConnectionError
 from gateway.client.answer import Answer, read_answer
 from gateway.client.errors import AnswerCorrupt, ClientError, Disconnected, Refused, Unreachable, one_line, refusal
 from gateway.client.upload import PIECE, Progress, Source, Upload
+from gateway.protocol.digests import hash_function
 
 DEFAULT_TIMEOUT = 1800.0
 """Seconds without a byte before giving up: three times the ten minutes that a long prediction takes, since a request
@@ -26,15 +27,23 @@ class Client:
     """A gateway at ``base_url``. Keeps connections open between requests; close it, or use it with ``with``.
 
     ``timeout`` is in seconds, for a silent server: it bounds each wait, not the whole request. ``session`` brings
-    authentication, certificates or proxies. All methods raise ClientError.
+    authentication, certificates or proxies. ``digest`` names the algorithm that the server is set to. All methods
+    raise ClientError.
     """
 
     def __init__(
-        self, base_url: str, *, timeout: float = DEFAULT_TIMEOUT, session: requests.Session | None = None
+        self,
+        base_url: str,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        session: requests.Session | None = None,
+        digest: str = "sha256",
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self._timeout = timeout
         self._session = session or requests.Session()
+        self._digest = digest
+        self._new_hash = hash_function(digest)
 
     @property
     def address(self) -> str:
@@ -59,7 +68,7 @@ class Client:
             zip(repeat("application/octet-stream"), attachments),
             zip(repeat("application/dicom"), files),
         )
-        with Upload(parts, progress) as body:
+        with Upload(parts, progress, self._new_hash) as body:
             answer = self._post(route, body.content_type, body)
             if answer.input_digest != body.input_digest:
                 raise AnswerCorrupt("The server answered for other bytes than were sent.", request_id=answer.request_id)
@@ -91,7 +100,11 @@ class Client:
         headers = {"Content-Type": content_type, "Accept": "multipart/related, application/problem+json"}
         with self._response("POST", route, headers=headers, data=body) as response:
             request_id = one_line(response.headers.get("X-Request-ID", ""))
-            return read_answer(response.headers.get("Content-Type", ""), response.iter_content(PIECE), request_id)
+            used = one_line(response.headers.get("X-Digest-Algorithm", "sha256"))
+            if used != self._digest:
+                raise AnswerCorrupt(f"The server hashes with {used}, this client with {self._digest}: set them alike.")
+            content_type = response.headers.get("Content-Type", "")
+            return read_answer(content_type, response.iter_content(PIECE), request_id, self._new_hash)
 
     def _text(self, route: str) -> str:
         with self._response("GET", route) as response:

@@ -1,5 +1,6 @@
 """The body of one request: JSON, then files, hashed as they leave and never held in memory together."""
 
+import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from gateway.client.errors import SourceUnreadable
-from gateway.protocol.digests import Digest
+from gateway.protocol.digests import Digest, Hash
 from gateway.wire import OutgoingPart, content_length, encode, new_boundary
 
 Source = Path | bytes | BinaryIO
@@ -16,6 +17,8 @@ Source = Path | bytes | BinaryIO
 Progress = Callable[[int, int], None]
 """Called after each piece with the bytes sent so far and the bytes of the whole body."""
 
+NewHash = Callable[[], Hash]
+
 PIECE = 1 << 20
 """Bytes read at once: large enough that hashing and sending, not Python, take the time."""
 
@@ -23,13 +26,15 @@ PIECE = 1 << 20
 class Upload:
     """A ``multipart/related`` body (RFC 2387) of known length, to be iterated once.
 
-    ``parts`` gives each part's media type and source, the JSON first. ``input_digest`` is the sha256, in hexadecimal
-    digits, over the contents of the parts once all have left. Use as a context manager.
+    ``parts`` gives each part's media type and source, the JSON first. ``input_digest`` is their digest, 64
+    hexadecimal digits, once all have left. Use as a context manager.
     """
 
-    def __init__(self, parts: Iterable[tuple[str, Source]], progress: Progress | None = None) -> None:
+    def __init__(
+        self, parts: Iterable[tuple[str, Source]], progress: Progress | None = None, new_hash: NewHash = hashlib.sha256
+    ) -> None:
         self.boundary = new_boundary()
-        self._digest = Digest()
+        self._digest = Digest(new_hash)
         self._progress = progress
         self._parts = [self._part(number, *part) for number, part in enumerate(parts)]
         self._length = content_length(self.boundary, self._parts)

@@ -6,6 +6,7 @@ import json
 import resource
 import socket
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -215,9 +216,9 @@ def first_mask_byte_flipped(body: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        (lambda r: answer(r, WORDS, [BUFFER], damage=first_mask_byte_flipped), "do not match its own sha256"),
-        (lambda r: answer(r, WORDS, [BUFFER], damage=lambda body: body.replace(b"1.0", b"1.1")), "its own sha256"),
-        (lambda r: answer(r, WORDS, [BUFFER], hashes="0" * 64 + ":" + "0" * 64), "its own sha256"),
+        (lambda r: answer(r, WORDS, [BUFFER], damage=first_mask_byte_flipped), "do not match its own digest"),
+        (lambda r: answer(r, WORDS, [BUFFER], damage=lambda body: body.replace(b"1.0", b"1.1")), "its own digest"),
+        (lambda r: answer(r, WORDS, [BUFFER], hashes="0" * 64 + ":" + "0" * 64), "its own digest"),
         (lambda r: answer(r, WORDS, [BUFFER], hashes="none"), "does not end with its hashes"),
         (lambda r: answer(r, WORDS, [BUFFER], damage=lambda body: body[:-60]), "cannot be read"),
         (lambda r: answer(r, WORDS, [BUFFER], damage=lambda body: b""), "cannot be read"),
@@ -241,6 +242,19 @@ def test_an_answer_for_other_bytes_than_were_sent_is_refused() -> None:
     other = Heard("", {"Content-Type": "multipart/x; boundary=x"}, b"--x\r\n\r\nother\r\n--x--\r\n")
     with pytest.raises(AnswerCorrupt, match="other bytes than were sent"):
         ask(lambda request: answer(other, WORDS, [BUFFER]), [b"file"])
+
+
+def test_an_answer_hashed_by_another_algorithm_says_so() -> None:
+    def script(request: Heard) -> Said:
+        return replace(answer(request, {}), headers={"X-Digest-Algorithm": "blake3"})
+
+    with pytest.raises(AnswerCorrupt, match="The server hashes with blake3, this client with sha256"):
+        ask(script)
+
+
+def test_an_algorithm_that_does_not_exist_is_refused_when_the_client_is_made() -> None:
+    with pytest.raises(ValueError, match="sha256"):
+        Client("http://127.0.0.1:9", digest="md5")
 
 
 # ---- connections ----
