@@ -1,0 +1,70 @@
+"""``python -m benchmarks``: measure, print the table as Markdown, write it and a JSON file beside it."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from benchmarks import machine, peers, table
+from benchmarks.results import QUICK, Line, Plan
+from benchmarks.rows import ROWS
+
+RESULTS = Path(__file__).resolve().parent / "results"
+logger = logging.getLogger("benchmarks")
+
+
+def main() -> int:
+    """Exit status 0 when every line that was measured reached its bound, else 1."""
+    arguments = _parse()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the servers are stopped too
+    if arguments.without_sha_instructions and not machine.masked():
+        _again({machine.CAPABILITIES: machine.MASK})
+    plan = QUICK if arguments.quick else Plan()
+    described = machine.describe()
+    lines = peers.compare(plan) if arguments.peers else _measure(arguments.rows or ROWS, plan)
+    table.write(lines, described, arguments.out, _name(arguments))
+    sys.stdout.write(table.markdown(lines, described))
+    return int(any(line.met is False for line in lines))
+
+
+def _measure(names: Iterable[str], plan: Plan) -> list[Line]:
+    lines = []
+    for name in names:
+        logger.info("row %s", name)
+        lines += ROWS[name](plan)
+    return lines
+
+
+def _again(environment: dict[str, str]) -> None:
+    """Start over: OpenSSL reads its environment once, when it is loaded."""
+    os.execve(sys.executable, [sys.executable, "-m", "benchmarks", *sys.argv[1:]], {**os.environ, **environment})
+
+
+def _name(arguments: argparse.Namespace) -> str:
+    """``latest`` only for the whole table at full counts."""
+    if arguments.quick or arguments.rows:
+        return "partial"
+    name = "peers" if arguments.peers else "latest"
+    return f"{name}-without-sha-instructions" if arguments.without_sha_instructions else name
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    add = parser.add_argument
+    add("--rows", nargs="+", choices=ROWS, metavar="NAME", help=f"only these: {', '.join(ROWS)}")
+    add("--peers", action="store_true", help="other servers beside us on the first row, instead of the rows")
+    add("--quick", action="store_true", help="small counts: shows that all runs, not how fast")
+    add("--out", type=Path, default=RESULTS, metavar="FOLDER", help="where the table and its JSON go")
+    add(
+        "--without-sha-instructions", action="store_true",
+        help="hide SHA instructions from OpenSSL, as on processors that have none (x86 only)",
+    )  # fmt: skip
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""The rows of the table, each a function from a plan to its lines."""
+
+from collections.abc import Callable
+
+from benchmarks.results import Line, Plan
+from benchmarks.rows.crowds import many
+from benchmarks.rows.endurance import endurance
+from benchmarks.rows.latencies import latency
+from benchmarks.rows.memories import gigabyte, in_memory, spooled
+from benchmarks.rows.walls import blake3, wall
+
+ROWS: dict[str, Callable[[Plan], list[Line]]] = {
+    "wall": wall,
+    "memory": in_memory,
+    "spooled": spooled,
+    "gigabyte": gigabyte,
+    "latency": latency,
+    "many": many,
+    "blake3": blake3,
+    "endurance": endurance,
+}
+"""Each row by the name that ``--rows`` takes."""

@@ -1,0 +1,107 @@
+"""Real servers on free ports, each with a folder of its own for its log and its temporary files."""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LISTENING = re.compile(r"Listening at: (?:http://)?127\.0\.0\.1:(\d+)")
+START_SECONDS = 90
+THREADS = 8
+"""Threads of a worker, in every gateway that is compared."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs: its port, its first process, the folder of its temporary files."""
+
+    port: int
+    pid: int
+    temporary: Path
+
+    def workers(self) -> list[int]:
+        """Process ids of the workers, once they have all been forked."""
+        return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
+    @property
+    def worker(self) -> int:
+        """Process id of the only worker."""
+        (pid,) = self.workers()
+        return pid
+
+
+def ours(*, workers: int = 1, app: str = "benchmarks.ours:app", **environment: str) -> "Serving":
+    """The gateway as it is served by default; ``environment`` holds GATEWAY_* variables."""
+    command = [sys.executable, "-m", "gateway", "serve", app, "--host", "127.0.0.1", "--port", "0"]
+    return run([*command, "--workers", str(workers), "--threads", str(THREADS)], environment)
+
+
+def plain(*, workers: int = 1) -> "Serving":
+    """The plain gateway, under gunicorn as its manual has it."""
+    command = [sys.executable, "-m", "gunicorn", "benchmarks.plain:app", "--bind", "127.0.0.1:0", "-k", "gthread"]
+    command += ["--threads", str(THREADS), "--workers", str(workers), "--timeout", "900", "--keep-alive", "5"]
+    return run([*command, "--no-control-socket", "--worker-tmp-dir", "/dev/shm"])
+
+
+def constant() -> "Serving":
+    """A Flask view that returns a constant, under the gateway's own server settings."""
+    return ours(app="benchmarks.constant:app")
+
+
+Serving = contextlib.AbstractContextManager[Server]
+
+
+@contextlib.contextmanager
+def run(
+    command: Sequence[str], environment: Mapping[str, str] | None = None, *, cwd: Path = ROOT, port: int = 0
+) -> Iterator[Server]:
+    """Run a server for as long as the block lasts; without a known ``port`` it is one that prints where it listens.
+
+    Raises RuntimeError with the end of its log when it does not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        temporary = folder / "tmp"
+        temporary.mkdir()
+        extra = {"PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env={**os.environ, **extra, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            yield Server(port or _port(process, folder / "log"), process.pid, temporary)
+        finally:
+            stop(process)
+
+
+def stop(process: "subprocess.Popen[bytes]") -> None:
+    """End a server and all its children."""
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(15)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _port(process: "subprocess.Popen[bytes]", log: Path) -> int:
+    deadline = time.monotonic() + START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        if found := LISTENING.search(log.read_text(errors="replace")):
+            return int(found[1])
+        time.sleep(0.05)
+    raise RuntimeError(f"a server did not start:\n{log.read_text(errors='replace')[-2000:]}")
