@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gateway.contract import Model, Request, Result
     from gateway.errors import GatewayError, StudyRefused
     from gateway.protocol.serializer import InferenceSerializer
+    from gateway.server import serve
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ _HOMES = {
     "Result": "gateway.contract",
     "Settings": "gateway.config",
     "StudyRefused": "gateway.errors",
+    "serve": "gateway.server",
 }
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "Result",
     "Settings",
     "StudyRefused",
+    "serve",
 ]
 
 

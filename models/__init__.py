@@ -1,0 +1,1 @@
+"""Models ready to serve and to copy, one file each."""
