@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.client.errors import AnswerCorrupt
 from gateway.client.upload import NewHash
 from gateway.errors import GatewayError
-from gateway.protocol.digests import Digest
+from gateway.protocol.digests import Hash
 from gateway.wire import Data, Decoder, Limits, Part, parse_options_header
 
 if TYPE_CHECKING:
@@ -79,9 +79,9 @@ def read_answer(content_type: str, pieces: Iterable[bytes], request_id: str, new
     Raises AnswerCorrupt where it is truncated, not as protocol 1.0 lays it out, or not what the server hashed.
     """
     try:
-        with Digest(new_hash) as digest:
-            received = list(_receive(content_type, pieces, digest))
-            return replace(_checked(received, digest.hexdigest()), request_id=request_id)
+        digest = new_hash()
+        received = list(_receive(content_type, pieces, digest))
+        return replace(_checked(received, digest.hexdigest()), request_id=request_id)
     except AnswerCorrupt as error:
         error.request_id = request_id
         raise
@@ -101,7 +101,7 @@ class _Received:
         return self.media_type == "text/plain"
 
 
-def _receive(content_type: str, pieces: Iterable[bytes], digest: Digest) -> Iterator[_Received]:
+def _receive(content_type: str, pieces: Iterable[bytes], digest: Hash) -> Iterator[_Received]:
     """The parts in order, each once it is complete; all but the hashes go into ``digest``."""
     media_type, parameters = parse_options_header(content_type)
     if media_type != "multipart/related" or not parameters.get("boundary"):

@@ -68,10 +68,10 @@ class Client:
             zip(repeat("application/octet-stream"), attachments),
             zip(repeat("application/dicom"), files),
         )
-        with Upload(parts, progress, self._new_hash) as body:
-            answer = self._post(route, body.content_type, body)
-            if answer.input_digest != body.input_digest:
-                raise AnswerCorrupt("The server answered for other bytes than were sent.", request_id=answer.request_id)
+        body = Upload(parts, progress, self._new_hash)
+        answer = self._post(route, body.content_type, body)
+        if answer.input_digest != body.input_digest:
+            raise AnswerCorrupt("The server answered for other bytes than were sent.", request_id=answer.request_id)
         return answer
 
     def infer_path(self, json: dict[str, Any], study_path: str, route: str = "/") -> Answer:

@@ -5,10 +5,10 @@ import io
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from gateway.client.errors import SourceUnreadable
-from gateway.protocol.digests import Digest, Hash
+from gateway.protocol.digests import Hash
 from gateway.wire import OutgoingPart, content_length, encode, new_boundary
 
 Source = Path | bytes | BinaryIO
@@ -27,14 +27,14 @@ class Upload:
     """A ``multipart/related`` body (RFC 2387) of known length, to be iterated once.
 
     ``parts`` gives each part's media type and source, the JSON first. ``input_digest`` is their digest, 64
-    hexadecimal digits, once all have left. Use as a context manager.
+    hexadecimal digits, once all have left.
     """
 
     def __init__(
         self, parts: Iterable[tuple[str, Source]], progress: Progress | None = None, new_hash: NewHash = hashlib.sha256
     ) -> None:
         self.boundary = new_boundary()
-        self._digest = Digest(new_hash)
+        self._digest = new_hash()
         self._progress = progress
         self._parts = [self._part(number, *part) for number, part in enumerate(parts)]
         self._length = content_length(self.boundary, self._parts)
@@ -59,12 +59,6 @@ class Upload:
             sent += len(piece)
             if self._progress:
                 self._progress(sent, self._length)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._digest.close()
 
     def _part(self, number: int, media_type: str, source: Source) -> OutgoingPart:
         # A file's own name stays here: it often holds the patient's.

@@ -1,0 +1,78 @@
+"""The whole way in one command: write a study, serve the models, send the study to each, picture the answers.
+
+usage: python demo.py [OUT]    (default: demo-output)
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gateway.cli import main as gateway
+from gateway.cli.screen import Screen
+
+ROOT = Path(__file__).resolve().parent
+ROUTES = ("segmentation-3d", "segmentation-2d", "bounding-boxes", "classification", "secondary-capture")
+START_SECONDS = 60
+LISTENING = re.compile(r"Listening at: (http://\S+)")
+
+
+def main(out: Path) -> None:
+    """Fill ``out`` with the study and a folder for each model's answer. Raises SystemExit where a step fails."""
+    study, log = out / "study", out / "server.log"
+    _do("phantom", str(study))
+    with served("models.app:app", log) as url:
+        for route in ROUTES:
+            _do("send", "-i", str(study), "-o", str(out / route), "--host", url, "-r", f"/{route}", "-l")
+    screen = Screen()
+    screen.say("Look at these:")
+    for sheet in sorted(out.glob("*/contact_sheet.png")):
+        screen.say(str(sheet.resolve()))
+
+
+@contextmanager
+def served(app: str, log: Path) -> Iterator[str]:
+    """gunicorn on a free port for as long as the block lasts; yields its URL."""
+    command = [sys.executable, "-m", "gateway", "serve", app, "--host", "127.0.0.1", "--port", "0"]
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
+    try:
+        yield _url(server, log)
+    finally:
+        _stop(server)
+
+
+def _do(*words: str) -> None:
+    """One command of ``python -m gateway``, shown before it runs."""
+    Screen().note(" ".join(("$ python -m gateway", *words)))
+    if status := gateway(words):
+        raise SystemExit(status)
+
+
+def _url(server: "subprocess.Popen[bytes]", log: Path) -> str:
+    deadline = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        if found := LISTENING.search(log.read_text("utf-8", "replace")):
+            return found[1]
+        time.sleep(0.1)
+    raise SystemExit(f"The server did not start; {log} says why.")
+
+
+def _stop(server: "subprocess.Popen[bytes]") -> None:
+    """Ask it to end, and end by force what does not."""
+    server.terminate()
+    try:
+        server.wait(20)
+    except subprocess.TimeoutExpired:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the server is stopped then too
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "demo-output"))

@@ -1,0 +1,180 @@
+"""The command line's words. argparse, since the predecessor's flags take several values each (``-a FILE FILE``)."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gateway import __version__
+from gateway.config import DEFAULT_PORT
+
+PROGRAM = "python -m gateway"
+STATUS = "exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no connection, 130 interrupted"
+
+EPILOG = f"""\
+examples:
+  {PROGRAM} phantom study                   a study to try things with
+  {PROGRAM} serve models.app:app            serve the models that come along
+  {PROGRAM} send -i study -o answer         send the study to the model on /
+
+{STATUS}
+"""
+
+SERVE_EPILOG = f"""\
+examples:
+  {PROGRAM} serve models.app:app
+  {PROGRAM} serve service:app --host 0.0.0.0 --port 80 --workers 2 --threads 4
+
+Defaults come from HOST, PORT, WEB_CONCURRENCY and THREADS where these are set, and the gateway's own settings from
+GATEWAY_* variables.
+"""
+
+SEND_EPILOG = f"""\
+examples:
+  {PROGRAM} send -i study -o answer -l                       labels drawn on the pictures
+  {PROGRAM} send -i study -o answer -a lung.nii rules.json   two attachments, sent before the DICOM files
+  {PROGRAM} send -i study -o answer -R threshold=0.4 side=left
+  {PROGRAM} send -o answer --request-study-path 2026/ct-17   the server reads it below its own study root
+
+Long names may be written with underscores. The answer's hashes are checked before anything is written.
+{STATUS}
+"""
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read a command line; wrong usage ends the program with status 2."""
+    words = sys.argv[1:] if argv is None else argv
+    root = parser(os.environ)
+    arguments = root.parse_args([_dashed(word) for word in words])
+    if arguments.verb == "send" and not (arguments.study or arguments.study_path):
+        root.error("send needs a study: -i STUDY, or --request-study-path PATH for one that the server can read")
+    return arguments
+
+
+def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
+    """The whole command line; ``serve`` takes its defaults from ``environ``."""
+    root = argparse.ArgumentParser(PROGRAM, description="Serve imaging models, and try them.", epilog=EPILOG)
+    root.formatter_class = argparse.RawDescriptionHelpFormatter
+    root.add_argument("--version", action="version", version=f"gateway {__version__}")
+    verbs = root.add_subparsers(dest="verb", metavar="VERB", required=True)
+    _add_serve(_verb(verbs, "serve", "serve an application with gunicorn", SERVE_EPILOG), environ)
+    send = _verb(verbs, "send", "send a study, check the answer and picture it", SEND_EPILOG)
+    _add_study(send)
+    _add_request(send)
+    _add_answer(send)
+    phantom = _verb(verbs, "phantom", "write a CT-like series with known spheres")
+    phantom.add_argument("out", type=Path, metavar="OUT", help="folder for its slices")
+    return root
+
+
+def _verb(verbs: Any, name: str, summary: str, epilog: str = "") -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(name, help=summary, epilog=epilog, allow_abbrev=False)
+    verb.description = f"{summary[0].upper()}{summary[1:]}."
+    verb.formatter_class = argparse.RawDescriptionHelpFormatter
+    return verb
+
+
+def _dashed(word: str) -> str:
+    """A long option as it is spelt here; the predecessor's had underscores."""
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value if name.startswith("--") else word
+
+
+def _add_serve(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    add = verb.add_argument
+    host, port = environ.get("HOST") or "127.0.0.1", environ.get("PORT") or str(DEFAULT_PORT)
+    workers, threads = environ.get("WEB_CONCURRENCY") or "1", environ.get("THREADS") or None
+    add("app", metavar="APP", help="module:name of a WSGI application, such as models.app:app")
+    add("--host", default=host, help="address to listen on (%(default)s)")
+    add("-p", "--port", type=_port, default=port, help="port to listen on, 0 for any free one (%(default)s)")
+    add("--workers", type=_count, default=workers, metavar="N", help="processes, each with its models (%(default)s)")
+    add("--threads", type=_count, default=threads, metavar="N", help="requests at once in each process (8)")
+    add("--timeout", type=_count, metavar="S", help="seconds without a sign of life before a worker is killed (900)")
+    add("--graceful-timeout", type=_count, metavar="S", help="seconds for running requests after SIGTERM (630)")
+
+
+def _add_study(verb: argparse.ArgumentParser) -> None:
+    add = verb.add_argument_group("the study").add_argument
+    add(
+        "-i",
+        "--input",
+        type=Path,
+        dest="study",
+        metavar="STUDY",
+        help="folder of DICOM, PNG or JPEG files",
+    )
+    add(
+        "-a",
+        "--attachments",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FILE",
+        help="sent first",
+    )
+    add("--request-study-path", dest="study_path", default="", metavar="PATH", help="send this path instead of images")
+
+
+def _add_request(verb: argparse.ArgumentParser) -> None:
+    add = verb.add_argument_group("the request").add_argument
+    add("--host", default="127.0.0.1", help="name or address of the gateway, or a whole URL (%(default)s)")
+    add("-p", "--port", type=_port, default=DEFAULT_PORT, help="its port (%(default)s)")
+    add("-r", "--route", default="/", help="route of the model (%(default)s)")
+    add("-c", "--inference-command", dest="command", default="", metavar="COMMAND", help="its inference_command")
+    add(
+        "-s",
+        "--segmentation-model",
+        dest="kind",
+        action="store_const",
+        const="mask",
+        help="choose it for a segmentation",
+    )
+    add(
+        "-b",
+        "--bounding-box-model",
+        dest="kind",
+        action="store_const",
+        const="box",
+        help="choose it for bounding boxes",
+    )
+    add("-cl", "--classification-model", dest="kind", action="store_const", const="label", help="choose it for labels")
+    add(
+        "-S",
+        "--send-study-size",
+        dest="study_size",
+        action="store_true",
+        help="send depth, height and width",
+    )
+    options: dict[str, Any] = {"type": _option, "nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE"}
+    add("-R", "--request-options", dest="options", help="further members of the JSON, as strings", **options)
+    add("--timeout", type=_count, metavar="S", help="seconds to wait for a silent server (1800)")
+    add("--digest", choices=["sha256", "blake3"], default="sha256", help="as the server is set (%(default)s)")
+
+
+def _add_answer(verb: argparse.ArgumentParser) -> None:
+    add = verb.add_argument_group("the answer").add_argument
+    add("-o", "--output", type=Path, dest="out", default=Path("output"), metavar="OUT", help="folder (%(default)s)")
+    add("-l", "--include-label-plots", dest="labels", action="store_true", help="draw labels on the pictures")
+    add("--legacy-output", dest="legacy", action="store_true", help="masks as bare bytes, not as true .npy")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def _option(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    return key, value

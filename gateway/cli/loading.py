@@ -1,0 +1,33 @@
+"""From a folder to the instances to send, in the order in which a model expects them."""
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+from gateway.dicom.capture import image_to_secondary_capture
+from gateway.dicom.files import convert_dataset_to_bytes
+from gateway.dicom.instances import Instance, read_instance, read_study, spatial_order
+from gateway.errors import StudyRefused
+
+PICTURES = {".png", ".jpg", ".jpeg"}
+
+
+def load(path: Path, note: Callable[[str], None] = lambda line: None) -> list[Instance]:
+    """The DICOM instances at or below ``path``, and its PNG and JPEG images as Secondary Captures in memory.
+
+    One series after another, each sorted along its normal with time points outermost. ``note`` hears how many other
+    files are left out. Raises StudyRefused where there is nothing to send, or where a DICOM file is broken.
+    """
+    skipped: list[Path] = []
+    instances = read_study(path, on_skip=lambda file, why: skipped.append(file))
+    pictures = [file for file in skipped if file.suffix.lower() in PICTURES and file.is_file()]
+    instances += [_captured(picture) for picture in pictures]
+    if not instances:
+        raise StudyRefused(f"There is no DICOM file and no PNG or JPEG image in {path}.")
+    if others := len(skipped) - len(pictures):
+        note(f"left out {others} files that are neither DICOM nor images")
+    return spatial_order(instances)
+
+
+def _captured(picture: Path) -> Instance:
+    return read_instance(BytesIO(convert_dataset_to_bytes(image_to_secondary_capture(picture))))

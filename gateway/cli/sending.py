@@ -1,0 +1,74 @@
+"""``send``: a study to a gateway, its checked answer to files, and the answer over the study as pictures."""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator, Sized
+from itertools import groupby
+from pathlib import Path
+
+from gateway.cli.loading import load
+from gateway.cli.orders import Order
+from gateway.cli.screen import Screen
+from gateway.client import Answer, Client
+from gateway.dicom.instances import Instance
+
+FINDINGS = ("bounding_boxes_2d", "linear_measurements_2d", "study_ml_json", "series_ml_json")
+"""Members of an answer's JSON that hold findings; all are lists or objects."""
+
+
+def send(order: Order, screen: Screen) -> list[Path]:
+    """Do what ``order`` says; returns the files written, the contact sheet first.
+
+    Raises ClientError, StudyRefused and OSError, each with a sentence for the user.
+    """
+    instances = load(order.study, screen.note) if order.study else []
+    order.out.mkdir(parents=True, exist_ok=True)  # rather than find out after a prediction of ten minutes
+    answer = _ask(order, instances, screen)
+    written = answer.save(order.out, legacy=order.legacy)
+    pictures = _picture(order, instances, answer)
+    for line in summary(order, answer, written, pictures):
+        screen.say(line)
+    return [*pictures[:1], *written, *pictures[1:]]
+
+
+def summary(order: Order, answer: Answer, written: list[Path], pictures: list[Path]) -> Iterator[str]:
+    """What a person wants to know of an answer, a line each."""
+    yield f"answer  {', '.join(findings(answer)) or 'no findings'}"
+    yield f"input   {order.digest} {answer.input_digest}"
+    yield f"output  {order.digest} {answer.output_digest}"
+    for kind, paths in groupby([*pictures[:1], *written, *pictures[1:]], key=_kind):
+        first, *others = paths
+        yield f"wrote   {first}" + (f" and {len(others)} more {kind}" if others else "")
+
+
+def findings(answer: Answer) -> Iterator[str]:
+    """How many of each kind of finding, such as ``1 probability_mask``."""
+    for kind, count in Counter(str(part.get("binary_type")) for part in answer.parts).items():
+        yield f"{count} {kind}"
+    for key in FINDINGS:
+        if isinstance(found := answer.json.get(key), Sized) and found:
+            yield f"{len(found)} {key}"
+
+
+def _kind(path: Path) -> str:
+    """A file's name without its number: files that differ in it alone are listed as one."""
+    return re.sub(r"\d+", "*", path.name)
+
+
+def _ask(order: Order, instances: list[Instance], screen: Screen) -> Answer:
+    request, started = order.request(instances), time.monotonic()
+    with Client(order.url, timeout=order.patience, digest=order.digest) as client, screen.sending() as progress:
+        if order.study_path:
+            screen.note(f"asking {client.address} to read the study")
+            answer = client.infer_path(request, order.study_path, order.route)
+        else:
+            files = [instance.source for instance in instances]
+            screen.note(f"sending {len(order.attachments) + len(files)} files to {client.address}")
+            answer = client.infer(request, files, order.route, progress, attachments=order.attachments)
+    screen.note(f"answered after {time.monotonic() - started:.1f} s")
+    return answer
+
+
+def _picture(order: Order, instances: list[Instance], answer: Answer) -> list[Path]:
+    return []
