@@ -27,7 +27,9 @@ class Settings:
     max_json_bytes: int = _setting(16 * MiB, "bytes of the JSON part; it carries options, not pixels")
     study_root: Path | None = _setting(None, "folder below which a studyPath may lie; unset refuses every studyPath")
     max_study_files: int = _setting(20_000, "files below one studyPath, as many as parts in one request")
-    spool_threshold: int = _setting(64 * MiB, "bytes of one request held in memory; larger ones go to an unnamed file")
+    spool_threshold: int = _setting(
+        256 * MiB, "bytes of one request held in memory, about 500 CT slices; more go to an unnamed file"
+    )
     spool_folder: Path | None = _setting(None, "folder of those files; unset takes the system's temporary folder")
     reserved_threads: int = _setting(2, "threads of a worker that no inference takes: one for probes, one for refusals")
     head_timeout: float = _setting(10.0, "seconds from connecting to the end of a request's head; Apache allows 20")

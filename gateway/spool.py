@@ -4,17 +4,23 @@ Small requests stay in memory. Above a threshold the bytes go to a file without 
 of a patient is left behind when the process dies. Parts are views of it that behave as files.
 """
 
+import contextlib
 import errno
 import io
 import mmap
 import os
 import tempfile
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
 from gateway.errors import StorageFull
 
 Buffer = bytes | bytearray | memoryview
+READ_SIZE = 1 << 20
+"""Bytes read back from a file at once."""
+HUGE_PAGE = 2 << 20
+"""Bytes from which memory is asked of the system in huge pages: to fill small ones costs five times the copy itself."""
 
 
 class PartFile(io.BufferedReader):
@@ -45,6 +51,23 @@ class _UnnamedFile:
         view = memoryview(data)
         while view:
             view = view[os.write(self.descriptor, view) :]
+
+    def read(self, start: int, stop: int) -> Iterator[Buffer]:
+        """The bytes of a stretch in pieces, each of them valid until the next is asked for."""
+        buffer = memoryview(bytearray(min(READ_SIZE, stop - start)))
+        while start < stop:
+            piece = buffer[: min(len(buffer), stop - start)]
+            self.read_into(piece, start)
+            yield piece
+            start += len(piece)
+
+    def read_into(self, target: memoryview, start: int) -> None:
+        """Fill ``target`` with the bytes from ``start`` on."""
+        while target:
+            count = os.preadv(self.descriptor, [target], start)
+            if not count:
+                raise EOFError("the spool is shorter than its parts")
+            target, start = target[count:], start + count
 
     def __del__(self) -> None:
         if hasattr(self, "descriptor"):
@@ -119,27 +142,24 @@ class _FileRange(_Range):
         return memoryview(pages)[skip : skip + self.length]
 
     def _fill(self, target: memoryview, position: int) -> None:
-        done = 0
-        while done < len(target):
-            count = os.preadv(self._file.descriptor, [target[done:]], self.start + position + done)
-            if not count:
-                raise EOFError("the spool is shorter than its parts")
-            done += count
+        self._file.read_into(target, self.start + position)
 
 
 class Spool:
     """The contents of the parts of one request, in order, without their framing."""
 
-    def __init__(self, *, threshold: int, folder: Path | None = None, expected: int = 0) -> None:
-        """Keep up to ``threshold`` bytes in memory; above, or when more are ``expected``, use a file in ``folder``."""
-        self._threshold = threshold
+    def __init__(self, *, threshold: int, folder: Path | None = None, expected: int | None = None) -> None:
+        """Keep up to ``threshold`` bytes in memory, and use a file in ``folder`` for more.
+
+        ``expected`` is how many bytes will be written at most, None where that is not known.
+        """
+        room = threshold if expected is None else expected
+        self._room = room if room <= threshold else 0
         self._folder = folder
-        self._memory = bytearray()
         self._file: _UnnamedFile | None = None
+        self._pages = _pages(self._room)
         self._ends: list[int] = []
         self.size = 0
-        if expected > threshold:
-            self._spill()
 
     @property
     def in_memory(self) -> bool:
@@ -148,46 +168,49 @@ class Spool:
 
     def write(self, data: Buffer) -> None:
         """Add bytes to the part being received. Raises StorageFull when the spool folder has no room."""
+        if self._file is None and self.size + len(data) <= self._room:
+            self._pages.write(data)
+        else:
+            self._write_file(data)
         self.size += len(data)
-        if self._file is None:
-            if self.size <= self._threshold:
-                self._memory += data
-                return
-            self._spill()
-        self._write_file(data)
 
     def end_part(self) -> None:
         """The bytes since the last end are one part."""
         self._ends.append(self.size)
 
+    def since(self, start: int) -> Iterable[Buffer]:
+        """What was written from ``start`` until now, to be taken later and in any thread."""
+        if self._file is None:
+            return [memoryview(self._pages)[start : self.size]]
+        return self._file.read(start, self.size)
+
     def parts(self) -> list[PartFile]:
         """The parts as files, in order. Writing is over."""
         return [PartFile(self._range(start, end - start)) for start, end in pairwise([0, *self._ends])]
 
-    def close(self) -> None:
-        """Let go of the bytes; a part that is still in use keeps them until it is dropped."""
-        self._memory = bytearray()
-        self._file = None
-
     def _range(self, start: int, length: int) -> _Range:
         if self._file is None:
-            return _MemoryRange(memoryview(self._memory).toreadonly(), start, length)
+            return _MemoryRange(memoryview(self._pages).toreadonly(), start, length)
         return _FileRange(self._file, start, length)
 
-    def _spill(self) -> None:
-        try:
-            self._file = _UnnamedFile(self._folder)
-        except OSError as error:
-            raise _storage_full(error) from error
-        self._write_file(self._memory)
-        self._memory = bytearray()
-
     def _write_file(self, data: Buffer) -> None:
-        assert self._file is not None
         try:
+            if self._file is None:
+                self._file = _UnnamedFile(self._folder)
+                self._file.write(memoryview(self._pages)[: self.size])
+                self._pages = _pages(0)
             self._file.write(data)
         except OSError as error:
             raise _storage_full(error) from error
+
+
+def _pages(size: int) -> mmap.mmap:
+    """Memory that costs nothing before it is written to, and goes back to the system when it is dropped."""
+    memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if size >= HUGE_PAGE:
+        with contextlib.suppress(AttributeError, OSError):  # not Linux, or a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
 
 
 def _storage_full(error: OSError) -> StorageFull:

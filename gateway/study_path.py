@@ -19,8 +19,8 @@ from gateway.errors import LimitExceeded, PathForbidden, StudyNotFound, Unsuppor
 FORBIDDEN = "studyPath must lie below the study root of this gateway."
 
 
-def find(study_path: str, settings: Settings) -> list[Path]:
-    """The DICOM files below ``study_path``, in spatial order, DICOMDIR left out.
+def open_study(study_path: str, settings: Settings) -> Iterator[BinaryIO]:
+    """The DICOM files below ``study_path``, in spatial order, DICOMDIR left out; each is to be closed by the caller.
 
     Raises UnsupportedMedia without a study root, PathForbidden for what resolves outside it, StudyNotFound,
     LimitExceeded (``max_study_files``, ``max_body_bytes``).
@@ -33,10 +33,11 @@ def find(study_path: str, settings: Settings) -> list[Path]:
     instances = [found for path in _files(root, study_path, settings) if (found := _instance(root, path)) is not None]
     if not instances:
         raise StudyNotFound("There is no DICOM file below this studyPath.")
-    return [Path(str(instance.source)) for instance in spatial_order(instances)]
+    for instance in spatial_order(instances):
+        yield _open_inside(root, Path(str(instance.source)))
 
 
-def open_inside(root: Path, path: Path) -> BinaryIO:
+def _open_inside(root: Path, path: Path) -> BinaryIO:
     """Open a regular file, and make sure once it is open that it does lie below ``root``."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -44,7 +45,7 @@ def open_inside(root: Path, path: Path) -> BinaryIO:
         raise StudyNotFound("A file of this study cannot be read.", private=type(error).__name__) from error
     file = os.fdopen(descriptor, "rb")
     real = Path(os.path.realpath(f"/proc/self/fd/{descriptor}")) if Path("/proc/self/fd").exists() else path
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode) or not real.is_relative_to(_resolve(root)):
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode) or not real.is_relative_to(root):
         file.close()
         raise PathForbidden(FORBIDDEN)
     return file
@@ -91,7 +92,7 @@ def _inside(root: Path, path: Path) -> Path:
 
 def _instance(root: Path, path: Path) -> Instance | None:
     """The header of a DICOM file; None for any other file. A broken one is refused: a hole is worse than no study."""
-    with open_inside(root, path) as file:
+    with _open_inside(root, path) as file:
         try:
             return replace(read_instance(file), source=path)
         except NotAnInstance:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from gateway.config import MiB
+from gateway.config import KiB
 from gateway.errors import BrokenBody, RequestStalled
 
-READ_SIZE = 1 * MiB
+READ_SIZE = 256 * KiB
 """Bytes asked for at once: gunicorn's reader copies what is left of its read-ahead at each call, so large reads win."""
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import flask
 
 from gateway.admission import Admission, Ticket
-from gateway.config import KiB, MiB, Settings
+from gateway.config import KiB, Settings
 from gateway.contract import Model, Request, Result
 from gateway.endpoints.problems import problem_response, request_id
 from gateway.endpoints.receiving import Received, receive
@@ -19,7 +19,7 @@ from gateway.protocol.serializer import InferenceSerializer
 from gateway.service import infer
 from gateway.wire import OutgoingPart, content_length, encode, new_boundary
 
-SEND_SIZE = 1 * MiB
+SEND_SIZE = 256 * KiB
 """Bytes handed to the server at once."""
 DIGEST_HEADER = "X-Digest-Algorithm"
 """Names the algorithm behind the ``hashes`` part."""
@@ -42,8 +42,7 @@ class Exchange:
     def close(self) -> None:
         """Let go of the request's bytes, of its place, and of the thread that hashes the answer."""
         self.output.close()
-        if self.received is not None:
-            self.received.close()
+        self.received = None
         self.ticket.leave()
 
     def answered(self, result: Result, output_digest: str, size: int) -> None:
@@ -110,28 +109,24 @@ def _response(exchange: Exchange, result: Result) -> flask.Response:
 
 def _parts(exchange: Exchange, result: Result) -> Iterator[OutgoingPart]:
     """The parts of the answer; the last one's bytes are known once the others have been sent."""
-    digest = exchange.output
     data = [memoryview(result.json_bytes), *(part.data for part in result.parts)]
-    yield _part("json-body", "application/json", data[0], digest)
+    for piece in data:
+        exchange.output.update(len(piece), [piece])
+    yield _part("json-body", "application/json", data[0])
     for index, part in enumerate(result.parts):
-        yield _part(f"elem_{index}", part.media_type, part.data, digest)
+        yield _part(f"elem_{index}", part.media_type, part.data)
 
     def hashes() -> Iterator[bytes]:
-        output_digest = digest.hexdigest()
+        output_digest = exchange.output.hexdigest()
         exchange.answered(result, output_digest, sum(map(len, data)))
         yield f"{result.input_digest}:{output_digest}".encode("ascii")
 
     yield OutgoingPart(_headers("hashes", "text/plain"), HASHES_LENGTH, hashes())
 
 
-def _part(name: str, media_type: str, data: memoryview, digest: Digest) -> OutgoingPart:
-    def pieces() -> Iterator[bytes]:
-        for start in range(0, len(data), SEND_SIZE):
-            piece = bytes(data[start : start + SEND_SIZE])
-            digest.update(piece)
-            yield piece
-
-    return OutgoingPart(_headers(name, media_type), len(data), pieces())
+def _part(name: str, media_type: str, data: memoryview) -> OutgoingPart:
+    pieces = (data[start : start + SEND_SIZE] for start in range(0, len(data), SEND_SIZE))
+    return OutgoingPart(_headers(name, media_type), len(data), pieces)
 
 
 def _headers(name: str, media_type: str) -> tuple[tuple[str, str], ...]:

@@ -2,31 +2,74 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import Any, BinaryIO, Self
 
 from gateway import study_path
 from gateway.admission import Ticket
-from gateway.config import Settings
+from gateway.config import MiB, Settings
 from gateway.endpoints.body import READ_SIZE, body, content_length
 from gateway.errors import BrokenBody, BrokenJSON, LimitExceeded, UnsupportedMedia
 from gateway.protocol.digests import Digest, hash_function
 from gateway.protocol.request import parse_json
 from gateway.spool import Spool
-from gateway.wire import Data, Decoder, EndOfMessage, EndOfPart, Headers, Limits, Part, parse_options_header
+from gateway.wire import Data, Decoder, EndOfPart, Headers, Limits, Part, parse_options_header
+
+STRIDE = 1 * MiB
+"""Bytes written before they are handed to the digest: each hand-over costs a wake-up of its thread."""
 
 
 @dataclass(frozen=True)
 class Received:
-    """A request in words. ``instances`` are open files, attachments first; ``close`` lets go of their bytes."""
+    """A request in words. ``instances`` are open files, attachments first; their bytes live as long as they do."""
 
     json: dict[str, Any]
     instances: list[BinaryIO]
     input_digest: str
     size: int
-    spool: Spool
 
-    def close(self) -> None:
-        self.spool.close()
+
+class Intake:
+    """Where a request's parts are written, and hashed beside it. Use as a context manager."""
+
+    def __init__(self, settings: Settings, expected: int | None) -> None:
+        self._spool = Spool(threshold=settings.spool_threshold, folder=settings.spool_folder, expected=expected)
+        self._digest = Digest(hash_function(settings.digest))
+        self._hashed = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._spool.size
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Add bytes to the current part."""
+        self._spool.write(data)
+        if self._spool.size - self._hashed >= STRIDE:
+            self._hand_over()
+
+    def end_part(self) -> None:
+        """The current part is complete."""
+        self._spool.end_part()
+
+    def received(self, charset: str | None) -> Received:
+        """The request, once all of it is written. Raises BrokenJSON for a first part that is no JSON object."""
+        self._hand_over()
+        parts = self._spool.parts()
+        if not parts:
+            raise BrokenJSON("The body has no parts; the first should be a JSON object.")
+        json = parse_json(parts[0].getvalue(), charset)
+        return Received(json, list(parts[1:]), self._digest.hexdigest(), self._spool.size)
+
+    def _hand_over(self) -> None:
+        self._digest.update(self._spool.size - self._hashed, self._spool.since(self._hashed))
+        self._hashed = self._spool.size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._digest.close()
 
 
 def receive(environ: dict[str, Any], settings: Settings, ticket: Ticket) -> Received:
@@ -40,7 +83,7 @@ def receive(environ: dict[str, Any], settings: Settings, ticket: Ticket) -> Rece
     ticket.expect(length or 0)
     pieces = _counted(body(environ, length), settings.max_body_bytes, ticket)
     if media_type == "multipart/related":
-        return _receive_multipart(pieces, options, length or 0, settings)
+        return _receive_multipart(pieces, options, length, settings)
     if media_type == "application/json":
         return _receive_study_path(pieces, options.get("charset"), settings)
     raise UnsupportedMedia(
@@ -49,7 +92,9 @@ def receive(environ: dict[str, Any], settings: Settings, ticket: Ticket) -> Rece
     )
 
 
-def _receive_multipart(pieces: Iterable[bytes], options: dict[str, str], expected: int, settings: Settings) -> Received:
+def _receive_multipart(
+    pieces: Iterable[bytes], options: dict[str, str], expected: int | None, settings: Settings
+) -> Received:
     if "boundary" not in options:
         raise BrokenBody("The Content-Type has no boundary parameter.")
     limits = Limits(
@@ -58,24 +103,19 @@ def _receive_multipart(pieces: Iterable[bytes], options: dict[str, str], expecte
         max_part_headers=settings.max_part_headers,
     )
     decoder = Decoder(options["boundary"], limits)
-    spool = Spool(threshold=settings.spool_threshold, folder=settings.spool_folder, expected=expected)
     headers: list[Headers] = []
-    with Digest(hash_function(settings.digest)) as digest:
+    with Intake(settings, expected) as intake:
         for event in _events(decoder, pieces):
             match event:
                 case Data(data):
-                    spool.write(data)
-                    digest.update(data)
-                    if len(headers) == 1 and spool.size > settings.max_json_bytes:
+                    intake.write(data)
+                    if len(headers) == 1 and intake.size > settings.max_json_bytes:
                         raise LimitExceeded("max_json_bytes", settings.max_json_bytes, what="The JSON part")
                 case Part():
                     headers.append(event.headers)
                 case EndOfPart():
-                    spool.end_part()
-                case EndOfMessage():
-                    pass
-        input_digest = digest.hexdigest()
-    return _in_words(spool, _charset(headers[0], options) if headers else None, input_digest)
+                    intake.end_part()
+        return intake.received(_charset(headers[0], options) if headers else None)
 
 
 def _events(decoder: Decoder, pieces: Iterable[bytes]) -> Iterator[Any]:
@@ -95,30 +135,19 @@ def _receive_study_path(pieces: Iterable[bytes], charset: str | None, settings: 
         raise UnsupportedMedia("application/json is read only with a studyPath; send DICOM as multipart/related.")
     if not isinstance(path, str) or not path:
         raise BrokenJSON("studyPath should be a string that names a folder or a file.")
-    files = study_path.find(path, settings)
-    spool = Spool(threshold=settings.spool_threshold, folder=settings.spool_folder)
-    with Digest(hash_function(settings.digest)) as digest:
-        _take(spool, digest, [bytes(text)])
-        for file in files:
-            assert settings.study_root is not None
-            with study_path.open_inside(settings.study_root, file) as opened:
-                _take(spool, digest, iter(lambda opened=opened: opened.read(READ_SIZE), b""))  # type: ignore[misc]
-        input_digest = digest.hexdigest()
-    return _in_words(spool, charset, input_digest)
+    with Intake(settings, None) as intake:
+        intake.write(bytes(text))
+        intake.end_part()
+        for file in study_path.open_study(path, settings):
+            _take(intake, file)
+        return intake.received(charset)
 
 
-def _take(spool: Spool, digest: Digest, pieces: Iterable[bytes]) -> None:
-    for piece in pieces:
-        spool.write(piece)
-        digest.update(piece)
-    spool.end_part()
-
-
-def _in_words(spool: Spool, charset: str | None, input_digest: str) -> Received:
-    parts = spool.parts()
-    if not parts:
-        raise BrokenJSON("The body has no parts; the first should be a JSON object.")
-    return Received(parse_json(parts[0].getvalue(), charset), list(parts[1:]), input_digest, spool.size, spool)
+def _take(intake: Intake, file: BinaryIO) -> None:
+    with file:
+        while piece := file.read(READ_SIZE):
+            intake.write(piece)
+    intake.end_part()
 
 
 def _charset(headers: Headers, options: dict[str, str]) -> str | None:

@@ -8,14 +8,14 @@ the thread.
 import hashlib
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Protocol, Self
 
 OVERLAP_BYTES = 1 << 20
 """From here on a thread pays: starting one costs as much as hashing some 50 KiB."""
-BACKLOG = 8
-"""Pieces handed over and not yet hashed: bounds what is held twice to BACKLOG times the size of a piece."""
+SLICE = 4 << 20
+"""Bytes hashed at once: the thread looks up only this often, and ends this soon when it is no longer wanted."""
 
 Buffer = bytes | bytearray | memoryview
 
@@ -52,45 +52,62 @@ def hash_function(algorithm: str) -> Callable[[], Hash]:
 
 
 class Digest:
-    """A running digest. Pieces given to ``update`` must not change afterwards. Use as a context manager."""
+    """A running digest. What is given to it must not change until it is done. Use as a context manager.
+
+    Nothing is copied or held back: the thread reads where the bytes already lie, however far it is behind.
+    """
 
     def __init__(self, new: Callable[[], Hash] = hashlib.sha256) -> None:
         self._hash = new()
         self._seen = 0
-        self._queue: queue.Queue[Buffer | None] | None = None
+        self._queue: queue.SimpleQueue[Iterable[Buffer] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        self._unwanted = False
 
-    def update(self, data: Buffer) -> None:
-        """Add bytes; returns at once while the backlog is short."""
-        self._seen += len(data)
-        if self._queue is not None:
-            self._queue.put(data)
-        elif self._seen <= OVERLAP_BYTES:
-            self._hash.update(data)
+    def update(self, size: int, pieces: Iterable[Buffer]) -> None:
+        """Add ``size`` bytes; ``pieces`` are taken in the thread where there is one, and may read a file there."""
+        self._seen += size
+        if self._thread is None and self._seen > OVERLAP_BYTES:
+            self._thread = threading.Thread(target=self._work, name="digest", daemon=True)
+            self._thread.start()
+        if self._thread is None:
+            self._take(pieces)
         else:
-            self._start().put(data)
+            self._queue.put(pieces)
 
     def hexdigest(self) -> str:
         """The digest of all bytes given, as 64 lower-case hexadecimal digits. Nothing may be added after it."""
-        self.close()
+        self._join()
+        if self._failure is not None:
+            raise self._failure
         return self._hash.hexdigest()
 
     def close(self) -> None:
-        """Finish the backlog and end the thread."""
-        if self._thread is not None and self._queue is not None:
+        """End the thread, whatever is left to do."""
+        self._unwanted = True
+        self._join()
+
+    def _join(self) -> None:
+        if self._thread is not None:
             self._queue.put(None)
             self._thread.join()
             self._thread = None
 
-    def _start(self) -> "queue.Queue[Buffer | None]":
-        self._queue = queue.Queue(BACKLOG)
-        self._thread = threading.Thread(target=self._work, args=(self._queue,), name="digest", daemon=True)
-        self._thread.start()
-        return self._queue
+    def _work(self) -> None:
+        try:
+            while (pieces := self._queue.get()) is not None:
+                self._take(pieces)
+        except BaseException as failure:  # for the thread that asks for the digest
+            self._failure = failure
 
-    def _work(self, pieces: "queue.Queue[Buffer | None]") -> None:
-        while (piece := pieces.get()) is not None:
-            self._hash.update(piece)
+    def _take(self, pieces: Iterable[Buffer]) -> None:
+        for piece in pieces:
+            view = memoryview(piece)
+            for start in range(0, len(view), SLICE):
+                if self._unwanted:
+                    return
+                self._hash.update(view[start : start + SLICE])
 
     def __enter__(self) -> Self:
         return self

@@ -53,7 +53,7 @@ def test_a_part_outlives_its_spool(tmp_path: Path) -> None:
     spool.write(b"abc")
     spool.end_part()
     (part,) = spool.parts()
-    spool.close()
+    del spool
     assert part.read() == b"abc"
 
 
