@@ -1,0 +1,25 @@
+"""multipart/related on the wire (RFC 2387 on RFC 2046): bytes to events and back. No I/O, the standard library only."""
+
+from gateway.wire.decoder import Decoder, Limits
+from gateway.wire.encoder import Encoder
+from gateway.wire.events import Data, EndOfMessage, EndOfPart, Event, Part
+from gateway.wire.headers import Headers
+from gateway.wire.message import OutgoingPart, content_length, encode, new_boundary
+from gateway.wire.options import parse_options_header
+
+__all__ = [
+    "Data",
+    "Decoder",
+    "Encoder",
+    "EndOfMessage",
+    "EndOfPart",
+    "Event",
+    "Headers",
+    "Limits",
+    "OutgoingPart",
+    "Part",
+    "content_length",
+    "encode",
+    "new_boundary",
+    "parse_options_header",
+]

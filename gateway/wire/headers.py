@@ -1,0 +1,129 @@
+"""Header fields of a part (RFC 2045 3).
+
+Where the standards leave room, the reading that no two readers can disagree on is taken, and the rest is refused:
+
+- A folded field is unfolded (RFC 5322 2.2.3): Python's ``email`` folds a long file name. A fold with no field before
+  it, or a line of nothing but white space (RFC 5322 3.2.2 forbids it), is refused.
+- A name is a token (RFC 9110 5.6.2) directly followed by its colon (RFC 9112 5.1).
+- A value may hold UTF-8 (RFC 6532 3.2), as browsers, curl and requests-toolbelt send file names; any other octet above
+  127 and every control character but the tab is refused (RFC 9110 5.5).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import overload
+
+from gateway.errors import BrokenBody, LimitExceeded
+
+Field = tuple[str, str]
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# A lone surrogate stands for an octet of a file name that is not UTF-8, and cannot be sent.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
+_FOLD = re.compile(r"\r\n(?=[ \t])")
+_BLANK_FOLD = re.compile(r"\r\n[ \t]+(?:\r\n|\Z)")
+_LENGTH = re.compile(r"[0-9]{1,18}")
+
+_ONCE = frozenset({"content-type", "content-disposition", "content-transfer-encoding", "content-length", "content-id"})
+_IDENTITY = frozenset({"binary", "8bit", "7bit"})
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """Header fields in the order and spelling in which they were sent; looked up in any case."""
+
+    fields: tuple[Field, ...] = ()
+
+    @overload
+    def get(self, name: str) -> str | None: ...
+    @overload
+    def get(self, name: str, default: str) -> str: ...
+    def get(self, name: str, default: str | None = None) -> str | None:
+        """The value of the first field called ``name`` in any case (RFC 9110 5.1), or ``default``."""
+        name = name.lower()
+        return next((value for key, value in self.fields if key.lower() == name), default)
+
+    def __iter__(self) -> Iterator[Field]:
+        return iter(self.fields)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+
+def parse_fields(block: bytes, max_fields: int) -> Headers:
+    """Read a part's header: ``block`` is its lines without the last CRLF and the blank line (RFC 2046 5.1.1).
+
+    Raises BrokenBody for a malformed, doubled or unsupported field, LimitExceeded for more than ``max_fields``.
+    """
+    if not block:
+        return Headers()
+    lines = _unfold(block).split("\r\n")
+    if len(lines) > max_fields:
+        raise LimitExceeded("max_part_headers", max_fields, "header fields", what="A part of the request")
+    headers = Headers(tuple(map(_parse_field, lines)))
+    _check_meaning(headers)
+    return headers
+
+
+def _unfold(block: bytes) -> str:
+    try:
+        text = block.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BrokenBody("A part's header is not UTF-8; write other text as in RFC 2231, or leave it out.") from None
+    if _BLANK_FOLD.search(text):
+        raise BrokenBody("A part's header has a line of white space only; end the header with an empty line.")
+    return _FOLD.sub("", text)
+
+
+def _parse_field(line: str) -> Field:
+    name, colon, value = line.partition(":")
+    value = value.strip(" \t")
+    if not colon:
+        raise BrokenBody(
+            "A line in a part's header has no colon; write 'Name: value' and an empty line before the data."
+        )
+    check_field(name, value)
+    return name, value
+
+
+def check_field(name: str, value: str) -> None:
+    """Raise BrokenBody unless ``name`` is a token and ``value`` is free of control characters (RFC 9110 5.1, 5.5)."""
+    if not _TOKEN.fullmatch(name):
+        raise BrokenBody(
+            "A field name in a part's header is not a token directly before its colon; "
+            "use letters, digits and hyphens, and no space."
+        )
+    if _CONTROL.search(value):
+        raise BrokenBody("A field in a part's header holds a control character; remove it, and end lines with CRLF.")
+
+
+def _check_meaning(headers: Headers) -> None:
+    doubled = [name for name, times in Counter(name.lower() for name, _ in headers).items() if times > 1]
+    if not _ONCE.isdisjoint(doubled):
+        raise BrokenBody(f"A part has more than one {min(_ONCE.intersection(doubled))} field; send it once.")
+    if headers.get("content-transfer-encoding", "binary").lower() not in _IDENTITY:
+        raise BrokenBody(
+            "A part has a Content-Transfer-Encoding other than binary, 8bit or 7bit; send its bytes as they are."
+        )
+    declared_length(headers)
+
+
+def declared_length(headers: Headers) -> int | None:
+    """A part's Content-Length in bytes, or None; Orthanc sends one. Raises BrokenBody."""
+    length = headers.get("content-length")
+    if length is None:
+        return None
+    if not _LENGTH.fullmatch(length):
+        raise BrokenBody("A part's Content-Length is not a number of bytes; correct it or leave it out.")
+    return int(length)
+
+
+def format_fields(fields: Iterable[Field]) -> bytes:
+    """The fields as lines, each ended by CRLF. Raises BrokenBody for what ``parse_fields`` would not read back."""
+    fields = tuple(fields)
+    for name, value in fields:
+        check_field(name, value)
+    _check_meaning(Headers(fields))
+    return "".join(f"{name}: {value}\r\n" for name, value in fields).encode()
