@@ -35,10 +35,12 @@ def test_the_table_of_errors_is_the_tree_of_errors() -> None:
 
 
 def test_the_table_of_settings_is_that_of_the_code() -> None:
-    assert rows(DEPLOYING, "setting") == [
+    table = [
         [f"`{field.name}`", f"`GATEWAY_{field.name.upper()}`", str(field.default), field.metadata["why"]]
         for field in fields(Settings)
     ]
+    should_be = "\n".join(f"| {' | '.join(row)} |" for row in table)
+    assert rows(DEPLOYING, "setting") == table, f"the table in {DEPLOYING.name} should be:\n{should_be}"
 
 
 def test_the_table_of_binary_types_is_that_of_the_code() -> None:
