@@ -1,29 +1,36 @@
-"""The body in a CT or MR series, as one probability mask over the volume."""
+"""The body in a CT or MR series as a probability mask; in CT also the air and the bone within it."""
 
 from typing import Any, BinaryIO
 
 import numpy as np
 from scipy import ndimage
 
-from models.anatomy import body, read_images, stack
+from models.anatomy import Slice, body, read_images, stack
+
+AIR, BONE = -500, 250
+"""HU below which there is air in a body, and above which there is bone."""
 
 
 def segment(json_input: dict[str, Any], dicom_instances: list[BinaryIO], input_digest: str) -> Any:
-    """Answer one mask, uint8, (slice, row, column) in spatial order: 255 well inside the body, half that at its rim."""
+    """Answer masks, uint8, (slice, row, column) in spatial order; the probability is 0.5 at the rim of the body."""
     images = stack(read_images(dicom_instances))
-    inside = body(np.stack([image.pixels for image in images]))
+    values = np.stack([image.pixels for image in images])
+    inside = body(values)
     probability = ndimage.gaussian_filter(inside.astype(np.float32), sigma=(0, 1.5, 1.5))
-    depth, height, width = inside.shape
-    answer = {
-        "protocol_version": "1.0",
-        "parts": [
-            {
-                "label": "Body",
-                "binary_type": "probability_mask",
-                "probability_threshold": 0.5,
-                "binary_data_shape": {"timepoints": 1, "depth": depth, "height": height, "width": width},
-                "SeriesInstanceUID": images[0].header.SeriesInstanceUID,
-            }
-        ],
+    parts = [_part(images, "Body", "probability_mask", probability_threshold=0.5)]
+    masks = [(probability * 255).round().astype(np.uint8)]
+    if images[0].header.Modality == "CT":
+        parts.append(_part(images, "Tissue", "numeric_label_mask", label_map={"1": "Air", "2": "Bone"}))
+        masks.append((inside * ((values < AIR) + 2 * (values > BONE))).astype(np.uint8))
+    return {"protocol_version": "1.0", "parts": parts}, masks
+
+
+def _part(images: list[Slice], label: str, binary_type: str, **more: Any) -> dict[str, Any]:
+    height, width = images[0].pixels.shape
+    return {
+        "label": label,
+        "binary_type": binary_type,
+        "binary_data_shape": {"timepoints": 1, "depth": len(images), "height": height, "width": width},
+        "SeriesInstanceUID": images[0].header.SeriesInstanceUID,
+        **more,
     }
-    return answer, [(probability * 255).round().astype(np.uint8)]
