@@ -1,13 +1,15 @@
 """What a person sees while a study is on its way: progress on stderr, results on stdout."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from gateway.client import Progress as Report
 from gateway.client import printable
+
+Report = Callable[[int, int], None]
+"""Told how much of how much is done."""
 
 
 class Screen:
@@ -26,24 +28,24 @@ class Screen:
         self._err.print(printable(text), markup=False, style="dim")
 
     @contextmanager
-    def sending(self) -> Iterator[Report]:
-        """A bar that fills while the study leaves, then a spinner until the model has answered."""
+    def bar(self, doing: str, then: str = "") -> Iterator[Report]:
+        """A bar that fills while the block reports; once full, a spinner saying ``then`` until the block ends."""
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
-            DownloadColumn(),
+            TaskProgressColumn(),
             TimeElapsedColumn(),
         )
-        bar = Progress(*columns, console=self._err, transient=True, disable=not self._err.is_terminal)
-        with bar:
-            yield _reporter(bar, bar.add_task("sending", total=None))
+        with Progress(*columns, console=self._err, transient=True, disable=not self._err.is_terminal) as bar:
+            yield _reporter(bar, bar.add_task(doing, total=None), then)
 
 
-def _reporter(bar: Progress, task: TaskID) -> Report:
-    def report(sent: int, total: int) -> None:
-        bar.update(task, completed=sent, total=total)
-        if sent == total:
-            bar.update(task, description="the model runs", total=None)
+def _reporter(bar: Progress, task: TaskID, then: str) -> Report:
+    def report(done: int, total: int) -> None:
+        if done == total and then:
+            bar.reset(task, description=then, total=None)
+        else:
+            bar.update(task, completed=done, total=total)
 
     return report

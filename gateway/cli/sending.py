@@ -11,7 +11,11 @@ from gateway.cli.loading import load
 from gateway.cli.orders import Order
 from gateway.cli.screen import Screen
 from gateway.client import Answer, Client
+from gateway.dicom.gallery import write_pictures
 from gateway.dicom.instances import Instance
+from gateway.errors import AnswerInvalid
+from gateway.protocol.response import check
+from gateway.protocol.serializer import InferenceSerializer
 
 FINDINGS = ("bounding_boxes_2d", "linear_measurements_2d", "study_ml_json", "series_ml_json")
 """Members of an answer's JSON that hold findings; all are lists or objects."""
@@ -20,15 +24,18 @@ FINDINGS = ("bounding_boxes_2d", "linear_measurements_2d", "study_ml_json", "ser
 def send(order: Order, screen: Screen) -> list[Path]:
     """Do what ``order`` says; returns the files written, the contact sheet first.
 
-    Raises ClientError, StudyRefused and OSError, each with a sentence for the user.
+    An answer that came whole is saved before it is pictured. Raises ClientError, GatewayError and OSError, each with a
+    sentence for the user.
     """
     instances = load(order.study, screen.note) if order.study else []
     order.out.mkdir(parents=True, exist_ok=True)  # rather than find out after a prediction of ten minutes
     answer = _ask(order, instances, screen)
-    written = answer.save(order.out, legacy=order.legacy)
-    pictures = _picture(order, instances, answer)
-    for line in summary(order, answer, written, pictures):
-        screen.say(line)
+    written, pictures = answer.save(order.out, legacy=order.legacy), list[Path]()
+    try:
+        pictures = _picture(order, instances, answer, screen)
+    finally:
+        for line in summary(order, answer, written, pictures):
+            screen.say(line)
     return [*pictures[:1], *written, *pictures[1:]]
 
 
@@ -52,13 +59,16 @@ def findings(answer: Answer) -> Iterator[str]:
 
 
 def _kind(path: Path) -> str:
-    """A file's name without its number: files that differ in it alone are listed as one."""
-    return re.sub(r"\d+", "*", path.name)
+    """A file's name without what tells it from its siblings, which are listed as one."""
+    return "pictures" if re.match(r"\d+_.*\.png$", path.name) else re.sub(r"\d+", "*", path.name)
 
 
 def _ask(order: Order, instances: list[Instance], screen: Screen) -> Answer:
     request, started = order.request(instances), time.monotonic()
-    with Client(order.url, timeout=order.patience, digest=order.digest) as client, screen.sending() as progress:
+    with (
+        Client(order.url, timeout=order.patience, digest=order.digest) as client,
+        screen.bar("sending", "the model runs") as progress,
+    ):
         if order.study_path:
             screen.note(f"asking {client.address} to read the study")
             answer = client.infer_path(request, order.study_path, order.route)
@@ -70,5 +80,15 @@ def _ask(order: Order, instances: list[Instance], screen: Screen) -> Answer:
     return answer
 
 
-def _picture(order: Order, instances: list[Instance], answer: Answer) -> list[Path]:
-    return []
+def _picture(order: Order, instances: list[Instance], answer: Answer, screen: Screen) -> list[Path]:
+    """The answer over its study, if that is at hand. Raises AnswerInvalid for a breach of the protocol or a misfit."""
+    faults: list[str] = []
+    check(answer.json, list(answer.buffers), serializer=InferenceSerializer(), strict=False, warn=faults.append)
+    for fault in faults:
+        screen.note(fault)
+    if faults:
+        raise AnswerInvalid("", f"The answer breaks protocol 1.0 and is not pictured. {faults[0]}")
+    if not instances:
+        return []
+    with screen.bar("drawing") as progress:
+        return write_pictures(order.out, instances, answer.json, answer.buffers, labels=order.labels, progress=progress)

@@ -11,21 +11,23 @@ Answer = tuple[dict[str, Any], list[Any]]
 
 
 def describe(request: dict[str, Any], files: list[Any], digest: str) -> Answer:
-    """A boolean mask over the DICOM files, and in the JSON: the request, and what each file was."""
-    shape = {"timepoints": 1, "depth": 0, "height": 0, "width": 0}
-    seen: list[str] = []
-    for file in files:
-        data = file.read()
-        if data[128:132] != b"DICM":
-            seen.append(data.decode())
-            continue
-        file.seek(0)
-        header = pydicom.dcmread(file, stop_before_pixels=True)
-        seen.append(header.SOPInstanceUID)
-        shape |= {"depth": shape["depth"] + 1, "height": header.Rows, "width": header.Columns}
-    mask = np.ones(tuple(shape.values()), bool)
+    """The request and what each file was: its SOP Instance UID, or its text."""
+    return {"protocol_version": "1.0", "parts": [], "request": request, "seen": [_name(file) for file in files]}, []
+
+
+def _name(file: Any) -> str:
+    data = file.read()
+    file.seek(0)
+    return str(pydicom.dcmread(file).SOPInstanceUID) if data[128:132] == b"DICM" else data.decode()
+
+
+def mask(request: dict[str, Any], files: list[Any], digest: str) -> Answer:
+    """A boolean mask of ones over a volume of 16 x 16 slices, and a box on its first slice."""
+    shape = {"timepoints": 1, "depth": len(files), "height": 16, "width": 16}
     part = {"binary_type": "boolean_mask", "binary_data_shape": shape}
-    return {"protocol_version": "1.0", "parts": [part], "request": request, "seen": seen}, [mask]
+    box = {"label": "all", "SOPInstanceUID": _name(files[0]), "top_left": [2, 2], "bottom_right": [12, 12]}
+    answer = {"protocol_version": "1.0", "parts": [part], "bounding_boxes_2d": [box]}
+    return answer, [np.ones(tuple(shape.values()), bool)]
 
 
 def capture(request: dict[str, Any], files: list[Any], digest: str) -> Answer:
@@ -42,5 +44,5 @@ def fail(request: dict[str, Any], files: list[Any], digest: str) -> Answer:
 
 
 app = Gateway(__name__)
-for function in (describe, capture, refuse, fail):
+for function in (describe, mask, capture, refuse, fail):
     app.add_inference_route("/" if function is describe else f"/{function.__name__}", function)

@@ -73,18 +73,19 @@ def test_a_whole_url_may_stand_for_the_host(sent: Any, service: Server) -> None:
 
 
 def test_an_answer_becomes_files_and_pictures(run: Run, service: Server, study: Path, tmp_path: Path) -> None:
-    ran = run("send", "-i", study, "-o", tmp_path, "-p", service.port)
+    ran = run("send", "-i", study, "-o", tmp_path, "-p", service.port, "-r", "mask")
+    assert ran.status == 0, ran.err
     assert np.load(tmp_path / "output_masks_1.npy").shape == (1, 4, 16, 16)
     pictures = list(tmp_path.glob("**/*.png"))
     assert len(pictures) == 5
     assert (tmp_path / "contact_sheet.png") in pictures
-    assert "1 boolean_mask" in ran.out
+    assert "1 boolean_mask, 1 bounding_boxes_2d" in ran.out
     assert ran.out.count("sha256 ") == 2
     assert ran.out.index("contact_sheet.png") < ran.out.index("response.json")
 
 
 def test_legacy_masks_are_bare_bytes(sent: Any, tmp_path: Path) -> None:
-    sent("--legacy_output")
+    sent("--legacy_output", "-r", "/mask")
     assert (tmp_path / "out/output_masks_1.npy").read_bytes() == bytes([1]) * (4 * 16 * 16)
 
 
@@ -122,6 +123,25 @@ def test_both_ends_may_agree_on_blake3(run: Run, serve: Serve, study: Path, tmp_
     assert ran.status == 0, ran.err
     assert ran.out.count("  blake3 ") == 2
     assert "set them alike" in run("send", "-i", study, "-o", tmp_path, "-p", server.port).err
+
+
+def test_an_answer_that_breaks_the_protocol_is_saved_and_said(run: Run, study: Path, tmp_path: Path) -> None:
+    box = {"label": "b", "SOPInstanceUID": "1.2", "top_left": [1], "bottom_right": [2, 2]}
+    with listening(lambda request: answer(request, {"parts": [], "bounding_boxes_2d": [box]})) as url:
+        ran = run("send", "-i", study, "-o", tmp_path, "--host", url)
+    assert ran.status == 1
+    assert "error: The answer breaks protocol 1.0 and is not pictured. /bounding_boxes_2d/0/top_left: " in ran.err
+    assert json.loads((tmp_path / "response.json").read_text())["bounding_boxes_2d"] == [box]
+    assert "response.json" in ran.out
+
+
+def test_a_mask_that_fits_no_image_is_saved_and_said(run: Run, study: Path, tmp_path: Path) -> None:
+    part = {"binary_type": "boolean_mask", "binary_data_shape": {"depth": 3, "height": 1, "width": 1}}
+    with listening(lambda request: answer(request, {"parts": [part]}, [("application/binary", bytes(3))])) as url:
+        ran = run("send", "-i", study, "-o", tmp_path, "--host", url)
+    assert ran.status == 1
+    assert "fits no series" in ran.err
+    assert (tmp_path / "output_masks_1.npy").exists()
 
 
 # ---- failures: one line, a status, nothing written ----
