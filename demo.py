@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gateway.cli import main as gateway
 from gateway.cli.screen import Screen
+from gateway.client import Client, ClientError
 
 ROOT = Path(__file__).resolve().parent
 ROUTES = ("segmentation-3d", "segmentation-2d", "bounding-boxes", "classification", "secondary-capture")
@@ -31,8 +32,8 @@ def main(out: Path) -> None:
             _do("send", "-i", str(study), "-o", str(out / route), "--host", url, "-r", f"/{route}", "-l")
     screen = Screen()
     screen.say("Look at these:")
-    for sheet in sorted(out.glob("*/contact_sheet.png")):
-        screen.say(str(sheet.resolve()))
+    for route in ROUTES:
+        screen.say(str((out / route / "contact_sheet.png").resolve()))
 
 
 @contextmanager
@@ -55,12 +56,22 @@ def _do(*words: str) -> None:
 
 
 def _url(server: "subprocess.Popen[bytes]", log: Path) -> str:
+    """Where it listens, once its models are ready."""
     deadline = time.monotonic() + START_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
-        if found := LISTENING.search(log.read_text("utf-8", "replace")):
+        found = LISTENING.search(log.read_text("utf-8", "replace"))
+        if found and _ready(found[1]):
             return found[1]
         time.sleep(0.1)
     raise SystemExit(f"The server did not start; {log} says why.")
+
+
+def _ready(url: str) -> bool:
+    try:
+        with Client(url, timeout=START_SECONDS) as client:
+            return client.health() == "READY"
+    except ClientError:
+        return False
 
 
 def _stop(server: "subprocess.Popen[bytes]") -> None:

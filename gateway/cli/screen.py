@@ -43,9 +43,9 @@ class Screen:
 
 def _reporter(bar: Progress, task: TaskID, then: str) -> Report:
     def report(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
         if done == total and then:
-            bar.reset(task, description=then, total=None)
-        else:
-            bar.update(task, completed=done, total=total)
+            bar.update(task, visible=False)
+            bar.add_task(then, total=None)
 
     return report

@@ -1,0 +1,54 @@
+"""``make demo``: it ends with pictures, and leaves no process behind, however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+DEMO = [sys.executable, "demo.py"]
+
+
+def processes_naming(folder: Path) -> list[str]:
+    """Command lines of what still runs with its output in ``folder``."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "fd/1").readlink().is_relative_to(folder):
+                found.append((process / "cmdline").read_text())
+        except OSError:
+            continue
+    return found
+
+
+def test_the_demo_ends_with_the_paths_of_its_contact_sheets(tmp_path: Path) -> None:
+    ran = subprocess.run([*DEMO, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    sheets = ran.stdout.partition("Look at these:\n")[2].splitlines()
+    assert len(sheets) == 5
+    assert all(Path(sheet).stat().st_size > 10_000 for sheet in sheets)
+    assert processes_naming(tmp_path) == []
+
+
+def test_a_demo_that_is_ended_takes_its_server_along(tmp_path: Path) -> None:
+    demo = subprocess.Popen([*DEMO, tmp_path], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = tmp_path / "server.log"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (log.exists() and "Booting worker" in log.read_text()):
+        time.sleep(0.05)
+    assert processes_naming(tmp_path) != []
+    demo.send_signal(signal.SIGTERM)
+    assert demo.wait(30) == 128 + signal.SIGTERM
+    assert processes_naming(tmp_path) == []
+
+
+def test_a_demo_whose_server_does_not_start_says_where_to_look(tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    environment = os.environ | {"GATEWAY_MAX_PARTS": "many"}
+    ran = subprocess.run([*DEMO, tmp_path], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 1
+    assert f"The server did not start; {tmp_path / 'server.log'} says why." in ran.stderr
+    assert processes_naming(tmp_path) == []
