@@ -19,8 +19,8 @@ from gateway.errors import StorageFull
 Buffer = bytes | bytearray | memoryview
 READ_SIZE = 1 << 20
 """Bytes read back from a file at once."""
-HUGE_PAGE = 2 << 20
-"""Bytes from which memory is asked of the system in huge pages: to fill small ones costs five times the copy itself."""
+PAGES = 1 << 20
+"""Bytes from which memory is asked of the system, in huge pages: to fill small ones costs five times the copy."""
 
 
 class PartFile(io.BufferedReader):
@@ -157,7 +157,7 @@ class Spool:
         self._room = room if room <= threshold else 0
         self._folder = folder
         self._file: _UnnamedFile | None = None
-        self._pages = _pages(self._room)
+        self._memory = _memory(self._room)
         self._ends: list[int] = []
         self.size = 0
 
@@ -169,7 +169,7 @@ class Spool:
     def write(self, data: Buffer) -> None:
         """Add bytes to the part being received. Raises StorageFull when the spool folder has no room."""
         if self._file is None and self.size + len(data) <= self._room:
-            self._pages.write(data)
+            self._memory[self.size : self.size + len(data)] = data
         else:
             self._write_file(data)
         self.size += len(data)
@@ -181,7 +181,7 @@ class Spool:
     def since(self, start: int) -> Iterable[Buffer]:
         """What was written from ``start`` until now, to be taken later and in any thread."""
         if self._file is None:
-            return [memoryview(self._pages)[start : self.size]]
+            return [memoryview(self._memory)[start : self.size]]
         return self._file.read(start, self.size)
 
     def parts(self) -> list[PartFile]:
@@ -190,26 +190,27 @@ class Spool:
 
     def _range(self, start: int, length: int) -> _Range:
         if self._file is None:
-            return _MemoryRange(memoryview(self._pages).toreadonly(), start, length)
+            return _MemoryRange(memoryview(self._memory).toreadonly(), start, length)
         return _FileRange(self._file, start, length)
 
     def _write_file(self, data: Buffer) -> None:
         try:
             if self._file is None:
                 self._file = _UnnamedFile(self._folder)
-                self._file.write(memoryview(self._pages)[: self.size])
-                self._pages = _pages(0)
+                self._file.write(memoryview(self._memory)[: self.size])
+                self._memory = _memory(0)
             self._file.write(data)
         except OSError as error:
             raise _storage_full(error) from error
 
 
-def _pages(size: int) -> mmap.mmap:
-    """Memory that costs nothing before it is written to, and goes back to the system when it is dropped."""
-    memory = mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if size >= HUGE_PAGE:
-        with contextlib.suppress(AttributeError, OSError):  # not Linux, or a kernel without them
-            memory.madvise(mmap.MADV_HUGEPAGE)
+def _memory(size: int) -> bytearray | mmap.mmap:
+    """Memory of a fixed size; a large one costs nothing before it is written to, and is given back at once."""
+    if size < PAGES:
+        return bytearray(size)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(AttributeError, OSError):  # not Linux, or a kernel without huge pages
+        memory.madvise(mmap.MADV_HUGEPAGE)
     return memory
 
 

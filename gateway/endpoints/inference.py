@@ -19,6 +19,8 @@ from gateway.protocol.serializer import InferenceSerializer
 from gateway.service import infer
 from gateway.wire import OutgoingPart, content_length, encode, new_boundary
 
+logger = logging.getLogger("gateway")
+
 SEND_SIZE = 256 * KiB
 """Bytes handed to the server at once."""
 DIGEST_HEADER = "X-Digest-Algorithm"
@@ -61,10 +63,10 @@ def view(
     new_hash = hash_function(settings.digest)
 
     def do_inference() -> flask.Response:
-        tags = {"request_id": request_id(), "route": model.name}
-        logger = TaggedLogger(logging.getLogger("gateway")).tag(tags)
+        log = TaggedLogger(logger)
+        log.add_tags({"request_id": request_id(), "route": model.name})
         try:
-            exchange = Exchange(logger, time.perf_counter(), admission.enter(), Digest(new_hash))
+            exchange = Exchange(log, time.perf_counter(), admission.enter(), Digest(new_hash))
         except Unavailable as error:
             return problem_response(error)
         try:
@@ -90,19 +92,14 @@ def _answer(exchange: Exchange, model: Model, settings: Settings, serializer: In
     )
     request = Request(received.json, received.instances, received.input_digest, request_id())
     result = infer(model, request, serializer=serializer, strict=settings.strict, warn=exchange.logger.warning)
-    response = _response(exchange, result)
-    response.headers[DIGEST_HEADER] = settings.digest
-    return response
-
-
-def _response(exchange: Exchange, result: Result) -> flask.Response:
     boundary = new_boundary()
     parts = list(_parts(exchange, result))
-    response = flask.Response(
-        _coalesced(encode(boundary, parts)),
-        content_type=f"multipart/related; boundary={boundary}",
-    )
-    response.content_length = content_length(boundary, parts)
+    headers = {
+        "Content-Type": f"multipart/related; boundary={boundary}",
+        "Content-Length": str(content_length(boundary, parts)),
+        DIGEST_HEADER: settings.digest,
+    }
+    response = flask.Response(_coalesced(encode(boundary, parts)), headers=headers)
     response.call_on_close(exchange.close)
     return response
 

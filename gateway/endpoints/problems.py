@@ -20,10 +20,11 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 def request_id() -> str:
     """The id of this request: the caller's where it is a sane token, else a fresh one of 128 bits."""
-    if "request_id" not in flask.g:
-        given = flask.request.headers.get("X-Request-ID", "")
-        flask.g.request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-    return str(flask.g.request_id)
+    environ = flask.request.environ
+    if "gateway.request_id" not in environ:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        environ["gateway.request_id"] = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+    return str(environ["gateway.request_id"])
 
 
 def problem_response(error: GatewayError) -> flask.Response:

@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import overload
 
 from gateway.errors import BrokenBody, LimitExceeded
@@ -100,7 +101,8 @@ def check_field(name: str, value: str) -> None:
 
 
 def _check_meaning(headers: Headers) -> None:
-    doubled = [name for name, times in Counter(name.lower() for name, _ in headers).items() if times > 1]
+    names = [name.lower() for name, _ in headers]
+    doubled = set() if len(set(names)) == len(names) else {n for n, times in Counter(names).items() if times > 1}
     if not _ONCE.isdisjoint(doubled):
         raise BrokenBody(f"A part has more than one {min(_ONCE.intersection(doubled))} field; send it once.")
     if headers.get("content-transfer-encoding", "binary").lower() not in _IDENTITY:
@@ -122,7 +124,11 @@ def declared_length(headers: Headers) -> int | None:
 
 def format_fields(fields: Iterable[Field]) -> bytes:
     """The fields as lines, each ended by CRLF. Raises BrokenBody for what ``parse_fields`` would not read back."""
-    fields = tuple(fields)
+    return _format(tuple(fields))
+
+
+@lru_cache(256)  # one answer is like the next, and each is formatted twice: for its length and for itself
+def _format(fields: tuple[Field, ...]) -> bytes:
     for name, value in fields:
         check_field(name, value)
     _check_meaning(Headers(fields))
