@@ -42,6 +42,13 @@ Long names may be written with underscores. The answer's hashes are checked befo
 {STATUS}
 """
 
+SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
+MODELS = (
+    ("mask", "-s", "--segmentation-model", "a segmentation"),
+    ("box", "-b", "--bounding-box-model", "bounding boxes"),
+    ("label", "-cl", "--classification-model", "labels"),
+)
+
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read a command line; wrong usage ends the program with status 2."""
@@ -97,59 +104,23 @@ def _add_serve(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
 
 def _add_study(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument_group("the study").add_argument
-    add(
-        "-i",
-        "--input",
-        type=Path,
-        dest="study",
-        metavar="STUDY",
-        help="folder of DICOM, PNG or JPEG files",
-    )
-    add(
-        "-a",
-        "--attachments",
-        type=Path,
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="FILE",
-        help="sent first",
-    )
+    files = {"type": Path, "metavar": "FILE"} | SEVERAL
+    add("-i", "--input", type=Path, dest="study", metavar="STUDY", help="folder of DICOM, PNG or JPEG files")
+    add("-a", "--attachments", help="sent first", **files)
     add("--request-study-path", dest="study_path", default="", metavar="PATH", help="send this path instead of images")
 
 
 def _add_request(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument_group("the request").add_argument
+    options = {"type": _option, "metavar": "KEY=VALUE", "dest": "options"} | SEVERAL
     add("--host", default="127.0.0.1", help="name or address of the gateway, or a whole URL (%(default)s)")
     add("-p", "--port", type=_port, default=DEFAULT_PORT, help="its port (%(default)s)")
     add("-r", "--route", default="/", help="route of the model (%(default)s)")
     add("-c", "--inference-command", dest="command", default="", metavar="COMMAND", help="its inference_command")
-    add(
-        "-s",
-        "--segmentation-model",
-        dest="kind",
-        action="store_const",
-        const="mask",
-        help="choose it for a segmentation",
-    )
-    add(
-        "-b",
-        "--bounding-box-model",
-        dest="kind",
-        action="store_const",
-        const="box",
-        help="choose it for bounding boxes",
-    )
-    add("-cl", "--classification-model", dest="kind", action="store_const", const="label", help="choose it for labels")
-    add(
-        "-S",
-        "--send-study-size",
-        dest="study_size",
-        action="store_true",
-        help="send depth, height and width",
-    )
-    options: dict[str, Any] = {"type": _option, "nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE"}
-    add("-R", "--request-options", dest="options", help="further members of the JSON, as strings", **options)
+    for kind, short, name, what in MODELS:
+        add(short, name, dest="kind", action="store_const", const=kind, help=f"choose the command for {what}")
+    add("-S", "--send-study-size", dest="study_size", action="store_true", help="send depth, height and width")
+    add("-R", "--request-options", help="further members of the JSON, as strings", **options)
     add("--timeout", type=_count, metavar="S", help="seconds to wait for a silent server (1800)")
     add("--digest", choices=["sha256", "blake3"], default="sha256", help="as the server is set (%(default)s)")
 
