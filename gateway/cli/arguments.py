@@ -104,7 +104,7 @@ def _add_serve(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
 
 def _add_study(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument_group("the study").add_argument
-    files = {"type": Path, "metavar": "FILE"} | SEVERAL
+    files: dict[str, Any] = {"type": Path, "metavar": "FILE"} | SEVERAL
     add("-i", "--input", type=Path, dest="study", metavar="STUDY", help="folder of DICOM, PNG or JPEG files")
     add("-a", "--attachments", help="sent first", **files)
     add("--request-study-path", dest="study_path", default="", metavar="PATH", help="send this path instead of images")
@@ -112,7 +112,7 @@ def _add_study(verb: argparse.ArgumentParser) -> None:
 
 def _add_request(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument_group("the request").add_argument
-    options = {"type": _option, "metavar": "KEY=VALUE", "dest": "options"} | SEVERAL
+    options: dict[str, Any] = {"type": _option, "metavar": "KEY=VALUE", "dest": "options"} | SEVERAL
     add("--host", default="127.0.0.1", help="name or address of the gateway, or a whole URL (%(default)s)")
     add("-p", "--port", type=_port, default=DEFAULT_PORT, help="its port (%(default)s)")
     add("-r", "--route", default="/", help="route of the model (%(default)s)")
