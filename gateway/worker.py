@@ -6,6 +6,7 @@ and each wait for bytes, in either direction, is bounded by a timeout and by a m
 """
 
 import contextlib
+import logging
 import socket
 import time
 from collections import deque
@@ -28,6 +29,7 @@ DISCARD = bytearray(1 << 18)
 """Where bytes that nobody wants are read to."""
 DRAIN_TIME = 0.002
 """Seconds a thread spends on the unread rest of a body, for keep-alive's sake; a client can stall gunicorn's own 5."""
+LOG_FORMAT = "[%(asctime)s] [%(levelname)s] %(name)s %(message)s"
 REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -98,8 +100,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.lingering: deque[TConn] = deque()
 
     def load_wsgi(self) -> None:
-        """Load the application and tell it how many requests may be past admission, so that probes find a thread."""
+        """Load the application and tell it how many requests may be past admission, so that probes find a thread.
+
+        A service that configures no logging of its own gets lines on standard error.
+        """
         super().load_wsgi()
+        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)  # does nothing where there are handlers
         state = getattr(self.wsgi, "extensions", {}).get("gateway")
         if state is not None:
             state.admission.max_requests = max(1, self.cfg.threads - self.settings.reserved_threads)

@@ -84,7 +84,7 @@ def view(
 def _answer(exchange: Exchange, model: Model, settings: Settings, serializer: InferenceSerializer) -> flask.Response:
     received = exchange.received = receive(flask.request.environ, settings, exchange.ticket)
     exchange.logger.add_tags({"input_hash": received.input_digest})
-    exchange.logger.info(
+    exchange.logger.debug(
         "received %d bytes, %d files in %.3f s",
         received.size,
         len(received.instances),
