@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LISTENING = re.compile(r"Listening at: (?:http://)?127\.0\.0\.1:(\d+)")
 START_SECONDS = 90
-THREADS = 8
+THREADS = 16
 """Threads of a worker, in every gateway that is compared."""
 
 

@@ -12,7 +12,7 @@ from gateway.config import DEFAULT_PORT
 
 DEFAULTS: dict[str, Any] = {
     "worker_class": "gateway.worker.Worker",
-    "threads": 8,
+    "threads": 16,
     # gthread's main thread tells the arbiter that it lives, whatever the others do; only a model that holds the GIL
     # this long is taken for dead.
     "timeout": 900,

@@ -97,7 +97,7 @@ def _add_serve(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
     add("--host", default=host, help="address to listen on (%(default)s)")
     add("-p", "--port", type=_port, default=port, help="port to listen on, 0 for any free one (%(default)s)")
     add("--workers", type=_count, default=workers, metavar="N", help="processes, each with its models (%(default)s)")
-    add("--threads", type=_count, default=threads, metavar="N", help="requests at once in each process (8)")
+    add("--threads", type=_count, default=threads, metavar="N", help="requests at once in each process (16)")
     add("--timeout", type=_count, metavar="S", help="seconds without a sign of life before a worker is killed (900)")
     add("--graceful-timeout", type=_count, metavar="S", help="seconds for running requests after SIGTERM (630)")
 
