@@ -25,8 +25,8 @@ def image_to_secondary_capture(path_or_file: Path | BinaryIO) -> Dataset:
     """A PNG or JPEG as a Secondary Capture dataset with file meta information, its pixels uncompressed.
 
     Grey pictures give MONOCHROME2 of 8 or 16 bits, all others RGB of 8 bits, transparency over black; the orientation
-    in EXIF is applied. UIDs come from the pixels: the same picture gets the same ones, in a study and a series of its own.
-    Raises StudyRefused (no picture, broken), LimitExceeded (``MAX_PIXELS``).
+    in EXIF is applied. UIDs come from the pixels: the same picture gets the same ones, in a study and a series of its
+    own. Raises StudyRefused (no picture, broken), LimitExceeded (``MAX_PIXELS``).
     """
     with opened(path_or_file) as file, refusing("A picture is not a PNG or JPEG, or it is broken."):
         pixels = _read_pixels(file)
