@@ -3,6 +3,7 @@
 What cannot be served is refused before its body is read, at the price of its head.
 """
 
+import os
 import shutil
 import tempfile
 import threading
@@ -13,6 +14,7 @@ from gateway.errors import Unavailable
 
 RETRY_AFTER = 2
 """Seconds a refused client is told to wait: about the time in which a study of 100 MiB comes in and is answered."""
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Admission:
@@ -35,6 +37,11 @@ class Admission:
                 raise Unavailable("All places of this worker are taken; try again.", retry_after=RETRY_AFTER)
             self.requests += 1
         return Ticket(self)
+
+    @property
+    def idle_core(self) -> bool:
+        """Whether a request in work is likely to find a second core free for its digest."""
+        return 2 * self.requests <= CORES
 
     def reserve(self, count: int, *, spooled: bool) -> None:
         """Set bytes aside. Raises Unavailable when the budget, or the room on disk, does not hold them."""
@@ -71,6 +78,11 @@ class Ticket:
         self._used += count
         if self._used > self._reserved:
             self.expect(self._used - self._reserved)
+
+    @property
+    def idle_core(self) -> bool:
+        """Whether a second core is likely to be free for this request."""
+        return self._admission.idle_core
 
     def leave(self) -> None:
         """Give place and bytes back; once is enough."""

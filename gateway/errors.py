@@ -9,6 +9,7 @@ GatewayError                      500
 │   ├── RequestStalled            408  the body came too slowly
 │   ├── LimitExceeded             413  a named limit
 │   ├── UnsupportedMedia          415  not multipart/related, not JSON with a studyPath, or content-encoded
+│   ├── ParameterRefused          422  a parameter does not fit what the model declares; carries a JSON pointer
 │   └── StudyRefused              422  the model does not take this study; for handlers to raise
 ├── Unavailable                   503  try again later
 ├── StorageFull                   507  no room to receive the body
@@ -20,6 +21,7 @@ Each leaf has a status to answer, a stable ``code``, a ``detail`` that is safe t
 text that goes to the log only.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 
@@ -112,6 +114,23 @@ class UnsupportedMedia(RequestError):
     status = 415
     code = "unsupported-media-type"
     title = "The media type is not supported"
+
+
+class ParameterRefused(RequestError):
+    """A parameter is missing, of another type, out of its bounds or unknown.
+
+    ``faults`` are pairs of a JSON pointer (RFC 6901) into the request's JSON and one sentence that quotes no value.
+    ``pointer`` is that of the first; ``errors`` in the problem lists them all.
+    """
+
+    status = 422
+    code = "parameter-refused"
+    title = "A parameter does not fit this model"
+
+    def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
+        self.pointer = faults[0][0]
+        errors = [{"pointer": pointer, "detail": sentence} for pointer, sentence in faults]
+        super().__init__(" ".join(sentence for _, sentence in faults), pointer=self.pointer, errors=errors)
 
 
 class StudyRefused(RequestError):

@@ -66,9 +66,10 @@ def view(
         log = TaggedLogger(logger)
         log.add_tags({"request_id": request_id(), "route": model.name})
         try:
-            exchange = Exchange(log, time.perf_counter(), admission.enter(), Digest(new_hash))
+            ticket = admission.enter()
         except Unavailable as error:
             return problem_response(error)
+        exchange = Exchange(log, time.perf_counter(), ticket, Digest(new_hash, overlap=ticket.idle_core))
         try:
             return _answer(exchange, model, settings, serializer)
         except GatewayError as error:
@@ -90,7 +91,8 @@ def _answer(exchange: Exchange, model: Model, settings: Settings, serializer: In
         len(received.instances),
         time.perf_counter() - exchange.started,
     )
-    request = Request(received.json, received.instances, received.input_digest, request_id())
+    accept = flask.request.headers.get("Accept", "")
+    request = Request(received.json, received.instances, received.input_digest, request_id(), accept)
     result = infer(model, request, serializer=serializer, strict=settings.strict, warn=exchange.logger.warning)
     boundary = new_boundary()
     parts = list(_parts(exchange, result))

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
-from gateway import study_path
 from gateway.admission import Ticket
 from gateway.config import MiB, Settings
 from gateway.endpoints.body import READ_SIZE, body, content_length
@@ -32,9 +31,9 @@ class Received:
 class Intake:
     """Where a request's parts are written, and hashed beside it. Use as a context manager."""
 
-    def __init__(self, settings: Settings, expected: int | None) -> None:
+    def __init__(self, settings: Settings, expected: int | None, *, overlap: bool) -> None:
         self._spool = Spool(threshold=settings.spool_threshold, folder=settings.spool_folder, expected=expected)
-        self._digest = Digest(hash_function(settings.digest))
+        self._digest = Digest(hash_function(settings.digest), overlap=overlap)
         self._hashed = 0
 
     @property
@@ -83,9 +82,11 @@ def receive(environ: dict[str, Any], settings: Settings, ticket: Ticket) -> Rece
     ticket.expect(length or 0)
     pieces = _counted(body(environ, length), settings.max_body_bytes, ticket)
     if media_type == "multipart/related":
-        return _receive_multipart(pieces, options, length, settings)
+        return _receive_multipart(pieces, options, Intake(settings, length, overlap=ticket.idle_core), settings)
     if media_type == "application/json":
-        return _receive_study_path(pieces, options.get("charset"), settings)
+        return _receive_study_path(
+            pieces, options.get("charset"), Intake(settings, None, overlap=ticket.idle_core), settings
+        )
     raise UnsupportedMedia(
         "Send multipart/related with a JSON part first, or application/json with a studyPath"
         f"{'' if media_type else '; this request has no Content-Type'}."
@@ -93,7 +94,7 @@ def receive(environ: dict[str, Any], settings: Settings, ticket: Ticket) -> Rece
 
 
 def _receive_multipart(
-    pieces: Iterable[bytes], options: dict[str, str], expected: int | None, settings: Settings
+    pieces: Iterable[bytes], options: dict[str, str], intake: Intake, settings: Settings
 ) -> Received:
     if "boundary" not in options:
         raise BrokenBody("The Content-Type has no boundary parameter.")
@@ -104,7 +105,7 @@ def _receive_multipart(
     )
     decoder = Decoder(options["boundary"], limits)
     headers: list[Headers] = []
-    with Intake(settings, expected) as intake:
+    with intake:
         for event in _events(decoder, pieces):
             match event:
                 case Data(data):
@@ -124,7 +125,7 @@ def _events(decoder: Decoder, pieces: Iterable[bytes]) -> Iterator[Any]:
     decoder.close()
 
 
-def _receive_study_path(pieces: Iterable[bytes], charset: str | None, settings: Settings) -> Received:
+def _receive_study_path(pieces: Iterable[bytes], charset: str | None, intake: Intake, settings: Settings) -> Received:
     text = bytearray()
     for piece in pieces:
         text += piece
@@ -135,9 +136,11 @@ def _receive_study_path(pieces: Iterable[bytes], charset: str | None, settings: 
         raise UnsupportedMedia("application/json is read only with a studyPath; send DICOM as multipart/related.")
     if not isinstance(path, str) or not path:
         raise BrokenJSON("studyPath should be a string that names a folder or a file.")
-    with Intake(settings, None) as intake:
+    with intake:
         intake.write(bytes(text))
         intake.end_part()
+        from gateway import study_path  # brings pydicom, which no other way of receiving needs
+
         for file in study_path.open_study(path, settings):
             _take(intake, file)
         return intake.received(charset)

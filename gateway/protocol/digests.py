@@ -57,8 +57,10 @@ class Digest:
     Nothing is copied or held back: the thread reads where the bytes already lie, however far it is behind.
     """
 
-    def __init__(self, new: Callable[[], Hash] = hashlib.sha256) -> None:
+    def __init__(self, new: Callable[[], Hash] = hashlib.sha256, *, overlap: bool = True) -> None:
+        """``overlap`` false hashes in the caller's thread: right where the cores are busy with other messages."""
         self._hash = new()
+        self._overlap = overlap
         self._seen = 0
         self._queue: queue.SimpleQueue[Iterable[Buffer] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -68,7 +70,7 @@ class Digest:
     def update(self, size: int, pieces: Iterable[Buffer]) -> None:
         """Add ``size`` bytes; ``pieces`` are taken in the thread where there is one, and may read a file there."""
         self._seen += size
-        if self._thread is None and self._seen > OVERLAP_BYTES:
+        if self._overlap and self._thread is None and self._seen > OVERLAP_BYTES:
             self._thread = threading.Thread(target=self._work, name="digest", daemon=True)
             self._thread.start()
         if self._thread is None:
