@@ -27,6 +27,8 @@ class Admission:
         self._threshold = settings.spool_threshold
         self._folder = settings.spool_folder or Path(tempfile.gettempdir())
         self._lock = threading.Lock()
+        self.bulk = threading.Semaphore(max(1, CORES // 2))
+        """Turns at decoding and hashing large pieces: more at once than cores only makes a probe wait for them all."""
         self.requests = 0
         self.bytes = 0
 
@@ -70,7 +72,7 @@ class Ticket:
 
     def expect(self, count: int) -> None:
         """So many bytes are announced (Content-Length)."""
-        self._admission.reserve(count, spooled=count > self._admission._threshold)
+        self._admission.reserve(count, spooled=self._reserved + count > self._admission._threshold)
         self._reserved += count
 
     def receive(self, count: int) -> None:
@@ -78,6 +80,11 @@ class Ticket:
         self._used += count
         if self._used > self._reserved:
             self.expect(self._used - self._reserved)
+
+    @property
+    def bulk(self) -> threading.Semaphore:
+        """The turns that all requests of the process take at large pieces."""
+        return self._admission.bulk
 
     @property
     def idle_core(self) -> bool:

@@ -1,19 +1,22 @@
 """From the bytes of a request to its JSON, its parts as files and their digest: read once, hashed on the way."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from gateway.admission import Ticket
-from gateway.config import MiB, Settings
+from gateway.config import KiB, MiB, Settings
 from gateway.endpoints.body import READ_SIZE, body, content_length
 from gateway.errors import BrokenBody, BrokenJSON, LimitExceeded, UnsupportedMedia
 from gateway.protocol.digests import Digest, hash_function
 from gateway.protocol.request import parse_json
 from gateway.spool import Spool
-from gateway.wire import Data, Decoder, EndOfPart, Headers, Limits, Part, parse_options_header
+from gateway.wire import Data, Decoder, EndOfPart, Event, Headers, Limits, Part, parse_options_header
 
+BULK = 64 * KiB
+"""Pieces from here on take turns; below, a turn costs more than the work."""
 STRIDE = 1 * MiB
 """Bytes written before they are handed to the digest: each hand-over costs a wake-up of its thread."""
 
@@ -26,20 +29,27 @@ class Received:
     instances: list[BinaryIO]
     input_digest: str
     size: int
+    headers: tuple[Headers, ...] = ()
+    """Those of the parts behind ``instances``, where the request had parts."""
 
 
 class Intake:
     """Where a request's parts are written, and hashed beside it. Use as a context manager."""
 
-    def __init__(self, settings: Settings, expected: int | None, *, overlap: bool) -> None:
+    def __init__(self, settings: Settings, expected: int | None, ticket: Ticket) -> None:
         self._spool = Spool(threshold=settings.spool_threshold, folder=settings.spool_folder, expected=expected)
-        self._digest = Digest(hash_function(settings.digest), overlap=overlap)
+        self._digest = Digest(hash_function(settings.digest), overlap=ticket.idle_core)
+        self._ticket = ticket
         self._hashed = 0
 
     @property
     def size(self) -> int:
         """Bytes written so far."""
         return self._spool.size
+
+    def turn(self, piece: bytes) -> AbstractContextManager[object]:
+        """Wait for a turn to work on a piece; a small one needs none."""
+        return nullcontext() if len(piece) < BULK else self._ticket.bulk
 
     def write(self, data: bytes | memoryview) -> None:
         """Add bytes to the current part."""
@@ -82,11 +92,9 @@ def receive(environ: dict[str, Any], settings: Settings, ticket: Ticket) -> Rece
     ticket.expect(length or 0)
     pieces = _counted(body(environ, length), settings.max_body_bytes, ticket)
     if media_type == "multipart/related":
-        return _receive_multipart(pieces, options, Intake(settings, length, overlap=ticket.idle_core), settings)
+        return _receive_multipart(pieces, options, Intake(settings, length, ticket), settings)
     if media_type == "application/json":
-        return _receive_study_path(
-            pieces, options.get("charset"), Intake(settings, None, overlap=ticket.idle_core), settings
-        )
+        return _receive_study_path(pieces, options.get("charset"), Intake(settings, None, ticket), settings)
     raise UnsupportedMedia(
         "Send multipart/related with a JSON part first, or application/json with a studyPath"
         f"{'' if media_type else '; this request has no Content-Type'}."
@@ -106,23 +114,25 @@ def _receive_multipart(
     decoder = Decoder(options["boundary"], limits)
     headers: list[Headers] = []
     with intake:
-        for event in _events(decoder, pieces):
-            match event:
-                case Data(data):
-                    intake.write(data)
-                    if len(headers) == 1 and intake.size > settings.max_json_bytes:
-                        raise LimitExceeded("max_json_bytes", settings.max_json_bytes, what="The JSON part")
-                case Part():
-                    headers.append(event.headers)
-                case EndOfPart():
-                    intake.end_part()
-        return intake.received(_charset(headers[0], options) if headers else None)
+        for piece in pieces:
+            with intake.turn(piece):
+                for event in decoder.receive(piece):
+                    _take_event(event, intake, headers, settings.max_json_bytes)
+        decoder.close()
+        received = intake.received(_charset(headers[0], options) if headers else None)
+        return replace(received, headers=tuple(headers[1:]))
 
 
-def _events(decoder: Decoder, pieces: Iterable[bytes]) -> Iterator[Any]:
-    for piece in pieces:
-        yield from decoder.receive(piece)
-    decoder.close()
+def _take_event(event: Event, intake: Intake, headers: list[Headers], max_json_bytes: int) -> None:
+    match event:
+        case Data(data):
+            intake.write(data)
+            if len(headers) == 1 and intake.size > max_json_bytes:
+                raise LimitExceeded("max_json_bytes", max_json_bytes, what="The JSON part")
+        case Part():
+            headers.append(event.headers)
+        case EndOfPart():
+            intake.end_part()
 
 
 def _receive_study_path(pieces: Iterable[bytes], charset: str | None, intake: Intake, settings: Settings) -> Received:

@@ -39,7 +39,8 @@ def upload(server: Server, seed: int, count: int) -> int:
             status, answer = _answer(client)
         if status == 200:
             break
-        time.sleep(0.1)  # 503: more connections than places
+        assert status == 503
+        time.sleep(0.1)  # more connections than places
     found = json.loads(answer)["study_ml_json"]["digests"]
     return sum(a != hashlib.sha256(b).hexdigest() for a, b in zip(found, parts, strict=True))
 
