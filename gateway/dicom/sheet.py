@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from PIL import Image, ImageDraw
 
 from gateway.dicom.palettes import Colour
-from gateway.dicom.render import load_font
+from gateway.dicom.render import load_font, readable
 
 MAX_TILES = 24
 """Tiles of one sheet: as many as can be told apart on a screen."""
@@ -14,6 +15,17 @@ BACKGROUND, INK, FAINT = (17, 20, 24), (235, 238, 241), (150, 158, 168)
 MARGIN, GAP, CAPTION, TITLE = 24, 10, 20, 64
 TILE_SIZES = {1: 720, 4: 420, 9: 320}
 """Pixels of a tile's longer side for up to so many tiles; 236 for more."""
+
+
+class Shown(Protocol):
+    """What can be chosen for a sheet."""
+
+    @property
+    def found(self) -> bool:
+        """Whether it shows findings."""
+
+
+AnyShown = TypeVar("AnyShown", bound=Shown)
 
 
 @dataclass(frozen=True)
@@ -26,13 +38,14 @@ class Tile:
     found: bool
 
 
-def choose(tiles: Sequence[Tile], most: int = MAX_TILES) -> list[Tile]:
-    """At most ``most`` tiles, evenly over the study; those with findings first where there are too many."""
-    found = [tile for tile in tiles if tile.found] or list(tiles)
-    wanted = list(tiles) if len(tiles) <= most else found
+def choose(tiles: Sequence[AnyShown], most: int = MAX_TILES) -> list[AnyShown]:
+    """At most ``most`` tiles, evenly over the study; where there are too many, only those with findings if any have."""
+    wanted = list(tiles)
+    if len(wanted) > most:
+        wanted = [tile for tile in tiles if tile.found] or wanted
     if len(wanted) <= most:
         return wanted
-    return [wanted[round(index * (len(wanted) - 1) / (most - 1))] for index in range(most)]
+    return [wanted[round(index * (len(wanted) - 1) / max(1, most - 1))] for index in range(most)]
 
 
 def contact_sheet(
@@ -71,7 +84,7 @@ def _fit(tile: Tile, side: int) -> Image.Image:
 
 def _legend(draw: ImageDraw.ImageDraw, entries: Sequence[tuple[str, Colour]], y: int, end: int) -> None:
     x, font = float(MARGIN), load_font(15)
-    for text, tint in entries:
+    for text, tint in ((readable(name), tint) for name, tint in entries):
         length = draw.textlength(text, font=font)
         if x + length + 40 > end:
             draw.text((x, y), "...", fill=FAINT, font=font)
