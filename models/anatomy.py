@@ -10,6 +10,9 @@ from scipy import ndimage
 
 from gateway import StudyRefused
 
+UNREADABLE = (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+"""What pydicom raises for broken files and for encodings that it has no decoder for."""
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -19,30 +22,49 @@ class Slice:
     pixels: NDArray[np.float32]
 
     @property
-    def height(self) -> float:
-        """Position along the normal of the image, mm (PS3.3 C.7.6.2.1.1)."""
+    def is_placed(self) -> bool:
+        """Whether the header says where the image lies in the patient."""
+        found = [self.header.get(name) for name in ("ImagePositionPatient", "ImageOrientationPatient")]
+        return [np.size(values) for values in found] == [3, 6]
+
+    @property
+    def normal(self) -> NDArray[np.float64]:
+        """The direction in which slices are stacked (PS3.3 C.7.6.2.1.1)."""
         row, column = np.reshape(np.asarray(self.header.ImageOrientationPatient, float), (2, 3))
-        return float(np.cross(row, column) @ np.asarray(self.header.ImagePositionPatient, float))
+        return np.cross(row, column)
+
+    @property
+    def height(self) -> float:
+        """Position along the normal, mm."""
+        return float(self.normal @ np.asarray(self.header.ImagePositionPatient, float))
 
 
 def read_images(files: list[BinaryIO]) -> list[Slice]:
-    """Decode each DICOM image among the files of a request, in their order; attachments are passed over."""
-    images = [_decode(pydicom.dcmread(file)) for file in files if _is_dicom(file)]
+    """Decode each DICOM image among the files of a request, in their order.
+
+    Attachments and DICOM files without an image, such as reports, are passed over.
+    """
+    datasets = [_read(file) for file in files if _is_dicom(file)]
+    images = [_decode(dataset) for dataset in datasets if "PixelData" in dataset]
     if not images:
         raise StudyRefused("The request holds no DICOM image.")
     return images
 
 
 def stack(images: list[Slice]) -> list[Slice]:
-    """One series as a volume, in spatial order. Raises StudyRefused for what is none."""
+    """One series as a volume, in spatial order. Raises StudyRefused for what is none: wrong is worse than refused."""
     if len({image.header.SeriesInstanceUID for image in images}) > 1:
         raise StudyRefused("The study holds several series; send the one to segment.")
-    if any("ImagePositionPatient" not in image.header for image in images):
+    if not all(image.is_placed for image in images):
         raise StudyRefused("The images have no position in the patient; send a CT or MR series.")
     if len({image.pixels.shape for image in images}) > 1:
         raise StudyRefused("The images differ in size; send one series of equal slices.")
+    if any(np.abs(image.normal - images[0].normal).max() > 0.01 for image in images):
+        raise StudyRefused("The images are not parallel; send one series of parallel slices.")
     images = sorted(images, key=lambda image: image.height)
     gaps = np.diff([image.height for image in images])
+    if len(gaps) and gaps.min() < 0.01:
+        raise StudyRefused("Several images lie at one position; send one time point, each slice once.")
     if len(gaps) and np.ptp(gaps) > 0.1 * np.median(gaps):
         raise StudyRefused(
             f"The gaps between slices range from {gaps.min():.1f} to {gaps.max():.1f} mm; send all slices."
@@ -66,6 +88,8 @@ def body(values: NDArray[np.float32]) -> NDArray[np.bool_]:
 
     The root draws bright tissue together, so that Otsu's two classes are body and air rather than bright and dark.
     """
+    if not np.ptp(values):
+        return np.zeros(values.shape, bool)
     tissue = ndimage.gaussian_filter(np.sqrt(values - values.min()), (0, 1, 1)[-values.ndim :])
     labelled, count = ndimage.label(tissue > otsu(tissue))
     if not count:
@@ -83,13 +107,27 @@ def _is_dicom(file: BinaryIO) -> bool:
     return magic == b"DICM"
 
 
+def _read(file: BinaryIO) -> pydicom.Dataset:
+    try:
+        return pydicom.dcmread(file)
+    except UNREADABLE as error:
+        raise StudyRefused("A DICOM file of the study is broken.") from error
+
+
 def _decode(dataset: pydicom.Dataset) -> Slice:
-    pixels = np.asarray(dataset.pixel_array, np.float32)
+    try:
+        pixels = np.asarray(dataset.pixel_array, np.float32)
+        slope, intercept = float(dataset.get("RescaleSlope") or 1), float(dataset.get("RescaleIntercept") or 0)
+        kind = dataset.PhotometricInterpretation
+        if not (dataset.SOPInstanceUID and dataset.SeriesInstanceUID):
+            raise ValueError("an image without a name cannot be answered for")
+    except UNREADABLE as error:
+        raise StudyRefused("An image of the study is broken or cannot be decoded here.") from error
     if pixels.ndim == 3 and dataset.get("SamplesPerPixel", 1) == 3:
         pixels = pixels.mean(axis=-1)
     if pixels.ndim != 2:
         raise StudyRefused("This model reads images of one frame.")
-    pixels = pixels * np.float32(dataset.get("RescaleSlope", 1)) + np.float32(dataset.get("RescaleIntercept", 0))
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        pixels = pixels.max() - pixels
-    return Slice(dataset, pixels)
+    if kind == "PALETTE COLOR":
+        raise StudyRefused("This model reads grey values or RGB, not palette colours.")
+    pixels = pixels * np.float32(slope) + np.float32(intercept)
+    return Slice(dataset, pixels.max() - pixels if kind == "MONOCHROME1" else pixels)

@@ -19,7 +19,7 @@ PALETTE = {
 
 
 def segment(json_input: dict[str, Any], dicom_instances: list[BinaryIO], input_digest: str) -> Any:
-    """Answer one heatmap for each image, uint8, (row, column), 0 to 255 for the rank of a pixel within the body."""
+    """Answer one heatmap for each image, uint8, (row, column), 0 to 255 for sparse to dense within the body."""
     images = read_images(dicom_instances)
     parts = [
         {

@@ -19,7 +19,7 @@ def segment(json_input: dict[str, Any], dicom_instances: list[BinaryIO], input_d
     probability = ndimage.gaussian_filter(inside.astype(np.float32), sigma=(0, 1.5, 1.5))
     parts = [_part(images, "Body", "probability_mask", probability_threshold=0.5)]
     masks = [(probability * 255).round().astype(np.uint8)]
-    if images[0].header.Modality == "CT":
+    if images[0].header.get("Modality") == "CT":
         parts.append(_part(images, "Tissue", "numeric_label_mask", label_map={"1": "Air", "2": "Bone"}))
         masks.append((inside * ((values < AIR) + 2 * (values > BONE))).astype(np.uint8))
     return {"protocol_version": "1.0", "parts": parts}, masks

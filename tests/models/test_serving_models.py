@@ -1,0 +1,73 @@
+"""``python -m models`` serves one model on ``/``, and ``models.app`` serves all, each on its route."""
+
+import io
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pydicom
+import pytest
+import requests
+from requests_toolbelt import MultipartDecoder
+
+from tests.conftest import ROOT, Serve, Server
+
+CT = Path(pydicom.__file__).parent / "data" / "test_files" / "CT_small.dcm"
+FLAGS = {
+    "-s3D": "probability_mask",
+    "--segmentation_model_2D": "heatmap",
+    "-b": "bounding_boxes_2d",
+    "-cl": "study_ml_json",
+    "-sc": "dicom_secondary_capture",
+}
+
+
+def ask(url: str) -> MultipartDecoder:
+    body = b"--b\r\n\r\n{}\r\n--b\r\n\r\n%s\r\n--b--\r\n" % CT.read_bytes()
+    headers = {"Content-Type": "multipart/related; boundary=b"}
+    response = requests.post(url, data=body, headers=headers, timeout=60)
+    assert response.status_code == 200, response.text
+    return MultipartDecoder.from_response(response)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[list[Server]]:
+    servers: list[Server] = []
+    yield servers
+    for server in servers:
+        server.stop()
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_each_flag_serves_its_model_on_the_root(flag: str, start: list[Server], tmp_path: Path) -> None:
+    start.append(Server([sys.executable, "-m", "models", flag, "--port", "0"], tmp_path, {}))
+    answer = ask(start[0].url + "/")
+    assert FLAGS[flag] in answer.parts[0].text
+    assert requests.get(start[0].url + "/healthcheck", timeout=10).text == "READY"
+
+
+def test_a_served_secondary_capture_is_read_back_as_part_of_its_study(start: list[Server], tmp_path: Path) -> None:
+    start.append(Server([sys.executable, "-m", "models", "-sc", "--port", "0"], tmp_path, {}))
+    part = ask(start[0].url + "/").parts[1]
+    made, source = pydicom.dcmread(io.BytesIO(part.content)), pydicom.dcmread(CT)
+    assert part.headers[b"Content-Type"] == b"application/dicom"
+    assert made.StudyInstanceUID == source.StudyInstanceUID
+    assert made.SeriesInstanceUID != source.SeriesInstanceUID
+    assert made.pixel_array.shape == (128, 128, 3)
+
+
+@pytest.mark.parametrize("words", [[], ["-b", "-cl"], ["--nonsense"]])
+def test_anything_but_one_model_is_wrong_usage(words: list[str]) -> None:
+    ran = subprocess.run([sys.executable, "-m", "models", *words], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert "usage: python -m models" in ran.stderr
+
+
+def test_all_models_are_served_by_one_service_and_the_root_is_the_volume(serve: Serve) -> None:
+    from models.app import MODELS
+
+    server = serve("models.app:app")
+    answers = {route: ask(server.url + route).parts[0].text for route in MODELS}
+    assert answers["/"] == answers["/segmentation-3d"]
+    assert len(set(answers.values())) == 5
