@@ -9,6 +9,9 @@ from gateway.observe.logs import TaggedLogger
 
 logger = logging.getLogger("request_auditor")
 
+CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 3, 10, 2
+"""How long an audit may keep the answer waiting; boto3's own defaults come to five minutes without a network."""
+
 
 class AuditInfo(TypedDict, total=False):
     """Two digests of 64 hexadecimal digits, and who provides the model."""
@@ -28,8 +31,13 @@ def write_s3_audit(audit_info: AuditInfo) -> None:
     tagged = TaggedLogger(logger).tag({**audit_info, "vendor": vendor})
     try:
         import boto3
+        from botocore.config import Config
 
-        boto3.client("s3").put_object(
+        config = Config(
+            connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, retries={"total_max_attempts": ATTEMPTS}
+        )
+        session = boto3.Session()  # the default one is not to be shared among threads
+        session.client("s3", config=config).put_object(
             Bucket=os.environ["S3_AUDIT_BUCKET_NAME"],
             Key=f"{audit_info['input_hash']}:{audit_info['output_hash']}",
             Tagging=urlencode({"Vendor": vendor}),

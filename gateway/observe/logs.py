@@ -4,8 +4,16 @@ import json
 import logging
 import traceback
 import warnings
-from collections.abc import Iterator, MutableMapping
-from typing import Any, TextIO
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+QUOTING = ("pydicom", "highdicom")
+"""Packages whose warnings and log records quote values of a dataset, a patient's name among them."""
+
+MAX_FRAMES = 50
+"""Frames of one exception that are logged, the innermost; a recursion without end has a thousand."""
 
 
 class TaggedLogger(logging.LoggerAdapter[logging.Logger]):
@@ -31,17 +39,15 @@ class TaggedLogger(logging.LoggerAdapter[logging.Logger]):
         if self.isEnabledFor(level):
             prefix = json.dumps(self.tags, sort_keys=True, default=str)
             text = f"{prefix.replace('%', '%%') if args else prefix} - {msg}"
-            self.logger.log(level, text, *args, **{"stacklevel": 3, **kwargs})
-
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """The message as it is logged without arguments."""
-        return f"{json.dumps(self.tags, sort_keys=True, default=str)} - {msg}", kwargs
+            kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # the line that logs, not this one
+            self.logger.log(level, text, *args, **kwargs)
 
 
 def exception_frames(error: BaseException, *, with_text: bool = False) -> str:
-    """The types and frames of an exception and of those it came from, newest first; texts only ``with_text``.
+    """The types and frames of an exception and of those it came from, the last first; texts only ``with_text``.
 
-    The text of an exception can quote a DICOM value, and so a patient's name; a frame cannot.
+    The text of an exception can quote a DICOM value, and so a patient's name. A frame is a module, a line and a
+    function, which cannot; nor does it tell where on the machine the code lies.
     """
     return "\n".join(_lines(error, with_text))
 
@@ -49,41 +55,53 @@ def exception_frames(error: BaseException, *, with_text: bool = False) -> str:
 def _lines(error: BaseException | None, with_text: bool) -> Iterator[str]:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
+        if seen:
+            yield "which came from"
         seen.add(id(error))
         yield f"{type(error).__module__}.{type(error).__qualname__}{f': {error}' if with_text else ''}"
-        for frame in traceback.extract_tb(error.__traceback__):
-            yield f"  {frame.filename}:{frame.lineno} in {frame.name}"
-        error = error.__cause__ or error.__context__
-        if error is not None and id(error) not in seen:
-            yield "which came from"
-
-
-class _CategoryOnly(logging.Filter):
-    """Keeps where a record of pydicom came from and drops what it quotes."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = f"{record.module}:{record.lineno} (text withheld)", ()
-        record.exc_info = record.exc_text = None
-        return True
+        for frame, line in deque(traceback.walk_tb(error.__traceback__), MAX_FRAMES):
+            yield f"  {frame.f_globals.get('__name__', '?')}:{line} in {frame.f_code.co_qualname}"
+        error = error.__context__ if error.__cause__ is None else error.__cause__
 
 
 def quiet_pydicom(log_exception_text: bool) -> None:
-    """Keep what pydicom warns of, but not the values it quotes. Does nothing where texts may be logged."""
-    logger = logging.getLogger("pydicom")
-    if log_exception_text or any(isinstance(found, _CategoryOnly) for found in logger.filters):
+    """Keep what pydicom warns of, but not the values it quotes. Does nothing where texts may be logged.
+
+    Holds for the whole process, whatever loggers are configured before or after; calling it again adds nothing.
+    """
+    if log_exception_text:
         return
-    logger.addFilter(_CategoryOnly())
-    show = warnings.showwarning
+    if not isinstance(make := logging.getLogRecordFactory(), _CategoryOnlyRecords):
+        logging.setLogRecordFactory(_CategoryOnlyRecords(make))
+    if not isinstance(warnings.formatwarning, _CategoryOnlyWarnings):
+        warnings.formatwarning = _CategoryOnlyWarnings(warnings.formatwarning)
 
-    def showwarning(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        foreign = "pydicom" not in filename
-        show(message if foreign else f"{category.__name__} (text withheld)", category, filename, lineno, file, line)
 
-    warnings.showwarning = showwarning
+class _CategoryOnlyRecords:
+    """A factory of log records that keep where pydicom logged them and drop what they quote."""
+
+    def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
+        self._make = make
+
+    def __call__(self, name: Any, *args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = self._make(name, *args, **kwargs)
+        if str(name).partition(".")[0] in QUOTING:
+            record.msg, record.args = f"{record.module}:{record.lineno} (text withheld)", ()
+            record.exc_info = record.exc_text = None
+        return record
+
+
+class _CategoryOnlyWarnings:
+    """Python's ``formatwarning``, without the text of what pydicom warns of.
+
+    Whatever prints or logs a warning formats it; what records warnings, as tests do, still gets them whole.
+    """
+
+    def __init__(self, format_warning: Callable[..., str]) -> None:
+        self._format = format_warning
+
+    def __call__(
+        self, message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        quotes = not set(QUOTING).isdisjoint(Path(filename).parts)
+        return self._format("(text withheld)" if quotes else message, category, filename, lineno, line)
