@@ -7,7 +7,8 @@ from gateway.config import KiB
 from gateway.errors import BrokenBody, RequestStalled
 
 READ_SIZE = 256 * KiB
-"""Bytes asked for at once: gunicorn's reader copies what is left of its read-ahead at each call, so large reads win."""
+"""Bytes asked for at once: few enough to stay in a core's cache while they are decoded, written and hashed, and enough
+for the allocator to give them back at once (``gateway.worker.MALLOPT``), so that no thread keeps a hoard."""
 
 
 def content_length(environ: dict[str, Any]) -> int | None:

@@ -22,7 +22,7 @@ from gateway.wire import OutgoingPart, content_length, encode, new_boundary
 logger = logging.getLogger("gateway")
 
 SEND_SIZE = 256 * KiB
-"""Bytes handed to the server at once."""
+"""Bytes handed to the server at once; as in ``endpoints.body``."""
 DIGEST_HEADER = "X-Digest-Algorithm"
 """Names the algorithm behind the ``hashes`` part."""
 SMALL = 64 * KiB
@@ -55,23 +55,39 @@ class Exchange:
         )
 
 
+Answer = Callable[[Exchange], flask.Response]
+"""From an admitted request to the response; closes the exchange when that has been sent."""
+
+
 def view(
     model: Model, settings: Settings, serializer: InferenceSerializer, admission: Admission
 ) -> Callable[[], flask.Response]:
-    """The view function of one route: what the gateway refuses is answered here and never reaches the service."""
+    """The view function of one model's route."""
 
+    def answer(exchange: Exchange) -> flask.Response:
+        received = take(exchange, settings)
+        accept = flask.request.headers.get("Accept", "")
+        request = Request(received.json, received.instances, received.input_digest, request_id(), accept)
+        result = infer(model, request, serializer=serializer, strict=settings.strict, warn=exchange.logger.warning)
+        return respond(exchange, result, settings)
+
+    return admitted(model.name, settings, admission, answer)
+
+
+def admitted(name: str, settings: Settings, admission: Admission, answer: Answer) -> Callable[[], flask.Response]:
+    """A view function: what the gateway refuses is answered here and never reaches the service."""
     new_hash = hash_function(settings.digest)
 
     def do_inference() -> flask.Response:
         log = TaggedLogger(logger)
-        log.add_tags({"request_id": request_id(), "route": model.name})
+        log.add_tags({"request_id": request_id(), "route": name})
         try:
             ticket = admission.enter()
         except Unavailable as error:
             return problem_response(error)
         exchange = Exchange(log, time.perf_counter(), ticket, Digest(new_hash, overlap=ticket.idle_core))
         try:
-            return _answer(exchange, model, settings, serializer)
+            return answer(exchange)
         except GatewayError as error:
             exchange.close()
             return problem_response(error)
@@ -82,7 +98,8 @@ def view(
     return do_inference
 
 
-def _answer(exchange: Exchange, model: Model, settings: Settings, serializer: InferenceSerializer) -> flask.Response:
+def take(exchange: Exchange, settings: Settings) -> Received:
+    """Receive the request of an exchange."""
     received = exchange.received = receive(flask.request.environ, settings, exchange.ticket)
     exchange.logger.add_tags({"input_hash": received.input_digest})
     exchange.logger.debug(
@@ -91,9 +108,11 @@ def _answer(exchange: Exchange, model: Model, settings: Settings, serializer: In
         len(received.instances),
         time.perf_counter() - exchange.started,
     )
-    accept = flask.request.headers.get("Accept", "")
-    request = Request(received.json, received.instances, received.input_digest, request_id(), accept)
-    result = infer(model, request, serializer=serializer, strict=settings.strict, warn=exchange.logger.warning)
+    return received
+
+
+def respond(exchange: Exchange, result: Result, settings: Settings) -> flask.Response:
+    """A checked answer as a response of known length."""
     boundary = new_boundary()
     parts = list(_parts(exchange, result))
     headers = {
