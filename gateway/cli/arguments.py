@@ -42,6 +42,13 @@ Long names may be written with underscores. The answer's hashes are checked befo
 {STATUS}
 """
 
+RUN_EPILOG = f"""\
+example:
+  {PROGRAM} run music/wrapper.py     asked with its own test values, judged by its contract
+
+{STATUS}
+"""
+
 SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
 MODELS = (
     ("mask", "-s", "--segmentation-model", "a segmentation"),
@@ -71,6 +78,8 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_study(send)
     _add_request(send)
     _add_answer(send)
+    run = _verb(verbs, "run", "try a model without a server and judge its answer", RUN_EPILOG)
+    run.add_argument("target", metavar="TARGET", help="the wrapper.py of an AIGES wrapper")
     phantom = _verb(verbs, "phantom", "write a CT-like series with known spheres")
     phantom.add_argument("out", type=Path, metavar="OUT", help="folder for its slices")
     return root

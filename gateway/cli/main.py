@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from gateway.cli.arguments import parse
 from gateway.errors import GatewayError
@@ -68,6 +69,18 @@ def _send(arguments: argparse.Namespace) -> None:
         raise Failure(error.detail + request, NO_CONNECTION if isinstance(error, Unreachable) else FAILED) from error
 
 
+def _run(arguments: argparse.Namespace) -> None:
+    from gateway.adapters import aiges
+    from gateway.cli.screen import Screen
+
+    if not arguments.target.endswith(".py"):
+        raise Failure(f"{arguments.target} is not the file of a wrapper, such as wrapper.py")
+    verdict = aiges.run(Path(arguments.target))
+    if not verdict.good:
+        raise Failure(verdict.sentence)
+    Screen().say(verdict.sentence)
+
+
 def _phantom(arguments: argparse.Namespace) -> None:
     from gateway.cli.screen import Screen
     from gateway.dicom import phantom
@@ -76,4 +89,9 @@ def _phantom(arguments: argparse.Namespace) -> None:
     Screen().say(f"{len(paths)} slices in {arguments.out}")
 
 
-VERBS: dict[str, Callable[[argparse.Namespace], None]] = {"serve": _serve, "send": _send, "phantom": _phantom}
+VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "serve": _serve,
+    "send": _send,
+    "run": _run,
+    "phantom": _phantom,
+}

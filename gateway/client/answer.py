@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from gateway.client.errors import AnswerCorrupt
+from gateway.client.errors import AnswerCorrupt, one_line
 from gateway.client.upload import NewHash
 from gateway.errors import GatewayError
 from gateway.protocol.digests import Hash
-from gateway.wire import Data, Decoder, Limits, Part, parse_options_header
+from gateway.wire import Data, Decoder, Headers, Limits, Part, parse_options_header
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +43,7 @@ class Answer:
     @property
     def parts(self) -> list[dict[str, Any]]:
         """The JSON entries that describe ``buffers``, in the same order."""
-        return list(self.json.get("parts") or [])
+        return list(self.json.get("parts") or self.json.get("aiges") or [])
 
     def masks(self) -> "list[Mask]":
         """The masks in order: read-only uint8, (timepoints, depth, height, width) as far as declared, C order.
@@ -93,12 +93,19 @@ def read_answer(content_type: str, pieces: Iterable[bytes], request_id: str, new
 
 @dataclass
 class _Received:
+    name: str
     media_type: str
     data: bytearray
 
+    @classmethod
+    def begin(cls, headers: Headers) -> Self:
+        disposition = parse_options_header(headers.get("Content-Disposition", ""))[1]
+        media_type, _ = parse_options_header(headers.get("Content-Type", ""))
+        return cls(disposition.get("name", ""), media_type, bytearray())
+
     @property
     def is_hashes(self) -> bool:
-        return self.media_type == "text/plain"
+        return self.name == "hashes" or (not self.name and self.media_type == "text/plain")
 
 
 def _receive(content_type: str, pieces: Iterable[bytes], digest: Hash) -> Iterator[_Received]:
@@ -112,7 +119,7 @@ def _receive(content_type: str, pieces: Iterable[bytes], digest: Hash) -> Iterat
             if isinstance(event, Part):
                 if part is not None:
                     yield part
-                part = _Received(parse_options_header(event.headers.get("Content-Type") or "")[0], bytearray())
+                part = _Received.begin(event.headers)
             elif isinstance(event, Data) and part is not None:
                 part.data += event.data
                 if not part.is_hashes:
@@ -123,6 +130,8 @@ def _receive(content_type: str, pieces: Iterable[bytes], digest: Hash) -> Iterat
 
 
 def _checked(received: list[_Received], output_digest: str) -> Answer:
+    if received and received[-1].name == "problem":
+        raise AnswerCorrupt(f"The answer broke off: {_detail(received[-1].data)}")
     if not received or not received[-1].is_hashes or len(received[-1].data) != HASHES_LENGTH:
         raise AnswerCorrupt("The answer does not end with its hashes.")
     *contents, hashes = received
@@ -130,8 +139,9 @@ def _checked(received: list[_Received], output_digest: str) -> Answer:
     if declared != output_digest:
         raise AnswerCorrupt("The answer is damaged: its bytes do not match its own digest.")
     words = _words(contents)
-    buffers = tuple(memoryview(part.data).toreadonly() for part in contents[1:])
-    media_types = tuple(part.media_type for part in contents[1:])
+    binary = [part for part in contents[1:] if part.name != "json-body"]
+    buffers = tuple(memoryview(part.data).toreadonly() for part in binary)
+    media_types = tuple(part.media_type for part in binary)
     answer = Answer(words, buffers, media_types, input_digest, output_digest)
     if len(answer.parts) != len(buffers):
         raise AnswerCorrupt(f"The answer declares {len(answer.parts)} parts and carries {len(buffers)}.")
@@ -139,15 +149,27 @@ def _checked(received: list[_Received], output_digest: str) -> Answer:
 
 
 def _words(contents: list[_Received]) -> dict[str, Any]:
-    """The JSON object in the first part, its ``parts`` made sure of."""
+    """The JSON object in the first part, its ``parts`` made sure of; a streamed answer goes on with ``aiges``."""
     try:
         words = json.loads(contents[0].data)
+        later = [json.loads(part.data) for part in contents[1:] if part.name == "json-body"]
     except (IndexError, ValueError, RecursionError) as error:
         raise AnswerCorrupt("The answer's first part is not JSON.") from error
-    parts = words.get("parts") or [] if isinstance(words, dict) else None
-    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
-        raise AnswerCorrupt("The answer's JSON is not an object with a list of parts.")
+    for more in (words, *later):
+        parts = more.get("parts") or more.get("aiges") or [] if isinstance(more, dict) else None
+        if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+            raise AnswerCorrupt("The answer's JSON is not an object with a list of parts.")
+    if later:
+        words["aiges"] = [entry for more in (words, *later) for entry in more.get("aiges") or []]
     return dict(words)
+
+
+def _detail(problem: bytearray) -> str:
+    try:
+        words = json.loads(problem)
+        return one_line(str(words.get("detail") or words["title"]))
+    except (ValueError, RecursionError, KeyError, AttributeError):
+        return "it does not say why."
 
 
 def _is_mask(part: dict[str, Any]) -> bool:

@@ -1,0 +1,80 @@
+"""A streamed request: created, written, its answers passed on as they are made, destroyed however it ends."""
+
+import logging
+import time
+from collections.abc import Generator, Iterator
+from functools import partial
+from typing import Any
+
+from gateway.adapters.aiges.answers import Item
+from gateway.adapters.aiges.constants import DataContinue
+from gateway.adapters.aiges.model import Warn, WrapperModel, call, ends
+from gateway.adapters.aiges.sessions import SILENCE, Session
+from gateway.contract import JSON
+from gateway.errors import ModelFailed
+from gateway.observe.logs import exception_frames
+
+logger = logging.getLogger("gateway")
+
+Conversation = Generator[list[Item], None, None]
+
+PAUSE = 0.01
+"""Seconds between two calls of ``wrapperRead`` while there is nothing to read."""
+
+
+def converse(model: WrapperModel, params: JSON, request: Any, *, strict: bool, warn: Warn) -> Conversation:
+    """The answers to one request as the wrapper makes them, up to the one with status 2; closing it ends the session.
+
+    They come through ``callback``; a wrapper that does not import it is asked by ``wrapperRead``. Raises GatewayError.
+    """
+    model.check_started()
+    session: Session[list[Item]] = Session(partial(model.read, strict=strict, warn=warn))
+    try:
+        handle = _create(model, params, session.sid)
+        try:
+            model.refuse("wrapperWrite", call(model.wrapper.wrapperWrite, handle, request, session.sid))
+            answers = iter(session) if model.uses_callback else _polled(model, handle, session)
+            for items in answers:
+                yield items
+                if ends(items):
+                    return
+        finally:
+            _destroy(model, handle)
+    finally:
+        session.close()
+
+
+def _create(model: WrapperModel, params: JSON, sid: str) -> str:
+    created = call(model.wrapper.wrapperCreate, params, sid)
+    if not hasattr(created, "handle"):
+        raise ModelFailed("The wrapper's wrapperCreate should return a SessionCreateResponse.")
+    model.refuse("wrapperCreate", created.error_code)
+    return str(created.handle)
+
+
+def _destroy(model: WrapperModel, handle: str) -> None:
+    try:
+        call(model.wrapper.wrapperDestroy, handle)
+    except Exception as error:  # the answer has been sent, or another error is on its way
+        logger.error("wrapperDestroy of %s raised\n%s", model.name, exception_frames(error))
+
+
+def _polled(model: WrapperModel, handle: str, session: Session[list[Item]]) -> Iterator[list[Item]]:
+    deadline = time.monotonic() + SILENCE
+    while time.monotonic() < deadline:
+        response = call(model.wrapper.wrapperRead, handle, session.sid)
+        if _is_nothing(response):
+            time.sleep(PAUSE)
+            continue
+        yield session.read(response)
+        deadline = time.monotonic() + SILENCE
+    raise ModelFailed(f"The wrapper gave no answer for {SILENCE:.0f} s and was given up.")
+
+
+def _is_nothing(response: Any) -> bool:
+    """None, or the empty piece with status 1 by which the examples of AIGES say that they are not ready."""
+    if response is None or response == []:
+        return True
+    pieces = getattr(response, "list", None) or ()
+    waiting = (not piece.data and piece.status == DataContinue for piece in pieces)
+    return not getattr(response, "error_code", 0) and bool(pieces) and all(waiting)

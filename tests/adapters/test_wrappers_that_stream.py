@@ -1,0 +1,173 @@
+"""Streaming wrappers: answers leave as they are made, and a session ends however its request does."""
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from gateway import Client, Gateway
+from gateway.adapters.aiges import sessions
+from gateway.client import AnswerCorrupt
+from gateway.wire import Data, Decoder, Part, parse_options_header
+from tests.adapters.messages import KIND, body, hashes_hold, parts_of
+from tests.conftest import Serve, Server
+
+
+@pytest.fixture
+def own(serve: Serve) -> Server:
+    """A server of one's own: the wrapper has places for two sessions only."""
+    return serve("tests.adapters.service:app")
+
+
+def stream(server: Server, **params: Any) -> requests.Response:
+    data = body(params, (None, b"w"))
+    return requests.post(server.url + "/stream", data=data, headers={"Content-Type": KIND}, stream=True, timeout=30)
+
+
+def arrivals(response: requests.Response) -> Iterator[float]:
+    """When each element's data comes."""
+    decoder = Decoder(parse_options_header(response.headers["Content-Type"])[1]["boundary"])
+    inside = False
+    for piece in response.raw.stream():
+        for event in decoder.receive(piece):
+            if isinstance(event, Part):
+                inside = "elem_" in event.headers.get("Content-Disposition", "")
+            elif isinstance(event, Data) and inside:
+                yield time.monotonic()
+
+
+def test_twenty_answers_arrive_as_they_are_made(own: Server) -> None:
+    came = list(arrivals(stream(own, count=20, pause=100)))
+    assert len(came) == 20
+    gaps = [later - earlier for earlier, later in zip(came, came[1:], strict=False)]
+    assert 1.5 < came[-1] - came[0] < 4
+    assert sum(gap > 0.05 for gap in gaps) >= 17
+
+
+def test_a_streamed_answer_pairs_each_json_with_its_piece_and_ends_with_hashes(own: Server) -> None:
+    response = stream(own, count="3")
+    parts = parts_of(response.headers["Content-Type"], response.content)
+    assert response.headers["Transfer-Encoding"] == "chunked"
+    names = [part.name for part in parts]
+    assert names == ["json-body", "elem_0", "json-body", "elem_1", "json-body", "elem_2", "hashes"]
+    assert [json.loads(part.data)["aiges"][0]["status"] for part in parts[:-1:2]] == [1, 1, 2]
+    assert [part.data for part in parts[1:-1:2]] == [b"w 0", b"w 1", b"w 2"]
+    assert hashes_hold(parts, b'{"count": "3"}', b"w")
+
+
+def test_our_client_reads_a_streamed_answer_whole(own: Server) -> None:
+    with Client(own.url) as client:
+        answer = client.infer({"count": 4}, [b"w"], "/stream")
+    assert [entry["status"] for entry in answer.parts] == [1, 1, 1, 2]
+    assert [bytes(buffer) for buffer in answer.buffers] == [b"w 0", b"w 1", b"w 2", b"w 3"]
+
+
+def test_a_thread_that_dies_before_its_first_answer_is_a_problem_and_the_next_request_is_served(own: Server) -> None:
+    for _ in range(3):  # more than the wrapper has places
+        assert stream(own, count=3, fault=1).json()["type"] == "urn:gateway:problem:model-failed"
+    assert stream(own, count=2).status_code == 200
+    assert "a secret of the model" not in own.log
+
+
+def test_a_stream_that_breaks_off_ends_with_the_problem_and_without_hashes(own: Server) -> None:
+    response = stream(own, count=3, fault=2)
+    parts = parts_of(response.headers["Content-Type"], response.content)
+    assert [part.name for part in parts] == ["json-body", "elem_0", "problem"]
+    assert json.loads(parts[-1].data)["request_id"] == response.headers["X-Request-ID"]
+    with Client(own.url) as client, pytest.raises(AnswerCorrupt, match="broke off: The wrapper raised"):
+        client.infer({"count": 3, "fault": 2}, [b"w"], "/stream")
+
+
+def test_a_session_that_cannot_be_created_is_a_problem_with_its_code(own: Server) -> None:
+    busy = [stream(own, count=20, pause=100) for _ in range(2)]
+    problem = stream(own, count=1).json()
+    assert (problem["error_code"], problem["detail"]) == (10, "wrapperCreate failed. every place is taken")
+    assert all(len(parts_of(r.headers["Content-Type"], r.content)) == 41 for r in busy)
+
+
+def test_a_client_that_leaves_frees_its_place_once_the_wrapper_is_done(own: Server) -> None:
+    data = body({"count": 10, "pause": 50}, (None, b"w"))
+    head = f"POST /stream HTTP/1.1\r\nHost: x\r\nContent-Type: {KIND}\r\nContent-Length: {len(data)}\r\n\r\n"
+    for _ in range(2):
+        with socket.create_connection(("127.0.0.1", own.port)) as client:
+            client.sendall(head.encode() + data)
+            assert b"200 OK" in client.recv(100)
+    deadline = time.monotonic() + 10
+    while (response := stream(own, count=1)).status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert parts_of(response.headers["Content-Type"], response.content)[1].data == b"w 0"
+
+
+SILENT = """
+from aiges.sdk import *
+class Fields:
+    text = StringBodyField(key="text")
+class Wrapper(WrapperBase):
+    requestCls = responseCls = Fields()
+    def wrapperInit(self, config): return 0
+    def wrapperOnceExec(self, params, reqData): ...
+    def wrapperFini(self): return 0
+    def wrapperCreate(self, params, sid): return SessionCreateResponse()
+"""
+
+
+def test_a_wrapper_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "SILENCE", 0.2)
+    (tmp_path / "silent.py").write_text(SILENT)
+    app = Gateway(__name__)
+    app.add_wrapper_route("/", tmp_path / "silent.py")
+    problem = app.test_client().post("/", data=body({}, ("text", b"x")), content_type=KIND)
+    assert problem.status_code == 500
+    assert "was given up" in problem.get_json(force=True)["detail"]
+    app.close()
+
+
+POLLED = """
+from aiges.dto import Response, ResponseData, SessionCreateResponse
+from aiges.sdk import StringBodyField, WrapperBase
+
+class Fields:
+    text = StringBodyField(key="text")
+
+class Wrapper(WrapperBase):
+    requestCls = responseCls = Fields()
+    destroyed = 0
+    def wrapperInit(self, config):
+        self.left = []
+        return 0
+    def wrapperOnceExec(self, params, reqData): ...
+    def wrapperFini(self): return 0
+    def wrapperCreate(self, params, sid):
+        created = SessionCreateResponse()
+        created.handle = sid
+        return created
+    def wrapperWrite(self, handle, req):
+        self.left = [(b"", 1), (req.get("text").data, 1), (b"", 1), (b"end", 2)]
+        return 0
+    def wrapperRead(self, handle, sid):
+        data, status = self.left.pop(0)
+        response, piece = Response(), ResponseData("text", data, len(data), 0, status)
+        response.list = [piece]
+        return response
+    def wrapperDestroy(self, handle):
+        Wrapper.destroyed += 1
+        return 0
+"""
+
+
+def test_a_wrapper_without_callback_is_read_until_its_end_and_destroyed(tmp_path: Path) -> None:
+    path = tmp_path / "polled.py"
+    path.write_text(POLLED)
+    app = Gateway(__name__)
+    app.add_wrapper_route("/", path)
+    answer = app.test_client().post("/", data=body({}, ("text", b"first")), content_type=KIND)
+    parts = parts_of(answer.headers["Content-Type"], answer.data)
+    assert [part.data for part in parts[1:-1:2]] == [b"first", b"end"]
+    assert app.extensions["gateway"].models["/"].wrapper.destroyed == 1
+    app.close()
