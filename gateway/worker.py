@@ -36,7 +36,7 @@ REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent
 
 MALLOPT = {"M_MMAP_THRESHOLD": (-3, 256 << 10), "M_TRIM_THRESHOLD": (-1, 1 << 20), "M_ARENA_MAX": (-8, 2)}
 """glibc's parameters (mallopt(3)) and our values. Left alone, glibc raises the first with each large block that is
-freed, keeps up to 32 MiB of such blocks in each arena, and has an arena for each thread: memory that never comes back."""
+freed, keeps up to 32 MiB of them in each arena, and has an arena for each thread: memory that never comes back."""
 
 
 def keep_memory_flat() -> None:
