@@ -66,9 +66,9 @@ class Gateway(flask.Flask):
         if route in self._state.models:
             raise ValueError(f"The route {route} already maps to a model; give this one a route of its own.")
         model = adapt(route, model_fn)
-        self._state.models[route] = model
         view = inference.view(model, self.settings, self.serializer, self._state.admission)
         self.add_url_rule(route, route, view, methods=["POST"])
+        self._state.models[route] = model
         logger.info("added inference route %s", route)
 
     def add_healthcheck_route(self, handler_fn: Callable[[], Any]) -> None:
@@ -93,10 +93,10 @@ class Gateway(flask.Flask):
     ) -> None:
         """Flask's development server; off loopback without its debugger and reloader, which run code for any caller."""
         bound = host or str(self.config["SERVER_NAME"] or "").partition(":")[0] or "localhost"
-        wanted = debug or self.debug or options.get("use_debugger") or options.get("use_reloader")
-        if wanted and not _is_loopback(bound):
-            logger.warning("debugger and reloader are off: %s is not a loopback address", bound)
-            debug = False
+        if not _is_loopback(bound):
+            if debug or self.debug or options.get("use_debugger") or options.get("use_reloader"):
+                logger.warning("debugger and reloader are off: %s is not a loopback address", bound)
+            debug = False  # also where Flask would yet read FLASK_DEBUG from a .env file
             options |= {"use_debugger": False, "use_reloader": False}
         super().run(host, port, debug, load_dotenv, **options)
 

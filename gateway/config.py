@@ -1,5 +1,6 @@
 """Settings: frozen, from keyword arguments and ``GATEWAY_*`` variables; every limit with its unit and its reason."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -42,12 +43,19 @@ class Settings:
     strict: bool = _setting(True, "refuse an answer whose content breaks the protocol; false logs a warning instead")
     log_exception_text: bool = _setting(False, "log messages of exceptions; they can hold a patient's name")
 
+    def __post_init__(self) -> None:
+        """Raises ValueError naming a limit that is negative, or a time that is no time."""
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if (f.type is int and value < 0) or (f.type is float and not (value > 0 and math.isfinite(value))):
+                raise ValueError(_should(f.name, "0 or more" if f.type is int else "seconds above 0", f.default))
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Self:
         """Read ``GATEWAY_*`` variables; ``given`` keyword arguments win. Raises ValueError naming a bad variable."""
         environ = os.environ if environ is None else environ
         found = {
-            f.name: _read(f.name, str(f.type), environ[name])
+            f.name: _read(f.name, f.type, environ[name], f.default)
             for f in fields(cls)
             if (name := f"GATEWAY_{f.name.upper()}") in environ and f.name not in given
         }
@@ -57,18 +65,17 @@ class Settings:
 _WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
-def _read(name: str, kind: str, text: str) -> Any:
+def _read(name: str, kind: Any, text: str, default: Any) -> Any:
     try:
-        if "bool" in kind:
+        if kind is bool:
             return _WORDS[text.strip().lower()]
-        if "int" in kind:
-            return int(text)
-        if "float" in kind:
-            return float(text)
-        if "Path" in kind:
-            return Path(text) if text else None
+        if kind in (int, float):
+            return kind(text)
+        return text if kind is str else Path(text) if text else None
     except (KeyError, ValueError):
-        raise ValueError(
-            f"GATEWAY_{name.upper()} should be {kind}, such as {'true' if 'bool' in kind else 1000}"
-        ) from None
-    return text
+        words = {bool: "true or false", int: "a whole number", float: "a number"}
+        raise ValueError(_should(name, words[kind], default)) from None
+
+
+def _should(name: str, be: str, default: Any) -> str:
+    return f"{name} (GATEWAY_{name.upper()}) should be {be}, such as {str(default).lower()}."

@@ -61,7 +61,7 @@ class Digest:
         """``overlap`` false hashes in the caller's thread: right where the cores are busy with other messages."""
         self._hash = new()
         self._overlap = overlap
-        self._seen = 0
+        self._seen = self._taken = 0
         self._queue: queue.SimpleQueue[Iterable[Buffer] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
@@ -79,10 +79,16 @@ class Digest:
             self._queue.put(pieces)
 
     def hexdigest(self) -> str:
-        """The digest of all bytes given, as 64 lower-case hexadecimal digits. Nothing may be added after it."""
+        """The digest of all bytes given, as 64 lower-case hexadecimal digits. Nothing may be added after it.
+
+        Raises what reading the pieces raised, and RuntimeError where fewer or more bytes came than were announced, as
+        after ``close``: a digest of other bytes would be taken for one of these.
+        """
         self._join()
         if self._failure is not None:
             raise self._failure
+        if self._taken != self._seen:
+            raise RuntimeError(f"the digest holds {self._taken} bytes of {self._seen}")
         return self._hash.hexdigest()
 
     def close(self) -> None:
@@ -110,6 +116,7 @@ class Digest:
                 if self._unwanted:
                     return
                 self._hash.update(view[start : start + SLICE])
+                self._taken += len(view[start : start + SLICE])
 
     def __enter__(self) -> Self:
         return self
