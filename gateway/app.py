@@ -1,22 +1,29 @@
 """``Gateway``: the Flask application that a service builds, registers its models on, and hands to gunicorn."""
 
+import atexit
 import ipaddress
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import flask
 
 from gateway.admission import Admission
 from gateway.config import Settings
-from gateway.contract import Handler, Model, adapt
-from gateway.endpoints import health, inference, problems
-from gateway.observe.logs import quiet_pydicom
+from gateway.contract import Handler, Loaded, Model, adapt
+from gateway.endpoints import health, inference, openapi, problems
+from gateway.observe.logs import exception_frames, quiet_pydicom
 from gateway.protocol.serializer import InferenceSerializer
 
+if TYPE_CHECKING:
+    from gateway.binding.requirements import Requires
+
 logger = logging.getLogger("gateway")
+
+Target = TypeVar("Target", bound=Callable[..., Any])
 
 
 @dataclass
@@ -26,10 +33,11 @@ class State:
     settings: Settings
     admission: Admission
     models: dict[str, Model] = field(default_factory=dict)
+    loaded: list[Loaded] = field(default_factory=list)
 
     def health(self) -> str:
-        """READY, or another word while models are not."""
-        return health.READY
+        """READY, or the word of the first model that is not: LOADING, or FAILED where its setup failed."""
+        return next((model.health for model in self.loaded if model.health != health.READY), health.READY)
 
 
 class Gateway(flask.Flask):
@@ -63,10 +71,63 @@ class Gateway(flask.Flask):
 
         Raises ValueError when the route is taken.
         """
+        self._add_model(route, adapt(route, model_fn))
+
+    def model(
+        self,
+        route: str,
+        *,
+        version: str = "",
+        weights: Iterable[str | Path] | Mapping[str | Path, str] = (),
+        deterministic: bool = False,
+        forbid_unknown: bool = False,
+        requires: "Requires | None" = None,
+        research: bool = True,
+        config: Mapping[str, Any] | None = None,
+    ) -> Callable[[Target], Target]:
+        """Answer ``POST route`` with a typed function, or with a class that has ``predict``; both stay as they are.
+
+        The signature declares the inputs, the parameters and the findings; see ``binding.model.Options`` for the rest.
+        Weights are loaded and a class is set up before ``/healthcheck`` says READY. Raises TypeError for a signature
+        that declares no model, ValueError when the route is taken.
+        """
+        from gateway.binding.model import Options, TypedModel  # pydantic and pydicom, which a plain service spares
+
+        options = Options(version, weights, deterministic, forbid_unknown, requires, research, config)
+
+        def register(target: Target) -> Target:
+            model = TypedModel(route, target, options)
+            self._add_model(route, model)
+            if model.needs_loading:
+                self._state.loaded.append(model)
+            return target
+
+        return register
+
+    def add_wrapper_route(self, route: str, path: str | Path, *, stream: bool | None = None) -> None:
+        """Answer ``POST route`` with the AIGES wrapper in the file ``path``, and start it.
+
+        ``stream`` chooses between its ``wrapperCreate`` and its ``wrapperOnceExec``; unset, one that has the first
+        streams. One that does not start answers a problem and makes ``/healthcheck`` say FAILED. Raises what importing
+        the file raises, NotImplementedError for a missing verb, ValueError when the route is taken.
+        """
+        from gateway.adapters import aiges
+        from gateway.endpoints import wrappers
+
+        self._refuse_taken(route)
+        model = aiges.load(route, Path(path), stream=stream)
+        self._add_model(route, model, wrappers.view(model, self.settings, self._state.admission))
+        self._state.loaded.append(model)
+        model.setup()  # here, not beside requests: it changes the working folder meanwhile
+        atexit.register(model.close)
+
+    def _refuse_taken(self, route: str) -> None:
         if route in self._state.models:
             raise ValueError(f"The route {route} already maps to a model; give this one a route of its own.")
-        model = adapt(route, model_fn)
-        view = inference.view(model, self.settings, self.serializer, self._state.admission)
+
+    def _add_model(self, route: str, model: Model, view: Callable[[], flask.Response] | None = None) -> None:
+        self._refuse_taken(route)
+        view = view or inference.view(model, self.settings, self.serializer, self._state.admission)
         self.add_url_rule(route, route, view, methods=["POST"])
         self._state.models[route] = model
         logger.info("added inference route %s", route)
@@ -76,12 +137,32 @@ class Gateway(flask.Flask):
         self.add_url_rule("/healthcheck", "healthcheck", handler_fn, methods=["GET", "POST"])
 
     def open(self) -> None:
-        """Add the gateway's own routes; last, at the first request, so that a service's rule for the same path wins."""
+        """Add the gateway's own routes and begin to set the models up, beside whatever is asked meanwhile.
+
+        Last, at the first request, so that a service's rule for the same path wins.
+        """
         with self._opening:
             if not self._opened:
                 taken = {rule.rule for rule in self.url_map.iter_rules()}
-                self.register_blueprint(health.blueprint(taken))
+                for module in (health, openapi):
+                    self.register_blueprint(module.blueprint(taken))
                 self._opened = True
+                if self._state.loaded:
+                    atexit.register(self.close)
+                    threading.Thread(target=self._set_up, name="gateway-setup", daemon=True).start()
+
+    def close(self) -> None:
+        """Close the models, the last that was registered first. They are set up anew when they are used again."""
+        for model in reversed(self._state.loaded):
+            model.close()
+
+    def _set_up(self) -> None:
+        for model in self._state.loaded:
+            try:
+                model.setup()
+            except Exception as error:  # the others may still serve; health tells of this one
+                frames = exception_frames(error, with_text=self.settings.log_exception_text)
+                logger.error("the model on %s could not be set up\n%s", model.name, frames)
 
     def run(
         self,

@@ -46,8 +46,8 @@ class Provenance:
     """Where an answer comes from: enough to make the same DICOM objects again from the same input.
 
     The digests are sha256 in hexadecimal: of the input as in the answer's hashes, of the parameters after their
-    defaults were filled in, of the model (its source, weights and config). ``received`` is the time of receipt, with its
-    time zone. ``research`` marks content that is not for clinical use.
+    defaults were filled in, of the model (its source, weights and config). ``received`` is the time of receipt, with
+    its time zone. ``research`` marks content that is not for clinical use.
     """
 
     model_name: str

@@ -43,7 +43,9 @@ Long names may be written with underscores. The answer's hashes are checked befo
 """
 
 RUN_EPILOG = f"""\
-example:
+examples:
+  {PROGRAM} run models.segmentation_3d:segment -i study -o answer
+  {PROGRAM} run nodules:find -i study --param threshold=-500 --profile
   {PROGRAM} run music/wrapper.py     asked with its own test values, judged by its contract
 
 {STATUS}
@@ -79,7 +81,12 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_request(send)
     _add_answer(send)
     run = _verb(verbs, "run", "try a model without a server and judge its answer", RUN_EPILOG)
-    run.add_argument("target", metavar="TARGET", help="the wrapper.py of an AIGES wrapper")
+    _add_run(run)
+    schema = _verb(verbs, "schema", "print the OpenAPI description of an application")
+    schema.add_argument("app", metavar="APP", help="module:name of a Gateway, such as models.app:app")
+    new = _verb(verbs, "new", "write a folder with a model, its test and its container")
+    new.add_argument("name", metavar="NAME", help="lower-case letters, digits and underscores, such as lung_nodules")
+    new.add_argument("--gateway", metavar="WHERE", help="folder or wheel that requirements.txt takes the gateway from")
     phantom = _verb(verbs, "phantom", "write a CT-like series with known spheres")
     phantom.add_argument("out", type=Path, metavar="OUT", help="folder for its slices")
     return root
@@ -117,6 +124,22 @@ def _add_study(verb: argparse.ArgumentParser) -> None:
     add("-i", "--input", type=Path, dest="study", metavar="STUDY", help="folder of DICOM, PNG or JPEG files")
     add("-a", "--attachments", help="sent first", **files)
     add("--request-study-path", dest="study_path", default="", metavar="PATH", help="send this path instead of images")
+
+
+def _add_run(verb: argparse.ArgumentParser) -> None:
+    add = verb.add_argument
+    options: dict[str, Any] = {"type": _option, "metavar": "KEY=VALUE", "dest": "options"} | SEVERAL
+    add("target", metavar="TARGET", help="module:name of a model or an application, or the file of an AIGES wrapper")
+    add("-i", "--input", type=Path, dest="study", metavar="STUDY", help="folder of DICOM, PNG or JPEG files")
+    add("-a", "--attachments", help="given first", type=Path, metavar="FILE", **SEVERAL)
+    add("--param", help="parameters of the model", **options)
+    add("-r", "--route", default="/", help="route of the model, where TARGET is an application (%(default)s)")
+    add("--profile", action="store_true", help="tell where time and memory went")
+    _add_answer(verb)
+    verb.set_defaults(
+        host="127.0.0.1", port=DEFAULT_PORT, study_path="", command="", kind=None, study_size=False, timeout=None
+    )
+    verb.set_defaults(digest="sha256")
 
 
 def _add_request(verb: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from gateway.cli.arguments import parse
 from gateway.errors import GatewayError
 
-DONE, FAILED, NO_CONNECTION, INTERRUPTED = 0, 1, 3, 130
+DONE, FAILED, USAGE, NO_CONNECTION, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit statuses; argparse itself ends with 2 for wrong usage, and a shell counts 128 + SIGINT."""
 
 
@@ -70,15 +70,50 @@ def _send(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    if arguments.target.endswith(".py"):
+        _judge_wrapper(arguments)
+        return
+    from gateway.cli.orders import Order
+    from gateway.cli.running import run
+    from gateway.cli.screen import Screen
+    from gateway.client import ClientError
+
+    if arguments.study is None:
+        raise Failure("run needs a study: -i STUDY", USAGE)
+    try:
+        run(arguments.target, Order.from_arguments(arguments), Screen(), profile=arguments.profile)
+    except ClientError as error:
+        raise Failure(f"a gateway would refuse: {error.detail}") from error
+
+
+def _judge_wrapper(arguments: argparse.Namespace) -> None:
     from gateway.adapters import aiges
     from gateway.cli.screen import Screen
 
-    if not arguments.target.endswith(".py"):
-        raise Failure(f"{arguments.target} is not the file of a wrapper, such as wrapper.py")
     verdict = aiges.run(Path(arguments.target))
     if not verdict.good:
         raise Failure(verdict.sentence)
     Screen().say(verdict.sentence)
+
+
+def _schema(arguments: argparse.Namespace) -> None:
+    import json
+
+    from gateway.cli.targets import application
+    from gateway.schema import openapi
+
+    app = application(arguments.app)
+    sys.stdout.write(json.dumps(openapi(app.extensions["gateway"].models, app.settings), indent=2) + "\n")
+
+
+def _new(arguments: argparse.Namespace) -> None:
+    from gateway.cli.scaffold import write
+    from gateway.cli.screen import Screen
+
+    folder = write(arguments.name, Path.cwd(), arguments.gateway)
+    screen = Screen()
+    screen.say(f"wrote   {folder}")
+    screen.say(f"next    cd {folder.name} && python -m pytest")
 
 
 def _phantom(arguments: argparse.Namespace) -> None:
@@ -93,5 +128,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
     "serve": _serve,
     "send": _send,
     "run": _run,
+    "schema": _schema,
+    "new": _new,
     "phantom": _phantom,
 }

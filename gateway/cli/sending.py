@@ -21,15 +21,16 @@ FINDINGS = ("bounding_boxes_2d", "linear_measurements_2d", "study_ml_json", "ser
 """Members of an answer's JSON that hold findings; all are lists or objects."""
 
 
-def send(order: Order, screen: Screen) -> list[Path]:
+def send(order: Order, screen: Screen, client: Client | None = None) -> list[Path]:
     """Do what ``order`` says; returns the files written, the contact sheet first.
 
+    ``client`` is asked instead of the gateway that the order names.
     An answer that came whole is saved before it is pictured. Raises ClientError, GatewayError and OSError, each with a
     sentence for the user.
     """
     instances = load(order.study, screen.note) if order.study else []
     order.out.mkdir(parents=True, exist_ok=True)  # rather than find out after a prediction of ten minutes
-    answer = _ask(order, instances, screen)
+    answer = _ask(order, instances, screen, client)
     written, pictures = answer.save(order.out, legacy=order.legacy), list[Path]()
     try:
         pictures = _picture(order, instances, answer, screen)
@@ -63,12 +64,10 @@ def _kind(path: Path) -> str:
     return "pictures" if re.match(r"\d+_.*\.png$", path.name) else re.sub(r"\d+", "*", path.name)
 
 
-def _ask(order: Order, instances: list[Instance], screen: Screen) -> Answer:
+def _ask(order: Order, instances: list[Instance], screen: Screen, client: Client | None) -> Answer:
     request, started = order.request(instances), time.monotonic()
-    with (
-        Client(order.url, timeout=order.patience, digest=order.digest) as client,
-        screen.bar("sending", "the model runs") as progress,
-    ):
+    asked = client or Client(order.url, timeout=order.patience, digest=order.digest)
+    with asked as client, screen.bar("sending", "the model runs") as progress:
         if order.study_path:
             screen.note(f"asking {client.address} to read the study")
             answer = client.infer_path(request, order.study_path, order.route)

@@ -1,0 +1,72 @@
+"""``run``: a model asked without a server, its answer judged as a request's would be."""
+
+import cProfile
+import os
+import pstats
+import re
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import gateway
+from gateway.cli.orders import Order
+from gateway.cli.screen import Screen
+from gateway.cli.sending import send
+from gateway.cli.targets import served
+from gateway.testing import client
+
+SHOWN = 20
+"""Functions that a profile lists."""
+_PLUMBING = re.compile(
+    r"gateway/(cli|client|endpoints|app\.py)|(requests|urllib3|flask|werkzeug|rich)/|contextlib|importlib|^~|^<"
+)
+"""Where a request only passes through."""
+_LIBRARY = re.compile(rf"{re.escape(str(Path(gateway.__file__).parent))}|site-packages|{re.escape(os.__file__[:-5])}")
+
+
+def run(target: str, order: Order, screen: Screen, *, profile: bool = False) -> list[Path]:
+    """Ask the model that ``target`` names; returns the files written. Raises what ``send`` raises, and NoTarget."""
+    app = served(target)
+    with _profiled(screen) if profile else _timed(screen):
+        written = send(order, screen, client(app, digest=app.settings.digest))
+    screen.say("verdict good: a gateway would send this answer")
+    return written
+
+
+@contextmanager
+def _timed(screen: Screen) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    screen.say(f"time    {time.perf_counter() - started:.2f} s, peak memory {_peak()} MiB")
+
+
+@contextmanager
+def _profiled(screen: Screen) -> Iterator[None]:
+    """Tell where time and memory went, function by function; also when the answer is refused."""
+    profiler, before = cProfile.Profile(), _peak()
+    try:
+        with _timed(screen):
+            profiler.enable()
+            yield
+    finally:
+        profiler.disable()
+        for line in _rows(pstats.Stats(profiler)):
+            screen.say(line)
+        screen.say(f"memory  {before} MiB before, {_peak()} MiB at its peak")
+
+
+def _rows(stats: pstats.Stats) -> Iterator[str]:
+    """The author's functions first, then those of the gateway and of libraries, the longest first."""
+    entries = stats.stats.items()  # type: ignore[attr-defined]
+    rows = [(not _LIBRARY.search(place[0]), entry[3], entry[2], entry[0], place) for place, entry in entries]
+    shown = [row for row in rows if not _PLUMBING.search(row[4][0])]
+    yield "seconds  own      calls  function"
+    for _, total, own, calls, (file, line, name) in sorted(shown, reverse=True)[:SHOWN]:
+        yield f"{total:7.3f}  {own:7.3f}  {calls:5d}  {Path(file).name}:{line} {name}"
+
+
+def _peak() -> int:
+    """The process's largest resident set so far, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10

@@ -1,0 +1,56 @@
+"""``new``: a folder with a typed model, its test, its requirements and its container."""
+
+import keyword
+import re
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+import gateway
+from gateway.errors import GatewayError
+
+NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+FILES = {
+    "model.py": "model.py.txt",
+    "test_model.py": "test_model.py.txt",
+    "requirements.txt": "requirements.txt",
+    "Dockerfile": "Dockerfile.txt",
+    "README.md": "README.md.txt",
+}
+"""What is written, and the template of each."""
+
+
+class BadName(GatewayError):
+    """A name that is no name for a model, or that is taken."""
+
+
+def write(name: str, folder: Path, source: str | None = None) -> Path:
+    """Write ``folder/name``; nothing is overwritten. Raises BadName.
+
+    ``source`` is the folder or wheel that the requirements take the gateway from; unset, the one that runs now.
+    """
+    if not NAME.fullmatch(name) or keyword.iskeyword(name) or name in ("gateway", "model", "test"):
+        raise BadName(f"{name} is no name for a model: use lower-case letters, digits and underscores, at most 40.")
+    target = folder / name
+    if target.exists() or target.is_symlink():
+        raise BadName(f"{name} is there already; nothing was written.")
+    words = {"name": name, "title": name.replace("_", " ").capitalize(), "requirement": _requirement(source)}
+    words["function"] = name
+    texts = {file: Template(_template(template)).substitute(words) for file, template in FILES.items()}
+    target.mkdir(parents=True)
+    for file, text in texts.items():
+        (target / file).write_text(text, encoding="utf-8")
+    return target
+
+
+def _template(name: str) -> str:
+    return files("gateway.cli").joinpath("templates", name).read_text("utf-8")
+
+
+def _requirement(source: str | None) -> str:
+    if source is not None:
+        return f"inference-gateway @ {Path(source).resolve().as_uri()}"
+    checkout = Path(gateway.__file__).parent.parent
+    if (checkout / "setup.cfg").is_file():
+        return f"inference-gateway @ {checkout.as_uri()}"
+    return f"inference-gateway == {gateway.__version__}"

@@ -1,0 +1,77 @@
+"""What ``run`` and ``schema`` are pointed at: ``module:name``, an application or a model."""
+
+import importlib
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+from gateway.app import Gateway
+from gateway.config import Settings
+from gateway.errors import GatewayError
+
+
+class NoTarget(GatewayError):
+    """A target that is not there, or is neither an application nor a model."""
+
+
+def find(target: str) -> Any:
+    """The object that ``module:name`` names. Raises NoTarget; what the module raises while it is imported passes."""
+    module, colon, name = target.partition(":")
+    if not colon or not name:
+        raise NoTarget(f"{target} is not module:name, such as models.segmentation_3d:segment")
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        found: Any = importlib.import_module(module)
+        for attribute in name.split("."):
+            found = getattr(found, attribute)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(f"{error.name}.")):
+            raise NoTarget(f"there is no module {error.name} to import from here") from error
+        raise
+    except AttributeError:
+        raise NoTarget(f"the module {module} has no {name}") from None
+    return found
+
+
+def application(target: str) -> Gateway:
+    """The application that ``target`` names. Raises NoTarget for anything else."""
+    found = find(target)
+    if not isinstance(found, Gateway):
+        raise NoTarget(f"{target} is not a Gateway")
+    return found
+
+
+def served(target: str) -> Gateway:
+    """An application with the model that ``target`` names on ``/``: the one it was registered as, where it was."""
+    found = find(target)
+    if isinstance(found, Gateway):
+        return found
+    app = Gateway(__name__, settings=Settings.from_environment(log_exception_text=True))  # the author's own screen
+    options = next((model.options for model in _registered(found) if hasattr(model, "options")), None)
+    if options is not None:
+        app.model("/", **vars(options))(found)
+    elif is_plain(found):
+        app.add_inference_route("/", found)
+    else:
+        app.model("/")(found)
+    return app
+
+
+def _registered(target: Any) -> list[Any]:
+    """The models that applications of the same module made of ``target``."""
+    module = inspect.getmodule(target)
+    apps = [value for value in vars(module).values() if isinstance(value, Gateway)] if module else []
+    models = [model for app in apps for model in app.extensions["gateway"].models.values()]
+    return [model for model in models if getattr(model, "target", None) is target]
+
+
+def is_plain(target: Any) -> bool:
+    """Whether a function is a plain handler: one whose signature declares nothing to be filled from a study."""
+    from gateway.binding.declaration import read_declaration
+
+    try:
+        return not read_declaration(target).inputs
+    except TypeError:
+        return True

@@ -1,0 +1,107 @@
+"""The description is made from the models, holds for what they answer, and is shown without anything from outside."""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+from pydantic import Field
+
+from gateway import Gateway, Mask, Settings, Volume
+from gateway.binding.parameters import unit
+from gateway.protocol.response import check
+from gateway.protocol.serializer import InferenceSerializer
+
+
+def application(**settings: Any) -> Gateway:
+    app = Gateway(__name__, settings=Settings(**settings))
+
+    @app.model("/lung-nodules", version="1.2.0", forbid_unknown=True)
+    def find_nodules(
+        ct: Volume,
+        side: Literal["left", "right"],
+        threshold: Annotated[float, Field(ge=-1024, le=3071, description="where air ends"), unit("HU")] = -600,
+    ) -> Mask:
+        """Find nodules in the lung."""
+        return Mask(ct.array > threshold)
+
+    app.add_inference_route("/", lambda json_input, files, digest: ({"parts": []}, []))
+    return app
+
+
+@pytest.fixture
+def api() -> dict[str, Any]:
+    return dict(application().test_client().get("/openapi.json").get_json())
+
+
+def test_the_description_is_valid_openapi(api: dict[str, Any]) -> None:
+    validate(api)
+    assert api["openapi"].startswith("3.1")
+
+
+def test_a_typed_model_describes_its_parameters_with_bounds_units_and_defaults(api: dict[str, Any]) -> None:
+    schema = api["components"]["schemas"]["LungNodulesRequest"]
+    threshold = schema["properties"]["threshold"]
+    assert (threshold["minimum"], threshold["maximum"], threshold["default"]) == (-1024, 3071, -600)
+    assert (threshold["description"], threshold["unit"]) == ("where air ends", "HU")
+    assert schema["properties"]["side"]["enum"] == ["left", "right"]
+    assert schema["required"] == ["side"]
+    assert schema["additionalProperties"] is False
+    assert schema["properties"]["output"]["enum"] == ["json", "dicom"]
+
+
+def test_each_route_says_in_words_that_its_parts_are_ordered(api: dict[str, Any]) -> None:
+    for route in ("/", "/lung-nodules"):
+        assert "order counts" in api["paths"][route]["post"]["description"]
+    assert "one Volume as ct" in api["paths"]["/lung-nodules"]["post"]["description"]
+
+
+def test_each_status_that_a_refusal_has_is_described(api: dict[str, Any]) -> None:
+    responses = api["paths"]["/"]["post"]["responses"]
+    assert {"200", "400", "403", "404", "408", "413", "415", "422", "500", "503", "507"} <= responses.keys()
+    assert "limit-exceeded" in responses["413"]["description"]
+
+
+def test_a_study_path_is_described_where_there_is_a_study_root(tmp_path: Path) -> None:
+    without, with_root = (
+        app.test_client().get("/openapi.json").get_json()["paths"]["/"]["post"]["requestBody"]["content"]
+        for app in (application(), application(study_root=tmp_path))
+    )
+    assert "application/json" not in without
+    assert "application/json" in with_root
+
+
+def test_the_schema_of_answers_agrees_with_the_checks(api: dict[str, Any]) -> None:
+    validator = Draft202012Validator({"$ref": "#/components/schemas/Answer", **api})
+    good = {"parts": [{"binary_type": "boolean_mask", "binary_data_shape": {"height": 2, "width": 2}}]}
+    bad = {"parts": [{"binary_type": "boolean_mask", "binary_data_shape": {"height": 0, "width": 2}}]}
+    check(good, [bytes(4)], serializer=InferenceSerializer(), strict=True, warn=print)
+    assert validator.is_valid(good)
+    assert not validator.is_valid(bad)
+
+
+def test_the_page_brings_all_it_needs() -> None:
+    response = application().test_client().get("/docs")
+    assert response.status_code == 200
+    assert not re.search(r"(src|href)=[\"'](https?:)?//", response.text)
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+
+
+def test_a_rule_of_the_service_wins_over_ours() -> None:
+    app = application()
+    app.add_url_rule("/docs", "own", lambda: "my docs")
+    assert app.test_client().get("/docs").text == "my docs"
+
+
+def test_the_command_prints_what_the_route_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    from gateway.cli import main
+
+    assert main(["schema", "models.app:app"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert "/segmentation-3d" in printed["paths"]
+    assert main(["schema", "models.segmentation_3d:segment"]) == 1
+    assert main(["schema", "models.nowhere:app"]) == 1
+    assert capsys.readouterr().err.count("error: ") == 2
