@@ -9,39 +9,100 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
+    from gateway.binding.parameters import unit
+    from gateway.binding.requirements import Requires
     from gateway.client import Client
     from gateway.config import Settings
-    from gateway.contract import Model, Request, Result
+    from gateway.contract import Attachment, Model, Request, Result
+    from gateway.dicom.codes import codes
+    from gateway.dicom.volume import Image, Series, Study, Volume
     from gateway.errors import GatewayError, StudyRefused
+    from gateway.findings import (
+        BoundingBox,
+        Classification,
+        Code,
+        Conformance,
+        Finding,
+        Heatmap,
+        Label,
+        LabelMask,
+        LinearMeasurement,
+        Mask,
+        ProbabilityMask,
+        SecondaryCapture,
+        StructuredReport,
+    )
     from gateway.protocol.serializer import InferenceSerializer
     from gateway.server import serve
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Attachment": "gateway.contract",
+    "BoundingBox": "gateway.findings",
+    "Classification": "gateway.findings",
     "Client": "gateway.client",
+    "Code": "gateway.findings",
+    "Conformance": "gateway.findings",
+    "Finding": "gateway.findings",
     "Gateway": "gateway.app",
     "GatewayError": "gateway.errors",
+    "Heatmap": "gateway.findings",
+    "Image": "gateway.dicom.volume",
     "InferenceSerializer": "gateway.protocol.serializer",
+    "Label": "gateway.findings",
+    "LabelMask": "gateway.findings",
+    "LinearMeasurement": "gateway.findings",
+    "Mask": "gateway.findings",
     "Model": "gateway.contract",
+    "ProbabilityMask": "gateway.findings",
     "Request": "gateway.contract",
+    "Requires": "gateway.binding.requirements",
     "Result": "gateway.contract",
+    "SecondaryCapture": "gateway.findings",
+    "Series": "gateway.dicom.volume",
     "Settings": "gateway.config",
+    "StructuredReport": "gateway.findings",
+    "Study": "gateway.dicom.volume",
     "StudyRefused": "gateway.errors",
+    "Volume": "gateway.dicom.volume",
+    "codes": "gateway.dicom.codes",
     "serve": "gateway.server",
+    "unit": "gateway.binding.parameters",
 }
 
 __all__ = [
+    "Attachment",
+    "BoundingBox",
+    "Classification",
     "Client",
+    "Code",
+    "Conformance",
+    "Finding",
     "Gateway",
     "GatewayError",
+    "Heatmap",
+    "Image",
     "InferenceSerializer",
+    "Label",
+    "LabelMask",
+    "LinearMeasurement",
+    "Mask",
     "Model",
+    "ProbabilityMask",
     "Request",
+    "Requires",
     "Result",
+    "SecondaryCapture",
+    "Series",
     "Settings",
+    "StructuredReport",
+    "Study",
     "StudyRefused",
+    "Volume",
+    "codes",
     "serve",
+    "unit",
 ]
 
 

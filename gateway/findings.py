@@ -166,6 +166,6 @@ def as_uint8(array: Array) -> NDArray[np.uint8]:
     """0 to 255 for values of 0 to 1: floats scaled and rounded, bool and uint8 as they are. Raises ValueError else."""
     if array.dtype in (np.uint8, np.bool_):
         return array.view(np.uint8) if array.dtype == np.bool_ else array
-    if array.dtype.kind != "f" or not (np.nanmin(array, initial=0) >= 0 and np.nanmax(array, initial=0) <= 1):
+    if array.dtype.kind != "f" or not (array.min(initial=0) >= 0 and array.max(initial=0) <= 1):  # NaN is neither
         raise ValueError("give floats of 0 to 1, or uint8")
     return (array * 255).round().astype(np.uint8)

@@ -1,0 +1,153 @@
+"""What a function's signature says of a model: what it takes from the study, its parameters, what it answers."""
+
+import inspect
+import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
+
+from gateway.binding.parameters import Parameters, declare
+from gateway.binding.requirements import Requires
+from gateway.contract import Attachment, Request
+from gateway.dicom.volume import Image, Series, Study, Volume
+from gateway.findings import Finding
+
+INPUTS: dict[type, bool] = {Volume: True, Image: True, Series: True, Study: False, Attachment: True, Request: False}
+"""The types that are filled from the request, and whether a list of them is too."""
+LISTS = (list, Sequence, Iterable, tuple)
+"""Ways to declare several findings."""
+FINDINGS: tuple[type, ...] = get_args(Finding)
+
+
+@dataclass(frozen=True)
+class Input:
+    """One argument that is filled from the request: its type, whether as a list, and what is needed of its series."""
+
+    name: str
+    type: type
+    many: bool = False
+    optional: bool = False
+    requires: Requires = Requires()
+
+    @property
+    def of_images(self) -> bool:
+        """Whether it is taken from the study's images, for which something may be required."""
+        return self.type in (Volume, Image, Series, Study)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A model's contract. ``outputs`` are the finding types it may return; all of them where it does not say."""
+
+    name: str
+    description: str
+    inputs: tuple[Input, ...]
+    parameters: type[Parameters]
+    outputs: tuple[type, ...]
+    may_be_nothing: bool = False
+    forbid_unknown: bool = False
+
+    @property
+    def requirements(self) -> dict[str, Requires]:
+        """What is required, by the name of the argument it is required of."""
+        return {one.name: one.requires for one in self.inputs if one.of_images}
+
+
+def read_declaration(
+    target: Callable[..., Any], *, requires: Requires | None = None, forbid_unknown: bool = False
+) -> Declaration:
+    """Read a function, or a class with ``predict``. Raises TypeError, with a readable sentence, for what is no model.
+
+    ``requires`` holds for each argument of images that has no ``Annotated[Volume, Requires(...)]`` of its own.
+    """
+    name, predict = target.__name__, _predict(target)
+    if inspect.iscoroutinefunction(predict) or inspect.isgeneratorfunction(predict):
+        raise TypeError(f"{name}: a model is a plain function, neither async nor a generator.")
+    hints = _hints(name, predict)
+    signature = list(inspect.signature(predict).parameters.values())[inspect.isclass(target) :]
+    inputs, parameters = [], []
+    for one in signature:
+        annotation = _annotation(name, one, hints)
+        found = _input(name, one, annotation, requires or Requires())
+        inputs += [found] if found else []
+        parameters += [] if found else [one.replace(annotation=annotation)]
+    outputs = tuple(dict.fromkeys(_outputs(name, hints["return"]))) if "return" in hints else FINDINGS
+    return Declaration(
+        name=name,
+        description=inspect.getdoc(target) or inspect.getdoc(predict) or "",
+        inputs=tuple(inputs),
+        parameters=declare(name, parameters),
+        outputs=tuple(one for one in outputs if one is not types.NoneType),
+        may_be_nothing=types.NoneType in outputs,
+        forbid_unknown=forbid_unknown,
+    )
+
+
+def _predict(target: Any) -> Callable[..., Any]:
+    found = getattr(target, "predict", None) if inspect.isclass(target) else target
+    if not callable(found):
+        raise TypeError(f"{target.__name__}: a model that is a class has a method predict.")
+    return cast(Callable[..., Any], found)
+
+
+def _hints(name: str, predict: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(predict, include_extras=True)
+    except NameError as error:
+        raise TypeError(f"{name}: {error.name} in its signature is not defined where the function is.") from error
+
+
+def _annotation(name: str, parameter: inspect.Parameter, hints: dict[str, Any]) -> Any:
+    if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+        raise TypeError(f"{name}: {parameter} cannot be filled by name; declare each argument.")
+    if parameter.name not in hints:
+        raise TypeError(f"{name}: {parameter.name} has no type; a typed model declares one for each argument.")
+    return hints[parameter.name]
+
+
+def _input(name: str, parameter: inspect.Parameter, annotation: Any, requires: Requires) -> Input | None:
+    """The argument as one filled from the request, or None for a parameter."""
+    plain, metadata = _unwrapped(annotation)
+    members = [one for one in _members(plain) if one is not types.NoneType]
+    kind, many = members[0] if len(members) == 1 else plain, False
+    if get_origin(kind) is list:
+        kind, many = _unwrapped(get_args(kind)[0])[0], True
+    if kind not in INPUTS:
+        if any(_unwrapped(one)[0] in INPUTS for one in _members(plain)):
+            raise TypeError(f"{name}: {parameter.name} is declared as one of several; declare one type.")
+        return None
+    if many and not INPUTS[kind]:
+        raise TypeError(f"{name}: {parameter.name} cannot be a list: a request has one {kind.__name__}.")
+    if parameter.default not in (parameter.empty, None):
+        raise TypeError(f"{name}: {parameter.name} can have no default but None; it comes from the request.")
+    own = next((one for one in metadata if isinstance(one, Requires)), requires)
+    optional = parameter.default is not parameter.empty or len(members) < len(_members(plain))
+    return Input(parameter.name, kind, many, optional, own)
+
+
+def _outputs(name: str, annotation: Any) -> Iterator[type]:
+    """The finding types of a return annotation: alone, in a union, or in a list of them."""
+    plain, metadata = _unwrapped(annotation)
+    named = [one for one in metadata if one in FINDINGS]
+    if named:  # Annotated[NDArray[Any], Mask]: an array for type checkers, a Mask for everyone else
+        yield from named
+    elif get_origin(plain) in (Union, types.UnionType) or get_origin(plain) in LISTS:
+        for member in get_args(plain):
+            if member is not Ellipsis:
+                yield from _outputs(name, member)
+    elif plain in FINDINGS or plain is types.NoneType:
+        yield plain
+    else:
+        raise TypeError(f"{name}: it declares to return {plain}; declare findings, such as Mask or list[Finding].")
+
+
+def _unwrapped(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A type without its Annotated, and what that holds beside it."""
+    if get_origin(annotation) is Annotated:
+        base, *metadata = get_args(annotation)
+        return base, tuple(metadata)
+    return annotation, ()
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)

@@ -1,0 +1,154 @@
+"""A request's files -> the arguments of a model: its volumes, images, series, study and attachments."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gateway.binding.declaration import Declaration, Input
+from gateway.binding.requirements import Requires, choose, fitting
+from gateway.contract import Attachment, Request
+from gateway.dicom.instances import Instance
+from gateway.dicom.volume import Image, Series, Study, Volume, image, split, study
+from gateway.errors import StudyRefused
+from gateway.findings import Conformance
+
+
+class Inputs:
+    """What one request holds, read when it is first asked for: a model of parameters alone reads no file."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.conformance: list[Conformance] = []
+        self._taken: list[Series] = []
+        # Before Python 3.12 a cached_property would let all requests wait for the one that is reading.
+        self._split: tuple[Sequence[Instance], Sequence[Any]] | None = None
+        self._study: Study | None = None
+
+    @property
+    def _files(self) -> tuple[Sequence[Instance], Sequence[Any]]:
+        if self._split is None:
+            self._split = split(self.request.instances)
+        return self._split
+
+    @property
+    def instances(self) -> Sequence[Instance]:
+        """The DICOM files of the request, in its order."""
+        return self._files[0]
+
+    @property
+    def study(self) -> Study:
+        """The DICOM files of the request, by series; a request without any is a study of none."""
+        if self._study is None:
+            self._study = study(self.instances) if self.instances else Study(())
+        return self._study
+
+    def arguments(self, declaration: Declaration) -> dict[str, Any]:
+        """Keyword arguments by name. Raises StudyRefused, with one sentence for each reason."""
+        types = {one.type for one in declaration.inputs}
+        if types and not types & {Attachment, Request} and self._files[1]:
+            raise StudyRefused(f"This model takes no attachments; {_strays(self._files[1])}.")
+        return {one.name: _FILLERS[one.type](self, one) for one in declaration.inputs}
+
+    def one_series(self, declared: Input) -> Series | None:
+        """The series for an argument of one, none of those taken before; None where it may be left out."""
+        free = [series for series in self.study.series if not any(series is one for one in self._taken)]
+        try:
+            found = fitting(free, declared.requires)
+        except StudyRefused:
+            if declared.optional:
+                return None
+            raise
+        series = choose(found, declared.requires.choose)
+        self._taken.append(series)
+        self.recommend(declared.requires, [series])
+        return series
+
+    def all_series(self, declared: Input) -> list[Series]:
+        """Every series that fits an argument of several."""
+        try:
+            found = fitting(self.study.series, declared.requires)
+        except StudyRefused:
+            if declared.optional:
+                return []
+            raise
+        self.recommend(declared.requires, found)
+        return found
+
+    def recommend(self, requires: Requires, series: Sequence[Series]) -> None:
+        """Note which recommended conditions hold."""
+        if requires.recommended is not None:
+            self.conformance += [
+                Conformance(condition.needed, all(map(condition.met, series)))
+                for condition in requires.recommended.conditions()
+            ]
+
+    def attachments(self) -> list[Attachment]:
+        """The files that are not DICOM, in the request's order."""
+        return [Attachment(file) for file in self._files[1]]
+
+
+def _strays(files: Sequence[Any]) -> str:
+    if len(files) == 1:
+        return "one file of the request is not DICOM"
+    return f"{len(files) or 'no'} files of the request are not DICOM"
+
+
+def _images(series: Series) -> list[Image]:
+    """Each image of a series, the frames of an instance in their order."""
+    return [image(instance, frame) for instance in series.instances for frame in range(instance.frames)]
+
+
+def _volume(inputs: Inputs, declared: Input) -> Any:
+    if declared.many:
+        return [_made(inputs, declared, series) for series in inputs.all_series(declared)]
+    series = inputs.one_series(declared)
+    return series and _made(inputs, declared, series)
+
+
+def _made(inputs: Inputs, declared: Input, series: Series) -> Volume:
+    """A series as a volume; what is no reason to refuse it, and yet to be told, travels with the answer."""
+    volume = series.volume(allow_tilt=declared.requires.allow_tilt)
+    inputs.conformance += [Conformance(remark, False) for remark in volume.remarks]
+    return volume
+
+
+def _image(inputs: Inputs, declared: Input) -> Any:
+    if declared.many:
+        return [one for series in inputs.all_series(declared) for one in _images(series)]
+    series = inputs.one_series(declared)
+    found: list[Any] = _images(series) if series else [None]
+    if len(found) > 1:
+        raise StudyRefused(f"This model takes one image; the series holds {len(found)}. Send the one to use.")
+    return found[0]
+
+
+def _series(inputs: Inputs, declared: Input) -> Any:
+    return inputs.all_series(declared) if declared.many else inputs.one_series(declared)
+
+
+def _study(inputs: Inputs, declared: Input) -> Any:
+    return inputs.study if inputs.all_series(declared) or not declared.optional else None
+
+
+def _attachment(inputs: Inputs, declared: Input) -> Any:
+    found = inputs.attachments()
+    if declared.many:
+        return found
+    if not found and declared.optional:
+        return None
+    if len(found) != 1:
+        raise StudyRefused(f"This model needs one attachment; {_strays(found)}.")
+    return found[0]
+
+
+def _request(inputs: Inputs, declared: Input) -> Any:
+    return inputs.request
+
+
+_FILLERS: Mapping[type, Callable[[Inputs, Input], Any]] = {
+    Volume: _volume,
+    Image: _image,
+    Series: _series,
+    Study: _study,
+    Attachment: _attachment,
+    Request: _request,
+}

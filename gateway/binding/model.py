@@ -1,0 +1,190 @@
+"""A typed function or class as a model that the gateway runs: arguments in, findings out, through one of two doors."""
+
+import hashlib
+import inspect
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gateway import __version__
+from gateway.binding import outputs, parameters
+from gateway.binding.declaration import read_declaration
+from gateway.binding.doors import DICOM, door
+from gateway.binding.inputs import Inputs
+from gateway.binding.requirements import Requires
+from gateway.binding.weights import Weights
+from gateway.contract import JSON, Buffer, Provenance, Request
+from gateway.errors import ModelFailed
+from gateway.findings import Finding, SecondaryCapture, StructuredReport
+from gateway.protocol.answers import answer, dicom_answer
+
+READY, LOADING, FAILED = "READY", "LOADING", "FAILED"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a model's author declares beside the signature.
+
+    ``weights`` are the files it loads, or a mapping of them to the sha256 they must have. ``deterministic`` says that
+    the same input gives the same answer. ``research`` marks what it makes as not for clinical use. ``config`` is what a
+    class finds as ``self.config``, over the items of its own ``config``.
+    """
+
+    version: str = ""
+    weights: Iterable[str | Path] | Mapping[str | Path, str] = ()
+    deterministic: bool = False
+    forbid_unknown: bool = False
+    requires: Requires | None = None
+    research: bool = True
+    config: Mapping[str, Any] | None = None
+
+
+class TypedModel:
+    """A function, or a class with ``predict`` and where it wants them ``setup`` and ``close``, as a model.
+
+    ``name`` is how logs call it. Raises TypeError for a signature that declares no model.
+    """
+
+    def __init__(self, name: str, target: Callable[..., Any], options: Options | None = None) -> None:
+        self.name = name
+        self.options = options or Options()
+        self.declaration = read_declaration(
+            target, requires=self.options.requires, forbid_unknown=self.options.forbid_unknown
+        )
+        self._target = target
+        self._lock = threading.Lock()
+        self._instance: Any = None
+        self._predict: Callable[..., Any] = target
+        self._weights = Weights({}, {})
+        self.model_digest = ""
+        self.health = LOADING
+
+    @property
+    def target(self) -> Callable[..., Any]:
+        """The function or class that it was made of."""
+        return self._target
+
+    @property
+    def needs_loading(self) -> bool:
+        """Whether there is anything to wait for before it answers."""
+        return inspect.isclass(self._target) or bool(self.options.weights)
+
+    def setup(self) -> None:
+        """Hash the weights, make the instance of a class and set it up, once; a second call waits for the first.
+
+        Raises what the model's ``setup`` raises, ModelFailed where it failed before, or a weights file is another.
+        """
+        with self._lock:
+            if self.health == FAILED:
+                raise ModelFailed("This model could not be set up; the gateway's log says why.")
+            if self.health == LOADING:
+                try:
+                    self._load()
+                except BaseException:
+                    self.health = FAILED
+                    raise
+                self.health = READY
+
+    def _load(self) -> None:
+        self._weights = Weights.load(self.options.weights)
+        if inspect.isclass(self._target):
+            self._instance = self._target()
+            if self.options.config is not None:
+                self._instance.config = {**getattr(self._instance, "config", {}), **self.options.config}
+            getattr(self._instance, "setup", _nothing)()
+            self._predict = self._instance.predict
+        self._weights.check()
+        self.model_digest = self._digest()
+
+    def close(self) -> None:
+        """Close the instance of a class; the next use sets it up anew. One that is still loading is not waited for."""
+        if self.health != READY:
+            return
+        with self._lock:
+            instance, self._instance = self._instance, None
+            self.health = LOADING
+            getattr(instance, "close", _nothing)()
+
+    def predict(self, request: Request) -> tuple[JSON, Sequence[Buffer]]:
+        """Answer one request in protocol 1.0, or in DICOM objects where it asks for them.
+
+        Raises ParameterRefused, StudyRefused, AnswerInvalid, ModelFailed, and what the model raises.
+        """
+        wanted = door(request)
+        inputs = Inputs(request)
+        given = self._parameters(request)
+        found = self._findings(inputs, given)
+        provenance = self._provenance(request, given)
+        if wanted == DICOM:
+            return dicom_answer(_objects(found, inputs, provenance), found)
+        return answer([_finished(finding, inputs, provenance) for finding in found])
+
+    def findings(self, request: Request) -> list[Finding]:
+        """What the model says of a request, before any door; where it is implied, ``of`` is filled in."""
+        return self._findings(Inputs(request), self._parameters(request))
+
+    def _parameters(self, request: Request) -> parameters.Parameters:
+        return parameters.read(
+            self.declaration.parameters, request.json, forbid_unknown=self.declaration.forbid_unknown
+        )
+
+    def _findings(self, inputs: Inputs, given: parameters.Parameters) -> list[Finding]:
+        if self.health != READY:
+            self.setup()
+        self._weights.check()
+        arguments = inputs.arguments(self.declaration)
+        returned = self._predict(**arguments, **parameters.values(given))
+        return [*outputs.findings(returned, self.declaration, arguments), *inputs.conformance]
+
+    def _provenance(self, request: Request, given: parameters.Parameters) -> Provenance:
+        return Provenance(
+            model_name=self.declaration.name,
+            model_version=self.options.version,
+            input_digest=request.input_digest,
+            parameters_digest=parameters.digest(given),
+            received=request.received,
+            model_digest=self.model_digest,
+            research=self.options.research,
+            gateway_version=__version__,
+        )
+
+    def _digest(self) -> str:
+        """sha256 over all that makes this model what it is: source, version, weights and config."""
+        parts = {
+            "source": source_digest(self._target),
+            "version": self.options.version,
+            "weights": list(self._weights.digests.values()),
+            "config": getattr(self._instance, "config", {}),
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _objects(found: Sequence[Finding], inputs: Inputs, provenance: Provenance) -> list[Any]:
+    """DICOM datasets of findings (``gateway.dicom.objects``, which costs the import of highdicom)."""
+    from gateway.dicom.objects import objects
+
+    return list(objects(found, source=inputs.instances, provenance=provenance))
+
+
+def _finished(finding: Finding, inputs: Inputs, provenance: Provenance) -> Finding:
+    """A picture and a list of measurements are DICOM in protocol 1.0 too; all else stays as it is."""
+    if isinstance(finding, SecondaryCapture) and not hasattr(finding.picture, "SOPClassUID"):
+        return replace(finding, picture=_objects([finding], inputs, provenance)[0])
+    if isinstance(finding, StructuredReport) and not hasattr(finding.content, "SOPClassUID"):
+        return replace(finding, content=_objects([finding], inputs, provenance)[0])
+    return finding
+
+
+def source_digest(target: Callable[..., Any]) -> str:
+    """sha256 in hexadecimal over the source text of a function or class; "" where there is none to read."""
+    try:
+        return hashlib.sha256(inspect.getsource(target).encode()).hexdigest()
+    except (OSError, TypeError):
+        return ""
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,178 @@
+"""A model's parameters: declared in its signature, read from the request's JSON, refused without quoting a value.
+
+Existing clients send every option as a string, so a string is read as what the parameter is: ``'-500'`` as -500.0,
+``'true'`` as True, ``'2'`` as one of 1, 2 and 3.
+"""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator, create_model
+from pydantic_core import ErrorDetails
+
+from gateway.contract import JSON
+from gateway.errors import ParameterRefused
+from gateway.protocol.faults import SENTENCES
+from gateway.protocol.pointers import pointer
+
+OUTPUT = "output"
+"""The key of a typed model's request that chooses the door: ``dicom``, or ``json`` as by default."""
+GATEWAY_KEYS = frozenset({OUTPUT, "studyPath"})
+"""Keys that the gateway reads itself; a model that forbids unknown keys does not forbid them."""
+LONGEST_KEY = 64
+"""Characters of an unknown key that are given back to its sender."""
+
+_SENTENCES = SENTENCES | {
+    "less_than": "{it} should be less than {lt}.",
+    "multiple_of": "{it} should be a multiple of {multiple_of}.",
+    "literal_error": "{it} should be {expected}.",
+    "enum": "{it} should be {expected}.",
+    "bool_parsing": SENTENCES["bool_type"],
+    "int_parsing": SENTENCES["int_type"],
+    "int_parsing_size": "{it} has too many digits.",
+    "int_from_float": SENTENCES["int_type"],
+    "float_parsing": SENTENCES["float_type"],
+    "finite_number": "{it} should be a finite number.",
+    "string_too_long": "{it} should have at most {max_length} characters.",
+    "string_pattern_mismatch": "{it} should match {pattern}.",
+    "string_unicode": "{it} should be text.",
+    "tuple_type": SENTENCES["list_type"],
+    "set_type": SENTENCES["list_type"],
+    "model_type": SENTENCES["dict_type"],
+    "none_required": "{it} should be null.",
+}
+"""Pydantic's error types in our words, with the members of its context; its own messages can quote what was sent."""
+
+_JSON_TYPES = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
+
+
+class Parameters(BaseModel):
+    """What a model's parameters are made from. Unknown keys are let pass."""
+
+    model_config = ConfigDict(allow_inf_nan=False, validate_default=True, protected_namespaces=(), extra="ignore")
+
+
+def declare(name: str, parameters: Sequence[inspect.Parameter]) -> type[Parameters]:
+    """The parameters of a signature as a pydantic model. Raises TypeError for a name or default that cannot be."""
+    fields: dict[str, Any] = {}
+    for parameter in parameters:
+        if parameter.name == OUTPUT:
+            raise TypeError(f"{name}: {OUTPUT} is the request's key for the form of the answer; rename the parameter.")
+        if parameter.name.startswith("_") or hasattr(Parameters, parameter.name):
+            raise TypeError(f"{name}: a parameter cannot be named {parameter.name}; rename it.")
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[parameter.name] = (Annotated[parameter.annotation, WrapValidator(_read_text)], default)
+    declared = create_model(name, __base__=Parameters, **fields)
+    _check_defaults(declared)
+    return declared
+
+
+def _check_defaults(declared: type[Parameters]) -> None:
+    """Find here what would else be a refusal that blames the caller."""
+    try:
+        declared.model_validate({})
+    except ValidationError as error:
+        wrong = [str(detail["loc"][0]) for detail in error.errors() if detail["type"] != "missing"]
+        if wrong:
+            raise TypeError(f"{declared.__name__}: the default of {', '.join(wrong)} does not fit its type.") from None
+
+
+def read(declared: type[Parameters], given: JSON, *, forbid_unknown: bool = False) -> Parameters:
+    """The parameters in a request's JSON, coerced, defaults filled in. Raises ParameterRefused with every fault."""
+    faults = list(_unknown(declared, given)) if forbid_unknown else []
+    try:
+        parameters = declared.model_validate(given)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        raise ParameterRefused([_fault(declared, detail, given) for detail in details] + faults) from None
+    if faults:
+        raise ParameterRefused(faults)
+    return parameters
+
+
+def values(parameters: Parameters) -> dict[str, Any]:
+    """The parameters as keyword arguments, by their names in the signature."""
+    return {name: getattr(parameters, name) for name in type(parameters).model_fields}
+
+
+def digest(parameters: Parameters) -> str:
+    """sha256 in hexadecimal over the parameters as JSON, defaults included."""
+    text = json.dumps(parameters.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read_text(value: Any, handler: Any) -> Any:
+    """Read a string as JSON where the parameter does not take it as it is."""
+    try:
+        return handler(value)
+    except ValidationError:
+        if not isinstance(value, str):
+            raise
+        try:
+            inner = json.loads(value)
+        except (ValueError, RecursionError):
+            inner = value
+        if isinstance(inner, str):
+            raise
+        return handler(inner)
+
+
+def _unknown(declared: type[Parameters], given: JSON) -> list[tuple[str, str]]:
+    known = {field.alias or name for name, field in declared.model_fields.items()}
+    sentence = f"This model takes no such parameter; it takes {', '.join(sorted(known)) or 'none'}."
+    return [(pointer((key[:LONGEST_KEY],)), sentence) for key in given if key not in known | GATEWAY_KEYS]
+
+
+def _fault(declared: type[Parameters], detail: ErrorDetails, given: JSON) -> tuple[str, str]:
+    """A pointer to what is there, or would have been, and a sentence of the name, the bound and the value's type."""
+    location = detail["loc"]
+    path, value = _walk(location, given)
+    if detail["type"] == "missing":
+        path = (*path, location[len(path)])
+        return pointer(path), f"{_named(declared, path)} is missing."
+    sentence = _SENTENCES.get(detail["type"], "{it} does not fit what the model declares.")
+    words = sentence.format(it=_named(declared, path), **_plain(detail.get("ctx", {})))
+    return pointer(path), f"{words.removesuffix('.')}{_unit(declared, path)}; what was sent is {_type(value)}."
+
+
+def _plain(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Bounds as a person writes them: 3071, where pydantic has made 3071.0 of it."""
+    return {name: f"{value:g}" if isinstance(value, float) else value for name, value in context.items()}
+
+
+def _walk(location: Sequence[str | int], given: Any) -> tuple[tuple[str | int, ...], Any]:
+    """How far a location leads in what was sent: pydantic adds names of its own for the members of a union."""
+    path: list[str | int] = []
+    for token in location:
+        inside = isinstance(given, Mapping) and token in given
+        if not inside and not (isinstance(given, list) and isinstance(token, int) and token < len(given)):
+            break
+        given = given[token]
+        path.append(token)
+    return tuple(path), given
+
+
+def _named(declared: type[Parameters], path: Sequence[str | int]) -> str:
+    """A declared name; what lies inside it is named by the pointer alone, since the sender chose those names."""
+    if not path:
+        return "The JSON"
+    return str(path[0]) if len(path) == 1 else f"An item of {path[0]}"
+
+
+def _unit(declared: type[Parameters], path: Sequence[str | int]) -> str:
+    field = declared.model_fields.get(str(path[0])) if path else None
+    extra = field.json_schema_extra if field else None
+    return f" (in {extra['unit']})" if isinstance(extra, dict) and "unit" in extra else ""
+
+
+def _type(value: Any) -> str:
+    name = "null" if value is None else _JSON_TYPES.get(type(value), "something else")
+    return name if value is None else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def unit(name: str) -> Any:
+    """A unit for a parameter: ``Annotated[float, Field(ge=0), unit("mm")]``; it is in the schema and in refusals."""
+    return Field(json_schema_extra={"unit": name})

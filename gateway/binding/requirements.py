@@ -1,0 +1,190 @@
+"""What a model needs of a series, and what the study holds: one plain sentence for each thing that is missing.
+
+A sentence says what is needed and what was found. Of what was found it tells counts, millimetres and the standard's own
+modality codes; a description is free text, which may hold a name, and is never quoted.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.dicom.geometry import EVEN_MM, EVEN_RATIO, slice_gaps
+from gateway.dicom.volume import Series
+from gateway.errors import StudyRefused
+
+Choice = str | re.Pattern[str] | Callable[[Sequence[Series]], Series]
+"""How one series is taken from several that fit: the longest (``"most slices"``), the one whose description matches a
+pattern, or the one that a function of them returns."""
+
+MOST_SLICES = "most slices"
+LONGEST_DESCRIPTION = 64
+"""Characters of a description that are looked at: the standard allows no more (LO, PS3.5 6.2)."""
+
+UNKNOWN = "images of no known modality"
+MODALITIES = {
+    *("AR", "AU", "BI", "BMD", "CR", "CT", "DG", "DX", "ECG", "EPS", "ES", "GM", "IO", "IVOCT", "IVUS", "KER", "KO"),
+    *("LEN", "LS", "MG", "MR", "NM", "OAM", "OCT", "OP", "OPM", "OPT", "OPV", "OSS", "OT", "PR", "PT", "PX", "REG"),
+    *("RF", "RG", "RTDOSE", "RTIMAGE", "RTPLAN", "RTRECORD", "RTSTRUCT", "RWV", "SEG", "SM", "SMR", "SR", "TG", "US"),
+    *("VA", "XA", "XC"),
+}
+"""Defined terms of PS3.3 C.7.3.1.1.1. A header may hold anything else, and that is not repeated to anyone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requires:
+    """What a model needs of each series that it is given.
+
+    ``modality`` is one code or several. ``description`` is a regular expression, in any case, that the series'
+    description must hold, such as that of a contrast phase; ``described_as`` says it in words for the user.
+    ``uniform_spacing`` asks for slices at even distances, 1 % of it apart at most; a Volume always needs them.
+    ``allow_tilt`` takes series of a tilted gantry, whose volume is sheared.
+    ``min_series`` and ``max_series`` bound how many series of the study may fit. ``choose`` says which one to take when
+    more fit than the model takes; without it such a study is refused. What ``recommended`` asks for and does not hold
+    is told beside the answer.
+    """
+
+    modality: str | Sequence[str] | None = None
+    min_slices: int = 1
+    uniform_spacing: bool = False
+    description: str | re.Pattern[str] | None = None
+    described_as: str = ""
+    allow_tilt: bool = False
+    min_series: int = 1
+    max_series: int | None = None
+    choose: Choice | None = None
+    recommended: "Requires | None" = None
+
+    def __post_init__(self) -> None:
+        """Raise re.error for a broken pattern here rather than at a request."""
+        for pattern in (self.description, self.choose):
+            if isinstance(pattern, str):
+                re.compile(pattern)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The codes of ``modality``; none where any will do."""
+        return (self.modality,) if isinstance(self.modality, str) else tuple(self.modality or ())
+
+    def conditions(self) -> "Iterator[Condition]":
+        """Each thing that is asked of a series."""
+        if self.modality is not None:
+            yield _modality(self.modalities)
+        if self.min_slices > 1:
+            yield _slices(self.min_slices)
+        if self.uniform_spacing:
+            yield _spacing()
+        if self.description is not None:
+            yield _description(self.description, self.described_as)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One thing that a series may meet. ``found`` says in words what the series hold instead."""
+
+    needed: str
+    met: Callable[[Series], bool]
+    found: Callable[[Sequence[Series]], str]
+
+
+def fitting(study: Sequence[Series], requires: Requires) -> list[Series]:
+    """The series that meet every condition; StudyRefused with a sentence for each reason where there are too few."""
+    series = [one for one in study if slices(one) and (one.modality != "SEG" or "SEG" in requires.modalities)]
+    if not series:
+        raise StudyRefused("This model needs images; the request holds no DICOM image.")
+    conditions = list(requires.conditions())
+    found = [one for one in series if all(condition.met(one) for condition in conditions)]
+    reasons = [] if found else list(_reasons(series, conditions))
+    if found and len(found) < requires.min_series:
+        reasons = [f"This model needs at least {requires.min_series} series that fit; the study holds {len(found)}."]
+    if requires.max_series is not None and len(found) > requires.max_series:
+        reasons = [f"This model takes at most {_count(requires.max_series)}; the study holds {len(found)} that fit."]
+    if reasons:
+        raise StudyRefused(" ".join(reasons), reasons=reasons)
+    return found
+
+
+def choose(series: Sequence[Series], rule: Choice | None) -> Series:
+    """One of the series that fit. Raises StudyRefused where the rule leaves more than one, or none."""
+    if len(series) == 1:
+        return series[0]
+    if callable(rule):
+        return rule(series)
+    if rule is None:
+        raise StudyRefused(f"This model takes one series; the study holds {len(series)} that fit. Send the one to use.")
+    if rule == MOST_SLICES:
+        longest = max(map(slices, series))
+        left, kind = [one for one in series if slices(one) == longest], f"have the most slices, {longest} each"
+    else:
+        left, kind = [one for one in series if _matches(rule, one)], "have the description that this model looks for"
+    if len(left) == 1:
+        return left[0]
+    raise StudyRefused(f"Of {len(series)} series that fit, {len(left)} {kind}. Send the one to use.")
+
+
+def slices(series: Series) -> int:
+    """Images of a series, the frames of each instance counted."""
+    return sum(instance.frames for instance in series.instances)
+
+
+def _reasons(series: Sequence[Series], conditions: Sequence[Condition]) -> Iterator[str]:
+    unmet = [condition for condition in conditions if not any(map(condition.met, series))]
+    for condition in unmet:
+        yield f"This model needs {condition.needed}; {condition.found(series)}."
+    if not unmet:
+        needed = " and ".join(condition.needed for condition in conditions)
+        yield f"This model needs {needed} in one series; each is found, but none of the {len(series)} series has all."
+
+
+def _modality(wanted: tuple[str, ...]) -> Condition:
+    def found(series: Sequence[Series]) -> str:
+        known = {one.modality if one.modality in MODALITIES else UNKNOWN for one in series}
+        return f"the study holds {', '.join(sorted(known))}"
+
+    return Condition(" or ".join(wanted), lambda one: one.modality in wanted, found)
+
+
+def _slices(least: int) -> Condition:
+    def found(series: Sequence[Series]) -> str:
+        most = max(map(slices, series))
+        return f"the series has {most}" if len(series) == 1 else f"the longest of {len(series)} has {most}"
+
+    return Condition(f"a series of at least {least} slices", lambda one: slices(one) >= least, found)
+
+
+def _spacing() -> Condition:
+    return Condition("evenly spaced slices", lambda one: not _unevenness(one), lambda series: _unevenness(series[0]))
+
+
+def _unevenness(series: Series) -> str:
+    """How the slices of a series are spaced, in words, or "" where they are even."""
+    stack = [one for one in series.instances if one.time_point == 0]
+    if len(stack) < 2:
+        return ""
+    try:
+        gaps = slice_gaps(stack)
+    except StudyRefused:
+        return "the position of an image in the patient is missing, or the images are not parallel"
+    if gaps.max() - gaps.min() <= max(EVEN_MM, EVEN_RATIO * float(abs(gaps).max())) and gaps.min() > 0:
+        return ""
+    return f"from one to the next it is {abs(gaps).min():.2f} to {abs(gaps).max():.2f} mm"
+
+
+def _description(pattern: str | re.Pattern[str], words: str) -> Condition:
+    needed = words or f"a series described as {pattern if isinstance(pattern, str) else pattern.pattern}"
+
+    def found(series: Sequence[Series]) -> str:
+        if len(series) == 1:
+            return "the description of the series does not say so"
+        return f"none of the {len(series)} series is described so"
+
+    return Condition(needed, lambda one: _matches(pattern, one), found)
+
+
+def _matches(pattern: Any, series: Series) -> bool:
+    description = series.description[:LONGEST_DESCRIPTION]
+    return re.search(pattern, description, 0 if isinstance(pattern, re.Pattern) else re.IGNORECASE) is not None
+
+
+def _count(number: int) -> str:
+    return "one series" if number == 1 else f"{number} series"

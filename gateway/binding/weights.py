@@ -1,0 +1,49 @@
+"""A model's files: hashed once when it is loaded, so that every answer can say which weights made it."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from gateway.errors import ModelFailed
+
+CHANGED = "A weights file of this model has changed since it was loaded; the service must be started again."
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Files by path: sha256 in hexadecimal, and (size in bytes, mtime in ns) when it was taken."""
+
+    digests: Mapping[Path, str]
+    stamps: Mapping[Path, tuple[int, int]]
+
+    @classmethod
+    def load(cls, paths: Iterable[str | Path] | Mapping[str | Path, str]) -> Self:
+        """Hash each file; of a mapping the values are the sha256 they must have. Raises ModelFailed, OSError."""
+        files = {Path(path): expected for path, expected in paths.items()} if isinstance(paths, Mapping) else {}
+        named = files or {Path(path): "" for path in paths}
+        stamps = {path: _stamp(path) for path in named}
+        digests = {path: _sha256(path) for path in named}
+        if any(expected and expected.lower() != digests[path] for path, expected in named.items()):
+            raise ModelFailed("A weights file of this model is not the one that it declares.")
+        return cls(digests, stamps)
+
+    def check(self) -> None:
+        """Raise ModelFailed when a file is not what it was."""
+        try:
+            now = {path: _stamp(path) for path in self.stamps}
+        except OSError:
+            raise ModelFailed(CHANGED) from None
+        if now != self.stamps:
+            raise ModelFailed(CHANGED)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns

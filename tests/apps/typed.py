@@ -1,0 +1,34 @@
+"""A service of typed models, served by the tests under real gunicorn."""
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from gateway import Gateway, Mask, Requires, Volume
+
+app = Gateway(__name__)
+
+
+@app.model("/dense", version="1.2.0", requires=Requires(modality="CT"))
+def dense(ct: Volume, threshold: Annotated[float, Field(ge=-1024, le=3071, description="HU")] = 100) -> Mask:
+    """Everything above a threshold."""
+    return Mask(ct.array > threshold, "Dense")
+
+
+@app.model("/slow", forbid_unknown=True)
+class Slow:
+    """Takes a while to load, and leaves a note when it is closed."""
+
+    def setup(self) -> None:
+        time.sleep(1)
+        self.threshold = 100
+
+    def predict(self, ct: Volume) -> Mask:
+        return ct.array > self.threshold
+
+    def close(self) -> None:
+        if folder := os.environ.get("NOTES"):
+            Path(folder, "closed").write_text("closed")
