@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from benchmarks.results import Line, Plan
+from benchmarks.rows.contracts import contract
 from benchmarks.rows.crowds import many
 from benchmarks.rows.endurance import endurance
 from benchmarks.rows.latencies import latency
@@ -17,6 +18,7 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "latency": latency,
     "many": many,
     "blake3": blake3,
+    "contract": contract,
     "endurance": endurance,
 }
 """Each row by the name that ``--rows`` takes."""
