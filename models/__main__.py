@@ -3,7 +3,7 @@
 import argparse
 
 from gateway import Gateway, serve
-from models.app import MODELS
+from models.app import MODELS, add
 
 FLAGS = {
     "/segmentation-3d": ("-s3D", "--segmentation_model_3D", "a mask over a volume"),
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("-p", "--port", type=int, default=8900, help="port to listen on (default: %(default)s)")
     options = parser.parse_args()
     app = Gateway(__name__)
-    app.add_inference_route("/", MODELS[options.route])
+    add(app, "/", MODELS[options.route])
     serve(app, host=options.host, port=options.port)
 
 

@@ -1,11 +1,12 @@
-"""Each image for itself: where tissue is dense, as a heatmap with a palette of its own."""
+"""Each image for itself: where tissue is dense, as a heatmap with a palette of its own. In the plain form."""
 
 from typing import Any, BinaryIO
 
 import numpy as np
 from scipy import ndimage
 
-from models.anatomy import Slice, body, read_images
+from models.anatomy import body
+from models.slices import Slice, read_images
 
 PALETTE = {
     "type": "anchorpoints",

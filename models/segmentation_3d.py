@@ -1,36 +1,26 @@
 """The body in a CT or MR series as a probability mask; in CT also the air and the bone within it."""
 
-from typing import Any, BinaryIO
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 from scipy import ndimage
 
-from models.anatomy import Slice, body, read_images, stack
+from gateway import LabelMask, ProbabilityMask, Volume
+from models.anatomy import body
 
-AIR, BONE = -500, 250
-"""HU below which there is air in a body, and above which there is bone."""
+HU = Field(ge=-1024, le=3071, description="HU")
 
 
-def segment(json_input: dict[str, Any], dicom_instances: list[BinaryIO], input_digest: str) -> Any:
-    """Answer masks, uint8, (slice, row, column) in spatial order; the probability is 0.5 at the rim of the body."""
-    images = stack(read_images(dicom_instances))
-    values = np.stack([image.pixels for image in images])
+def segment(
+    volume: Volume, air: Annotated[float, HU] = -500, bone: Annotated[float, HU] = 250
+) -> list[ProbabilityMask | LabelMask]:
+    """Find the body: 0.5 at its rim. ``air`` and ``bone``: below and above which there is air and bone in it."""
+    values = volume.array
     inside = body(values)
-    probability = ndimage.gaussian_filter(inside.astype(np.float32), sigma=(0, 1.5, 1.5))
-    parts = [_part(images, "Body", "probability_mask", probability_threshold=0.5)]
-    masks = [(probability * 255).round().astype(np.uint8)]
-    if images[0].header.get("Modality") == "CT":
-        parts.append(_part(images, "Tissue", "numeric_label_mask", label_map={"1": "Air", "2": "Bone"}))
-        masks.append((inside * ((values < AIR) + 2 * (values > BONE))).astype(np.uint8))
-    return {"protocol_version": "1.0", "parts": parts}, masks
-
-
-def _part(images: list[Slice], label: str, binary_type: str, **more: Any) -> dict[str, Any]:
-    height, width = images[0].pixels.shape
-    return {
-        "label": label,
-        "binary_type": binary_type,
-        "binary_data_shape": {"timepoints": 1, "depth": len(images), "height": height, "width": width},
-        "SeriesInstanceUID": images[0].header.SeriesInstanceUID,
-        **more,
-    }
+    probability = ndimage.gaussian_filter(inside.astype(np.float32), sigma=(0, 1.5, 1.5)).clip(0, 1)
+    found: list[ProbabilityMask | LabelMask] = [ProbabilityMask(probability, "Body")]
+    if volume.modality == "CT":
+        tissue = inside * ((values < air) + np.uint8(2) * (values > bone))
+        found.append(LabelMask(tissue, {1: "Air", 2: "Bone"}, "Tissue"))
+    return found
