@@ -32,7 +32,7 @@ def contract(plan: Plan) -> list[Line]:
         "typed": _timed(TypedModel("/", segment, options), files),
         "plain": _timed(adapt("/", segment_plainly), files),
     }
-    samples = alternate(4 * plan.pairs, works)
+    samples = alternate(8 * plan.pairs, works)
     added = median(ours - plain for ours, plain in zip(samples["typed"], samples["plain"], strict=True)) * 1000
     typed, plain = (median(samples[name]) * 1000 for name in ("typed", "plain"))
     return [
