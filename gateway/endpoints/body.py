@@ -1,5 +1,6 @@
 """The body of a request, piece by piece: never past its end, and never a short body as if it were whole."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,8 +8,7 @@ from gateway.config import KiB
 from gateway.errors import BrokenBody, RequestStalled
 
 READ_SIZE = 256 * KiB
-"""Bytes asked for at once: few enough to stay in a core's cache while they are decoded, written and hashed, and enough
-for the allocator to give them back at once (``gateway.worker.MALLOPT``), so that no thread keeps a hoard."""
+"""Bytes asked for at once: few enough to stay in a core's cache while they are decoded and written."""
 
 
 def content_length(environ: dict[str, Any]) -> int | None:
@@ -21,8 +21,11 @@ def content_length(environ: dict[str, Any]) -> int | None:
     return int(text)
 
 
-def body(environ: dict[str, Any], length: int | None) -> Iterator[bytes]:
-    """The pieces of a body of ``length`` bytes, or up to the end that the server marks.
+Piece = bytes | bytearray | memoryview
+
+
+def body(environ: dict[str, Any], length: int | None) -> Iterator[Piece]:
+    """The pieces of a body of ``length`` bytes, or up to the end that the server marks; each valid until the next.
 
     Raises BrokenBody when it ends early or its chunks are malformed, RequestStalled when it comes too slowly.
     """
@@ -39,9 +42,10 @@ def body(environ: dict[str, Any], length: int | None) -> Iterator[bytes]:
         raise BrokenBody(f"The body ended after {received} of {length} bytes; send it again.")
 
 
-def _read(source: Any, size: int) -> bytes:
+def _read(source: Any, size: int) -> Piece:
     try:
-        return bytes(source.read(size))
+        piece: Piece = source.read(size)
+        return piece
     except TimeoutError as error:
         raise RequestStalled("The body stalled or came below the minimum rate; send it again.") from error
     except Exception as error:  # each server has its own for a broken connection or a malformed chunk
@@ -56,13 +60,25 @@ class _Direct:
         self._stream, self._reader = stream, stream.reader
         self._unreader = stream.reader.unreader
 
-    def read(self, size: int) -> bytes:
-        if self._stream.buf.tell() or self._unreader.buf.getbuffer().nbytes:
-            held = self._unreader.buf.getbuffer().nbytes + self._stream.buf.tell()
-            return bytes(self._stream.read(min(size, held)))
-        data = bytes(self._unreader.sock.recv(size))
-        self._reader.length -= len(data)  # what keep-alive goes by
-        return data
+    def read(self, size: int) -> Piece:
+        if held := self._stream.buf.tell() + self._unreader.buf.getbuffer().nbytes:
+            ahead: bytes = self._stream.read(min(size, held))
+            return ahead
+        buffer = _buffer()
+        count = self._unreader.sock.recv_into(buffer, min(size, len(buffer)))
+        self._reader.length -= count  # what keep-alive goes by
+        return buffer if count == len(buffer) else memoryview(buffer)[:count]
+
+
+_local = threading.local()
+
+
+def _buffer() -> bytearray:
+    """READ_SIZE bytes of this thread's own: it reads one request at a time, and fresh memory costs more than the copy."""
+    if not hasattr(_local, "buffer"):
+        _local.buffer = bytearray(READ_SIZE)
+    buffer: bytearray = _local.buffer
+    return buffer
 
 
 def _source(stream: Any) -> Any:

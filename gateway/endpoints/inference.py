@@ -21,8 +21,8 @@ from gateway.wire import OutgoingPart, content_length, encode, new_boundary
 
 logger = logging.getLogger("gateway")
 
-SEND_SIZE = 256 * KiB
-"""Bytes handed to the server at once; as in ``endpoints.body``."""
+SEND_SIZE = 128 * KiB
+"""Bytes handed to the server at once, few enough to be copied within the cache and the heap."""
 DIGEST_HEADER = "X-Digest-Algorithm"
 """Names the algorithm behind the ``hashes`` part."""
 SMALL = 64 * KiB

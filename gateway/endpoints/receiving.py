@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Self
 
 from gateway.admission import Ticket
 from gateway.config import KiB, MiB, Settings
-from gateway.endpoints.body import READ_SIZE, body, content_length
+from gateway.endpoints.body import READ_SIZE, Piece, body, content_length
 from gateway.errors import BrokenBody, BrokenJSON, LimitExceeded, UnsupportedMedia
 from gateway.protocol.digests import Digest, hash_function
 from gateway.protocol.request import parse_json
@@ -47,7 +47,7 @@ class Intake:
         """Bytes written so far."""
         return self._spool.size
 
-    def turn(self, piece: bytes) -> AbstractContextManager[object]:
+    def turn(self, piece: Piece) -> AbstractContextManager[object]:
         """Wait for a turn to work on a piece; a small one needs none."""
         return nullcontext() if len(piece) < BULK else self._ticket.bulk
 
@@ -102,7 +102,7 @@ def receive(environ: dict[str, Any], settings: Settings, ticket: Ticket) -> Rece
 
 
 def _receive_multipart(
-    pieces: Iterable[bytes], options: dict[str, str], intake: Intake, settings: Settings
+    pieces: Iterable[Piece], options: dict[str, str], intake: Intake, settings: Settings
 ) -> Received:
     if "boundary" not in options:
         raise BrokenBody("The Content-Type has no boundary parameter.")
@@ -135,7 +135,7 @@ def _take_event(event: Event, intake: Intake, headers: list[Headers], max_json_b
             intake.end_part()
 
 
-def _receive_study_path(pieces: Iterable[bytes], charset: str | None, intake: Intake, settings: Settings) -> Received:
+def _receive_study_path(pieces: Iterable[Piece], charset: str | None, intake: Intake, settings: Settings) -> Received:
     text = bytearray()
     for piece in pieces:
         text += piece
@@ -169,7 +169,7 @@ def _charset(headers: Headers, options: dict[str, str]) -> str | None:
     return own or options.get("charset")
 
 
-def _counted(pieces: Iterable[bytes], limit: int, ticket: Ticket) -> Iterator[bytes]:
+def _counted(pieces: Iterable[Piece], limit: int, ticket: Ticket) -> Iterator[Piece]:
     received = 0
     for piece in pieces:
         received += len(piece)

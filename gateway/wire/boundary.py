@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from gateway.errors import BrokenBody
 
+Text = bytes | bytearray
 CRLF = b"\r\n"
 _CR = 13
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
@@ -44,7 +45,7 @@ class Seeker:
         """
         self._held, self._not_data = CRLF, len(CRLF)
 
-    def seek(self, text: bytes, view: memoryview, position: int) -> tuple[memoryview, int, bool]:
+    def seek(self, text: Text, view: memoryview, position: int) -> tuple[memoryview, int, bool]:
         """Go on at ``text[position]``, of which there must be one: (data passed over, next position, delimiter found).
 
         ``view`` is over the same octets as ``text``; the data is a slice of it, or what was held and proved to be data.
@@ -55,13 +56,13 @@ class Seeker:
         hit = text.find(self._needle, position)
         if hit < 0:
             cut = self._cut(text, position)
-            self._held = text[cut:]
+            self._held = bytes(text[cut:])
             return view[position:cut], len(text), False
         if hit == position or text[hit - 1] != _CR:
             raise bare_lf()
         return view[position : hit - 1], hit + len(self._needle), True
 
-    def _resume(self, text: bytes, position: int) -> tuple[memoryview, int, bool]:
+    def _resume(self, text: Text, position: int) -> tuple[memoryview, int, bool]:
         sought = self.delimiter if self._held.startswith(b"\r") else self._needle
         missing = sought[len(self._held) :]
         more = text[position : position + len(missing)]
@@ -77,7 +78,7 @@ class Seeker:
         self._held, self._not_data = b"", 0
         return data, position, False
 
-    def _cut(self, text: bytes, position: int) -> int:
+    def _cut(self, text: Text, position: int) -> int:
         """Where the data surely ends: before a tail that may begin a delimiter, or one after a bare LF."""
         lf = text.rfind(b"\n", max(position, len(text) - len(self._needle)))
         if lf >= 0 and self._needle.startswith(text[lf:]):
@@ -90,10 +91,10 @@ def bare_lf() -> BrokenBody:
     return BrokenBody("A delimiter line begins or ends with a bare LF; end every line of the framing with CRLF.")
 
 
-def searchable(data: bytes | bytearray | memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """``data`` as bytes that have ``find``, each with a view over the caller's own buffer."""
+def searchable(data: bytes | bytearray | memoryview) -> Iterator[tuple[Text, memoryview]]:
+    """``data`` as what has ``find``, each with a view over the caller's own buffer."""
     view = memoryview(data).cast("B")
-    if isinstance(data, bytes):
+    if isinstance(data, bytes | bytearray):
         yield data, view
         return
     for start in range(0, len(view), _WINDOW):

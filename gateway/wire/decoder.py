@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.errors import BrokenBody, LimitExceeded, RequestError
-from gateway.wire.boundary import CRLF, Seeker, searchable
+from gateway.wire.boundary import CRLF, Seeker, Text, searchable
 from gateway.wire.events import Data, EndOfMessage, EndOfPart, Event, Part
 from gateway.wire.headers import declared_length, parse_fields
 from gateway.wire.states import COMPLETE, PADDED, State, after, cut_short
@@ -55,8 +55,8 @@ class Decoder:
     def receive(self, data: bytes | bytearray | memoryview) -> list[Event]:
         """Take the next bytes, any number of them, and give the events they complete.
 
-        ``bytes`` are searched where they lie, other buffers at the price of a copy in cache. Raises BrokenBody or
-        LimitExceeded; the events of that call are lost.
+        ``bytes`` and ``bytearray`` are searched where they lie, other buffers at the price of a copy in cache. Raises
+        BrokenBody or LimitExceeded; the events of that call are lost.
         """
         self._check_failed()
         try:
@@ -86,12 +86,12 @@ class Decoder:
         self._failure = _afresh(failure)
         self._events = []
 
-    def _consume(self, text: bytes, view: memoryview) -> None:
+    def _consume(self, text: Text, view: memoryview) -> None:
         position = 0
         while position < len(text):
             position = _STEPS[self._state](self, text, view, position)
 
-    def _content(self, text: bytes, view: memoryview, position: int) -> int:
+    def _content(self, text: Text, view: memoryview, position: int) -> int:
         """Preamble, data or epilogue, up to a delimiter."""
         data, position, found = self._seeker.seek(text, view, position)
         if self._state is State.DATA:
@@ -111,7 +111,7 @@ class Decoder:
             raise BrokenBody("A part's Content-Length is not the length of its data; correct it or leave it out.")
         self._events.append(_END_OF_PART)
 
-    def _line(self, text: bytes, view: memoryview, position: int) -> int:
+    def _line(self, text: Text, view: memoryview, position: int) -> int:
         """An octet of a delimiter line's rest; transport padding before it is passed over, not kept."""
         if self._state in PADDED:
             octet = _NOT_PADDING.search(text, position)
@@ -129,7 +129,7 @@ class Decoder:
         self._parts += 1
         self._header = bytearray(CRLF)
 
-    def _header_line(self, text: bytes, view: memoryview, position: int) -> int:
+    def _header_line(self, text: Text, view: memoryview, position: int) -> int:
         end = text.find(b"\n", position) + 1
         stop = end or len(text)
         limit = self._limits.max_part_header_bytes
@@ -161,7 +161,7 @@ class Decoder:
         self._seeker.begin()
 
 
-_STEPS: Mapping[State, Callable[[Decoder, bytes, memoryview, int], int]] = {
+_STEPS: Mapping[State, Callable[[Decoder, Text, memoryview, int], int]] = {
     **dict.fromkeys(State, Decoder._line),
     State.PREAMBLE: Decoder._content,
     State.HEADER: Decoder._header_line,
