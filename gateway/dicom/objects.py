@@ -9,7 +9,7 @@ from pydicom import Dataset
 from gateway.contract import Provenance
 from gateway.dicom import checks, parametric, picture, presentation, report, segmentation
 from gateway.dicom.instances import Instance
-from gateway.dicom.origins import frames_of
+from gateway.dicom.origins import frames_of, is_placed
 from gateway.dicom.stack import Frame
 from gateway.dicom.stamps import FIRST_NUMBER, Stamp
 from gateway.errors import AnswerInvalid
@@ -36,9 +36,9 @@ def objects(findings: Sequence[Finding], *, source: Sequence[Instance], provenan
     """The objects that say ``findings``, each a series of its own in the study of ``source``, checked before it leaves.
 
     Masks and label masks on the same images share one binary SEG, probability masks one fractional SEG; a heatmap gives
-    a Parametric Map, a picture a Secondary Capture; boxes, lengths, classifications and measurements give one report of
-    TID 1500; boxes and lengths also presentation states. A finished dataset is passed on as it is; conformance is not
-    for DICOM. The same input, model, parameters and findings give the same UIDs and, with the same time of receipt, the
+    a Parametric Map or, on an image without a place in the patient, a Secondary Capture, as a picture does; boxes,
+    lengths, classifications and measurements give one report of TID 1500; boxes and lengths also presentation states. A
+    finished dataset is passed on as it is; conformance is not for DICOM. The same input, model, parameters and findings give the same UIDs and, with the same time of receipt, the
     same bytes. Raises AnswerInvalid for what cannot be said or does not pass ``checks.check``.
     """
     if not source:
@@ -79,7 +79,10 @@ def _by_frames(masks: Iterable[Masks], source: Sequence[Instance]) -> Iterator[t
 def _maps(findings: Sequence[Finding], source: Sequence[Instance], stamps: Iterator[Stamp]) -> Iterator[Made]:
     for frames, heatmaps in _by_frames([one for one in findings if isinstance(one, Heatmap)], source):
         for heatmap in heatmaps:
-            yield parametric.parametric_map(heatmap, frames, next(stamps)), frames
+            if is_placed(frames[0]):
+                yield parametric.parametric_map(heatmap, frames, next(stamps)), frames
+            else:
+                yield picture.heat(heatmap, next(stamps)), ()
 
 
 def _pictures(findings: Sequence[Finding], stamps: Iterator[Stamp]) -> Iterator[Made]:

@@ -17,6 +17,9 @@ from gateway.dicom.stack import Frame, group, place
 from gateway.dicom.stamps import PENDING, Stamp
 from gateway.errors import AnswerInvalid
 
+THICKNESS_MM = 1.0
+"""Of one slice that does not say how thick it is, as in ``geometry.affine``; derived objects must say."""
+
 
 def frames_of(of: Any, source: Sequence[Instance]) -> tuple[Frame, ...]:
     """The frames that a finding lies on, in the order of its slices. Raises AnswerInvalid where it does not say."""
@@ -94,11 +97,10 @@ def _geometry(frame: Frame, stamp: Stamp, between: float | None) -> Dataset:
     orientation = value(group(frame, "PlaneOrientationSequence"), "ImageOrientationPatient")
     dataset.ImageOrientationPatient = deepcopy(orientation)
     dataset.PixelSpacing = deepcopy(value(measures, "PixelSpacing"))
-    thickness = number(measures, "SliceThickness")
     if between is not None:
         dataset.SpacingBetweenSlices = DSfloat(between, auto_format=True)
-    if thickness or between is not None:
-        dataset.SliceThickness = DSfloat(thickness or between or 0.0, auto_format=True)
+    thickness = number(measures, "SliceThickness") or between or THICKNESS_MM
+    dataset.SliceThickness = DSfloat(thickness, auto_format=True)
     return dataset
 
 

@@ -20,7 +20,10 @@ HIGHEST = 255
 
 
 def parametric_map(heatmap: Heatmap, frames: Sequence[Frame], stamp: Stamp) -> Dataset:
-    """A heatmap on ``frames``: floats as Float Pixel Data of 32 bits, uint8 as integers of 16 that map to 0 to 1."""
+    """A heatmap on ``frames``: floats as Float Pixel Data of 32 bits, uint8 as integers of 16 that map to 0 to 1.
+
+    The frames have a place in the patient, which a Parametric Map must have. Raises AnswerInvalid.
+    """
     values = _values(heatmap.array).reshape(len(frames), frames[0][0].rows, frames[0][0].columns)
     dataset = Dataset(_skeleton(heatmap, values.dtype, frames, stamp))
     laid = [Plane(index) for index in range(len(frames))]

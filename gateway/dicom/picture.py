@@ -7,7 +7,7 @@ from pydicom import Dataset
 
 from gateway.dicom.stamps import Stamp
 from gateway.errors import AnswerInvalid
-from gateway.findings import SecondaryCapture
+from gateway.findings import Heatmap, SecondaryCapture, as_uint8
 
 
 def secondary_capture(finding: SecondaryCapture, stamp: Stamp) -> Dataset:
@@ -23,6 +23,16 @@ def secondary_capture(finding: SecondaryCapture, stamp: Stamp) -> Dataset:
     if not picture.size or picture.ndim not in (2, 3) or picture.shape[2:] not in ((), (3,)):
         raise AnswerInvalid("", "A picture should be (row, column) or (row, column, 3).")
     return stamp.finish(_made(picture, stamp), finding.label or "Picture", content=[picture.tobytes()])
+
+
+def heat(heatmap: Heatmap, stamp: Stamp) -> Dataset:
+    """The values of a heatmap on one image as a grey picture, where a Parametric Map may not be (PS3.3 A.75)."""
+    try:
+        values = as_uint8(heatmap.array)
+    except ValueError as error:
+        raise AnswerInvalid("", f"For a heatmap {error}.") from None
+    shown = values.reshape(values.shape[-2:])
+    return secondary_capture(SecondaryCapture(shown, heatmap.label or "Heatmap"), stamp)
 
 
 def _made(picture: np.ndarray[Any, np.dtype[np.uint8]], stamp: Stamp) -> Dataset:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pydicom import DataElement, Dataset
 
+from gateway.dicom.attributes import value
 from gateway.dicom.origins import is_placed, position, reference, referenced_series
 from gateway.dicom.stack import Frame
 
@@ -36,6 +37,8 @@ def lay_out(dataset: Dataset, planes: Sequence[Plane], frames: Sequence[Frame], 
         shared.pop(keyword, None)
     for keyword in ("DimensionOrganizationType", "SourceImageSequence"):
         dataset.pop(keyword, None)
+    if not is_placed(frames[0]):
+        dataset.PatientOrientation = value(frames[0][0].header, "PatientOrientation") or []
     dimensions = len(dataset.DimensionIndexSequence)
     dataset.PerFrameFunctionalGroupsSequence = list(_groups(planes, frames, dimensions, derivation))
     dataset.NumberOfFrames = len(planes)

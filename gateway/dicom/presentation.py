@@ -47,21 +47,35 @@ def states(marks: Sequence[Mark], source: Sequence[Instance]) -> list[list[Drawn
 
 def draw(mark: Mark, source: Sequence[Instance]) -> Drawn | None:
     """A mark on its image; None for a length in the patient that is on no image. Raises AnswerInvalid."""
-    if isinstance(mark, BoundingBox):
-        return Drawn(frame_of(mark, source), outline(mark), mark.label)
-    if len(mark.start) == 2:
-        return Drawn(frame_of(mark, source), np.array([mark.start, mark.end], float) + CENTRE, mark.label)
+    if len(mark.start if isinstance(mark, LinearMeasurement) else ()) == 3:
+        return _project(mark, source)
+    drawn = Drawn(frame_of(mark, source), _points(mark), mark.label)
+    if not _is_inside(drawn):
+        raise AnswerInvalid("", "A box or a length leaves its image.")
+    return drawn
+
+
+def _project(mark: Mark, source: Sequence[Instance]) -> Drawn | None:
+    """Along the normal onto the image that is named, if there is one and the points are on it."""
     try:
         frame = frame_of(mark, source)
-        indices = to_index(affine([place(frame)]), np.array([mark.start, mark.end], float))
+        indices = to_index(affine([place(frame)]), _points(mark) - CENTRE)
     except (AnswerInvalid, StudyRefused):
         return None
-    return Drawn(frame, indices[:, :0:-1] + CENTRE, mark.label)
+    drawn = Drawn(frame, indices[:, :0:-1] + CENTRE, mark.label)
+    return drawn if _is_inside(drawn) else None
 
 
-def outline(box: BoundingBox) -> Array:
-    """(5, 2): the corners of a box as a closed line of (column, row)."""
-    (left, top), (right, bottom) = box.top_left, box.bottom_right
+def _is_inside(drawn: Drawn) -> bool:
+    size = np.array([drawn.frame[0].columns, drawn.frame[0].rows])
+    return bool((drawn.points >= 0).all() and (drawn.points <= size).all())
+
+
+def _points(mark: Mark) -> Array:
+    """The ends of a length; the corners of a box as a closed line."""
+    if isinstance(mark, LinearMeasurement):
+        return np.array([mark.start, mark.end], float) + CENTRE
+    (left, top), (right, bottom) = mark.top_left, mark.bottom_right
     return np.array([(left, top), (right, top), (right, bottom), (left, bottom), (left, top)], float) + CENTRE
 
 
@@ -97,6 +111,8 @@ def _image(frame: Frame, stamp: Stamp) -> Dataset:
     image = stand_in(frame, stamp)
     for keyword, found in _rescale(frame).items():
         setattr(image, keyword, found)
+    if not _is_grey(frame[0]):
+        image.SamplesPerPixel, image.PhotometricInterpretation = 3, "RGB"  # of a palette, once it is looked up
     window = group(frame, "FrameVOILUTSequence")
     centre, width = number(window, "WindowCenter"), number(window, "WindowWidth")
     if centre is not None and width is not None and _is_grey(frame[0]):
