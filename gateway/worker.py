@@ -123,6 +123,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)  # does nothing where there are handlers
         state = getattr(self.wsgi, "extensions", {}).get("gateway")
         if state is not None:
+            self.wsgi.open()  # models load now, not with the first request
             state.admission.max_requests = max(1, self.cfg.threads - self.settings.reserved_threads)
 
     def enqueue_req(self, conn: TConn) -> None:

@@ -74,7 +74,7 @@ _local = threading.local()
 
 
 def _buffer() -> bytearray:
-    """READ_SIZE bytes of this thread's own: it reads one request at a time, and fresh memory costs more than the copy."""
+    """READ_SIZE bytes of this thread's own; it reads one request at a time, and fresh memory costs more than a copy."""
     if not hasattr(_local, "buffer"):
         _local.buffer = bytearray(READ_SIZE)
     buffer: bytearray = _local.buffer
