@@ -38,8 +38,10 @@ def objects(findings: Sequence[Finding], *, source: Sequence[Instance], provenan
     Masks and label masks on the same images share one binary SEG, probability masks one fractional SEG; a heatmap gives
     a Parametric Map or, on an image without a place in the patient, a Secondary Capture, as a picture does; boxes,
     lengths, classifications and measurements give one report of TID 1500; boxes and lengths also presentation states. A
-    finished dataset is passed on as it is; conformance is not for DICOM. The same input, model, parameters and findings give the same UIDs and, with the same time of receipt, the
-    same bytes. Raises AnswerInvalid for what cannot be said or does not pass ``checks.check``.
+    finished dataset is passed on as it is; conformance is not for DICOM.
+
+    The same input, model, parameters and findings give the same UIDs and, with the same time of receipt, the same
+    bytes. Raises AnswerInvalid for what cannot be said or does not pass ``checks.check``.
     """
     if not source:
         raise AnswerInvalid("", "DICOM objects need a study to belong to.")
