@@ -8,6 +8,8 @@ from benchmarks.rows.crowds import many
 from benchmarks.rows.endurance import endurance
 from benchmarks.rows.latencies import latency
 from benchmarks.rows.memories import gigabyte, in_memory, spooled
+from benchmarks.rows.segmentations import segmentation
+from benchmarks.rows.volumes import headers, volume
 from benchmarks.rows.walls import blake3, wall
 
 ROWS: dict[str, Callable[[Plan], list[Line]]] = {
@@ -19,6 +21,9 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "many": many,
     "blake3": blake3,
     "contract": contract,
+    "segmentation": segmentation,
+    "volume": volume,
+    "headers": headers,
     "endurance": endurance,
 }
 """Each row by the name that ``--rows`` takes."""

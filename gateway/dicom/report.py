@@ -15,7 +15,8 @@ from gateway.dicom.origins import classes_of, frame_of_reference, name_classes, 
 from gateway.dicom.presentation import draw
 from gateway.dicom.stack import Frame
 from gateway.dicom.stamps import Stamp, code_of, line
-from gateway.findings import BoundingBox, Classification, Code, LinearMeasurement, StructuredReport
+from gateway.errors import AnswerInvalid
+from gateway.findings import BoundingBox, Classification, Code, Coded, LinearMeasurement, StructuredReport
 
 Measured = BoundingBox | LinearMeasurement | Classification | StructuredReport
 
@@ -194,16 +195,21 @@ def _is_number(value: Any) -> bool:
 
 
 def _measurements(finding: StructuredReport, common: dict[str, Any]) -> Any:
-    """Measurements ``(name, value, unit)``, the unit in UCUM or a code."""
+    """Measurements ``(name, value, unit)``; the name a text or a code, the unit one of UCUM, a code, or none."""
     from highdicom.sr import MeasurementsAndQualitativeEvaluations
 
-    measured = [
-        _measurement(
-            _name(name), float(value), Code(unit, "UCUM", unit) if isinstance(unit, str) else code_of("", unit)
-        )
-        for name, value, unit in finding.content
-    ]
-    return MeasurementsAndQualitativeEvaluations(measurements=measured, **common)
+    try:
+        content = [(name, float(value), unit) for name, value, unit in finding.content]
+    except (TypeError, ValueError):
+        raise AnswerInvalid("", "A report should hold measurements: (name, value, unit), the value a number.") from None
+    measured = [_measurement(_name(name), value, _unit(unit)) for name, value, unit in content]
+    return MeasurementsAndQualitativeEvaluations(measurements=measured or None, **common)
+
+
+def _unit(unit: str | Coded | None) -> Code:
+    if not unit:
+        return NO_UNIT
+    return Code(unit, "UCUM", line(unit)) if isinstance(unit, str) else code_of("", unit)
 
 
 def _name(name: Any) -> Any:
@@ -213,4 +219,4 @@ def _name(name: Any) -> Any:
 def _measurement(name: Any, value: float, unit: Code, **more: Any) -> Any:
     from highdicom.sr import Measurement
 
-    return Measurement(name=name, value=float(value), unit=_coded(unit if unit[0] else NO_UNIT), **more)
+    return Measurement(name=name, value=float(value), unit=_coded(unit), **more)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
@@ -82,6 +82,7 @@ def test_another_content_gives_other_uids() -> None:
         assert not set(ours) & set(uids(made([other], of)))
 
 
+@settings(deadline=None, max_examples=20)
 @given(names=st.lists(st.text(min_size=1), unique=True, min_size=2, max_size=2))
 def test_labels_that_differ_give_uids_that_differ(names: list[str]) -> None:
     of = file_image("CT_small.dcm")

@@ -190,6 +190,8 @@ def test_what_is_no_picture_is_refused(picture) -> None:
         lambda of: BoundingBox("Beyond", (0, 0), (1, 1), slice=99, of=of),
         lambda of: BoundingBox("Nowhere", (0, 0), (1, 1)),
         lambda of: Heatmap(np.full(of.shape, 2.0), "Hot", of),
+        lambda of: StructuredReport([("Volume", "much", "ml")]),
+        lambda of: StructuredReport([("Volume", 1.0)]),
     ],
 )
 def test_a_finding_that_lies_on_no_image_or_out_of_range_is_refused(finding) -> None:

@@ -5,13 +5,17 @@ import io
 import numpy as np
 import pytest
 from highdicom.seg import Segmentation, segread
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
-from gateway import Code, Label, LabelMask, Mask, ProbabilityMask, codes
+from gateway import Code, Heatmap, Label, LabelMask, Mask, ProbabilityMask, codes
 from gateway.dicom.files import convert_dataset_to_bytes
+from gateway.dicom.volume import study
 from gateway.errors import AnswerInvalid
 from tests.dicom.object_cases import VOLUMES, classic, file_image, made, region, single
+from tests.dicom.volume_series import add_pixels, parts, series
 
 
 def read(dataset: Dataset) -> Segmentation:
@@ -36,6 +40,18 @@ def test_a_mask_lies_on_the_frames_it_was_made_of_voxel_by_voxel(kind: str) -> N
     voxels = region(of)
     (dataset,) = made([Mask(voxels, "Lung", of)], of)
     np.testing.assert_array_equal(on_frames(read(dataset), of, 1), voxels)
+
+
+@settings(deadline=None, max_examples=20)
+@given(shape=st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)), seed=st.integers(0, 99))
+def test_planes_of_any_size_are_read_back(shape: tuple[int, int, int], seed: int) -> None:
+    slices = series(shape[0])
+    for each in slices:
+        add_pixels(each, np.zeros(shape[1:], "<u2"))
+    of = study(parts(slices)).series[0].volume()
+    found = read(made([Mask(region(of, seed), "x", of), Mask(region(of, seed + 1), "y", of)], of)[0])
+    for number in (1, 2):
+        np.testing.assert_array_equal(on_frames(found, of, number), region(of, seed + number - 1))
 
 
 @pytest.mark.parametrize("kind", VOLUMES)
@@ -185,8 +201,6 @@ def test_a_mask_that_cannot_be_said_is_refused(finding) -> None:
 
 
 def test_a_picture_of_a_heatmap_stands_in_where_no_map_may_be() -> None:
-    from gateway import Heatmap
-
     of = file_image("examples_rgb_color.dcm")
     heat = region(of).astype(np.uint8) * 9
     (dataset,) = made([Heatmap(heat, "Heat", of)], of)
