@@ -16,6 +16,11 @@ def echo(json_input, files, digest):
     return {"protocol_version": "1.0", "study_ml_json": {"json": json_input, "sizes": sizes, "digest": digest}}, []
 
 
+def count(json_input, files, digest):
+    """Say how many files arrived."""
+    return {"study_ml_json": {"files": len(files)}}, []
+
+
 def digests(json_input, files, digest):
     """The sha256 of each file, read in one of the ways a handler may read it."""
     ways = [lambda f: f.read(), lambda f: f.getvalue(), lambda f: f.getbuffer()]
@@ -61,5 +66,5 @@ def sleeps(json_input, files, digest):
 
 
 app = Gateway(__name__)
-for handler in (echo, digests, mask, refuses, raises, invalid, nothing, exits, sleeps):
+for handler in (echo, count, digests, mask, refuses, raises, invalid, nothing, exits, sleeps):
     app.add_inference_route(f"/{handler.__name__}", handler)
