@@ -1,0 +1,129 @@
+"""A study made into a Volume, against the loop that one writes with pydicom alone; and headers without pixels."""
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+from pydicom.uid import JPEG2000Lossless
+
+from benchmarks import pairs
+from benchmarks.results import Line, Plan, at_most
+from gateway.dicom import phantom
+from gateway.dicom.files import convert_dataset_to_bytes
+from gateway.dicom.volume import study
+from gateway.spool import PartFile, Spool
+
+STUDY = "BENCHMARK_STUDY"
+"""Names a folder with one series to take for the first line, instead of a phantom of the same size."""
+SLICES, SIZE = 28, 512
+COMPRESSED_SLICES = 12
+HEADERS, HEADERS_SIZE = 300, 64
+TAGS = [
+    "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "InstanceNumber", "ImagePositionPatient",
+    "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "Rows", "Columns", "NumberOfFrames",
+]  # fmt: skip
+"""What tells where the voxels lie."""
+THREADS = "OPJ_NUM_THREADS"
+
+Values = NDArray[np.float32]
+
+
+def volume(plan: Plan) -> list[Line]:
+    """From parts in memory to float32 in Hounsfield units, in spatial order: uncompressed, and in JPEG 2000."""
+    folder = os.environ.get(STUDY)
+    files = _read(Path(folder)) if folder else _phantom(SLICES, SIZE)
+    compressed = list(map(_compressed, phantom.datasets(slices=COMPRESSED_SLICES, size=SIZE)))
+    note = "all decoded by Pillow, as pydicom does where gdcm is not installed"
+    return [
+        _volume_line(0.5, f"{len(files)} slices to a volume", files, "", plan),
+        _volume_line(0.7, f"{len(compressed)} slices of JPEG 2000 to a volume", compressed, "pillow", plan, note),
+    ]
+
+
+def headers(plan: Plan) -> list[Line]:
+    """Where the voxels lie, of parts whose pixels nobody asks for."""
+    parts = _parts(_phantom(HEADERS, HEADERS_SIZE))
+    works = {"ours": _timed(partial(_geometry, parts)), "dcmread(specific_tags)": _timed(partial(_headers, parts))}
+    samples = pairs.alternate(_rounds(plan), works)
+    return [at_most(1.2, f"headers of {HEADERS} slices", samples, "ours", "dcmread(specific_tags)")]
+
+
+def _volume_line(limit: float, work: str, files: list[bytes], plugin: str, plan: Plan, note: str = "") -> Line:
+    parts = _parts(files)
+    if not np.array_equal(_ours(parts), _plain(parts, plugin)):
+        raise ValueError("the volume is not that of the plain loop")
+    works = {"ours": _timed(partial(_ours, parts)), "plain loop": _timed(partial(_plain, parts, plugin))}
+    return at_most(limit, work, pairs.alternate(_rounds(plan), works), "ours", "plain loop", note=note)
+
+
+def _ours(parts: list[PartFile]) -> Values:
+    return study(parts).series[0].volume().array
+
+
+def _plain(parts: list[PartFile], plugin: str) -> Values:
+    """What one writes first: read, sort, stack, rescale; in float32 and one thread."""
+    os.environ.pop(THREADS, None)  # which ours has set for itself
+    datasets = sorted(map(_dataset, parts), key=lambda dataset: float(dataset.ImagePositionPatient[2]))
+    for dataset in datasets if plugin else []:
+        dataset.pixel_array_options(decoding_plugin=plugin)
+    return np.stack([_rescaled(dataset) for dataset in datasets])
+
+
+def _rescaled(dataset: Dataset) -> Values:
+    values = dataset.pixel_array.astype(np.float32)
+    return values * np.float32(dataset.RescaleSlope) + np.float32(dataset.RescaleIntercept)
+
+
+def _geometry(parts: list[PartFile]) -> object:
+    return study(parts).series[0].volume().affine
+
+
+def _headers(parts: list[PartFile]) -> object:
+    return [_dataset(part, specific_tags=TAGS) for part in parts]
+
+
+def _dataset(part: PartFile, specific_tags: list[str] | None = None) -> Dataset:
+    part.seek(0)
+    return dcmread(part, specific_tags=specific_tags)
+
+
+def _timed(work: Callable[[], object]) -> pairs.Work:
+    def run() -> float:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+
+    return run
+
+
+def _rounds(plan: Plan) -> int:
+    """Nine in the published table."""
+    return 2 * plan.pairs - 1
+
+
+def _read(folder: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted(folder.iterdir())]
+
+
+def _phantom(slices: int, size: int) -> list[bytes]:
+    return list(map(convert_dataset_to_bytes, phantom.datasets(slices=slices, size=size)))
+
+
+def _compressed(dataset: Dataset) -> bytes:
+    dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+    return convert_dataset_to_bytes(dataset)
+
+
+def _parts(files: list[bytes]) -> list[PartFile]:
+    """The files as parts of a request that is kept in memory, in another order than that of their slices."""
+    size = sum(map(len, files))
+    spool = Spool(threshold=size, expected=size)
+    for file in [*files[1::2], *files[::2]]:
+        spool.write(file)
+        spool.end_part()
+    return spool.parts()
