@@ -25,11 +25,11 @@ def filled(pattern: bytes) -> Callable[[int], bytes]:
 
 
 CASES: dict[str, tuple[Callable[[int], bytes], int]] = {
-    "empty parts": (empty_parts, 150_000),
+    "empty parts": (empty_parts, 30_000),
     "one long part header": (lambda size: OPEN + PART_HEADER + b"y" * size + b"\r\n\r\n\r\n" + CLOSE, 16 * MiB),
     "CR": (filled(b"\r"), 32 * MiB),
     "near-boundaries": (filled(b"\r\n--frontie"), 32 * MiB),
-    "boundaries without their CR": (filled(b"--frontier"), 32 * MiB),
+    "boundaries on no line": (filled(b" --frontier"), 32 * MiB),
 }
 
 
@@ -60,7 +60,7 @@ def test_with_every_limit_raised_twice_the_bytes_take_at_most_twice_the_time(ser
 
 
 def test_others_are_served_while_such_a_body_is_read(server: Server) -> None:
-    work = threading.Thread(target=seconds, args=(server, empty_parts(400_000)))
+    work = threading.Thread(target=seconds, args=(server, empty_parts(100_000)))
     work.start()
     waits = []
     while work.is_alive():
