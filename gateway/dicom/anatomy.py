@@ -31,7 +31,7 @@ SPHERES = (
     Sphere((62.0, -38.0, -44.0), 5.0, 300.0),
     Sphere((-104.0, 8.0, 4.0), 4.0, 700.0),
 )
-"""The spheres of the phantom, all within the lungs and clear of each other."""
+"""The spheres of the phantom, clear of each other: the one of 300 HU in the heart, all others in the lungs."""
 
 
 def hounsfield_slice(x: Plane, y: Plane, z: float, blur: float) -> Plane:

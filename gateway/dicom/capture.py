@@ -64,7 +64,7 @@ def _empty_capture(digest: str) -> Dataset:
     dataset.StudyInstanceUID = generate_uid(entropy_srcs=[digest, "study"])
     for keyword in ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID"):
         setattr(dataset, keyword, "")
-    dataset.AccessionNumber = dataset.ReferringPhysicianName = ""
+    dataset.AccessionNumber = dataset.ReferringPhysicianName = dataset.Laterality = ""
     dataset.Modality = "OT"
     dataset.ConversionType = "WSD"
     dataset.SeriesNumber = dataset.InstanceNumber = 1

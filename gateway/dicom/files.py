@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pydicom import Dataset, dcmread, dcmwrite
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import (
@@ -35,6 +36,7 @@ MAX_INFLATED_BYTES = 4 << 30
 """Bytes that a deflated dataset may unfold to: deflate packs zeros 1000 : 1, and pydicom inflates without a limit."""
 
 _CHUNK = 1 << 20
+_UNDEFINED = 0xFFFFFFFF
 
 
 class NotAnInstance(StudyRefused):
@@ -113,7 +115,15 @@ def read_header(file: BinaryIO) -> Dataset:
         header = dcmread(file, stop_before_pixels=True)
         if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
             raise NotAnInstance("A file is a DICOMDIR, which holds no image.")
+    if _is_cut_off(header):
+        raise StudyRefused("A DICOM file is cut off within its header.")
     return header
+
+
+def _is_cut_off(header: Dataset) -> bool:
+    """Whether the file ended before its first attribute, or within a value; pydicom keeps what it has and goes on."""
+    raw = [element for element in header.values() if isinstance(element, RawDataElement)]
+    return not len(header) or any(len(one.value or b"") < one.length for one in raw if one.length != _UNDEFINED)
 
 
 def _refuse_inflation(file: BinaryIO) -> None:

@@ -124,8 +124,8 @@ def _dataset(
     dataset.InstanceNumber = index + 1
     dataset.ImagePositionPatient = [round(value, 5) for value in origin]
     dataset.SliceLocation = round(origin[2], 5)
-    dataset.PixelSpacing = [spacing, spacing]
-    dataset.SliceThickness = dataset.SpacingBetweenSlices = gap
+    dataset.PixelSpacing = [round(spacing, 5)] * 2
+    dataset.SliceThickness = dataset.SpacingBetweenSlices = round(gap, 5)
     dataset.Rows, dataset.Columns = stored.shape
     dataset.PixelData = stored.tobytes()
     dataset.file_meta = _file_meta(dataset)
