@@ -17,6 +17,8 @@ from pathlib import Path
 from gateway.errors import StorageFull
 
 Buffer = bytes | bytearray | memoryview
+BUFFER = 8 << 10
+"""Bytes that a part reads ahead, for the many small reads of a DICOM header; never more than the part has."""
 READ_SIZE = 1 << 20
 """Bytes read back from a file at once."""
 PAGES = 1 << 20
@@ -186,7 +188,8 @@ class Spool:
 
     def parts(self) -> list[PartFile]:
         """The parts as files, in order. Writing is over."""
-        return [PartFile(self._range(start, end - start)) for start, end in pairwise([0, *self._ends])]
+        ranges = (self._range(start, end - start) for start, end in pairwise([0, *self._ends]))
+        return [PartFile(part, min(BUFFER, part.length) or 1) for part in ranges]
 
     def _range(self, start: int, length: int) -> _Range:
         if self._file is None:
