@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help demo test test-all bench lint types clean
+.PHONY: help demo test test-all bench bench-peers lint types clean
 
 help:
 	@echo "make demo      serve the models that come along, send them a study, picture the answers in demo-output/"
 	@echo "make test      the tests"
 	@echo "make test-all  the slow ones too; what they need and do not find fails instead of being skipped"
 	@echo "make bench     what the gateway costs beside a plain one, in ratios"
+	@echo "make bench-peers  the same for FastAPI, LitServe and BentoML, each in an environment of its own"
 	@echo "make lint      ruff"
 	@echo "make types     mypy --strict"
 	@echo "make clean     remove all that make made"
@@ -25,6 +26,9 @@ test-all: $(VENV)/test
 
 bench: $(VENV)/test
 	$(RUN) -m benchmarks
+
+bench-peers: $(VENV)/test
+	$(RUN) -m benchmarks --peers
 
 lint: $(VENV)/dev
 	$(RUN) -m ruff check .
