@@ -9,13 +9,12 @@ from scipy import ndimage
 from gateway import LabelMask, ProbabilityMask, Volume
 from models.anatomy import body
 
-HU = Field(ge=-1024, le=3071, description="HU")
+Air = Annotated[float, Field(ge=-1024, le=3071, description="HU below which there is air")]
+Bone = Annotated[float, Field(ge=-1024, le=3071, description="HU above which there is bone")]
 
 
-def segment(
-    volume: Volume, air: Annotated[float, HU] = -500, bone: Annotated[float, HU] = 250
-) -> list[ProbabilityMask | LabelMask]:
-    """Find the body: 0.5 at its rim. ``air`` and ``bone``: below and above which there is air and bone in it."""
+def segment(volume: Volume, air: Air = -500, bone: Bone = 250) -> list[ProbabilityMask | LabelMask]:
+    """Find the body, 0.5 at its rim, and in CT the air and the bone within it."""
     values = volume.array
     inside = body(values)
     probability = ndimage.gaussian_filter(inside.astype(np.float32), sigma=(0, 1.5, 1.5)).clip(0, 1)

@@ -26,7 +26,7 @@ def tissue(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_model_of_the_readme_answers_with_a_mask_for_each_image(tissue: Path) -> None:
+def test_the_model_of_the_readme_answers_with_a_mask(tissue: Path) -> None:
     import pydicom
 
     image = Path(pydicom.__file__).parent / "data/test_files/CT_small.dcm"
