@@ -3,10 +3,11 @@
 import io
 import json
 from collections import Counter
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from pydantic import Field
 
 from gateway import Mask, Volume
 from gateway.dicom import phantom
@@ -16,6 +17,7 @@ from tests.schema.test_openapi import application
 
 schemathesis = pytest.importorskip("schemathesis")
 
+HU = Annotated[float, Field(ge=-1024, le=3071)]
 STUDY = [convert_dataset_to_bytes(dataset) for dataset in phantom.datasets(slices=3, size=16)]
 BOUNDARY = "schemathesis"
 
@@ -33,7 +35,7 @@ def service() -> Any:
     app = application()
 
     @app.model("/marks")
-    def mark(ct: Volume, above: float = 0.0, below: int = 3000) -> Mask:
+    def mark(ct: Volume, above: HU = 0.0, below: HU = 3000) -> Mask:
         """Mark what lies between two values."""
         return Mask((ct.array > above) & (ct.array < below))
 
