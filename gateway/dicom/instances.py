@@ -19,6 +19,9 @@ SAME_POSITION_MM = 0.01
 SAME_DIRECTION = 1e-3
 """Direction cosines that differ by less belong to one stack of slices."""
 
+MAX_FRAMES = 100_000
+"""Frames of one instance: an angiography has some thousand. A header may state any number."""
+
 
 @dataclass(frozen=True, eq=False)
 class Instance:
@@ -64,8 +67,16 @@ def _describe(source: Source, header: Dataset) -> Instance:
         instance_number=whole(header, "InstanceNumber"),
         rows=rows,
         columns=columns,
-        frames=max(1, whole(header, "NumberOfFrames") or 1) if rows and columns else 0,
+        frames=frame_count(whole(header, "NumberOfFrames")) if rows and columns else 0,
     )
+
+
+def frame_count(stated: int | None) -> int:
+    """The frames of an image whose NumberOfFrames is ``stated``. Raises LimitExceeded (``MAX_FRAMES``)."""
+    count = max(1, stated or 1)
+    if count > MAX_FRAMES:
+        raise LimitExceeded("MAX_FRAMES", MAX_FRAMES, "frames", what="An image")
+    return count
 
 
 def read_study(

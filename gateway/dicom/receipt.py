@@ -11,7 +11,7 @@ from gateway.dicom.attributes import Vector
 from gateway.dicom.files import NotAnInstance, Source, find_files, opened, refusing
 from gateway.dicom.geometry import is_orthonormal
 from gateway.dicom.headers import Uncommon, read
-from gateway.dicom.instances import Instance, read_instance
+from gateway.dicom.instances import Instance, frame_count, read_instance
 from gateway.dicom.naming import naming
 
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
@@ -73,7 +73,7 @@ def _describe(source: Source, header: Dataset) -> Instance:
         instance_number=encoded.whole(header, "InstanceNumber"),
         rows=rows,
         columns=columns,
-        frames=max(1, encoded.whole(header, "NumberOfFrames") or 1) if rows and columns else 0,
+        frames=frame_count(encoded.whole(header, "NumberOfFrames")) if rows and columns else 0,
     )
 
 

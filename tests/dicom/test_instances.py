@@ -251,3 +251,10 @@ def test_a_dataset_becomes_a_file_without_being_changed() -> None:
     again = pydicom.dcmread(BytesIO(convert_dataset_to_bytes(dataset)))
     assert again == dataset and dataset.to_json() == before
     assert again.file_meta.TransferSyntaxUID == dataset.file_meta.TransferSyntaxUID and again.preamble == bytes(128)
+
+
+def test_more_frames_than_any_scanner_makes_are_refused_before_one_is_counted() -> None:
+    dataset = image()
+    dataset.NumberOfFrames = 2_000_000_000
+    with pytest.raises(LimitExceeded, match="MAX_FRAMES"):
+        in_memory(dataset)
