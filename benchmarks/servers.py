@@ -28,8 +28,11 @@ class Server:
     temporary: Path
 
     def workers(self) -> list[int]:
-        """Process ids of the workers, once they have all been forked."""
-        return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+        """Process ids of the workers; waits for the first to be forked."""
+        children, deadline = Path(f"/proc/{self.pid}/task/{self.pid}/children"), time.monotonic() + 30
+        while not (found := children.read_text().split()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return [int(pid) for pid in found]
 
     @property
     def worker(self) -> int:

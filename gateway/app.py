@@ -84,6 +84,7 @@ class Gateway(flask.Flask):
         requires: "Requires | None" = None,
         research: bool = True,
         config: Mapping[str, Any] | None = None,
+        label_maps: bool = False,
     ) -> Callable[[Target], Target]:
         """Answer ``POST route`` with a typed function, or with a class that has ``predict``; both stay as they are.
 
@@ -93,7 +94,7 @@ class Gateway(flask.Flask):
         """
         from gateway.binding.model import Options, TypedModel  # pydantic and pydicom, which a plain service spares
 
-        options = Options(version, weights, deterministic, forbid_unknown, requires, research, config)
+        options = Options(version, weights, deterministic, forbid_unknown, requires, research, config, label_maps)
 
         def register(target: Target) -> Target:
             model = TypedModel(route, target, options)

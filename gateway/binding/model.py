@@ -30,7 +30,8 @@ class Options:
 
     ``weights`` are the files it loads, or a mapping of them to the sha256 they must have. ``deterministic`` says that
     the same input gives the same answer. ``research`` marks what it makes as not for clinical use. ``config`` is what a
-    class finds as ``self.config``, over the items of its own ``config``.
+    class finds as ``self.config``, over the items of its own ``config``. ``label_maps`` writes label masks as label map
+    SEG, which few viewers read yet, instead of a binary segment for each label.
     """
 
     version: str = ""
@@ -40,6 +41,7 @@ class Options:
     requires: Requires | None = None
     research: bool = True
     config: Mapping[str, Any] | None = None
+    label_maps: bool = False
 
 
 class TypedModel:
@@ -119,7 +121,7 @@ class TypedModel:
         found = self._findings(inputs, given)
         provenance = self._provenance(request, given)
         if wanted == DICOM:
-            return dicom_answer(_objects(found, inputs, provenance), found)
+            return dicom_answer(_objects(found, inputs, provenance, self.options.label_maps), found)
         return answer([_finished(finding, inputs, provenance) for finding in found])
 
     def findings(self, request: Request) -> list[Finding]:
@@ -162,11 +164,11 @@ class TypedModel:
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _objects(found: Sequence[Finding], inputs: Inputs, provenance: Provenance) -> list[Any]:
+def _objects(found: Sequence[Finding], inputs: Inputs, provenance: Provenance, label_maps: bool = False) -> list[Any]:
     """DICOM datasets of findings (``gateway.dicom.objects``, which costs the import of highdicom)."""
     from gateway.dicom.objects import objects
 
-    return list(objects(found, source=inputs.instances, provenance=provenance))
+    return list(objects(found, source=inputs.instances, provenance=provenance, label_maps=label_maps))
 
 
 def _finished(finding: Finding, inputs: Inputs, provenance: Provenance) -> Finding:

@@ -22,6 +22,9 @@ from gateway.dicom.origins import is_placed, position
 from gateway.dicom.stack import Frame
 from gateway.errors import AnswerInvalid
 
+LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
+"""Label Map Segmentation Storage, newer than pydicom's table of UIDs."""
+
 _ALL = (
     "SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID Modality SeriesNumber InstanceNumber Manufacturer "
     "SoftwareVersions ContentQualification ContributingEquipmentSequence InstanceCreationDate InstanceCreationTime"
@@ -43,6 +46,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     uid: tuple(f"{_ALL} {more}".split())
     for uid, more in {
         SegmentationStorage: f"{_IMAGE} {_PLANES} PixelData SegmentationType SegmentSequence SegmentsOverlap",
+        LABEL_MAP_STORAGE: f"{_IMAGE} {_PLANES} PixelData SegmentationType SegmentSequence",
         ParametricMapStorage: f"{_IMAGE} {_PLANES}",
         SecondaryCaptureImageStorage: f"{_IMAGE} PixelData ConversionType",
         GrayscaleSoftcopyPresentationStateStorage: f"{_PRESENTATION} PresentationLUTShape",
@@ -112,6 +116,6 @@ def _fits(group: Dataset, places: dict[tuple[str, int], int], placed: list[objec
     if index is None:
         return False
     at = group.PlanePositionSequence[0].ImagePositionPatient if "PlanePositionSequence" in group else None
-    if segments is None:
+    if segments is None or "SegmentIdentificationSequence" not in group:  # a label map says it in each pixel
         return at == placed[index]
     return at == placed[index] and 1 <= group.SegmentIdentificationSequence[0].ReferencedSegmentNumber <= segments

@@ -29,16 +29,19 @@ from gateway.findings import (
 Made = tuple[Dataset, tuple[Frame, ...] | None]
 """An object, and the frames that its planes lie on; None for one that the model made itself, which is not checked."""
 
-Masks = TypeVar("Masks", Mask | LabelMask, ProbabilityMask, Heatmap)
+Masks = TypeVar("Masks", Mask | LabelMask, LabelMask, ProbabilityMask, Heatmap)
 
 
-def objects(findings: Sequence[Finding], *, source: Sequence[Instance], provenance: Provenance) -> list[Dataset]:
+def objects(
+    findings: Sequence[Finding], *, source: Sequence[Instance], provenance: Provenance, label_maps: bool = False
+) -> list[Dataset]:
     """The objects that say ``findings``, each a series of its own in the study of ``source``, checked before it leaves.
 
     Masks and label masks on the same images share one binary SEG, probability masks one fractional SEG; a heatmap gives
     a Parametric Map or, on an image without a place in the patient, a Secondary Capture, as a picture does; boxes,
     lengths, classifications and measurements give one report of TID 1500; boxes and lengths also presentation states. A
-    finished dataset is passed on as it is; conformance is not for DICOM.
+    finished dataset is passed on as it is; conformance is not for DICOM. With ``label_maps`` each label mask is a label
+    map SEG of its own, which few viewers read yet.
 
     The same input, model, parameters and findings give the same UIDs and, with the same time of receipt, the same
     bytes. Raises AnswerInvalid for what cannot be said or does not pass ``checks.check``.
@@ -47,7 +50,7 @@ def objects(findings: Sequence[Finding], *, source: Sequence[Instance], provenan
         raise AnswerInvalid("", "DICOM objects need a study to belong to.")
     stamps = (Stamp(provenance, source[0].header, number) for number in count(FIRST_NUMBER))
     made = [
-        *_segmentations(findings, source, stamps),
+        *_segmentations(findings, source, stamps, label_maps),
         *_maps(findings, source, stamps),
         *_pictures(findings, stamps),
         *_reports(findings, source, stamps),
@@ -59,8 +62,15 @@ def objects(findings: Sequence[Finding], *, source: Sequence[Instance], provenan
     return [dataset for dataset, _ in made]
 
 
-def _segmentations(findings: Sequence[Finding], source: Sequence[Instance], stamps: Iterator[Stamp]) -> Iterator[Made]:
-    for frames, masks in _by_frames([one for one in findings if isinstance(one, Mask | LabelMask)], source):
+def _segmentations(
+    findings: Sequence[Finding], source: Sequence[Instance], stamps: Iterator[Stamp], label_maps: bool
+) -> Iterator[Made]:
+    labelled = [one for one in findings if isinstance(one, LabelMask)] if label_maps else []
+    for frames, label_masks in _by_frames(labelled, source):
+        for mask in label_masks:
+            yield segmentation.label_map(mask, frames, next(stamps)), frames
+    binary = Mask if label_maps else Mask | LabelMask
+    for frames, masks in _by_frames([one for one in findings if isinstance(one, binary)], source):
         yield segmentation.binary(masks, frames, next(stamps)), frames
     for frames, chances in _by_frames([one for one in findings if isinstance(one, ProbabilityMask)], source):
         yield segmentation.fractional(chances, frames, next(stamps)), frames

@@ -1,4 +1,4 @@
-"""Masks as Segmentation objects (PS3.3 A.51): binary for masks and label masks, fractional for probabilities."""
+"""Masks as Segmentation objects (PS3.3 A.51): binary, fractional for probabilities, or a label map."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -73,6 +73,21 @@ def fractional(masks: Sequence[ProbabilityMask], frames: Sequence[Frame], stamp:
     return _finished(dataset, segments, laid, frames, stamp, data)
 
 
+def label_map(mask: LabelMask, frames: Sequence[Frame], stamp: Stamp) -> Dataset:
+    """One LABELMAP SEG (PS3.3 A.51, Label Map Segmentation) of 8 bits: each voxel holds its segment's number, or 0."""
+    named = sorted((value, _label(label)) for value, label in mask.labels.items())
+    if not named:
+        raise AnswerInvalid("", "A label mask names no label.")
+    segments = [Segment(label.name, label.code, np.empty((0, 0), np.uint8)) for _, label in named]
+    numbers = np.zeros(256, np.uint8)
+    numbers[[value for value, _ in named]] = range(1, len(named) + 1)
+    voxels = numbers[mask.array].reshape(len(frames), -1)
+    held = np.flatnonzero(voxels.any(axis=1)).tolist() or [0]
+    dataset = _skeleton(segments, frames, stamp, "LABELMAP")
+    laid = [Plane(index) for index in held]
+    return _finished(dataset, segments, laid, frames, stamp, voxels[held].tobytes())
+
+
 def pack(voxels: Array, slices: int) -> Bits:
     """Bool, or 0 and 1, of any shape as the bits of so many slices."""
     return np.packbits(voxels.reshape(slices, -1), axis=1, bitorder="little")
@@ -135,7 +150,7 @@ def _skeleton(segments: Sequence[Segment], frames: Sequence[Frame], stamp: Stamp
 
     source = stand_in(frames[0], stamp, between=gap(frames))
     blank = np.zeros((1, source.Rows, source.Columns), np.uint8)
-    with_segment = blank if kind == "BINARY" else np.zeros((*blank.shape, len(segments)), np.float32)
+    with_segment = blank if kind != "FRACTIONAL" else np.zeros((*blank.shape, len(segments)), np.float32)
     made = Segmentation(
         source_images=[source],
         pixel_array=with_segment,
@@ -174,6 +189,7 @@ def _descriptions(segments: Sequence[Segment], stamp: Stamp) -> list[Any]:
 def _finished(
     dataset: Dataset, segments: Sequence[Segment], laid: list[Plane], frames: Sequence[Frame], stamp: Stamp, data: bytes
 ) -> Dataset:
+    dataset.setdefault("ContentCreatorName", None)  # of type 2 (PS3.3 10.9), and nobody's here
     planes.lay_out(dataset, laid, frames, DERIVATION)
     dataset.add_new("PixelData", "OB", data + bytes(len(data) % 2))
     names = ", ".join(segment.label for segment in segments if segment.label)
