@@ -39,6 +39,38 @@ class Settings:
         16 * KiB, "bytes per second that a client must move while waited for; ADSL has ten times it"
     )
     rate_grace: float = _setting(10.0, "seconds of waiting before the minimum rate is held against a client")
+    model_processes: int = _setting(
+        0, "processes for each model, shared by all HTTP workers; 0 runs it inside each worker"
+    )
+    request_timeout: float = _setting(
+        600.0, "seconds from a request's head to its answer, at most; X-Request-Timeout asks for less"
+    )
+    cancel_grace: float = _setting(
+        10.0, "seconds for a model to notice that its time is over, before it counts as hung"
+    )
+    max_queue: int = _setting(32, "requests that wait for one model; at a second each, the last waits half a minute")
+    concurrency: int = _setting(0, "requests that one model answers at once inside a worker; 0 as many as come in")
+    breaker_cooldown: float = _setting(30.0, "seconds that a model rests after its process died three times in a row")
+    drain_delay: int = _setting(0, "seconds between saying not ready and refusing connections, when the server stops")
+    store_folder: Path | None = _setting(None, "folder of the study store; unset keeps no study and has no such routes")
+    store_bucket: str = _setting(
+        "", "S3 bucket, or bucket/prefix, for the store's bytes (extra s3); unset keeps them in the folder"
+    )
+    store_max_bytes: int = _setting(
+        64 * GiB, "bytes of instances and results together; about 900 CT series of 140 slices"
+    )
+    store_max_age: float = _setting(2_592_000.0, "seconds that an instance or a result is kept, used or not; 30 days")
+    store_fsync: bool = _setting(
+        False, "wait for the disk at each file kept; a file that a power cut spoils is found when it is read"
+    )
+    database_url: str = _setting(
+        "", "SQLAlchemy URL of the store's index, such as postgresql://host/name; unset is SQLite in the folder"
+    )
+    max_bundle_bytes: int = _setting(
+        8 * GiB, "bytes of one bundle; the weights of the largest imaging models take 5 GiB"
+    )
+    max_bundle_files: int = _setting(1_000, "files of one bundle; an ensemble of five folds has some dozens")
+    allow_anonymous: bool = _setting(False, "let a study store serve callers without a name beyond this machine")
     digest: str = _setting("sha256", "sha256, or blake3 (extra) where both ends are yours")
     strict: bool = _setting(True, "refuse an answer whose content breaks the protocol; false logs a warning instead")
     log_exception_text: bool = _setting(False, "log messages of exceptions; they can hold a patient's name")

@@ -5,23 +5,32 @@ GatewayError                      500
 │   ├── BrokenBody                400  multipart framing: truncated, no closing boundary, a bad part header
 │   ├── BrokenJSON                400  the first part is not a JSON object in its charset
 │   ├── PathForbidden             403  a studyPath that leaves the study root
-│   ├── StudyNotFound             404  a studyPath below which there is no DICOM file
+│   ├── StudyNotFound             404  no DICOM file below a studyPath, or nothing of this caller's under a reference
+│   ├── ResultNotFound            404  no result of this caller's with this id
+│   ├── BundleNotFound            404  no bundle of this name, or no such file in it
 │   ├── RequestStalled            408  the body came too slowly
+│   ├── InstanceConflict          409  another file with this SOP Instance UID is held; carries both digests
 │   ├── LimitExceeded             413  a named limit
 │   ├── UnsupportedMedia          415  not multipart/related, not JSON with a studyPath, or content-encoded
+│   ├── DigestMismatch            422  a file has another digest or size than was said
+│   ├── InstanceMismatch          422  a file has other UIDs than was said, or is no DICOM
+│   ├── KeyRefused                422  a bundle's name or key that is not safe as a file's name
 │   ├── ParameterRefused          422  a parameter does not fit what the model declares; carries a JSON pointer
 │   └── StudyRefused              422  the model does not take this study; for handlers to raise
 ├── Unavailable                   503  try again later
-├── StorageFull                   507  no room to receive the body
+├── DeadlineExceeded              504  the answer was not there in time
+├── Cancelled                     499  nobody waits for the answer any more; for models to raise
+├── StorageFull                   507  no room to receive the body, or to keep it
 └── ModelError                    the model's fault
     ├── ModelFailed               500  it raised
+    ├── ModelDied                 502  its process ended in the middle of the request
     └── AnswerInvalid             500  its answer breaks the protocol; carries a JSON pointer
 
 Each leaf has a status to answer, a stable ``code``, a ``detail`` that is safe to send to the caller, and a ``private``
 text that goes to the log only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 
@@ -82,11 +91,35 @@ class PathForbidden(RequestError):
 
 
 class StudyNotFound(RequestError):
-    """A ``studyPath`` below which there is no DICOM file."""
+    """A ``studyPath`` below which there is no DICOM file, or a reference to what this caller does not hold."""
 
     status = 404
     code = "study-not-found"
     title = "There is no such study"
+
+
+class ResultNotFound(RequestError):
+    """No result of this caller's has this id."""
+
+    status = 404
+    code = "result-not-found"
+    title = "There is no such result"
+
+
+class BundleNotFound(RequestError):
+    """No bundle has this name, or the bundle has no such file."""
+
+    status = 404
+    code = "bundle-not-found"
+    title = "There is no such bundle"
+
+
+class InstanceConflict(RequestError):
+    """The caller holds another file of the same SOP Instance UID (RFC 9110 15.5.10); ``conflicts`` has both digests."""
+
+    status = 409
+    code = "instance-conflict"
+    title = "Another file with this SOP Instance UID is held"
 
 
 class RequestStalled(RequestError):
@@ -114,6 +147,30 @@ class UnsupportedMedia(RequestError):
     status = 415
     code = "unsupported-media-type"
     title = "The media type is not supported"
+
+
+class DigestMismatch(RequestError):
+    """A file has another digest or size than was said of it; nothing of its chunk is kept."""
+
+    status = 422
+    code = "digest-mismatch"
+    title = "A file is not the one that was announced"
+
+
+class InstanceMismatch(RequestError):
+    """A file is no DICOM, or holds other UIDs than was said of it; nothing of its chunk is kept."""
+
+    status = 422
+    code = "instance-mismatch"
+    title = "A file is not the instance that was announced"
+
+
+class KeyRefused(RequestError):
+    """The name of a bundle, or a key in it, that some system would not take as the name of a file below a folder."""
+
+    status = 422
+    code = "key-refused"
+    title = "The name is not safe"
 
 
 class ParameterRefused(RequestError):
@@ -157,8 +214,24 @@ class Unavailable(GatewayError):
         return {"Retry-After": str(self.retry_after)}
 
 
+class DeadlineExceeded(GatewayError):
+    """The deadline of the request passed before its answer was there (RFC 9110 15.6.5)."""
+
+    status = 504
+    code = "deadline-exceeded"
+    title = "The answer was not ready in time"
+
+
+class Cancelled(GatewayError):
+    """Nobody waits for the answer: the client has gone, or its deadline has passed. Long models raise it."""
+
+    status = 499  # nginx's Client Closed Request; nobody reads it
+    code = "cancelled"
+    title = "The request was cancelled"
+
+
 class StorageFull(GatewayError):
-    """The spool folder has no room (RFC 4918 11.5)."""
+    """The spool folder or the study store has no room (RFC 4918 11.5)."""
 
     status = 507
     code = "storage-full"
@@ -178,6 +251,14 @@ class ModelFailed(ModelError):
     code = "model-failed"
 
 
+class ModelDied(ModelError):
+    """The process that ran the model ended in the middle of the request (RFC 9110 15.6.3)."""
+
+    status = 502
+    code = "model-died"
+    title = "The model's process died"
+
+
 class AnswerInvalid(ModelError):
     """The model's answer breaks protocol 1.0; ``pointer`` is a JSON pointer (RFC 6901) to the fault."""
 
@@ -187,3 +268,25 @@ class AnswerInvalid(ModelError):
     def __init__(self, pointer: str, detail: str) -> None:
         super().__init__(detail, pointer=pointer)
         self.pointer = pointer
+
+
+def to_words(error: GatewayError) -> dict[str, Any]:
+    """An error as JSON for another process of ours; ``from_words`` is its twin."""
+    extra = {name: vars(error)[name] for name in ("retry_after", "pointer") if name in vars(error)}
+    return {"code": error.code, "detail": error.detail, "private": error.private, "members": error.members, **extra}
+
+
+def from_words(words: Mapping[str, Any]) -> GatewayError:
+    """The error that ``to_words`` told of; a kind that is unknown here comes as a ModelFailed."""
+    kind = _by_code(GatewayError).get(words["code"], ModelFailed)
+    error = kind.__new__(kind)
+    GatewayError.__init__(error, words["detail"], private=words["private"], **words["members"])
+    vars(error).update({name: words[name] for name in ("retry_after", "pointer") if name in words})
+    return error
+
+
+def _by_code(kind: type[GatewayError]) -> dict[str, type[GatewayError]]:
+    found = {kind.code: kind}
+    for child in kind.__subclasses__():
+        found = _by_code(child) | found
+    return found
