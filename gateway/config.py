@@ -71,6 +71,41 @@ class Settings:
     )
     max_bundle_files: int = _setting(1_000, "files of one bundle; an ensemble of five folds has some dozens")
     allow_anonymous: bool = _setting(False, "let a study store serve callers without a name beyond this machine")
+    api_keys_file: Path | None = _setting(
+        None, "file of callers, keys by their digests and certificates by their subjects; `keys add` writes it"
+    )
+    jwt_jwks: str = _setting(
+        "", "https URL or file with the issuer's public keys (JWKS, RFC 7517); unset takes no tokens"
+    )
+    jwt_issuer: str = _setting("", "iss that a token must have, letter by letter")
+    jwt_audience: str = _setting("", "aud that a token must have: this gateway's name at the issuer")
+    jwt_algorithms: str = _setting(
+        "RS256", "signature algorithms that are taken, with commas between; public-key ones only"
+    )
+    jwt_roles_claim: str = _setting("roles", "claim with a token's roles, a list or words; dots lead into objects")
+    jwt_leeway: float = _setting(30.0, "seconds that the issuer's clock may differ from this one")
+    jwks_max_age: float = _setting(
+        3600.0, "seconds for which the issuer's keys are believed; asked for anew after half of it"
+    )
+    jwks_min_interval: float = _setting(
+        30.0, "seconds between two fetches of them, however many unknown keys are named"
+    )
+    caller_rate: int = _setting(
+        0, "requests per minute of one caller, on all workers of a host together; 0 for no bound"
+    )
+    caller_burst: int = _setting(10, "requests that a caller may send at once before its rate is held against it")
+    caller_concurrency: int = _setting(
+        0, "requests of one caller at work at once, on all workers of a host; 0 for no bound"
+    )
+    cors_origins: str = _setting(
+        "", "origins whose pages may ask from a browser, with commas between; unset allows none"
+    )
+    expose_docs: str = _setting(
+        "authenticated", "who sees /docs and /openapi.json: anyone, authenticated (whoever may come in) or off"
+    )
+    expose_metrics: str = _setting(
+        "authenticated", "who sees /metrics: anyone, authenticated (whoever may come in) or off"
+    )
     digest: str = _setting("sha256", "sha256, or blake3 (extra) where both ends are yours")
     strict: bool = _setting(True, "refuse an answer whose content breaks the protocol; false logs a warning instead")
     log_exception_text: bool = _setting(False, "log messages of exceptions; they can hold a patient's name")

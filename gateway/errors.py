@@ -4,6 +4,8 @@ GatewayError                      500
 ├── RequestError                  the caller's fault
 │   ├── BrokenBody                400  multipart framing: truncated, no closing boundary, a bad part header
 │   ├── BrokenJSON                400  the first part is not a JSON object in its charset
+│   ├── Unauthenticated           401  nobody, or somebody whose proof is not accepted
+│   ├── Forbidden                 403  a caller without the role or the route
 │   ├── PathForbidden             403  a studyPath that leaves the study root
 │   ├── StudyNotFound             404  no DICOM file below a studyPath, or nothing of this caller's under a reference
 │   ├── ResultNotFound            404  no result of this caller's with this id
@@ -16,7 +18,8 @@ GatewayError                      500
 │   ├── InstanceMismatch          422  a file has other UIDs than was said, or is no DICOM
 │   ├── KeyRefused                422  a bundle's name or key that is not safe as a file's name
 │   ├── ParameterRefused          422  a parameter does not fit what the model declares; carries a JSON pointer
-│   └── StudyRefused              422  the model does not take this study; for handlers to raise
+│   ├── StudyRefused              422  the model does not take this study; for handlers to raise
+│   └── TooManyRequests           429  a caller above its own rate or concurrency
 ├── Unavailable                   503  try again later
 ├── DeadlineExceeded              504  the answer was not there in time
 ├── Cancelled                     499  nobody waits for the answer any more; for models to raise
@@ -80,6 +83,36 @@ class BrokenJSON(RequestError):
 
     code = "broken-json"
     title = "The first part is not a JSON object"
+
+
+class Unauthenticated(RequestError):
+    """Nobody has shown who they are, or the proof is not accepted; ``proof_given`` tells the two apart."""
+
+    status = 401
+    code = "unauthenticated"
+    title = "The gateway does not know who asks"
+    proof_given = False
+
+    def __init__(self, detail: str, *, proof_given: bool = False, private: str = "") -> None:
+        super().__init__(detail, private=private)
+        self.proof_given = proof_given
+
+    def headers(self) -> dict[str, str]:
+        """``WWW-Authenticate`` (RFC 9110 11.6.1), with an error where there was a proof (RFC 6750 3.1)."""
+        error = ', error="invalid_token"' if self.proof_given else ""
+        return {"WWW-Authenticate": f'Bearer realm="gateway"{error}'}
+
+
+class Forbidden(RequestError):
+    """A known caller who lacks the role, or who may not use the route."""
+
+    status = 403
+    code = "forbidden"
+    title = "The caller may not do this"
+
+    def headers(self) -> dict[str, str]:
+        """``WWW-Authenticate`` with the error of RFC 6750 3.1."""
+        return {"WWW-Authenticate": 'Bearer realm="gateway", error="insufficient_scope"'}
 
 
 class PathForbidden(RequestError):
@@ -196,6 +229,22 @@ class StudyRefused(RequestError):
     status = 422
     code = "study-refused"
     title = "The model does not take this study"
+
+
+class TooManyRequests(RequestError):
+    """A caller above its own rate or concurrency (RFC 6585 4); ``retry_after`` is in seconds."""
+
+    status = 429
+    code = "too-many-requests"
+    title = "The caller asks too often"
+
+    def __init__(self, detail: str, *, retry_after: int = 1, private: str = "") -> None:
+        super().__init__(detail, private=private)
+        self.retry_after = retry_after
+
+    def headers(self) -> dict[str, str]:
+        """``Retry-After`` in seconds (RFC 9110 10.2.3)."""
+        return {"Retry-After": str(self.retry_after)}
 
 
 class Unavailable(GatewayError):

@@ -15,6 +15,7 @@ RUNGS = {
     "wire": 1,
     "config": 1,
     "spool": 1,
+    "access": 2,
     "admission": 2,
     "protocol": 2,
     "dicom": 2,
