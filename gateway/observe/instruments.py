@@ -1,0 +1,55 @@
+"""The names, units and labels of what ``/metrics`` tells.
+
+Labels are routes, statuses, reasons, phases and states alone, each from a set that the code knows beforehand: nothing
+that a client sends becomes one.
+"""
+
+import functools
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+"""From a small request on loopback to the ten minutes that a prediction may take."""
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+
+
+class Instruments:
+    """One of each; two for the same process would overwrite each other's numbers where workers share a folder."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        count = functools.partial(Counter, registry=registry)
+        # live: of the processes that live; the sum over them
+        gauge = functools.partial(Gauge, registry=registry, multiprocess_mode="livesum")
+        histogram = functools.partial(Histogram, registry=registry)
+        self.registry = registry
+        self.requests = count("gateway_requests", "Inference requests that are over.", ["route", "status"])
+        self.rejections = count("gateway_rejections", "Requests answered with a problem.", ["route", "reason"])
+        self.received = count("gateway_received_bytes", "Bytes of request bodies.", ["route"])
+        self.sent = count("gateway_sent_bytes", "Bytes of answers.", ["route"])
+        self.seconds = histogram(
+            "gateway_request_seconds", "From a request's head to the last byte sent.", ["route"], buckets=SECONDS
+        )
+        self.phases = histogram(
+            "gateway_phase_seconds", "Where a request's time went.", ["route", "phase"], buckets=SECONDS
+        )
+        self.batch = histogram(
+            "gateway_batch_size", "Requests that one prediction answered together.", ["route"], buckets=BATCHES
+        )
+        self.in_flight = gauge("gateway_requests_in_flight", "Inference requests in work.")
+        self.spool = gauge("gateway_spool_bytes", "Bytes of request bodies held in files.")
+        self.queued = gauge("gateway_queue_depth", "Requests that wait for the model.", ["model"])
+        self.running = gauge("gateway_model_running", "Requests that the model works at.", ["model"])
+        self.state = gauge("gateway_model_state", "Workers in which the model is in this state.", ["model", "state"])
+        self.restarts = count("gateway_model_restarts", "Times the model's process was started again.", ["model"])
+        self.audit_failures = count("gateway_audit_failures", "Records that an audit sink did not take.")
+
+    def __iter__(self) -> Iterator[MetricWrapperBase]:
+        return (value for value in vars(self).values() if isinstance(value, MetricWrapperBase))
+
+
+@functools.cache
+def of_this_process() -> Instruments:
+    """The instruments that all applications of a process share."""
+    return Instruments(CollectorRegistry())

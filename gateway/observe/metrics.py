@@ -1,0 +1,148 @@
+"""What happened, as numbers for Prometheus: exact over all workers of a server, and over those that died."""
+
+import os
+from collections.abc import Container, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from gateway.errors import GatewayError
+from gateway.observe.multiprocess import VARIABLE
+from gateway.observe.outcomes import PHASES, Outcome
+
+if TYPE_CHECKING:  # imported when used: prometheus_client must be told of its folder first
+    from prometheus_client import Counter, Gauge
+
+    from gateway.observe.instruments import Instruments
+    from gateway.observe.modelhealth import Snapshot, Watch
+
+OTHER = "other"
+"""The label of a route, status or reason that the code does not know."""
+
+
+class Metrics:
+    """The numbers of one application; ``count`` is a Sink.
+
+    ``routes`` are those that models answer, and may grow; any other is counted as ``other``.
+    """
+
+    def __init__(self, routes: Container[str], instruments: "Instruments | None" = None) -> None:
+        self._routes = routes
+        self._given = instruments
+        self._by_status: dict[tuple[str, int], Counter] = {}
+        self._by_reason: dict[tuple[str, str], Counter] = {}
+        self._by_route: dict[str, _Route] = {}
+        self._watch: Watch | None = None
+
+    @cached_property
+    def instruments(self) -> "Instruments":
+        """The instruments written to: those given, else the process's own."""
+        from gateway.observe.instruments import of_this_process
+
+        return self._given or of_this_process()
+
+    @cached_property
+    def in_flight(self) -> "Gauge":
+        """Requests in work: ``inc()`` when one is admitted, ``dec()`` when it is over."""
+        return self.instruments.in_flight
+
+    @cached_property
+    def spool_bytes(self) -> "Gauge":
+        """Bytes that requests hold in files: ``inc(count)`` and ``dec(count)``."""
+        return self.instruments.spool
+
+    @cached_property
+    def audit_failures(self) -> "Counter":
+        """``inc()`` for each record that a sink of the audit did not take."""
+        return self.instruments.audit_failures
+
+    def count(self, outcome: Outcome) -> None:
+        """Count one request that is over."""
+        route = outcome.route if outcome.route in self._routes else OTHER
+        self._count_status(route, outcome.status)
+        if outcome.reason:
+            self._count_reason(route, outcome.reason)
+        numbers = self._by_route.get(route)
+        if numbers is None:
+            numbers = self._by_route[route] = _Route(self.instruments, route)
+        numbers.count(outcome)
+
+    def _count_status(self, route: str, status: int) -> None:
+        counter = self._by_status.get((route, status))
+        if counter is None:
+            label = str(status) if 100 <= status <= 599 else OTHER
+            counter = self.instruments.requests.labels(route, label)
+            if label != OTHER:
+                self._by_status[route, status] = counter
+        counter.inc()
+
+    def _count_reason(self, route: str, reason: str) -> None:
+        counter = self._by_reason.get((route, reason))
+        if counter is None:
+            label = reason if reason in _codes() else OTHER
+            counter = self.instruments.rejections.labels(route, label)
+            if label != OTHER:
+                self._by_reason[route, reason] = counter
+        counter.inc()
+
+    def watch(self, snapshot: "Snapshot") -> None:
+        """Tell of the models' health too, from now until ``close``."""
+        from gateway.observe.modelhealth import Watch
+
+        self.close()
+        self._watch = Watch(self.instruments, self._routes, snapshot, beside=VARIABLE in os.environ)
+
+    def close(self) -> None:
+        """Stop watching the models."""
+        if self._watch is not None:
+            self._watch.close()
+
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """All numbers, of all workers of the server, and their media type.
+
+        ``accept`` is an Accept header (RFC 9110 12.5.1), by which OpenMetrics is chosen over Prometheus' text format.
+        """
+        from prometheus_client import CollectorRegistry
+        from prometheus_client.exposition import choose_encoder
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        from gateway.observe.modelhealth import WithShared
+
+        shared = self._watch.refresh() if self._watch else {}
+        folder = os.environ.get(VARIABLE)
+        numbers = MultiProcessCollector(None, folder) if folder else self.instruments.registry
+        registry = CollectorRegistry()
+        registry.register(WithShared(numbers, self.instruments, shared))
+        encode, media_type = choose_encoder(accept)
+        return encode(registry), media_type
+
+
+class _Route:
+    """The children of one route; to look one up by its labels costs more than to write to it."""
+
+    def __init__(self, instruments: "Instruments", route: str) -> None:
+        self._seconds = instruments.seconds.labels(route)
+        self._received = instruments.received.labels(route)
+        self._sent = instruments.sent.labels(route)
+        self._batch = instruments.batch.labels(route)
+        self._phases = {phase: instruments.phases.labels(route, phase) for phase in PHASES}
+
+    def count(self, outcome: Outcome) -> None:
+        self._seconds.observe(outcome.seconds)
+        self._received.inc(outcome.bytes_in)
+        self._sent.inc(outcome.bytes_out)
+        if not outcome.reason:
+            self._batch.observe(outcome.batch_size)
+        for phase, seconds in outcome.phases.items():
+            if phase in self._phases:
+                self._phases[phase].observe(seconds)
+
+
+def _codes() -> frozenset[str]:
+    """The codes of all errors of the gateway; those that a service derives from them are not ours to tell."""
+    return frozenset(kind.code for kind in _below(GatewayError) if kind.__module__.startswith("gateway."))
+
+
+def _below(kind: type[GatewayError]) -> Iterator[type[GatewayError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _below(child)

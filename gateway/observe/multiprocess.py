@@ -1,0 +1,56 @@
+"""Where the workers of one server write their metrics, so that any of them tells of all, the dead among them.
+
+prometheus_client keeps each worker's numbers in files that outlive it. gunicorn's master calls ``prepare`` before the
+first worker, ``worker_exited`` after each, ``clean_up`` at the end.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+MEMORY = Path("/dev/shm")
+"""Preferred: the files are written to with every request and are worth nothing after the last."""
+
+_made: dict[int, Path] = {}
+"""The folder that a process made, by its id: a forked worker knows of it, but it is not the worker's to remove."""
+
+
+def prepare() -> None:
+    """Name an empty folder in the environment: the operator's own, or a private one until ``clean_up``.
+
+    Raises OSError where there can be none.
+    """
+    if given := os.environ.get(VARIABLE):
+        folder = Path(given)
+        folder.mkdir(parents=True, exist_ok=True)
+        for left_over in folder.glob("*.db"):  # of the server before; prometheus_client would count it again
+            left_over.unlink()
+    else:
+        _made[os.getpid()] = folder = Path(tempfile.mkdtemp(prefix="gateway-metrics-", dir=_parent()))
+        os.environ[VARIABLE] = str(folder)
+    if "prometheus_client" in sys.modules:  # decided at its import, which a service's own file may have come to first
+        from prometheus_client import values
+
+        values.ValueClass = values.get_value_class()
+
+
+def worker_exited(pid: int) -> None:
+    """Take what was true of a process only while it lived out of the sums; what it counted stays."""
+    if folder := os.environ.get(VARIABLE):
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(pid, folder)
+
+
+def clean_up() -> None:
+    """Remove the folder if it is ours, whether workers still write to it or not."""
+    if folder := _made.pop(os.getpid(), None):
+        os.environ.pop(VARIABLE, None)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _parent() -> Path | None:
+    return MEMORY if os.access(MEMORY, os.W_OK) else None
