@@ -14,8 +14,9 @@ import flask
 from gateway.admission import Admission
 from gateway.config import Settings
 from gateway.contract import Handler, Loaded, Model, adapt
-from gateway.endpoints import health, inference, openapi, problems
+from gateway.endpoints import health, inference, metrics, openapi, problems
 from gateway.observe.logs import exception_frames, quiet_pydicom
+from gateway.observe.metrics import Metrics
 from gateway.protocol.serializer import InferenceSerializer
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ class State:
     admission: Admission
     models: dict[str, Model] = field(default_factory=dict)
     loaded: list[Loaded] = field(default_factory=list)
+    metrics: Metrics = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.metrics = Metrics(self.models)
 
     def health(self) -> str:
         """READY, or the word of the first model that is not: LOADING, or FAILED where its setup failed."""
@@ -145,7 +150,7 @@ class Gateway(flask.Flask):
         with self._opening:
             if not self._opened:
                 taken = {rule.rule for rule in self.url_map.iter_rules()}
-                for module in (health, openapi):
+                for module in (health, openapi, metrics):
                     self.register_blueprint(module.blueprint(taken))
                 self._opened = True
                 if self._state.loaded:

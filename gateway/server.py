@@ -9,6 +9,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.util import import_app
 
 from gateway.config import DEFAULT_PORT
+from gateway.observe import multiprocess
 
 DEFAULTS: dict[str, Any] = {
     "worker_class": "gateway.worker.Worker",
@@ -23,6 +24,25 @@ DEFAULTS: dict[str, Any] = {
     "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
 }
 """gunicorn's settings by gunicorn's names."""
+
+
+def on_starting(_master: Any) -> None:
+    """Before the first worker, in the master."""
+    multiprocess.prepare()
+
+
+def child_exit(_master: Any, worker: Any) -> None:
+    """After each worker, in the master, however it ended."""
+    multiprocess.worker_exited(worker.pid)
+
+
+def on_exit(_master: Any) -> None:
+    """After the last worker, in the master."""
+    multiprocess.clean_up()
+
+
+HOOKS: dict[str, Any] = {"on_starting": on_starting, "child_exit": child_exit, "on_exit": on_exit}
+"""What gunicorn calls in its master (gunicorn's Server Hooks)."""
 
 
 class _Server(BaseApplication):  # type: ignore[misc]
@@ -51,4 +71,4 @@ def serve(app: Any, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT, worker
         sys.path.insert(0, folder)  # as gunicorn's own command does
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     given = {name: value for name, value in options.items() if value is not None}
-    _Server(app, DEFAULTS | {"bind": bind, "workers": workers} | given).run()
+    _Server(app, DEFAULTS | HOOKS | {"bind": bind, "workers": workers} | given).run()
