@@ -109,6 +109,17 @@ class Settings:
     digest: str = _setting("sha256", "sha256, or blake3 (extra) where both ends are yours")
     strict: bool = _setting(True, "refuse an answer whose content breaks the protocol; false logs a warning instead")
     log_exception_text: bool = _setting(False, "log messages of exceptions; they can hold a patient's name")
+    audit_file: Path | None = _setting(None, "file of the audit's chain of records; unset keeps no audit")
+    audit_key_file: Path | None = _setting(
+        None, "key that signs records and receipts, made where absent; unset takes audit_file with .key behind it"
+    )
+    audit_fsync: bool = _setting(False, "wait for the disk at each record: some ms, and safe from a power cut")
+    audit_required: bool = _setting(False, "refuse requests with 503 while their records cannot be written")
+    audit_s3: str = _setting("", "bucket, or bucket/prefix, that gets a copy of each record (extra s3)")
+    audit_sql: str = _setting(
+        "", "URL of a database that gets a copy of each record (extra sql), as SQLAlchemy reads it"
+    )
+    audit_queue: int = _setting(10_000, "records that wait for each place that is slow or away, about 20 MB")
 
     def __post_init__(self) -> None:
         """Raises ValueError naming a limit that is negative, or a time that is no time."""
