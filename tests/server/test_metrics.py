@@ -1,0 +1,159 @@
+"""``/metrics`` through real gunicorn: exact over four workers of which two are killed with requests in work."""
+
+import contextlib
+import http.client
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import cycle, islice
+from pathlib import Path
+
+import pytest
+import requests
+from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.conftest import Serve, Server
+
+ROUNDS, WORKERS, CLIENTS, SLOW = (4_000, 3_000, 3_000), 4, 8, 8
+ROUTES = ("/echo", "/count", "/refuses", "/echo", "/raises")
+BODY = b"--b\r\n\r\n{}\r\n--b\r\n\r\nDICM\r\n--b--\r\n"
+SLEEP = b'--b\r\n\r\n{"seconds": 3}\r\n--b--\r\n'
+HEADERS = {"Content-Type": "multipart/related; boundary=b"}
+
+Sample = tuple[str, dict[str, str], float]
+Told = Counter[tuple[str, str]]
+"""How many answers there were, by route and status."""
+
+
+def numbers(server: Server) -> list[Sample]:
+    answer = requests.get(server.url + "/metrics", timeout=20)
+    assert answer.status_code == 200
+    families = text_string_to_metric_families(answer.text)
+    return [(sample.name, sample.labels, sample.value) for family in families for sample in family.samples]
+
+
+def total(found: list[Sample], name: str, **labels: str) -> float:
+    return sum(value for other, of, value in found if other == name and labels.items() <= of.items())
+
+
+def by_status(found: list[Sample]) -> dict[tuple[str, str], float]:
+    return {(of["route"], of["status"]): value for name, of, value in found if name == "gateway_requests_total"}
+
+
+def eventually(holds: Callable[[], bool], what: str) -> None:
+    """Wait for what a server does after the last byte of its answer, which nobody who reads that can see."""
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def traffic(server: Server, count: int) -> Told:
+    """So many requests from several clients at once, each of them answered."""
+    share = [count // CLIENTS] * CLIENTS
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        return sum(pool.map(lambda each: client(server, each), share), Counter())
+
+
+def client(server: Server, count: int) -> Told:
+    told: Told = Counter()
+    for route in islice(cycle(ROUTES), count):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection.request("POST", route, BODY, HEADERS | {"Connection": "close"})
+        with contextlib.closing(connection), connection.getresponse() as answer:
+            answer.read()
+            told[route, str(answer.status)] += 1
+    return told
+
+
+def slow(server: Server) -> bool:
+    """One request that takes a while; whether it was answered."""
+    try:
+        return requests.post(server.url + "/sleeps", SLEEP, headers=HEADERS, timeout=60).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+def in_work(folder: Path) -> list[int]:
+    """The workers that have requests in work, by what each has written down."""
+    found = [
+        int(file.stem.rpartition("_")[2])
+        for file in folder.glob("gauge_livesum_*.db")
+        for key, value, _, _ in MmapedDict.read_all_values_from_file(str(file))
+        if "gateway_requests_in_flight" in key and value > 0
+    ]
+    return sorted(found)
+
+
+def kill_one_at_work(server: Server, folder: Path) -> Told:
+    """Kill a worker while some requests are in work; returns what came of those."""
+    with ThreadPoolExecutor(SLOW) as pool:
+        waiting: list[Future[bool]] = [pool.submit(slow, server) for _ in range(SLOW)]
+        eventually(lambda: total(numbers(server), "gateway_requests_in_flight") == SLOW, "all are in work")
+        os.kill(in_work(folder)[0], signal.SIGKILL)
+        answered = sum(future.result() for future in waiting)
+    assert answered < SLOW
+    eventually(lambda: not in_work(folder), "the gauges of the dead are gone")
+    return Counter({("/sleeps", "200"): answered} if answered else {})
+
+
+def test_the_numbers_are_exact_after_workers_were_killed(serve: Serve, tmp_path: Path) -> None:
+    server = serve(
+        "tests.apps.faults:app",
+        *("--workers", str(WORKERS), "--threads", "16"),
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "metrics"),
+    )
+    told = traffic(server, ROUNDS[0])
+    for count in ROUNDS[1:]:
+        told += kill_one_at_work(server, tmp_path / "metrics")
+        told += traffic(server, count)
+    fast = sum(count for (route, _), count in told.items() if route != "/sleeps")
+    assert fast == sum(ROUNDS)
+    eventually(lambda: total(numbers(server), "gateway_requests_total") >= told.total(), "all are counted")
+    found = numbers(server)
+    assert by_status(found) == told
+    assert total(found, "gateway_request_seconds_count") == told.total()
+    assert total(found, "gateway_received_bytes_total", route="/echo") == len(BODY) * told["/echo", "200"]
+    assert total(found, "gateway_rejections_total", reason="study-refused") == told["/refuses", "422"]
+    assert total(found, "gateway_rejections_total", reason="model-failed") == told["/raises", "500"]
+    assert total(found, "gateway_requests_in_flight") == 0
+
+
+@pytest.fixture(scope="module")
+def server(serve: Serve) -> Server:
+    return serve("tests.apps.faults:app")
+
+
+def test_the_phases_add_up_to_the_time_of_the_requests(server: Server) -> None:
+    large = b"--b\r\n\r\n" + b'{"shape": [64, 256, 256]}' + b"\r\n--b\r\n\r\n" + bytes(4 << 20) + b"\r\n--b--\r\n"
+    for _ in range(20):
+        assert requests.post(server.url + "/mask", large, headers=HEADERS, timeout=60).status_code == 200
+    eventually(lambda: total(numbers(server), "gateway_request_seconds_count", route="/mask") == 20, "all are counted")
+    found = numbers(server)
+    phases = total(found, "gateway_phase_seconds_sum", route="/mask")
+    assert phases == pytest.approx(total(found, "gateway_request_seconds_sum", route="/mask"), rel=0.05)
+
+
+def test_every_answer_tells_its_phases_in_server_timing(server: Server) -> None:
+    answer = requests.post(server.url + "/echo", BODY, headers=HEADERS, timeout=20)
+    timings = [entry.partition(";dur=") for entry in answer.headers["Server-Timing"].split(", ")]
+    assert {"receive", "predict"} <= {name for name, _, _ in timings}
+    assert all(float(milliseconds) >= 0 for _, _, milliseconds in timings)
+    refused = requests.post(server.url + "/refuses", BODY, headers=HEADERS, timeout=20)
+    assert "predict;dur=" in refused.headers["Server-Timing"]
+
+
+def test_the_folder_of_the_numbers_is_gone_with_the_server(serve: Serve, tmp_path: Path) -> None:
+    server = serve("tests.apps.faults:app", TMPDIR=str(tmp_path))
+    assert requests.get(server.url + "/metrics", timeout=20).status_code == 200
+    (worker,) = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+    mapped = {Path(line.split()[-1]) for line in Path(f"/proc/{worker}/maps").read_text().splitlines()}
+    (folder,) = {path.parent for path in mapped if path.name.endswith(f"_{worker}.db")}
+    assert folder.exists()
+    assert folder.stat().st_mode & 0o077 == 0
+    server.stop()
+    assert not folder.exists()
