@@ -1,7 +1,6 @@
 """``Gateway``: the Flask application that a service builds, registers its models on, and hands to gunicorn."""
 
 import atexit
-import ipaddress
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import flask
 
+from gateway.access import bind
 from gateway.admission import Admission
 from gateway.config import Settings
 from gateway.contract import Handler, Loaded, Model, adapt
-from gateway.endpoints import health, inference, metrics, openapi, problems
+from gateway.endpoints import access, health, inference, metrics, openapi, problems
 from gateway.observe.logs import exception_frames, quiet_pydicom
 from gateway.observe.metrics import Metrics
 from gateway.protocol.serializer import InferenceSerializer
@@ -68,6 +68,7 @@ class Gateway(flask.Flask):
         self._opened = False
         self.extensions["gateway"] = self._state
         self.register_error_handler(Exception, problems.handle_exception)
+        access.guard(self, self.settings)  # before the service's own hooks
         self.after_request(_name_request)
         quiet_pydicom(self.settings.log_exception_text)
 
@@ -149,6 +150,7 @@ class Gateway(flask.Flask):
         """
         with self._opening:
             if not self._opened:
+                self.extensions["gateway.access"].open()
                 taken = {rule.rule for rule in self.url_map.iter_rules()}
                 for module in (health, openapi, metrics):
                     self.register_blueprint(module.blueprint(taken))
@@ -180,7 +182,8 @@ class Gateway(flask.Flask):
     ) -> None:
         """Flask's development server; off loopback without its debugger and reloader, which run code for any caller."""
         bound = host or str(self.config["SERVER_NAME"] or "").partition(":")[0] or "localhost"
-        if not _is_loopback(bound):
+        bind.announce([(bound, port or 0)])
+        if not bind.is_loopback(bound):
             if debug or self.debug or options.get("use_debugger") or options.get("use_reloader"):
                 logger.warning("debugger and reloader are off: %s is not a loopback address", bound)
             debug = False  # also where Flask would yet read FLASK_DEBUG from a .env file
@@ -201,10 +204,3 @@ class Gateway(flask.Flask):
 def _name_request(response: flask.Response) -> flask.Response:
     response.headers["X-Request-ID"] = problems.request_id()
     return response
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name: who knows where it leads
-        return False

@@ -8,6 +8,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.util import import_app
 
+from gateway.access import bind, shared
 from gateway.config import DEFAULT_PORT
 from gateway.observe import multiprocess
 
@@ -26,9 +27,17 @@ DEFAULTS: dict[str, Any] = {
 """gunicorn's settings by gunicorn's names."""
 
 
-def on_starting(_master: Any) -> None:
-    """Before the first worker, in the master."""
+def on_starting(master: Any) -> None:
+    """Before the first worker, in the master: what it makes here, all workers inherit."""
+    handed_over = os.environ.get("LISTEN_PID") == str(os.getpid())  # sockets of systemd's, whatever is configured
+    bind.announce([0] if handed_over else master.cfg.address)
+    shared.table()
     multiprocess.prepare()
+
+
+def on_reload(master: Any) -> None:
+    """After SIGHUP, in the master: its configuration file may name other addresses now."""
+    bind.announce(master.cfg.address)
 
 
 def child_exit(_master: Any, worker: Any) -> None:
@@ -41,7 +50,12 @@ def on_exit(_master: Any) -> None:
     multiprocess.clean_up()
 
 
-HOOKS: dict[str, Any] = {"on_starting": on_starting, "child_exit": child_exit, "on_exit": on_exit}
+HOOKS: dict[str, Any] = {
+    "on_starting": on_starting,
+    "on_reload": on_reload,
+    "child_exit": child_exit,
+    "on_exit": on_exit,
+}
 """What gunicorn calls in its master (gunicorn's Server Hooks)."""
 
 
@@ -69,6 +83,6 @@ def serve(app: Any, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT, worker
     """
     if isinstance(app, str) and (folder := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, folder)  # as gunicorn's own command does
-    bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     given = {name: value for name, value in options.items() if value is not None}
-    _Server(app, DEFAULTS | HOOKS | {"bind": bind, "workers": workers} | given).run()
+    _Server(app, DEFAULTS | HOOKS | {"bind": address, "workers": workers} | given).run()

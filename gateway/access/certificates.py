@@ -1,5 +1,6 @@
 """The subject of a client's certificate, which the TLS handshake has verified, as RFC 4514 writes it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 _SHORT = {
@@ -16,7 +17,7 @@ _SHORT = {
 """OpenSSL's long names of the attributes that RFC 4514 3 abbreviates."""
 
 
-def subject(environ: dict[str, Any]) -> str:
+def subject(environ: Mapping[str, Any]) -> str:
     """The subject of the certificate behind this connection; "" where there is no TLS or no certificate.
 
     gunicorn gives the socket itself. Headers such as ``X-Client-Cert`` are never read: anyone can send them.

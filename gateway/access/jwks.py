@@ -1,0 +1,105 @@
+"""The issuer's public keys (JWKS, RFC 7517), from a file or by HTTPS, kept until they are old."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+from urllib.parse import urlsplit
+
+from gateway.access.bind import is_loopback
+from gateway.access.watched import MAX_BYTES, Watched
+from gateway.errors import Unavailable
+
+logger = logging.getLogger("gateway")
+
+CONNECT_SECONDS, READ_SECONDS = 3.0, 5.0
+"""How long one fetch waits for the issuer; the requests that wait for it hold threads meanwhile."""
+RETRY_AFTER = 10
+"""Seconds a client is told to wait when the issuer's keys are not to be had."""
+
+Name = TypeVar("Name", bound=Hashable)
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True)
+class _Fetched(Generic[Name, Key]):
+    keys: Mapping[Name, Key]
+    at: float
+
+
+class KeySet(Generic[Name, Key]):
+    """The keys of one issuer by their names, as ``parse`` makes them of the bytes of a JWKS.
+
+    Keys are believed for ``max_age`` seconds and asked for anew after half of that, so that an issuer may be away for
+    as long. An unknown name asks at once, at most every ``min_interval`` seconds, whatever callers send.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        parse: Callable[[bytes], Mapping[Name, Key]],
+        *,
+        max_age: float,
+        min_interval: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._load = _loader(source, parse)
+        self._max_age, self._min_interval, self._clock = max_age, min_interval, clock
+        self._lock = threading.Lock()
+        self._fetched: _Fetched[Name, Key] | None = None
+        self._tried: float | None = None
+
+    def find(self, name: Name) -> Key | None:
+        """The key of this name; None where the issuer has none. Raises Unavailable when nothing is to be believed."""
+        held = self._believed()
+        if held is None or name not in held.keys or self._clock() - held.at > self._max_age / 2:
+            self._refresh(wait=held is None or name not in held.keys)
+            held = self._believed()
+        if held is None:
+            raise Unavailable("The gateway cannot reach the issuer of tokens.", retry_after=RETRY_AFTER)
+        return held.keys.get(name)
+
+    def _believed(self) -> _Fetched[Name, Key] | None:
+        held = self._fetched
+        return None if held is None or self._clock() - held.at > self._max_age else held
+
+    def _refresh(self, *, wait: bool) -> None:
+        """Fetch, unless that was tried just now; those who need not ``wait`` leave it to the one who is at it."""
+        if not self._lock.acquire(blocking=wait):
+            return
+        try:
+            now = self._clock()
+            if self._tried is None or now - self._tried >= self._min_interval:
+                self._tried = now
+                self._fetched = _Fetched(self._load(), now)
+        except (OSError, ValueError, RecursionError) as error:  # those of requests are OSErrors
+            logger.warning("the issuer's keys could not be read: %s", type(error).__name__)
+        finally:
+            self._lock.release()
+
+
+def _loader(source: str, parse: Callable[[bytes], Mapping[Name, Key]]) -> Callable[[], Mapping[Name, Key]]:
+    url = urlsplit(source)
+    if url.scheme not in ("http", "https"):
+        return Watched(Path(source), parse).get
+    if url.scheme == "http" and not is_loopback(url.hostname or ""):
+        raise ValueError("jwt_jwks (GATEWAY_JWT_JWKS) should be an https URL: over http anyone could answer with keys.")
+    return lambda: parse(_fetch(source))
+
+
+def _fetch(url: str) -> bytes:
+    import requests  # a service that takes no tokens spares it
+
+    timeout = (CONNECT_SECONDS, READ_SECONDS)
+    with requests.get(url, timeout=timeout, allow_redirects=False, stream=True) as answer:
+        if answer.status_code != 200:
+            raise ValueError(f"the issuer answered with {answer.status_code}")
+        data = bytearray()
+        for piece in answer.iter_content(1 << 16):
+            data += piece
+            if len(data) > MAX_BYTES:
+                raise ValueError("the issuer's answer is too large")
+    return bytes(data)
