@@ -1,0 +1,160 @@
+"""The audit of one process: a record of each outcome into the chain, and from there to its copies."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gateway.config import Settings
+from gateway.errors import Unavailable
+from gateway.observe.audit.canonical import read_or_make_key
+from gateway.observe.audit.chain import key_path
+from gateway.observe.audit.copies import Copies, OnFailure, Place
+from gateway.observe.audit.file import ChainFile
+from gateway.observe.audit.records import record_of
+from gateway.observe.outcomes import Outcome
+
+logger = logging.getLogger("gateway")
+
+FILE = "file"
+RETRY_SECONDS = 5
+"""When a refused caller may try again; a full disk takes longer, a store that restarts does not."""
+
+
+class Auditor:
+    """A Sink: tells the chain of each outcome. ``ready`` is asked before a request is admitted.
+
+    A record that the file did not take waits in memory, ``limit`` records at most, and is written before the next one;
+    one that is dropped is counted.
+    """
+
+    def __init__(
+        self,
+        file: ChainFile,
+        copies: Sequence[Copies] = (),
+        *,
+        algorithm: str = "sha256",
+        required: bool = False,
+        limit: int = 10_000,
+        on_failure: OnFailure = lambda sink: None,
+    ) -> None:
+        self._file, self._copies = file, copies
+        self._algorithm, self._required, self._on_failure = algorithm, required, on_failure
+        self._limit = limit
+        self._waiting: deque[Mapping[str, Any]] = deque()
+        self._mutex = threading.Lock()
+        self._works: bool | None = None
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Write the record of an outcome. Never raises: what fails is a warning and a count."""
+        record = record_of(outcome, self._algorithm)
+        with self._mutex:
+            if len(self._waiting) < self._limit:
+                self._waiting.append(record)
+            else:
+                self._on_failure(FILE)
+            self._flush()
+
+    def ready(self) -> None:
+        """Return where records can be written, and always where the audit is not required. Raises Unavailable."""
+        if not self._required:
+            return
+        with self._mutex:
+            if not self._works:
+                self._flush()
+            failing = [FILE] if not self._works else [copies.name for copies in self._copies if copies.failing]
+        if failing:
+            raise Unavailable(
+                "This gateway answers nothing that it cannot write to its audit, and cannot write there now.",
+                retry_after=RETRY_SECONDS,
+                private=f"failing: {', '.join(failing)}",
+            )
+
+    def close(self) -> None:
+        """Write what waits, as far as that can be done now."""
+        with self._mutex:
+            if self._waiting:
+                self._flush()
+            self._file.close()
+        for copies in self._copies:
+            copies.close()
+
+    def _flush(self) -> None:
+        try:
+            if not self._waiting:
+                self._file.probe()
+            while self._waiting:
+                sealed = self._file.append(self._waiting[0])
+                self._waiting.popleft()
+                for copies in self._copies:
+                    copies.add(sealed)
+        except (OSError, ValueError) as error:
+            self._on_failure(FILE)
+            self._tell(False, type(error).__name__)
+        else:
+            self._tell(True, "")
+
+    def _tell(self, works: bool, why: str) -> None:
+        """Log when it begins to fail and when it works again, not each time between."""
+        if not works and self._works is not False:
+            logger.warning("the audit's file takes no records: %s", why)
+        if works and self._works is False:
+            logger.info("the audit's file takes records again")
+        self._works = works
+
+
+def open_auditor(settings: Settings, on_failure: OnFailure = lambda sink: None) -> Auditor | None:
+    """The auditor that the settings ask for, None where they ask for none.
+
+    Raises ValueError for settings that do not go together or a key that is none, OSError for a key that cannot be read
+    or made, ImportError naming what to install.
+    """
+    if settings.audit_file is None:
+        if settings.audit_required or settings.audit_s3 or settings.audit_sql:
+            raise ValueError(
+                "audit_required, audit_s3 and audit_sql need the chain of audit_file (GATEWAY_AUDIT_FILE)."
+            )
+        return None
+    key = signing_key(settings)
+    file = ChainFile(settings.audit_file, key or b"", fsync=settings.audit_fsync)
+    copies = [Copies(place, limit=settings.audit_queue, on_failure=on_failure) for place in _places(settings)]
+    return Auditor(
+        file,
+        copies,
+        algorithm=settings.digest,
+        required=settings.audit_required,
+        limit=settings.audit_queue,
+        on_failure=on_failure,
+    )
+
+
+def signing_key(settings: Settings) -> bytes | None:
+    """The key that signs records and receipts, made where it is absent; None without any place for one."""
+    path: Path | None = settings.audit_key_file
+    if path is None and settings.audit_file is not None:
+        path = key_path(settings.audit_file)
+    return None if path is None else read_or_make_key(path)
+
+
+def _places(settings: Settings) -> list[Place]:
+    places: list[Place] = []
+    if settings.audit_s3:
+        _require("boto3", "audit_s3", "s3")
+        from gateway.observe.audit.s3 import S3Copies
+
+        places.append(S3Copies(settings.audit_s3))
+    if settings.audit_sql:
+        _require("sqlalchemy", "audit_sql", "sql")
+        from gateway.observe.audit.sql import SQLCopies
+
+        places.append(SQLCopies(settings.audit_sql))
+    return places
+
+
+def _require(module: str, setting: str, extra: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise ImportError(f"{setting} needs {module}: install inference-gateway[{extra}].")

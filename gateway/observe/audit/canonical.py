@@ -1,0 +1,76 @@
+"""One spelling for each JSON value, so that a digest of it means something; and the key that signs it."""
+
+import hashlib
+import hmac
+import json
+import logging
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger("gateway")
+
+KEY_BYTES = 32
+"""As many as sha256 has; RFC 2104 3 advises against fewer."""
+
+
+def canonical(value: Mapping[str, Any]) -> bytes:
+    """JSON as RFC 8785 spells it: sorted names, no spaces, UTF-8. Numbers must be whole: floats have no place here.
+
+    Half of a surrogate pair, which UTF-8 cannot carry, stays the escape that JSON has for it.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def sha256(data: bytes) -> str:
+    """64 lower-case hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sign(data: bytes, key: bytes) -> str:
+    """HMAC-SHA256 (RFC 2104) in 64 lower-case hexadecimal digits."""
+    return hmac.digest(key, data, "sha256").hex()
+
+
+def signed(data: bytes, key: bytes, signature: str) -> bool:
+    """Whether ``signature`` is that of ``data``; takes the same time wherever they differ."""
+    return hmac.compare_digest(sign(data, key).encode(), signature.encode("utf-8", "replace"))
+
+
+def read_key(path: Path) -> bytes:
+    """The key in ``path``, written there in hexadecimal digits. Raises ValueError for anything else, and OSError."""
+    try:
+        key = bytes.fromhex(path.read_text("ascii"))
+    except ValueError:
+        key = b""
+    if len(key) < KEY_BYTES:
+        raise ValueError(f"{path} should hold a key of {2 * KEY_BYTES} hexadecimal digits or more.")
+    return key
+
+
+def read_or_make_key(path: Path) -> bytes:
+    """The key in ``path``; where there is none, a new one that only this user may read. Raises as ``read_key``."""
+    if not path.exists():
+        _make_key(path)
+    if path.stat().st_mode & 0o077:
+        logger.warning("the audit key may be read by others than its owner: chmod 600")
+    return read_key(path)
+
+
+def _make_key(path: Path) -> None:
+    """Put a whole key there, or none: other workers look for it at the same time."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(KEY_BYTES) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    except FileExistsError:
+        return  # another worker was first: its key is the key
+    finally:
+        draft.unlink()
