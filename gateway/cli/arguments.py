@@ -2,12 +2,14 @@
 
 import argparse
 import os
+import ssl
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gateway import __version__
+from gateway.cli import keys
 from gateway.config import DEFAULT_PORT
 
 PROGRAM = "python -m gateway"
@@ -89,6 +91,7 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     new.add_argument("--gateway", metavar="WHERE", help="folder or wheel that requirements.txt takes the gateway from")
     phantom = _verb(verbs, "phantom", "write a CT-like series with known spheres")
     phantom.add_argument("out", type=Path, metavar="OUT", help="folder for its slices")
+    keys.add_arguments(_verb(verbs, "keys", "say who may come in", keys.EPILOG), environ)
     return root
 
 
@@ -116,6 +119,12 @@ def _add_serve(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
     add("--threads", type=_count, default=threads, metavar="N", help="requests at once in each process (16)")
     add("--timeout", type=_count, metavar="S", help="seconds without a sign of life before a worker is killed (900)")
     add("--graceful-timeout", type=_count, metavar="S", help="seconds for running requests after SIGTERM (630)")
+    tls = verb.add_argument_group("TLS").add_argument
+    tls("--certfile", metavar="PEM", help="certificate of the server, with what it was signed by")
+    tls("--keyfile", metavar="PEM", help="its private key")
+    tls("--ca-certs", metavar="PEM", help="who signs the certificates of clients")
+    verify: dict[str, Any] = {"action": "store_const", "const": int(ssl.CERT_REQUIRED), "dest": "cert_reqs"}
+    tls("--require-client-certificate", help="let nobody connect without one", **verify)
 
 
 def _add_study(verb: argparse.ArgumentParser) -> None:

@@ -124,6 +124,15 @@ def _phantom(arguments: argparse.Namespace) -> None:
     Screen().say(f"{len(paths)} slices in {arguments.out}")
 
 
+def _keys(arguments: argparse.Namespace) -> None:
+    from gateway.cli import keys
+
+    try:
+        keys.run(arguments)
+    except ValueError as error:
+        raise Failure(str(error)) from error
+
+
 VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
     "serve": _serve,
     "send": _send,
@@ -131,4 +140,5 @@ VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
     "schema": _schema,
     "new": _new,
     "phantom": _phantom,
+    "keys": _keys,
 }

@@ -1,0 +1,122 @@
+"""``keys``: who may come in. A key is shown once, when it is made; the file holds its digest."""
+
+import argparse
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, get_args
+
+from gateway.access.callers import ANY, Caller, Role, roles
+
+VARIABLE = "GATEWAY_API_KEYS_FILE"
+EPILOG = f"""\
+examples:
+  python -m gateway keys add viewer --roles infer --routes /lungs,/liver --expires 365d
+  python -m gateway keys add archive --roles read,write --certificate "CN=archive,O=Hospital"
+  python -m gateway keys list
+  python -m gateway keys revoke viewer
+
+The file is that of --file, else of {VARIABLE}. A running server reads it anew when it changes.
+"""
+
+
+def add_arguments(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    """The words of ``keys``; ``environ`` may name the file."""
+    verb.set_defaults(file=environ.get(VARIABLE, ""))
+    actions = verb.add_subparsers(dest="action", metavar="ACTION", required=True)
+    add = _action(actions, "add", "let a caller in, and print its key")
+    add.add_argument("--roles", type=_roles, default="infer", help=f"of {','.join(get_args(Role))}, or none (infer)")
+    add.add_argument("--routes", type=_routes, default=ANY, help="of models it may ask, with commas between (all)")
+    add.add_argument("--expires", type=_expiry, metavar="WHEN", help="a day, 2027-01-31, or from now, 365d (never)")
+    add.add_argument("--certificate", default="", metavar="SUBJECT", help="know it by a client certificate, RFC 4514")
+    _action(actions, "list", "say who may come in")
+    _action(actions, "revoke", "let a caller in no more")
+
+
+def _action(actions: Any, name: str, summary: str) -> argparse.ArgumentParser:
+    action: argparse.ArgumentParser = actions.add_parser(name, help=summary, allow_abbrev=False)
+    if name != "list":
+        action.add_argument("name", metavar="NAME", help="letters, digits, dots, dashes and underscores")
+    action.add_argument("--file", default=argparse.SUPPRESS, metavar="FILE", help=f"of callers (${VARIABLE})")
+    return action
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do what was asked. Raises ValueError with a sentence for the user, OSError where the file cannot be written."""
+    if not arguments.file:
+        raise ValueError(f"keys needs a file: --file FILE, or {VARIABLE}.")
+    ACTIONS[arguments.action](arguments, Path(arguments.file))
+
+
+def _add(arguments: argparse.Namespace, path: Path) -> None:
+    from gateway.access.keyfile import NAME, Entry, change
+    from gateway.access.keys import fingerprint, new_key
+
+    if not NAME.fullmatch(arguments.name):
+        raise ValueError("A caller's name has up to 64 letters, digits, dots, dashes and underscores.")
+    key = "" if arguments.certificate else new_key()
+    caller = Caller(arguments.name, arguments.roles, arguments.routes)
+    entry = Entry(caller, fingerprint(key) if key else "", arguments.certificate, arguments.expires)
+
+    def append(entries: tuple[Entry, ...]) -> Sequence[Entry]:
+        if any(one.caller.name == arguments.name for one in entries):
+            raise ValueError(f"There is a caller {arguments.name}; revoke it first, or give this one another name.")
+        return [*entries, entry]
+
+    change(path, append)
+    if key:
+        sys.stdout.write(key + "\n")
+        sys.stderr.write("this key is shown once and kept nowhere\n")
+
+
+def _list(_arguments: argparse.Namespace, path: Path) -> None:
+    from gateway.access.keyfile import Entry, parse
+
+    def line(entry: Entry) -> str:
+        caller = entry.caller
+        until = "" if entry.expires is None else f"{'expired' if entry.expired() else 'until'} {entry.expires:%Y-%m-%d}"
+        words = (",".join(sorted(caller.roles)) or "none", ",".join(caller.routes), entry.subject or "key", until)
+        return f"{caller.name}  {'  '.join(words)}".rstrip()
+
+    sys.stdout.writelines(f"{line(entry)}\n" for entry in parse(path.read_bytes()))
+
+
+def _revoke(arguments: argparse.Namespace, path: Path) -> None:
+    from gateway.access.keyfile import Entry, change
+
+    def remove(entries: tuple[Entry, ...]) -> Sequence[Entry]:
+        kept = [one for one in entries if one.caller.name != arguments.name]
+        if len(kept) == len(entries):
+            raise ValueError(f"There is no caller {arguments.name}.")
+        return kept
+
+    change(path, remove)
+
+
+ACTIONS = {"add": _add, "list": _list, "revoke": _revoke}
+
+
+def _roles(text: str) -> frozenset[Role]:
+    words = [] if text == "none" else text.split(",")
+    if len(found := roles(words)) < len(set(words)):
+        raise argparse.ArgumentTypeError(f"roles are of {', '.join(get_args(Role))}, or none")
+    return found
+
+
+def _routes(text: str) -> tuple[str, ...]:
+    words = tuple(word for word in text.split(",") if word)
+    if not all(word == ANY or word.startswith("/") for word in words):
+        raise argparse.ArgumentTypeError("routes begin with a slash")
+    return words
+
+
+def _expiry(text: str) -> datetime:
+    if days := re.fullmatch(r"(\d{1,5})d", text):
+        return datetime.now(UTC).replace(microsecond=0) + timedelta(days=int(days[1]))
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a day such as 2027-01-31 nor 365d") from None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
