@@ -1,0 +1,44 @@
+"""One trace of each request for OpenTelemetry: a server span, and one below it for each phase.
+
+Off unless the standard ``OTEL_*`` variables name a collector; ``gateway.observe.spans`` holds what needs the packages.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.observe.spans import Spans
+
+logger = logging.getLogger("gateway")
+
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+MISSING = "traces are wanted, but %s is missing: pip install 'inference-gateway[otel]'"
+
+
+def wanted(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the environment asks for traces: it names a collector, or ``OTEL_TRACES_EXPORTER`` is ``otlp``.
+
+    ``OTEL_SDK_DISABLED=true`` and any other exporter say no.
+    """
+    environ = os.environ if environ is None else environ
+    exporter = environ.get("OTEL_TRACES_EXPORTER", "").strip()
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true" or exporter not in ("", "otlp"):
+        return False
+    return exporter == "otlp" or any(environ.get(name) for name in ENDPOINTS)
+
+
+def open_traces() -> "Spans | None":
+    """The spans that the environment asks for; None where it asks for none, or the extra ``otel`` is missing.
+
+    Call it in the worker, never before the fork: the thread that sends belongs to one process.
+    """
+    if not wanted():
+        return None
+    try:
+        from gateway.observe.spans import Spans
+    except ImportError as error:
+        logger.warning(MISSING, error.name)
+        return None
+    return Spans()
