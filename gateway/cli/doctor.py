@@ -1,0 +1,71 @@
+"""``doctor``: what the checks found, as a table for a person or as JSON for a program."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+from gateway import __version__
+from gateway.doctor import Finding, Level, Plan, examine, examine_application, stopping, verdict
+from gateway.doctor.application import load
+
+STYLES = {Level.OK: "green", Level.NOTE: "cyan", Level.WARN: "yellow", Level.FAIL: "bold red"}
+
+
+def doctor(arguments: argparse.Namespace) -> list[str]:
+    """Make all checks and tell what they found; returns the names of what would stop this machine from serving."""
+    app, imported = load(arguments.app, partial(_imported, arguments.app)) if arguments.app else (None, None)
+    plan = Plan.read(os.environ, _gunicorn(), port=arguments.port, settings=app.settings if app else None)
+    findings = list(examine(plan, os.environ))
+    findings += [imported] if imported else []
+    findings += examine_application(app) if app else []
+    tell = tell_json if arguments.json else tell_table if find_spec("rich") else tell_lines
+    tell(findings)
+    return stopping(findings)
+
+
+def _imported(target: str) -> Any:
+    from gateway.cli.targets import application
+
+    return application(target)
+
+
+def _gunicorn() -> Mapping[str, Any]:
+    """The settings that ``serve`` gives to gunicorn; none where gunicorn is missing, which a check tells."""
+    try:
+        from gateway.server import DEFAULTS
+    except ImportError:
+        return {}
+    return DEFAULTS
+
+
+def tell_json(findings: list[Finding]) -> None:
+    """One object: the gateway's version, the gravest level, and each finding in its order."""
+    told = [{"name": each.name, "level": each.level, "text": each.text, "remedy": each.remedy} for each in findings]
+    body = {"gateway": __version__, "verdict": verdict(findings), "findings": told}
+    sys.stdout.write(json.dumps(body, indent=2) + "\n")
+
+
+def tell_table(findings: list[Finding]) -> None:
+    """A row each, with what to do under what is not as it should be; in colours on a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for each in findings:
+        text = Text(each.text)
+        if each.remedy:
+            text.append(f"\n{each.remedy}", style="dim")
+        table.add_row(Text(each.level, style=STYLES[each.level]), Text(each.name, no_wrap=True), text)
+    Console(highlight=False).print(table)
+
+
+def tell_lines(findings: list[Finding]) -> None:
+    """The same without rich, which may be what is missing."""
+    for each in findings:
+        sys.stdout.write(f"{each.level:4} {each.name}: {each.text} {each.remedy}".rstrip() + "\n")

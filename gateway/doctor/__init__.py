@@ -1,0 +1,11 @@
+"""What would stop this machine from serving, found before it serves: ``python -m gateway doctor``.
+
+Each check is one small function that looks at one thing, changes nothing that stays, and returns one ``Finding``.
+A check imports what it needs when it runs: a package that is missing is something to find, not to stumble over.
+"""
+
+from gateway.doctor.examination import examine, examine_application
+from gateway.doctor.findings import Finding, Level, stopping, verdict
+from gateway.doctor.plan import Plan
+
+__all__ = ["Finding", "Level", "Plan", "examine", "examine_application", "stopping", "verdict"]

@@ -1,0 +1,103 @@
+"""The application to be served: whether it imports, what it answers, and whether its models' files are there."""
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gateway
+from gateway.doctor.findings import Finding, Level
+from gateway.errors import GatewayError
+
+LIBRARIES = (str(Path(traceback.__file__).parent), str(Path(gateway.__file__).parent))
+"""Python's own modules and ours: a fault of a service shows there, but lies in the service."""
+Load = Callable[[], Any]
+"""Imports a Gateway, and raises whatever that raises."""
+
+
+def load(name: str, importing: Load) -> tuple[Any, Finding]:
+    """The application, None where it does not import, and what there is to say of it.
+
+    What the import prints goes to standard error. Of an exception its type and place are told, and its text only where
+    it is the gateway's own: a service's may quote a password.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            app = importing()
+    except GatewayError as error:
+        text = f"{error.detail.removesuffix('.')}."
+        return None, Finding("application", Level.FAIL, text, "Name it as serve would: module:name.")
+    except (Exception, SystemExit) as error:
+        text = f"{name} does not import: {type(error).__name__}{_module(error)}{_place(error)}."
+        return None, Finding("application", Level.FAIL, text, f"See it: python -c 'import {name.partition(':')[0]}'")
+    models = app.extensions["gateway"].models
+    if not models:
+        return app, Finding(
+            "application", Level.WARN, f"{name} has no model.", "Register one: @app.model or add_inference_route."
+        )
+    return app, Finding("application", Level.OK, f"{name} imports and has {len(models)} models.")
+
+
+def _module(error: BaseException) -> str:
+    return f" ({error.name})" if isinstance(error, ImportError) and error.name else ""
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line that belongs to the service and not to a library."""
+    if isinstance(error, SyntaxError):
+        return f" at {Path(error.filename or '').name}:{error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_library(frame.filename)]
+    return f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+
+
+def _is_library(file: str) -> bool:
+    return "site-packages" in file or file.startswith(("<", *LIBRARIES))
+
+
+def routes(app: Any) -> Finding:
+    """What the application answers before the gateway adds its own probes and pages."""
+    rules = sorted(app.url_map.iter_rules(), key=lambda rule: str(rule.rule))
+    listed = [
+        f"{'/'.join(sorted(rule.methods - {'HEAD', 'OPTIONS'}))} {rule.rule}"
+        for rule in rules
+        if rule.endpoint != "static"
+    ]
+    return Finding("routes", Level.OK, f"{', '.join(listed) or 'None'}; and the gateway's own.")
+
+
+def model(route: str, found: Any) -> Finding:
+    """One model: its name and version, and whether its weights are the files that it declares."""
+    name, options = f"model {route}", getattr(found, "options", None)
+    declaration = getattr(found, "declaration", None)
+    said = f"{getattr(declaration, 'name', found.name)} {getattr(options, 'version', '')}".strip()
+    if getattr(found, "health", "") == "FAILED":
+        return Finding(name, Level.FAIL, f"{said} could not be set up.", "See the log of its start.")
+    weights = getattr(options, "weights", ())
+    files = {Path(path): expected for path, expected in _pairs(weights)}
+    if wrong := [fault for path, expected in files.items() if (fault := _fault(path, expected))]:
+        remedy = "Put the files that this version was made with where it looks for them."
+        return Finding(name, Level.FAIL, f"{said}: {'; '.join(wrong)}.", remedy)
+    if files and not all(files.values()):
+        remedy = "Declare weights={file: sha256}, and a changed file is refused."
+        return Finding(name, Level.NOTE, f"{said}, {len(files)} weights files that are there, unvouched for.", remedy)
+    return Finding(
+        name, Level.OK, f"{said}, {len(files)} weights files that match." if files else f"{said}, no weights files."
+    )
+
+
+def _pairs(weights: Any) -> Iterator[tuple[Any, str]]:
+    yield from weights.items() if hasattr(weights, "items") else ((path, "") for path in weights)
+
+
+def _fault(path: Path, expected: str) -> str:
+    from gateway.binding.weights import Weights
+
+    try:
+        Weights.load({path: expected})
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    except GatewayError:
+        return f"{path} is not the file that it declares"
+    return ""

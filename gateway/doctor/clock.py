@@ -1,0 +1,55 @@
+"""The clock: certificates, tokens and audits live by it, deadlines by its monotonic sister."""
+
+import ctypes
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from gateway.doctor.findings import Finding, Level
+
+YEARS = range(2026, 2100)
+"""No earlier than this gateway; a machine that lost its battery wakes in 1970 or 2000."""
+TIMEX_BYTES = 512
+"""More than a ``struct timex`` of any Linux takes (208 bytes on 64 bits)."""
+STA_UNSYNC = 0x0040
+TIME_ERROR = 5
+"""What adjtimex(2) returns, with this bit of its status, while no source keeps the clock right."""
+
+
+def clock(now: datetime, ticks: Sequence[int], synchronised: bool | None) -> Finding:
+    """Whether the year can be right, ``ticks`` of the monotonic clock in ns go forward, and somebody sets the clock."""
+    set_it = "Set the clock, and run chrony or systemd-timesyncd."
+    if now.year not in YEARS:
+        return Finding("clock", Level.FAIL, f"It says {now:%Y-%m-%d}, which cannot be.", set_it)
+    if list(ticks) != sorted(ticks) or ticks[0] == ticks[-1]:
+        return Finding("clock", Level.FAIL, "The monotonic clock does not go forward.", "Leave this virtual machine.")
+    said = f"{now:%Y-%m-%d %H:%M} UTC"
+    if synchronised is False:
+        return Finding("clock", Level.WARN, f"{said}, and no NTP keeps it right.", set_it)
+    return Finding(
+        "clock", Level.OK, f"{said}, {'kept right by NTP' if synchronised else 'the kernel does not say how right'}."
+    )
+
+
+def now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+def ticks() -> list[int]:
+    """Some readings of the monotonic clock, a millisecond apart."""
+    readings = []
+    for _ in range(5):
+        readings.append(time.monotonic_ns())
+        time.sleep(0.001)
+    return readings
+
+
+def synchronised() -> bool | None:
+    """What adjtimex(2) says of the clock; None where there is none, or where a sandbox forbids the question."""
+    adjtimex = getattr(ctypes.CDLL(None), "adjtimex", None)
+    if adjtimex is None:
+        return None
+    timex = ctypes.create_string_buffer(TIMEX_BYTES)  # all zero: modes 0 asks and changes nothing
+    state = adjtimex(timex)
+    return None if state < 0 else state != TIME_ERROR

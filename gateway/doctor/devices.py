@@ -1,0 +1,84 @@
+"""GPU and driver: what the kernel, NVIDIA's tool and PyTorch say of them. None is fine: a model may run on the CPU."""
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.doctor.findings import Finding, Level
+
+DRIVER = Path("/proc/driver/nvidia/version")
+AMD = Path("/dev/kfd")
+QUERY = ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+PATIENCE = 30.0
+"""Seconds for nvidia-smi or for the import of PyTorch: both wait for a driver that hangs."""
+TORCH = (
+    "import torch\n"
+    "print(torch.__version__, torch.version.cuda or torch.version.hip or 'cpu', torch.cuda.device_count())"
+)
+"""Asked of another process: a broken driver may take the one that asks with it."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a program said, or why it said nothing; both empty where there is no such program."""
+
+    text: str = ""
+    fault: str = ""
+
+
+def gpu(driver: str, amd: bool, smi: Told, torch: Told) -> Finding:
+    """Whether kernel, tool and PyTorch agree; ``driver`` is its version, "" without one."""
+    mend = "Reinstall the driver, or start the container with the NVIDIA runtime (--gpus all)."
+    if smi.fault:
+        return Finding("gpu", Level.WARN, f"nvidia-smi does not work: {smi.fault}.", mend)
+    if driver and not smi.text:
+        return Finding("gpu", Level.WARN, f"Driver {driver} is loaded, but nvidia-smi is not to be found.", mend)
+    if torch.fault:
+        remedy = "Install PyTorch again, for this machine's driver."
+        return Finding("gpu", Level.WARN, f"PyTorch is installed but does not import: {torch.fault}.", remedy)
+    found = "; ".join(smi.text.splitlines()) or ("AMD" if amd else "")
+    version, build, count = torch.text.split() if torch.text else ("", "", "0")
+    if found and torch.text and count == "0":
+        remedy = "Install the PyTorch that is built for this driver, and see CUDA_VISIBLE_DEVICES."
+        return Finding("gpu", Level.WARN, f"{found}, but PyTorch {version} ({build}) sees none of it.", remedy)
+    seen = f"PyTorch {version} ({build}) sees {count}" if torch.text else "no PyTorch"
+    return Finding("gpu", Level.OK, f"{found or 'None, which is fine: models run on the CPU'}; {seen}.")
+
+
+def driver_version(file: Path = DRIVER) -> str:
+    """The version of NVIDIA's kernel module; "" where it is not loaded."""
+    try:
+        found = re.search(r"\d+\.\d[\d.]*", file.read_text())
+    except OSError:
+        return ""
+    return found[0] if found else "unknown"
+
+
+def ask_smi() -> Told:
+    """Name, memory and driver of each GPU, a line each."""
+    program = shutil.which("nvidia-smi")
+    return ask([program, *QUERY]) if program else Told()
+
+
+def ask_torch() -> Told:
+    """PyTorch's version, what it is built for, and how many GPUs it sees."""
+    from importlib.util import find_spec
+
+    return ask([sys.executable, "-c", TORCH]) if find_spec("torch") else Told()
+
+
+def ask(command: list[str]) -> Told:
+    """What a program prints; its own words on a failure are its last line."""
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        return Told(fault=f"no answer in {PATIENCE:.0f} s")
+    except OSError as error:
+        return Told(fault=error.strerror or type(error).__name__)
+    if ran.returncode == 0:
+        return Told(ran.stdout.strip())
+    words = (ran.stderr or ran.stdout).strip().splitlines()
+    return Told(fault=words[-1] if words else f"exit status {ran.returncode}")

@@ -1,0 +1,52 @@
+"""The address to listen on: free, allowed, and not open to everybody by accident."""
+
+import errno
+import http.client
+import socket
+
+from gateway.doctor.findings import Finding, Level
+from gateway.doctor.plan import Plan
+
+GREETING = b"inference-service is up and accepting connections"
+"""What a gateway answers on /ping; known here without loading Flask, which may be what is missing."""
+REMEDIES = {
+    errno.EADDRINUSE: "Stop what listens there (ss -ltnp names it), or choose another port.",
+    errno.EACCES: "Choose a port from 1024 on, or grant CAP_NET_BIND_SERVICE.",
+    errno.EADDRNOTAVAIL: "Choose an address of this machine, or 0.0.0.0 for all.",
+}
+
+
+def port(plan: Plan) -> Finding:
+    """Whether the port of the plan can be listened on, tried by listening as gunicorn would."""
+    said = f"{plan.host}, port {plan.port}"
+    try:
+        listen(plan.host, plan.port)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE and is_gateway(plan.host, plan.port):
+            remedy = "Choose another port, unless it is the one that you ask about."
+            return Finding("port", Level.WARN, f"{said}: a gateway answers there already.", remedy)
+        remedy = REMEDIES.get(error.errno or 0, "Choose another address or port.")
+        return Finding("port", Level.FAIL, f"{said}: {error.strerror or 'this address cannot be used'}.", remedy)
+    return Finding("port", Level.OK, f"{said} is free." if plan.port else f"{plan.host}, any free port.")
+
+
+def listen(host: str, number: int) -> None:
+    """Listen for a moment. Raises OSError where that cannot be done."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else a server that has just stopped counts
+        listener.bind((host, number))
+        listener.listen(1)
+
+
+def is_gateway(host: str, number: int) -> bool:
+    """Whether what listens there greets as a gateway does."""
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    connection = http.client.HTTPConnection(here, number, timeout=2)
+    try:
+        connection.request("GET", "/ping")
+        return connection.getresponse().read(len(GREETING)) == GREETING
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

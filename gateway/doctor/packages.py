@@ -1,0 +1,147 @@
+"""What is installed against what the gateway asks for, and which extras there are."""
+
+import sys
+from collections.abc import Mapping
+from configparser import ConfigParser
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+import gateway
+from gateway.config import Settings
+from gateway.doctor.findings import Finding, Level
+
+DISTRIBUTION = "inference-gateway"
+SHOWN = ("Flask", "gunicorn", "numpy", "pydicom", "pydantic")
+FOR_DEVELOPERS = {"test", "dev"}
+PURPOSES = {
+    "gdcm": "JPEG Lossless",
+    "nifti": "volumes as NIfTI",
+    "s3": "audits and studies in S3",
+    "sql": "audits and studies in a database",
+    "blake3": "digest=blake3",
+    "otel": "traces",
+    "oidc": "tokens",
+}
+"""What each extra is for, in few words."""
+S3_BUCKET = "S3_AUDIT_BUCKET_NAME"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the gateway asks for: a range of Python versions, packages, and packages for each extra (PEP 508)."""
+
+    python: str = ""
+    packages: list[str] = field(default_factory=list)
+    extras: Mapping[str, list[str]] = field(default_factory=dict)
+
+
+def declared(root: Path = Path(gateway.__file__).parents[1]) -> Declared | None:
+    """From the checkout that the gateway runs in, else an installed wheel, else a container's list; None without."""
+    if (setup := root / "setup.cfg").is_file():
+        config = ConfigParser()
+        config.read(setup, encoding="utf-8")
+        if config.get("metadata", "name", fallback="") == DISTRIBUTION:
+            return _from_config(config)
+    try:
+        return _from_metadata(metadata.distribution(DISTRIBUTION))
+    except metadata.PackageNotFoundError:
+        pass
+    if (listed := root / "requirements.txt").is_file():
+        return Declared(packages=_lines(listed.read_text(encoding="utf-8")))
+    return None
+
+
+def _from_config(config: ConfigParser) -> Declared:
+    extras = {name: _lines(text) for name, text in config.items("options.extras_require")}
+    return Declared(config["options"]["python_requires"], _lines(config["options"]["install_requires"]), extras)
+
+
+def _from_metadata(distribution: metadata.Distribution) -> Declared:
+    from packaging.requirements import Requirement
+
+    asked = [Requirement(text) for text in distribution.requires or []]
+    names = distribution.metadata.get_all("Provides-Extra") or []
+    extras = {
+        name: [_bare(each) for each in asked if each.marker and each.marker.evaluate({"extra": name})] for name in names
+    }
+    return Declared(_python(distribution), [str(each) for each in asked if not each.marker], extras)
+
+
+def _python(distribution: metadata.Distribution) -> str:
+    return ", ".join(distribution.metadata.get_all("Requires-Python") or [])
+
+
+def _bare(requirement: object) -> str:
+    return str(requirement).partition(";")[0].strip()
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+
+
+def python(asked: Declared | None) -> Finding:
+    """Whether this Python is one that the gateway asks for."""
+    from packaging.specifiers import SpecifierSet
+
+    here = ".".join(map(str, sys.version_info[:3]))
+    if asked and here not in SpecifierSet(asked.python):
+        return Finding("python", Level.FAIL, f"{here}, not {asked.python}.", f"Use Python {asked.python}.")
+    return Finding("python", Level.OK, f"{here}{f', as asked ({asked.python})' if asked and asked.python else ''}.")
+
+
+def packages(asked: Declared | None) -> Finding:
+    """Whether every package is there in a version that the gateway asks for."""
+    if asked is None:
+        text = f"gateway {gateway.__version__} does not say which versions it asks for."
+        return Finding("packages", Level.NOTE, text, "Install it as a package, or keep requirements.txt beside it.")
+    wrong = [fault for text in asked.packages if (fault := unmet(text))]
+    if wrong:
+        remedy = f"pip install {' '.join(repr(text) for text in asked.packages if unmet(text))}"
+        return Finding("packages", Level.FAIL, f"{', '.join(wrong)}.", remedy)
+    shown = ", ".join(f"{name} {metadata.version(name)}" for name in SHOWN)
+    return Finding("packages", Level.OK, f"gateway {gateway.__version__}, {shown}; all {len(asked.packages)} as asked.")
+
+
+def called_for(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Extras that a setting needs, with the name of the setting."""
+    needs = {
+        "audit_s3": "s3" if settings.audit_s3 else "",
+        "store_bucket": "s3" if settings.store_bucket else "",
+        S3_BUCKET: "s3" if environ.get(S3_BUCKET) else "",
+        "audit_sql": "sql" if settings.audit_sql else "",
+        "database_url": "sql" if settings.database_url else "",
+        "jwt_jwks": "oidc" if settings.jwt_jwks else "",
+        "digest": "blake3" if settings.digest == "blake3" else "",
+    }
+    return {extra: name for name, extra in needs.items() if extra}
+
+
+def extras(asked: Declared | None, wanted: Mapping[str, str]) -> Finding:
+    """Which extras are there; ``wanted`` are those that a variable calls for, with the variable."""
+    offered = {name: texts for name, texts in (asked.extras if asked else {}).items() if name not in FOR_DEVELOPERS}
+    missing = {name: lacking for name, texts in offered.items() if (lacking := [text for text in texts if unmet(text)])}
+    there = f"installed: {', '.join(sorted(offered.keys() - missing.keys())) or 'none'}"
+    if not missing:
+        return Finding("extras", Level.OK, f"{there}.")
+    absent = ", ".join(f"{name} ({PURPOSES[name]})" if name in PURPOSES else name for name in sorted(missing))
+    remedy = f"pip install {' '.join(repr(text) for name in sorted(missing) for text in missing[name])}"
+    called = [f"{variable} is set without {name}" for name, variable in wanted.items() if name in missing]
+    level = Level.WARN if called else Level.NOTE
+    return Finding("extras", level, f"{'; '.join([*called, there])}; not: {absent}.", remedy)
+
+
+def unmet(text: str) -> str:
+    """Why a requirement (PEP 508) is not met, in a few words; "" where it is, or does not concern this machine."""
+    from packaging.requirements import Requirement
+
+    requirement = Requirement(text)
+    if requirement.marker and not requirement.marker.evaluate():
+        return ""
+    try:
+        found = metadata.version(requirement.name)
+    except metadata.PackageNotFoundError:
+        return f"{requirement.name} is missing"
+    if requirement.specifier.contains(found, prereleases=True):
+        return ""
+    return f"{requirement.name} is {found}, not {requirement.specifier}"

@@ -1,0 +1,78 @@
+"""What is to be served here, in numbers: the gateway's settings, and those that ``serve`` gives to gunicorn."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from gateway.config import DEFAULT_PORT, Settings
+
+SERVING = {"PORT": (0, 65535), "WEB_CONCURRENCY": (1, None), "THREADS": (1, None)}
+"""Variables that ``serve`` reads beside the gateway's own, with the least and the largest value of each."""
+CONNECTIONS = 1000
+"""gunicorn's own worker_connections: open connections of one worker, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """``workers`` processes of ``threads`` and ``connections`` each; times in seconds."""
+
+    settings: Settings = Settings()
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    workers: int = 1
+    threads: int = 16
+    connections: int = CONNECTIONS
+    timeout: int = 900
+    graceful_timeout: int = 630
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str], gunicorn: Mapping[str, Any], **given: Any) -> Self:
+        """As ``serve`` would: ``given`` wins over the environment, and that over ``gunicorn``'s settings.
+
+        A variable that cannot be read counts as not set; the check of the settings names it.
+        """
+        found = {
+            "settings": readable(environ),
+            "host": environ.get("HOST") or "127.0.0.1",
+            "connections": gunicorn.get("worker_connections", CONNECTIONS),
+            **{name: gunicorn[name] for name in ("threads", "timeout", "graceful_timeout") if name in gunicorn},
+            **{
+                field: int(environ[name])
+                for name, field in (("PORT", "port"), ("WEB_CONCURRENCY", "workers"), ("THREADS", "threads"))
+                if environ.get(name) and not misread(name, environ[name])
+            },
+        }
+        return cls(**found | {name: value for name, value in given.items() if value is not None})
+
+    @property
+    def places(self) -> int:
+        """Requests that one worker takes at once; the other threads are kept for probes and refusals."""
+        return max(1, self.threads - self.settings.reserved_threads)
+
+
+def misread(name: str, text: str) -> str:
+    """Why ``serve`` refuses a variable of ``SERVING``, in a sentence without its value; "" where it does not."""
+    least, largest = SERVING[name]
+    if text.isdecimal() and least <= int(text) and (largest is None or int(text) <= largest):
+        return ""
+    return f"{name} should be a whole number from {least}" + (f" to {largest}." if largest else ".")
+
+
+def faults(environ: Mapping[str, str]) -> dict[str, str]:
+    """Each ``GATEWAY_*`` variable that cannot be read, with the sentence that says what it should be."""
+    found = {}
+    for name, text in environ.items():
+        try:
+            Settings.from_environment({name: text})
+        except ValueError as error:
+            found[name] = str(error)
+    return found
+
+
+def readable(environ: Mapping[str, str]) -> Settings:
+    """The settings without the variables that cannot be read."""
+    bad = faults(environ)
+    try:
+        return Settings.from_environment({name: text for name, text in environ.items() if name not in bad})
+    except ValueError:  # each is good for itself, and two of them contradict each other
+        return Settings()

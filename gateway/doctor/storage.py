@@ -1,0 +1,134 @@
+"""Folders: where large requests are spooled, where studies lie, where stores and audits are kept."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from gateway.config import Settings
+from gateway.doctor.findings import Finding, Level, in_words
+from gateway.doctor.plan import Plan
+
+IN_MEMORY = {"tmpfs", "ramfs"}
+"""File systems whose files are memory (filesystems(5))."""
+SPOOL = "spool room"
+
+
+def spool_room(plan: Plan) -> Finding:
+    """Whether the spool folder is there, takes a file without a name, and has room for what may come."""
+    try:
+        folder = spool_folder(plan.settings)
+    except FileNotFoundError:
+        return Finding(SPOOL, Level.FAIL, "No temporary folder can be written.", "Name one in GATEWAY_SPOOL_FOLDER.")
+    elsewhere = "Name a folder that the gateway's user may write in GATEWAY_SPOOL_FOLDER."
+    if not folder.is_dir():
+        return Finding(SPOOL, Level.FAIL, f"{folder} is no folder.", elsewhere)
+    if refusal := unwritable(folder):
+        return Finding(SPOOL, Level.FAIL, f"{folder} cannot be written: {refusal}.", elsewhere)
+    return judge_room(plan, folder, shutil.disk_usage(folder).free, unnamed=takes_unnamed_files(folder))
+
+
+def judge_room(plan: Plan, folder: Path, free: int, *, unnamed: bool) -> Finding:
+    """A folder that can be written, by its ``free`` bytes, and by whether it takes files without a name."""
+    settings, said = plan.settings, f"{in_words(free)} free in {folder}"
+    remedy = "Free some, or name another folder in GATEWAY_SPOOL_FOLDER."
+    if free < settings.spool_threshold:
+        return Finding(SPOOL, Level.FAIL, f"{said}: too little for any request that is spooled.", remedy)
+    if free < settings.max_body_bytes:
+        most = in_words(settings.max_body_bytes)
+        return Finding(SPOOL, Level.WARN, f"{said}: less than the largest request, {most}.", remedy)
+    if not unnamed:
+        remedy = "Use a file system with O_TMPFILE, such as ext4, XFS or tmpfs."
+        return Finding(SPOOL, Level.WARN, f"{said}, but files there have a name for a moment.", remedy)
+    if free < plan.workers * settings.max_bytes_in_flight:
+        most = in_words(plan.workers * settings.max_bytes_in_flight)
+        return Finding(SPOOL, Level.NOTE, f"{said}: less than all requests at once may take, {most}.")
+    return Finding(SPOOL, Level.OK, f"{said}, files without a name work.")
+
+
+def spool_folder(settings: Settings) -> Path:
+    """Where large requests go. Raises FileNotFoundError where there is no temporary folder at all."""
+    return settings.spool_folder or Path(tempfile.gettempdir())
+
+
+def unwritable(folder: Path) -> str:
+    """Why a file cannot be made and written there, in the system's words; "" where it can. Root's eyes are not enough:
+    a read-only mount, a full disk and a quota show only when a byte is written."""
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            file.write(b"doctor")
+    except OSError as error:
+        return os.strerror(error.errno or 0)
+    return ""
+
+
+def takes_unnamed_files(folder: Path) -> bool:
+    """Whether open(2) takes O_TMPFILE there, so that nothing is left behind however the process ends."""
+    try:
+        descriptor = os.open(folder, os.O_RDWR | os.O_TMPFILE, 0o600)
+    except (AttributeError, OSError):
+        return False
+    os.close(descriptor)
+    return True
+
+
+def in_memory(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
+    """Whether files in this folder are memory: the type of the innermost mount around it (proc(5))."""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return False
+    words = [line.split(" - ", 1) for line in lines]
+    kinds = {Path(before.split()[4].replace(r"\040", " ")): after.split()[0] for before, after in words}
+    around = [folder.resolve(), *folder.resolve().parents]
+    return next((kinds[place] for place in around if place in kinds), "") in IN_MEMORY
+
+
+def folders(settings: Settings) -> Finding:
+    """What each setting names, but for the spool's folder: there and readable, or writable where it is written."""
+    named = {name: getattr(settings, name) for name in USES if getattr(settings, name) is not None}
+    faults = [f"{name}: {path} {fault}" for name, path in named.items() if (fault := USES[name](path))]
+    if faults:
+        remedy = "Mount or make what is missing, and let the gateway's user have it."
+        return Finding("folders", Level.FAIL, f"{'; '.join(faults)}.", remedy)
+    return Finding("folders", Level.OK, f"{', '.join(named) or 'None is set'}.")
+
+
+def _readable_folder(path: Path) -> str:
+    return "" if path.is_dir() and os.access(path, os.R_OK | os.X_OK) else "is no folder that can be read"
+
+
+def _readable_file(path: Path) -> str:
+    return "" if path.is_file() and os.access(path, os.R_OK) else "is no file that can be read"
+
+
+def _writable_folder(path: Path) -> str:
+    """A store makes its own folder, so that the nearest one above it decides."""
+    nearest = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    refusal = unwritable(nearest)
+    return f"cannot be written: {refusal}" if refusal else ""
+
+
+def _appendable_file(path: Path) -> str:
+    if not path.exists():
+        return _writable_folder(path.parent)
+    try:
+        with path.open("ab"):
+            return ""
+    except OSError as error:
+        return f"cannot be written: {os.strerror(error.errno or 0)}"
+
+
+def _file_or_its_place(path: Path) -> str:
+    return _readable_file(path) if path.exists() else _writable_folder(path.parent)
+
+
+USES: dict[str, Callable[[Path], str]] = {
+    "study_root": _readable_folder,
+    "store_folder": _writable_folder,
+    "api_keys_file": _readable_file,
+    "audit_file": _appendable_file,
+    "audit_key_file": _file_or_its_place,
+}
+"""How each setting's path is used: what is wrong with it for that, in some words; "" where nothing is."""

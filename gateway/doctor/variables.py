@@ -1,0 +1,117 @@
+"""Settings in doubt: variables that cannot be read or that nothing reads, and values that contradict each other."""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+
+from gateway.access.bind import is_loopback
+from gateway.config import Settings
+from gateway.doctor.findings import Finding, Level
+from gateway.doctor.plan import SERVING, Plan, faults, misread
+
+PREFIX = "GATEWAY_"
+KNOWN = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
+SERVICE_LINK = re.compile(r"\w+_(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+"""What Kubernetes sets for a Service whose name begins with ``gateway``, in the manner of Docker's links."""
+NEVER_ZERO = ("max_body_bytes", "max_bytes_in_flight", "max_parts", "max_json_bytes", "max_part_header_bytes")
+
+
+def settings(environ: Mapping[str, str]) -> Finding:
+    """Whether each variable that ``serve`` reads can be read; the bad ones are named, their values are not."""
+    bad = [sentence for name in SERVING if environ.get(name) and (sentence := misread(name, environ[name]))]
+    bad += faults(environ).values()
+    if not bad:
+        try:
+            Settings.from_environment(environ)
+        except ValueError as error:
+            bad = [str(error)]
+    if bad:
+        return Finding("settings", Level.FAIL, " ".join(bad), "Correct it, or unset it and take the default.")
+    count = sum(name in KNOWN for name in environ)
+    return Finding("settings", Level.OK, f"{count or 'No'} {PREFIX}* variables are set, and all can be read.")
+
+
+def unknown_variables(environ: Mapping[str, str]) -> Finding:
+    """``GATEWAY_*`` variables that nothing reads, each with the known name that is nearest."""
+    strange = sorted(name for name in environ if name.startswith(PREFIX) and name not in KNOWN)
+    typed = [name for name in strange if not SERVICE_LINK.fullmatch(name)]
+    if typed:
+        text = "; ".join(f"nothing reads {name}{_nearest(name)}" for name in typed)
+        return Finding("variables", Level.WARN, f"{text}.", "Correct its name, or unset it.")
+    if strange:
+        remedy = "enableServiceLinks: false in the pod's specification leaves them out."
+        return Finding("variables", Level.NOTE, f"{len(strange)} are Kubernetes' links to a Service.", remedy)
+    return Finding("variables", Level.OK, f"No unknown {PREFIX}* variable.")
+
+
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name, KNOWN, n=1)
+    return f", {near[0]} is near" if near else ""
+
+
+def threads(plan: Plan) -> Finding:
+    """Whether threads are left for inference when those for probes and refusals are taken away."""
+    reserved = plan.settings.reserved_threads
+    said = f"{plan.workers} x {plan.threads}, of which {reserved} are kept for probes"
+    if plan.threads <= reserved:
+        remedy = f"THREADS={reserved + 2} or more, or a lower GATEWAY_RESERVED_THREADS."
+        return Finding("threads", Level.WARN, f"{said}: one inference leaves a probe without a thread.", remedy)
+    return Finding("threads", Level.OK, f"{said}.")
+
+
+def timeouts(plan: Plan) -> Finding:
+    """Whether each time leaves room for those that pass within it."""
+    told = [
+        f"{first} ({early:g} s) is longer than {second} ({late:g} s)."
+        for first, early, second, late in _times(plan)
+        if early > late
+    ]
+    if told:
+        return Finding("timeouts", Level.WARN, " ".join(told), "Shorten the first, or lengthen the second.")
+    return Finding("timeouts", Level.OK, f"{plan.settings.request_timeout:g} s for a request; a stop waits for it.")
+
+
+def _times(plan: Plan) -> Iterator[tuple[str, float, str, float]]:
+    """Pairs of times, with their names, of which the first should not be longer; seconds."""
+    own = plan.settings
+    stop = own.drain_delay + own.request_timeout
+    yield "drain_delay + request_timeout", stop, "graceful_timeout", plan.graceful_timeout
+    yield "request_timeout", own.request_timeout, "gunicorn's timeout", plan.timeout
+    for name in ("head_timeout", "read_timeout", "rate_grace", "cancel_grace"):
+        yield name, getattr(own, name), "request_timeout", own.request_timeout
+    yield "jwks_min_interval", own.jwks_min_interval, "jwks_max_age", own.jwks_max_age
+
+
+def limits(own: Settings) -> Finding:
+    """Whether any request passes all limits, and whether the largest does."""
+    if zero := [name for name in NEVER_ZERO if not getattr(own, name)]:
+        remedy = "Unset it, and take the default."
+        return Finding("limits", Level.FAIL, f"{', '.join(zero)}: 0 refuses every request.", remedy)
+    told = []
+    if own.max_body_bytes > own.max_bytes_in_flight:
+        told.append("max_bytes_in_flight is less than max_body_bytes: the largest requests are always refused.")
+    if own.max_json_bytes > own.max_body_bytes:
+        told.append("max_json_bytes is more than max_body_bytes, and never met.")
+    if told:
+        return Finding("limits", Level.WARN, " ".join(told), "Bring the two into line.")
+    return Finding("limits", Level.OK, "The largest request passes them all.")
+
+
+def callers(plan: Plan) -> Finding:
+    """Whether callers can be told apart, and whether strangers can come."""
+    from gateway.access.gate import Gate
+
+    try:
+        gate = Gate(plan.settings)
+        gate.check()
+    except (ValueError, ImportError) as error:
+        return Finding("callers", Level.FAIL, str(error), "Correct the settings of authentication, or unset them.")
+    if gate.on:
+        return Finding("callers", Level.OK, "Each has to show a key, a token or a certificate.")
+    if is_loopback(plan.host):
+        return Finding("callers", Level.OK, f"Nobody is asked: only this machine reaches {plan.host}.")
+    remedy = "Set GATEWAY_API_KEYS_FILE or GATEWAY_JWT_JWKS, or put authentication in front of it."
+    return Finding(
+        "callers", Level.WARN, f"Whoever reaches {plan.host} is served, and nobody is asked who it is.", remedy
+    )
