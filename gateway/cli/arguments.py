@@ -53,6 +53,15 @@ examples:
 {STATUS}
 """
 
+DOCTOR_EPILOG = f"""\
+examples:
+  {PROGRAM} doctor
+  {PROGRAM} doctor --app models.app:app --port 80
+  {PROGRAM} doctor --json
+
+It reads the environment as serve does. exit status: 0 nothing would, 1 something would, 2 wrong usage
+"""
+
 SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
 MODELS = (
     ("mask", "-s", "--segmentation-model", "a segmentation"),
@@ -92,6 +101,7 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     phantom = _verb(verbs, "phantom", "write a CT-like series with known spheres")
     phantom.add_argument("out", type=Path, metavar="OUT", help="folder for its slices")
     keys.add_arguments(_verb(verbs, "keys", "say who may come in", keys.EPILOG), environ)
+    _add_doctor(_verb(verbs, "doctor", "tell what would stop this machine from serving", DOCTOR_EPILOG))
     return root
 
 
@@ -125,6 +135,13 @@ def _add_serve(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
     tls("--ca-certs", metavar="PEM", help="who signs the certificates of clients")
     verify: dict[str, Any] = {"action": "store_const", "const": int(ssl.CERT_REQUIRED), "dest": "cert_reqs"}
     tls("--require-client-certificate", help="let nobody connect without one", **verify)
+
+
+def _add_doctor(verb: argparse.ArgumentParser) -> None:
+    add = verb.add_argument
+    add("--app", metavar="APP", help="module:name of a Gateway: import it too, and look for its models' files")
+    add("-p", "--port", type=_port, help=f"port that will be listened on (PORT, else {DEFAULT_PORT})")
+    add("--json", action="store_true", help="one JSON object instead of a table")
 
 
 def _add_study(verb: argparse.ArgumentParser) -> None:

@@ -133,6 +133,13 @@ def _keys(arguments: argparse.Namespace) -> None:
         raise Failure(str(error)) from error
 
 
+def _doctor(arguments: argparse.Namespace) -> None:
+    from gateway.cli.doctor import doctor
+
+    if stopping := doctor(arguments):
+        raise Failure(f"this machine would not serve: {', '.join(stopping)}")
+
+
 VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
     "serve": _serve,
     "send": _send,
@@ -141,4 +148,5 @@ VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
     "new": _new,
     "phantom": _phantom,
     "keys": _keys,
+    "doctor": _doctor,
 }

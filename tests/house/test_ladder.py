@@ -31,6 +31,7 @@ RUNGS = {
     "endpoints": 6,
     "client": 6,
     "app": 7,
+    "doctor": 7,
     "server": 7,
     "testing": 7,
     "worker": 7,
