@@ -11,6 +11,8 @@ KiB, MiB, GiB = 1 << 10, 1 << 20, 1 << 30
 DEFAULT_PORT = 8900
 """The port that ``serve`` binds and ``send`` calls, as the predecessor's test tool did."""
 
+LOG_FORMATS = ("text", "json")
+
 
 def _setting(default: Any, why: str) -> Any:
     return field(default=default, metadata={"why": why})
@@ -108,6 +110,7 @@ class Settings:
     )
     digest: str = _setting("sha256", "sha256, or blake3 (extra) where both ends are yours")
     strict: bool = _setting(True, "refuse an answer whose content breaks the protocol; false logs a warning instead")
+    log_format: str = _setting("text", "text, or json: one object a line, with a request's tags as its members")
     log_exception_text: bool = _setting(False, "log messages of exceptions; they can hold a patient's name")
     audit_file: Path | None = _setting(None, "file of the audit's chain of records; unset keeps no audit")
     audit_key_file: Path | None = _setting(
@@ -122,11 +125,13 @@ class Settings:
     audit_queue: int = _setting(10_000, "records that wait for each place that is slow or away, about 20 MB")
 
     def __post_init__(self) -> None:
-        """Raises ValueError naming a limit that is negative, or a time that is no time."""
+        """Raises ValueError naming a limit that is negative, a time that is no time, or a word that is none of ours."""
         for f in fields(self):
             value = getattr(self, f.name)
             if (f.type is int and value < 0) or (f.type is float and not (value > 0 and math.isfinite(value))):
                 raise ValueError(_should(f.name, "0 or more" if f.type is int else "seconds above 0", f.default))
+        if self.log_format not in LOG_FORMATS:
+            raise ValueError(_should("log_format", " or ".join(LOG_FORMATS), LOG_FORMATS[0]))
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Self:

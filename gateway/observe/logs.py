@@ -12,6 +12,9 @@ from typing import Any
 QUOTING = ("pydicom", "highdicom")
 """Packages whose warnings and log records quote values of a dataset, a patient's name among them."""
 
+TAGS, MESSAGE = "gateway_tags", "gateway_message"
+"""Where a record of a TaggedLogger also has its tags and its message apart, for handlers that print no text."""
+
 MAX_FRAMES = 50
 """Frames of one exception that are logged, the innermost; a recursion without end has a thousand."""
 
@@ -39,6 +42,7 @@ class TaggedLogger(logging.LoggerAdapter[logging.Logger]):
         if self.isEnabledFor(level):
             prefix = json.dumps(self.tags, sort_keys=True, default=str)
             text = f"{prefix.replace('%', '%%') if args else prefix} - {msg}"
+            kwargs["extra"] = {**(kwargs.get("extra") or {}), TAGS: dict(self.tags), MESSAGE: msg}
             kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # the line that logs, not this one
             self.logger.log(level, text, *args, **kwargs)
 
