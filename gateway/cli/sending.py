@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sized
 from itertools import groupby
 from pathlib import Path
 
-from gateway.cli.loading import load
 from gateway.cli.orders import Order
 from gateway.cli.screen import Screen
 from gateway.client import Answer, Client
+from gateway.client.loading import load
 from gateway.dicom.gallery import write_pictures
 from gateway.dicom.instances import Instance
 from gateway.errors import AnswerInvalid

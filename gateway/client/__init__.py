@@ -3,34 +3,51 @@
 ::
 
     with Client("http://127.0.0.1:8900") as client:
-        answer = client.infer({"studyUID": uid}, sorted(Path("study").iterdir()), route="/segmentation")
-        mask = answer.masks()[0]
+        study = client.upload("study")
+        result = client.infer(study, "/segmentation-3d")
+        result.to_nifti("answer")
 """
 
 from gateway.client.answer import Answer
+from gateway.client.asking import Record, Verdict
+from gateway.client.bundles import Moved
 from gateway.client.connection import DEFAULT_TIMEOUT, Client
 from gateway.client.errors import (
     AnswerCorrupt,
+    Clash,
     ClientError,
+    Conflict,
     Disconnected,
     Refused,
     SourceUnreadable,
+    TimedOut,
     Unreachable,
     printable,
 )
+from gateway.client.result import Result
+from gateway.client.studies import Reference, Uploaded
 from gateway.client.upload import Progress, Source
 
 __all__ = [
     "DEFAULT_TIMEOUT",
     "Answer",
     "AnswerCorrupt",
+    "Clash",
     "Client",
     "ClientError",
+    "Conflict",
     "Disconnected",
+    "Moved",
     "Progress",
+    "Record",
+    "Reference",
     "Refused",
+    "Result",
     "Source",
     "SourceUnreadable",
+    "TimedOut",
     "Unreachable",
+    "Uploaded",
+    "Verdict",
     "printable",
 ]

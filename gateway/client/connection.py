@@ -1,56 +1,111 @@
 """``Client``: one gateway, reached over HTTP."""
 
-import json as jsonlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import chain, repeat
-from typing import Any, Self
-from urllib.parse import urlsplit
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Self, overload
 
 import requests
-from urllib3.exceptions import NewConnectionError
 
-from gateway.client.answer import Answer, read_answer
-from gateway.client.errors import AnswerCorrupt, ClientError, Disconnected, Refused, Unreachable, one_line, refusal
-from gateway.client.upload import PIECE, Progress, Source, Upload
-from gateway.protocol.digests import hash_function
+from gateway.client import asking, bundles, studies
+from gateway.client.access import Access
+from gateway.client.answer import Answer
+from gateway.client.asking import Record, Verdict
+from gateway.client.bundles import Moved
+from gateway.client.failures import beginning
+from gateway.client.hashes import HashCache
+from gateway.client.inference import Inference
+from gateway.client.result import Asked, Result
+from gateway.client.scanning import Files, scan
+from gateway.client.sources import Study, headers_of, instances_of
+from gateway.client.studies import CHUNK, PARALLEL, OnConflict, Pace, Reference, Uploaded
+from gateway.client.transport import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Transport, refused_before_work
+from gateway.client.upload import Progress, Source
 
-DEFAULT_TIMEOUT = 1800.0
-"""Seconds without a byte before giving up: three times the ten minutes that a long prediction takes, since a request
-may first wait for another's."""
+__all__ = ["DEFAULT_TIMEOUT", "Client"]
 
-LONGEST_REFUSAL = 1 << 16
-"""Bytes read of an error answer; a problem document has some hundred."""
+Output = Literal["json", "dicom"]
 
 
 class Client:
     """A gateway at ``base_url``. Keeps connections open between requests; close it, or use it with ``with``.
 
-    ``timeout`` is in seconds, for a silent server: it bounds each wait, not the whole request. ``session`` brings
-    authentication, certificates or proxies. ``digest`` names the algorithm that the server is set to. All methods
-    raise ClientError.
+    Any thread may use it. ``timeout`` is in seconds, for a silent server: it bounds each wait, not the whole request,
+    and the server is told of it. ``token`` or ``api_key`` let the caller in; ``verify`` is a file of certificates to
+    trust, ``cert`` the client's own, or that and its key. ``retries`` counts what is asked again where that does no
+    harm; inference never is, unless its own ``retries`` says so. ``session`` brings proxies and the like, ``digest``
+    names the algorithm that the server is set to, ``cache`` the folder that remembers the digests of files. All
+    methods raise ClientError, and StudyRefused for files that are no study.
     """
 
     def __init__(
         self,
         base_url: str,
         *,
-        timeout: float = DEFAULT_TIMEOUT,
+        timeout: float | None = None,
         session: requests.Session | None = None,
         digest: str = "sha256",
+        token: str = "",
+        api_key: str = "",
+        verify: bool | str | Path = True,
+        cert: str | Path | tuple[str | Path, str | Path] | None = None,
+        retries: int = DEFAULT_RETRIES,
+        cache: Path | None = None,
     ) -> None:
-        self.base_url = base_url.rstrip("/")
-        self._timeout = timeout
-        self._session = session or requests.Session()
-        self._digest = digest
-        self._new_hash = hash_function(digest)
+        access = Access(token, api_key, verify, cert)
+        self._transport = Transport(base_url, timeout=timeout, session=session, access=access, retries=retries)
+        self._inference = Inference(self._transport, digest)
+        self._cache = HashCache(cache)
+
+    @property
+    def base_url(self) -> str:
+        """Where the gateway is, without a slash at its end."""
+        return self._transport.base_url
 
     @property
     def address(self) -> str:
         """Host and port, without the credentials that a URL may hold."""
-        return _place(self.base_url)
+        return self._transport.address
 
+    @overload
     def infer(
+        self,
+        study: dict[str, Any],
+        files: Iterable[Source],
+        route: str = "/",
+        progress: Progress | None = None,
+        *,
+        attachments: Sequence[Source] = (),
+    ) -> Answer: ...
+
+    @overload
+    def infer(
+        self,
+        study: Study,
+        route: str = "/",
+        params: Mapping[str, Any] | None = None,
+        *,
+        output: Output = "json",
+        attachments: Sequence[Source] = (),
+        progress: Progress | None = None,
+        timeout: float | None = None,
+        retries: int = 0,
+    ) -> Result: ...
+
+    def infer(self, study: Any, *given: Any, **options: Any) -> Answer | Result:
+        """Ask the model on ``route`` about ``study``, with its parameters; ``output="dicom"`` wants DICOM objects.
+
+        Files at hand are sent, series by series in spatial order, ``attachments`` before them; what ``upload`` returned
+        is named instead. ``progress(sent, total)`` is in bytes. ``timeout`` (seconds) is told to the server as the time
+        after which nobody waits. ``retries`` allows to ask again after a 503 with Retry-After, when nothing was begun.
+
+        A dict in the place of the study is a request of one's own: that is ``ask``, and returns an Answer.
+        """
+        if isinstance(study, dict):
+            return self.ask(study, *given, **options)
+        return self._infer(study, *given, **options)
+
+    def ask(
         self,
         json: dict[str, Any],
         files: Iterable[Source],
@@ -63,20 +118,76 @@ class Client:
 
         Files given by path are opened one after another as they are sent. ``progress(sent, total)`` is in bytes.
         """
-        parts = chain(
-            [("application/json", _encoded(json))],
-            zip(repeat("application/octet-stream"), attachments),
-            zip(repeat("application/dicom"), files),
-        )
-        body = Upload(parts, progress, self._new_hash)
-        answer = self._post(route, body.content_type, body)
-        if answer.input_digest != body.input_digest:
-            raise AnswerCorrupt("The server answered for other bytes than were sent.", request_id=answer.request_id)
-        return answer
+        return self._inference.send(json, files, route, progress, attachments)
 
     def infer_path(self, json: dict[str, Any], study_path: str, route: str = "/") -> Answer:
         """Ask for a study that the server itself can read below its ``study_root``."""
-        return self._post(route, "application/json", _encoded(json | {"studyPath": study_path}))
+        return self._inference.name(json | {"studyPath": study_path}, route)
+
+    def upload(
+        self,
+        study: Files,
+        *,
+        on_conflict: OnConflict = "fail",
+        progress: Progress | None = None,
+        hashing: Progress | None = None,
+        chunk: int = CHUNK,
+        parallel: int = PARALLEL,
+    ) -> Uploaded:
+        """Let the gateway keep a study; only what it lacks is sent, ``chunk`` instances at once, ``parallel`` times.
+
+        ``progress`` and ``hashing`` are in bytes. Run again after a failure it sends only the rest. Raises Conflict
+        where the gateway holds other bytes under a SOP Instance UID of the study, unless ``on_conflict`` says which to
+        keep; SourceUnreadable for a file that changes meanwhile.
+        """
+        pace = Pace(chunk, parallel, progress)
+        return studies.upload(self._transport, scan(study, self._cache, hashing), self._cache, on_conflict, pace)
+
+    def studies(self) -> list[Record]:
+        """The studies that the gateway keeps for this caller."""
+        return list(asking.pages(self._transport, "/studies", "studies", {}))
+
+    def forget(self, study_instance_uid: str) -> Record:
+        """Let the gateway forget a study, and its results; returns what was forgotten."""
+        return asking.forget(self._transport, study_instance_uid)
+
+    def results(
+        self,
+        *,
+        study: str = "",
+        series: str = "",
+        model: str = "",
+        version: str = "",
+        since: str = "",
+        until: str = "",
+        limit: int | None = None,
+    ) -> list[Record]:
+        """What models said before, the newest first. ``since`` and ``until`` are times of RFC 3339."""
+        wanted = {"study": study, "series": series, "model": model, "version": version, "since": since, "until": until}
+        return list(asking.pages(self._transport, "/results", "results", wanted, limit))
+
+    def result(self, result_id: str) -> Answer:
+        """One kept answer, byte by byte as it was given."""
+        return self._inference.kept(f"/results/{asking.safe(result_id)}")
+
+    def preflight(self, study: Study, models: Sequence[str] = ()) -> list[Verdict]:
+        """Whether models (routes; all that are typed) would take a study, and why not. Only headers are sent."""
+        words = {"models": list(models)} if models else {}
+        if isinstance(study, Uploaded | Reference):
+            named = study.reference if isinstance(study, Uploaded) else study
+            return asking.preflight(self._transport, words | named.words, None)
+        return asking.preflight(self._transport, words, headers_of(study))
+
+    def push_bundle(self, name: str, folder: str | Path, *, progress: Progress | None = None) -> Moved:
+        """Make the bundle ``name`` what ``folder`` holds; only what differs is sent. ``progress`` is in bytes."""
+        return bundles.push(self._transport, name, Path(folder), self._cache, progress)
+
+    def pull_bundle(self, name: str, folder: str | Path, *, progress: Progress | None = None) -> Moved:
+        """Bring the files of a bundle below ``folder``; only what differs travels, and is checked before it is named.
+
+        Other files in the folder stay. Raises AnswerCorrupt for a key that is no safe name, or bytes of another digest.
+        """
+        return bundles.pull(self._transport, name, Path(folder), self._cache, progress)
 
     def ping(self) -> str:
         """The text of ``GET /ping``: the server takes connections."""
@@ -88,7 +199,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
+        self._transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -96,82 +207,35 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _post(self, route: str, content_type: str, body: bytes | Upload) -> Answer:
-        headers = {"Content-Type": content_type, "Accept": "multipart/related, application/problem+json"}
-        with self._response("POST", route, headers=headers, data=body) as response:
-            request_id = one_line(response.headers.get("X-Request-ID", ""))
-            used = one_line(response.headers.get("X-Digest-Algorithm", "sha256"))
-            if used != self._digest:
-                raise AnswerCorrupt(f"The server hashes with {used}, this client with {self._digest}: set them alike.")
-            content_type = response.headers.get("Content-Type", "")
-            return read_answer(content_type, response.iter_content(PIECE), request_id, self._new_hash)
+    def _infer(
+        self,
+        study: Study,
+        route: str = "/",
+        params: Mapping[str, Any] | None = None,
+        *,
+        output: Output = "json",
+        attachments: Sequence[Source] = (),
+        progress: Progress | None = None,
+        timeout: float | None = None,
+        retries: int = 0,
+    ) -> Result:
+        words = dict(params or {}) | ({"output": "dicom"} if output == "dicom" else {})
+        sources = instances_of(study)
+        files = [instance.source for instance in sources]
+
+        def once() -> Answer:
+            if isinstance(study, Uploaded):
+                here = [] if study.kept else files
+                return self._inference.name(words | study.reference.words, route, here, timeout)
+            if isinstance(study, Reference):
+                return self._inference.name(words | study.words, route, timeout=timeout)
+            return self._inference.send(words, files, route, progress, attachments, timeout)
+
+        if attachments and isinstance(study, Uploaded | Reference):
+            raise ValueError("attachments go with files that are sent; a study that is named takes none")
+        answer = self._transport.retried(once, retries=retries, when=refused_before_work)
+        return Result(answer, tuple(sources), Asked(route, words, datetime.now(UTC)))
 
     def _text(self, route: str) -> str:
-        with self._response("GET", route) as response:
-            return _beginning(response).decode("utf-8", "replace").strip()
-
-    @contextmanager
-    def _response(self, method: str, route: str, **options: Any) -> Iterator[requests.Response]:
-        """A response with status 200 and its body still to be read; every failure as a ClientError."""
-        url = f"{self.base_url}/{route.lstrip('/')}"
-        options["headers"] = options.get("headers", {}) | {"Accept-Encoding": "identity"}
-        try:
-            with self._session.request(
-                method, url, timeout=self._timeout, stream=True, allow_redirects=False, **options
-            ) as response:
-                if response.status_code != 200:
-                    raise _refused(response)
-                yield response
-        except requests.RequestException as error:
-            raise _failure(error, url) from error
-
-
-def _encoded(json: dict[str, Any]) -> bytes:
-    return jsonlib.dumps(json, ensure_ascii=False, allow_nan=False).encode("utf-8")
-
-
-def _refused(response: requests.Response) -> Refused:
-    headers = response.headers
-    return refusal(
-        response.status_code,
-        response.reason or "",
-        headers.get("Content-Type", "").lower(),
-        _beginning(response),
-        headers.get("X-Request-ID", ""),
-    )
-
-
-def _beginning(response: requests.Response) -> bytes:
-    taken = bytearray()
-    for piece in response.iter_content(LONGEST_REFUSAL):
-        taken += piece
-        if len(taken) >= LONGEST_REFUSAL:
-            break
-    return bytes(taken[:LONGEST_REFUSAL])
-
-
-def _failure(error: requests.RequestException, url: str) -> ClientError:
-    """The same failure in the words of this module, without the credentials that a URL may hold."""
-    place = _place(url)
-    if isinstance(error, requests.exceptions.ConnectTimeout) or _never_connected(error):
-        return Unreachable(f"Cannot connect to {place}. Is a server running there?")
-    if isinstance(error, requests.exceptions.SSLError):
-        return Unreachable(f"{place} cannot be trusted: its TLS certificate or protocol was refused.")
-    if isinstance(error, requests.Timeout):
-        return Disconnected(f"{place} gave no answer in time.")
-    if isinstance(error, ValueError):  # requests' own word for a URL that is none
-        return Unreachable(f"{place} is not an address of a gateway.")
-    return Disconnected(f"{place} closed the connection before its answer was complete.")
-
-
-def _never_connected(error: requests.RequestException) -> bool:
-    cause = error.args[0] if error.args else None
-    return isinstance(getattr(cause, "reason", None), NewConnectionError)
-
-
-def _place(url: str) -> str:
-    try:
-        split = urlsplit(url)
-        return f"{split.hostname}:{split.port}" if split.port else split.hostname or url
-    except ValueError:
-        return "This URL"
+        with self._transport.response("GET", route) as response:
+            return beginning(response).decode("utf-8", "replace").strip()

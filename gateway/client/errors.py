@@ -3,14 +3,18 @@
 ClientError
 ├── SourceUnreadable    a file of the study cannot be read, or changed while it was sent
 ├── Unreachable         nothing listens there, or the name does not resolve
-├── Disconnected        the connection broke, or no answer came in time
+├── Disconnected        the connection broke
+│   └── TimedOut        no answer came in time
 ├── Refused             the server answered with an error: its status, code, detail and request id
+│   └── Conflict        it holds other bytes under the same SOP Instance UIDs
 └── AnswerCorrupt       an answer came, and it cannot be trusted: truncated, miscounted, or other bytes than were hashed
 """
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+CONFLICT = "instance-conflict"
 LONGEST_DETAIL = 500
 """Characters of a server's text that are worth a line on a terminal."""
 
@@ -38,8 +42,38 @@ class Disconnected(ClientError):
     """A connection was made and no whole answer came through it."""
 
 
+class TimedOut(Disconnected):
+    """No answer came in the time that the caller gave."""
+
+
 class Refused(ClientError):
-    """The server answered with a status other than 200."""
+    """The server answered with a status other than 200; ``retry_after`` in seconds, where it said when to come back."""
+
+    retry_after: float | None = None
+
+
+class Clash(NamedTuple):
+    """One SOP Instance UID with two contents: the sha256 of the file here, and of what the gateway holds."""
+
+    sop_instance_uid: str
+    here: str
+    there: str
+
+
+class Conflict(Refused):
+    """The gateway holds other bytes under SOP Instance UIDs of this study; ``clashes`` names each with both digests."""
+
+    def __init__(self, clashes: Sequence[Clash], *, request_id: str = "") -> None:
+        first = clashes[0]
+        more = f", and {len(clashes) - 1} more" if len(clashes) > 1 else ""
+        super().__init__(
+            f"The gateway holds another file of SOP Instance UID {first.sop_instance_uid} (sha256 {first.there[:12]}, "
+            f"here {first.here[:12]}){more}. Keep its own or replace it: on_conflict (status 409)",
+            status=409,
+            code=CONFLICT,
+            request_id=request_id,
+        )
+        self.clashes = tuple(clashes)
 
 
 class AnswerCorrupt(ClientError):
@@ -62,7 +96,17 @@ def refusal(status: int, reason: str, content_type: str, body: bytes, request_id
     detail = problem.get("detail") or problem.get("title") or _first_line(content_type, body) or reason or "no text"
     code = str(problem.get("type", "")).rpartition(":")[2] or f"http-{status}"
     request_id = str(problem.get("request_id") or request_id)
+    if code == CONFLICT and (clashes := _clashes(problem.get("conflicts"))):
+        return Conflict(clashes, request_id=one_line(request_id))
     return Refused(f"{detail} (status {status})", status=status, code=one_line(code), request_id=one_line(request_id))
+
+
+def _clashes(told: Any) -> list[Clash]:
+    entries = [entry for entry in told if isinstance(entry, dict)] if isinstance(told, list) else []
+    return [
+        Clash(*(one_line(str(entry.get(name, ""))) for name in ("sop_instance_uid", "sha256", "held")))
+        for entry in entries
+    ]
 
 
 def _problem(content_type: str, body: bytes) -> dict[str, Any]:

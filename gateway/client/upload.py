@@ -27,14 +27,17 @@ class Upload:
     """A ``multipart/related`` body (RFC 2387) of known length, to be iterated once.
 
     ``parts`` gives each part's media type and source, the JSON first. ``input_digest`` is their digest, 64
-    hexadecimal digits, once all have left.
+    hexadecimal digits, once all have left; without ``new_hash`` they are not hashed.
     """
 
     def __init__(
-        self, parts: Iterable[tuple[str, Source]], progress: Progress | None = None, new_hash: NewHash = hashlib.sha256
+        self,
+        parts: Iterable[tuple[str, Source]],
+        progress: Progress | None = None,
+        new_hash: NewHash | None = hashlib.sha256,
     ) -> None:
         self.boundary = new_boundary()
-        self._digest = new_hash()
+        self._digest = new_hash() if new_hash else None
         self._progress = progress
         self._parts = [self._part(number, *part) for number, part in enumerate(parts)]
         self._length = content_length(self.boundary, self._parts)
@@ -47,7 +50,7 @@ class Upload:
     @property
     def input_digest(self) -> str:
         """What the server must have computed too."""
-        return self._digest.hexdigest()
+        return self._digest.hexdigest() if self._digest else ""
 
     def __len__(self) -> int:
         return self._length
@@ -68,12 +71,22 @@ class Upload:
             ("Content-Type", media_type),
         )
         length = _length(source)
-        return OutgoingPart(headers, length, self._hashed(_pieces(source, length)))
+        return OutgoingPart(headers, length, self._hashed(pieces_of(source, length)))
 
     def _hashed(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         for piece in pieces:
-            self._digest.update(piece)
+            if self._digest:
+                self._digest.update(piece)
             yield piece
+
+
+def digest_of(sources: Iterable[Source], new_hash: NewHash) -> str:
+    """The digest of a request whose parts these are. Raises SourceUnreadable."""
+    digest = new_hash()
+    for source in sources:
+        for piece in pieces_of(source, _length(source)):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _length(source: Source) -> int:
@@ -85,8 +98,8 @@ def _length(source: Source) -> int:
         raise SourceUnreadable(_why(source, error)) from error
 
 
-def _pieces(source: Source, length: int) -> Iterator[bytes]:
-    """Exactly ``length`` bytes of ``source``; the header that announced them has left already."""
+def pieces_of(source: Source, length: int) -> Iterator[bytes]:
+    """Exactly ``length`` bytes of ``source``, whose announcement has left already. Raises SourceUnreadable."""
     try:
         with _opened(source) as file:
             while length and (piece := file.read(min(PIECE, length))):

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.dicom.geometry import affine, flip_lps_ras
+from gateway.dicom.geometry import Affine, affine, flip_lps_ras
 from gateway.dicom.instances import Instance, group_by_series, read_instance, read_study, sort_spatially
 from gateway.dicom.pixels import decode
 from gateway.dicom.windows import rescale
@@ -39,7 +39,7 @@ def convert_to_nifti(dicom_files: str | Path | Iterable[Path | BinaryIO], output
     and fit, else float32. Raises StudyRefused for several series, colour, several frames, or slices that are not an
     even stack; ImportError without nibabel.
     """
-    nibabel = _nibabel()
+    _nibabel()  # before the work rather than after it
     ordered = sort_spatially(_one_series(dicom_files))
     times = [[one for one in ordered if one.time_point == t] for t in range(ordered[-1].time_point + 1)]
     matrix = affine(times[0])
@@ -47,9 +47,17 @@ def convert_to_nifti(dicom_files: str | Path | Iterable[Path | BinaryIO], output
         if not np.allclose(affine(one_time), matrix, atol=0.01):
             raise StudyRefused("The time points of the series do not lie at the same place.")
     volume = _smallest(np.stack([_volume(one_time) for one_time in times]))
-    array = volume.transpose(3, 2, 1, 0)
+    write_nifti(volume[0] if len(times) == 1 else volume, matrix, output_file)
+
+
+def write_nifti(array: NDArray[Any], matrix: Affine, output_file: str | Path) -> None:
+    """Write ((time,) slice, row, column) as (column, row, slice (, time)); ``matrix`` is the affine to LPS mm.
+
+    Raises ImportError without nibabel.
+    """
+    nibabel = _nibabel()
     ras = flip_lps_ras(matrix)[:, [2, 1, 0, 3]]
-    image = nibabel.Nifti1Image(array[..., 0] if len(times) == 1 else array, ras)
+    image = nibabel.Nifti1Image(array.T, ras)
     image.header.set_xyzt_units("mm")
     image.set_sform(ras, _SCANNER)
     image.set_qform(ras, _SCANNER if _is_rigid(ras) else 0)

@@ -1,12 +1,14 @@
-"""From a folder to the instances to send, in the order in which a model expects them."""
+"""From files to the instances to send, in the order in which a model expects them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from pathlib import Path
 
+from gateway.client.upload import Source
 from gateway.dicom.capture import image_to_secondary_capture
 from gateway.dicom.files import convert_dataset_to_bytes
 from gateway.dicom.instances import Instance, read_instance, read_study, spatial_order
+from gateway.dicom.receipt import split
 from gateway.errors import StudyRefused
 
 PICTURES = {".png", ".jpg", ".jpeg"}
@@ -26,6 +28,15 @@ def load(path: Path, note: Callable[[str], None] = lambda line: None) -> list[In
         raise StudyRefused(f"There is no DICOM file and no PNG or JPEG image in {path}.")
     if others := len(skipped) - len(pictures):
         note(f"left out {others} files that are neither DICOM nor images")
+    return spatial_order(instances)
+
+
+def spatial(files: Iterable[Source]) -> list[Instance]:
+    """DICOM files by path, as bytes or open, in the same order. Raises StudyRefused for one that is no instance."""
+    given = [BytesIO(file) if isinstance(file, bytes) else file for file in files]
+    instances, others = split(given)
+    if others or not instances:
+        raise StudyRefused(f"{len(others)} of the {len(given)} files are no DICOM instances.")
     return spatial_order(instances)
 
 

@@ -1,0 +1,226 @@
+"""The files of a model, such as weights, brought to a gateway or from it: data only, and only what differs."""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from gateway.client.asking import safe
+from gateway.client.chunk import Chunk
+from gateway.client.errors import AnswerCorrupt, SourceUnreadable, one_line
+from gateway.client.hashes import HashCache
+from gateway.client.parallel import Tally
+from gateway.client.scanning import absolute, digests
+from gateway.client.studies import entries_of
+from gateway.client.transport import Transport
+from gateway.client.upload import PIECE, Progress
+
+CHUNK_FILES, CHUNK_BYTES = 16, 256 << 20
+"""Files of one request, and bytes after which it takes no more: a chunk is kept whole or not at all, so that this much
+is sent twice at most after a failure; a larger file travels alone."""
+
+LONGEST_KEY, LONGEST_NAME = 512, 255
+"""Bytes of a key, and of each name in it."""
+
+_UNSAFE = re.compile(r"[\x00-\x1f\x7f\\:]")
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that Windows keeps for devices, with any extension."""
+
+_PARTIAL = ".gateway-"
+"""How a file is called until all of it has come and been checked."""
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a bundle: its ``key`` is its path below the folder, ``mtime`` is in seconds since 1970."""
+
+    key: str
+    sha256: str
+    size: int
+    mtime: float
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """Its entry in a manifest."""
+        return {"key": self.key, "sha256": self.sha256, "size": self.size, "mtime": self.mtime}
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A bundle that is the same here and there now. ``moved`` names the files that travelled, ``bytes_moved`` of them.
+
+    ``removed`` names those that a push took away from the gateway's.
+    """
+
+    name: str
+    files: int
+    moved: tuple[str, ...]
+    bytes_moved: int
+    removed: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """For a script."""
+        return {
+            "bundle": self.name,
+            "files": self.files,
+            "moved": list(self.moved),
+            "bytes_moved": self.bytes_moved,
+            "removed": list(self.removed),
+        }
+
+
+def push(transport: Transport, name: str, folder: Path, cache: HashCache, progress: Progress | None) -> Moved:
+    """Make a gateway's bundle what ``folder`` holds. Raises SourceUnreadable, ClientError."""
+    route = f"/bundles/{safe(name)}"
+    files = {file.key: file for file in _files(folder, cache)}
+    if not files:
+        raise SourceUnreadable(f"There is no file in {folder}.")
+    data = json.dumps([file.words for file in files.values()]).encode()
+    told = transport.json("POST", f"{route}/manifest", body=lambda: _json(data))
+    missing = [files[key] for key in _keys(told, "missing") if key in files]
+    extra = [str(one.get("key", "")) for one in entries_of(told, "extra")]
+    tally = Tally(sum(file.size for file in missing), progress)
+    for chunk in _chunks(missing):
+        _send(transport, f"{route}/files", folder, chunk, [], tally)
+    if extra:  # last, so that a bundle that is cut off half way has too much rather than too little
+        _send(transport, f"{route}/files", folder, [], extra, tally)
+    return Moved(name, len(files), tuple(file.key for file in missing), tally.total, tuple(extra))
+
+
+def pull(transport: Transport, name: str, folder: Path, cache: HashCache, progress: Progress | None) -> Moved:
+    """Bring a gateway's bundle below ``folder``. Raises AnswerCorrupt, ClientError, OSError."""
+    route = f"/bundles/{safe(name)}"
+    files = [_stated(one) for one in entries_of(transport.json("GET", route), "files")]
+    _refuse_twins(files)
+    folder.mkdir(parents=True, exist_ok=True)
+    here = {file.key: file.sha256 for file in _files(folder, cache)}
+    wanted = [file for file in files if here.get(file.key) != file.sha256]
+    tally = Tally(sum(file.size for file in wanted), progress)
+    for file in wanted:
+        transport.retried(partial(_fetch, transport, route, file, _target(folder, file.key), tally))
+    return Moved(name, len(files), tuple(file.key for file in wanted), tally.total)
+
+
+def _files(folder: Path, cache: HashCache) -> Iterator[File]:
+    """Every file below a folder, hashed where it is not known. A link is followed to a file, never to a folder."""
+    if not folder.is_dir():
+        raise SourceUnreadable(f"{folder} is no folder.")
+    paths = absolute(sorted(_below(folder)))
+    for key, known in sorted(digests(paths, cache, dicom=False).items()):
+        path = paths[key]
+        yield File(path.relative_to(folder).as_posix(), known.sha256, known.stat.size, known.stat.mtime_ns / 1e9)
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for place, _, names in os.walk(folder):
+        yield from (
+            Path(place, name) for name in names if not name.startswith(_PARTIAL) and Path(place, name).is_file()
+        )
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    return {"data": data, "headers": {"Content-Type": "application/json"}}
+
+
+def _keys(told: Any, member: str) -> list[str]:
+    found = told.get(member) if isinstance(told, dict) else None
+    if not isinstance(found, list) or not all(isinstance(key, str) for key in found):
+        raise AnswerCorrupt(f"The server's answer has no list of {member}.")
+    return found
+
+
+def _chunks(files: Sequence[File]) -> Iterator[list[File]]:
+    """Files in their order, few and small enough for one request; at least one."""
+    chunk: list[File] = []
+    for file in files:
+        if chunk and (len(chunk) == CHUNK_FILES or sum(one.size for one in chunk) + file.size > CHUNK_BYTES):
+            yield chunk
+            chunk = []
+        chunk.append(file)
+    if chunk:
+        yield chunk
+
+
+def _send(transport: Transport, route: str, folder: Path, files: list[File], remove: list[str], tally: Tally) -> None:
+    words = {"files": [file.words for file in files], "remove": remove}
+    sources, size = [folder / file.key for file in files], sum(file.size for file in files)
+    chunk = Chunk(words, "application/octet-stream", sources, size, tally)
+    transport.json("POST", route, body=chunk.body)
+
+
+def _stated(one: dict[str, Any]) -> File:
+    """An entry that a server states, which may be hostile."""
+    key, sha256, size, mtime = (one.get(name) for name in ("key", "sha256", "size", "mtime"))
+    whole = isinstance(key, str) and isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256)
+    if not whole or type(size) is not int or size < 0 or not _is_time(mtime):
+        raise AnswerCorrupt("The server's list of files is not in the form of one.")
+    if not is_safe(str(key)):
+        raise AnswerCorrupt(f"The server names a file {one_line(str(key))}, which is no safe name below a folder.")
+    return File(str(key), str(sha256), size, float(mtime or 0))
+
+
+def _is_time(mtime: Any) -> bool:
+    """Seconds that a file system can keep: until the year 2242."""
+    return type(mtime) in (int, float) and 0 <= mtime < 1 << 33
+
+
+def is_safe(key: str) -> bool:
+    """Whether a key is a relative path of plain names, on any system (docs/studies.md, Bundles)."""
+    names = key.split("/")
+    fits = 0 < len(key.encode("utf-8", "surrogatepass")) <= LONGEST_KEY and not _UNSAFE.search(key)
+    return fits and all(_is_plain(name) for name in names)
+
+
+def _is_plain(name: str) -> bool:
+    short = 0 < len(name.encode("utf-8", "surrogatepass")) <= LONGEST_NAME
+    return short and name[-1] not in ". " and not _DEVICE.fullmatch(name) and not name.startswith(_PARTIAL)
+
+
+def _refuse_twins(files: Sequence[File]) -> None:
+    """Two keys that are one file where a file system takes a and A for one."""
+    for _, group in groupby(sorted(file.key.casefold() for file in files)):
+        if len(list(group)) > 1:
+            raise AnswerCorrupt("The server names two files that differ in case alone.")
+
+
+def _target(folder: Path, key: str) -> Path:
+    """Where a file goes; no link on the way may lead out of the folder. Raises AnswerCorrupt."""
+    target = folder.joinpath(*PurePosixPath(key).parts)
+    if not target.parent.resolve().is_relative_to(folder.resolve()) or target.is_dir():
+        raise AnswerCorrupt(f"{one_line(key)} would not lie in the folder.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def _fetch(transport: Transport, route: str, file: File, target: Path, tally: Tally) -> None:
+    """One file, checked and then renamed: under its own name there is never a half one."""
+    unfinished, digest, size = target.with_name(_PARTIAL + secrets.token_hex(8)), hashlib.sha256(), 0
+    try:
+        with transport.response("GET", f"{route}/files/{file.sha256}") as response, unfinished.open("xb") as out:
+            for piece in response.iter_content(PIECE):
+                digest.update(piece)
+                out.write(piece)
+                size += len(piece)
+                tally.add(len(piece))
+                if size > file.size:
+                    break
+            out.flush()
+            os.fsync(out.fileno())
+        if (size, digest.hexdigest()) != (file.size, file.sha256):
+            raise AnswerCorrupt(f"{one_line(file.key)} came with other bytes than its digest says.")
+        os.utime(unfinished, (file.mtime, file.mtime))
+        unfinished.replace(target)
+    except BaseException:
+        tally.add(-size)
+        with suppress(OSError):
+            unfinished.unlink()
+        raise

@@ -1,0 +1,120 @@
+"""What is known of files that were hashed before, kept on disk by path, size and time of change."""
+
+import hashlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self, TypeVar
+
+RACY_NS = 2_000_000_000
+"""A file that changed less than this before it was hashed is not remembered: FAT counts in 2 s, so a second change
+might leave the same time (what git calls a racy entry)."""
+
+BUSY_SECONDS = 10.0
+"""Waiting for another process that writes; each of its transactions takes milliseconds."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS files (
+    path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
+    inode INTEGER NOT NULL, sha256 TEXT NOT NULL, study TEXT NOT NULL, series TEXT NOT NULL, sop TEXT NOT NULL
+) WITHOUT ROWID
+"""
+_VERSION = 1
+T = TypeVar("T")
+
+
+class Stat(NamedTuple):
+    """What tells whether a file is still the same: its bytes, and nanoseconds of its last change.
+
+    The time of its last change of any kind and its number tell of another file that was put in its place with the same
+    time, by ``mv`` or by a link.
+    """
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Self:
+        """What the system tells of a file."""
+        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino & (1 << 63) - 1)
+
+
+@dataclass(frozen=True)
+class Known:
+    """The digest of a file, and the UIDs in it where it is a DICOM instance."""
+
+    stat: Stat
+    sha256: str
+    study: str = ""
+    series: str = ""
+    sop: str = ""
+
+
+class HashCache:
+    """An index in ``folder``, safe under threads and processes. One that cannot be opened or written remembers nothing.
+
+    ``folder`` defaults to ``gateway`` in the user's cache folder (XDG Base Directory Specification). Paths are kept as
+    their sha256, since a file's name often holds the patient's.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._file = (folder or cache_folder()) / f"hashes-{_VERSION}.sqlite"
+        self._lock = threading.Lock()
+
+    def look_up(self, stats: Mapping[str, Stat]) -> dict[str, Known]:
+        """What is known of files by their absolute paths; only of those that are as they were when they were hashed."""
+
+        def read(database: sqlite3.Connection) -> dict[str, Known]:
+            query = "SELECT size, mtime_ns, ctime_ns, inode, sha256, study, series, sop FROM files WHERE path = ?"
+            rows = ((path, stat, database.execute(query, (_key(path),)).fetchone()) for path, stat in stats.items())
+            return {path: Known(stat, *row[4:]) for path, stat, row in rows if row and row[:4] == stat}
+
+        return self._run(read) or {}
+
+    def remember(self, known: Mapping[str, Known], *, now_ns: int | None = None) -> None:
+        """Keep what was found of files, but for those that changed just now."""
+        latest = (now_ns or time.time_ns()) - RACY_NS
+        rows = [
+            (_key(path), *one.stat, one.sha256, one.study, one.series, one.sop)
+            for path, one in known.items()
+            if one.stat.mtime_ns < latest
+        ]
+        if rows:
+            self._run(
+                lambda database: database.executemany("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            )
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Drop what was known of files whose bytes turned out to be others."""
+        keys = [(_key(path),) for path in paths]
+        self._run(lambda database: database.executemany("DELETE FROM files WHERE path = ?", keys))
+
+    def _run(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """What ``work`` returns in a transaction of its own; None where the index is broken or there is no place."""
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with self._lock, closing(sqlite3.connect(self._file, timeout=BUSY_SECONDS)) as database:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("PRAGMA synchronous = NORMAL")
+                with database:
+                    database.execute(_SCHEMA)
+                    return work(database)
+        except (OSError, sqlite3.Error):  # all that is lost is the time to hash again
+            return None
+
+
+def _key(path: str) -> bytes:
+    return hashlib.sha256(os.fsencode(path)).digest()
+
+
+def cache_folder() -> Path:
+    """``$XDG_CACHE_HOME/gateway``, else ``~/.cache/gateway``."""
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (given if given.is_absolute() else Path.home() / ".cache") / "gateway"

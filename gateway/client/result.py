@@ -1,0 +1,140 @@
+"""What a model said of a study, as one works with it: findings on the study's geometry, and files to keep."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.client.answer import Answer
+from gateway.client.errors import ClientError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gateway.dicom.instances import Instance
+    from gateway.findings import Finding
+
+    Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for: the model's route, the JSON, and when the answer came, with its time zone."""
+
+    route: str
+    words: Mapping[str, Any]
+    answered: datetime
+
+
+@dataclass(frozen=True)
+class Result:
+    """One checked answer and the study that it is about; ``source`` are its headers in the order that was sent.
+
+    ``source`` is empty where the study was named and is not at hand: masks then have no geometry, and only ``save``
+    writes them. Its methods raise AnswerInvalid for an answer that breaks protocol 1.0, or lies on other images.
+    """
+
+    answer: Answer
+    source: "tuple[Instance, ...]"
+    asked: Asked
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The model's JSON as it came."""
+        return self.answer.json
+
+    @property
+    def request_id(self) -> str:
+        """Names this answer in the gateway's logs."""
+        return self.answer.request_id
+
+    @cached_property
+    def findings(self) -> "list[Finding]":
+        """What the model said, typed; ``of`` is the Volume, Image or Series that a finding lies on."""
+        from gateway.client.reading import findings
+
+        return findings(self.answer, self.source)
+
+    @property
+    def masks(self) -> "list[Array]":
+        """The arrays of all masks, (slice, row, column) in the order of the source's slices, or (row, column).
+
+        Bool for a mask; uint8 of 0 to 255 for probabilities and heat, of labels for a label mask.
+        """
+        return [finding.array for finding in self._masks()]
+
+    @cached_property
+    def objects(self) -> list[Any]:
+        """The findings as DICOM datasets: those of the answer, or made here where it has none but JSON and masks."""
+        from gateway.client.reading import objects
+
+        if self.asked.words.get("output") == "dicom":
+            return objects(self.answer)
+        from gateway.dicom.objects import objects as make
+
+        self._need_source("a DICOM object")
+        return make(self.findings, source=self.source, provenance=self._provenance())
+
+    def save(self, out: str | Path, *, legacy: bool = False) -> list[Path]:
+        """Write the answer as it came: ``response.json``, masks as ``.npy``, DICOM parts; returns the paths.
+
+        ``legacy`` writes masks as bare bytes. Files of an earlier answer in the same folder are removed.
+        """
+        return self.answer.save(Path(out), legacy=legacy)
+
+    def to_png(self, out: str | Path, *, labels: bool = False) -> list[Path]:
+        """Write a picture of each image with its findings, and a contact sheet; returns the paths, the sheet first."""
+        from gateway.client.reading import require_sound
+        from gateway.dicom.gallery import write_pictures
+
+        self._need_source("a picture")
+        require_sound(self.answer)
+        return write_pictures(Path(out), self.source, self.json, self.answer.buffers, labels=labels)
+
+    def to_nifti(self, out: str | Path) -> list[Path]:
+        """Write each mask as ``mask_N.nii.gz`` with the affine of its volume, to RAS mm; returns the paths.
+
+        uint8: 0 and 1 for a mask, labels for a label mask; float32 of 0 to 1 for probabilities and heat. A mask on
+        images that are no volume is refused: StudyRefused. Raises ImportError without nibabel.
+        """
+        from gateway.client.volumes import write
+
+        self._need_source("a NIfTI file")
+        return write(self._masks(), Path(out))
+
+    def to_dicom(self, out: str | Path) -> list[Path]:
+        """Write ``objects`` as ``object_N.dcm``, N from 1; returns the paths."""
+        from gateway.dicom.files import convert_dataset_to_bytes
+
+        folder = Path(out)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"object_{number}.dcm" for number in range(1, len(self.objects) + 1)]
+        for path, dataset in zip(paths, self.objects, strict=True):
+            path.write_bytes(convert_dataset_to_bytes(dataset))
+        return paths
+
+    def _masks(self) -> Iterator[Any]:
+        from gateway.findings import Heatmap, LabelMask, Mask, ProbabilityMask
+
+        return (one for one in self.findings if isinstance(one, Mask | ProbabilityMask | LabelMask | Heatmap))
+
+    def _need_source(self, what: str) -> None:
+        if not self.source:
+            raise ClientError(f"The study is not at hand, and {what} needs its headers: ask about files, not a name.")
+
+    def _provenance(self) -> Any:
+        from gateway import __version__
+        from gateway.contract import Provenance
+
+        return Provenance(
+            model_name=self.asked.route,
+            model_version="",
+            input_digest=self.answer.input_digest,
+            parameters_digest=hashlib.sha256(json.dumps(self.asked.words, sort_keys=True).encode()).hexdigest(),
+            received=self.asked.answered,
+            gateway_version=__version__,
+        )

@@ -1,0 +1,30 @@
+"""What a model may be asked about: files at hand, which are sent, or a study that the gateway keeps, which is named."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.client.scanning import Files
+from gateway.client.studies import Reference, Uploaded
+
+if TYPE_CHECKING:
+    from gateway.dicom.instances import Instance
+
+Study = Files | Uploaded | Reference
+
+
+def instances_of(study: Study) -> "list[Instance]":
+    """The headers of a study at hand, in the order in which a model is given them. Raises StudyRefused."""
+    if isinstance(study, Reference):
+        return []
+    if isinstance(study, Uploaded):
+        return study.instances
+    from gateway.client.loading import load, spatial
+
+    return load(Path(study)) if isinstance(study, str | Path) else spatial(study)
+
+
+def headers_of(study: Study) -> list[bytes]:
+    """The same, each as a file that ends before its pixels."""
+    from gateway.dicom.files import convert_dataset_to_bytes
+
+    return [convert_dataset_to_bytes(one.header) for one in instances_of(study)]

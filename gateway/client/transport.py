@@ -1,0 +1,172 @@
+"""One way to a gateway: a session, its credentials, its patience, and what may be asked again."""
+
+import json as jsonlib
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, TypeVar
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from gateway.client.access import Access
+from gateway.client.errors import AnswerCorrupt, ClientError, Disconnected, Refused, TimedOut
+from gateway.client.failures import beginning, failure, place, refused
+
+DEFAULT_TIMEOUT = 1800.0
+"""Seconds without a byte before giving up: three times the ten minutes that a long prediction takes, since a request
+may first wait for another's."""
+
+CONNECT_TIMEOUT = 30.0
+"""Seconds to connect at most: a network that answers at all does so in three tries of TCP, which take 7 (RFC 6298)."""
+
+DEFAULT_RETRIES = 3
+"""Times that what is idempotent is asked again."""
+
+LONGEST_PAUSE = 60.0
+"""Seconds between two tries at most, whatever Retry-After says."""
+
+LONGEST_JSON = 64 << 20
+"""Bytes read of a JSON answer: what is known of 100,000 instances takes some 30 MiB."""
+
+CONNECTIONS = 32
+"""Connections kept open for later use; four uploads of eight chunks at once."""
+
+PASSING = (429, 502, 503, 504)
+"""Statuses of a trouble that may pass (RFC 6585 4, RFC 9110 15.6)."""
+
+Body = Callable[[], dict[str, Any]]
+"""Makes the ``data`` and ``headers`` of one try; those of the last one have been read to their end."""
+When = Callable[[ClientError], bool]
+T = TypeVar("T")
+
+
+class Transport:
+    """Requests to one gateway, from any thread. All methods raise ClientError.
+
+    ``timeout`` is in seconds; where it is given, ``X-Request-Timeout`` tells the server that nobody waits longer.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        timeout: float | None,
+        session: requests.Session | None,
+        access: Access,
+        retries: int,
+    ) -> None:
+        self.base_url = base_url.rstrip("/")
+        self.timeout = timeout
+        self.retries = retries
+        self._session = session or _session()
+        self._access = access
+        self._closed = threading.Event()
+
+    @property
+    def address(self) -> str:
+        """Host and port, without the credentials that a URL may hold."""
+        return place(self.base_url)
+
+    def close(self) -> None:
+        """Close the connections; whoever waits to ask again gives up."""
+        self._closed.set()
+        self._session.close()
+
+    @contextmanager
+    def response(
+        self,
+        method: str,
+        route: str,
+        *,
+        timeout: float | None = None,
+        accepts: tuple[int, ...] = (200,),
+        **options: Any,
+    ) -> Iterator[requests.Response]:
+        """A response of status 200, its body still to be read; every failure as a ClientError."""
+        url = f"{self.base_url}/{route.lstrip('/')}"
+        patience = timeout or self.timeout
+        told = {"X-Request-Timeout": f"{patience:g}"} if patience else {}
+        options["headers"] = told | options.get("headers", {}) | {"Accept-Encoding": "identity"}
+        waits = patience or DEFAULT_TIMEOUT
+        if self._access.token or self._access.api_key:
+            options["auth"] = self._access
+        try:
+            with self._session.request(
+                method,
+                url,
+                timeout=(min(waits, CONNECT_TIMEOUT), waits),
+                stream=True,
+                allow_redirects=False,
+                **self._access.tls,
+                **options,
+            ) as response:
+                if response.status_code != 200:
+                    raise refused(response)
+                yield response
+        except requests.RequestException as error:
+            raise failure(error, url) from error
+
+    def json(self, method: str, route: str, *, body: Body | None = None, **options: Any) -> Any:
+        """The JSON that an idempotent request is answered with; asked again where that may help.
+
+        Raises AnswerCorrupt for an answer that is not JSON.
+        """
+
+        def once() -> Any:
+            made = options if body is None else options | body()
+            headers = {"Accept": "application/json, application/problem+json"} | made.pop("headers", {})
+            with self.response(method, route, headers=headers, **made) as response:
+                return _read_json(response)
+
+        return self.retried(once)
+
+    def retried(self, once: Callable[[], T], *, retries: int | None = None, when: When | None = None) -> T:
+        """What ``once`` returns, asked at most ``retries`` times more where ``when`` says that it may pass."""
+        left = self.retries if retries is None else retries
+        passing = when or _may_pass
+        for turn in range(left + 1):
+            try:
+                return once()
+            except ClientError as error:
+                if turn == left or not passing(error) or self._closed.wait(_pause(error, turn)):
+                    raise
+        raise AssertionError("a loop of at least one turn ends within it")
+
+
+def refused_before_work(error: ClientError) -> bool:
+    """Whether a server said that it is busy and when to come back: nothing was begun (RFC 9110 10.2.3)."""
+    return isinstance(error, Refused) and error.status == 503 and error.retry_after is not None
+
+
+def _session() -> requests.Session:
+    """A session that threads may share: it keeps no cookies, and as many connections as they use."""
+    made = requests.Session()
+    made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    for scheme in ("http://", "https://"):
+        made.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+    return made
+
+
+def _read_json(response: requests.Response) -> Any:
+    body = beginning(response, LONGEST_JSON + 1)
+    try:
+        if len(body) > LONGEST_JSON:
+            raise ValueError("too long")
+        return jsonlib.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise AnswerCorrupt("The server's answer is not the JSON that was asked for.") from error
+
+
+def _may_pass(error: ClientError) -> bool:
+    """Not where time ran out: whoever waited that long has waited enough."""
+    broke = isinstance(error, Disconnected) and not isinstance(error, TimedOut)
+    return broke or (isinstance(error, Refused) and error.status in PASSING)
+
+
+def _pause(error: ClientError, turn: int) -> float:
+    """Seconds: what the server asked for, else doubling from a quarter; some more, so that many do not come at once."""
+    asked = error.retry_after if isinstance(error, Refused) else None
+    return min(LONGEST_PAUSE, asked if asked is not None else 0.25 * 2**turn) + random.uniform(0, 0.1)
