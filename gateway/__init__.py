@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         SecondaryCapture,
         StructuredReport,
     )
+    from gateway.local import LocalClient
     from gateway.protocol.serializer import InferenceSerializer
     from gateway.server import serve
 
@@ -53,6 +54,7 @@ _HOMES = {
     "Label": "gateway.findings",
     "LabelMask": "gateway.findings",
     "LinearMeasurement": "gateway.findings",
+    "LocalClient": "gateway.local",
     "Mask": "gateway.findings",
     "Model": "gateway.contract",
     "ProbabilityMask": "gateway.findings",
@@ -87,6 +89,7 @@ __all__ = [
     "Label",
     "LabelMask",
     "LinearMeasurement",
+    "LocalClient",
     "Mask",
     "Model",
     "ProbabilityMask",

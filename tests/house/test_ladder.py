@@ -38,6 +38,7 @@ RUNGS = {
     "gunicorn_conf": 8,
     "cli": 8,
     "__main__": 8,
+    "local": 9,
     "utils": 9,
     "models": 9,
 }
