@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import __version__
-from gateway.cli import keys
+from gateway.cli import audits, keys
 from gateway.config import DEFAULT_PORT
 
 PROGRAM = "python -m gateway"
@@ -77,6 +77,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = root.parse_args([_dashed(word) for word in words])
     if arguments.verb == "send" and not (arguments.study or arguments.study_path):
         root.error("send needs a study: -i STUDY, or --request-study-path PATH for one that the server can read")
+    if arguments.verb == "replay" and bool(arguments.target) == bool(arguments.url):
+        root.error("replay needs a model: TARGET, to run it here, or --url of a gateway that serves it")
     return arguments
 
 
@@ -101,6 +103,8 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     phantom = _verb(verbs, "phantom", "write a CT-like series with known spheres")
     phantom.add_argument("out", type=Path, metavar="OUT", help="folder for its slices")
     keys.add_arguments(_verb(verbs, "keys", "say who may come in", keys.EPILOG), environ)
+    audits.add_arguments(_verb(verbs, "audit", "say whether the audit is whole", audits.EPILOG))
+    _add_replay(_verb(verbs, "replay", "make an answer again from its receipt, and compare", audits.REPLAY_EPILOG))
     _add_doctor(_verb(verbs, "doctor", "tell what would stop this machine from serving", DOCTOR_EPILOG))
     return root
 
@@ -168,19 +172,31 @@ def _add_run(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(digest="sha256")
 
 
+def _add_replay(verb: argparse.ArgumentParser) -> None:
+    audits.add_replay(verb)
+    verb.add_argument("-a", "--attachments", help="sent first", type=Path, metavar="FILE", **SEVERAL)
+    _add_members(verb.add_argument)
+
+
 def _add_request(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument_group("the request").add_argument
-    options: dict[str, Any] = {"type": _option, "metavar": "KEY=VALUE", "dest": "options"} | SEVERAL
     add("--host", default="127.0.0.1", help="name or address of the gateway, or a whole URL (%(default)s)")
     add("-p", "--port", type=_port, default=DEFAULT_PORT, help="its port (%(default)s)")
     add("-r", "--route", default="/", help="route of the model (%(default)s)")
+    _add_members(add)
+    add("--timeout", type=_count, metavar="S", help="seconds to wait for a silent server (1800)")
+    add("--digest", choices=["sha256", "blake3"], default="sha256", help="as the server is set (%(default)s)")
+    add("--receipt", type=Path, metavar="FILE", help="ask for a receipt of the answer, and keep it there")
+
+
+def _add_members(add: Any) -> None:
+    """The members of a request's JSON; the command is one."""
+    options: dict[str, Any] = {"type": _option, "metavar": "KEY=VALUE", "dest": "options"} | SEVERAL
     add("-c", "--inference-command", dest="command", default="", metavar="COMMAND", help="its inference_command")
     for kind, short, name, what in MODELS:
         add(short, name, dest="kind", action="store_const", const=kind, help=f"choose the command for {what}")
     add("-S", "--send-study-size", dest="study_size", action="store_true", help="send depth, height and width")
     add("-R", "--request-options", help="further members of the JSON, as strings", **options)
-    add("--timeout", type=_count, metavar="S", help="seconds to wait for a silent server (1800)")
-    add("--digest", choices=["sha256", "blake3"], default="sha256", help="as the server is set (%(default)s)")
 
 
 def _add_answer(verb: argparse.ArgumentParser) -> None:

@@ -52,18 +52,27 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 
 def _send(arguments: argparse.Namespace) -> None:
+    import requests
+
+    from gateway.cli import receipts
     from gateway.cli.orders import Order
     from gateway.cli.screen import Screen
     from gateway.cli.sending import send
-    from gateway.client import ClientError, Unreachable
+    from gateway.client import Client, ClientError, Unreachable
     from gateway.protocol.digests import hash_function
 
     try:
         hash_function(arguments.digest)
     except ValueError as error:
         raise Failure(str(error)) from error
+    order, client, asking = Order.from_arguments(arguments), None, None
+    if arguments.receipt:
+        asking = receipts.Asking(requests.Session())
+        client = Client(order.url, timeout=order.patience, session=asking.session, digest=order.digest)
     try:
-        send(Order.from_arguments(arguments), Screen())
+        send(order, Screen(), client)
+        if asking:
+            receipts.write(asking.receipt, arguments.receipt)
     except ClientError as error:
         request = f" [request {error.request_id}]" if error.request_id else ""
         raise Failure(error.detail + request, NO_CONNECTION if isinstance(error, Unreachable) else FAILED) from error
@@ -140,6 +149,33 @@ def _doctor(arguments: argparse.Namespace) -> None:
         raise Failure(f"this machine would not serve: {', '.join(stopping)}")
 
 
+def _audit(arguments: argparse.Namespace) -> None:
+    from gateway.cli import audits
+    from gateway.cli.screen import Screen
+
+    try:
+        whole = audits.run(arguments, Screen())
+    except ValueError as error:
+        raise Failure(str(error), USAGE) from error
+    if not whole:
+        raise Failure("the audit is not whole")
+
+
+def _replay(arguments: argparse.Namespace) -> None:
+    from gateway.cli import replaying
+    from gateway.cli.screen import Screen
+    from gateway.client import ClientError, Unreachable
+
+    try:
+        same = replaying.replay(replaying.Replay.from_arguments(arguments), Screen())
+    except ValueError as error:
+        raise Failure(str(error)) from error
+    except ClientError as error:
+        raise Failure(error.detail, NO_CONNECTION if isinstance(error, Unreachable) else FAILED) from error
+    if not same:
+        raise Failure("the answer could not be made again as it was")
+
+
 VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
     "serve": _serve,
     "send": _send,
@@ -147,6 +183,8 @@ VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
     "schema": _schema,
     "new": _new,
     "phantom": _phantom,
+    "audit": _audit,
+    "replay": _replay,
     "keys": _keys,
     "doctor": _doctor,
 }

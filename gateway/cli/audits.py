@@ -1,0 +1,96 @@
+"""``audit verify``: whether a chain of records is whole; and the words of ``replay``."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.observe.audit.canonical import read_key
+from gateway.observe.audit.chain import Head, key_path
+from gateway.observe.audit.verify import Verdict, verify
+
+if TYPE_CHECKING:  # brings rich, which a server should not carry
+    from gateway.cli.screen import Screen
+
+VARIABLE = "GATEWAY_AUDIT_KEY_FILE"
+API_KEY = "GATEWAY_API_KEY"
+"""Variable of the key that lets the caller of ``replay --url`` in; on a command line others would read it."""
+EPILOG = f"""\
+examples:
+  python -m gateway audit verify /var/log/gateway/audit.jsonl
+  python -m gateway audit verify audit.jsonl.2 audit.jsonl.1 audit.jsonl
+  python -m gateway audit verify audit.jsonl --key audit.key --expect 1042:9f86d0...
+
+The key is that of --key, else of {VARIABLE}, else beside the last FILE with .key behind its name.
+Note the head that is printed somewhere else, and give it to --expect another day.
+"""
+
+REPLAY_EPILOG = """\
+examples:
+  python -m gateway send -i study -o answer --receipt receipt.json
+  python -m gateway replay receipt.json models.segmentation_3d:segment -i study
+  python -m gateway replay receipt.json --url http://127.0.0.1:8900 -i study -R threshold=0.4
+
+The request is made as send makes it, from the same options, or from the bytes of --json. Objects in DICOM tell the time
+of receipt: only a TARGET, which runs here, makes the same ones again.
+
+exit status: 0 all is the same, 1 something differs, 2 wrong usage, 3 no connection, 130 interrupted
+"""
+
+
+def add_arguments(verb: argparse.ArgumentParser) -> None:
+    """The words of ``audit``."""
+    add = verb.add_argument
+    add("action", choices=["verify"], help="say whether no record was changed, moved, added, taken away or cut off")
+    add("files", nargs="+", type=Path, metavar="FILE", help="the files of one chain, the oldest first")
+    add("--expect", type=_head, metavar="HEAD", help="NUMBER:DIGEST that the chain must lead through")
+    add("--after", type=_head, metavar="HEAD", help="NUMBER:DIGEST before the first FILE, where earlier ones are gone")
+    add("--key", type=Path, metavar="FILE", help=f"that signed the records (${VARIABLE})")
+
+
+def add_replay(verb: argparse.ArgumentParser) -> None:
+    """The words of ``replay``, but for those that it shares with ``send``."""
+    add = verb.add_argument
+    add("receipt", type=Path, metavar="RECEIPT", help="file of a receipt: JSON, or the value of its field")
+    add("target", nargs="?", default="", metavar="TARGET", help="module:name of a model or an application, run here")
+    add("--url", default="", help=f"gateway to ask instead of a TARGET; {API_KEY} may hold its key")
+    add("-i", "--input", type=Path, dest="study", metavar="STUDY", help="folder of the study that was sent")
+    add("--json", type=Path, metavar="FILE", help="the request's JSON, byte by byte as it was sent")
+    add("--key", type=Path, metavar="FILE", help=f"that signed the receipt (${VARIABLE})")
+
+
+def run(arguments: argparse.Namespace, screen: "Screen") -> bool:
+    """Print what was found; returns whether the chain is whole. Raises ValueError with a sentence, OSError."""
+    key = find_key(arguments.key, beside=arguments.files[-1])
+    verdict = verify(arguments.files, key=key, expect=arguments.expect, after=arguments.after)
+    _show(verdict, screen)
+    return verdict.whole
+
+
+def find_key(given: Path | None, beside: Path | None = None) -> bytes | None:
+    """The audit's key: the one given, else of the environment, else ``beside`` an audit file; None where there is none.
+
+    Raises ValueError for a file that holds no key, OSError for one that was named and cannot be read.
+    """
+    path = given or (Path(named) if (named := os.environ.get(VARIABLE)) else None)
+    if path is None and beside is not None and key_path(beside).exists():
+        path = key_path(beside)
+    return read_key(path) if path else None
+
+
+def _show(verdict: Verdict, screen: "Screen") -> None:
+    screen.say(f"records {verdict.records}")
+    if verdict.head:
+        screen.say(f"head    {verdict.head}")
+    for note in verdict.notes:
+        screen.say(f"note    {note}")
+    for fault in verdict.faults:
+        screen.say(f"fault   {fault}")
+    screen.say(f"verdict {'whole' if verdict.whole else 'BROKEN'}")
+
+
+def _head(text: str) -> Head:
+    try:
+        return Head.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

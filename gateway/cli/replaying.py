@@ -1,0 +1,161 @@
+"""``replay``: an answer made again from its receipt and its study, and compared bit by bit."""
+
+import argparse
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import requests
+
+from gateway.app import Gateway
+from gateway.cli import receipts
+from gateway.cli.audits import API_KEY, find_key
+from gateway.cli.orders import Order
+from gateway.cli.screen import Screen
+from gateway.cli.targets import NoTarget, served
+from gateway.client.access import Access
+from gateway.client.answer import Answer, read_answer
+from gateway.client.inference import encoded
+from gateway.client.loading import load
+from gateway.client.transport import Transport
+from gateway.client.upload import PIECE, Source, Upload
+from gateway.client.wsgi import LOCAL, WSGI, session
+from gateway.dicom.instances import Instance
+from gateway.endpoints.receipts import RECEIVED
+from gateway.observe.audit.comparison import Line, compare
+from gateway.observe.audit.receipts import Receipt, is_signed
+from gateway.protocol.digests import hash_function
+
+Parts = list[tuple[str, Source]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """What is to be made again. ``json`` holds the request's first part as it was sent, else ``order`` makes it."""
+
+    receipt: Receipt
+    order: Order
+    target: str = ""
+    url: str = ""
+    json: Path | None = None
+    key: bytes | None = None
+    access: Access = field(default_factory=Access)
+
+    @classmethod
+    def from_arguments(cls, arguments: argparse.Namespace) -> Self:
+        """What a command line asks for. Raises ValueError with a sentence for what is no receipt or no key, OSError."""
+        names = ("study", "attachments", "command", "kind", "study_size", "options")
+        order = Order(out=Path(), **{name: getattr(arguments, name) for name in names})
+        given = {name: getattr(arguments, name) for name in ("target", "url", "json")}
+        receipt, key = receipts.load(arguments.receipt), find_key(arguments.key)
+        return cls(receipt=receipt, order=order, key=key, access=Access(api_key=os.environ.get(API_KEY, "")), **given)
+
+
+def replay(asked: Replay, screen: Screen) -> bool:
+    """Say what is the same and what is not; returns whether all is. Raises ClientError, GatewayError, OSError."""
+    genuine = _signature(asked, screen)
+    parts = _parts(asked)
+    lines = list(compare(asked.receipt, _ask(asked, parts)))
+    for line in lines:
+        screen.say(f"{line.name:<11}{line.sentence}")
+    same = all(line.same is not False for line in lines)
+    screen.say(f"verdict    {_verdict(lines) if genuine else 'the receipt is FORGED or was changed'}")
+    return same and genuine
+
+
+def _verdict(lines: Sequence[Line]) -> str:
+    different = [line.name for line in lines if line.same is False]
+    return f"NOT the same: {', '.join(different)}" if different else "the same question, model and answer"
+
+
+def _signature(asked: Replay, screen: Screen) -> bool:
+    receipt = asked.receipt
+    genuine = asked.key is None or is_signed(receipt, asked.key)
+    told = "was not looked at: no key" if asked.key is None else "holds" if genuine else "DOES NOT HOLD"
+    screen.say(f"receipt    of {receipt['time']}, request {receipt['request']}")
+    screen.say(f"signature  {told}")
+    return genuine
+
+
+def _parts(asked: Replay) -> Parts:
+    """The request's parts in the order whose digest is the receipt's; in spatial order where no order's is."""
+    instances = load(asked.order.study) if asked.order.study else []
+    json = asked.json.read_bytes() if asked.json else encoded(asked.order.request(instances))
+    first: Parts = [("application/json", json)]
+    first += [("application/octet-stream", path) for path in asked.order.attachments]
+    orders = [first + [("application/dicom", one.source) for one in order] for order in _orders(instances)]
+    new_hash = hash_function(asked.receipt["algorithm"])
+    return next((parts for parts in orders if _digest(parts, new_hash) == asked.receipt["input"]), orders[0])
+
+
+def _orders(instances: Sequence[Instance]) -> Iterator[Sequence[Instance]]:
+    """As ``send`` sorts them, and as a client would that goes by the names of files."""
+    yield instances
+    yield sorted(instances, key=lambda one: str(one.source))
+
+
+def _digest(parts: Parts, new_hash: Callable[[], Any]) -> str:
+    body = Upload(parts, None, new_hash)
+    deque(body, maxlen=0)
+    return body.input_digest
+
+
+def _ask(asked: Replay, parts: Parts) -> Receipt:
+    """The receipt of a new answer, with the digests of the bytes that were sent and came back here."""
+    receipt = asked.receipt
+    app = None if asked.url else served(asked.target)
+    asking = receipts.Asking(requests.Session() if app is None else session(_at(app, receipt["time"])))
+    route = receipt["route"] if app is None else _route(app, receipt["route"])
+    new_hash = hash_function(receipt["algorithm"])
+    body = Upload(parts, None, new_hash)
+    headers = {"Content-Type": body.content_type, "Accept": _accept(receipt)}
+    transport = Transport(asked.url or LOCAL, timeout=None, session=asking.session, access=asked.access, retries=0)
+    try:
+        with transport.response("POST", route, headers=headers, data=body) as response:
+            answer = _read(response, new_hash)
+            now = asking.receipt
+    finally:
+        transport.close()
+    return {**now, "input": body.input_digest, "output": answer.output_digest}
+
+
+def _read(response: requests.Response, new_hash: Callable[[], Any]) -> Answer:
+    content_type = response.headers.get("Content-Type", "")
+    return read_answer(content_type, response.iter_content(PIECE), response.headers.get("X-Request-ID", ""), new_hash)
+
+
+def _accept(receipt: Receipt) -> str:
+    """What was accepted then; DICOM objects come as related parts too."""
+    wanted = receipt.get("accept")
+    return f'multipart/related; type="{wanted}"' if wanted == "application/dicom" else "multipart/related"
+
+
+def _route(app: Gateway, route: str) -> str:
+    """Where the model is: the receipt's route, or the only one of an application that was made for a model."""
+    models = app.extensions["gateway"].models
+    if route in models:
+        return route
+    if len(models) == 1:
+        return str(next(iter(models)))
+    raise NoTarget("the application has several models and none on the receipt's route; name the model instead")
+
+
+def _at(app: WSGI, moment: str) -> WSGI:
+    """The application as it was at the time of receipt, which DICOM objects tell of."""
+    received = _moment(moment)
+
+    def answered(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        return app({**environ, RECEIVED: received}, start_response)
+
+    return answered
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise NoTarget("the receipt's time is no time") from None

@@ -1,0 +1,58 @@
+"""Two receipts side by side: what was the same when an answer was made again, and what was not."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gateway.observe.audit.receipts import Receipt
+
+UNVOUCHED = "the model declared no weights: nothing vouches for what it computed with"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that was compared. ``same`` is None for what is told and not judged."""
+
+    name: str
+    same: bool | None
+    sentence: str
+
+
+def compare(then: Receipt, now: Receipt) -> Iterator[Line]:
+    """What of ``then`` holds ``now``: the input, the parameters, the model and the answer, a line each."""
+    yield _input(then, now)
+    yield _parameters(then, now)
+    yield _model(then, now)
+    weights = then["model"]["weights"]
+    yield Line("weights", None, f"vouched for by {weights[:12]}" if weights else UNVOUCHED)
+    yield _answer(then, now)
+    if then["gateway"] != now["gateway"]:
+        yield Line("gateway", None, f"was {then['gateway']}, is {now['gateway']}")
+
+
+def _input(then: Receipt, now: Receipt) -> Line:
+    same = then["input"] == now["input"]
+    other = "DIFFERENT: another JSON, a changed, missing or added file, or another order of the files"
+    return Line("input", same, "the same bytes" if same else other)
+
+
+def _parameters(then: Receipt, now: Receipt) -> Line:
+    same = then["parameters"] == now["parameters"]
+    if same and not then["parameters"]:
+        return Line("parameters", same, "none declared; what was sent is part of the input")
+    return Line("parameters", same, "the same" if same else "DIFFERENT values, defaults filled in")
+
+
+def _model(then: Receipt, now: Receipt) -> Line:
+    changed = [name for name in ("name", "version", "weights") if then["model"][name] != now["model"][name]]
+    if not changed and then["model"]["digest"] != now["model"]["digest"]:
+        changed = ["source or config"]
+    if changed:
+        return Line("model", False, f"DIFFERENT: its {', '.join(changed)}")
+    return Line("model", True, "the same" if then["model"]["digest"] else "says nothing of its source")
+
+
+def _answer(then: Receipt, now: Receipt) -> Line:
+    if then["output"] == now["output"]:
+        return Line("answer", True, "bit-equal")
+    excuse = "" if then["deterministic"] else "; the model does not say that it is deterministic"
+    return Line("answer", False, f"DIFFERENT{excuse}")
