@@ -5,12 +5,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gunicorn import glogging
 from gunicorn.app.base import BaseApplication
 from gunicorn.util import import_app
 
 from gateway.access import bind, shared
-from gateway.config import DEFAULT_PORT
-from gateway.observe import multiprocess
+from gateway.config import DEFAULT_PORT, Settings
+from gateway.observe import jsonlogs, multiprocess
 
 DEFAULTS: dict[str, Any] = {
     "worker_class": "gateway.worker.Worker",
@@ -22,9 +23,19 @@ DEFAULTS: dict[str, Any] = {
     "graceful_timeout": 630,
     "keepalive": 5,
     "control_socket_disable": True,
+    "logger_class": "gateway.server.Logger",
     "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
 }
 """gunicorn's settings by gunicorn's names."""
+
+
+class Logger(glogging.Logger):  # type: ignore[misc]
+    """gunicorn's own lines, in the form that the gateway's settings ask for and without the texts of exceptions."""
+
+    def setup(self, cfg: Any) -> None:
+        """At the start, and after each reload of the configuration."""
+        super().setup(cfg)
+        jsonlogs.configure_server(Settings.from_environment(), self.error_fmt, self.datefmt)
 
 
 def on_starting(master: Any) -> None:
@@ -47,6 +58,7 @@ def child_exit(_master: Any, worker: Any) -> None:
 
 def on_exit(_master: Any) -> None:
     """After the last worker, in the master."""
+    Shared.of_this_server().close()
     multiprocess.clean_up()
 
 
@@ -65,6 +77,7 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def __init__(self, app: Any, options: dict[str, Any]) -> None:
         self._app = app
         self._options = options
+        self.app_uri = app if isinstance(app, str) else None
         super().__init__()
 
     def load_config(self) -> None:

@@ -24,37 +24,46 @@ def configure(settings: Settings) -> None:
     """
     root = logging.getLogger()
     if not root.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(_Text(settings))
-        root.addHandler(handler)
+        root.addHandler(logging.StreamHandler())
         root.setLevel(logging.INFO)
-    if settings.log_format == "json":
-        _print_json(root, settings)
-        configure_server(settings)
+    elif settings.log_format == "text":
+        return
+    for handler in root.handlers:
+        handler.setFormatter(_form(settings))
 
 
-def configure_server(settings: Settings) -> None:
-    """The same for gunicorn's own lines, which are text unless ``settings.log_format`` is ``json``."""
-    if settings.log_format == "json":
-        for name in SERVER:
-            _print_json(logging.getLogger(name), settings)
+def configure_server(settings: Settings, text: str, times: str) -> None:
+    """The same for a server's own lines, whose text has the form ``text`` and times the form ``times``.
+
+    Before a worker has configured its logging, Python's last resort prints the rest; it does so in the same form.
+    """
+    for name in SERVER if settings.log_format == "json" else SERVER[:1]:  # in text, an access line is all message
+        for handler in logging.getLogger(name).handlers:
+            handler.setFormatter(_form(settings, text, times))
+    if settings.log_format == "json" and logging.lastResort is not None:
+        logging.lastResort.setFormatter(_form(settings))
 
 
-def _print_json(logger: logging.Logger, settings: Settings) -> None:
-    for handler in logger.handlers:
-        handler.setFormatter(_JSON(settings))
+def _form(settings: Settings, text: str = TEXT, times: str | None = None) -> logging.Formatter:
+    return (_JSON if settings.log_format == "json" else _Text)(settings, text, times)
 
 
 class _Text(logging.Formatter):
     """Python's own form, but for exceptions: types and frames, and their text where the settings allow it."""
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(TEXT)
+    def __init__(self, settings: Settings, text: str, times: str | None) -> None:
+        super().__init__(text, times)
         self._with_text = settings.log_exception_text
 
-    def formatException(self, ei: Any) -> str:
-        """The frames in place of a traceback, whose last line quotes the exception."""
-        return "" if ei[1] is None else exception_frames(ei[1], with_text=self._with_text)
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and the frames in place of a traceback, whose last line quotes the exception."""
+        record.exc_text = self._frames(record)
+        return super().format(record)
+
+    def _frames(self, record: logging.LogRecord) -> str | None:
+        if not record.exc_info or record.exc_info[1] is None:
+            return None
+        return exception_frames(record.exc_info[1], with_text=self._with_text)
 
 
 class _JSON(_Text):
@@ -71,8 +80,8 @@ class _JSON(_Text):
         extra = {name: value for name, value in vars(record).items() if name not in STANDARD}
         for name, value in (extra | getattr(record, TAGS, {})).items():
             line[f"tag.{name}" if name in OWN else str(name)] = value
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+        if frames := self._frames(record):
+            line["exception"] = frames
         return _dumps(line)
 
 

@@ -39,7 +39,7 @@ class Collector(ThreadingHTTPServer):
     def service(self) -> str:
         """The service's name in the first export."""
         attributes = self.exports[0].resource_spans[0].resource.attributes
-        return next(one.value.string_value for one in attributes if one.key == "service.name")
+        return str(next(one.value.string_value for one in attributes if one.key == "service.name"))
 
     def __enter__(self) -> Self:
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
