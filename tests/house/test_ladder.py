@@ -51,6 +51,8 @@ LIBRARIES = {
     "werkzeug": ("gateway.app", "gateway.endpoints"),
     "pydicom": ("gateway.dicom", "gateway.protocol.serializer", "models", "utils"),
     "gunicorn": ("gateway.server", "gateway.worker"),
+    "prometheus_client": ("gateway.observe",),
+    "opentelemetry": ("gateway.observe.spans",),
 }
 
 HOUSE = imports_below(ROOT, "gateway", "models", "utils")
