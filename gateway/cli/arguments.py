@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import __version__
-from gateway.cli import audits, keys
+from gateway.cli import audits, keys, reaching, storing
 from gateway.config import DEFAULT_PORT
 
 PROGRAM = "python -m gateway"
@@ -92,9 +92,12 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     send = _verb(verbs, "send", "send a study, check the answer and picture it", SEND_EPILOG)
     _add_study(send)
     _add_request(send)
+    reaching.add_access(send, environ)
     _add_answer(send)
     run = _verb(verbs, "run", "try a model without a server and judge its answer", RUN_EPILOG)
     _add_run(run)
+    for name, add_words in storing.WORDS.items():
+        add_words(_verb(verbs, name, storing.SUMMARIES[name], storing.EPILOGS[name] + f"\n{STATUS}\n"), environ)
     schema = _verb(verbs, "schema", "print the OpenAPI description of an application")
     schema.add_argument("app", metavar="APP", help="module:name of a Gateway, such as models.app:app")
     new = _verb(verbs, "new", "write a folder with a model, its test and its container")
@@ -128,11 +131,22 @@ def _add_serve(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
     workers, threads = environ.get("WEB_CONCURRENCY") or "1", environ.get("THREADS") or None
     add("app", metavar="APP", help="module:name of a WSGI application, such as models.app:app")
     add("--host", default=host, help="address to listen on (%(default)s)")
-    add("-p", "--port", type=_port, default=port, help="port to listen on, 0 for any free one (%(default)s)")
-    add("--workers", type=_count, default=workers, metavar="N", help="processes, each with its models (%(default)s)")
-    add("--threads", type=_count, default=threads, metavar="N", help="requests at once in each process (16)")
-    add("--timeout", type=_count, metavar="S", help="seconds without a sign of life before a worker is killed (900)")
-    add("--graceful-timeout", type=_count, metavar="S", help="seconds for running requests after SIGTERM (630)")
+    add("-p", "--port", type=reaching.port, default=port, help="port to listen on, 0 for any free one (%(default)s)")
+    add(
+        "--workers",
+        type=reaching.count,
+        default=workers,
+        metavar="N",
+        help="processes, each with its models (%(default)s)",
+    )
+    add("--threads", type=reaching.count, default=threads, metavar="N", help="requests at once in each process (16)")
+    add(
+        "--timeout",
+        type=reaching.count,
+        metavar="S",
+        help="seconds without a sign of life before a worker is killed (900)",
+    )
+    add("--graceful-timeout", type=reaching.count, metavar="S", help="seconds for running requests after SIGTERM (630)")
     tls = verb.add_argument_group("TLS").add_argument
     tls("--certfile", metavar="PEM", help="certificate of the server, with what it was signed by")
     tls("--keyfile", metavar="PEM", help="its private key")
@@ -144,7 +158,7 @@ def _add_serve(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
 def _add_doctor(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
     add("--app", metavar="APP", help="module:name of a Gateway: import it too, and look for its models' files")
-    add("-p", "--port", type=_port, help=f"port that will be listened on (PORT, else {DEFAULT_PORT})")
+    add("-p", "--port", type=reaching.port, help=f"port that will be listened on (PORT, else {DEFAULT_PORT})")
     add("--json", action="store_true", help="one JSON object instead of a table")
 
 
@@ -169,7 +183,7 @@ def _add_run(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(
         host="127.0.0.1", port=DEFAULT_PORT, study_path="", command="", kind=None, study_size=False, timeout=None
     )
-    verb.set_defaults(digest="sha256")
+    verb.set_defaults(digest="sha256", store=False)
 
 
 def _add_replay(verb: argparse.ArgumentParser) -> None:
@@ -181,10 +195,11 @@ def _add_replay(verb: argparse.ArgumentParser) -> None:
 def _add_request(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument_group("the request").add_argument
     add("--host", default="127.0.0.1", help="name or address of the gateway, or a whole URL (%(default)s)")
-    add("-p", "--port", type=_port, default=DEFAULT_PORT, help="its port (%(default)s)")
+    add("-p", "--port", type=reaching.port, default=DEFAULT_PORT, help="its port (%(default)s)")
+    add("--store", action="store_true", help="let the gateway keep the study, send what it lacks, and name it")
     add("-r", "--route", default="/", help="route of the model (%(default)s)")
     _add_members(add)
-    add("--timeout", type=_count, metavar="S", help="seconds to wait for a silent server (1800)")
+    add("--timeout", type=reaching.count, metavar="S", help="seconds to wait for a silent server (1800)")
     add("--digest", choices=["sha256", "blake3"], default="sha256", help="as the server is set (%(default)s)")
     add("--receipt", type=Path, metavar="FILE", help="ask for a receipt of the answer, and keep it there")
 
@@ -204,18 +219,6 @@ def _add_answer(verb: argparse.ArgumentParser) -> None:
     add("-o", "--output", type=Path, dest="out", default=Path("output"), metavar="OUT", help="folder (%(default)s)")
     add("-l", "--include-label-plots", dest="labels", action="store_true", help="draw labels on the pictures")
     add("--legacy-output", dest="legacy", action="store_true", help="masks as bare bytes, not as true .npy")
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
-    return int(text)
 
 
 def _option(text: str) -> tuple[str, str]:

@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.cli.arguments import parse
@@ -54,25 +55,42 @@ def _serve(arguments: argparse.Namespace) -> None:
 def _send(arguments: argparse.Namespace) -> None:
     import requests
 
-    from gateway.cli import receipts
+    from gateway.cli import reaching, receipts
     from gateway.cli.orders import Order
     from gateway.cli.screen import Screen
     from gateway.cli.sending import send
-    from gateway.client import Client, ClientError, Unreachable
+    from gateway.client import Client
     from gateway.protocol.digests import hash_function
 
     try:
         hash_function(arguments.digest)
     except ValueError as error:
         raise Failure(str(error)) from error
-    order, client, asking = Order.from_arguments(arguments), None, None
-    if arguments.receipt:
-        asking = receipts.Asking(requests.Session())
-        client = Client(order.url, timeout=order.patience, session=asking.session, digest=order.digest)
-    try:
+    order = Order.from_arguments(arguments)
+    asking = receipts.Asking(requests.Session()) if arguments.receipt else None
+    session = asking.session if asking else None
+    with _client_failures():
+        access = reaching.access(arguments)
+        client = Client(order.url, timeout=order.patience, session=session, digest=order.digest, **access)
         send(order, Screen(), client)
         if asking:
             receipts.write(asking.receipt, arguments.receipt)
+
+
+def _store(arguments: argparse.Namespace) -> None:
+    from gateway.cli import storing
+    from gateway.cli.screen import Screen
+
+    with _client_failures():
+        storing.run(arguments, Screen())
+
+
+@contextmanager
+def _client_failures() -> Iterator[None]:
+    from gateway.client import ClientError, Unreachable
+
+    try:
+        yield
     except ClientError as error:
         request = f" [request {error.request_id}]" if error.request_id else ""
         raise Failure(error.detail + request, NO_CONNECTION if isinstance(error, Unreachable) else FAILED) from error
@@ -180,6 +198,10 @@ VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
     "serve": _serve,
     "send": _send,
     "run": _run,
+    "upload": _store,
+    "results": _store,
+    "bundle": _store,
+    "preflight": _store,
     "schema": _schema,
     "new": _new,
     "phantom": _phantom,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from gateway.client import DEFAULT_TIMEOUT
+from gateway.cli.reaching import url_of
 from gateway.config import DEFAULT_PORT
 from gateway.dicom.attributes import text
 from gateway.dicom.instances import Instance
@@ -33,6 +33,7 @@ class Order:
     legacy: bool = False
     timeout: float | None = None
     digest: str = "sha256"
+    store: bool = False
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> Self:
@@ -42,14 +43,12 @@ class Order:
     @property
     def url(self) -> str:
         """Where the gateway is; a ``host`` that is a whole URL stands for itself."""
-        if "://" in self.host:
-            return self.host
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+        return url_of(self.host, self.port)
 
     @property
-    def patience(self) -> float:
-        """Seconds to wait for a silent server."""
-        return self.timeout or DEFAULT_TIMEOUT
+    def patience(self) -> float | None:
+        """Seconds to wait for a silent server, where somebody said so."""
+        return self.timeout
 
     def request(self, instances: list[Instance]) -> dict[str, Any]:
         """The JSON part, with the predecessor's names: ``studyUID``, ``inference_command``, ``depth`` ..., options."""

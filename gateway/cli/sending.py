@@ -66,15 +66,19 @@ def _kind(path: Path) -> str:
 
 def _ask(order: Order, instances: list[Instance], screen: Screen, client: Client | None) -> Answer:
     request, started = order.request(instances), time.monotonic()
+    files = [instance.source for instance in instances]
     asked = client or Client(order.url, timeout=order.patience, digest=order.digest)
     with asked as client, screen.bar("sending", "the model runs") as progress:
         if order.study_path:
             screen.note(f"asking {client.address} to read the study")
             answer = client.infer_path(request, order.study_path, order.route)
+        elif order.store:
+            kept = client.upload(files, progress=progress)
+            screen.note(f"sent {kept.sent} of {len(files)} files to {client.address}, which has the others")
+            answer = client.infer(kept, order.route, request).answer
         else:
-            files = [instance.source for instance in instances]
             screen.note(f"sending {len(order.attachments) + len(files)} files to {client.address}")
-            answer = client.infer(request, files, order.route, progress, attachments=order.attachments)
+            answer = client.ask(request, files, order.route, progress, attachments=order.attachments)
     screen.note(f"answered after {time.monotonic() - started:.1f} s")
     return answer
 

@@ -1,0 +1,73 @@
+"""The words with which a gateway is reached, and the client that they make."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.config import DEFAULT_PORT
+
+if TYPE_CHECKING:
+    from gateway.client import Client
+
+TOKEN, API_KEY = "GATEWAY_TOKEN", "GATEWAY_API_KEY"
+"""Variables that hold a secret; on a command line every user of the machine could read it."""
+
+
+def add_address(verb: argparse.ArgumentParser) -> None:
+    """Where the gateway is, and how long to wait for it."""
+    add = verb.add_argument_group("the gateway").add_argument
+    add("--host", default="127.0.0.1", help="name or address of the gateway, or a whole URL (%(default)s)")
+    add("-p", "--port", type=port, default=DEFAULT_PORT, help="its port (%(default)s)")
+    add("--timeout", type=count, metavar="S", help="seconds to wait for a silent server (1800)")
+
+
+def add_access(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    """How to be let in, and whom to trust."""
+    add = verb.add_argument_group("access").add_argument
+    add("--token-file", type=Path, metavar="FILE", help=f"file of a bearer token (${TOKEN})")
+    add("--ca", type=Path, metavar="FILE", help="certificates to trust instead of the system's")
+    add("--insecure", action="store_true", help="trust any certificate: for a machine of your own")
+    add("--cert", type=Path, metavar="FILE", help="certificate to show")
+    add("--cert-key", type=Path, metavar="FILE", help="its key, where that is a file of its own")
+    verb.set_defaults(token=environ.get(TOKEN, ""), api_key=environ.get(API_KEY, ""))
+
+
+def access(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The access of a parsed command line, as a Client's arguments. Raises OSError for a token that cannot be read."""
+    token = arguments.token_file.read_text("ascii", "replace").strip() if arguments.token_file else arguments.token
+    pair = (arguments.cert, arguments.cert_key)
+    return {
+        "token": token,
+        "api_key": arguments.api_key,
+        "verify": False if arguments.insecure else arguments.ca or True,
+        "cert": pair if all(pair) else arguments.cert,
+    }
+
+
+def url_of(host: str, at: int) -> str:
+    """Where the gateway is; a ``host`` that is a whole URL stands for itself."""
+    if "://" in host:
+        return host
+    return f"http://[{host}]:{at}" if ":" in host else f"http://{host}:{at}"
+
+
+def client(arguments: argparse.Namespace) -> "Client":
+    """The client that a command line asks for."""
+    from gateway.client import Client
+
+    return Client(url_of(arguments.host, arguments.port), timeout=arguments.timeout, **access(arguments))
+
+
+def port(text: str) -> int:
+    """A port in the words of a command line, 0 for any free one."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """A whole number from 1 in the words of a command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)

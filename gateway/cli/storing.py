@@ -1,0 +1,185 @@
+"""``upload``, ``results``, ``bundle`` and ``preflight``: what a gateway keeps, and what it would take."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.cli import reaching
+
+if TYPE_CHECKING:
+    from gateway.cli.screen import Screen
+    from gateway.client import Client, Moved, Uploaded
+
+UPLOAD, RESULTS, BUNDLE, PREFLIGHT = "upload", "results", "bundle", "preflight"
+PROGRAM = "python -m gateway"
+EPILOGS = {
+    UPLOAD: f"""\
+examples:
+  {PROGRAM} upload -i study                             only what the gateway lacks is sent
+  {PROGRAM} upload -i study --on-conflict keep --json
+
+Interrupted and run again, it sends the rest.
+""",
+    RESULTS: f"""\
+examples:
+  {PROGRAM} results --study 1.2.3 --model /lungs
+  {PROGRAM} results --since 2026-11-01T00:00:00Z --json
+""",
+    BUNDLE: f"""\
+examples:
+  {PROGRAM} bundle push lungs weights                   the gateway's bundle becomes what the folder holds
+  {PROGRAM} bundle pull lungs weights                   other files in the folder stay
+""",
+    PREFLIGHT: f"""\
+examples:
+  {PROGRAM} preflight -i study                          which models would take it, and why not
+  {PROGRAM} preflight --study 1.2.3 --model /lungs      a study that the gateway keeps
+""",
+}
+MiB = 1 << 20
+
+
+def add_upload(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    """The words of ``upload``."""
+    add = verb.add_argument
+    add("-i", "--input", type=Path, dest="files", metavar="STUDY", required=True, help="DICOM file, or folder of them")
+    add(
+        "--on-conflict", choices=("fail", "keep", "replace"), default="fail",
+        help="where the gateway holds another file of the same SOP Instance UID (%(default)s)",
+    )  # fmt: skip
+    add("--chunk", type=reaching.count, default=16, metavar="N", help="instances of one request (%(default)s)")
+    add("--parallel", type=reaching.count, default=8, metavar="N", help="requests at a time (%(default)s)")
+    _add_common(verb, environ)
+
+
+def add_results(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    """The words of ``results``."""
+    add = verb.add_argument
+    add("--study", default="", metavar="UID", help="of this study")
+    add("--series", default="", metavar="UID", help="of this series")
+    add("--model", default="", metavar="ROUTE", help="of this model")
+    add("--version-of-model", dest="version", default="", metavar="V", help="of this version of the model")
+    add("--since", default="", metavar="TIME", help="made at this time or after, such as 2026-11-21T13:00:00Z")
+    add("--until", default="", metavar="TIME", help="made before this time")
+    add("--limit", type=reaching.count, metavar="N", help="the newest N; without it all")
+    _add_common(verb, environ)
+
+
+def add_bundle(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    """The words of ``bundle``."""
+    add = verb.add_argument
+    add("action", choices=("push", "pull"), help="to the gateway, or from it")
+    add("name", metavar="NAME", help="name of the bundle")
+    add("folder", type=Path, metavar="FOLDER", help="where its files are, or are to be")
+    _add_common(verb, environ)
+
+
+def add_preflight(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    """The words of ``preflight``."""
+    study = verb.add_mutually_exclusive_group(required=True)
+    study.add_argument("-i", "--input", type=Path, dest="files", metavar="STUDY", help="DICOM file, or folder of them")
+    study.add_argument("--study", default="", metavar="UID", help="a study that the gateway keeps")
+    verb.add_argument("--model", dest="models", action="append", default=[], metavar="ROUTE", help="ask only this one")
+    _add_common(verb, environ)
+
+
+WORDS = {UPLOAD: add_upload, RESULTS: add_results, BUNDLE: add_bundle, PREFLIGHT: add_preflight}
+SUMMARIES = {
+    UPLOAD: "let a gateway keep a study, so that it is sent once",
+    RESULTS: "list what models said of the studies that a gateway keeps",
+    BUNDLE: "bring the files of a model to a gateway, or from it",
+    PREFLIGHT: "ask which models would take a study, and why not",
+}
+
+
+def run(arguments: argparse.Namespace, screen: "Screen") -> None:
+    """Do what one of these verbs says. Raises ClientError, GatewayError and OSError, each with a sentence."""
+    with reaching.client(arguments) as client:
+        words, lines = _DOING[arguments.verb](arguments, screen, client)
+    if arguments.json:
+        sys.stdout.write(json.dumps(words, indent=2) + "\n")
+        return
+    for line in lines:
+        screen.say(line)
+
+
+Told = tuple[Any, Iterator[str]]
+"""What a verb found out: for a script, and line by line for a person."""
+
+
+def _upload(arguments: argparse.Namespace, screen: "Screen", client: "Client") -> Told:
+    with screen.bar("hashing, then sending") as progress:
+        done = client.upload(
+            arguments.files,
+            on_conflict=arguments.on_conflict,
+            progress=progress,
+            hashing=progress,
+            chunk=arguments.chunk,
+            parallel=arguments.parallel,
+        )
+    return done.words, _of_upload(done)
+
+
+def _of_upload(done: "Uploaded") -> Iterator[str]:
+    yield f"sent    {done.sent} of {len(done.entries)} instances, {done.bytes_sent / MiB:.1f} MiB"
+    if done.kept:
+        yield f"kept    {len(done.kept)} that the gateway holds with other bytes"
+    for uid in done.study_instance_uids:
+        yield f"study   {uid}"
+
+
+def _results(arguments: argparse.Namespace, screen: "Screen", client: "Client") -> Told:
+    names = ("study", "series", "model", "version", "since", "until", "limit")
+    with screen.bar("asking"):
+        found = client.results(**{name: getattr(arguments, name) for name in names})
+    return found, _of_results(found)
+
+
+def _of_results(found: list[dict[str, Any]]) -> Iterator[str]:
+    for one in found:
+        model = " ".join(str(one[name]) for name in ("model", "version") if one.get(name))
+        studies = ", ".join(map(str, one.get("studies", [])))
+        name = str(one.get("id", ""))[:12]
+        yield f"{one.get('created', '')}  {name}  {model}  {one.get('instances', 0)} instances of {studies}"
+    if not found:
+        yield "no results"
+
+
+def _bundle(arguments: argparse.Namespace, screen: "Screen", client: "Client") -> Told:
+    move = client.push_bundle if arguments.action == "push" else client.pull_bundle
+    with screen.bar(f"{arguments.action}ing") as progress:
+        done = move(arguments.name, arguments.folder, progress=progress)
+    return done.words, _of_bundle(done, "sent" if arguments.action == "push" else "fetched")
+
+
+def _of_bundle(done: "Moved", moved: str) -> Iterator[str]:
+    yield f"{moved:7} {len(done.moved)} of {done.files} files, {done.bytes_moved / MiB:.1f} MiB"
+    if done.removed:
+        yield f"removed {len(done.removed)} that the folder does not have"
+
+
+def _preflight(arguments: argparse.Namespace, screen: "Screen", client: "Client") -> Told:
+    from gateway.client import Reference
+
+    study: Path | Reference = arguments.files or Reference(study=arguments.study)
+    with screen.bar("asking"):
+        verdicts = client.preflight(study, arguments.models)
+    lines = (f"{one.model}  {'yes' if one.taken else 'no: ' + ' '.join(one.reasons)}" for one in verdicts)
+    return [one.words for one in verdicts], lines
+
+
+_DOING: dict[str, Callable[[argparse.Namespace, "Screen", "Client"], Told]] = {
+    UPLOAD: _upload,
+    RESULTS: _results,
+    BUNDLE: _bundle,
+    PREFLIGHT: _preflight,
+}
+
+
+def _add_common(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    verb.add_argument("--json", action="store_true", help="print one JSON document, for a script")
+    reaching.add_address(verb)
+    reaching.add_access(verb, environ)
