@@ -37,7 +37,7 @@ def load(name: str, importing: Load) -> tuple[Any, Finding]:
         return app, Finding(
             "application", Level.WARN, f"{name} has no model.", "Register one: @app.model or add_inference_route."
         )
-    return app, Finding("application", Level.OK, f"{name} imports and has {len(models)} models.")
+    return app, Finding("application", Level.OK, f"{name} imports; models: {len(models)}.")
 
 
 def _module(error: BaseException) -> str:
@@ -45,10 +45,11 @@ def _module(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """The innermost line that belongs to the service and not to a library."""
+    """The innermost line that belongs to the service, else the innermost of all."""
     if isinstance(error, SyntaxError):
         return f" at {Path(error.filename or '').name}:{error.lineno}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_library(frame.filename)]
+    frames = list(traceback.extract_tb(error.__traceback__))
+    frames = [frame for frame in frames if not _is_library(frame.filename)] or frames
     return f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
 
 
@@ -70,8 +71,8 @@ def routes(app: Any) -> Finding:
 def model(route: str, found: Any) -> Finding:
     """One model: its name and version, and whether its weights are the files that it declares."""
     name, options = f"model {route}", getattr(found, "options", None)
-    declaration = getattr(found, "declaration", None)
-    said = f"{getattr(declaration, 'name', found.name)} {getattr(options, 'version', '')}".strip()
+    declared = getattr(getattr(found, "declaration", None), "name", "a plain function")
+    said = f"{declared} {getattr(options, 'version', '')}".strip()
     if getattr(found, "health", "") == "FAILED":
         return Finding(name, Level.FAIL, f"{said} could not be set up.", "See the log of its start.")
     weights = getattr(options, "weights", ())
@@ -81,10 +82,9 @@ def model(route: str, found: Any) -> Finding:
         return Finding(name, Level.FAIL, f"{said}: {'; '.join(wrong)}.", remedy)
     if files and not all(files.values()):
         remedy = "Declare weights={file: sha256}, and a changed file is refused."
-        return Finding(name, Level.NOTE, f"{said}, {len(files)} weights files that are there, unvouched for.", remedy)
-    return Finding(
-        name, Level.OK, f"{said}, {len(files)} weights files that match." if files else f"{said}, no weights files."
-    )
+        return Finding(name, Level.NOTE, f"{said}; weights files that are there, unvouched for: {len(files)}.", remedy)
+    matching = f"; weights files that match: {len(files)}" if files else ", no weights files"
+    return Finding(name, Level.OK, f"{said}{matching}.")
 
 
 def _pairs(weights: Any) -> Iterator[tuple[Any, str]]:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from configparser import ConfigParser
 from dataclasses import dataclass, field
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 import gateway
@@ -99,8 +99,19 @@ def packages(asked: Declared | None) -> Finding:
     if wrong:
         remedy = f"pip install {' '.join(repr(text) for text in asked.packages if unmet(text))}"
         return Finding("packages", Level.FAIL, f"{', '.join(wrong)}.", remedy)
+    if broken := [name for name in SHOWN if not _imports(name.lower())]:
+        remedy = f"pip install --force-reinstall {' '.join(broken)}"
+        return Finding("packages", Level.FAIL, f"Installed, but does not import: {', '.join(broken)}.", remedy)
     shown = ", ".join(f"{name} {metadata.version(name)}" for name in SHOWN)
     return Finding("packages", Level.OK, f"gateway {gateway.__version__}, {shown}; all {len(asked.packages)} as asked.")
+
+
+def _imports(module: str) -> bool:
+    try:
+        import_module(module)
+    except Exception:  # whatever a broken installation raises
+        return False
+    return True
 
 
 def called_for(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
@@ -121,14 +132,14 @@ def extras(asked: Declared | None, wanted: Mapping[str, str]) -> Finding:
     """Which extras are there; ``wanted`` are those that a variable calls for, with the variable."""
     offered = {name: texts for name, texts in (asked.extras if asked else {}).items() if name not in FOR_DEVELOPERS}
     missing = {name: lacking for name, texts in offered.items() if (lacking := [text for text in texts if unmet(text)])}
-    there = f"installed: {', '.join(sorted(offered.keys() - missing.keys())) or 'none'}"
+    there = f"Installed: {', '.join(sorted(offered.keys() - missing.keys())) or 'none'}"
     if not missing:
         return Finding("extras", Level.OK, f"{there}.")
     absent = ", ".join(f"{name} ({PURPOSES[name]})" if name in PURPOSES else name for name in sorted(missing))
     remedy = f"pip install {' '.join(repr(text) for name in sorted(missing) for text in missing[name])}"
-    called = [f"{variable} is set without {name}" for name, variable in wanted.items() if name in missing]
+    called = "".join(f"; {variable} is set and needs {name}" for name, variable in wanted.items() if name in missing)
     level = Level.WARN if called else Level.NOTE
-    return Finding("extras", level, f"{'; '.join([*called, there])}; not: {absent}.", remedy)
+    return Finding("extras", level, f"{there}; not: {absent}{called}.", remedy)
 
 
 def unmet(text: str) -> str:

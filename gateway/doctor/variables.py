@@ -37,8 +37,8 @@ def unknown_variables(environ: Mapping[str, str]) -> Finding:
     strange = sorted(name for name in environ if name.startswith(PREFIX) and name not in KNOWN)
     typed = [name for name in strange if not SERVICE_LINK.fullmatch(name)]
     if typed:
-        text = "; ".join(f"nothing reads {name}{_nearest(name)}" for name in typed)
-        return Finding("variables", Level.WARN, f"{text}.", "Correct its name, or unset it.")
+        text = ", ".join(f"{name}{_nearest(name)}" for name in typed)
+        return Finding("variables", Level.WARN, f"Nothing reads {text}.", "Correct the name, or unset it.")
     if strange:
         remedy = "enableServiceLinks: false in the pod's specification leaves them out."
         return Finding("variables", Level.NOTE, f"{len(strange)} are Kubernetes' links to a Service.", remedy)
@@ -47,7 +47,7 @@ def unknown_variables(environ: Mapping[str, str]) -> Finding:
 
 def _nearest(name: str) -> str:
     near = difflib.get_close_matches(name, KNOWN, n=1)
-    return f", {near[0]} is near" if near else ""
+    return f" (near: {near[0]})" if near else ""
 
 
 def threads(plan: Plan) -> Finding:

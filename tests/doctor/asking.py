@@ -1,0 +1,54 @@
+"""The doctor asked as an operator asks it: in a process of its own, with an environment made for the purpose."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.conftest import ROOT
+
+
+@dataclass(frozen=True)
+class Told:
+    """Its exit status, what it printed, and its findings by name."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def findings(self) -> dict[str, dict[str, str]]:
+        """What ``--json`` printed."""
+        return {finding["name"]: finding for finding in json.loads(self.out)["findings"]}
+
+    def level(self, name: str) -> str:
+        """ok, note, warn or fail."""
+        return self.findings[name]["level"]
+
+    def text(self, name: str) -> str:
+        """The sentence."""
+        return self.findings[name]["text"]
+
+
+def ask(
+    *words: object, before: str = "", folder: Path = ROOT, environ: Mapping[str, str] | None = None, port: str = "0"
+) -> Told:
+    """Run the verb; ``before`` is Python that runs first in its process, ``environ`` comes on top of a plain one."""
+    plain = {name: text for name, text in os.environ.items() if not name.startswith("GATEWAY_")}
+    plain = {name: text for name, text in plain.items() if name not in ("HOST", "PORT", "WEB_CONCURRENCY", "THREADS")}
+    paths = os.pathsep.join([str(folder), str(ROOT)])
+    line = ["doctor", *map(str, words), *(["--port", port] if port else [])]
+    script = f"import sys\n{before}\nfrom gateway.cli import main\nsys.exit(main({line!r}))"
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env={**plain, "PYTHONPATH": paths, **(environ or {})},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "Traceback" not in ran.stderr, ran.stderr
+    return Told(ran.returncode, ran.stdout, ran.stderr)

@@ -1,0 +1,137 @@
+"""Settings in doubt: what cannot be read, what nothing reads, what contradicts itself."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from gateway.config import Settings
+from gateway.doctor import Level, Plan, storage, variables
+from gateway.doctor.plan import faults
+from tests.doctor.asking import ask
+
+
+def test_every_bad_variable_is_named_and_no_value_of_one() -> None:
+    told = ask(
+        "--json",
+        environ={"GATEWAY_MAX_PARTS": "secret-many", "GATEWAY_READ_TIMEOUT": "-1", "THREADS": "secret-few"},
+    )
+    assert told.status == 1
+    for name in ("GATEWAY_MAX_PARTS", "GATEWAY_READ_TIMEOUT", "THREADS"):
+        assert name in told.text("settings")
+    assert "secret" not in told.out + told.err
+
+
+@pytest.mark.parametrize(("name", "text"), [("PORT", "65536"), ("WEB_CONCURRENCY", "0"), ("THREADS", "many")])
+def test_a_variable_that_serve_refuses_stops_it(name: str, text: str) -> None:
+    assert variables.settings({name: text}).level == Level.FAIL
+
+
+def test_a_variable_that_is_empty_counts_as_not_set() -> None:
+    assert variables.settings({"PORT": "", "THREADS": ""}).level == Level.OK
+
+
+def test_a_plan_is_read_as_serve_reads_it_and_without_what_is_bad() -> None:
+    environ = {"PORT": "80", "THREADS": "x", "WEB_CONCURRENCY": "3", "GATEWAY_STRICT": "?", "GATEWAY_MAX_PARTS": "9"}
+    plan = Plan.read(environ, {"threads": 5, "graceful_timeout": 7}, port=None)
+    assert (plan.port, plan.workers, plan.threads, plan.graceful_timeout) == (80, 3, 5, 7)
+    assert (plan.settings.max_parts, plan.settings.strict) == (9, True)
+    assert Plan.read(environ, {}, port=81).port == 81
+
+
+def test_an_unknown_variable_is_told_with_the_known_name_that_is_near() -> None:
+    told = ask("--json", environ={"GATEWAY_MAX_BODY_BYTE": "secret", "GATEWAY_COFFEE": "secret"})
+    assert told.level("variables") == "warn"
+    assert "GATEWAY_MAX_BODY_BYTE (near: GATEWAY_MAX_BODY_BYTES)" in told.text("variables")
+    assert "GATEWAY_COFFEE" in told.text("variables")
+    assert "secret" not in told.out + told.err
+    assert told.status == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["GATEWAY_SERVICE_HOST", "GATEWAY_SERVICE_PORT_HTTP", "GATEWAY_PORT", "GATEWAY_LUNG_PORT_8900_TCP_ADDR"]
+)
+def test_the_links_that_kubernetes_sets_for_a_service_are_only_a_note(name: str) -> None:
+    assert variables.unknown_variables({name: "tcp://10.0.0.1:8900"}).level == Level.NOTE
+
+
+def test_every_setting_is_a_known_variable() -> None:
+    assert (
+        variables.unknown_variables({f"GATEWAY_{field.name.upper()}": "" for field in fields(Settings)}).level == "ok"
+    )
+
+
+@pytest.mark.parametrize(("threads", "level"), [(1, Level.WARN), (2, Level.WARN), (3, Level.OK)])
+def test_threads_are_left_for_inference(threads: int, level: Level) -> None:
+    assert variables.threads(Plan(threads=threads)).level == level
+
+
+def test_the_settings_as_they_come_do_not_contradict_each_other() -> None:
+    assert variables.timeouts(Plan()).level == variables.limits(Settings()).level == Level.OK
+
+
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [
+        (Plan(settings=Settings(drain_delay=60)), "drain_delay + request_timeout (660 s)"),
+        (Plan(graceful_timeout=30), "graceful_timeout (30 s)"),
+        (Plan(settings=Settings(request_timeout=5)), "rate_grace (10 s) is longer than request_timeout (5 s)"),
+        (Plan(timeout=100), "gunicorn's timeout (100 s)"),
+    ],
+)
+def test_times_that_leave_no_room_for_each_other_are_told(plan: Plan, words: str) -> None:
+    found = variables.timeouts(plan)
+    assert found.level == Level.WARN
+    assert words in found.text
+
+
+def test_a_limit_of_nothing_stops_it_and_one_below_another_is_told() -> None:
+    assert variables.limits(Settings(max_body_bytes=0)).level == Level.FAIL
+    assert variables.limits(Settings(max_bytes_in_flight=10)).level == Level.WARN
+
+
+def test_every_setting_that_is_a_path_is_looked_at() -> None:
+    paths = {field.name for field in fields(Settings) if field.type == Path | None}
+    assert paths - {"spool_folder"} == storage.USES.keys()
+
+
+@pytest.mark.parametrize("name", storage.USES)
+def test_a_path_below_a_file_stops_it(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    found = storage.folders(Settings(**{name: tmp_path / "file" / "below"}))
+    assert (found.level, name in found.text) == (Level.FAIL, True)
+
+
+@pytest.mark.parametrize("name", ["study_root", "api_keys_file"])
+def test_what_is_only_read_has_to_be_there(name: str, tmp_path: Path) -> None:
+    assert storage.folders(Settings(**{name: tmp_path / "missing"})).level == Level.FAIL
+
+
+def test_what_is_written_may_be_made_and_nothing_is_left_of_the_trial(tmp_path: Path) -> None:
+    own = Settings(
+        store_folder=tmp_path / "a/store", audit_file=tmp_path / "audit", audit_key_file=tmp_path / "audit.key"
+    )
+    assert storage.folders(own).level == Level.OK
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_study_root_stops_it_by_its_variable(tmp_path: Path) -> None:
+    told = ask("--json", environ={"GATEWAY_STUDY_ROOT": str(tmp_path / "unmounted")})
+    assert told.status == 1
+    assert "study_root" in told.text("folders")
+
+
+def test_a_server_that_anyone_reaches_and_that_asks_nobody_is_a_warning() -> None:
+    assert variables.callers(Plan()).level == Level.OK
+    assert variables.callers(Plan(host="0.0.0.0")).level == Level.WARN
+
+
+def test_authentication_that_cannot_work_stops_it(tmp_path: Path) -> None:
+    missing = Settings(api_keys_file=tmp_path / "missing")
+    assert variables.callers(Plan(settings=missing)).level == Level.FAIL
+    no_audience = Settings(jwt_jwks="https://issuer.invalid/keys", jwt_issuer="https://issuer.invalid")
+    assert variables.callers(Plan(settings=no_audience)).level == Level.FAIL
+
+
+def test_only_the_gateway_s_own_variables_are_judged() -> None:
+    assert faults({"PATH": "x", "STRICT": "perhaps", "GATEWAY_STRICT": "perhaps"}).keys() == {"GATEWAY_STRICT"}
