@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
+from gateway.observe import multiprocess
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 """From a small request on loopback to the ten minutes that a prediction may take."""
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
@@ -51,5 +53,6 @@ class Instruments:
 
 @functools.cache
 def of_this_process() -> Instruments:
-    """The instruments that all applications of a process share."""
+    """The instruments that all applications of a process share. Raises OSError where their files find no room."""
+    multiprocess.reserve()
     return Instruments(CollectorRegistry())

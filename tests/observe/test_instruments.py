@@ -1,0 +1,247 @@
+"""The numbers of one process: what is counted, under which labels, and that nothing else becomes a label."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway import Gateway
+from gateway.errors import GatewayError
+from gateway.observe import multiprocess
+from gateway.observe.instruments import Instruments
+from gateway.observe.metrics import Metrics
+from gateway.observe.modelhealth import STATES, ModelHealth
+from gateway.observe.outcomes import PHASES
+from tests.conftest import ROOT
+from tests.observe.outcomes import PLAIN, outcome
+
+LABELS = {"route", "status", "reason", "phase", "model", "state", "le"}
+NAME = "DOE^JANE"
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return fresh()
+
+
+def fresh() -> Metrics:
+    return Metrics(["/lungs", "/heart"], Instruments(CollectorRegistry()))
+
+
+def samples(metrics: Metrics) -> dict[str, list[tuple[dict[str, str], float]]]:
+    """What is told, by name."""
+    found: dict[str, list[tuple[dict[str, str], float]]] = {}
+    for family in text_string_to_metric_families(metrics.exposition()[0].decode()):
+        for sample in family.samples:
+            found.setdefault(sample.name, []).append((sample.labels, sample.value))
+    return found
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float:
+    (found,) = [value for of, value in samples(metrics)[name] if of == labels]
+    return found
+
+
+def test_a_request_is_counted_by_route_and_status_with_its_bytes_and_seconds(metrics: Metrics) -> None:
+    for status in (200, 200, 422):
+        metrics.count(outcome(status=status))
+    assert value(metrics, "gateway_requests_total", route="/lungs", status="200") == 2
+    assert value(metrics, "gateway_requests_total", route="/lungs", status="422") == 1
+    assert value(metrics, "gateway_received_bytes_total", route="/lungs") == 3 * PLAIN.bytes_in
+    assert value(metrics, "gateway_sent_bytes_total", route="/lungs") == 3 * PLAIN.bytes_out
+    assert value(metrics, "gateway_request_seconds_sum", route="/lungs") == 3 * PLAIN.seconds
+    assert value(metrics, "gateway_request_seconds_bucket", route="/lungs", le="2.5") == 3
+    assert value(metrics, "gateway_request_seconds_bucket", route="/lungs", le="1.0") == 0
+
+
+def test_each_phase_has_a_histogram(metrics: Metrics) -> None:
+    metrics.count(outcome(phases={phase: 0.5 + number for number, phase in enumerate(PHASES)}))
+    for number, phase in enumerate(PHASES):
+        assert value(metrics, "gateway_phase_seconds_sum", route="/lungs", phase=phase) == 0.5 + number
+        assert value(metrics, "gateway_phase_seconds_count", route="/lungs", phase=phase) == 1
+
+
+def test_problems_are_counted_by_reason_and_answers_by_the_size_of_their_batch(metrics: Metrics) -> None:
+    metrics.count(outcome(status=503, reason="unavailable"))
+    metrics.count(outcome(batch_size=3))
+    assert value(metrics, "gateway_rejections_total", route="/lungs", reason="unavailable") == 1
+    assert value(metrics, "gateway_batch_size_sum", route="/lungs") == 3
+    assert value(metrics, "gateway_batch_size_count", route="/lungs") == 1
+
+
+@settings(deadline=None, max_examples=30)
+@given(route=st.text(), reason=st.text(min_size=1), status=st.integers(), phase=st.text())
+def test_what_a_client_could_choose_becomes_no_label(route: str, reason: str, status: int, phase: str) -> None:
+    metrics = fresh()
+    metrics.count(outcome(route=NAME + route, reason=NAME + reason, status=status, phases={NAME + phase: 1.0}))
+    text = metrics.exposition()[0].decode()
+    assert NAME not in text
+    known = {"/lungs", "/heart", "other", *PHASES, *map(str, range(100, 600))}
+    told = [labels for of in samples(metrics).values() for labels, _ in of]
+    assert {name for labels in told for name in labels} <= LABELS
+    assert {text for labels in told for name, text in labels.items() if name != "le"} <= known
+
+
+def test_an_error_that_a_service_derives_gives_no_label_of_its_own(metrics: Metrics) -> None:
+    class Own(GatewayError):
+        code = NAME
+
+    metrics.count(outcome(status=500, reason=Own.code))
+    assert value(metrics, "gateway_rejections_total", route="/lungs", reason="other") == 1
+
+
+def test_gauges_go_up_and_down(metrics: Metrics) -> None:
+    metrics.in_flight.inc()
+    metrics.in_flight.inc()
+    metrics.in_flight.dec()
+    metrics.spool_bytes.inc(1 << 20)
+    metrics.audit_failures.inc()
+    assert value(metrics, "gateway_requests_in_flight") == 1
+    assert value(metrics, "gateway_spool_bytes") == 1 << 20
+    assert value(metrics, "gateway_audit_failures_total") == 1
+
+
+def health(state: str = "READY", restarts: int = 0, **more: Any) -> Mapping[str, ModelHealth]:
+    return {"/lungs": ModelHealth(state=state, queued=2, running=1, restarts=restarts, **more), NAME: more}  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_model_is_in_one_state_and_tells_its_queue(metrics: Metrics, shared: bool) -> None:
+    metrics.watch(lambda: health("LOADING", shared=shared))
+    found = {labels["state"]: number for labels, number in samples(metrics)["gateway_model_state"]}
+    assert found == dict.fromkeys(STATES, 0.0) | {"loading": 1.0}
+    assert value(metrics, "gateway_queue_depth", model="/lungs") == 2
+    assert value(metrics, "gateway_model_running", model="/lungs") == 1
+    assert NAME not in metrics.exposition()[0].decode()
+
+
+def test_a_state_nobody_knows_is_another(metrics: Metrics) -> None:
+    metrics.watch(lambda: health(NAME))
+    assert value(metrics, "gateway_model_state", model="/lungs", state="other") == 1
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_restarts_add_up_however_often_they_are_asked_for(metrics: Metrics, shared: bool) -> None:
+    restarts = iter([0, 1, 1, 3, 3])
+    now = 0
+
+    def snapshot() -> Mapping[str, ModelHealth]:
+        nonlocal now
+        now = next(restarts, now)
+        return health(restarts=now, shared=shared)
+
+    metrics.watch(snapshot)
+    for _ in range(5):
+        metrics.exposition()
+    assert value(metrics, "gateway_model_restarts_total", model="/lungs") == 3
+
+
+def test_a_model_that_cannot_tell_its_health_takes_no_other_number_with_it(metrics: Metrics) -> None:
+    metrics.count(PLAIN)
+    metrics.watch(lambda: {}[NAME])
+    assert value(metrics, "gateway_requests_total", route="/lungs", status="200") == 1
+
+
+def test_openmetrics_is_told_to_who_asks_for_it(metrics: Metrics) -> None:
+    metrics.count(PLAIN)
+    text, media_type = metrics.exposition("application/openmetrics-text; version=1.0.0")
+    assert media_type.startswith("application/openmetrics-text")
+    assert {family.name for family in open_metrics(text.decode())} >= {"gateway_requests", "gateway_phase_seconds"}
+    assert metrics.exposition("text/html")[1].startswith("text/plain; version=")
+
+
+def test_counting_a_request_costs_a_fraction_of_a_millisecond(metrics: Metrics) -> None:
+    full = outcome(phases=dict.fromkeys(PHASES, 0.01))
+    metrics.count(full)
+    began = time.process_time()
+    for _ in range(1000):
+        metrics.count(full)
+    assert (time.process_time() - began) / 1000 < 0.000_2
+
+
+def test_the_page_is_text_for_prometheus_and_yields_to_a_services_own() -> None:
+    answer = Gateway(__name__).test_client().get("/metrics")
+    assert answer.status_code == 200
+    assert answer.content_type.startswith("text/plain; version=")
+    assert answer.headers["Cache-Control"] == "no-store"
+    own = Gateway(__name__)
+    own.add_url_rule("/metrics", "own", lambda: "own")
+    assert own.test_client().get("/metrics").text == "own"
+
+
+WORKERS = """
+import os
+from gateway.observe import multiprocess
+{before}
+multiprocess.prepare()
+from gateway.observe.metrics import Metrics
+from tests.observe.outcomes import PLAIN
+metrics = Metrics(["/lungs"])
+health = dict(state="READY", queued=1, running=1, restarts=2)
+for shared in (False, True):
+    if (pid := os.fork()) == 0:
+        for _ in range(1000):
+            metrics.count(PLAIN)
+        metrics.in_flight.inc()
+        metrics.watch(lambda: {{"/lungs": health | {{"shared": shared}}}})
+        os.kill(os.getpid(), 9)
+    os.waitpid(pid, 0)
+    multiprocess.worker_exited(pid)
+metrics.count(PLAIN)
+print(metrics.exposition()[0].decode())
+multiprocess.clean_up()
+"""
+
+
+@pytest.mark.parametrize("before", ["", "import prometheus_client", "os.environ[multiprocess.VARIABLE] = {folder!r}"])
+def test_what_killed_workers_counted_stays_and_what_they_were_doing_does_not(tmp_path: Path, before: str) -> None:
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    (folder / "counter_1.db").write_bytes(b"left over")
+    script = WORKERS.format(before=before.format(folder=str(folder)))
+    environment = {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
+    ran = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    found = {
+        (s.name, *s.labels.values()): s.value for f in text_string_to_metric_families(ran.stdout) for s in f.samples
+    }
+    assert found["gateway_requests_total", "/lungs", "200"] == 2001
+    assert found["gateway_request_seconds_count", "/lungs"] == 2001
+    assert found["gateway_model_restarts_total", "/lungs"] == 2
+    assert found.get(("gateway_requests_in_flight",), 0) == 0
+    assert found.get(("gateway_queue_depth", "/lungs"), 0) == 0
+    assert folder.exists()
+
+
+def test_only_the_process_that_made_the_folder_removes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(multiprocess.VARIABLE, raising=False)
+    monkeypatch.delitem(sys.modules, "prometheus_client")
+    multiprocess.prepare()
+    folder = Path(os.environ[multiprocess.VARIABLE])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: -1)
+        multiprocess.clean_up()
+    assert folder.is_dir()
+    multiprocess.clean_up()
+    assert not folder.exists()
+    assert multiprocess.VARIABLE not in os.environ
+
+
+def test_the_room_of_a_workers_files_is_set_aside_at_its_start_and_given_back_at_its_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(multiprocess.VARIABLE, str(tmp_path))
+    multiprocess.reserve()
+    for kind, size in multiprocess.ROOM.items():
+        assert (tmp_path / f"{kind}_{os.getpid()}.db").stat().st_blocks * 512 >= size
+    multiprocess.worker_exited(os.getpid())
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 8 * len(multiprocess.ROOM)
