@@ -47,9 +47,6 @@ class Limits:
         idle_before = now - (self._burst / self._rate if self._rate else 0)
         row = self._table.row(name, idle_before=idle_before)
         if row is None:
-            self._table.forget_the_dead()
-            row = self._table.row(name, idle_before=idle_before)
-        if row is None:
             raise Unavailable("More callers ask at once than the gateway counts; try again.", retry_after=RETRY_AFTER)
         full = not row.stamp or not self._rate
         row.tokens = self._burst if full else min(self._burst, row.tokens + (now - row.stamp) * self._rate)
@@ -57,13 +54,11 @@ class Limits:
         return row
 
     def _check_concurrency(self, row: Row) -> None:
-        if self._concurrency and self._table.at_work(row) >= self._concurrency:
-            self._table.forget_the_dead()
-            if self._table.at_work(row) >= self._concurrency:
-                raise TooManyRequests(
-                    f"caller_concurrency is {self._concurrency} here; wait for one of yours to end.",
-                    retry_after=RETRY_AFTER,
-                )
+        if self._concurrency and self._table.at_work(row, at_least=self._concurrency):
+            raise TooManyRequests(
+                f"caller_concurrency is {self._concurrency} here; wait for one of yours to end.",
+                retry_after=RETRY_AFTER,
+            )
 
     def _take_token(self, row: Row) -> None:
         if not self._rate:

@@ -2,8 +2,8 @@
 
 The process that forks the others makes the table, anonymous and without a name in any file system. Updates are guarded
 by record locks (fcntl(2)), which the kernel lifts when their holder dies: no worker can leave the table locked. What is
-at work is counted apart for each process, in a column that its holder keeps locked while it lives; the column of one
-that died is emptied by whoever finds its lock gone.
+at work is counted apart for each process, under a lock that it keeps while it lives; the counts of one that died
+are emptied by whoever finds that lock gone.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import os
 import struct
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,11 +25,12 @@ PROBES = 16
 """Rows in which a caller may stand, so that none is searched for through them all."""
 PROCESSES = 128
 """Processes that share a table; gunicorn's workers, with those that are being replaced."""
-_ROW = struct.Struct("=16sdd")
-_COUNT = struct.Struct("=H")
-ROW_BYTES = _ROW.size + PROCESSES * _COUNT.size
 HEADER_BYTES = 64
-_TABLE_LOCK, _COLUMN_LOCKS = 0, HEADER_BYTES
+_ROW = struct.Struct("=16sdd")
+_COUNTS = HEADER_BYTES + ROWS * _ROW.size
+"""Where the counts begin, "=H" each; those of one process lie together, so that they are emptied at one stroke."""
+_SIZE = _COUNTS + PROCESSES * ROWS * 2
+_TABLE_LOCK, _PROCESS_LOCKS = 0, HEADER_BYTES
 _EMPTY = bytes(16)
 
 
@@ -46,12 +48,13 @@ class Table:
     """The rows. Everything but ``locked`` and ``first`` is called with the lock held."""
 
     def __init__(self) -> None:
-        size = HEADER_BYTES + ROWS * ROW_BYTES
         self._file = _unnamed_file()
-        os.ftruncate(self._file, size)
-        self._map = mmap.mmap(self._file, size)
+        weakref.finalize(self, os.close, self._file)
+        os.ftruncate(self._file, _SIZE)
+        self._map = mmap.mmap(self._file, _SIZE)
+        self._counts = memoryview(self._map)[_COUNTS:].cast("H")
         self._threads = threading.Lock()
-        self._column: tuple[int, int] | None = None
+        self._own: tuple[int, int] | None = None
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -77,67 +80,65 @@ class Table:
         digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:16]
         start = int.from_bytes(digest[:4], "little")
         rows = [self._read((start + probe) % ROWS) for probe in range(PROBES)]
-        found = next((row for row in rows if row.name == digest), None)
-        if found is None:
-            found = next((row for row in rows if self._is_free(row, idle_before)), None)
-            if found is not None:
-                found = Row(found.index, digest, 0.0, 0.0)
-        return found
+        for row in rows:
+            if row.name == digest:
+                return row
+        for row in rows:
+            if row.name == _EMPTY or (row.stamp < idle_before and not self.at_work(row, at_least=1)):
+                return Row(row.index, digest, 0.0, 0.0)
+        return None
 
     def write(self, row: Row) -> None:
         """Keep a row."""
         _ROW.pack_into(self._map, _offset(row.index), row.name, row.tokens, row.stamp)
 
-    def at_work(self, row: Row) -> int:
-        """The caller's requests at work, in all processes."""
-        start = _offset(row.index) + _ROW.size
-        with memoryview(self._map) as view, view[start : start + PROCESSES * _COUNT.size].cast("H") as counts:
-            return sum(counts)
+    def at_work(self, row: Row, *, at_least: int) -> bool:
+        """Whether so many of the caller's requests are at work in all processes that live."""
+        counts = self._counts[row.index :: ROWS]
+        if sum(counts) < at_least:
+            return False
+        self._forget_the_dead([process for process, count in enumerate(counts) if count])
+        return sum(counts) >= at_least
 
     def add(self, row: Row, change: int) -> None:
         """One more of the caller's requests is at work in this process, or one less."""
-        at = _offset(row.index) + _ROW.size + self._own_column() * _COUNT.size
-        _COUNT.pack_into(self._map, at, _COUNT.unpack_from(self._map, at)[0] + change)
+        self._counts[self._own_process() * ROWS + row.index] += change
 
-    def forget_the_dead(self) -> None:
-        """Empty the columns of processes that are no more."""
-        own = self._own_column()
-        for column in range(PROCESSES):
-            if column != own and self._take(column):
-                self._empty(column)
-                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _COLUMN_LOCKS + column)
-
-    def _is_free(self, row: Row, idle_before: float) -> bool:
-        return row.name == _EMPTY or (row.stamp < idle_before and not self.at_work(row))
+    def _forget_the_dead(self, processes: list[int]) -> None:
+        own = self._own_process()
+        for process in processes:
+            if process != own and self._take(process):
+                self._empty(process)
+                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _PROCESS_LOCKS + process)
 
     def _read(self, index: int) -> Row:
         return Row(index, *_ROW.unpack_from(self._map, _offset(index)))
 
-    def _own_column(self) -> int:
-        if self._column is None or self._column[0] != os.getpid():  # a fork inherits no record locks
-            column = next((column for column in range(PROCESSES) if self._take(column)), None)
-            if column is None:
+    def _own_process(self) -> int:
+        if self._own is None or self._own[0] != os.getpid():  # a fork inherits no record locks
+            process = next((process for process in range(PROCESSES) if self._take(process)), None)
+            if process is None:
                 raise RuntimeError(f"More than {PROCESSES} processes share one table of callers.")
-            self._empty(column)
-            self._column = (os.getpid(), column)
-        return self._column[1]
+            self._empty(process)
+            self._own = (os.getpid(), process)
+        return self._own[1]
 
-    def _take(self, column: int) -> bool:
+    def _take(self, process: int) -> bool:
         try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _COLUMN_LOCKS + column)
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _PROCESS_LOCKS + process)
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 return False
             raise
         return True
 
-    def _empty(self, column: int) -> None:
-        for index in range(ROWS):
-            _COUNT.pack_into(self._map, _offset(index) + _ROW.size + column * _COUNT.size, 0)
+    def _empty(self, process: int) -> None:
+        start = _COUNTS + process * ROWS * 2
+        self._map[start : start + ROWS * 2] = bytes(ROWS * 2)
 
 
 def _offset(index: int) -> int:
-    return HEADER_BYTES + index * ROW_BYTES
+    return HEADER_BYTES + index * _ROW.size
 
 
 def _unnamed_file() -> int:
