@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LISTENING = re.compile(r"Listening at: (http://127\.0\.0\.1:\d+)")
+LISTENING = re.compile(r"Listening at: (https?)://(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)")
 
 
 class Server:
@@ -48,7 +48,7 @@ class Server:
         while time.monotonic() < deadline:
             found = LISTENING.search(self.log)
             if found and "Booting worker" in self.log:
-                return found[1]
+                return f"{found[1]}://127.0.0.1:{found[2]}"
             if self.process.poll() is not None:
                 break
             time.sleep(0.05)
