@@ -43,7 +43,7 @@ class Instruments:
         self.spool = gauge("gateway_spool_bytes", "Bytes of request bodies held in files.")
         self.queued = gauge("gateway_queue_depth", "Requests that wait for the model.", ["model"])
         self.running = gauge("gateway_model_running", "Requests that the model works at.", ["model"])
-        self.state = gauge("gateway_model_state", "Workers in which the model is in this state.", ["model", "state"])
+        self.state = gauge("gateway_model_state", "1 for the state that the model is in.", ["model", "state"])
         self.restarts = count("gateway_model_restarts", "Times the model's process was started again.", ["model"])
         self.audit_failures = count("gateway_audit_failures", "Records that an audit sink did not take.")
 

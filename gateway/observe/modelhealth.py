@@ -15,12 +15,12 @@ logger = logging.getLogger("gateway")
 
 OTHER = "other"
 """The label of whatever is not in the set that its label has."""
-STATES = ("loading", "ready", "busy", "restarting", "failed", "stopped", OTHER)
+STATES = ("starting", "ready", "busy", "degraded", "failed", OTHER)
 REFRESH_SECONDS = 2.0
 """How old another worker's queue may be in what one worker tells; Prometheus asks every 15 seconds."""
 
 
-class ModelHealth(TypedDict):
+class Health(TypedDict):
     """How one model fares: its state, requests waiting and in work, restarts since the start.
 
     ``shared`` says that all workers speak of the same processes; otherwise each speaks of its own, and they add up.
@@ -33,7 +33,7 @@ class ModelHealth(TypedDict):
     shared: NotRequired[bool]
 
 
-Snapshot = Callable[[], Mapping[str, ModelHealth]]
+Snapshot = Callable[[], Mapping[str, Health]]
 """The models' health by route, when asked."""
 
 
@@ -57,7 +57,7 @@ class Watch:
         while not self._closed.wait(REFRESH_SECONDS):
             self.refresh()
 
-    def refresh(self) -> dict[str, ModelHealth]:
+    def refresh(self) -> dict[str, Health]:
         """Write down how this process's own models fare; returns how the shared ones do."""
         try:
             found = {name: health for name, health in self._snapshot().items() if name in self._routes}
@@ -83,7 +83,7 @@ class _Model:
         self._states = {state: instruments.state.labels(name, state) for state in STATES}
         self._restarted = 0
 
-    def take(self, health: ModelHealth) -> None:
+    def take(self, health: Health) -> None:
         self._queued.set(health["queued"])
         self._running.set(health["running"])
         self._restarts.inc(max(0, health["restarts"] - self._restarted))
@@ -95,7 +95,7 @@ class _Model:
 class WithShared(Collector):
     """What another collector tells, and how the shared models fare: once, however many workers know of it."""
 
-    def __init__(self, others: Any, instruments: Instruments, shared: Mapping[str, ModelHealth]) -> None:
+    def __init__(self, others: Any, instruments: Instruments, shared: Mapping[str, Health]) -> None:
         self._others, self._instruments, self._shared = others, instruments, shared
 
     def collect(self) -> Iterator[Metric]:
@@ -123,6 +123,6 @@ def _family(instrument: Any) -> Metric:
     return described
 
 
-def _state(health: ModelHealth) -> str:
+def _state(health: Health) -> str:
     state = health["state"].lower()
     return state if state in STATES else OTHER

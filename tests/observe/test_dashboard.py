@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.errors import GatewayError
 from gateway.observe.instruments import Instruments
 from gateway.observe.metrics import Metrics
-from gateway.observe.modelhealth import STATES, ModelHealth
+from gateway.observe.modelhealth import STATES, Health
 from gateway.observe.outcomes import PHASES
 from tests.house.pages import ROOT
 from tests.observe.outcomes import outcome
@@ -53,6 +53,13 @@ FIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {
             SERIES.format("model_state", 'model="/a",state="failed"'): "1x60",
             SERIES.format("model_state", 'model="/b",state="failed"'): "0x60",
+        },
+        {"job": "gateway", "model": "/a"},
+    ),
+    "GatewayModelDegraded": (
+        {
+            SERIES.format("model_state", 'model="/a",state="degraded"'): "1x60",
+            SERIES.format("model_state", 'model="/b",state="busy"'): "1x60",
         },
         {"job": "gateway", "model": "/a"},
     ),
@@ -99,7 +106,7 @@ def told() -> Iterator[tuple[str, dict[str, str]]]:
     metrics = Metrics(["/a"], Instruments(CollectorRegistry()))
     for status, reason in ((200, ""), (422, "study-refused"), (503, "unavailable")):
         metrics.count(outcome(route="/a", status=status, reason=reason, phases=dict.fromkeys(PHASES, 1.0)))
-    metrics.watch(lambda: {"/a": ModelHealth(state="READY", queued=0, running=0, restarts=0)})
+    metrics.watch(lambda: {"/a": Health(state="READY", queued=0, running=0, restarts=0)})
     for family in text_string_to_metric_families(metrics.exposition()[0].decode()):
         for sample in family.samples:
             yield sample.name, sample.labels

@@ -20,7 +20,7 @@ from gateway.errors import GatewayError
 from gateway.observe import multiprocess
 from gateway.observe.instruments import Instruments
 from gateway.observe.metrics import Metrics
-from gateway.observe.modelhealth import STATES, ModelHealth
+from gateway.observe.modelhealth import STATES, Health
 from gateway.observe.outcomes import PHASES
 from tests.conftest import ROOT
 from tests.observe.outcomes import PLAIN, outcome
@@ -111,15 +111,15 @@ def test_gauges_go_up_and_down(metrics: Metrics) -> None:
     assert value(metrics, "gateway_audit_failures_total") == 1
 
 
-def health(state: str = "READY", restarts: int = 0, **more: Any) -> Mapping[str, ModelHealth]:
-    return {"/lungs": ModelHealth(state=state, queued=2, running=1, restarts=restarts, **more), NAME: more}  # type: ignore[dict-item]
+def health(state: str = "READY", restarts: int = 0, **more: Any) -> Mapping[str, Health]:
+    return {"/lungs": Health(state=state, queued=2, running=1, restarts=restarts, **more), NAME: more}  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_model_is_in_one_state_and_tells_its_queue(metrics: Metrics, shared: bool) -> None:
-    metrics.watch(lambda: health("LOADING", shared=shared))
+    metrics.watch(lambda: health("STARTING", shared=shared))
     found = {labels["state"]: number for labels, number in samples(metrics)["gateway_model_state"]}
-    assert found == dict.fromkeys(STATES, 0.0) | {"loading": 1.0}
+    assert found == dict.fromkeys(STATES, 0.0) | {"starting": 1.0}
     assert value(metrics, "gateway_queue_depth", model="/lungs") == 2
     assert value(metrics, "gateway_model_running", model="/lungs") == 1
     assert NAME not in metrics.exposition()[0].decode()
@@ -135,7 +135,7 @@ def test_restarts_add_up_however_often_they_are_asked_for(metrics: Metrics, shar
     restarts = iter([0, 1, 1, 3, 3])
     now = 0
 
-    def snapshot() -> Mapping[str, ModelHealth]:
+    def snapshot() -> Mapping[str, Health]:
         nonlocal now
         now = next(restarts, now)
         return health(restarts=now, shared=shared)
