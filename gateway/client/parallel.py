@@ -30,6 +30,7 @@ def in_parallel(work: Callable[[T], R], items: Iterable[T], threads: int) -> Ite
             try:
                 done.put((work(item), None))
             except BaseException as error:
+                stopped.set()
                 done.put((None, error))
         done.put(None)
 

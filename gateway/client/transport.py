@@ -82,7 +82,6 @@ class Transport:
         route: str,
         *,
         timeout: float | None = None,
-        accepts: tuple[int, ...] = (200,),
         **options: Any,
     ) -> Iterator[requests.Response]:
         """A response of status 200, its body still to be read; every failure as a ClientError."""
