@@ -61,6 +61,19 @@ def read(file: BinaryIO) -> Dataset:
     return _with_windows(file, _read)
 
 
+def read_until(file: BinaryIO, stop: int) -> Dataset:
+    """The elements of a Part 10 file before the tag ``stop``, which need not be there. Raises Uncommon."""
+
+    def look(data: bytes) -> Dataset:
+        meta, at, implicit = _file_meta(data)
+        header = Dataset(_scan(data, at, stop, implicit)[0])
+        header.set_original_encoding(implicit, True, default_encoding)
+        header.file_meta = meta
+        return header
+
+    return _with_windows(file, look)
+
+
 def _with_windows(file: BinaryIO, look: Callable[[bytes], T]) -> T:
     """What ``look`` finds at the start of a file, with as little of it as suffices."""
     for window in WINDOWS:

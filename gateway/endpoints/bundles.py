@@ -1,0 +1,81 @@
+"""Bundles of a model's files: only differences travel, and only an administrator may ask (docs/studies.md)."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import BinaryIO
+
+import flask
+
+from gateway.config import KiB
+from gateway.endpoints import chunks
+from gateway.endpoints.access import require
+from gateway.endpoints.kept import Rule, kept, place
+from gateway.errors import BundleNotFound
+from gateway.studies.bundles import BundleUpload, read_files, read_push
+from gateway.studies.keys import check_bundle
+from gateway.studies.manifests import is_digest
+
+SEND_SIZE = 128 * KiB
+
+
+def _list() -> flask.Response:
+    require("admin")
+    return flask.jsonify({"bundles": kept().bundles.names()})
+
+
+def _files(name: str) -> flask.Response:
+    require("admin")
+    return flask.jsonify({"name": name, "files": [asdict(one) for one in kept().bundles.files(name)]})
+
+
+def _manifest(name: str) -> flask.Response:
+    require("admin")
+    store = kept().store
+    theirs = read_files(chunks.read_json(flask.request.environ, store.settings), store)
+    return flask.jsonify(asdict(kept().bundles.difference(name, theirs)))
+
+
+def _push(name: str) -> flask.Response:
+    require("admin")
+    store = kept().store
+    check_bundle(name)
+
+    def opened(text: bytes) -> BundleUpload:
+        return BundleUpload(store, name, read_push(text, store))
+
+    with place() as ticket, chunks.received(flask.request.environ, store.settings, ticket, opened) as upload:
+        removed = upload.keep()
+    files = upload.push.files
+    return flask.jsonify({"files": len(files), "bytes": sum(one.size for one in files), "removed": removed})
+
+
+def _pull(name: str, sha256: str) -> flask.Response:
+    require("admin")
+    if not is_digest(sha256):
+        raise BundleNotFound("There is no such file in this bundle.")
+    file, size = kept().bundles.open(name, sha256)
+    response = flask.Response(_pieces(file), content_type="application/octet-stream")
+    response.content_length = size
+    response.call_on_close(file.close)
+    return response
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    while piece := file.read(SEND_SIZE):
+        yield piece
+
+
+def _remove(name: str) -> flask.Response:
+    require("admin")
+    files, size = kept().bundles.remove(name)
+    return flask.jsonify({"files": files, "bytes": size})
+
+
+RULES: tuple[Rule, ...] = (
+    ("GET", "/bundles", _list),
+    ("GET", "/bundles/<name>", _files),
+    ("POST", "/bundles/<name>/manifest", _manifest),
+    ("POST", "/bundles/<name>/files", _push),
+    ("GET", "/bundles/<name>/files/<sha256>", _pull),
+    ("DELETE", "/bundles/<name>", _remove),
+)

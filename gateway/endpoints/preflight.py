@@ -1,0 +1,67 @@
+"""What each model would take of a study, asked before it is sent: headers or a reference in (docs/studies.md)."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import flask
+
+from gateway.contract import Model
+from gateway.endpoints import chunks
+from gateway.endpoints.access import require
+from gateway.endpoints.kept import Rule, caller_name, kept, place
+from gateway.endpoints.receiving import Terms, receive
+from gateway.errors import ParameterRefused
+from gateway.observe.phases import Phases
+from gateway.protocol.request import parse_json
+from gateway.wire import parse_options_header
+
+
+def _preflight() -> flask.Response:
+    require("infer")
+    from gateway.studies.preflight import preflight  # pydicom and pydantic, which a service of plain models spares
+
+    with _asked() as (json, files):
+        opinions = preflight(_models(json.get("models")), files)
+    return flask.jsonify(
+        {
+            "models": [
+                {
+                    "model": one.model,
+                    "taken": one.request.taken,
+                    "reasons": list(one.request.reasons),
+                    "series": [
+                        {"series_instance_uid": uid, "taken": verdict.taken, "reasons": list(verdict.reasons)}
+                        for uid, verdict in one.series.items()
+                    ],
+                }
+                for one in opinions
+            ]
+        }
+    )
+
+
+@contextmanager
+def _asked() -> Iterator[tuple[dict[str, Any], list[BinaryIO]]]:
+    """The JSON and the files, from parts or from the store."""
+    environ, settings = flask.request.environ, kept().store.settings
+    with place() as ticket:
+        if parse_options_header(environ.get("CONTENT_TYPE", ""))[0] == "application/json":
+            json = parse_json(chunks.read_json(environ, settings), None)
+            with kept().references.resolve(json, caller_name()) as resolved:
+                yield json, resolved.files
+        else:
+            received = receive(environ, Terms(settings, ticket, Phases()))
+            yield received.json, received.instances
+
+
+def _models(named: Any) -> Mapping[str, Model]:
+    models: dict[str, Model] = flask.current_app.extensions["gateway"].models
+    if named is None:
+        return models
+    if not isinstance(named, list) or not all(isinstance(one, str) and one in models for one in named):
+        raise ParameterRefused([("/models", "models should be a list of routes that have a model.")])
+    return {one: models[one] for one in named}
+
+
+RULES: tuple[Rule, ...] = (("POST", "/preflight", _preflight),)

@@ -1,0 +1,101 @@
+"""Answers that were kept: listed, given again byte by byte, removed (docs/studies.md)."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import flask
+
+from gateway.config import KiB
+from gateway.endpoints.access import require
+from gateway.endpoints.kept import Rule, caller_name, kept, moment, page, paged
+from gateway.errors import ParameterRefused
+from gateway.studies.listings import Filter, Summary, list_results
+from gateway.studies.results import JSON_TYPE, KeptResult
+from gateway.wire import OutgoingPart, content_length, encode, new_boundary
+
+SEND_SIZE = 128 * KiB
+
+
+def _list() -> flask.Response:
+    require("read")
+    args, (limit, after) = flask.request.args, page()
+    wanted = Filter(
+        study=args.get("study", ""),
+        series=args.get("series", ""),
+        model=args.get("model", ""),
+        version=args.get("version", ""),
+        since=_moment("since"),
+        until=_moment("until"),
+    )
+    found = list_results(kept().store, caller_name(), wanted, limit=limit + 1, after=after)
+    return paged("results", list(map(_words, found)), limit, "id")
+
+
+def _words(one: Summary) -> dict[str, object]:
+    same = "id", "model", "version", "input_digest", "output_digest", "model_digest", "weights_digest"
+    return {
+        **{name: getattr(one, name) for name in same},
+        "parameters_digest": one.parameters_digest,
+        "created": moment(one.created_at),
+        "bytes": one.size,
+        "studies": list(one.studies),
+        "series": list(one.series),
+        "instances": one.instances,
+    }
+
+
+def _moment(name: str) -> float | None:
+    text = flask.request.args.get(name)
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text.replace(" ", "+"))  # a plus that nobody has escaped
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise ParameterRefused([(f"/{name}", f"{name} should be a time with its zone, such as 2026-11-21T13:23:00Z.")])
+    return found.timestamp()
+
+
+def _result(id: str) -> flask.Response:
+    require("read")
+    return answer(kept().results.get(id, caller_name()), kept().store.settings.digest)
+
+
+def answer(one: KeptResult, algorithm: str) -> flask.Response:
+    """A kept answer as the model's route gave it, with ``Age`` in seconds (RFC 9111 5.1)."""
+    boundary, parts = new_boundary(), list(_parts(one))
+    headers = {
+        "Content-Type": f"multipart/related; boundary={boundary}",
+        "Content-Length": str(content_length(boundary, parts)),
+        "Age": str(one.age),
+        "X-Digest-Algorithm": algorithm,
+    }
+    return flask.Response(map(bytes, encode(boundary, parts)), headers=headers)
+
+
+def _parts(one: KeptResult) -> Iterator[OutgoingPart]:
+    yield _part("json-body", JSON_TYPE, memoryview(one.result.json_bytes))
+    for number, part in enumerate(one.result.parts):
+        yield _part(f"elem_{number}", part.media_type, part.data)
+    hashes = f"{one.result.input_digest}:{one.output_digest}".encode("ascii")
+    yield OutgoingPart.named("hashes", "text/plain", hashes)
+
+
+def _part(name: str, media_type: str, data: memoryview) -> OutgoingPart:
+    """A part in pieces: the server copies each that it is given."""
+    pieces = [data[start : start + SEND_SIZE] for start in range(0, len(data), SEND_SIZE)]
+    return OutgoingPart(OutgoingPart.named(name, media_type, b"").headers, len(data), pieces)
+
+
+def _remove(id: str) -> flask.Response:
+    require("delete")
+    kept().results.delete(id, caller_name())
+    return flask.Response(status=204)
+
+
+RULES: tuple[Rule, ...] = (
+    ("GET", "/results", _list),
+    ("GET", "/results/<id>", _result),
+    ("DELETE", "/results/<id>", _remove),
+)

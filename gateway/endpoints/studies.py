@@ -1,0 +1,128 @@
+"""Studies that are sent once: ask what is missing, send that, list, look at and forget (docs/studies.md)."""
+
+from collections.abc import Collection
+from dataclasses import asdict
+
+import flask
+
+from gateway.endpoints import bundles, chunks, preflight, results
+from gateway.endpoints.access import require
+from gateway.endpoints.kept import Kept, Rule, answering, caller_name, kept, moment, page, paged, place
+from gateway.errors import ParameterRefused, StudyNotFound
+from gateway.studies import instances
+from gateway.studies.forgetting import Sink, forget, log_forgotten
+from gateway.studies.manifests import is_uid, read_chunk, read_manifest
+from gateway.studies.store import Store
+from gateway.studies.tables import instances as table
+from gateway.studies.uploads import WAYS, Upload
+
+
+def add_store(app: flask.Flask, taken: Collection[str], *, audit: Sink = log_forgotten) -> None:
+    """Open the store that the settings name, and add its routes but for the paths that the service has ``taken``.
+
+    ``audit`` is told of each study that was forgotten. Raises as ``Store.open``.
+    """
+    store = Store.open(app.extensions["gateway"].settings, authenticated=app.extensions["gateway.access"].gate.on)
+    app.extensions["gateway.studies"] = Kept(store, audit)
+    pages = flask.Blueprint("gateway_studies", __name__)
+    for method, path, view in (*RULES, *results.RULES, *bundles.RULES, *preflight.RULES):
+        if path not in taken:
+            pages.add_url_rule(path, f"{method} {path}".replace(".", " "), answering(view), methods=[method])
+    app.register_blueprint(pages)
+
+
+def _manifest() -> flask.Response:
+    require("write")
+    store = kept().store
+    entries = read_manifest(chunks.read_json(flask.request.environ, store.settings), store.settings.max_parts)
+    states = store.states(caller_name(), entries)
+    answers = [
+        {"sop_instance_uid": one.sop_instance_uid, "sha256": one.sha256, "state": state, **_held(held)}
+        for one, (state, held) in zip(entries, states, strict=True)
+    ]
+    return flask.jsonify({"instances": answers})
+
+
+def _instances() -> flask.Response:
+    require("write")
+    store, caller = kept().store, caller_name()
+    way = flask.request.args.get("on_conflict", "fail")
+    if way not in WAYS:
+        raise ParameterRefused([("/on_conflict", f"on_conflict should be one of {', '.join(WAYS)}.")])
+
+    def opened(text: bytes) -> Upload:
+        return Upload(store, caller, way, read_chunk(text, store.settings.max_parts))
+
+    with place() as ticket, chunks.received(flask.request.environ, store.settings, ticket, opened) as upload:
+        outcomes = upload.keep()
+    answers = [
+        {"sop_instance_uid": one.entry.sop_instance_uid, "sha256": one.entry.sha256, "state": one.state}
+        | _held(one.held)
+        for one in outcomes
+    ]
+    return flask.jsonify({"instances": answers})
+
+
+def _held(digest: str | None) -> dict[str, str]:
+    return {"held": digest} if digest else {}
+
+
+def _list() -> flask.Response:
+    require("read")
+    store, (limit, after) = kept().store, page()
+    with store.index.reading() as connection:
+        since = store.retention.since
+        found = instances.summaries(connection, caller_name(), since, after=after, limit=limit + 1)
+    entries = [
+        {
+            "study_instance_uid": one.study_instance_uid,
+            "series": one.series,
+            "instances": one.instances,
+            "bytes": one.size,
+            "stored": moment(one.stored_at),
+            "used": moment(one.used_at),
+        }
+        for one in found
+    ]
+    return paged("studies", entries, limit, "study_instance_uid")
+
+
+def _study(uid: str) -> flask.Response:
+    require("read")
+    store, series = kept().store, dict[str, list[dict[str, object]]]()
+    with store.index.reading() as connection:
+        since, of_study = store.retention.since, table.c.study_instance_uid == _checked(uid)
+        found = instances.held(connection, caller_name(), since, of_study)
+    if not found:
+        raise StudyNotFound("This gateway keeps no such study of yours.")
+    for one in found:
+        entry = {name: asdict(one)[name] for name in ("sop_instance_uid", "sha256", "size")}
+        series.setdefault(one.series_instance_uid, []).append(entry)
+    listed = [{"series_instance_uid": name, "instances": entries} for name, entries in series.items()]
+    return flask.jsonify({"study_instance_uid": uid, "series": listed})
+
+
+def _forget(uid: str) -> flask.Response:
+    callers = flask.request.args.get("callers", "mine")
+    if callers not in ("mine", "all"):
+        raise ParameterRefused([("/callers", "callers should be mine or all.")])
+    require("admin" if callers == "all" else "delete")
+    everybody = callers == "all"
+    record = forget(kept().store, _checked(uid), caller_name(), everybody=everybody, audit=kept().audit)
+    went = {"instances": record.instances, "bytes": record.size, "results": record.results}
+    return flask.jsonify({"study_instance_uid": uid, **went})
+
+
+def _checked(uid: str) -> str:
+    if not is_uid(uid):
+        raise StudyNotFound("This gateway keeps no such study of yours.")
+    return uid
+
+
+RULES: tuple[Rule, ...] = (
+    ("POST", "/studies/manifest", _manifest),
+    ("POST", "/studies/instances", _instances),
+    ("GET", "/studies", _list),
+    ("GET", "/studies/<uid>", _study),
+    ("DELETE", "/studies/<uid>", _forget),
+)

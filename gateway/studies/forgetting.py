@@ -1,0 +1,73 @@
+"""Forgetting a study: its instances, its results, what was set aside of it, and a record that says so.
+
+What is received for a request lies in a file without a name and goes with the request: nothing of a study is there.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.errors import StudyNotFound
+from gateway.observe.logs import TaggedLogger
+from gateway.studies import instances
+from gateway.studies.quarantine import label
+from gateway.studies.results import Results
+from gateway.studies.store import Store
+from gateway.studies.tables import holdings
+
+logger = logging.getLogger("gateway")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgotten:
+    """What went of one study. ``study_digest`` is the sha256 of its UID; ``everybody`` says for whom it went.
+
+    ``instances`` and ``size`` in bytes are what was held; bytes that somebody else holds too are still here.
+    """
+
+    study_digest: str
+    caller: str
+    everybody: bool
+    instances: int
+    size: int
+    results: int
+
+
+Sink = Callable[[Forgotten], None]
+"""What is told of each study that was forgotten, once it is; it never raises."""
+
+
+def log_forgotten(record: Forgotten) -> None:
+    """The record as a line of the log."""
+    tags = {"study_digest": record.study_digest, "caller": record.caller, "everybody": record.everybody}
+    TaggedLogger(logger).tag(tags).info(
+        "forgot a study: %d instances, %d bytes, %d results", record.instances, record.size, record.results
+    )
+
+
+def forget(store: Store, study: str, caller: str, *, everybody: bool = False, audit: Sink = log_forgotten) -> Forgotten:
+    """Forget what a caller, or ``everybody``, has here of a study. Who reads its files now reads to the end.
+
+    Raises StudyNotFound where there is nothing of it.
+    """
+    mine = [] if everybody else [holdings.c.caller == caller]
+    with store.index.writing() as connection:
+        found = instances.of_study(connection, None if everybody else caller, study)
+        digests = [one.sha256 for one in found]
+        for some in instances.pieces(digests):
+            instances.release(connection, holdings.c.sha256.in_(some), *mine)
+        store.retention.collect(connection, digests, used_too=True)
+        results = Results(store).forget(connection, study, None if everybody else caller)
+        store.blobs["instances"].purge(label(study))
+    if not found and not results:
+        raise StudyNotFound("This gateway keeps nothing of such a study of yours.")
+    record = Forgotten(
+        study_digest=label(study),
+        caller=caller,
+        everybody=everybody,
+        instances=len(found),
+        size=sum(one.size for one in found),
+        results=results,
+    )
+    audit(record)
+    return record

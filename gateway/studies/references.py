@@ -1,0 +1,197 @@
+"""A request that names what was sent before: ``study``, ``series`` or ``instances`` -> open files, in order."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Lock
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol, Self
+
+from sqlalchemy import Connection, insert, select
+
+from gateway.dicom.instances import spatial_order
+from gateway.dicom.receipt import read_instance_quickly
+from gateway.errors import GatewayError, LimitExceeded, ParameterRefused, StudyNotFound
+from gateway.studies import instances
+from gateway.studies.instances import Held
+from gateway.studies.manifests import is_digest, is_uid
+from gateway.studies.store import Store
+from gateway.studies.tables import input_digests
+from gateway.studies.tables import instances as table
+
+MEMBERS = ("study", "series", "instances")
+"""The words of a reference; one of them is in the JSON."""
+ORDERS = 256
+"""Spatial orders that a process remembers: reading the headers of a study takes a tenth of a second."""
+PIECE = 1 << 20
+NOT_HELD = "This gateway keeps no such study, series or instances of yours; send them first."
+
+
+class Hash(Protocol):
+    """What hashlib and blake3 have in common."""
+
+    def update(self, data: bytes, /) -> object: ...
+    def hexdigest(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a request names: a study, several series, or instances by digest; one of the three."""
+
+    study: str = ""
+    series: tuple[str, ...] = ()
+    instances: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The files of a reference, open for reading and in use until they are closed, and their digests in order."""
+
+    files: list[BinaryIO]
+    held: tuple[Held, ...]
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """The sha256 of each file, in order."""
+        return tuple(one.sha256 for one in self.held)
+
+    def close(self) -> None:
+        """Close the files: they may be evicted again."""
+        for file in self.files:
+            file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def is_reference(json: dict[str, Any]) -> bool:
+    """Whether a request's JSON names something instead of bringing it."""
+    return any(name in json for name in MEMBERS)
+
+
+def read_reference(json: dict[str, Any]) -> Reference:
+    """What a request's JSON names. Raises ParameterRefused with a pointer to what is none."""
+    named = [name for name in MEMBERS if name in json]
+    if len(named) != 1:
+        raise ParameterRefused([(f"/{(named or MEMBERS)[-1]}", "Name one of study, series and instances.")])
+    name = named[0]
+    values = json[name] if isinstance(json[name], list) and name != "study" else [json[name]]
+    fits = is_digest if name == "instances" else is_uid
+    if not values or not all(map(fits, values)) or (name == "instances" and not isinstance(json[name], list)):
+        kinds = {"study": "a UID", "series": "a UID or a list of UIDs", "instances": "a list of sha256 digests"}
+        raise ParameterRefused([(f"/{name}", f"{name} should be {kinds[name]}.")])
+    if len(set(values)) < len(values):
+        raise ParameterRefused([(f"/{name}", "Name each of them once.")])
+    if name == "study":
+        return Reference(study=values[0])
+    return Reference(series=tuple(values)) if name == "series" else Reference(instances=tuple(values))
+
+
+class References:
+    """Resolves references against one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._orders: dict[tuple[str, ...], tuple[Held, ...]] = {}
+        self._lock = Lock()
+
+    def resolve(self, json: dict[str, Any], caller: str) -> Resolved:
+        """The files that a request's JSON names, each read once and found to be what was kept.
+
+        Raises ParameterRefused, StudyNotFound for what this caller does not hold, LimitExceeded (``max_study_files``,
+        ``max_body_bytes``), StudyRefused for a header that cannot be read, Unavailable.
+        """
+        reference = read_reference(json)
+        found = self._find(reference, caller)
+        settings = self._store.settings
+        if len(found) > settings.max_study_files:
+            raise LimitExceeded("max_study_files", settings.max_study_files, "files", what="The study")
+        if sum(one.size for one in found) > settings.max_body_bytes:
+            raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The study")
+        resolved = Resolved(self._store.open_instances(found), tuple(found))
+        try:
+            self._touch(resolved.digests)
+            return resolved if reference.instances else self._in_order(resolved)
+        except BaseException:
+            resolved.close()
+            raise
+
+    def _find(self, reference: Reference, caller: str) -> list[Held]:
+        since = self._store.retention.since
+        with self._store.index.reading() as connection:
+            if reference.study:
+                found = instances.held(connection, caller, since, table.c.study_instance_uid == reference.study)
+            elif reference.series:
+                found = _named(connection, caller, since, "series_instance_uid", reference.series)
+            else:
+                found = _named(connection, caller, since, "sha256", reference.instances)
+        if not found:
+            raise StudyNotFound(NOT_HELD)
+        return found
+
+    def _in_order(self, resolved: Resolved) -> Resolved:
+        """Each series in spatial order; the series stay where they are."""
+        files = dict(zip(resolved.held, resolved.files, strict=True))
+        ordered = self._orders.get(resolved.digests)
+        if ordered is None:
+            places = {id(file): one for one, file in files.items()}
+            ordered = tuple(places[id(one.source)] for one in spatial_order(map(read_instance_quickly, resolved.files)))
+            with self._lock:
+                if len(self._orders) >= ORDERS:
+                    self._orders.pop(next(iter(self._orders)))
+                self._orders[resolved.digests] = ordered
+        return Resolved([files[one] for one in ordered], ordered)
+
+    def _touch(self, digests: Sequence[str]) -> None:
+        now = self._store.clock()
+        with self._store.index.reading() as connection:
+            stale = instances.stale(connection, digests, now)
+        if stale:
+            with suppress(GatewayError), self._store.index.writing() as connection:  # a note, not worth a refusal
+                instances.touch(connection, digests, now)
+
+    def input_digest(self, json_bytes: bytes, resolved: Resolved, algorithm: str, new: Callable[[], Hash]) -> str:
+        """The digest over the JSON as it was sent, then the files in order: as of the same request with parts.
+
+        ``new`` makes a hash of the ``algorithm``. Computed once for each such request and kept. The files are left at
+        their start.
+        """
+        words = [algorithm, hashlib.sha256(json_bytes).hexdigest(), *resolved.digests]
+        key = hashlib.sha256("\n".join(words).encode()).hexdigest()
+        with self._store.index.reading() as connection:
+            query = select(input_digests.c.digest).where(input_digests.c.id == key)
+            known: str | None = connection.execute(query).scalar_one_or_none()
+        if known is None:
+            known = _digest(json_bytes, resolved.files, new())
+            self._remember(key, known)
+        return known
+
+    def _remember(self, key: str, digest: str) -> None:
+        with suppress(GatewayError), self._store.index.writing() as connection:  # it can be computed again
+            if connection.execute(select(input_digests.c.id).where(input_digests.c.id == key)).first() is None:
+                row = {"id": key, "digest": digest, "used_at": self._store.clock()}
+                connection.execute(insert(input_digests).values(row))
+
+
+def _named(connection: Connection, caller: str, since: float, column: str, values: tuple[str, ...]) -> list[Held]:
+    """All that has one of ``values``, in their order. Raises StudyNotFound where one of them has nothing."""
+    found: dict[str, list[Held]] = {value: [] for value in values}
+    for one in instances.held_in(connection, caller, since, table.c[column], values):
+        found[getattr(one, column)].append(one)
+    if not all(found.values()):
+        raise StudyNotFound(NOT_HELD)
+    return [one for value in values for one in found[value]]
+
+
+def _digest(json_bytes: bytes, files: Sequence[BinaryIO], digest: Hash) -> str:
+    digest.update(json_bytes)
+    for file in files:
+        file.seek(0)
+        while piece := file.read(PIECE):
+            digest.update(piece)
+        file.seek(0)
+    return digest.hexdigest()

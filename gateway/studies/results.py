@@ -1,0 +1,185 @@
+"""Answers that are kept, and found again by what made them."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
+
+from gateway.contract import Part, Result
+from gateway.errors import ResultNotFound
+from gateway.studies.blobs import Incoming, Spoiled
+from gateway.studies.instances import TOUCH_SECONDS, Held
+from gateway.studies.store import Store
+from gateway.studies.tables import result_instances, results
+
+JSON_TYPE = "application/json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """All that makes an answer what it is. Digests are sha256 in hexadecimal, "" where there is none.
+
+    ``model_digest`` is over the source, version, weights and config; ``parameters_digest`` over the parameters after
+    their defaults were filled in; ``output`` says in which form the answer leaves (``json`` or ``dicom``).
+    """
+
+    instances: tuple[str, ...]
+    model: str
+    version: str
+    model_digest: str
+    weights_digest: str
+    parameters_digest: str
+    output: str = "json"
+
+    def id(self, caller: str) -> str:
+        """The name of this caller's result: what one caller asked tells another nothing."""
+        return hashlib.sha256(json.dumps([caller, *astuple(self)]).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class KeptResult:
+    """An answer as it was given; ``age`` in seconds (RFC 9111 5.1)."""
+
+    id: str
+    result: Result
+    output_digest: str
+    age: int
+
+
+class Results:
+    """The results of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def find(self, key: Key, caller: str, input_digest: str) -> KeptResult | None:
+        """The answer that this caller got before; None where there is none, or it was to another input.
+
+        One whose bytes have changed is forgotten, not given.
+        """
+        try:
+            found = self.get(key.id(caller), caller)
+        except ResultNotFound:
+            return None
+        return found if found.result.input_digest == input_digest else None
+
+    def get(self, id: str, caller: str) -> KeptResult:
+        """A result of this caller's by its id. Raises ResultNotFound, Unavailable."""
+        now = self._store.clock()
+        with self._store.index.reading() as connection:
+            query = select(results).where(results.c.id == id, *visible(caller, self._store.retention.since))
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise ResultNotFound("This gateway keeps no such result of yours.")
+        try:
+            with self._store.blobs["results"].open(row.location, row.body_sha256) as file:
+                body = memoryview(file.read())
+        except Spoiled:
+            self._drop(row.id, row.location)
+            raise ResultNotFound("This result is not what was kept, and was removed.") from None
+        self._touch(row, now)
+        return KeptResult(row.id, _result(row, body), row.output_digest, max(0, int(now - row.created_at)))
+
+    def keep(self, key: Key, caller: str, result: Result, output_digest: str, held: Sequence[Held]) -> str:
+        """Keep an answer made from ``held``, instead of an older one of the same key; its id.
+
+        Raises StorageFull, Unavailable; the answer itself is none the worse for it.
+        """
+        id, blobs = key.id(caller), self._store.blobs["results"]
+        with self._store.incoming() as incoming:
+            for piece in (memoryview(result.json_bytes), *(part.data for part in result.parts)):
+                incoming.write(piece)
+            location = blobs.settle(incoming, id)
+            try:
+                with self._store.index.writing() as connection:
+                    self._store.retention.make_room(connection, incoming.size)
+                    self._replace(connection, id)
+                    row = self._row(key, result, incoming)
+                    ids = {"id": id, "caller": caller, "location": location, "output_digest": output_digest}
+                    connection.execute(insert(results).values(row | ids))
+                    rows = [_instance_row(id, position, one) for position, one in enumerate(held)]
+                    if rows:
+                        connection.execute(insert(result_instances), rows)
+                    blobs.place(incoming, location)
+            except BaseException:
+                blobs.abandon(location)
+                raise
+        return id
+
+    def _replace(self, connection: Connection, id: str) -> None:
+        """An older answer of the same key goes."""
+        query = select(results.c.location).where(results.c.id == id)
+        if (location := connection.execute(query).scalar_one_or_none()) is not None:
+            connection.execute(delete(results).where(results.c.id == id))
+            self._store.blobs["results"].remove(location, used_too=True)
+
+    def _row(self, key: Key, result: Result, incoming: Incoming) -> dict[str, object]:
+        now = self._store.clock()
+        parts = [[JSON_TYPE, len(result.json_bytes)], *([part.media_type, part.data.nbytes] for part in result.parts)]
+        names = ("model", "version", "model_digest", "weights_digest", "parameters_digest")
+        return {name: getattr(key, name) for name in names} | {
+            "input_digest": result.input_digest,
+            "body_sha256": incoming.sha256,
+            "parts": json.dumps(parts),
+            "size": incoming.size,
+            "seconds": result.seconds,
+            "created_at": now,
+            "used_at": now,
+        }
+
+    def delete(self, id: str, caller: str) -> None:
+        """Remove a result of this caller's. Raises ResultNotFound."""
+        with self._store.index.reading() as connection:
+            query = select(results.c.location).where(results.c.id == id, *visible(caller, self._store.retention.since))
+            location = connection.execute(query).scalar_one_or_none()
+        if location is None:
+            raise ResultNotFound("This gateway keeps no such result of yours.")
+        self._drop(id, location)
+
+    def forget(self, connection: Connection, study: str, caller: str | None) -> int:
+        """Remove the results of a study, a caller's or everybody's (None); how many there were."""
+        of_study = select(result_instances.c.result_id).where(result_instances.c.study_instance_uid == study)
+        mine = [] if caller is None else [results.c.caller == caller]
+        query = select(results.c.id, results.c.location).where(results.c.id.in_(of_study), *mine)
+        found = connection.execute(query).all()
+        for id, location in found:
+            self._store.blobs["results"].remove(location, used_too=True)
+            connection.execute(delete(results).where(results.c.id == id))
+        return len(found)
+
+    def _drop(self, id: str, location: str) -> None:
+        with self._store.index.writing() as connection:
+            gone = connection.execute(delete(results).where(results.c.id == id, results.c.location == location))
+            if gone.rowcount:
+                self._store.blobs["results"].remove(location, used_too=True)
+
+    def _touch(self, row: Row[Any], now: float) -> None:
+        if row.used_at < now - TOUCH_SECONDS:
+            with self._store.index.writing() as connection:
+                connection.execute(update(results).where(results.c.id == row.id).values(used_at=now))
+
+
+def visible(caller: str, since: float) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """What a caller may see of the results: their own, and none from before ``since``."""
+    return results.c.caller == caller, results.c.created_at >= since
+
+
+def _instance_row(id: str, position: int, one: Held) -> dict[str, object]:
+    return {
+        "result_id": id,
+        "position": position,
+        "sha256": one.sha256,
+        "series_instance_uid": one.series_instance_uid,
+        "study_instance_uid": one.study_instance_uid,
+    }
+
+
+def _result(row: Row[Any], body: memoryview) -> Result:
+    parts, start = list[Part](), 0
+    for media_type, size in json.loads(row.parts):
+        parts.append(Part(media_type, body[start : start + size]))
+        start += size
+    return Result(bytes(parts[0].data), parts[1:], row.input_digest, row.seconds)

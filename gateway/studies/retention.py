@@ -1,0 +1,118 @@
+"""What is kept, and for how long: a quota in bytes, an age, and the least recently used first to go.
+
+What is in use stays, whatever the quota says: to remove it would free nothing, since its bytes last until it is closed.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from sqlalchemy import Connection, delete, func, literal, select
+
+from gateway.config import Settings
+from gateway.errors import StorageFull
+from gateway.studies import instances
+from gateway.studies.blobs import Blobs, sweep_incoming
+from gateway.studies.index import Index
+from gateway.studies.tables import LOCATIONS, holdings, input_digests, results
+from gateway.studies.tables import instances as instances_table
+
+logger = logging.getLogger("gateway")
+
+ORPHAN_SECONDS = 3600.0
+"""Age from which a file that no index knows was left by a process that died; the slowest chunk takes minutes."""
+CANDIDATES = 256
+"""Of the least recently used, looked at together."""
+
+
+class Retention:
+    """The rules of one store. Everything here happens while the index is locked for writing."""
+
+    def __init__(
+        self, settings: Settings, blobs: Blobs, result_blobs: Blobs, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._max_bytes = settings.store_max_bytes
+        self._max_age = settings.store_max_age
+        self._blobs = {"instance": blobs, "result": result_blobs}
+        self._clock = clock
+
+    @property
+    def since(self) -> float:
+        """What was stored before this moment is too old to be seen, in seconds since 1970."""
+        return self._clock() - self._max_age
+
+    def make_room(self, connection: Connection, needed: int) -> None:
+        """Evict until ``needed`` bytes fit below the quota. Raises StorageFull where what is left is in use."""
+        self.expire(connection)
+        excess = self._used(connection) + needed - self._max_bytes
+        if needed > self._max_bytes:
+            raise StorageFull("This is more than the whole store may hold.", private="store_max_bytes")
+        if excess > 0 and excess > sum(self._evicted(connection, excess)):
+            raise StorageFull("What the store holds is in use; try again later.", private="store_max_bytes")
+
+    def expire(self, connection: Connection) -> None:
+        """Remove what is older than it may be; what of it is in use is only out of sight, and goes later."""
+        self.collect(connection, instances.release(connection, holdings.c.held_at < self.since))
+        old = select(results.c.id, results.c.location).where(results.c.created_at < self.since)
+        for name, location in connection.execute(old).all():
+            self._remove(connection, "result", name, location)
+        connection.execute(delete(input_digests).where(input_digests.c.used_at < self.since))
+
+    def collect(self, connection: Connection, digests: Iterable[str], *, used_too: bool = False) -> int:
+        """Remove those instances that nobody holds any more, and tell how many went."""
+        unheld = list(instances.unheld(connection, digests))
+        return sum(self._remove(connection, "instance", *one, used_too=used_too) for one in unheld)
+
+    def _used(self, connection: Connection) -> int:
+        sums = (select(func.coalesce(func.sum(table.c.size), 0)) for table in (instances_table, results))
+        return sum(int(connection.execute(query).scalar_one()) for query in sums)
+
+    def _evicted(self, connection: Connection, excess: int) -> Iterator[int]:
+        """The bytes of each thing evicted, until there is enough."""
+        skipped = dict.fromkeys(self._blobs, 0)
+        while rows := self._oldest(connection, skipped):
+            for _, kind, name, location, size in rows:
+                if excess <= 0:
+                    return
+                if self._remove(connection, kind, name, location):
+                    excess -= size
+                    yield size
+                else:
+                    skipped[kind] += 1
+
+    def _oldest(self, connection: Connection, skip: dict[str, int]) -> list[tuple[float, str, str, str, int]]:
+        """The least recently used: when, kind, name, location, bytes. So many of each kind are passed over."""
+        found: list[tuple[float, str, str, str, int]] = []
+        for kind, table, name in (
+            ("instance", instances_table, instances_table.c.sha256),
+            ("result", results, results.c.id),
+        ):
+            query = select(table.c.used_at, literal(kind), name, table.c.location, table.c.size)
+            query = query.order_by(table.c.used_at, name).limit(CANDIDATES).offset(skip[kind])
+            found += [row._tuple() for row in connection.execute(query)]
+        return sorted(found)[:CANDIDATES]
+
+    def _remove(self, connection: Connection, kind: str, name: str, location: str, *, used_too: bool = False) -> bool:
+        if not self._blobs[kind].remove(location, used_too=used_too):
+            return False
+        if kind == "instance":
+            instances.drop(connection, name)
+        else:
+            connection.execute(delete(results).where(results.c.id == name))
+        return True
+
+
+def sweep(index: Index, incoming: Path, keepers: dict[str, Blobs], before: float) -> int:
+    """Remove what processes that died have left: half files, and whole ones from ``before`` that the index lacks."""
+    swept = sweep_incoming(incoming)
+    for kind, blobs in keepers.items():
+        old = [location for location, came in blobs.names() if came < before]
+        for some in instances.pieces(old):
+            with index.writing() as connection:
+                query = select(LOCATIONS[kind]).where(LOCATIONS[kind].in_(some))
+                orphans = set(some) - set(connection.execute(query).scalars())
+                swept += sum(blobs.remove(location) for location in sorted(orphans))
+    if swept:
+        logger.info("the study store was swept of %d files that were left behind", swept)
+    return swept

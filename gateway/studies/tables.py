@@ -1,0 +1,107 @@
+"""The tables of the index. What they say is made in ``migrations``; a test compares the two."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+UID = String(64).with_variant(String(64, collation="C"), "postgresql")
+"""PS3.5 6.2: a UI has 64 characters at most; in the same order whatever the database and its language."""
+DIGEST = String(64)
+CALLER = String(255)
+
+metadata = MetaData()
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("sha256", DIGEST, primary_key=True),
+    Column("location", String(80), nullable=False),
+    Column("sop_instance_uid", UID, nullable=False),
+    Column("series_instance_uid", UID, nullable=False, index=True),
+    Column("study_instance_uid", UID, nullable=False, index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("stored_at", Double, nullable=False),
+    Column("used_at", Double, nullable=False, index=True),
+)
+"""Files that are kept, each once. Times are seconds since 1970."""
+
+holdings = Table(
+    "holdings",
+    metadata,
+    Column("caller", CALLER, primary_key=True),
+    Column("sha256", ForeignKey("instances.sha256", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("sop_instance_uid", UID, nullable=False),
+    Column("held_at", Double, nullable=False, index=True),
+    UniqueConstraint("caller", "sop_instance_uid", name="uq_holdings_caller"),
+)
+"""Who has shown to possess a file, by sending it. A caller holds one file for each SOP Instance UID."""
+
+results = Table(
+    "results",
+    metadata,
+    Column("id", DIGEST, primary_key=True),
+    Column("caller", CALLER, nullable=False),
+    Column("model", String(255), nullable=False),
+    Column("version", String(255), nullable=False),
+    Column("model_digest", String(64), nullable=False),
+    Column("weights_digest", String(64), nullable=False),
+    Column("parameters_digest", String(64), nullable=False),
+    Column("input_digest", DIGEST, nullable=False),
+    Column("output_digest", DIGEST, nullable=False),
+    Column("body_sha256", DIGEST, nullable=False),
+    Column("location", String(80), nullable=False),
+    Column("parts", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("created_at", Double, nullable=False, index=True),
+    Column("used_at", Double, nullable=False, index=True),
+    Index("ix_results_caller_created_at", "caller", "created_at"),
+)
+"""Answers that are kept. ``parts`` is JSON: the media type and the bytes of each part behind the JSON part."""
+
+result_instances = Table(
+    "result_instances",
+    metadata,
+    Column("result_id", ForeignKey("results.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("sha256", DIGEST, nullable=False),
+    Column("series_instance_uid", UID, nullable=False, index=True),
+    Column("study_instance_uid", UID, nullable=False, index=True),
+)
+"""What a result was made from, in order; it outlives the instances themselves."""
+
+bundles = Table(
+    "bundles",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("folded", Text, nullable=False),
+    Column("sha256", DIGEST, nullable=False, index=True),
+    Column("location", String(80), nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime", Double, nullable=False),
+    UniqueConstraint("name", "folded", name="uq_bundles_name"),
+)
+"""Files of bundles. ``folded`` is the key without case, since some file systems know none."""
+
+input_digests = Table(
+    "input_digests",
+    metadata,
+    Column("id", DIGEST, primary_key=True),
+    Column("digest", DIGEST, nullable=False),
+    Column("used_at", Double, nullable=False, index=True),
+)
+"""Input digests of ordered references, so that none is computed twice."""
+
+LOCATIONS = {"instances": instances.c.location, "results": results.c.location, "bundles": bundles.c.location}
+"""Where the index says that the bytes of each kind lie."""

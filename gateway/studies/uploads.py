@@ -1,0 +1,90 @@
+"""One chunk of a study: its instances are checked and kept, and held by the caller who has shown them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Literal, get_args
+
+from sqlalchemy import Connection
+
+from gateway.dicom.files import NotAnInstance
+from gateway.dicom.identity import Identity, identify
+from gateway.errors import InstanceConflict, InstanceMismatch, LimitExceeded, StudyRefused
+from gateway.studies import instances
+from gateway.studies.batch import Batch
+from gateway.studies.manifests import Entry
+from gateway.studies.store import Store
+from gateway.studies.tables import holdings
+
+OnConflict = Literal["fail", "keep", "replace"]
+WAYS: tuple[OnConflict, ...] = get_args(OnConflict)
+
+_OUTCOMES = {"fail": "stored", "keep": "kept", "replace": "replaced"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What came of one entry: ``stored``, or ``kept`` or ``replaced`` and the digest that stays or went."""
+
+    entry: Entry
+    state: str
+    held: str | None = None
+
+
+class Upload(Batch):
+    """The instances of one chunk."""
+
+    def __init__(self, store: Store, caller: str, on_conflict: OnConflict, entries: Sequence[Entry]) -> None:
+        """Raises InstanceConflict before a byte has come where ``on_conflict`` is fail; LimitExceeded."""
+        super().__init__(store, "instances", entries, self._check_identity)
+        self._caller, self._on_conflict, self._entries = caller, on_conflict, entries
+        if sum(one.size for one in entries) > store.settings.max_body_bytes:
+            raise LimitExceeded("max_body_bytes", store.settings.max_body_bytes, what="The chunk")
+        self._refuse_conflicts(store.states(caller, entries))
+
+    def keep(self) -> list[Kept]:
+        """Keep the chunk. Raises BrokenJSON for too few files, InstanceConflict, StorageFull, Unavailable."""
+        self.settle()
+        with self._store.index.writing() as connection:
+            return self._keep(connection)
+
+    def _keep(self, connection: Connection) -> list[Kept]:
+        store, now, mine = self._store, self._store.clock(), holdings.c.caller == self._caller
+        states = instances.states(connection, self._caller, store.retention.since, self._entries)
+        self._refuse_conflicts(states)
+        kept = [
+            Kept(one, _OUTCOMES[self._on_conflict] if state == "conflict" else "stored", held)
+            for one, (state, held) in zip(self._entries, states, strict=True)
+        ]
+        gone = [one.held for one in kept if one.state == "replaced" and one.held]
+        store.retention.collect(connection, instances.release(connection, mine, holdings.c.sha256.in_(gone)))
+        taken = [one.entry for one in kept if one.state != "kept"]
+        # room for all, also for what others have sent: a full store must not tell the two apart
+        store.retention.make_room(connection, sum(one.size for one in taken))
+        here = instances.known(connection, (one.sha256 for one in taken))
+        for one in taken:
+            if one.sha256 not in here:
+                instances.add(connection, one, self.place(one.sha256), now)
+        instances.hold(connection, self._caller, taken, now)
+        return kept
+
+    def _refuse_conflicts(self, states: Sequence[tuple[str, str | None]]) -> None:
+        conflicts = [
+            {"sop_instance_uid": one.sop_instance_uid, "sha256": one.sha256, "held": held}
+            for one, (state, held) in zip(self._entries, states, strict=True)
+            if state == "conflict"
+        ]
+        if conflicts and self._on_conflict == "fail":
+            raise InstanceConflict(
+                "Another file of the same SOP Instance UID was sent before; say keep or replace by on_conflict.",
+                conflicts=conflicts,
+            )
+
+    def _check_identity(self, file: BinaryIO, number: int) -> None:
+        entry = self._entries[number]
+        try:
+            found = identify(file)
+        except StudyRefused as error:
+            what = "is no DICOM" if isinstance(error, NotAnInstance) else "has a header that cannot be read"
+            raise InstanceMismatch(f"File {number} {what}.", instance=number) from error
+        if found != Identity(entry.sop_instance_uid, entry.series_instance_uid, entry.study_instance_uid):
+            raise InstanceMismatch(f"File {number} holds other UIDs than its entry says.", instance=number)
