@@ -35,8 +35,8 @@ class Limits:
             return lambda: None
         with self._table.locked():
             row = self._row(name)
-            self._check_concurrency(row)
-            self._take_token(row)
+            self._check_concurrency(name, row)
+            self._take_token(name, row)
             self._table.write(row)
             self._table.add(row, +1)
         return _once(lambda: self._leave(row))
@@ -53,20 +53,22 @@ class Limits:
         row.stamp = now
         return row
 
-    def _check_concurrency(self, row: Row) -> None:
+    def _check_concurrency(self, name: str, row: Row) -> None:
         if self._concurrency and self._table.at_work(row, at_least=self._concurrency):
             raise TooManyRequests(
                 f"caller_concurrency is {self._concurrency} here; wait for one of yours to end.",
                 retry_after=RETRY_AFTER,
+                private=f"caller {name}",
             )
 
-    def _take_token(self, row: Row) -> None:
+    def _take_token(self, name: str, row: Row) -> None:
         if not self._rate:
             return
         if row.tokens < 1:
             raise TooManyRequests(
                 f"caller_rate is {self._rate * 60:.0f} requests a minute here.",
                 retry_after=max(1, math.ceil((1 - row.tokens) / self._rate)),
+                private=f"caller {name}",
             )
         row.tokens -= 1
 
