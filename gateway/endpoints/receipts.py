@@ -1,5 +1,6 @@
 """The receipt of an answer, in its head: for the request whose ``Prefer`` field asks for one (RFC 7240)."""
 
+from collections.abc import Callable
 from typing import Any
 
 from gateway.observe.audit.receipts import HEADER, PREFERENCE, header_of, is_wanted, receipt_of
@@ -10,15 +11,16 @@ RECEIVED = "gateway.received"
 
 
 def receipt_headers(
-    environ: dict[str, Any], outcome: Outcome, *, algorithm: str, key: bytes | None = None
+    environ: dict[str, Any], outcome: Callable[[], Outcome], *, algorithm: str, key: bytes | None = None
 ) -> dict[str, str]:
-    """The fields that carry the receipt of ``outcome``; none where the request asked for none.
+    """The fields that carry the receipt of an answer; none where the request asked for none.
 
-    The output's digest must be known: an answer with a receipt is hashed before its head is sent, not beside it.
+    ``outcome`` is called where one is wanted, and must know the output's digest: an answer with a receipt is hashed
+    before its head is sent, not beside it.
     """
     if not is_wanted(environ.get("HTTP_PREFER", "")):
         return {}
-    receipt = receipt_of(outcome, algorithm=algorithm, accept=_accepted(environ.get("HTTP_ACCEPT", "")), key=key)
+    receipt = receipt_of(outcome(), algorithm=algorithm, accept=_accepted(environ.get("HTTP_ACCEPT", "")), key=key)
     return {HEADER: header_of(receipt), "Preference-Applied": PREFERENCE}
 
 

@@ -43,12 +43,13 @@ def _parameters(then: Receipt, now: Receipt) -> Line:
 
 
 def _model(then: Receipt, now: Receipt) -> Line:
-    changed = [name for name in ("name", "version", "weights") if then["model"][name] != now["model"][name]]
-    if not changed and then["model"]["digest"] != now["model"]["digest"]:
+    was, now_is = then["model"], now["model"]
+    if not was["digest"] and not now_is["digest"]:  # a plain function, which has no name but its route
+        return Line("model", None, "says nothing of itself")
+    changed = [name for name in ("name", "version", "weights") if was[name] != now_is[name]]
+    if not changed and was["digest"] != now_is["digest"]:
         changed = ["source or config"]
-    if changed:
-        return Line("model", False, f"DIFFERENT: its {', '.join(changed)}")
-    return Line("model", True, "the same" if then["model"]["digest"] else "says nothing of its source")
+    return Line("model", not changed, f"DIFFERENT: its {', '.join(changed)}" if changed else "the same")
 
 
 def _answer(then: Receipt, now: Receipt) -> Line:
