@@ -18,12 +18,13 @@ from gateway.observe.instruments import Instruments
 from gateway.observe.metrics import Metrics
 from gateway.observe.modelhealth import STATES, Health
 from gateway.observe.outcomes import PHASES
-from tests.house.pages import ROOT
+from tests.house.pages import ROOT, rows
 from tests.observe.outcomes import outcome
 from tests.require import require
 
 DASHBOARD = json.loads((ROOT / "docs/grafana-dashboard.json").read_text(encoding="utf-8"))
 ALERTS = ROOT / "docs/alerts.yml"
+OPERATING = ROOT / "docs/operating.md"
 RULES = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"][0]["rules"]
 PANELS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 QUERIES = [*PANELS, *(rule["expr"] for rule in RULES)]
@@ -196,3 +197,20 @@ def filled(annotations: dict[str, str], labels: dict[str, str]) -> dict[str, str
         name: re.sub(r"{{ \$labels\.(\w+) }}", lambda found: labels[found[1]], text)
         for name, text in annotations.items()
     }
+
+
+def test_the_documented_metrics_are_those_of_the_gateway() -> None:
+    described = [
+        [f"`{family.name}{'_total' if family.type == 'counter' else ''}`", family.type, family.documentation]
+        for instrument in Instruments(CollectorRegistry())
+        for family in instrument.describe()
+    ]
+    assert [[name, kind, text] for name, kind, _, text in rows(OPERATING, "metric")] == described
+    for name, kind, labels, _ in rows(OPERATING, "metric"):
+        found = TOLD[name.strip("`") + ("_bucket" if kind == "histogram" else "")]
+        assert set(filter(None, labels.split(", "))) == found - {"le"}
+
+
+def test_the_documented_alerts_are_those_of_the_rules() -> None:
+    documented = [(name.strip("`"), severity) for name, severity, _ in rows(OPERATING, "alert")]
+    assert documented == [(rule["alert"], rule["labels"]["severity"]) for rule in RULES]
