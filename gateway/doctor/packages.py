@@ -18,7 +18,8 @@ PURPOSES = {
     "gdcm": "JPEG Lossless",
     "nifti": "volumes as NIfTI",
     "s3": "audits and studies in S3",
-    "sql": "audits and studies in a database",
+    "sql": "audits in a database",
+    "store": "the study store",
     "blake3": "digest=blake3",
     "otel": "traces",
     "oidc": "tokens",
@@ -121,7 +122,7 @@ def called_for(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]
         "store_bucket": "s3" if settings.store_bucket else "",
         S3_BUCKET: "s3" if environ.get(S3_BUCKET) else "",
         "audit_sql": "sql" if settings.audit_sql else "",
-        "database_url": "sql" if settings.database_url else "",
+        "store_folder": "store" if settings.store_folder else "",
         "jwt_jwks": "oidc" if settings.jwt_jwks else "",
         "digest": "blake3" if settings.digest == "blake3" else "",
     }
@@ -131,15 +132,16 @@ def called_for(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]
 def extras(asked: Declared | None, wanted: Mapping[str, str]) -> Finding:
     """Which extras are there; ``wanted`` are those that a variable calls for, with the variable."""
     offered = {name: texts for name, texts in (asked.extras if asked else {}).items() if name not in FOR_DEVELOPERS}
-    missing = {name: lacking for name, texts in offered.items() if (lacking := [text for text in texts if unmet(text)])}
+    missing = {name: absent for name, texts in offered.items() if (absent := [text for text in texts if unmet(text)])}
     there = f"Installed: {', '.join(sorted(offered.keys() - missing.keys())) or 'none'}"
     if not missing:
         return Finding("extras", Level.OK, f"{there}.")
-    absent = ", ".join(f"{name} ({PURPOSES[name]})" if name in PURPOSES else name for name in sorted(missing))
-    remedy = f"pip install {' '.join(repr(text) for name in sorted(missing) for text in missing[name])}"
+    told = ", ".join(f"{name} ({PURPOSES[name]})" if name in PURPOSES else name for name in sorted(missing))
+    lacking = dict.fromkeys(text for name in sorted(missing) for text in missing[name])
+    remedy = f"pip install {' '.join(map(repr, lacking))}"
     called = "".join(f"; {variable} is set and needs {name}" for name, variable in wanted.items() if name in missing)
     level = Level.WARN if called else Level.NOTE
-    return Finding("extras", level, f"{there}; not: {absent}{called}.", remedy)
+    return Finding("extras", level, f"{there}; not: {told}{called}.", remedy)
 
 
 def unmet(text: str) -> str:
