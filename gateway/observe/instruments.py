@@ -28,8 +28,8 @@ class Instruments:
         self.registry = registry
         self.requests = count("gateway_requests", "Inference requests that are over.", ["route", "status"])
         self.rejections = count("gateway_rejections", "Requests answered with a problem.", ["route", "reason"])
-        self.received = count("gateway_received_bytes", "Bytes of request bodies.", ["route"])
-        self.sent = count("gateway_sent_bytes", "Bytes of answers.", ["route"])
+        self.received = count("gateway_received_bytes", "Bytes of the parts of requests.", ["route"])
+        self.sent = count("gateway_sent_bytes", "Bytes of the parts of answers.", ["route"])
         self.seconds = histogram(
             "gateway_request_seconds", "From a request's head to the last byte sent.", ["route"], buckets=SECONDS
         )
