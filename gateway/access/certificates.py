@@ -22,7 +22,7 @@ def subject(environ: Mapping[str, Any]) -> str:
 
     gunicorn gives the socket itself. Headers such as ``X-Client-Cert`` are never read: anyone can send them.
     """
-    certificate = getattr(environ.get("gunicorn.socket"), "getpeercert", dict)()
+    certificate: dict[str, Any] | None = getattr(environ.get("gunicorn.socket"), "getpeercert", dict)()
     names = (certificate or {}).get("subject", ())
     return ",".join("+".join(f"{_SHORT.get(key, key)}={_escaped(value)}" for key, value in rdn) for rdn in names[::-1])
 
