@@ -40,7 +40,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Attachment": "gateway.contract",
+    "Batch": "gateway.running",
     "BoundingBox": "gateway.findings",
+    "Cancelled": "gateway.errors",
     "Classification": "gateway.findings",
     "Client": "gateway.client",
     "Code": "gateway.findings",
@@ -61,6 +63,7 @@ _HOMES = {
     "Request": "gateway.contract",
     "Requires": "gateway.binding.requirements",
     "Result": "gateway.contract",
+    "Running": "gateway.running",
     "SecondaryCapture": "gateway.findings",
     "Series": "gateway.dicom.volume",
     "Settings": "gateway.config",
@@ -69,13 +72,16 @@ _HOMES = {
     "StudyRefused": "gateway.errors",
     "Volume": "gateway.dicom.volume",
     "codes": "gateway.dicom.codes",
+    "current_request": "gateway.contract",
     "serve": "gateway.server",
     "unit": "gateway.binding.parameters",
 }
 
 __all__ = [
     "Attachment",
+    "Batch",
     "BoundingBox",
+    "Cancelled",
     "Classification",
     "Client",
     "Code",
@@ -96,6 +102,7 @@ __all__ = [
     "Request",
     "Requires",
     "Result",
+    "Running",
     "SecondaryCapture",
     "Series",
     "Settings",
@@ -104,6 +111,7 @@ __all__ = [
     "StudyRefused",
     "Volume",
     "codes",
+    "current_request",
     "serve",
     "unit",
 ]

@@ -32,11 +32,11 @@ class Admission:
         self.requests = 0
         self.bytes = 0
 
-    def enter(self) -> "Ticket":
-        """Let a request in. Raises Unavailable when as many as allowed are in."""
+    def enter(self, retry_after: int = RETRY_AFTER) -> "Ticket":
+        """Let a request in. Raises Unavailable when as many as allowed are in; they leave in about ``retry_after`` s."""
         with self._lock:
             if self.max_requests is not None and self.requests >= self.max_requests:
-                raise Unavailable("All places of this worker are taken; try again.", retry_after=RETRY_AFTER)
+                raise Unavailable("All places of this worker are taken; try again.", retry_after=retry_after)
             self.requests += 1
         return Ticket(self)
 

@@ -4,20 +4,20 @@ import atexit
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import flask
 
 from gateway.access import bind
-from gateway.admission import Admission
 from gateway.config import Settings
-from gateway.contract import Handler, Loaded, Model, adapt
+from gateway.contract import Handler, Model, adapt
 from gateway.endpoints import access, health, inference, metrics, openapi, problems
+from gateway.executors.board import Seat
 from gateway.observe.logs import exception_frames, quiet_pydicom
-from gateway.observe.metrics import Metrics
 from gateway.protocol.serializer import InferenceSerializer
+from gateway.running import Running
+from gateway.service import Service
 
 if TYPE_CHECKING:
     from gateway.binding.requirements import Requires
@@ -25,24 +25,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("gateway")
 
 Target = TypeVar("Target", bound=Callable[..., Any])
-
-
-@dataclass
-class State:
-    """What the views of one application share; found as ``app.extensions["gateway"]``."""
-
-    settings: Settings
-    admission: Admission
-    models: dict[str, Model] = field(default_factory=dict)
-    loaded: list[Loaded] = field(default_factory=list)
-    metrics: Metrics = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.metrics = Metrics(self.models)
-
-    def health(self) -> str:
-        """READY, or the word of the first model that is not: LOADING, or FAILED where its setup failed."""
-        return next((model.health for model in self.loaded if model.health != health.READY), health.READY)
 
 
 class Gateway(flask.Flask):
@@ -63,21 +45,23 @@ class Gateway(flask.Flask):
         super().__init__(import_name, *args, **kwargs)
         self.settings = settings or Settings.from_environment()
         self.serializer = serializer or InferenceSerializer()
-        self._state = State(self.settings, Admission(self.settings))
+        self._service = Service(self.settings, self.serializer)
+        self._wrappers: list[Model] = []
         self._opening = threading.Lock()
         self._opened = False
-        self.extensions["gateway"] = self._state
+        self.extensions["gateway"] = self._service
         self.register_error_handler(Exception, problems.handle_exception)
         access.guard(self, self.settings)  # before the service's own hooks
         self.after_request(_name_request)
         quiet_pydicom(self.settings.log_exception_text)
 
-    def add_inference_route(self, route: str, model_fn: Handler) -> None:
+    def add_inference_route(self, route: str, model_fn: Handler, *, running: Running | None = None) -> None:
         """Answer ``POST route`` with ``model_fn(json_input, dicom_instances, input_digest) -> (dict, buffers)``.
 
+        ``running`` says how it wants to be run; with a ``Batch`` it is given three lists, and returns a list of pairs.
         Raises ValueError when the route is taken.
         """
-        self._add_model(route, adapt(route, model_fn))
+        self._add_model(route, adapt(route, model_fn, running))
 
     def model(
         self,
@@ -91,6 +75,7 @@ class Gateway(flask.Flask):
         research: bool = True,
         config: Mapping[str, Any] | None = None,
         label_maps: bool = False,
+        running: Running | None = None,
     ) -> Callable[[Target], Target]:
         """Answer ``POST route`` with a typed function, or with a class that has ``predict``; both stay as they are.
 
@@ -100,13 +85,20 @@ class Gateway(flask.Flask):
         """
         from gateway.binding.model import Options, TypedModel  # pydantic and pydicom, which a plain service spares
 
-        options = Options(version, weights, deterministic, forbid_unknown, requires, research, config, label_maps)
+        options = Options(
+            version,
+            weights,
+            deterministic,
+            forbid_unknown,
+            requires,
+            research,
+            config,
+            label_maps,
+            running or Running(),
+        )
 
         def register(target: Target) -> Target:
-            model = TypedModel(route, target, options)
-            self._add_model(route, model)
-            if model.needs_loading:
-                self._state.loaded.append(model)
+            self._add_model(route, TypedModel(route, target, options))
             return target
 
         return register
@@ -123,54 +115,62 @@ class Gateway(flask.Flask):
 
         self._refuse_taken(route)
         model = aiges.load(route, Path(path), stream=stream)
-        self._add_model(route, model, wrappers.view(model, self.settings, self._state.admission))
-        self._state.loaded.append(model)
+        self._add_model(route, model, wrappers.view(model, self._service))
+        self._wrappers.append(model)
         model.setup()  # here, not beside requests: it changes the working folder meanwhile
         atexit.register(model.close)
 
     def _refuse_taken(self, route: str) -> None:
-        if route in self._state.models:
+        if route in self._service.models:
             raise ValueError(f"The route {route} already maps to a model; give this one a route of its own.")
 
     def _add_model(self, route: str, model: Model, view: Callable[[], flask.Response] | None = None) -> None:
         self._refuse_taken(route)
-        view = view or inference.view(model, self.settings, self.serializer, self._state.admission)
-        self.add_url_rule(route, route, view, methods=["POST"])
-        self._state.models[route] = model
+        self.add_url_rule(route, route, view or inference.view(model, self._service), methods=["POST"])
+        self._service.models[route] = model
         logger.info("added inference route %s", route)
 
     def add_healthcheck_route(self, handler_fn: Callable[[], Any]) -> None:
         """Answer ``GET`` and ``POST /healthcheck`` with ``handler_fn()``, instead of the gateway's own answer."""
         self.add_url_rule("/healthcheck", "healthcheck", handler_fn, methods=["GET", "POST"])
 
-    def open(self) -> None:
+    def open(self, address: str = "", seat: Seat | None = None) -> None:
         """Add the gateway's own routes and begin to set the models up, beside whatever is asked meanwhile.
 
-        Last, at the first request, so that a service's rule for the same path wins.
+        Last, at the first request, so that a service's rule for the same path wins. A worker of a server gives its
+        ``seat`` among the others, and the ``address`` at which the model processes are reached, where there are any.
         """
         with self._opening:
-            if not self._opened:
-                self.extensions["gateway.access"].open()
-                taken = {rule.rule for rule in self.url_map.iter_rules()}
-                for module in (health, openapi, metrics):
-                    self.register_blueprint(module.blueprint(taken))
-                self._opened = True
-                if self._state.loaded:
-                    atexit.register(self.close)
-                    threading.Thread(target=self._set_up, name="gateway-setup", daemon=True).start()
+            if self._opened:
+                return
+            self.extensions["gateway.access"].open()
+            taken = {rule.rule for rule in self.url_map.iter_rules()}
+            for module in (health, openapi, metrics):
+                self.register_blueprint(module.blueprint(taken))
+            if self.settings.store_folder is not None:
+                from gateway.endpoints import studies  # SQLAlchemy, which a gateway without a store spares
+
+                studies.add_store(self, taken)
+            self._service.open(address, seat)
+            self._opened = True
+            atexit.register(self.close)
+            threading.Thread(target=self._set_up, name="gateway-setup", daemon=True).start()
 
     def close(self) -> None:
         """Close the models, the last that was registered first. They are set up anew when they are used again."""
-        for model in reversed(self._state.loaded):
-            model.close()
+        self._service.close()
 
     def _set_up(self) -> None:
-        for model in self._state.loaded:
+        for model in self._service.to_set_up():
             try:
-                model.setup()
+                self._service.executors.inline.set_up(model, warm=self._service.in_server)
             except Exception as error:  # the others may still serve; health tells of this one
-                frames = exception_frames(error, with_text=self.settings.log_exception_text)
+                frames = exception_frames(error, with_text=True)  # no request, and so no patient, is in it
                 logger.error("the model on %s could not be set up\n%s", model.name, frames)
+                if model not in self._wrappers:
+                    self._service.die(f"The model on {model.name} could not be set up: {type(error).__name__}: {error}")
+            self._service.publish()
+        self._service.publish()
 
     def run(
         self,

@@ -1,9 +1,18 @@
 """The nouns: what a model is given, what it gives back, and the one shape in which the gateway runs it."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+from gateway.errors import Cancelled
+from gateway.running import Card, Run, Running
 
 JSON = dict[str, Any]
 Buffer = Any
@@ -18,7 +27,8 @@ class Request:
     """One inference request in words: no HTTP, no framing.
 
     ``instances`` are all files of the request in its order, attachments among them. ``accept`` is what the caller takes
-    as an answer, in the words of an Accept header (RFC 9110 12.5.1). ``received`` carries its time zone.
+    as an answer, in the words of an Accept header (RFC 9110 12.5.1). ``received`` carries its time zone. ``names`` are
+    those of the parts behind ``instances``, where somebody asks for them.
     """
 
     json: JSON
@@ -27,6 +37,36 @@ class Request:
     request_id: str = ""
     accept: str = ""
     received: datetime = field(default_factory=lambda: datetime.now(UTC))
+    run: Run = field(default_factory=Run, repr=False, compare=False)
+    names: tuple[str | None, ...] = ()
+
+    def cancelled(self) -> bool:
+        """Whether nobody waits for the answer any more; long work asks now and then, and stops by ``Cancelled``."""
+        return self.run.cancelled()
+
+    def progress(self, done: float, total: float, text: str = "") -> None:
+        """Tell how far the work has come: ``done`` of ``total``, in any unit; raises Cancelled when it is in vain."""
+        self.run.progress(done, total, text)
+        if self.cancelled():
+            raise Cancelled
+
+    def empty(self, shape: Sequence[int], dtype: Any) -> "np.ndarray[Any, Any]":
+        """An uninitialised array for an answer, allocated where it leaves without a copy; as ``numpy.empty``."""
+        return self.run.empty(shape, dtype)
+
+
+current: ContextVar[Request] = ContextVar("gateway.request")
+
+
+def current_request() -> Request:
+    """The request that this code is answering. Raises LookupError outside of a model."""
+    return current.get()
+
+
+def measure(phase: str) -> AbstractContextManager[None]:
+    """Count the time of a block for a phase of the request that is being answered, if one is."""
+    request = current.get(None)
+    return nullcontext() if request is None else request.run.measure(phase)
 
 
 @dataclass(frozen=True)
@@ -71,37 +111,33 @@ class Part:
 
 @dataclass(frozen=True)
 class Result:
-    """A checked answer: the JSON bytes exactly as they will be sent, the binary parts in order, the model's seconds."""
+    """A checked answer: the JSON bytes exactly as they will be sent, and the binary parts in order.
+
+    ``seconds`` are the model's, ``phases`` those of its steps by the names of ``observe.outcomes.PHASES``.
+    """
 
     json_bytes: bytes
     parts: list[Part]
     input_digest: str
     seconds: float
+    phases: Mapping[str, float] = field(default_factory=dict)
+    batch_size: int = 1
+    card: Card = Card()
 
 
 class Model(Protocol):
-    """What the gateway runs."""
+    """What the gateway runs. One that declares a ``Batch`` has ``predict_batch`` and ``batch_key`` too."""
 
     @property
     def name(self) -> str:
         """How logs and errors call it."""
 
+    @property
+    def running(self) -> Running:
+        """How it wants to be run."""
+
     def predict(self, request: Request) -> tuple[JSON, Sequence[Buffer]]:
         """Answer one request."""
-
-
-class Loaded(Model, Protocol):
-    """A model that must be set up before it answers, and closed at the end."""
-
-    @property
-    def health(self) -> str:
-        """READY, LOADING until it is, FAILED where it never will be."""
-
-    def setup(self) -> None:
-        """Load what it needs, once; a second call waits for the first. Raises what the loading raises."""
-
-    def close(self) -> None:
-        """Let go of what was loaded."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +146,27 @@ class PlainModel:
 
     name: str
     handler: Handler
+    running: Running = Running()
 
     def predict(self, request: Request) -> tuple[JSON, Sequence[Buffer]]:
         """Call the handler as existing services expect."""
         return self.handler(request.json, request.instances, request.input_digest)
 
+    def predict_batch(self, requests: Sequence[Request]) -> Sequence[Any]:
+        """Call a handler that declared a ``Batch``: three lists in, one answer for each request out."""
+        lists = (
+            [one.json for one in requests],
+            [one.instances for one in requests],
+            [r.input_digest for r in requests],
+        )
+        answers: Sequence[Any] = self.handler(*lists)  # type: ignore[arg-type]
+        return answers
 
-def adapt(name: str, handler: Handler) -> Model:
+    def batch_key(self, request: Request) -> str:
+        """What requests must have in common to be answered together: all of their JSON."""
+        return json.dumps(request.json, sort_keys=True)
+
+
+def adapt(name: str, handler: Handler, running: Running | None = None) -> Model:
     """Make a model of a plain function."""
-    return PlainModel(name, handler)
+    return PlainModel(name, handler, running or Running())

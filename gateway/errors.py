@@ -321,7 +321,7 @@ class AnswerInvalid(ModelError):
 
 def to_words(error: GatewayError) -> dict[str, Any]:
     """An error as JSON for another process of ours; ``from_words`` is its twin."""
-    extra = {name: vars(error)[name] for name in ("retry_after", "pointer") if name in vars(error)}
+    extra: dict[str, Any] = {name: vars(error)[name] for name in ("retry_after", "pointer") if name in vars(error)}
     return {"code": error.code, "detail": error.detail, "private": error.private, "members": error.members, **extra}
 
 

@@ -11,6 +11,7 @@ from gunicorn.util import import_app
 
 from gateway.access import bind, shared
 from gateway.config import DEFAULT_PORT, Settings
+from gateway.executors.launching import Shared
 from gateway.observe import jsonlogs, multiprocess
 
 DEFAULTS: dict[str, Any] = {
@@ -44,16 +45,24 @@ def on_starting(master: Any) -> None:
     bind.announce([0] if handed_over else master.cfg.address)
     shared.table()
     multiprocess.prepare()
+    Shared.of_this_server().start(getattr(master.app, "app_uri", None), Settings.from_environment())
 
 
 def on_reload(master: Any) -> None:
-    """After SIGHUP, in the master: its configuration file may name other addresses now."""
+    """After SIGHUP, in the master: addresses may be others now, and the code that workers and models come with."""
     bind.announce(master.cfg.address)
+    Shared.of_this_server().board.renew()
+
+
+def pre_fork(_master: Any, _worker: Any) -> None:
+    """Before each worker, in the master."""
+    Shared.of_this_server().before_fork()
 
 
 def child_exit(_master: Any, worker: Any) -> None:
     """After each worker, in the master, however it ended."""
     multiprocess.worker_exited(worker.pid)
+    Shared.of_this_server().board.clear(worker.age)
 
 
 def on_exit(_master: Any) -> None:
@@ -65,6 +74,7 @@ def on_exit(_master: Any) -> None:
 HOOKS: dict[str, Any] = {
     "on_starting": on_starting,
     "on_reload": on_reload,
+    "pre_fork": pre_fork,
     "child_exit": child_exit,
     "on_exit": on_exit,
 }

@@ -1,33 +1,155 @@
-"""The run of a request: model, check, result. No HTTP in it."""
+"""What serves requests in one process: its models, who may come in, how they are run, who is told. No HTTP in it."""
 
-import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
+from gateway.admission import Admission, Ticket
+from gateway.config import Settings
 from gateway.contract import Model, Request, Result
-from gateway.errors import ModelFailed
-from gateway.protocol.response import check, unpack
+from gateway.executors.board import Seat, together
+from gateway.executors.choice import Executor, Executors
+from gateway.executors.process import ProcessExecutor
+from gateway.executors.states import ModelHealth, worst
+from gateway.executors.work import Checks
+from gateway.observe.logs import TaggedLogger
+from gateway.observe.metrics import Metrics
+from gateway.observe.outcomes import Outcome, Sink
 from gateway.protocol.serializer import InferenceSerializer
 
+DRAINING = "draining"
 
-def infer(
-    model: Model,
-    request: Request,
-    *,
-    serializer: InferenceSerializer,
-    strict: bool = True,
-    warn: Callable[[str], None],
-) -> Result:
-    """Run ``model`` on ``request`` and check its answer.
 
-    ``strict`` refuses an answer whose content breaks the protocol; otherwise each fault goes to ``warn``. Raises
-    AnswerInvalid or StudyRefused; what the model itself raises passes through.
-    """
-    started = time.perf_counter()
-    try:
-        answer = model.predict(request)
-    except SystemExit as error:  # would end the worker, not the request
-        raise ModelFailed("The model tried to end the process.") from error
-    seconds = time.perf_counter() - started
-    json_response, buffers = unpack(answer)
-    json_bytes, parts = check(json_response, buffers, serializer=serializer, strict=strict, warn=warn)
-    return Result(json_bytes, parts, request.input_digest, seconds)
+@dataclass(frozen=True)
+class Report:
+    """How the whole server is: each model over all workers, and whether it is about to stop."""
+
+    models: dict[str, ModelHealth]
+    draining: bool
+    started: bool
+
+    @property
+    def word(self) -> str:
+        """``ready``, ``draining``, or the worst state of a model."""
+        return DRAINING if self.draining else worst(health.state for health in self.models.values())
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests should be sent here."""
+        return not self.draining and all(health.serves for health in self.models.values())
+
+
+@dataclass
+class Service:
+    """What the views of one application share; found as ``app.extensions["gateway"]``."""
+
+    settings: Settings
+    serializer: InferenceSerializer
+    admission: Admission = field(init=False)
+    executors: Executors = field(init=False)
+    metrics: Metrics = field(init=False)
+    models: dict[str, Model] = field(default_factory=dict)
+    sinks: list[Sink] = field(default_factory=list)
+    seat: Seat | None = None
+    """Where this worker tells the others how its models are; a process that is alone has none."""
+    draining: bool = False
+    fatal: str = ""
+    """Why this server cannot start, in one line."""
+    lost: bool = False
+    """Whether the supervisor of the model processes has gone."""
+
+    def __post_init__(self) -> None:
+        self.admission = Admission(self.settings)
+        self.executors = Executors(self.settings)
+        self.metrics = Metrics(self.models)
+
+    def admit(self, model: Model) -> Ticket:
+        """Let a request for ``model`` in, or raise Unavailable, before anything of its body is read."""
+        executor = self.executor(model)
+        executor.admit(model)
+        return self.admission.enter(executor.retry_after(model))
+
+    def executor(self, model: Model) -> Executor:
+        """How a model is run here."""
+        return self.executors.of(model)
+
+    def timeout(self, model: Model) -> float:
+        """Seconds that a request of this model may take at most."""
+        return self.settings.request_timeout if model.running.timeout is None else model.running.timeout
+
+    def infer(self, model: Model, request: Request, *, log: TaggedLogger, gone: Callable[[], bool]) -> Result:
+        """Run ``model`` on ``request`` and check its answer; ``gone`` says whether the caller still waits.
+
+        ``settings.strict`` refuses an answer whose content breaks the protocol; otherwise each fault is a warning in
+        ``log``. Raises AnswerInvalid, StudyRefused, Unavailable, DeadlineExceeded, Cancelled, ModelDied; what the model
+        itself raises passes through.
+        """
+        checks = Checks(self.serializer, self.settings.strict, log.warning)
+        return self.executor(model).run(model, request, checks, gone)
+
+    def open(self, address: str, seat: Seat | None) -> None:
+        """Take in the models; their processes are reached at ``address``, "" where there are none. Raises OSError."""
+        self.seat = seat
+        if address:
+            generation = seat.generation if seat else 0
+            self.executors.processes = ProcessExecutor(
+                self.settings, address, generation, on_fatal=self.die, on_lost=self._lose
+            )
+        for model in self.models.values():
+            self.executor(model).add(model)
+        if self.executors.processes is not None:
+            self.executors.processes.open()
+        self.metrics.watch(self._health_words)
+
+    def die(self, text: str) -> None:
+        """This server cannot start, and why; one that has been ready before goes on with what it has."""
+        self.fatal = text
+
+    def _lose(self) -> None:
+        self.lost = True
+
+    def _health_words(self) -> dict[str, Any]:
+        return {name: {**health.words(), "shared": True} for name, health in self.report().models.items()}
+
+    @property
+    def in_server(self) -> bool:
+        """Whether this process is a worker of a server, rather than a test or a script that calls the application."""
+        return self.seat is not None
+
+    def to_set_up(self) -> list[Model]:
+        """The models that this process itself must load."""
+        return [model for model in self.models.values() if self.executors.loads(model)]
+
+    def close(self) -> None:
+        """Close what this process loaded, the last first."""
+        self.executors.close()
+        for model in reversed(self.to_set_up()):
+            getattr(model, "close", _pass)()
+
+    def told(self, outcome: Outcome) -> None:
+        """Tell everyone who listens what came of a request."""
+        for sink in self.sinks:
+            sink(outcome)
+
+    def publish(self) -> None:
+        """Tell the other workers how the models of this one are."""
+        if self.seat is not None:
+            health = {name: one.words() for name, one in self.executors.inline.health().items()}
+            self.seat.publish({"models": health, "draining": self.draining})
+            if not self.seat.board.started and all(one.serves for one in self.executors.health().values()):
+                self.seat.board.start()
+
+    def report(self) -> Report:
+        """How the server is, the same from each of its workers; waits for no model."""
+        own = self.executors.health()
+        if self.seat is None:
+            return Report(own, self.draining, all(one.serves for one in own.values()))
+        self.publish()
+        said = self.seat.read()
+        inline = together({name: ModelHealth.of(one) for name, one in words["models"].items()} for words in said)
+        draining = any(words["draining"] for words in said)
+        return Report({**own, **inline}, draining, self.seat.board.started)
+
+
+def _pass() -> None:
+    pass

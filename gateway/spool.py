@@ -10,9 +10,10 @@ import io
 import mmap
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO, Self
 
 from gateway.errors import StorageFull
 
@@ -42,12 +43,22 @@ class PartFile(io.BufferedReader):
         return self.raw.length
 
 
-class _UnnamedFile:
-    """A temporary file without a name; it is gone when the last part that refers to it is."""
+class UnnamedFile:
+    """A file without a name, on disk or in memory; it is gone when the last who refers to it is, in any process."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    @classmethod
+    def on_disk(cls, folder: Path | None) -> Self:
+        """A temporary file in ``folder``. Raises OSError."""
         with tempfile.TemporaryFile(buffering=0, dir=folder) as file:
-            self.descriptor = os.dup(file.fileno())
+            return cls(os.dup(file.fileno()))
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """A file that is memory, and can be handed to another process (memfd_create(2))."""
+        return cls(os.memfd_create("gateway", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
 
     def write(self, data: Buffer) -> None:
         view = memoryview(data)
@@ -131,41 +142,64 @@ class _MemoryRange(_Range):
 class _FileRange(_Range):
     """Reads by ``pread``, so that what has been read does not stay mapped in the process."""
 
-    def __init__(self, file: _UnnamedFile, start: int, length: int) -> None:
+    def __init__(self, file: UnnamedFile, start: int, length: int) -> None:
         super().__init__(start, length)
-        self._file = file
+        self.file = file
 
     def view(self) -> memoryview:
         if not self.length:
             return memoryview(b"")
         aligned = self.start - self.start % mmap.ALLOCATIONGRANULARITY
         skip = self.start - aligned
-        pages = mmap.mmap(self._file.descriptor, skip + self.length, offset=aligned, access=mmap.ACCESS_READ)
+        pages = mmap.mmap(self.file.descriptor, skip + self.length, offset=aligned, access=mmap.ACCESS_READ)
         return memoryview(pages)[skip : skip + self.length]
 
     def _fill(self, target: memoryview, position: int) -> None:
-        self._file.read_into(target, self.start + position)
+        self.file.read_into(target, self.start + position)
+
+
+def shared_file(parts: Sequence[BinaryIO]) -> tuple[UnnamedFile | None, list[tuple[int, int]]]:
+    """The file in which parts of one shared spool lie, and where each begins and how long it is, in bytes.
+
+    None for no parts. Raises TypeError for parts of another kind.
+    """
+    ranges = [part.raw for part in parts if isinstance(part, PartFile)]
+    files = {id(one.file): one.file for one in ranges if isinstance(one, _FileRange)}
+    if len(files) != bool(parts) or len(ranges) != len(parts):
+        raise TypeError("the parts do not lie in one shared spool")
+    return next(iter(files.values()), None), [(one.start, one.length) for one in ranges]
+
+
+def attached(file: UnnamedFile, ranges: Iterable[tuple[int, int]]) -> list[PartFile]:
+    """The parts again, in another process: the twin of ``shared_file``."""
+    found = (_FileRange(file, start, length) for start, length in ranges)
+    return [PartFile(part, min(BUFFER, part.length) or 1) for part in found]
 
 
 class Spool:
     """The contents of the parts of one request, in order, without their framing."""
 
-    def __init__(self, *, threshold: int, folder: Path | None = None, expected: int | None = None) -> None:
+    def __init__(
+        self, *, threshold: int, folder: Path | None = None, expected: int | None = None, shared: bool = False
+    ) -> None:
         """Keep up to ``threshold`` bytes in memory, and use a file in ``folder`` for more.
 
-        ``expected`` is how many bytes will be written at most, None where that is not known.
+        ``expected`` is how many bytes will be written at most, None where that is not known. ``shared`` memory is a
+        file too, so that ``shared_file`` can hand the parts to another process.
         """
         room = threshold if expected is None else expected
-        self._room = room if room <= threshold else 0
+        self._room = room if room <= threshold and not shared else 0
         self._folder = folder
-        self._file: _UnnamedFile | None = None
+        self._threshold = threshold
+        self._shared_memory = shared and room <= threshold
+        self._file = UnnamedFile.in_memory() if self._shared_memory else None
         self._memory = _memory(self._room)
         self._ends: list[int] = []
         self.size = 0
 
     @property
     def in_memory(self) -> bool:
-        """Whether the bytes lie in memory rather than in a file."""
+        """Whether the bytes lie in memory of this process alone."""
         return self._file is None
 
     def write(self, data: Buffer) -> None:
@@ -198,13 +232,18 @@ class Spool:
 
     def _write_file(self, data: Buffer) -> None:
         try:
-            if self._file is None:
-                self._file = _UnnamedFile(self._folder)
-                self._file.write(memoryview(self._memory)[: self.size])
-                self._memory = _memory(0)
+            if self._file is None or (self._shared_memory and self.size + len(data) > self._threshold):
+                self._move_to_disk()
+            assert self._file is not None  # moved there
             self._file.write(data)
         except OSError as error:
             raise _storage_full(error) from error
+
+    def _move_to_disk(self) -> None:
+        file = UnnamedFile.on_disk(self._folder)
+        for piece in self.since(0):
+            file.write(piece)
+        self._file, self._memory, self._shared_memory = file, _memory(0), False
 
 
 def _memory(size: int) -> bytearray | mmap.mmap:

@@ -6,8 +6,8 @@ and each wait for bytes, in either direction, is bounded by a timeout and by a m
 """
 
 import contextlib
-import ctypes
 import logging
+import os
 import socket
 import time
 from collections import deque
@@ -19,6 +19,8 @@ from typing import Any
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from gateway.config import Settings
+from gateway.executors.launching import Shared
+from gateway.memory import keep_memory_flat
 
 HEAD_BYTES = 65536
 """Bytes of a head that the poller waits for; a longer one goes to gunicorn's parser and meets the limits there."""
@@ -31,20 +33,11 @@ DISCARD = bytearray(1 << 18)
 DRAIN_TIME = 0.002
 """Seconds a thread spends on the unread rest of a body, for keep-alive's sake; a client can stall gunicorn's own 5."""
 LOG_FORMAT = "[%(asctime)s] [%(levelname)s] %(name)s %(message)s"
+TICK = 0.5
+"""Seconds at most between two looks at the clock, and between two reports of this worker's health to the others."""
+WORKER_BOOT_ERROR = 3
+"""The exit status by which a worker ends the whole server (gunicorn's Arbiter.WORKER_BOOT_ERROR)."""
 REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-
-
-MALLOPT = {"M_MMAP_THRESHOLD": (-3, 256 << 10), "M_TRIM_THRESHOLD": (-1, 1 << 20), "M_ARENA_MAX": (-8, 2)}
-"""glibc's parameters (mallopt(3)) and our values. Left alone, glibc raises the first with each large block that is
-freed, keeps up to 32 MiB of them in each arena, and has an arena for each thread: memory that never comes back."""
-
-
-def keep_memory_flat() -> None:
-    """Have large blocks given back when they are freed; does nothing where the C library is not glibc."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for parameter, value in MALLOPT.values():
-            mallopt(parameter, value)
 
 
 class PacedSocket(socket.socket):
@@ -107,11 +100,26 @@ class PacedSocket(socket.socket):
 class Worker(ThreadWorker):  # type: ignore[misc]
     """gthread in which a connection gets a thread once the head of its request is there."""
 
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Refuse settings under which no thread would be free to say that the server is full (SystemExit)."""
+        super().check_config(cfg, log)
+        reserved = Settings.from_environment().reserved_threads
+        if not 0 < reserved < cfg.threads:
+            raise SystemExit(
+                f"With {cfg.threads} threads and reserved_threads (GATEWAY_RESERVED_THREADS) {reserved} no thread "
+                "would be free to answer probes and refusals: reserve at least one, and have more threads than that."
+            )
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.settings = Settings.from_environment()
+        self.shared = Shared.of_this_server()
+        self.seat = self.shared.board.seat(self.age)
         self.heads: deque[TConn] = deque()
         self.lingering: deque[TConn] = deque()
+        self.service: Any = None
+        self.stop_at = 0.0
 
     def load_wsgi(self) -> None:
         """Load the application and tell it how many requests may be past admission, so that probes find a thread.
@@ -121,10 +129,41 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         keep_memory_flat()
         super().load_wsgi()
         logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)  # does nothing where there are handlers
-        state = getattr(self.wsgi, "extensions", {}).get("gateway")
-        if state is not None:
-            self.wsgi.open()  # models load now, not with the first request
-            state.admission.max_requests = max(1, self.cfg.threads - self.settings.reserved_threads)
+        self.service = getattr(self.wsgi, "extensions", {}).get("gateway")
+        if self.service is not None:
+            self.service.admission.max_requests = self.cfg.threads - self.settings.reserved_threads
+            # models load now, not with the first request
+            self.wsgi.open(self.shared.address, self.seat)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM: say that no more should come, and stop once that has been heard (``drain_delay``)."""
+        if self.service is None or self.service.draining or not self.settings.drain_delay:
+            self._drain()
+            super().handle_exit(sig, frame)
+            return
+        self._drain()
+        self.stop_at = time.monotonic() + self.settings.drain_delay
+
+    def _drain(self) -> None:
+        if self.service is not None:
+            self.service.draining = True
+            self.service.publish()
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """One turn of the main loop; what is to be told or done at a time of its own comes after it."""
+        super().wait_for_and_dispatch_events(min(timeout, TICK))
+        if self.stop_at and time.monotonic() >= self.stop_at:
+            self.alive = False
+        if self.service is None:
+            return
+        self.service.publish()
+        if self.service.fatal and not self.shared.board.started:
+            self.log.error(self.service.fatal)
+            logging.shutdown()
+            os._exit(WORKER_BOOT_ERROR)  # the master takes it for the end of the server, as nothing else
+        if self.service.lost and self.alive:
+            self.log.warning("The supervisor of the model processes is gone; this worker makes way for a new one.")
+            self.alive = False
 
     def enqueue_req(self, conn: TConn) -> None:
         """Hand a connection to a thread, or leave it with the poller until its head is complete."""

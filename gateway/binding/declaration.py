@@ -11,6 +11,7 @@ from gateway.binding.requirements import Requires
 from gateway.contract import Attachment, Request
 from gateway.dicom.volume import Image, Series, Study, Volume
 from gateway.findings import Finding
+from gateway.running import Batch
 
 INPUTS: dict[type, bool] = {Volume: True, Image: True, Series: True, Study: False, Attachment: True, Request: False}
 """The types that are filled from the request, and whether a list of them is too."""
@@ -54,11 +55,16 @@ class Declaration:
 
 
 def read_declaration(
-    target: Callable[..., Any], *, requires: Requires | None = None, forbid_unknown: bool = False
+    target: Callable[..., Any],
+    *,
+    requires: Requires | None = None,
+    forbid_unknown: bool = False,
+    batch: Batch | None = None,
 ) -> Declaration:
     """Read a function, or a class with ``predict``. Raises TypeError, with a readable sentence, for what is no model.
 
-    ``requires`` holds for each argument of images that has no ``Annotated[Volume, Requires(...)]`` of its own.
+    ``requires`` holds for each argument of images that has no ``Annotated[Volume, Requires(...)]`` of its own. With a
+    ``batch`` each argument that comes from the request is a list of what each request holds.
     """
     name, predict = target.__name__, _predict(target)
     if inspect.iscoroutinefunction(predict) or inspect.isgeneratorfunction(predict):
@@ -68,6 +74,8 @@ def read_declaration(
     inputs, parameters = [], []
     for one in signature:
         annotation = _annotation(name, one, hints)
+        if batch is not None:
+            annotation = _of_each(name, one, annotation, batch)
         found = _input(name, one, annotation, requires or Requires())
         inputs += [found] if found else []
         parameters += [] if found else [one.replace(annotation=annotation)]
@@ -103,6 +111,18 @@ def _annotation(name: str, parameter: inspect.Parameter, hints: dict[str, Any]) 
     if parameter.name not in hints:
         raise TypeError(f"{name}: {parameter.name} has no type; a typed model declares one for each argument.")
     return hints[parameter.name]
+
+
+def _of_each(name: str, parameter: inspect.Parameter, annotation: Any, batch: Batch) -> Any:
+    """What each request of a batch gives for an argument that is declared as a list of them."""
+    plain, metadata = _unwrapped(annotation)
+    if get_origin(plain) is list:
+        element = get_args(plain)[0]
+        if _unwrapped(element)[0] in INPUTS or batch.mix_parameters:
+            return Annotated[element, *metadata] if metadata else element
+    elif plain in INPUTS or batch.mix_parameters:
+        raise TypeError(f"{name}: with a batch, {parameter.name} is a list: one for each request.")
+    return annotation
 
 
 def _input(name: str, parameter: inspect.Parameter, annotation: Any, requires: Requires) -> Input | None:

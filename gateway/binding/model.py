@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,11 +16,15 @@ from gateway.binding.declaration import read_declaration
 from gateway.binding.doors import DICOM, door
 from gateway.binding.inputs import Inputs
 from gateway.binding.requirements import Requires
+from gateway.binding.warming import warming_request
 from gateway.binding.weights import Weights
-from gateway.contract import JSON, Buffer, Provenance, Request
-from gateway.errors import ModelFailed
+from gateway.contract import JSON, Buffer, Provenance, Request, measure
+from gateway.errors import AnswerInvalid, ModelFailed, RequestError
 from gateway.findings import Finding, SecondaryCapture, StructuredReport
 from gateway.protocol.answers import answer, dicom_answer
+from gateway.running import Card, Running
+
+logger = logging.getLogger("gateway")
 
 READY, LOADING, FAILED = "READY", "LOADING", "FAILED"
 
@@ -42,6 +47,7 @@ class Options:
     research: bool = True
     config: Mapping[str, Any] | None = None
     label_maps: bool = False
+    running: Running = Running()
 
 
 class TypedModel:
@@ -54,7 +60,10 @@ class TypedModel:
         self.name = name
         self.options = options or Options()
         self.declaration = read_declaration(
-            target, requires=self.options.requires, forbid_unknown=self.options.forbid_unknown
+            target,
+            requires=self.options.requires,
+            forbid_unknown=self.options.forbid_unknown,
+            batch=self.options.running.batch,
         )
         self._target = target
         self._lock = threading.Lock()
@@ -70,9 +79,14 @@ class TypedModel:
         return self._target
 
     @property
+    def running(self) -> Running:
+        """How it wants to be run."""
+        return self.options.running
+
+    @property
     def needs_loading(self) -> bool:
         """Whether there is anything to wait for before it answers."""
-        return inspect.isclass(self._target) or bool(self.options.weights)
+        return inspect.isclass(self._target) or bool(self.options.weights) or callable(self.running.warm_up)
 
     def setup(self) -> None:
         """Hash the weights, make the instance of a class and set it up, once; a second call waits for the first.
@@ -101,6 +115,22 @@ class TypedModel:
         self._weights.check()
         self.model_digest = self._digest()
 
+    def warm_up(self) -> None:
+        """Predict once, on a phantom that fits the declaration or as the author says. Raises what the model raises.
+
+        Where the phantom will not do, since a description or a parameter is asked for, the model stays cold.
+        """
+        wanted = self.running.warm_up
+        if callable(wanted):
+            wanted(self._predict)
+        elif wanted and (request := warming_request(self.declaration)) is not None:
+            try:
+                outcome = self.predict_batch([request])[0] if self.running.batch else self.predict(request)
+                if isinstance(outcome, Exception):
+                    raise outcome
+            except RequestError as error:
+                logger.info("the model on %s was not warmed up: %s", self.name, error.code)
+
     def close(self) -> None:
         """Close the instance of a class; the next use sets it up anew. One that is still loading is not waited for."""
         if self.health != READY:
@@ -119,9 +149,63 @@ class TypedModel:
         inputs = Inputs(request)
         given = self._parameters(request)
         found = self._findings(inputs, given)
+        return self._leave(request, wanted, found, inputs, given)
+
+    def predict_batch(self, requests: Sequence[Request]) -> list[Any]:
+        """Answer several requests in one call of the model: for each an answer, or the error that is its own.
+
+        Raises what the model raises, and AnswerInvalid where it does not return one thing for each.
+        """
+        self._ready()
+        outcomes: list[Any] = [None] * len(requests)
+        taken: list[Item] = []
+        for index, request in enumerate(requests):
+            try:
+                taken.append(self._item(index, request))
+            except Exception as error:
+                outcomes[index] = error
+        for item, returned in zip(taken, self._predict_all(taken) if taken else [], strict=True):
+            try:
+                outcomes[item.index] = self._leave_item(item, returned)
+            except Exception as error:
+                outcomes[item.index] = error
+        return outcomes
+
+    def _item(self, index: int, request: Request) -> "Item":
+        inputs = Inputs(request)
+        with request.run.measure("decode"):
+            arguments = inputs.arguments(self.declaration)
+        return Item(index, request, door(request), inputs, self._parameters(request), arguments)
+
+    def _predict_all(self, items: "Sequence[Item]") -> list[Any]:
+        arguments = {one.name: [item.arguments[one.name] for item in items] for one in self.declaration.inputs}
+        batch, given = self.running.batch, [parameters.values(item.given) for item in items]
+        mixed = batch is not None and batch.mix_parameters
+        shared = {name: [one[name] for one in given] for name in given[0]} if mixed else given[0]
+        returned = list(self._predict(**arguments, **shared))
+        if len(returned) != len(items):
+            raise AnswerInvalid("", f"A batch of {len(items)} requests needs as many answers, not {len(returned)}.")
+        return returned
+
+    def _leave_item(self, item: "Item", returned: Any) -> Any:
+        if isinstance(returned, Exception):
+            return returned
+        found = [*outputs.findings(returned, self.declaration, item.arguments), *item.inputs.conformance]
+        return self._leave(item.request, item.door, found, item.inputs, item.given)
+
+    def batch_key(self, request: Request) -> str:
+        """What requests must have in common to be answered together: their parameters. Raises ParameterRefused."""
+        return parameters.digest(self._parameters(request))
+
+    def _leave(
+        self, request: Request, wanted: str, found: list[Finding], inputs: Inputs, given: parameters.Parameters
+    ) -> tuple[JSON, Sequence[Buffer]]:
+        """Findings through the door that the request asks for."""
         provenance = self._provenance(request, given)
+        request.run.card = self._card(provenance)
         if wanted == DICOM:
-            return dicom_answer(_objects(found, inputs, provenance, self.options.label_maps), found)
+            with request.run.measure("encode"):
+                return dicom_answer(_objects(found, inputs, provenance, self.options.label_maps), found)
         return answer([_finished(finding, inputs, provenance) for finding in found])
 
     def findings(self, request: Request) -> list[Finding]:
@@ -134,12 +218,26 @@ class TypedModel:
         )
 
     def _findings(self, inputs: Inputs, given: parameters.Parameters) -> list[Finding]:
+        self._ready()
+        with measure("decode"):
+            arguments = inputs.arguments(self.declaration)
+        returned = self._predict(**arguments, **parameters.values(given))
+        return [*outputs.findings(returned, self.declaration, arguments), *inputs.conformance]
+
+    def _ready(self) -> None:
         if self.health != READY:
             self.setup()
         self._weights.check()
-        arguments = inputs.arguments(self.declaration)
-        returned = self._predict(**arguments, **parameters.values(given))
-        return [*outputs.findings(returned, self.declaration, arguments), *inputs.conformance]
+
+    def _card(self, provenance: Provenance) -> Card:
+        return Card(
+            name=provenance.model_name,
+            version=provenance.model_version,
+            model_digest=self.model_digest,
+            weights_digest=self._weights.digest,
+            parameters_digest=provenance.parameters_digest,
+            deterministic=self.options.deterministic,
+        )
 
     def _provenance(self, request: Request, given: parameters.Parameters) -> Provenance:
         return Provenance(
@@ -162,6 +260,18 @@ class TypedModel:
             "config": getattr(self._instance, "config", {}),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Item:
+    """One request of a batch, read."""
+
+    index: int
+    request: Request
+    door: str
+    inputs: Inputs
+    given: parameters.Parameters
+    arguments: Mapping[str, Any]
 
 
 def _objects(found: Sequence[Finding], inputs: Inputs, provenance: Provenance, label_maps: bool = False) -> list[Any]:

@@ -29,6 +29,12 @@ class Weights:
             raise ModelFailed("A weights file of this model is not the one that it declares.")
         return cls(digests, stamps)
 
+    @property
+    def digest(self) -> str:
+        """sha256 over the digests of all files, whatever their names; "" where there is none."""
+        joined = "".join(sorted(self.digests.values()))
+        return hashlib.sha256(joined.encode()).hexdigest() if joined else ""
+
     def check(self) -> None:
         """Raise ModelFailed when a file is not what it was."""
         try:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from gateway.contract import measure
 from gateway.dicom.attributes import Vector, numbers, text
 from gateway.dicom.geometry import Affine
 from gateway.dicom.geometry import affine as affine_of
@@ -74,7 +75,8 @@ class Pixels(Sourced):
     def _once(self, name: str, load: Callable[[], Array]) -> Array:
         """What ``load`` gives, kept; functools.cached_property would let all volumes of the process wait for one."""
         if name not in self._loaded:
-            self._loaded[name] = load()
+            with measure("decode"):
+                self._loaded[name] = load()
         return self._loaded[name]
 
 

@@ -1,25 +1,77 @@
-"""Whether the gateway is up, and whether its models are ready: ``/ping`` and ``/healthcheck``."""
+"""Whether the server is up, and whether its models are ready: for load balancers, Kubernetes and viewers.
 
-from collections.abc import Collection
+No answer waits for a model, and every worker of a server gives the same.
+"""
+
+from collections.abc import Callable, Collection
+from typing import Any
 
 import flask
 
+from gateway.endpoints.access import may_see_reasons
+from gateway.service import Report, Service
+
 PONG = "inference-service is up and accepting connections"
-READY = "READY"
+View = Callable[[], flask.Response]
 
 
 def blueprint(taken: Collection[str]) -> flask.Blueprint:
     """The probes, but for the paths that the service has ``taken`` for rules of its own."""
     probes = flask.Blueprint("gateway_health", __name__)
-    for path, view in {"/ping": _ping, "/healthcheck": _healthcheck}.items():
+    for path, view in PROBES.items():
         if path not in taken:
             probes.add_url_rule(path, view_func=view, methods=["GET", "POST"])
     return probes
 
 
 def _ping() -> flask.Response:
-    return flask.Response(PONG, content_type="text/plain; charset=utf-8")
+    return _text(PONG)
 
 
 def _healthcheck() -> flask.Response:
-    return flask.Response(flask.current_app.extensions["gateway"].health(), content_type="text/plain; charset=utf-8")
+    """The state in one word, as the predecessor's callers read it; 200 always."""
+    return _text(_report().word.upper())
+
+
+def _livez() -> flask.Response:
+    """That the process answers; whether the models do is another question, and no reason to kill it."""
+    return _text("ok")
+
+
+def _startupz() -> flask.Response:
+    report = _report()
+    return _told(report, report.started)
+
+
+def _readyz() -> flask.Response:
+    report = _report()
+    return _told(report, report.ready)
+
+
+PROBES: dict[str, View] = {
+    "/ping": _ping,
+    "/healthcheck": _healthcheck,
+    "/livez": _livez,
+    "/startupz": _startupz,
+    "/readyz": _readyz,
+}
+
+
+def _report() -> Report:
+    service: Service = flask.current_app.extensions["gateway"]
+    return service.report()
+
+
+def _told(report: Report, well: bool) -> flask.Response:
+    """200 or 503, the state, and for whom may know it the reasons by model."""
+    words: dict[str, Any] = {"status": report.word}
+    if may_see_reasons():
+        words["models"] = {name: health.words() for name, health in report.models.items()}
+    response = flask.jsonify(words)
+    response.status_code = 200 if well else 503
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _text(text: str) -> flask.Response:
+    return flask.Response(text, content_type="text/plain; charset=utf-8")

@@ -3,20 +3,24 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import flask
 
-from gateway.admission import Admission, Ticket
-from gateway.config import KiB, Settings
+from gateway.admission import Ticket
+from gateway.config import KiB
 from gateway.contract import Model, Request, Result
+from gateway.endpoints.presence import TIMEOUT_HEADER, gone, granted_timeout
 from gateway.endpoints.problems import problem_response, request_id
-from gateway.endpoints.receiving import Received, receive
-from gateway.errors import GatewayError, Unavailable
+from gateway.endpoints.receiving import Received, Terms, receive
+from gateway.errors import GatewayError, ModelFailed
 from gateway.observe.logs import TaggedLogger
+from gateway.observe.outcomes import Outcome
+from gateway.observe.phases import Phases, server_timing
 from gateway.protocol.digests import Digest, hash_function
-from gateway.protocol.serializer import InferenceSerializer
-from gateway.service import infer
+from gateway.running import Card, Run
+from gateway.service import Service
 from gateway.wire import OutgoingPart, content_length, encode, new_boundary
 
 logger = logging.getLogger("gateway")
@@ -33,25 +37,89 @@ HASHES_LENGTH = 129
 
 @dataclass
 class Exchange:
-    """One request and its answer, for the log; knows what is to be let go at the end."""
+    """One request and its answer: what is known of it for the outcome, and what is to be let go at the end."""
 
-    logger: TaggedLogger
-    started: float
+    model: Model
+    service: Service
     ticket: Ticket
+    timeout: float
+    logger: TaggedLogger
     output: Digest
+    started: float = field(default_factory=time.perf_counter)
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    phases: Phases = field(default_factory=Phases)
+    status: int = 200
+    reason: str = ""
     received: Received | None = None
+    card: Card = Card()
+    batch_size: int = 1
+    size_in: int = 0
+    size_out: int = 0
+    instances: int = 0
+    input_digest: str = ""
+    output_digest: str = ""
+    _sending: float | None = None
+    _closed: bool = False
+
+    def __post_init__(self) -> None:
+        self.run = Run(time.monotonic() + self.timeout)
+        self._identity = request_id(), flask.request.environ
 
     def close(self) -> None:
-        """Let go of the request's bytes, of its place, and of the thread that hashes the answer."""
+        """Let go of the request's bytes, of its place, and of the thread that hashes the answer; tell of the outcome."""
+        if self._closed:
+            return
+        self._closed = True
+        now = time.perf_counter()
         self.output.close()
         self.received = None
         self.ticket.leave()
+        self.service.metrics.in_flight.dec()
+        if self._sending is not None:
+            self.phases.add("send", now - self._sending)
+        self.service.told(self._outcome(now))
+
+    def failed(self, error: GatewayError) -> None:
+        """It is answered with a problem."""
+        self.status, self.reason = error.status, error.code
+
+    def sending(self) -> None:
+        """All is ready; what follows is the client's time."""
+        self._sending = time.perf_counter()
 
     def answered(self, result: Result, output_digest: str, size: int) -> None:
         """Write the line that says what came of it."""
+        self.output_digest, self.size_out = output_digest, size
         self.logger.add_tags({"output_hash": output_digest})
         self.logger.info(
             "answered in %.3f s, model %.3f s, %d bytes out", time.perf_counter() - self.started, result.seconds, size
+        )
+
+    def _outcome(self, now: float) -> Outcome:
+        number, environ = self._identity
+        caller = environ.get("gateway.caller")
+        return Outcome(
+            request_id=number,
+            route=self.model.name,
+            status=self.status,
+            received=self.at,
+            seconds=now - self.started,
+            reason=self.reason,
+            phases=self.phases.seconds,
+            bytes_in=self.size_in,
+            bytes_out=self.size_out,
+            instances=self.instances,
+            batch_size=self.batch_size,
+            caller=getattr(caller, "name", ""),
+            input_digest=self.input_digest,
+            output_digest=self.output_digest,
+            parameters_digest=self.card.parameters_digest,
+            model_name=self.card.name,
+            model_version=self.card.version,
+            model_digest=self.card.model_digest,
+            weights_digest=self.card.weights_digest,
+            deterministic=self.card.deterministic,
+            traceparent=environ.get("HTTP_TRACEPARENT", ""),
         )
 
 
@@ -59,48 +127,67 @@ Answer = Callable[[Exchange], flask.Response]
 """From an admitted request to the response; closes the exchange when that has been sent."""
 
 
-def view(
-    model: Model, settings: Settings, serializer: InferenceSerializer, admission: Admission
-) -> Callable[[], flask.Response]:
+def view(model: Model, service: Service) -> Callable[[], flask.Response]:
     """The view function of one model's route."""
 
     def answer(exchange: Exchange) -> flask.Response:
-        received = take(exchange, settings)
-        accept = flask.request.headers.get("Accept", "")
-        request = Request(received.json, received.instances, received.input_digest, request_id(), accept)
-        result = infer(model, request, serializer=serializer, strict=settings.strict, warn=exchange.logger.warning)
-        return respond(exchange, result, settings)
+        received = take(exchange)
+        return respond(exchange, infer(exchange, request_of(exchange, received)))
 
-    return admitted(model.name, settings, admission, answer)
+    return admitted(model, service, answer)
 
 
-def admitted(name: str, settings: Settings, admission: Admission, answer: Answer) -> Callable[[], flask.Response]:
+def admitted(model: Model, service: Service, answer: Answer) -> Callable[[], flask.Response]:
     """A view function: what the gateway refuses is answered here and never reaches the service."""
-    new_hash = hash_function(settings.digest)
+    new_hash = hash_function(service.settings.digest)
 
     def do_inference() -> flask.Response:
         log = TaggedLogger(logger)
-        log.add_tags({"request_id": request_id(), "route": name})
+        log.add_tags({"request_id": request_id(), "route": model.name})
         try:
-            ticket = admission.enter()
-        except Unavailable as error:
+            timeout = granted_timeout(service.timeout(model))
+            ticket = service.admit(model)
+        except GatewayError as error:
+            service.told(_refused(model, error))
             return problem_response(error)
-        exchange = Exchange(log, time.perf_counter(), ticket, Digest(new_hash, overlap=ticket.idle_core))
+        exchange = Exchange(model, service, ticket, timeout, log, Digest(new_hash, overlap=ticket.idle_core))
+        service.metrics.in_flight.inc()
         try:
             return answer(exchange)
         except GatewayError as error:
+            exchange.failed(error)
             exchange.close()
             return problem_response(error)
         except BaseException:
+            exchange.failed(ModelFailed())
             exchange.close()
             raise
 
     return do_inference
 
 
-def take(exchange: Exchange, settings: Settings) -> Received:
+def _refused(model: Model, error: GatewayError) -> Outcome:
+    """What came of a request that was turned away at its head."""
+    return Outcome(
+        request_id=request_id(),
+        route=model.name,
+        status=error.status,
+        received=datetime.now(UTC),
+        seconds=0.0,
+        reason=error.code,
+        traceparent=flask.request.environ.get("HTTP_TRACEPARENT", ""),
+    )
+
+
+def take(exchange: Exchange) -> Received:
     """Receive the request of an exchange."""
-    received = exchange.received = receive(flask.request.environ, settings, exchange.ticket)
+    service = exchange.service
+    shared = service.executor(exchange.model).shares_memory
+    terms = Terms(service.settings, exchange.ticket, exchange.phases, exchange.run.deadline, shared)
+    with exchange.phases.measure("receive"):
+        received = exchange.received = receive(flask.request.environ, terms)
+    exchange.input_digest, exchange.size_in = received.input_digest, received.size
+    exchange.instances = len(received.instances)
     exchange.logger.add_tags({"input_hash": received.input_digest})
     exchange.logger.debug(
         "received %d bytes, %d files in %.3f s",
@@ -111,25 +198,52 @@ def take(exchange: Exchange, settings: Settings) -> Received:
     return received
 
 
-def respond(exchange: Exchange, result: Result, settings: Settings) -> flask.Response:
+def request_of(exchange: Exchange, received: Received) -> Request:
+    """What was received in the model's words."""
+    accept = flask.request.headers.get("Accept", "")
+    return Request(
+        received.json, received.instances, received.input_digest, request_id(), accept, exchange.at, exchange.run
+    )
+
+
+def infer(exchange: Exchange, request: Request) -> Result:
+    """Have the model answer; what it does not say of the time was spent on the way to it."""
+    started = time.perf_counter()
+    result = exchange.service.infer(exchange.model, request, log=exchange.logger, gone=gone(flask.request.environ))
+    waited = time.perf_counter() - started
+    for phase, seconds in result.phases.items():
+        if phase != "queue":
+            exchange.phases.add(phase, seconds)
+            waited -= seconds
+    exchange.phases.add("queue", max(0.0, waited))
+    exchange.card, exchange.batch_size = result.card, result.batch_size
+    return result
+
+
+def respond(exchange: Exchange, result: Result) -> flask.Response:
     """A checked answer as a response of known length."""
-    boundary = new_boundary()
-    parts = list(_parts(exchange, result))
-    headers = {
-        "Content-Type": f"multipart/related; boundary={boundary}",
-        "Content-Length": str(content_length(boundary, parts)),
-        DIGEST_HEADER: settings.digest,
-    }
+    with exchange.phases.measure("encode"):
+        boundary = new_boundary()
+        parts = list(_parts(exchange, result))
+        headers = {
+            "Content-Type": f"multipart/related; boundary={boundary}",
+            "Content-Length": str(content_length(boundary, parts)),
+            DIGEST_HEADER: exchange.service.settings.digest,
+            TIMEOUT_HEADER: f"{exchange.timeout:g}",
+        }
+    headers["Server-Timing"] = server_timing(exchange.phases.seconds)
     response = flask.Response(_coalesced(encode(boundary, parts)), headers=headers)
     response.call_on_close(exchange.close)
+    exchange.sending()
     return response
 
 
 def _parts(exchange: Exchange, result: Result) -> Iterator[OutgoingPart]:
     """The parts of the answer; the last one's bytes are known once the others have been sent."""
     data = [memoryview(result.json_bytes), *(part.data for part in result.parts)]
-    for piece in data:
-        exchange.output.update(len(piece), [piece])
+    with exchange.phases.measure("hash"):
+        for piece in data:
+            exchange.output.update(len(piece), [piece])
     yield _part("json-body", "application/json", data[0])
     for index, part in enumerate(result.parts):
         yield _part(f"elem_{index}", part.media_type, part.data)

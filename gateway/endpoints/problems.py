@@ -8,7 +8,7 @@ import secrets
 import flask
 from werkzeug.exceptions import HTTPException
 
-from gateway.errors import AnswerInvalid, GatewayError, ModelFailed
+from gateway.errors import AnswerInvalid, Cancelled, GatewayError, ModelFailed
 from gateway.observe.logs import exception_frames
 from gateway.protocol.faults import loggable
 
@@ -29,7 +29,7 @@ def request_id() -> str:
 
 def problem_response(error: GatewayError) -> flask.Response:
     """The answer to a refused or failed request; it is logged here, with the text that stays inside."""
-    level = logging.ERROR if error.status == 500 else logging.WARNING
+    level = logging.INFO if isinstance(error, Cancelled) else logging.ERROR if error.status == 500 else logging.WARNING
     text = f"{loggable(error.pointer)} {error.detail}" if isinstance(error, AnswerInvalid) else error.private
     logger.log(level, "%s %s [%s] %s", error.status, error.code, request_id(), text)
     return _response(error.problem(), error.headers())

@@ -1,5 +1,7 @@
 """From the bytes of a request to its JSON, its parts as files and their digest: read once, hashed on the way."""
 
+import math
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -9,7 +11,8 @@ from typing import Any, BinaryIO, Self
 from gateway.admission import Ticket
 from gateway.config import KiB, MiB, Settings
 from gateway.endpoints.body import READ_SIZE, Piece, body, content_length
-from gateway.errors import BrokenBody, BrokenJSON, LimitExceeded, UnsupportedMedia
+from gateway.errors import BrokenBody, BrokenJSON, DeadlineExceeded, LimitExceeded, UnsupportedMedia
+from gateway.observe.phases import Phases
 from gateway.protocol.digests import Digest, hash_function
 from gateway.protocol.request import parse_json
 from gateway.spool import Spool
@@ -33,13 +36,36 @@ class Received:
     """Those of the parts behind ``instances``, where the request had parts."""
 
 
+@dataclass(frozen=True)
+class Terms:
+    """On what terms a request is received: its place, its deadline (``time.monotonic``), and where its bytes go.
+
+    ``shared`` bytes can be read by another process.
+    """
+
+    settings: Settings
+    ticket: Ticket
+    phases: Phases
+    deadline: float = math.inf
+    shared: bool = False
+
+    def check(self) -> None:
+        """Raises DeadlineExceeded once it is too late."""
+        if time.monotonic() >= self.deadline:
+            raise DeadlineExceeded("The request was not received before its deadline.")
+
+
 class Intake:
     """Where a request's parts are written, and hashed beside it. Use as a context manager."""
 
-    def __init__(self, settings: Settings, expected: int | None, ticket: Ticket) -> None:
-        self._spool = Spool(threshold=settings.spool_threshold, folder=settings.spool_folder, expected=expected)
-        self._digest = Digest(hash_function(settings.digest), overlap=ticket.idle_core)
-        self._ticket = ticket
+    def __init__(self, terms: Terms, expected: int | None) -> None:
+        settings = terms.settings
+        self._spool = Spool(
+            threshold=settings.spool_threshold, folder=settings.spool_folder, expected=expected, shared=terms.shared
+        )
+        self._digest = Digest(hash_function(settings.digest), overlap=terms.ticket.idle_core)
+        self._phases = terms.phases
+        self._ticket = terms.ticket
         self._hashed = 0
 
     @property
@@ -68,10 +94,13 @@ class Intake:
         if not parts:
             raise BrokenJSON("The body has no parts; the first should be a JSON object.")
         json = parse_json(parts[0].getvalue(), charset)
-        return Received(json, list(parts[1:]), self._digest.hexdigest(), self._spool.size)
+        with self._phases.measure("hash"):
+            digest = self._digest.hexdigest()
+        return Received(json, list(parts[1:]), digest, self._spool.size)
 
     def _hand_over(self) -> None:
-        self._digest.update(self._spool.size - self._hashed, self._spool.since(self._hashed))
+        with self._phases.measure("hash"):
+            self._digest.update(self._spool.size - self._hashed, self._spool.since(self._hashed))
         self._hashed = self._spool.size
 
     def __enter__(self) -> Self:
@@ -81,20 +110,24 @@ class Intake:
         self._digest.close()
 
 
-def receive(environ: dict[str, Any], settings: Settings, ticket: Ticket) -> Received:
-    """Read one request. Raises BrokenBody, BrokenJSON, LimitExceeded, UnsupportedMedia and those of a studyPath."""
+def receive(environ: dict[str, Any], terms: Terms) -> Received:
+    """Read one request.
+
+    Raises BrokenBody, BrokenJSON, DeadlineExceeded, LimitExceeded, UnsupportedMedia and those of a studyPath.
+    """
+    settings = terms.settings
     if environ.get("HTTP_CONTENT_ENCODING"):
         raise UnsupportedMedia("Send the body without a Content-Encoding: its digest is over the bytes as they are.")
     media_type, options = parse_options_header(environ.get("CONTENT_TYPE", ""))
     length = content_length(environ)
     if length is not None and length > settings.max_body_bytes:
         raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The body")
-    ticket.expect(length or 0)
-    pieces = _counted(body(environ, length), settings.max_body_bytes, ticket)
+    terms.ticket.expect(length or 0)
+    pieces = _counted(body(environ, length), terms)
     if media_type == "multipart/related":
-        return _receive_multipart(pieces, options, Intake(settings, length, ticket), settings)
+        return _receive_multipart(pieces, options, Intake(terms, length), settings)
     if media_type == "application/json":
-        return _receive_study_path(pieces, options.get("charset"), Intake(settings, None, ticket), settings)
+        return _receive_study_path(pieces, options.get("charset"), Intake(terms, None), settings)
     raise UnsupportedMedia(
         "Send multipart/related with a JSON part first, or application/json with a studyPath"
         f"{'' if media_type else '; this request has no Content-Type'}."
@@ -169,11 +202,12 @@ def _charset(headers: Headers, options: dict[str, str]) -> str | None:
     return own or options.get("charset")
 
 
-def _counted(pieces: Iterable[Piece], limit: int, ticket: Ticket) -> Iterator[Piece]:
-    received = 0
+def _counted(pieces: Iterable[Piece], terms: Terms) -> Iterator[Piece]:
+    received, limit = 0, terms.settings.max_body_bytes
     for piece in pieces:
         received += len(piece)
         if received > limit:
             raise LimitExceeded("max_body_bytes", limit, what="The body")
-        ticket.receive(len(piece))
+        terms.check()
+        terms.ticket.receive(len(piece))
         yield piece

@@ -8,47 +8,43 @@ answer of the wrapper, the numbers of the elements going on, and leaves as it is
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain, count
 
 import flask
 
 from gateway.adapters.aiges.answers import Item
-from gateway.adapters.aiges.constants import DataEnd, DataOnce
-from gateway.adapters.aiges.inputs import Named, request_list
+from gateway.adapters.aiges.constants import DataEnd
+from gateway.adapters.aiges.inputs import request_list
 from gateway.adapters.aiges.model import WrapperModel, encode_json
 from gateway.adapters.aiges.streaming import converse
-from gateway.admission import Admission
-from gateway.config import Settings
-from gateway.contract import Part, Result
-from gateway.endpoints.inference import DIGEST_HEADER, Exchange, admitted, respond, take
+from gateway.endpoints.inference import DIGEST_HEADER, Exchange, admitted, infer, request_of, respond, take
 from gateway.endpoints.problems import log_exception, problem_response
 from gateway.endpoints.receiving import Received
 from gateway.errors import GatewayError, ModelFailed
+from gateway.service import Service
 from gateway.wire import Headers, OutgoingPart, encode, new_boundary, parse_options_header
 
 
-def view(model: WrapperModel, settings: Settings, admission: Admission) -> Callable[[], flask.Response]:
+def view(model: WrapperModel, service: Service) -> Callable[[], flask.Response]:
     """The view function of one wrapper's route."""
     reply = _stream if model.streams else _reply
-    return admitted(model.name, settings, admission, lambda exchange: reply(exchange, model, settings))
+    return admitted(model, service, lambda exchange: reply(exchange, model))
 
 
-def _reply(exchange: Exchange, model: WrapperModel, settings: Settings) -> flask.Response:
-    received = take(exchange, settings)
-    params = model.read_params(received.json)
-    request = request_list(model.inputs, _named(received), DataOnce)
-    started = time.perf_counter()
-    items = model.exec(params, request, strict=settings.strict, warn=exchange.logger.warning)
-    seconds = time.perf_counter() - started
-    parts = [Part(item.media_type, item.data) for item in items]
-    return respond(exchange, Result(encode_json(items), parts, received.input_digest, seconds), settings)
+def _reply(exchange: Exchange, model: WrapperModel) -> flask.Response:
+    received = take(exchange)
+    request = replace(request_of(exchange, received), names=_names(received))
+    return respond(exchange, infer(exchange, request))
 
 
-def _stream(exchange: Exchange, model: WrapperModel, settings: Settings) -> flask.Response:
+def _stream(exchange: Exchange, model: WrapperModel) -> flask.Response:
     """The first answer is waited for: what fails before it has a status of its own."""
-    received = take(exchange, settings)
+    settings = exchange.service.settings
+    received = take(exchange)
     params = model.read_params(received.json)
-    request = request_list(model.inputs, _named(received), DataEnd)  # the whole request is written at once
+    named = list(zip(_names(received), received.instances, strict=True))
+    request = request_list(model.inputs, named, DataEnd)  # the whole request is written at once
     answers = converse(model, params, request, strict=settings.strict, warn=exchange.logger.warning)
     first, boundary = next(answers), new_boundary()
     parts = _streamed_parts(exchange, chain([first], answers), received.input_digest)
@@ -59,10 +55,9 @@ def _stream(exchange: Exchange, model: WrapperModel, settings: Settings) -> flas
     return response
 
 
-def _named(received: Received) -> list[Named]:
-    """The parts with the names in their headers; the files of a studyPath have none."""
-    names = [_name(headers) for headers in received.headers] or [None] * len(received.instances)
-    return list(zip(names, received.instances, strict=True))
+def _names(received: Received) -> tuple[str | None, ...]:
+    """The names of the parts by their headers; the files of a studyPath have none."""
+    return tuple(map(_name, received.headers)) or (None,) * len(received.instances)
 
 
 def _name(headers: Headers) -> str | None:

@@ -101,7 +101,7 @@ def test_the_modules_of_aiges_are_there_while_a_wrapper_lives_and_no_longer(tmp_
     first.close()
     assert "aiges.sdk" in sys.modules
     second.setup()  # imports aiges.types
-    assert second.health == "READY"
+    second.check_started()
     second.close()
     assert not [name for name in sys.modules if name.partition(".")[0] == "aiges"]
     with pytest.raises(ModuleNotFoundError):
@@ -115,7 +115,7 @@ def test_two_wrappers_have_each_their_own_helper_modules(tmp_path: Path) -> None
         (tmp_path / word / "helper.py").write_text(f"WORD = '{word}'")
         models.append(aiges.load(f"/{word}", tmp_path / word / "wrapper.py"))
         models[-1].setup()
-    assert [model.health for model in models] == ["READY", "READY"]
+    assert [model.check_started() for model in models] == [None, None]
     for model in models:
         model.close()
     assert sys.path == path

@@ -31,12 +31,12 @@ def post(server: Server, route: str, body: bytes, **headers: str) -> requests.Re
     return requests.post(server.url + route, data=body, headers={"Content-Type": TYPE, **headers}, timeout=60)
 
 
-def test_health_turns_from_loading_to_ready(server: Server) -> None:
+def test_health_turns_from_starting_to_ready(server: Server) -> None:
     words = list[str]()
     while words[-1:] != ["READY"] and len(words) < 1000:
         words.append(requests.get(server.url + "/healthcheck", timeout=20).text)
         time.sleep(0.02)
-    assert set(words) == {"LOADING", "READY"}
+    assert set(words) == {"STARTING", "READY"}
 
 
 @pytest.mark.parametrize("route", ["/dense", "/slow"])

@@ -15,6 +15,8 @@ RUNGS = {
     "wire": 1,
     "config": 1,
     "spool": 1,
+    "running": 0.5,
+    "memory": 0,
     "access": 2,
     "admission": 2,
     "protocol": 2,
@@ -50,7 +52,7 @@ LIBRARIES = {
     "flask": ("gateway.app", "gateway.endpoints", "models"),
     "werkzeug": ("gateway.app", "gateway.endpoints"),
     "pydicom": ("gateway.dicom", "gateway.protocol.serializer", "models", "utils"),
-    "gunicorn": ("gateway.server", "gateway.worker"),
+    "gunicorn": ("gateway.server", "gateway.worker", "gateway.executors.host"),
     "prometheus_client": ("gateway.observe",),
     "opentelemetry": ("gateway.observe.spans",),
 }

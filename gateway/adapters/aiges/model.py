@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -13,14 +14,15 @@ from typing import Any
 
 from gateway.adapters.aiges import modules
 from gateway.adapters.aiges.answers import ONCE, STREAMED, Item, Rules, VerbFailed, read_items
-from gateway.adapters.aiges.constants import DataEnd, Once
+from gateway.adapters.aiges.constants import DataEnd, DataOnce, Once
 from gateway.adapters.aiges.fields import DicomBodyField, declared
 from gateway.adapters.aiges.inputs import request_list
 from gateway.adapters.aiges.loading import at_home, load_class, overrides
 from gateway.adapters.aiges.parameters import read_params
-from gateway.contract import JSON, Request
+from gateway.contract import JSON, Part, Request, Result
 from gateway.errors import GatewayError, ModelFailed
 from gateway.observe.logs import exception_frames
+from gateway.running import Card, Running
 
 logger = logging.getLogger("gateway")
 
@@ -77,12 +79,8 @@ class WrapperModel:
         if home:
             sys.path.append(str(home))  # for imports that a wrapper makes later, behind all others
 
-    @property
-    def health(self) -> str:
-        """LOADING before ``setup``, then READY, or FAILED where the wrapper did not start."""
-        if not self._process:
-            return "LOADING"
-        return "FAILED" if self._failure else "READY"
+    needs_loading = True
+    running = Running(processes=0)  # it was started where it was registered
 
     def setup(self) -> None:
         """Call ``wrapperInit``, once. A failure does not leave here: it answers every request, and the server lives."""
@@ -99,6 +97,10 @@ class WrapperModel:
         self._failure = self._refusal("wrapperInit", code)
         if self._failure:
             logger.error("%s did not start: %s", self.name, self._failure.detail)
+
+    def warm_up(self) -> None:
+        """Raise what kept the wrapper from starting; there is nothing to predict for the sake of it."""
+        self.check_started()
 
     def close(self) -> None:
         """Call ``wrapperFini`` if the wrapper was started, and let the modules of aiges go."""
@@ -121,6 +123,17 @@ class WrapperModel:
         pieces = request_list(self.inputs, [(None, file) for file in request.instances], Once)
         items = self.exec(self.read_params(request.json), pieces, strict=True, warn=logger.warning)
         return describe(items), [item.data for item in items]
+
+    def answer(self, request: Request, checks: Any) -> Result:
+        """Answer one request, checked by AIGES' rules rather than by protocol 1.0; ``checks`` as in ``work.Checks``."""
+        params = self.read_params(request.json)
+        named = list(zip(request.names, request.instances, strict=True))
+        started = time.perf_counter()
+        items = self.exec(params, request_list(self.inputs, named, DataOnce), strict=checks.strict, warn=checks.warn)
+        seconds = time.perf_counter() - started
+        parts = [Part(item.media_type, item.data) for item in items]
+        phases = {"predict": seconds}
+        return Result(encode_json(items), parts, request.input_digest, seconds, phases, card=Card(name=self.name))
 
     def exec(self, params: JSON, request: Any, *, strict: bool, warn: Warn) -> list[Item]:
         """Call ``wrapperOnceExec`` and check what it gives. What the wrapper itself raises passes through."""

@@ -1,0 +1,39 @@
+"""Until when a caller waits, and whether it is still there."""
+
+import contextlib
+import math
+import select
+from collections.abc import Callable
+from typing import Any
+
+import flask
+
+from gateway.errors import RequestError
+
+TIMEOUT_HEADER = "X-Request-Timeout"
+"""Seconds from a request's head to its answer: asked for in a request, and as granted in the answer."""
+GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR | select.POLLNVAL
+"""What the poller says of a connection whose other end has been closed."""
+
+
+def granted_timeout(most: float) -> float:
+    """Seconds that this request gets: what it asks for, at most ``most``. Raises RequestError for no number."""
+    asked = flask.request.headers.get(TIMEOUT_HEADER)
+    if asked is None:
+        return most
+    seconds = math.nan
+    with contextlib.suppress(ValueError):
+        seconds = float(asked)
+    if not seconds > 0 or math.isinf(seconds):
+        raise RequestError(f"{TIMEOUT_HEADER} should be a number of seconds above 0, such as 30.")
+    return min(seconds, most)
+
+
+def gone(environ: dict[str, Any]) -> Callable[[], bool]:
+    """Whether the client of this request has closed its connection; never true where the server does not show it."""
+    connection = environ.get("gunicorn.socket")
+    if not hasattr(select, "poll") or connection is None or connection.fileno() < 0:
+        return lambda: False
+    poller = select.poll()
+    poller.register(connection.fileno(), GONE)
+    return lambda: bool(poller.poll(0))

@@ -1,0 +1,121 @@
+"""What each HTTP worker knows of its models, in memory that all of them see: so that all give the same answer.
+
+Made in the master before it forks; each worker writes in a place of its own, and reads them all without waiting.
+"""
+
+import json
+import mmap
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.executors.states import ModelHealth, worst
+
+PLACES = 256
+"""Workers at once, those that are being replaced among them."""
+PLACE_SIZE = 64 << 10
+"""Bytes for one worker's words; pages that nobody writes to cost nothing."""
+HEADER = struct.Struct("<QQ")
+"""Of a place: a count that is odd while its worker writes, and the length of the words."""
+TRIES = 100
+
+
+class Board:
+    """The shared memory: whether the server has ever been ready, and a place for each worker."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, mmap.PAGESIZE + PLACES * PLACE_SIZE)
+
+    @property
+    def started(self) -> bool:
+        """Whether every model of the server has been ready once."""
+        return self._memory[0] == 1
+
+    def start(self) -> None:
+        """From now on it has."""
+        self._memory[0] = 1
+
+    @property
+    def generation(self) -> int:
+        """How often the server's code has been loaded anew (SIGHUP)."""
+        return int.from_bytes(self._memory[8:16], "little")
+
+    def renew(self) -> None:
+        """The code is loaded anew; called in the master."""
+        self._memory[8:16] = (self.generation + 1).to_bytes(8, "little")
+
+    def seat(self, number: int) -> "Seat":
+        """The place of a worker that is about to be forked; ``number`` is its own among those that live."""
+        return Seat(self, number, self.generation)
+
+    def write(self, number: int, words: Mapping[str, Any]) -> None:
+        """Write what a worker has to say; too much of it is not told at all."""
+        text, place = json.dumps(words).encode(), _place(number)
+        if len(text) > PLACE_SIZE - HEADER.size:
+            return
+        count, _ = HEADER.unpack_from(self._memory, place)
+        HEADER.pack_into(self._memory, place, count | 1, 0)
+        self._memory[place + HEADER.size : place + HEADER.size + len(text)] = text
+        HEADER.pack_into(self._memory, place, (count | 1) + 1, len(text))
+
+    def clear(self, number: int) -> None:
+        """A worker has ended; called in the master."""
+        HEADER.pack_into(self._memory, _place(number), 0, 0)
+
+    def read(self) -> list[dict[str, Any]]:
+        """What every worker has said last."""
+        return [words for number in range(PLACES) if (words := self._read(_place(number)))]
+
+    def _read(self, place: int) -> dict[str, Any]:
+        for _ in range(TRIES):
+            count, length = HEADER.unpack_from(self._memory, place)
+            text = self._memory[place + HEADER.size : place + HEADER.size + length]
+            if count % 2 == 0 and HEADER.unpack_from(self._memory, place)[0] == count:
+                return dict(json.loads(text)) if text else {}
+        return {}  # a worker that was killed while it wrote
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A worker's place at the board, and the generation of the code that it was forked with."""
+
+    board: Board
+    number: int
+    generation: int
+
+    def publish(self, words: Mapping[str, Any]) -> None:
+        """Write what this worker has to say."""
+        self.board.write(self.number, {**words, "generation": self.generation})
+
+    def read(self) -> list[dict[str, Any]]:
+        """What every worker of the newest generation has said last."""
+        newest = self.board.generation
+        return [words for words in self.board.read() if words["generation"] == newest]
+
+
+def _place(number: int) -> int:
+    """Where in the memory a worker's words are."""
+    return mmap.PAGESIZE + number % PLACES * PLACE_SIZE
+
+
+def together(reports: Iterable[Mapping[str, ModelHealth]]) -> dict[str, ModelHealth]:
+    """Each model's health over all workers: the worst state with its reason, and the sum of what is counted."""
+    found: dict[str, ModelHealth] = {}
+    for report in reports:
+        for name, health in report.items():
+            known = found.get(name)
+            found[name] = health if known is None else _both(known, health)
+    return found
+
+
+def _both(one: ModelHealth, other: ModelHealth) -> ModelHealth:
+    chosen = one if worst([one.state, other.state]) == one.state else other
+    return replace(
+        chosen,
+        queued=one.queued + other.queued,
+        running=one.running + other.running,
+        places=one.places + other.places,
+        restarts=one.restarts + other.restarts,
+        service_seconds=max(one.service_seconds, other.service_seconds),
+    )

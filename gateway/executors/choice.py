@@ -1,0 +1,67 @@
+"""Which executor runs which model, and what all of them say together."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from gateway.config import Settings
+from gateway.contract import Model, Request, Result
+from gateway.executors.inline import InlineExecutor
+from gateway.executors.process import ProcessExecutor, processes_of
+from gateway.executors.states import ModelHealth
+from gateway.executors.work import Checks
+
+
+class Executor(Protocol):
+    """How a model is run."""
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether requests should be received into memory that another process can read."""
+
+    def add(self, model: Model) -> None:
+        """Take a model in."""
+
+    def admit(self, model: Model) -> None:
+        """Raises Unavailable where a request for this model would find no room now."""
+
+    def retry_after(self, model: Model) -> int:
+        """Whole seconds, by its usual time, until a request of this model is likely to be over."""
+
+    def run(self, model: Model, request: Request, checks: Checks, gone: Callable[[], bool]) -> Result:
+        """Have a request answered. Raises Unavailable, DeadlineExceeded, Cancelled, and what the model raises."""
+
+    def health(self) -> Mapping[str, ModelHealth]:
+        """Each model's health by its name; waits for no model."""
+
+    def close(self) -> None:
+        """Let go."""
+
+
+class Executors:
+    """The executors of one HTTP worker: its own threads, and the model processes where there are any."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.inline = InlineExecutor(settings)
+        self.processes: ProcessExecutor | None = None
+
+    def of(self, model: Model) -> Executor:
+        """The one that runs this model: its processes where it has some and they can be reached."""
+        if self.processes is not None and processes_of(model, self._settings):
+            return self.processes
+        return self.inline
+
+    def loads(self, model: Model) -> bool:
+        """Whether a model is to be loaded in this process."""
+        return self.of(model) is self.inline and getattr(model, "needs_loading", False)
+
+    def health(self) -> dict[str, ModelHealth]:
+        """Of every model, by its name."""
+        remote = self.processes.health() if self.processes else {}
+        return {**self.inline.health(), **remote}
+
+    def close(self) -> None:
+        """Close both."""
+        self.inline.close()
+        if self.processes is not None:
+            self.processes.close()

@@ -1,0 +1,256 @@
+"""One model at the supervisor: its line of calls, its processes, and what the workers are told of both."""
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.config import Settings
+from gateway.errors import GatewayError, ModelDied, Unavailable, to_words
+from gateway.executors.fleet import Fleet, Start
+from gateway.executors.messages import Words
+from gateway.executors.processes import ModelProcess
+from gateway.executors.queues import Queue
+from gateway.executors.states import BUSY, DEGRADED, FAILED, READY, STARTING, ModelHealth
+from gateway.running import Batch
+from gateway.spool import UnnamedFile
+
+logger = logging.getLogger("gateway.supervisor")
+
+
+class Caller(Protocol):
+    """Who waits for the outcome of a call."""
+
+    calls: "dict[int, Call]"
+
+    def tell(self, words: Words, files: list[UnnamedFile] = ...) -> None:
+        """Send it a message."""
+
+
+@dataclass(eq=False)
+class Call:
+    """One request in the supervisor's hands: by number, never by content."""
+
+    number: int
+    model: str
+    key: str
+    deadline: float
+    files: list[UnnamedFile]
+    caller: Caller
+    submitted: float = field(default_factory=time.monotonic)
+    queued: float = 0.0
+    cancelled: bool = False
+
+    def settle(self, words: Words, files: list[UnnamedFile] | None = None) -> None:
+        """Tell the caller what came of it."""
+        self.caller.calls.pop(self.number, None)
+        self.caller.tell({"type": "outcome", "id": self.number, "queued": self.queued, **words}, files or [])
+
+    def refuse(self, error: GatewayError) -> None:
+        """Tell the caller that nothing did."""
+        self.settle({"error": to_words(error)})
+
+
+@dataclass
+class Round:
+    """What one process is at: calls by the numbers it knows them by, and since when."""
+
+    calls: dict[int, Call]
+    size: int
+    deadline: float
+    """The last moment at which anyone waits for it."""
+
+
+class Desk:
+    """See the module. ``start`` starts a process of a number; times are those of ``time.monotonic``."""
+
+    def __init__(self, name: str, settings: Settings, start: Callable[[int], ModelProcess]) -> None:
+        self.name = name
+        self.configured = False
+        self.fatal = ""
+        """Why it could not be set up, where it never was."""
+        self.fleet = Fleet(0, cooldown=settings.breaker_cooldown)
+        self.processes: dict[int, ModelProcess] = {}
+        self._settings = settings
+        self._start = start
+        self._queue: Queue[Call] = Queue(places=0, max_queue=settings.max_queue)
+        self._rounds: dict[int, Round] = {}
+        self._failed: dict[int, str] = {}
+        self._hung: set[int] = set()
+        self._serial = 0
+
+    def configure(self, words: Words, generation: int) -> None:
+        """Take what a worker says of this model: how many processes, its queue and its batches."""
+        batch = Batch(**words["batch"]) if words["batch"] else None
+        self._queue.batch, self._queue.max_queue = batch, words["max_queue"]
+        self.fleet.wanted = words["processes"]
+        self.fleet.renew(generation)
+        self.configured = True
+
+    def close(self) -> None:
+        """Let every process finish and end; start none."""
+        self.fleet.wanted = 0
+        for number, process in self.processes.items():
+            self._tell(process, {"type": "stop"})
+            if number in self.fleet.members:
+                self.fleet.members.pop(number)
+
+    def submit(self, call: Call, now: float) -> None:
+        """Put a call in line, or refuse it at once."""
+        state, reason = self.fleet.state(now)
+        try:
+            if state == FAILED:
+                wake = self.fleet.wake(now)
+                raise Unavailable(
+                    f"This model does not answer: {reason}.", retry_after=math.ceil((wake or now) - now) or 1
+                )
+            self._queue.submit(call, call.key, now)
+        except Unavailable as error:
+            call.refuse(error)
+
+    def cancel(self, call: Call) -> None:
+        """Nobody waits for a call any more: out of the line with it, or tell its process."""
+        call.caller.calls.pop(call.number, None)
+        call.cancelled = True
+        if self._queue.drop(call):
+            return
+        for number, round_ in self._rounds.items():
+            for serial, one in round_.calls.items():
+                if one is call:
+                    self._tell(self.processes[number], {"type": "cancel", "id": serial})
+
+    def advance(self, now: float) -> None:
+        """Whatever is due: processes to start or stop, calls to run, hung processes to end."""
+        self._carry_out(now)
+        ready = self.fleet.ready_numbers()
+        self._queue.places = len(ready) + len(self._rounds.keys() - set(ready))  # those that drain hold theirs
+        self._dispatch(now)
+        self._end_hung(now)
+
+    def wake(self, now: float) -> float | None:
+        """When ``advance`` will have something to do though nothing happens."""
+        grace = self._settings.cancel_grace
+        ends = [round_.deadline + grace for number, round_ in self._rounds.items() if number not in self._hung]
+        times = [self._queue.due(), self.fleet.wake(now), *(end for end in ends if math.isfinite(end))]
+        return min((when for when in times if when is not None), default=None)
+
+    def _carry_out(self, now: float) -> None:
+        for order in self.fleet.plan(now):
+            if isinstance(order, Start):
+                self.processes[order.number] = self._start(order.number)
+            elif order.number in self.processes:
+                self._tell(self.processes[order.number], {"type": "stop"})
+
+    def _dispatch(self, now: float) -> None:
+        idle = [number for number in self.fleet.ready_numbers() if number not in self._rounds]
+        for number in idle:
+            calls = self._queue.take(now)
+            if not calls:
+                return
+            self._run(self.processes[number], calls, now)
+
+    def _run(self, process: ModelProcess, calls: list[Call], now: float) -> None:
+        numbered = {self._next(): call for call in calls}
+        for call in calls:
+            call.queued = now - call.submitted
+        self._rounds[process.number] = Round(numbered, len(calls), max(call.deadline for call in calls))
+        words = {"type": "run", "calls": [[serial, len(call.files)] for serial, call in numbered.items()]}
+        self._tell(process, words, [file for call in calls for file in call.files])
+        for call in calls:
+            call.files = []  # the process has them now
+
+    def _next(self) -> int:
+        self._serial += 1
+        return self._serial
+
+    def _tell(self, process: ModelProcess, words: Words, files: list[UnnamedFile] | None = None) -> None:
+        """Send, if it is still there; its end is noticed where it is read from."""
+        with contextlib.suppress(OSError):
+            process.channel.send(words, files or [])
+
+    def heard(self, process: ModelProcess, words: Words, files: list[UnnamedFile], now: float) -> None:
+        """A process says something."""
+        round_ = self._rounds.get(process.number)
+        if words["type"] == "ready":
+            self.fleet.ready(process.number)
+            logger.info("the model on %s is ready (process %d)", self.name, process.number)
+        elif words["type"] == "failed":
+            self._failed[process.number] = words["text"]
+        elif words["type"] == "outcome" and round_:
+            call = round_.calls.pop(words["id"])
+            if not call.cancelled:
+                call.settle({}, files)
+            self.fleet.answered()
+        elif words["type"] == "progress" and round_ and words["id"] in round_.calls:
+            call = round_.calls[words["id"]]
+            call.caller.tell({**words, "id": call.number})
+        elif words["type"] == "done" and round_:
+            self._queue.finish(round_.size, words["seconds"])
+            del self._rounds[process.number]
+            self._hung.discard(process.number)
+
+    def died(self, process: ModelProcess, now: float) -> None:
+        """The channel of a process is closed: what it was at fails now, what stands in line goes to another."""
+        process.wait()
+        if not process.ended:
+            process.kill()
+            process.wait()
+        hung = process.number in self._hung
+        failed = self._failed.pop(process.number, "")
+        reason = failed or ("it hung past deadline and grace" if hung else process.why())
+        self._hung.discard(process.number)
+        process.lost_at = now
+        if round_ := self._rounds.pop(process.number, None):
+            self._queue.finish(round_.size, None)
+            for call in round_.calls.values():
+                if not call.cancelled:
+                    call.refuse(ModelDied("The process of this model died while it ran this request; send it again."))
+        if process.number in self.fleet.members:
+            draining = not self.fleet.died(process.number, reason, now, for_good=bool(failed))
+            if not draining:
+                logger.error("the process of the model on %s is gone: %s", self.name, reason)
+            if not self.fleet.ever_ready and self.fleet.resting(now):
+                self.fatal = f"The model on {self.name} could not be set up: {reason}"
+        if self.fleet.resting(now) and not self.fleet.serving:
+            self._refuse_all(now)
+
+    def _refuse_all(self, now: float) -> None:
+        """No process will come soon: tell those in line."""
+        for call in self._queue.clear():
+            self.submit(call, now)
+
+    def bury(self, now: float) -> None:
+        """Forget processes that have ended, and end those that should have."""
+        for number, process in list(self.processes.items()):
+            if process.lost_at is not None and process.ended:
+                del self.processes[number]
+            elif process.overdue(now):
+                process.kill()
+
+    def _end_hung(self, now: float) -> None:
+        for number, round_ in self._rounds.items():
+            if number not in self._hung and now >= round_.deadline + self._settings.cancel_grace:
+                self._hung.add(number)
+                self.processes[number].kill()
+
+    def health(self, now: float) -> ModelHealth:
+        """What the workers are told."""
+        state, reason = self.fleet.state(now)
+        if state == READY and self._hung:
+            state, reason = DEGRADED, "one of its calls hangs, past deadline and grace"
+        elif state == READY and self._queue.full:
+            state, reason = BUSY, "its queue is full"
+        elif state == STARTING and not self.fleet.ever_ready:
+            reason = "its setup and warm-up are not through"
+        return ModelHealth(
+            state=state,
+            reason=reason,
+            queued=len(self._queue),
+            running=self._queue.running,
+            places=self.fleet.serving,
+            restarts=self.fleet.restarts,
+            service_seconds=round(self._queue.service_seconds, 3),
+        )

@@ -1,0 +1,146 @@
+"""A model process: ``python -m gateway.executors.host DESCRIPTOR APP MODEL``, started by the supervisor.
+
+It imports the application, sets up one of its models, and answers one run after another. The model runs in the main
+thread, as CUDA and signal handlers want it; another thread listens for what is cancelled.
+"""
+
+import logging
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import Any
+
+from gunicorn.util import import_app
+
+from gateway.contract import Model, Request
+from gateway.errors import GatewayError, ModelFailed
+from gateway.executors.messages import Channel, Words, die_with_parent
+from gateway.executors.shared import SharedRun, give_error, give_result, take_request
+from gateway.executors.work import Checks, answer, prepare
+from gateway.memory import keep_memory_flat
+from gateway.observe.logs import TaggedLogger, exception_frames
+from gateway.protocol.response import check
+from gateway.spool import UnnamedFile
+
+logger = logging.getLogger("gateway")
+
+LOG_FORMAT = "[%(asctime)s] [%(levelname)s] %(name)s %(message)s"
+PROGRESS_SECONDS = 0.1
+"""The least time between two reports of one run's progress."""
+
+
+class Host:
+    """One model, and the channel to the supervisor."""
+
+    def __init__(self, channel: Channel, model: Model, checks: Checks, *, log_text: bool) -> None:
+        self._channel = channel
+        self._model = model
+        self._checks = checks
+        self._log_text = log_text
+        self._runs: dict[int, HostedRun] = {}
+        self._work: queue.SimpleQueue[list[tuple[int, list[UnnamedFile]]] | None] = queue.SimpleQueue()
+
+    def serve(self) -> None:
+        """Answer until told to stop."""
+        threading.Thread(target=self._listen, name="gateway-host", daemon=True).start()
+        self._channel.send({"type": "ready"})
+        while calls := self._work.get():
+            self._run(calls)
+        getattr(self._model, "close", _nothing)()
+
+    def _listen(self) -> None:
+        while message := self._channel.receive():
+            words, files = message
+            if words["type"] == "run":
+                self._work.put(self._sorted(words, files))
+            elif words["type"] == "cancel" and words["id"] in self._runs:
+                self._runs[words["id"]].cancel()
+            elif words["type"] == "stop":
+                self._work.put(None)
+            del message, words, files
+        os._exit(1)  # the supervisor is gone; nobody will take an answer
+
+    def _sorted(self, words: Words, files: list[UnnamedFile]) -> list[tuple[int, list[UnnamedFile]]]:
+        """The calls of a run, each with its files, known as cancellable from now on."""
+        found = []
+        for number, count in words["calls"]:
+            self._runs[number] = HostedRun(self._channel, number)
+            found.append((number, files[:count]))
+            files = files[count:]
+        return found
+
+    def _run(self, calls: list[tuple[int, list[UnnamedFile]]]) -> None:
+        started = time.monotonic()
+        numbers = [number for number, _ in calls]
+        requests = [take_request(files, self._runs[number]) for number, files in calls]
+        outcomes = answer(self._model, requests, self._checks)
+        for number, request, outcome in zip(numbers, requests, outcomes, strict=True):
+            run = self._runs.pop(number)
+            if isinstance(outcome, Exception):
+                files = give_error(self._told(outcome, request))
+            else:
+                files = give_result(outcome, run)
+            self._channel.send({"type": "outcome", "id": number}, files)
+        self._channel.send({"type": "done", "seconds": time.monotonic() - started})
+
+    def _told(self, error: Exception, request: Request) -> GatewayError:
+        """An error that may leave this process; what it does not say is logged here."""
+        if isinstance(error, GatewayError):
+            return error
+        tagged = TaggedLogger(logger).tag({"request_id": request.request_id, "route": self._model.name})
+        tagged.error("exception\n%s", exception_frames(error, with_text=self._log_text))
+        return ModelFailed("The model raised an exception. The gateway's log has it under this request id.")
+
+
+class HostedRun(SharedRun):
+    """A run that tells the supervisor how far it is."""
+
+    def __init__(self, channel: Channel, number: int) -> None:
+        super().__init__()
+        self._channel = channel
+        self._number = number
+        self._told = 0.0
+
+    def progress(self, done: float, total: float, text: str = "") -> None:
+        """See ``Run.progress``; what comes too soon after the one before is not passed on, but for the last."""
+        super().progress(done, total, text)
+        if time.monotonic() - self._told >= PROGRESS_SECONDS or done >= total:
+            self._told = time.monotonic()
+            words = {"type": "progress", "id": self._number, "done": done, "total": total, "text": text[:1000]}
+            self._channel.send(words)
+
+
+def main(descriptor: str, target: str, name: str) -> None:
+    """Load, set up, serve."""
+    die_with_parent(signal.SIGKILL)
+    # The server's own signals reach whole groups; this process ends when the supervisor says so. A handler, since an
+    # ignored signal would be ignored by the model's own children too.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    keep_memory_flat()
+    channel = Channel(socket.socket(fileno=int(descriptor)))
+    try:
+        app: Any = import_app(target)
+        state = app.extensions["gateway"]
+        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)  # does nothing where there are handlers
+        model = state.models[name]
+        prepare(model, warm=True)
+    except BaseException as error:
+        logger.error("the model on %s could not be set up\n%s", name, exception_frames(error, with_text=True))
+        channel.send({"type": "failed", "text": f"{type(error).__name__}: {error}"[:500]})
+        sys.exit(1)
+    checks = Checks(app.serializer, state.settings.strict, logger.warning)
+    check({}, [], serializer=checks.serializer, strict=True, warn=logger.warning)  # imports now what answers will need
+    Host(channel, model, checks, log_text=state.settings.log_exception_text).serve()
+
+
+def _nothing() -> None:
+    pass
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,200 @@
+"""Models inside the HTTP worker: each has a line of its own and threads that run it."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from dataclasses import replace
+
+from gateway.config import Settings
+from gateway.contract import Model, Request, Result
+from gateway.errors import Unavailable
+from gateway.executors.queues import Queue
+from gateway.executors.states import BUSY, DEGRADED, FAILED, READY, STARTING, ModelHealth
+from gateway.executors.waiting import Pending
+from gateway.executors.work import Checks, answer, prepare
+
+UNBOUNDED = 1 << 30
+"""A queue as long as the worker's places allow, where a model's concurrency has no bound."""
+IDLE_SECONDS = 60.0
+"""How long a thread without work is kept."""
+
+
+class InlineExecutor:
+    """Runs each model in threads of this process.
+
+    A thread that runs past its request's deadline cannot be stopped: it keeps its place until the model returns, and
+    once its grace is over too the model counts as degraded, or failed where no place is left.
+    """
+
+    shares_memory = False
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lanes: dict[str, Lane] = {}
+
+    def add(self, model: Model) -> None:
+        """Take a model in, before it is set up."""
+        self._lane(model)
+
+    def _lane(self, model: Model) -> "Lane":
+        lane = self._lanes.get(model.name)
+        return lane or self._lanes.setdefault(model.name, Lane(model, self._settings))
+
+    def set_up(self, model: Model, *, warm: bool) -> None:
+        """Set it up, and warm it up; meanwhile it is starting. Raises what the model raises, and it is failed then."""
+        self._lane(model).set_up(warm)
+
+    def admit(self, model: Model) -> None:
+        """Raises Unavailable where a request for this model would find no room."""
+        self._lane(model).admit()
+
+    def retry_after(self, model: Model) -> int:
+        """Whole seconds, by its usual time, until a request of this model is likely to be over."""
+        return self._lane(model).retry_after()
+
+    def run(self, model: Model, request: Request, checks: Checks, gone: Callable[[], bool]) -> Result:
+        """Have a request answered.
+
+        Raises Unavailable where the line is full, DeadlineExceeded, Cancelled where ``gone`` says that the client has
+        left, and what the model raises.
+        """
+        return self._lane(model).run(request, checks, gone)
+
+    def health(self) -> Mapping[str, ModelHealth]:
+        """Each model's health, by its name; waits for no model."""
+        return {name: lane.health() for name, lane in self._lanes.items()}
+
+    def close(self) -> None:
+        """Refuse what still stands in line."""
+        for lane in self._lanes.values():
+            lane.close()
+
+
+class Lane:
+    """One model, its line, and the threads that serve it: as many as ever ran at once, kept for the next."""
+
+    def __init__(self, model: Model, settings: Settings) -> None:
+        running = model.running
+        concurrency = settings.concurrency if running.concurrency is None else running.concurrency
+        places = concurrency or (1 if running.batch else None)
+        max_queue = settings.max_queue if running.max_queue is None else running.max_queue
+        self._model = model
+        self._grace = settings.cancel_grace
+        self._queue: Queue[_Job] = Queue(
+            places=places, max_queue=max_queue if places else UNBOUNDED, batch=running.batch
+        )
+        self._changed = threading.Condition()
+        self._idle = 0
+        self._threads = 0
+        self._on: list[_Job] = []
+        self._state = STARTING if getattr(model, "needs_loading", False) else READY
+        self._reason = "" if self._state == READY else "its setup is not through"
+
+    def set_up(self, warm: bool) -> None:
+        """See InlineExecutor.set_up."""
+        try:
+            prepare(self._model, warm=warm)
+        except BaseException:
+            self._state, self._reason = FAILED, "its setup or warm-up failed; the log says why"
+            raise
+        self._state, self._reason = READY, ""
+
+    def admit(self) -> None:
+        """See InlineExecutor.admit. A model that is starting is waited for, as its first request always did."""
+        with self._changed:
+            if self._queue.full:
+                raise self._queue.refusal()
+
+    def retry_after(self) -> int:
+        """See InlineExecutor.retry_after."""
+        return max(1, math.ceil(self._queue.wait()))
+
+    def run(self, request: Request, checks: Checks, gone: Callable[[], bool]) -> Result:
+        """See InlineExecutor.run."""
+        batched = self._model.running.batch and not self._model.running.batch.mix_parameters
+        job = _Job(request, checks, self._model.batch_key(request) if batched else "")  # type: ignore[attr-defined]
+        with self._changed:
+            self._queue.submit(job, job.key, time.monotonic())
+            if self._idle < len(self._queue) and self._threads < (self._queue.places or UNBOUNDED):
+                self._threads += 1
+                threading.Thread(target=self._serve, name=f"gateway-model-{self._model.name}", daemon=True).start()
+            else:
+                self._changed.notify()
+        try:
+            result = job.result(gone)
+        except BaseException:
+            self._leave(job)
+            raise
+        return replace(result, phases={"queue": job.queued, **result.phases})
+
+    def _leave(self, job: "_Job") -> None:
+        with self._changed:
+            self._queue.drop(job)
+
+    def _serve(self) -> None:
+        """A thread's life: take the next, run it, again, until there is nothing to do for a while."""
+        while jobs := self._next():
+            started = time.monotonic()
+            for job in jobs:
+                job.queued = started - job.submitted
+            outcomes = jobs[0].context.run(answer, self._model, [job.request for job in jobs], jobs[0].checks)
+            with self._changed:
+                self._on = [job for job in self._on if job not in jobs]
+                self._queue.finish(len(jobs), time.monotonic() - started)
+                self._changed.notify()
+            for job, outcome in zip(jobs, outcomes, strict=True):
+                job.settle(outcome)
+            del jobs, job, outcomes, outcome  # while the thread waits, nothing of a request is held
+
+    def _next(self) -> "list[_Job]":
+        """The jobs to run, waited for; none when the thread should end."""
+        with self._changed:
+            while True:
+                jobs = self._queue.take(time.monotonic())
+                if jobs:
+                    self._on += jobs
+                    return jobs
+                due = self._queue.due()
+                self._idle += 1
+                woken = self._changed.wait(IDLE_SECONDS if due is None else max(0.0, due - time.monotonic()))
+                self._idle -= 1
+                if not woken and due is None:
+                    self._threads -= 1
+                    return []
+
+    def health(self) -> ModelHealth:
+        """See InlineExecutor.health."""
+        late = time.monotonic() - self._grace
+        with self._changed:
+            hung = sum(job.request.run.deadline < late for job in self._on)
+            state, reason = self._state, self._reason
+            if state == READY and hung:
+                state = FAILED if hung >= (self._queue.places or UNBOUNDED) else DEGRADED
+                reason = f"{hung} of its calls hang, past deadline and grace"
+            elif state == READY and self._queue.full:
+                state, reason = BUSY, "its queue is full"
+            return ModelHealth(
+                state=state,
+                reason=reason,
+                queued=len(self._queue),
+                running=self._queue.running,
+                places=self._queue.places or 0,
+                service_seconds=round(self._queue.service_seconds, 4),
+            )
+
+    def close(self) -> None:
+        """See InlineExecutor.close."""
+        with self._changed:
+            waiting = self._queue.clear()
+        for job in waiting:
+            job.settle(Unavailable("The gateway is stopping; try again."))
+
+
+class _Job(Pending):
+    def __init__(self, request: Request, checks: Checks, key: str) -> None:
+        super().__init__(request, key)
+        self.checks = checks
+        self.context = copy_context()
+        """Of the request's thread, for handlers that look at ``flask.request``."""

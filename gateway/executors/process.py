@@ -1,0 +1,176 @@
+"""Models in processes of their own, as an HTTP worker reaches them: through the supervisor."""
+
+import itertools
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from gateway.config import Settings
+from gateway.contract import Model, Request, Result
+from gateway.errors import ModelDied, Unavailable, from_words
+from gateway.executors.messages import Channel, Words, connect
+from gateway.executors.shared import give_request, take_outcome
+from gateway.executors.states import FAILED, STARTING, ModelHealth
+from gateway.executors.waiting import Pending
+from gateway.executors.work import Checks
+from gateway.spool import UnnamedFile
+
+logger = logging.getLogger("gateway")
+
+LOST = "The model processes of this server are gone; they are started again."
+
+
+class ProcessExecutor:
+    """Hands requests to the supervisor at ``address``, and waits for their answers.
+
+    ``on_fatal`` is told, in words, of a model that could not be set up at the server's first start; ``on_lost`` that
+    the supervisor has gone.
+    """
+
+    shares_memory = True
+
+    def __init__(
+        self,
+        settings: Settings,
+        address: str,
+        generation: int,
+        *,
+        on_fatal: Callable[[str], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._address = address
+        self._generation = generation
+        self._on_fatal = on_fatal
+        self._on_lost = on_lost
+        self._models: dict[str, Model] = {}
+        self._channel: Channel | None = None
+        self._pending: dict[int, Pending] = {}
+        self._numbers = itertools.count(1)
+        self._health: Mapping[str, ModelHealth] = {}
+
+    def add(self, model: Model) -> None:
+        """Take a model in, before ``open``."""
+        self._models[model.name] = model
+
+    def open(self) -> None:
+        """Connect, and say which models there are. Raises OSError."""
+        self._channel = connect(self._address)
+        models = [self._running(model) for model in self._models.values()]
+        self._channel.send({"type": "hello", "generation": self._generation, "models": models})
+        threading.Thread(target=self._listen, args=[self._channel], name="gateway-supervisor", daemon=True).start()
+
+    def _running(self, model: Model) -> Words:
+        running, settings = model.running, self._settings
+        return {
+            "name": model.name,
+            "processes": settings.model_processes if running.processes is None else running.processes,
+            "max_queue": settings.max_queue if running.max_queue is None else running.max_queue,
+            "batch": asdict(running.batch) if running.batch else None,
+        }
+
+    def admit(self, model: Model) -> None:
+        """Raises Unavailable where a request for this model would find no room; by what was last heard."""
+        known = self._health.get(model.name)
+        if known is not None and known.state == FAILED:
+            raise Unavailable(f"This model does not answer: {known.reason}.", retry_after=5)
+        if known is not None and known.state == "busy":
+            raise Unavailable("This model's queue is full; try again.", retry_after=known.retry_after)
+
+    def retry_after(self, model: Model) -> int:
+        """Whole seconds, by its usual time, until a request of this model is likely to be over."""
+        known = self._health.get(model.name)
+        return known.retry_after if known else 1
+
+    def run(self, model: Model, request: Request, checks: Checks, gone: Callable[[], bool]) -> Result:
+        """Have a request answered; see ``InlineExecutor.run``. ``checks`` are made in the model's process."""
+        batched = model.running.batch and not model.running.batch.mix_parameters
+        key = model.batch_key(request) if batched else ""  # type: ignore[attr-defined]
+        pending, number = Pending(request, key), next(self._numbers)
+        self._pending[number] = pending
+        try:
+            self._send(model.name, number, pending)
+            result = pending.result(gone)
+        except BaseException:
+            self._cancel(number)
+            raise
+        finally:
+            self._pending.pop(number, None)
+        return replace(result, phases={"queue": pending.queued, **result.phases})
+
+    def _send(self, name: str, number: int, pending: Pending) -> None:
+        request = pending.request
+        words = {"type": "call", "id": number, "model": name, "key": pending.key, "deadline": request.run.deadline}
+        try:
+            if self._channel is None:
+                raise Unavailable(LOST)
+            self._channel.send(words, give_request(request))
+        except OSError as error:
+            raise Unavailable(LOST) from error
+
+    def _cancel(self, number: int) -> None:
+        pending, channel = self._pending.get(number), self._channel
+        if channel is not None and pending is not None and not pending.over:
+            try:
+                channel.send({"type": "cancel", "id": number})
+            except OSError:
+                return  # the supervisor has gone, and the call with it
+
+    def _listen(self, channel: Channel) -> None:
+        """A thread's life: take what the supervisor says."""
+        while True:
+            try:
+                message = channel.receive()
+            except OSError:
+                message = None
+            if message is None:
+                break
+            self._heard(*message)
+            del message
+        self._channel = None
+        self._health = {name: ModelHealth(state=STARTING, reason=LOST) for name in self._models}
+        for pending in list(self._pending.values()):
+            pending.settle(ModelDied(LOST))
+        self._on_lost()
+
+    def _heard(self, words: Words, files: list[UnnamedFile]) -> None:
+        kind = words["type"]
+        if kind == "health":
+            self._health = {name: ModelHealth.of(known) for name, known in words["models"].items()}
+        elif kind == "fatal":
+            self._on_fatal(words["text"])
+        elif (pending := self._pending.get(words["id"])) is None:
+            return  # nobody waits for it any more
+        elif kind == "progress":
+            pending.request.run.progress(words["done"], words["total"], words["text"])
+        else:
+            pending.queued = words["queued"]
+            pending.settle(_outcome(words, files))
+
+    def health(self) -> Mapping[str, ModelHealth]:
+        """Each model's health as the supervisor last told it, the same in every worker; waits for nothing."""
+        unknown = ModelHealth(state=STARTING, reason="its process is not there yet")
+        return {name: self._health.get(name, unknown) for name in self._models}
+
+    def close(self) -> None:
+        """Leave the supervisor."""
+        if self._channel is not None:
+            self._channel.hang_up()
+
+
+def _outcome(words: Words, files: list[UnnamedFile]) -> Result | Exception:
+    if "error" in words:
+        return from_words(words["error"])
+    try:
+        return take_outcome(files)
+    except Exception as error:  # a broken answer fails its own request, not the thread that all wait for
+        logger.error("an answer of a model process could not be read: %s", type(error).__name__)
+        return ModelDied("The answer of the model's process could not be read; send the request again.")
+
+
+def processes_of(model: Model, settings: Settings) -> int:
+    """How many processes of its own a model has; 0 runs it inside the HTTP workers."""
+    found: Any = model.running.processes
+    return settings.model_processes if found is None else int(found)

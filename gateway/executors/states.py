@@ -1,0 +1,56 @@
+"""What can be said of a model's health, in five words and a reason."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+STARTING, READY, BUSY, DEGRADED, FAILED = "starting", "ready", "busy", "degraded", "failed"
+WORST_FIRST = (FAILED, STARTING, DEGRADED, BUSY, READY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelHealth:
+    """One model: its state, and why where it is not ready.
+
+    - starting: its setup or its warm-up is not through
+    - ready: it answers
+    - busy: it answers, but all its places and its queue are taken: the next request is refused
+    - degraded: it answers, but one of its processes died, or a call of it hangs
+    - failed: it does not answer, and does not mend by itself soon
+
+    ``queued`` and ``running`` count requests, ``places`` how many run at once (0: no bound), ``restarts`` those of its
+    processes since the server started, ``service_seconds`` its usual time for one run.
+    """
+
+    state: str
+    reason: str = ""
+    queued: int = 0
+    running: int = 0
+    places: int = 0
+    restarts: int = 0
+    service_seconds: float = 0.0
+
+    @property
+    def retry_after(self) -> int:
+        """Whole seconds until a place in its queue is likely to come free."""
+        return max(1, math.ceil(self.service_seconds * max(1, self.queued // (self.places or 1))))
+
+    @property
+    def serves(self) -> bool:
+        """Whether all is as it should be, full though it may be."""
+        return self.state in (READY, BUSY)
+
+    def words(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, words: Mapping[str, Any]) -> Self:
+        """From the JSON of ``words``."""
+        return cls(**words)
+
+
+def worst(states: Iterable[str]) -> str:
+    """The state to speak of first; ready where there is none."""
+    return min(states, key=WORST_FIRST.index, default=READY)

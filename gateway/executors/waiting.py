@@ -1,0 +1,56 @@
+"""A request's thread while another thread or process works: it waits for the answer, the deadline and the client."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from gateway.contract import Request, Result
+from gateway.errors import Cancelled, DeadlineExceeded
+
+SLICE = 0.25
+"""Seconds between two looks at whether the client is still there."""
+
+
+class Pending:
+    """One call that is waited for. ``queued`` is the seconds it stood in line, once it has begun."""
+
+    def __init__(self, request: Request, key: str = "") -> None:
+        self.request = request
+        self.key = key
+        self.submitted = time.monotonic()
+        self.queued = 0.0
+        self._outcome: Result | Exception | None = None
+        self._over = threading.Event()
+
+    @property
+    def over(self) -> bool:
+        """Whether there is an outcome."""
+        return self._over.is_set()
+
+    def settle(self, outcome: Result | Exception) -> None:
+        """Give the outcome; the first counts."""
+        if not self._over.is_set():
+            self._outcome = outcome
+            self._over.set()
+
+    def result(self, gone: Callable[[], bool]) -> Result:
+        """Wait for the outcome. Raises what it raised, DeadlineExceeded, or Cancelled when ``gone`` says the client is.
+
+        In the last two cases the run is told that nobody waits for it.
+        """
+        deadline = self.request.run.deadline
+        while not self._over.wait(max(0.0, min(SLICE, deadline - time.monotonic()))):
+            if time.monotonic() >= deadline:
+                self.request.run.cancel()
+                raise DeadlineExceeded("The model did not answer before the deadline of the request.")
+            if gone():
+                self.request.run.cancel()
+                raise Cancelled("The client has gone.")
+        outcome, self._outcome = self._outcome, None
+        assert outcome is not None  # settled
+        if isinstance(outcome, Result):
+            return outcome
+        try:
+            raise outcome
+        finally:
+            del outcome  # an error holds its frames, and they the request's bytes: no circle may keep them

@@ -1,0 +1,111 @@
+"""The model's own part of a request: set up, warm up, predict, check; alike in a worker and in a model process."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.contract import Model, Request, Result, current
+from gateway.errors import AnswerInvalid, Cancelled, ModelFailed
+from gateway.protocol.response import Serializer, check, unpack
+from gateway.running import Card
+
+ENDS = "The model tried to end the process."
+
+
+@dataclass(frozen=True)
+class Checks:
+    """How an answer is looked at before it leaves: see ``protocol.response.check``."""
+
+    serializer: Serializer
+    strict: bool
+    warn: Callable[[str], None]
+
+
+def prepare(model: Model, *, warm: bool) -> None:
+    """Set a model up, and have it predict once, so that the first request meets no cold model. Raises what it raises."""
+    getattr(model, "setup", _nothing)()
+    if warm:
+        getattr(model, "warm_up", _nothing)()
+
+
+def answer(model: Model, requests: Sequence[Request], checks: Checks) -> list[Result | Exception]:
+    """Answer each request, several in one call of the model where it takes batches.
+
+    A batch that raises is run again one by one, so that the item at fault fails alone.
+    """
+    if model.running.batch is None:
+        return [_one(model, request, checks) for request in requests]
+    started = time.perf_counter()
+    try:
+        returned = _predict_batch(model, requests)
+    except Exception as error:
+        if len(requests) == 1:
+            return [error]
+        return [outcome for request in requests for outcome in answer(model, [request], checks)]
+    seconds = time.perf_counter() - started
+    return [
+        _checked(model, request, one, seconds, len(requests), checks)
+        for request, one in zip(requests, returned, strict=True)
+    ]
+
+
+def _predict_batch(model: Model, requests: Sequence[Request]) -> list[Any]:
+    token = current.set(requests[0])
+    try:
+        returned = list(model.predict_batch(requests))  # type: ignore[attr-defined]
+    except Exception:
+        raise
+    except BaseException as error:
+        raise ModelFailed(ENDS) from error
+    finally:
+        current.reset(token)
+    if len(returned) != len(requests):
+        raise AnswerInvalid("", f"A batch of {len(requests)} requests needs as many answers, not {len(returned)}.")
+    return returned
+
+
+def _one(model: Model, request: Request, checks: Checks) -> Result | Exception:
+    started = time.perf_counter()
+    token = current.set(request)
+    try:
+        answering = getattr(model, "answer", None)
+        returned = model.predict(request) if answering is None else answering(request, checks)
+    except Exception as error:
+        return error
+    except BaseException as error:  # SystemExit and its like would end the process, not the request
+        return _caused(ModelFailed(ENDS), error)
+    finally:
+        current.reset(token)
+    return _checked(model, request, returned, time.perf_counter() - started, 1, checks)
+
+
+def _checked(
+    model: Model, request: Request, returned: Any, seconds: float, size: int, checks: Checks
+) -> Result | Exception:
+    """The answer as it will be sent, or what is wrong with it."""
+    if isinstance(returned, (Exception, Result)):  # a Result is checked already, by the model's own rules
+        return returned
+    if request.cancelled():
+        return Cancelled()
+    started = time.perf_counter()
+    try:
+        json_response, buffers = unpack(returned)
+        json_bytes, parts = check(
+            json_response, buffers, serializer=checks.serializer, strict=checks.strict, warn=checks.warn
+        )
+    except Exception as error:
+        return error
+    spent = request.run.spent
+    phases = {**spent, "predict": max(0.0, seconds - sum(spent.values())), "encode": time.perf_counter() - started}
+    card = request.run.card or Card(name=model.name)
+    return Result(json_bytes, parts, request.input_digest, seconds, phases, size, card)
+
+
+def _caused(error: Exception, cause: BaseException) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+def _nothing() -> None:
+    pass

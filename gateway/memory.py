@@ -1,0 +1,15 @@
+"""Have the C library give memory back."""
+
+import ctypes
+
+MALLOPT = {"M_MMAP_THRESHOLD": (-3, 256 << 10), "M_TRIM_THRESHOLD": (-1, 1 << 20), "M_ARENA_MAX": (-8, 2)}
+"""glibc's parameters (mallopt(3)) and our values. Left alone, glibc raises the first with each large block that is
+freed, keeps up to 32 MiB of them in each arena, and has an arena for each thread: memory that never comes back."""
+
+
+def keep_memory_flat() -> None:
+    """Have large blocks given back when they are freed; does nothing where the C library is not glibc."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for parameter, value in MALLOPT.values():
+            mallopt(parameter, value)
