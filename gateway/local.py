@@ -10,12 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gateway.access import bind
 from gateway.app import Gateway
 from gateway.cli.targets import served
 from gateway.client import Client
 from gateway.client.wsgi import LOCAL, WSGI, session
 from gateway.config import Settings
 from gateway.contract import PlainModel
+
+IN_PROCESS = b"this process"
+"""Where a LocalClient's gateway listens: like a Unix socket's path it is no network address, so that nobody else comes
+and the caller may do what an administrator may."""
 
 
 class LocalClient(Client):
@@ -27,6 +32,8 @@ class LocalClient(Client):
     """
 
     def __init__(self, folder: str | Path, app: WSGI | str | None = None, **options: Any) -> None:
+        if not bind.addresses():  # where a server was announced, that decides who may come
+            bind.announce([IN_PROCESS])
         found = served(app) if isinstance(app, str) else app
         self._app = _at_home(found, Path(folder)) if found is None or isinstance(found, Gateway) else found
         super().__init__(LOCAL, session=session(self._app), **options)

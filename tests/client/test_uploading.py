@@ -258,9 +258,9 @@ def test_a_certificate_that_is_not_there_is_told_before_anything_is_asked(tmp_pa
 def test_without_a_server_that_is_what_it_says(desk: Desk) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with Client(f"http://127.0.0.1:{taken.getsockname()[1]}", cache=desk.cache) as client:
-            with pytest.raises(Unreachable, match="Is a server running there"):
-                client.upload(desk.study)
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with Client(url, cache=desk.cache) as client, pytest.raises(Unreachable, match="Is a server running there"):
+            client.upload(desk.study)
 
 
 def test_a_silent_server_is_waited_for_as_long_as_was_said(desk: Desk) -> None:
