@@ -51,12 +51,12 @@ def _nearest(name: str) -> str:
 
 
 def threads(plan: Plan) -> Finding:
-    """Whether threads are left for inference when those for probes and refusals are taken away."""
+    """Whether threads are left for probes and for inference; gunicorn's worker refuses to start without either."""
     reserved = plan.settings.reserved_threads
     said = f"{plan.workers} x {plan.threads}, of which {reserved} are kept for probes"
-    if plan.threads <= reserved:
-        remedy = f"THREADS={reserved + 2} or more, or a lower GATEWAY_RESERVED_THREADS."
-        return Finding("threads", Level.WARN, f"{said}: one inference leaves a probe without a thread.", remedy)
+    if not 0 < reserved < plan.threads:
+        remedy = f"THREADS={max(1, reserved) + 1} or more, and GATEWAY_RESERVED_THREADS=1 or more."
+        return Finding("threads", Level.FAIL, f"{said}: none is left for one or the other.", remedy)
     return Finding("threads", Level.OK, f"{said}.")
 
 

@@ -1,5 +1,8 @@
 """Settings in doubt: what cannot be read, what nothing reads, what contradicts itself."""
 
+import os
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import pytest
 from gateway.config import Settings
 from gateway.doctor import Level, Plan, storage, variables
 from gateway.doctor.plan import faults
+from tests.conftest import ROOT
 from tests.doctor.asking import ask
 
 
@@ -61,9 +65,19 @@ def test_every_setting_is_a_known_variable() -> None:
     )
 
 
-@pytest.mark.parametrize(("threads", "level"), [(1, Level.WARN), (2, Level.WARN), (3, Level.OK)])
-def test_threads_are_left_for_inference(threads: int, level: Level) -> None:
-    assert variables.threads(Plan(threads=threads)).level == level
+@pytest.mark.parametrize(
+    ("threads", "reserved", "level"), [(1, 2, Level.FAIL), (2, 2, Level.FAIL), (3, 0, Level.FAIL), (3, 2, Level.OK)]
+)
+def test_threads_are_left_for_probes_and_for_inference(threads: int, reserved: int, level: Level) -> None:
+    assert variables.threads(Plan(threads=threads, settings=Settings(reserved_threads=reserved))).level == level
+
+
+def test_threads_that_the_doctor_refuses_are_those_under_which_serve_does_not_start() -> None:
+    environ = {"THREADS": "2", "GATEWAY_RESERVED_THREADS": "2"}
+    assert ask("--json", environ=environ).level("threads") == "fail"
+    line = [sys.executable, "-m", "gateway", "serve", "models.app:app", "--port", "0"]
+    ran = subprocess.run(line, cwd=ROOT, env=os.environ | environ, capture_output=True, timeout=60)
+    assert ran.returncode != 0
 
 
 def test_the_settings_as_they_come_do_not_contradict_each_other() -> None:
