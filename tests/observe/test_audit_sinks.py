@@ -113,6 +113,15 @@ def test_a_file_that_cannot_be_written_is_one_warning_and_a_count_for_each_recor
     assert CANARY not in caplog.text
 
 
+def test_a_file_that_is_not_ours_is_told_in_words(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file.write_text("notes of somebody")
+    auditor = Auditor(ChainFile(file, KEY))
+    auditor(outcome())
+    assert warnings(caplog) == [
+        "the audit's file takes no records: audit_file holds something else than a chain of this key."
+    ]
+
+
 def test_an_audit_that_is_required_and_cannot_be_written_refuses_the_next_request(tmp_path: Path) -> None:
     folder = tmp_path / "later"
     auditor = Auditor(ChainFile(folder / "audit.jsonl", KEY), required=True)

@@ -92,7 +92,7 @@ class Auditor:
                     copies.add(sealed)
         except (OSError, ValueError) as error:
             self._on_failure(FILE)
-            self._tell(False, type(error).__name__)
+            self._tell(False, str(error) if isinstance(error, ValueError) else type(error).__name__)
         else:
             self._tell(True, "")
 
