@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -111,8 +110,10 @@ def test_gauges_go_up_and_down(metrics: Metrics) -> None:
     assert value(metrics, "gateway_audit_failures_total") == 1
 
 
-def health(state: str = "READY", restarts: int = 0, **more: Any) -> Mapping[str, Health]:
-    return {"/lungs": Health(state=state, queued=2, running=1, restarts=restarts, **more), NAME: more}  # type: ignore[dict-item]
+def health(state: str = "READY", restarts: int = 0, *, shared: bool = False) -> Mapping[str, Health]:
+    """How a model of ours fares, and one that nobody registered."""
+    told = Health(state=state, queued=2, running=1, restarts=restarts, shared=shared)
+    return {"/lungs": told, NAME: told}
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -148,7 +149,7 @@ def test_restarts_add_up_however_often_they_are_asked_for(metrics: Metrics, shar
 
 def test_a_model_that_cannot_tell_its_health_takes_no_other_number_with_it(metrics: Metrics) -> None:
     metrics.count(PLAIN)
-    metrics.watch(lambda: {}[NAME])
+    metrics.watch(lambda: {NAME: health()["/heart"]})
     assert value(metrics, "gateway_requests_total", route="/lungs", status="200") == 1
 
 
