@@ -151,7 +151,7 @@ class Bundles:
         mine = bundles.c.name == name, bundles.c.key.in_(keys)
         gone = connection.execute(select(bundles.c.sha256, bundles.c.location).where(*mine)).all()
         connection.execute(delete(bundles).where(*mine))
-        self._collect(connection, [row._tuple() for row in gone])
+        self._collect(connection, [(sha256, location) for sha256, location in gone])
         return len(gone)
 
     def _location(self, connection: Connection, sha256: str) -> str | None:

@@ -90,7 +90,7 @@ class Retention:
         ):
             query = select(table.c.used_at, literal(kind), name, table.c.location, table.c.size)
             query = query.order_by(table.c.used_at, name).limit(CANDIDATES).offset(skip[kind])
-            found += [row._tuple() for row in connection.execute(query)]
+            found += [(when, *rest) for when, *rest in connection.execute(query)]
         return sorted(found)[:CANDIDATES]
 
     def _remove(self, connection: Connection, kind: str, name: str, location: str, *, used_too: bool = False) -> bool:

@@ -1,0 +1,79 @@
+"""A store in an empty folder, on each database, with a clock that only the test moves."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import Settings
+from gateway.studies.store import Store
+from tests.require import require
+from tests.studies import databases
+
+START = 1_700_000_000.0
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[databases.Cluster]:
+    require(databases.program("initdb") and databases.program("createdb"), databases.MISSING)
+    with databases.cluster() as running:
+        yield running
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The setting: "" for SQLite in the folder, or a fresh database of PostgreSQL."""
+    if request.param == "sqlite":
+        return ""
+    url: str = request.getfixturevalue("cluster").database()
+    return url
+
+
+@dataclass
+class Clock:
+    """Seconds since 1970, as the test says."""
+
+    now: float = START
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+OpenStore = Callable[..., Store]
+
+
+@pytest.fixture
+def open_store(tmp_path: Path, database_url: str, clock: Clock) -> Iterator[OpenStore]:
+    """Open a store with settings of the test's own; several share one folder and one database."""
+    opened: list[Store] = []
+
+    def start(**settings: Any) -> Store:
+        given = {"store_folder": tmp_path / "store", "database_url": database_url} | settings
+        opened.append(Store.open(Settings(**given), clock=clock))
+        return opened[-1]
+
+    yield start
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> Store:
+    return open_store()
+
+
+def blobs(store: Store, kind: str = "instances") -> list[Path]:
+    """All files that are kept of a kind, quarantine included."""
+    return sorted(path for path in (store.folder / kind).rglob("*") if path.is_file())
+
+
+def incoming(store: Store) -> list[Path]:
+    """All files on their way in."""
+    return sorted((store.folder / "incoming").iterdir())

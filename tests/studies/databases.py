@@ -1,0 +1,101 @@
+"""PostgreSQL for the tests: a cluster of its own, run by a user of its own, reached by a socket that nobody else has."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from urllib.parse import quote
+
+FOLDERS = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
+USERS = ("postgres", "nobody")
+MISSING = "the tests of a store on PostgreSQL need the Debian package postgresql"
+
+
+def program(name: str) -> str | None:
+    """Where a program of PostgreSQL lies; Debian keeps them out of PATH."""
+    return next((str(folder / name) for folder in FOLDERS if (folder / name).exists()), shutil.which(name))
+
+
+class Cluster:
+    """A running PostgreSQL that listens on no port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._user = _unprivileged()
+        self._numbers = count()
+        if self._user:
+            os.chown(folder, self._user.pw_uid, self._user.pw_gid)
+        data = folder / "data"
+        self._run(
+            "initdb", "-D", str(data), "-U", "store", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8"
+        )
+        options = ["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200", "-k", str(folder)]
+        command = [str(program("postgres")), "-D", str(data), *options]
+        self._log = (folder / "log").open("wb")
+        self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log, cwd=folder, **self._as_user())
+        self._wait()
+
+    def database(self) -> str:
+        """The URL of a fresh database."""
+        name = f"store_{next(self._numbers)}"
+        self._run("createdb", "-h", str(self.folder), "-U", "store", name)
+        return f"postgresql://store@/{name}?host={quote(str(self.folder))}"
+
+    def stop(self) -> None:
+        """End it at once."""
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with contextlib.suppress(subprocess.CalledProcessError):
+                self._run("pg_isready", "-h", str(self.folder))
+                return
+            time.sleep(0.1)
+        self.stop()
+        raise AssertionError((self.folder / "log").read_text())
+
+    def _run(self, name: str, *arguments: str) -> None:
+        command = [str(program(name)), *arguments]
+        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, **self._as_user())
+
+    def _as_user(self) -> dict[str, object]:
+        """It refuses to be root."""
+        if self._user is None:
+            return {}
+        return {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
+
+
+def _unprivileged() -> pwd.struct_passwd | None:
+    if os.getuid():
+        return None
+    for name in USERS:
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise AssertionError(f"none of the users {USERS} exists")
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[Cluster]:
+    """A cluster in a folder that its user can reach, gone at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="pg"))  # short, since a socket's path has 107 bytes at most
+    try:
+        running = Cluster(folder)
+        try:
+            yield running
+        finally:
+            running.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

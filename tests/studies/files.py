@@ -1,0 +1,62 @@
+"""Small DICOM files made for the tests of the store, with what a client says of them."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+
+from gateway.studies.manifests import Entry
+from gateway.studies.store import Store
+from gateway.studies.uploads import Kept, OnConflict, Upload
+from tests.dicom.studies import uid
+from tests.dicom.volume_series import slice_at
+
+
+@dataclass(frozen=True)
+class File:
+    """A file and its entry in a manifest."""
+
+    entry: Entry
+    data: bytes
+
+    @property
+    def words(self) -> dict[str, object]:
+        """The entry as JSON."""
+        return {name: getattr(self.entry, name) for name in Entry.__slots__}
+
+
+def file(name: object, *, series: object = "series", study: object = "study", note: str = "", place: int = 0) -> File:
+    """One slice; another ``note`` gives another file of the same instance."""
+    dataset = slice_at(
+        (0.0, 0.0, 2.0 * place),
+        place,
+        SOPInstanceUID=uid("instance", study, series, name),
+        SeriesInstanceUID=uid("series", study, series),
+        StudyInstanceUID=uid("study", study),
+        InstitutionName=note or "none",
+    )
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    data = buffer.getvalue()
+    words = (str(dataset[tag].value) for tag in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"))
+    return File(Entry(*words, len(data), hashlib.sha256(data).hexdigest()), data)
+
+
+def files(count: int, **words: object) -> list[File]:
+    """A series whose files are named from foot to head, and come the other way round."""
+    return [file(number, place=number, **words) for number in reversed(range(count))]  # type: ignore[arg-type]
+
+
+def upload(store: Store, caller: str, sent: list[File], on_conflict: OnConflict = "fail") -> list[Kept]:
+    """Send one chunk, in pieces."""
+    with Upload(store, caller, on_conflict, [one.entry for one in sent]) as batch:
+        for one in sent:
+            batch.begin()
+            for start in range(0, len(one.data), 1000):
+                batch.write(one.data[start : start + 1000])
+            batch.end()
+        return batch.keep()
+
+
+def states(store: Store, caller: str, asked: list[File]) -> list[str]:
+    """What the store says of each, without the digests."""
+    return [state for state, _ in store.states(caller, [one.entry for one in asked])]
