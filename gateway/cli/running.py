@@ -5,6 +5,8 @@ import os
 import pstats
 import re
 import resource
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,16 +47,32 @@ def _timed(screen: Screen) -> Iterator[None]:
 @contextmanager
 def _profiled(screen: Screen) -> Iterator[None]:
     """Tell where time and memory went, function by function; also when the answer is refused."""
-    profiler, before = cProfile.Profile(), _peak()
+    before, profilers = _peak(), list[cProfile.Profile]()
     try:
-        with _timed(screen):
-            profiler.enable()
+        with _timed(screen), _profiling(profilers):
             yield
     finally:
-        profiler.disable()
-        for line in _rows(pstats.Stats(profiler)):
+        for line in _rows(pstats.Stats(*profilers)):
             screen.say(line)
         screen.say(f"memory  {before} MiB before, {_peak()} MiB at its peak")
+
+
+@contextmanager
+def _profiling(profilers: list[cProfile.Profile]) -> Iterator[None]:
+    """Profile this thread and those that it starts, one of which runs the model."""
+
+    def begin(*_: object) -> None:
+        profilers.append(mine := cProfile.Profile())
+        mine.enable()
+
+    if sys.version_info < (3, 12):  # from there on one profiler hears of all threads
+        threading.setprofile(begin)
+    begin()
+    try:
+        yield
+    finally:
+        threading.setprofile(None)
+        profilers[0].disable()
 
 
 def _rows(stats: pstats.Stats) -> Iterator[str]:
