@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.admission import Admission, Ticket
 from gateway.config import Settings
@@ -12,10 +12,15 @@ from gateway.executors.choice import Executor, Executors
 from gateway.executors.process import ProcessExecutor
 from gateway.executors.states import ModelHealth, worst
 from gateway.executors.work import Checks
+from gateway.observe.audit.auditor import Auditor, open_auditor, signing_key
 from gateway.observe.logs import TaggedLogger
 from gateway.observe.metrics import Metrics
 from gateway.observe.outcomes import Outcome, Sink
+from gateway.observe.traces import open_traces
 from gateway.protocol.serializer import InferenceSerializer
+
+if TYPE_CHECKING:
+    from gateway.observe.spans import Spans
 
 DRAINING = "draining"
 
@@ -57,6 +62,10 @@ class Service:
     """Why this server cannot start, in one line."""
     lost: bool = False
     """Whether the supervisor of the model processes has gone."""
+    key: bytes | None = None
+    """What signs receipts, where there is a key."""
+    auditor: Auditor | None = None
+    _spans: "Spans | None" = None
 
     def __post_init__(self) -> None:
         self.admission = Admission(self.settings)
@@ -65,6 +74,8 @@ class Service:
 
     def admit(self, model: Model) -> Ticket:
         """Let a request for ``model`` in, or raise Unavailable, before anything of its body is read."""
+        if self.auditor is not None:
+            self.auditor.ready()
         executor = self.executor(model)
         executor.admit(model)
         return self.admission.enter(executor.retry_after(model))
@@ -100,6 +111,15 @@ class Service:
         if self.executors.processes is not None:
             self.executors.processes.open()
         self.metrics.watch(self._health_words)
+        self._open_sinks()
+
+    def _open_sinks(self) -> None:
+        """Those that the settings and the environment ask for; in this process, since their threads live in one."""
+        self.key = signing_key(self.settings)
+        self.auditor = open_auditor(self.settings, lambda _sink: self.metrics.audit_failures.inc())
+        self._spans = open_traces()
+        self.sinks += [self.metrics.count, *([self._spans.trace] if self._spans else [])]
+        self.sinks += [self.auditor] if self.auditor else []
 
     def die(self, text: str) -> None:
         """This server cannot start, and why; one that has been ready before goes on with what it has."""
@@ -123,6 +143,10 @@ class Service:
     def close(self) -> None:
         """Close what this process loaded, the last first."""
         self.executors.close()
+        self.metrics.close()
+        for sink in (self.auditor, self._spans):
+            if sink is not None:
+                sink.close()
         for model in reversed(self.to_set_up()):
             getattr(model, "close", _pass)()
 

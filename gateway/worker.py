@@ -18,9 +18,11 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from gateway.access import bind, shared
 from gateway.config import Settings
 from gateway.executors.launching import Shared
 from gateway.memory import keep_memory_flat
+from gateway.observe import jsonlogs
 
 HEAD_BYTES = 65536
 """Bytes of a head that the poller waits for; a longer one goes to gunicorn's parser and meets the limits there."""
@@ -32,7 +34,6 @@ DISCARD = bytearray(1 << 18)
 """Where bytes that nobody wants are read to."""
 DRAIN_TIME = 0.002
 """Seconds a thread spends on the unread rest of a body, for keep-alive's sake; a client can stall gunicorn's own 5."""
-LOG_FORMAT = "[%(asctime)s] [%(levelname)s] %(name)s %(message)s"
 TICK = 0.5
 """Seconds at most between two looks at the clock, and between two reports of this worker's health to the others."""
 WORKER_BOOT_ERROR = 3
@@ -114,6 +115,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.settings = Settings.from_environment()
+        bind.announce(self.cfg.address)
+        shared.table()
         self.shared = Shared.of_this_server()
         self.seat = self.shared.board.seat(self.age)
         self.heads: deque[TConn] = deque()
@@ -128,7 +131,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """
         keep_memory_flat()
         super().load_wsgi()
-        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)  # does nothing where there are handlers
+        jsonlogs.configure(self.settings)
         self.service = getattr(self.wsgi, "extensions", {}).get("gateway")
         if self.service is not None:
             self.service.admission.max_requests = self.cfg.threads - self.settings.reserved_threads

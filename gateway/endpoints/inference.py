@@ -13,6 +13,7 @@ from gateway.config import KiB
 from gateway.contract import Model, Request, Result
 from gateway.endpoints.presence import TIMEOUT_HEADER, gone, granted_timeout
 from gateway.endpoints.problems import problem_response, request_id
+from gateway.endpoints.receipts import RECEIVED, receipt_headers
 from gateway.endpoints.receiving import Received, Terms, receive
 from gateway.errors import GatewayError, ModelFailed
 from gateway.observe.logs import TaggedLogger
@@ -46,7 +47,7 @@ class Exchange:
     logger: TaggedLogger
     output: Digest
     started: float = field(default_factory=time.perf_counter)
-    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    at: datetime = field(default_factory=lambda: flask.request.environ.get(RECEIVED) or datetime.now(UTC))
     phases: Phases = field(default_factory=Phases)
     status: int = 200
     reason: str = ""
@@ -77,7 +78,7 @@ class Exchange:
         self.service.metrics.in_flight.dec()
         if self._sending is not None:
             self.phases.add("send", now - self._sending)
-        self.service.told(self._outcome(now))
+        self.service.told(self.outcome(self.output_digest, now))
 
     def failed(self, error: GatewayError) -> None:
         """It is answered with a problem."""
@@ -95,7 +96,8 @@ class Exchange:
             "answered in %.3f s, model %.3f s, %d bytes out", time.perf_counter() - self.started, result.seconds, size
         )
 
-    def _outcome(self, now: float) -> Outcome:
+    def outcome(self, output_digest: str, now: float | None = None) -> Outcome:
+        """What has come of it until now."""
         number, environ = self._identity
         caller = environ.get("gateway.caller")
         return Outcome(
@@ -103,7 +105,7 @@ class Exchange:
             route=self.model.name,
             status=self.status,
             received=self.at,
-            seconds=now - self.started,
+            seconds=(now or time.perf_counter()) - self.started,
             reason=self.reason,
             phases=self.phases.seconds,
             bytes_in=self.size_in,
@@ -112,7 +114,7 @@ class Exchange:
             batch_size=self.batch_size,
             caller=getattr(caller, "name", ""),
             input_digest=self.input_digest,
-            output_digest=self.output_digest,
+            output_digest=output_digest,
             parameters_digest=self.card.parameters_digest,
             model_name=self.card.name,
             model_version=self.card.version,
@@ -157,7 +159,9 @@ def admitted(model: Model, service: Service, answer: Answer) -> Callable[[], fla
         except GatewayError as error:
             exchange.failed(error)
             exchange.close()
-            return problem_response(error)
+            response = problem_response(error)
+            response.headers["Server-Timing"] = server_timing(exchange.phases.seconds)
+            return response
         except BaseException:
             exchange.failed(ModelFailed())
             exchange.close()
@@ -225,7 +229,12 @@ def respond(exchange: Exchange, result: Result) -> flask.Response:
     with exchange.phases.measure("encode"):
         boundary = new_boundary()
         parts = list(_parts(exchange, result))
-        headers = {
+        headers = receipt_headers(
+            flask.request.environ,
+            lambda: exchange.outcome(exchange.output.hexdigest()),
+            algorithm=exchange.service.settings.digest,
+            key=exchange.service.key,
+        ) | {
             "Content-Type": f"multipart/related; boundary={boundary}",
             "Content-Length": str(content_length(boundary, parts)),
             DIGEST_HEADER: exchange.service.settings.digest,

@@ -1,5 +1,6 @@
 """Errors as ``application/problem+json`` (RFC 9457), each with the request's id."""
 
+import hashlib
 import json
 import logging
 import re
@@ -14,16 +15,18 @@ from gateway.protocol.faults import loggable
 
 logger = logging.getLogger("gateway")
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What is taken over from a caller's ``X-Request-ID``: a token that can break no header and no log line."""
+REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+"""What is taken over from a caller's ``X-Request-ID`` as it is: 128 bits as UUIDs and nginx write them, which are
+nobody's name. Any other word is used as its digest."""
 
 
 def request_id() -> str:
-    """The id of this request: the caller's where it is a sane token, else a fresh one of 128 bits."""
+    """The id of this request: the caller's, or the digest of the caller's; else a fresh one of 128 bits."""
     environ = flask.request.environ
     if "gateway.request_id" not in environ:
         given = environ.get("HTTP_X_REQUEST_ID", "")
-        environ["gateway.request_id"] = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        derived = hashlib.sha256(given.encode()).hexdigest()[:32] if given else secrets.token_hex(16)
+        environ["gateway.request_id"] = given if REQUEST_ID.fullmatch(given) else derived
     return str(environ["gateway.request_id"])
 
 

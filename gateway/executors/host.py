@@ -22,13 +22,13 @@ from gateway.executors.messages import Channel, Words, die_with_parent
 from gateway.executors.shared import SharedRun, give_error, give_result, take_request
 from gateway.executors.work import Checks, answer, prepare
 from gateway.memory import keep_memory_flat
+from gateway.observe import jsonlogs
 from gateway.observe.logs import TaggedLogger, exception_frames
 from gateway.protocol.response import check
 from gateway.spool import UnnamedFile
 
 logger = logging.getLogger("gateway")
 
-LOG_FORMAT = "[%(asctime)s] [%(levelname)s] %(name)s %(message)s"
 PROGRESS_SECONDS = 0.1
 """The least time between two reports of one run's progress."""
 
@@ -126,7 +126,7 @@ def main(descriptor: str, target: str, name: str) -> None:
     try:
         app: Any = import_app(target)
         state = app.extensions["gateway"]
-        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)  # does nothing where there are handlers
+        jsonlogs.configure(state.settings)
         model = state.models[name]
         prepare(model, warm=True)
     except BaseException as error:

@@ -21,11 +21,11 @@ from gateway.config import Settings
 from gateway.executors.desks import Call, Desk
 from gateway.executors.messages import Channel, Words, accept
 from gateway.executors.processes import ModelProcess
+from gateway.observe import jsonlogs
 from gateway.spool import UnnamedFile
 
 logger = logging.getLogger("gateway.supervisor")
 
-LOG_FORMAT = "[%(asctime)s] [%(levelname)s] %(name)s %(message)s"
 TICK = 1.0
 """Seconds at most between two looks at the clock."""
 HEALTH_SECONDS = 0.05
@@ -209,11 +209,12 @@ class Supervisor:
 def main(words: str) -> None:
     """Serve the listening socket that was inherited."""
     given = json.loads(words)
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    settings = Settings.from_environment()
+    jsonlogs.configure(settings)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
     listener = socket.socket(fileno=given["listener"])
-    Supervisor(given["app"], listener, Settings.from_environment(), started=given["started"]).run()
+    Supervisor(given["app"], listener, settings, started=given["started"]).run()
 
 
 if __name__ == "__main__":

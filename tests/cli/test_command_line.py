@@ -90,7 +90,7 @@ def test_serve_takes_its_port_from_the_environment_and_ends_on_sigterm(tmp_path:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     words = [sys.executable, "-c", "import gateway.cli, sys; sys.exit(gateway.cli.main(['serve', 'service:app']))"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PORT": str(port), "THREADS": "2", "WEB_CONCURRENCY": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PORT": str(port), "THREADS": "4", "WEB_CONCURRENCY": "1"}
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=log, stderr=log)
     try:
