@@ -4,6 +4,9 @@ prometheus_client keeps each worker's numbers in files that outlive it. gunicorn
 first worker, ``worker_exited`` after each, ``clean_up`` at the end.
 """
 
+import atexit
+import contextlib
+import fcntl
 import os
 import shutil
 import sys
@@ -17,8 +20,11 @@ MEMORY = Path("/dev/shm")
 ROOM = {"counter": 64 << 10, "histogram": 1 << 20, "gauge_livesum": 64 << 10}
 """Bytes set aside for each file of a process: enough for the histograms of 30 routes."""
 
-_made: dict[int, Path] = {}
-"""The folder that a process made, by its id: a forked worker knows of it, but it is not the worker's to remove."""
+PREFIX = "gateway-metrics-"
+
+_made: dict[int, tuple[Path, int]] = {}
+"""The folder that a process made and its open descriptor, by the process's id: a forked worker inherits this, but it is
+not the worker's to remove."""
 
 
 def prepare() -> None:
@@ -32,8 +38,9 @@ def prepare() -> None:
         for left_over in folder.glob("*.db"):  # of the server before; prometheus_client would count it again
             left_over.unlink()
     else:
-        _made[os.getpid()] = folder = Path(tempfile.mkdtemp(prefix="gateway-metrics-", dir=_parent()))
+        folder = _make(MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir()))
         os.environ[VARIABLE] = str(folder)
+        atexit.register(clean_up)  # for a master that ends before it has workers, on a port that is taken
     if "prometheus_client" in sys.modules:  # decided at its import, which a service's own file may have come to first
         from prometheus_client import values
 
@@ -67,10 +74,30 @@ def worker_exited(pid: int) -> None:
 
 def clean_up() -> None:
     """Remove the folder if it is ours, whether workers still write to it or not."""
-    if folder := _made.pop(os.getpid(), None):
+    if made := _made.pop(os.getpid(), None):
+        folder, descriptor = made
         os.environ.pop(VARIABLE, None)
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
 
 
-def _parent() -> Path | None:
-    return MEMORY if os.access(MEMORY, os.W_OK) else None
+def _make(parent: Path) -> Path:
+    """A new folder, locked for as long as a process of this server lives; those of killed servers are removed."""
+    for left_over in parent.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # another user's, or in use
+            os.close(_lock(left_over))
+            shutil.rmtree(left_over, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+    _made[os.getpid()] = folder, _lock(folder)
+    return folder
+
+
+def _lock(folder: Path) -> int:
+    """Lock a folder by a descriptor that forked workers inherit. Raises OSError where another server has it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

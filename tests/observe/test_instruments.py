@@ -246,3 +246,15 @@ def test_the_room_of_a_workers_files_is_set_aside_at_its_start_and_given_back_at
         assert (tmp_path / f"{kind}_{os.getpid()}.db").stat().st_blocks * 512 >= size
     multiprocess.worker_exited(os.getpid())
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 8 * len(multiprocess.ROOM)
+
+
+def test_a_master_that_ends_before_it_has_workers_leaves_no_folder(tmp_path: Path) -> None:
+    script = (
+        "import os, pathlib, sys; from gateway.observe import multiprocess;"
+        "multiprocess.MEMORY = pathlib.Path(sys.argv[1]); multiprocess.prepare();"
+        "print(len(os.listdir(sys.argv[1]))); os.fork(); sys.exit(1)"
+    )
+    ran = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (1, "")
+    assert ran.stdout.startswith("1")
+    assert list(tmp_path.iterdir()) == []

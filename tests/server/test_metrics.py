@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
@@ -147,13 +147,36 @@ def test_every_answer_tells_its_phases_in_server_timing(server: Server) -> None:
     assert "receive;dur=" in refused.headers["Server-Timing"]
 
 
-def test_the_folder_of_the_numbers_is_gone_with_the_server(serve: Serve, tmp_path: Path) -> None:
-    server = serve("tests.apps.faults:app", TMPDIR=str(tmp_path))
+def folder_of(server: Server) -> Path:
+    """Where the worker of a server keeps its numbers, by what it has mapped."""
     assert requests.get(server.url + "/metrics", timeout=20).status_code == 200
     (worker,) = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
     mapped = {Path(line.split()[-1]) for line in Path(f"/proc/{worker}/maps").read_text().splitlines()}
     (folder,) = {path.parent for path in mapped if path.name.endswith(f"_{worker}.db")}
-    assert folder.exists()
+    return folder
+
+
+def test_the_folder_of_the_numbers_is_private_and_gone_with_the_server(serve: Serve) -> None:
+    server = serve("tests.apps.faults:app")
+    folder = folder_of(server)
     assert folder.stat().st_mode & 0o077 == 0
     server.stop()
     assert not folder.exists()
+
+
+def test_the_folder_of_a_killed_server_is_gone_with_the_start_of_the_next_and_none_in_use_is(serve: Serve) -> None:
+    killed, in_use = serve("tests.apps.faults:app"), serve("tests.apps.faults:app")
+    left_over, used = folder_of(killed), folder_of(in_use)
+    os.killpg(killed.process.pid, signal.SIGKILL)
+    killed.process.wait()
+    eventually(lambda: not any(str(left_over) in maps for maps in mapped_files()), "its worker is gone too")
+    serve("tests.apps.faults:app")
+    assert not left_over.exists()
+    assert used.exists()
+
+
+def mapped_files() -> Iterator[str]:
+    """The maps of all processes that can be read."""
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with contextlib.suppress(OSError):
+            yield maps.read_text()
