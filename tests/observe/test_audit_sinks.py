@@ -78,7 +78,7 @@ def test_a_key_that_is_none_stops_the_start(file: Path) -> None:
 
 
 def test_a_key_in_a_folder_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ValueError, match="is no folder"):
         open_auditor(Settings(audit_file=tmp_path / "a", audit_key_file=tmp_path / "no" / "key"))
 
 

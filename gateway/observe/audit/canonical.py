@@ -53,6 +53,8 @@ def read_key(path: Path) -> bytes:
 
 def read_or_make_key(path: Path) -> bytes:
     """The key in ``path``; where there is none, a new one that only this user may read. Raises as ``read_key``."""
+    if not path.parent.is_dir():
+        raise ValueError(f"The key of the audit should lie in {path.parent}, which is no folder.")
     if not path.exists():
         _make_key(path)
     if path.stat().st_mode & 0o077:
