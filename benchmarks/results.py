@@ -38,6 +38,9 @@ class Plan:
     warm_up: int = 500
     soak_small: int = 10_000
     soak_large: int = 200
+    slices: int = 140
+    first_upload: int = 1000
+    cached: int = 4000
 
 
 QUICK = Plan(
@@ -53,6 +56,9 @@ QUICK = Plan(
     warm_up=20,
     soak_small=100,
     soak_large=10,
+    slices=20,
+    first_upload=100,
+    cached=200,
 )
 
 

@@ -9,6 +9,7 @@ from benchmarks.rows.endurance import endurance
 from benchmarks.rows.latencies import latency
 from benchmarks.rows.memories import gigabyte, in_memory, spooled
 from benchmarks.rows.segmentations import segmentation
+from benchmarks.rows.uploads import uploads
 from benchmarks.rows.volumes import headers, volume
 from benchmarks.rows.walls import blake3, wall
 
@@ -24,6 +25,7 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "segmentation": segmentation,
     "volume": volume,
     "headers": headers,
+    "uploads": uploads,
     "endurance": endurance,
 }
 """Each row by the name that ``--rows`` takes."""

@@ -1,0 +1,161 @@
+"""A study sent once: asked again by name, uploaded again, uploaded first, and uploaded by many at once."""
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from benchmarks import link, pairs, servers
+from benchmarks.results import Line, Plan, at_most, skipped
+from benchmarks.studies import MiB
+from gateway import Client
+from gateway.client import Refused
+from gateway.client.hashes import HashCache
+from gateway.client.scanning import scan
+from gateway.dicom import phantom
+from gateway.dicom.files import convert_dataset_to_bytes
+
+MEGABITS = 100.0
+SIZE = 512
+"""Rows and columns of a slice: 512 KiB of pixels."""
+CLIENTS = 10
+OLD = 3600.0
+"""Seconds since the files last changed: a cache of digests distrusts those of the last two."""
+
+
+def uploads(plan: Plan) -> list[Line]:
+    """All lines, on one folder of slices; each gateway has a store of its own."""
+    with tempfile.TemporaryDirectory(prefix="bench-uploads-") as name:
+        folder = Path(name)
+        files = _write(folder / "slices", max(plan.cached, plan.first_upload, plan.slices))
+        return [
+            *_second_model(plan, files[: plan.slices], folder),
+            *_again(plan, files[: plan.cached], folder),
+            _first(plan, files[: plan.first_upload], folder),
+            _many(files[: plan.first_upload], folder),
+        ]
+
+
+def _second_model(plan: Plan, files: list[Path], folder: Path) -> Iterator[Line]:
+    """Over a slow link, the model answering at once."""
+    work = f"second model on a stored study of {len(files)} slices over {MEGABITS:.0f} Mbit/s"
+    with ExitStack() as stack:
+        port = stack.enter_context(_served(folder / "second"))
+        slow = stack.enter_context(link.before(port, MEGABITS)).port
+        client = stack.enter_context(Client(f"http://127.0.0.1:{slow}", timeout=300, cache=folder / "cache"))
+        study = client.upload(files)
+        try:
+            client.infer(study, "/tiny")
+        except Refused as error:
+            yield skipped(work, f"this gateway takes no study by name: {error.detail}")
+            return
+        works = {
+            "ours": _timed(lambda: client.infer(client.upload(files), "/tiny")),
+            "sent again": _timed(lambda: client.infer(files, "/tiny")),
+        }
+        samples = pairs.alternate(max(2, plan.pairs // 2), works)
+    yield at_most(1 / 12, work, samples, "ours", "sent again", note="the upload that finds nothing to send is in ours")
+
+
+def _again(plan: Plan, files: list[Path], folder: Path) -> Iterator[Line]:
+    """Nothing to send, and nothing to hash."""
+    with _served(folder / "again") as port, Client(f"http://127.0.0.1:{port}", cache=folder / "cache") as client:
+        part = files[: plan.slices]
+        client.upload(part)
+        sent = client.upload(part).bytes_sent
+    yield Line(work=f"{len(part)} slices uploaded again: bytes of files sent", ours=sent, must_reach="0", met=sent == 0)
+    number = iter(range(1_000_000))
+    kept = HashCache(folder / "kept")
+    scan(files, kept)
+    works = {
+        "ours": _timed(lambda: scan(files, kept)),
+        "hashing": _timed(lambda: scan(files, HashCache(folder / f"fresh-{next(number)}"))),
+    }
+    samples = pairs.alternate(plan.pairs, works)
+    yield at_most(0.1, f"{len(files)} instances with cached hashes", samples, "ours", "hashing")
+
+
+def _first(plan: Plan, files: list[Path], folder: Path) -> Line:
+    """Hashed, asked about, sent in chunks, checked and stored; against the same bytes in one request."""
+    size = sum(path.stat().st_size for path in files) / MiB
+    number = iter(range(1_000_000))
+    with _served(folder / "first") as port, Client(f"http://127.0.0.1:{port}", timeout=300) as plain:
+
+        def upload() -> float:
+            cache = folder / f"first-{next(number)}"
+            with Client(f"http://127.0.0.1:{port}", timeout=300, cache=cache) as client:
+                started = time.perf_counter()
+                done = client.upload(files)
+                taken = time.perf_counter() - started
+                if done.sent != len(files):
+                    raise ValueError("some were here already")
+                client.forget(done.study_instance_uids[0])
+            return taken
+
+        works = {"ours": upload, "one POST": _timed(lambda: plain.ask({"depth": 0}, files, "/tiny"))}
+        samples = pairs.alternate(plan.pairs, works)
+    return at_most(1.3, f"first upload of {len(files)} instances, {size:.0f} MiB", samples, "ours", "one POST")
+
+
+def _many(files: list[Path], folder: Path) -> Line:
+    """Clients whose studies overlap by half, at once; what each could not do is counted."""
+    failures: list[Exception] = []
+    step = len(files) // (CLIENTS + 1)
+    parts = [files[step * index : step * (index + 2)] for index in range(CLIENTS)]
+    with _served(folder / "many", workers=2) as port:
+
+        def upload(part: list[Path]) -> None:
+            try:
+                with Client(f"http://127.0.0.1:{port}", timeout=300, cache=folder / "kept") as client:
+                    client.upload(part)
+            except Exception as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=upload, args=(part,)) for part in parts]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with Client(f"http://127.0.0.1:{port}") as client:
+            stored = sum(one["instances"] for one in client.studies())
+    wanted = len({path for part in parts for path in part})
+    wrong = len(failures) + abs(stored - wanted)
+    note = f"{stored} of {wanted} instances stored, {len(failures)} clients failed"
+    work = f"{CLIENTS} clients with overlapping manifests: failures, and instances not stored once"
+    return Line(work=work, ours=wrong, must_reach="0", met=wrong == 0, note=note)
+
+
+@contextmanager
+def _served(store: Path, workers: int = 1) -> Iterator[int]:
+    """The port of a gateway with this store."""
+    with servers.ours(workers=workers, GATEWAY_STORE_FOLDER=str(store)) as server:
+        yield server.port
+
+
+def _timed(work: Callable[[], object]) -> pairs.Work:
+    def run() -> float:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+
+    return run
+
+
+def _write(folder: Path, count: int) -> list[Path]:
+    """Slices of one series, each with a UID of its own in the place of the first one's, and with other pixels."""
+    folder.mkdir()
+    [dataset] = phantom.datasets(slices=1, size=SIZE)
+    stem = dataset.SOPInstanceUID[:40].rstrip(".")
+    uids = [f"{stem}.1{number:06d}" for number in range(count)]
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uids[0]
+    model = convert_dataset_to_bytes(dataset)
+    then, paths = time.time() - OLD, []
+    for number, uid in enumerate(uids):
+        path = folder / f"{number:05d}.dcm"
+        path.write_bytes(model.replace(uids[0].encode(), uid.encode())[:-4] + number.to_bytes(4, "little"))
+        os.utime(path, (then, then))
+        paths.append(path)
+    return paths
