@@ -50,6 +50,9 @@ class Blobs(Protocol):
     def names(self) -> Iterator[tuple[str, float]]:
         """Every location, and when its bytes came, in seconds since 1970."""
 
+    def close(self) -> None:
+        """Let go of what is open."""
+
 
 class Incoming:
     """A file that is being received: written and hashed. It has a name, which a lock keeps from being swept.

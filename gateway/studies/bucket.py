@@ -103,6 +103,10 @@ class BucketBlobs:
         """List the bucket, without what was set aside."""
         return (found for found in self._list("") if not found[0].startswith(QUARANTINE))
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
     def _list(self, beginning: str) -> Iterator[tuple[str, float]]:
         more: dict[str, str] = {}
         while True:

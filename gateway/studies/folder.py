@@ -103,6 +103,9 @@ class FolderBlobs:
             with suppress(FileNotFoundError):
                 yield path.name, path.stat().st_mtime
 
+    def close(self) -> None:
+        """Nothing is open but what readers have."""
+
     def _path(self, location: str) -> Path:
         name = _checked(location)
         return self._root / name[:2] / name[2:4] / name

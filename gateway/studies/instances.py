@@ -105,8 +105,7 @@ def unheld(connection: Connection, digests: Iterable[str]) -> Iterator[tuple[str
     someone = select(holdings.c.sha256).where(holdings.c.sha256 == instances.c.sha256).exists()
     for some in pieces(digests):
         query = select(instances.c.sha256, instances.c.location).where(~someone, instances.c.sha256.in_(some))
-        for sha256, location in connection.execute(query).all():
-            yield sha256, location
+        yield from connection.execute(query).all()
 
 
 def drop(connection: Connection, sha256: str) -> None:

@@ -66,8 +66,10 @@ class Store:
         return cls(settings, folder, index, blobs, retention, clock)
 
     def close(self) -> None:
-        """Close the connections to the index."""
+        """Close the connections."""
         self.index.close()
+        for keeper in self.blobs.values():
+            keeper.close()
 
     def incoming(self) -> Incoming:
         """A new file to receive into. Raises StorageFull."""

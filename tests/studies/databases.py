@@ -1,4 +1,4 @@
-"""PostgreSQL for the tests: a cluster of its own, run by a user of its own, reached by a socket that nobody else has."""
+"""PostgreSQL for the tests: a cluster of its own, run by a user of its own, reached by a socket of its own."""
 
 import contextlib
 import os

@@ -24,7 +24,15 @@ class File:
         return {name: getattr(self.entry, name) for name in Entry.__slots__}
 
 
-def file(name: object, *, series: object = "series", study: object = "study", note: str = "", place: int = 0) -> File:
+def file(
+    name: object,
+    *,
+    series: object = "series",
+    study: object = "study",
+    note: str = "",
+    place: int = 0,
+    modality: str = "CT",
+) -> File:
     """One slice; another ``note`` gives another file of the same instance."""
     dataset = slice_at(
         (0.0, 0.0, 2.0 * place),
@@ -33,6 +41,7 @@ def file(name: object, *, series: object = "series", study: object = "study", no
         SeriesInstanceUID=uid("series", study, series),
         StudyInstanceUID=uid("study", study),
         InstitutionName=note or "none",
+        Modality=modality,
     )
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
