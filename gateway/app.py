@@ -15,6 +15,7 @@ from gateway.contract import Handler, Model, adapt
 from gateway.endpoints import access, health, inference, metrics, openapi, problems
 from gateway.executors.board import Seat
 from gateway.observe.logs import exception_frames, quiet_pydicom
+from gateway.observe.phases import server_timing
 from gateway.protocol.serializer import InferenceSerializer
 from gateway.running import Running
 from gateway.service import Service
@@ -52,7 +53,7 @@ class Gateway(flask.Flask):
         self.extensions["gateway"] = self._service
         self.register_error_handler(Exception, problems.handle_exception)
         access.guard(self, self.settings)  # before the service's own hooks
-        self.after_request(_name_request)
+        self.after_request(_describe_request)
         quiet_pydicom(self.settings.log_exception_text)
 
     def add_inference_route(self, route: str, model_fn: Handler, *, running: Running | None = None) -> None:
@@ -201,6 +202,8 @@ class Gateway(flask.Flask):
         return super().__call__(environ, start_response)
 
 
-def _name_request(response: flask.Response) -> flask.Response:
+def _describe_request(response: flask.Response) -> flask.Response:
     response.headers["X-Request-ID"] = problems.request_id()
+    if phases := flask.request.environ.get("gateway.phases"):
+        response.headers["Server-Timing"] = server_timing(phases)
     return response

@@ -32,7 +32,7 @@ LINGER_TIME = 30.0
 the connection, and the client would not see why it was refused."""
 DISCARD = bytearray(1 << 18)
 """Where bytes that nobody wants are read to."""
-DRAIN_TIME = 0.002
+DRAIN_TIME = 0.05
 """Seconds a thread spends on the unread rest of a body, for keep-alive's sake; a client can stall gunicorn's own 5."""
 TICK = 0.5
 """Seconds at most between two looks at the clock, and between two reports of this worker's health to the others."""
@@ -131,8 +131,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """
         keep_memory_flat()
         super().load_wsgi()
-        jsonlogs.configure(self.settings)
         self.service = getattr(self.wsgi, "extensions", {}).get("gateway")
+        jsonlogs.configure(self.service.settings if self.service else self.settings)
         if self.service is not None:
             self.service.admission.max_requests = self.cfg.threads - self.settings.reserved_threads
             # models load now, not with the first request
@@ -210,7 +210,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().enqueue_req(conn)
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
-        return keepalive and bool(conn.parser.finish_body(deadline=time.monotonic() + DRAIN_TIME))
+        if not keepalive:
+            return False
+        reader = getattr(getattr(conn.parser.mesg, "body", None), "reader", None)
+        if getattr(reader, "length", None) == 0:  # all of it was read, however late this thread comes to say so
+            return True
+        return bool(conn.parser.finish_body(deadline=time.monotonic() + DRAIN_TIME))
 
     def finish_request(self, conn: TConn, fs: Any) -> None:
         """Back from a thread: keep the connection, or let the client finish writing before it is closed."""

@@ -18,7 +18,7 @@ from gateway.endpoints.receiving import Received, Terms, receive
 from gateway.errors import GatewayError, ModelFailed
 from gateway.observe.logs import TaggedLogger
 from gateway.observe.outcomes import Outcome
-from gateway.observe.phases import Phases, server_timing
+from gateway.observe.phases import Phases
 from gateway.protocol.digests import Digest, hash_function
 from gateway.running import Card, Run
 from gateway.service import Service
@@ -59,34 +59,38 @@ class Exchange:
     instances: int = 0
     input_digest: str = ""
     output_digest: str = ""
-    _sending: float | None = None
+    _doing: str = "receive"
     _closed: bool = False
 
     def __post_init__(self) -> None:
+        self._mark, self._counted = self.started, 0.0
         self.run = Run(time.monotonic() + self.timeout)
         self._identity = request_id(), flask.request.environ
 
     def close(self) -> None:
-        """Let go of the request's bytes, of its place, and of the thread that hashes the answer; tell of the outcome."""
+        """Let go of the request's bytes, of its place and of the hashing thread; tell what came of it."""
         if self._closed:
             return
         self._closed = True
-        now = time.perf_counter()
+        now = self.begin("")
         self.output.close()
+        if self.received is not None and not self.received.in_memory:
+            self.service.metrics.spool_bytes.dec(self.size_in)
         self.received = None
         self.ticket.leave()
         self.service.metrics.in_flight.dec()
-        if self._sending is not None:
-            self.phases.add("send", now - self._sending)
         self.service.told(self.outcome(self.output_digest, now))
 
     def failed(self, error: GatewayError) -> None:
         """It is answered with a problem."""
         self.status, self.reason = error.status, error.code
 
-    def sending(self) -> None:
-        """All is ready; what follows is the client's time."""
-        self._sending = time.perf_counter()
+    def begin(self, phase: str) -> float:
+        """From now on the time is that of ``phase``; what was measured apart meanwhile is not counted twice."""
+        now, seconds = time.perf_counter(), self.phases.seconds
+        self.phases.add(self._doing, max(0.0, now - self._mark - (sum(seconds.values()) - self._counted)))
+        self._doing, self._mark, self._counted = phase, now, sum(seconds.values())
+        return now
 
     def answered(self, result: Result, output_digest: str, size: int) -> None:
         """Write the line that says what came of it."""
@@ -107,7 +111,7 @@ class Exchange:
             received=self.at,
             seconds=(now or time.perf_counter()) - self.started,
             reason=self.reason,
-            phases=self.phases.seconds,
+            phases=dict(self.phases.seconds),
             bytes_in=self.size_in,
             bytes_out=self.size_out,
             instances=self.instances,
@@ -159,12 +163,12 @@ def admitted(model: Model, service: Service, answer: Answer) -> Callable[[], fla
         except GatewayError as error:
             exchange.failed(error)
             exchange.close()
-            response = problem_response(error)
-            response.headers["Server-Timing"] = server_timing(exchange.phases.seconds)
-            return response
+            flask.request.environ["gateway.phases"] = exchange.phases.seconds
+            return problem_response(error)
         except BaseException:
             exchange.failed(ModelFailed())
             exchange.close()
+            flask.request.environ["gateway.phases"] = exchange.phases.seconds
             raise
 
     return do_inference
@@ -188,10 +192,11 @@ def take(exchange: Exchange) -> Received:
     service = exchange.service
     shared = service.executor(exchange.model).shares_memory
     terms = Terms(service.settings, exchange.ticket, exchange.phases, exchange.run.deadline, shared)
-    with exchange.phases.measure("receive"):
-        received = exchange.received = receive(flask.request.environ, terms)
+    received = exchange.received = receive(flask.request.environ, terms)
     exchange.input_digest, exchange.size_in = received.input_digest, received.size
     exchange.instances = len(received.instances)
+    if not received.in_memory:
+        service.metrics.spool_bytes.inc(received.size)
     exchange.logger.add_tags({"input_hash": received.input_digest})
     exchange.logger.debug(
         "received %d bytes, %d files in %.3f s",
@@ -211,39 +216,36 @@ def request_of(exchange: Exchange, received: Received) -> Request:
 
 
 def infer(exchange: Exchange, request: Request) -> Result:
-    """Have the model answer; what it does not say of the time was spent on the way to it."""
-    started = time.perf_counter()
+    """Have the model answer; what it does not say of the time was spent in line, or on the way."""
+    exchange.begin("queue")
     result = exchange.service.infer(exchange.model, request, log=exchange.logger, gone=gone(flask.request.environ))
-    waited = time.perf_counter() - started
-    for phase, seconds in result.phases.items():
-        if phase != "queue":
-            exchange.phases.add(phase, seconds)
-            waited -= seconds
-    exchange.phases.add("queue", max(0.0, waited))
+    for phase in result.phases.keys() - {"queue"}:
+        exchange.phases.add(phase, result.phases[phase])
+    exchange.begin("encode")
     exchange.card, exchange.batch_size = result.card, result.batch_size
     return result
 
 
 def respond(exchange: Exchange, result: Result) -> flask.Response:
     """A checked answer as a response of known length."""
-    with exchange.phases.measure("encode"):
-        boundary = new_boundary()
-        parts = list(_parts(exchange, result))
-        headers = receipt_headers(
-            flask.request.environ,
-            lambda: exchange.outcome(exchange.output.hexdigest()),
-            algorithm=exchange.service.settings.digest,
-            key=exchange.service.key,
-        ) | {
-            "Content-Type": f"multipart/related; boundary={boundary}",
-            "Content-Length": str(content_length(boundary, parts)),
-            DIGEST_HEADER: exchange.service.settings.digest,
-            TIMEOUT_HEADER: f"{exchange.timeout:g}",
-        }
-    headers["Server-Timing"] = server_timing(exchange.phases.seconds)
-    response = flask.Response(_coalesced(encode(boundary, parts)), headers=headers)
+    boundary = new_boundary()
+    parts = list(_parts(exchange, result))
+    headers = {
+        "Content-Type": f"multipart/related; boundary={boundary}",
+        "Content-Length": str(content_length(boundary, parts)),
+        DIGEST_HEADER: exchange.service.settings.digest,
+        TIMEOUT_HEADER: f"{exchange.timeout:g}",
+    }
+    receipt = receipt_headers(
+        flask.request.environ,
+        lambda: exchange.outcome(exchange.output.hexdigest()),
+        algorithm=exchange.service.settings.digest,
+        key=exchange.service.key,
+    )
+    exchange.begin("send")
+    flask.request.environ["gateway.phases"] = exchange.phases.seconds
+    response = flask.Response(_coalesced(encode(boundary, parts)), headers=headers | receipt)
     response.call_on_close(exchange.close)
-    exchange.sending()
     return response
 
 

@@ -32,6 +32,7 @@ class Received:
     instances: list[BinaryIO]
     input_digest: str
     size: int
+    in_memory: bool = True
     headers: tuple[Headers, ...] = ()
     """Those of the parts behind ``instances``, where the request had parts."""
 
@@ -96,7 +97,7 @@ class Intake:
         json = parse_json(parts[0].getvalue(), charset)
         with self._phases.measure("hash"):
             digest = self._digest.hexdigest()
-        return Received(json, list(parts[1:]), digest, self._spool.size)
+        return Received(json, list(parts[1:]), digest, self._spool.size, self._spool.in_memory)
 
     def _hand_over(self) -> None:
         with self._phases.measure("hash"):
