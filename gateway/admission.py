@@ -33,7 +33,7 @@ class Admission:
         self.bytes = 0
 
     def enter(self, retry_after: int = RETRY_AFTER) -> "Ticket":
-        """Let a request in. Raises Unavailable when as many as allowed are in; they leave in about ``retry_after`` s."""
+        """Let a request in. Raises Unavailable, for about ``retry_after`` seconds, when as many as allowed are in."""
         with self._lock:
             if self.max_requests is not None and self.requests >= self.max_requests:
                 raise Unavailable("All places of this worker are taken; try again.", retry_after=retry_after)
