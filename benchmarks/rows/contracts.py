@@ -16,7 +16,7 @@ from gateway.contract import Model, adapt
 from gateway.dicom import phantom
 from gateway.dicom.files import convert_dataset_to_bytes
 from gateway.dicom.volume import study
-from gateway.service import infer
+from gateway.executors.work import Checks, answer
 
 SIZE = 512
 ADDED_MS = 5.0
@@ -64,13 +64,16 @@ def segment_plainly(json_input: dict[str, Any], files: list[BinaryIO], digest: s
 
 
 def _timed(model: Model, files: list[bytes]) -> Callable[[], float]:
-    serializer = InferenceSerializer()
+    checks = Checks(InferenceSerializer(), True, _refuse)
 
     def work() -> float:
         request = Request(JSON, [io.BytesIO(file) for file in files], "0" * 64)
         started = perf_counter()
-        infer(model, request, serializer=serializer, warn=_refuse)
-        return perf_counter() - started
+        (outcome,) = answer(model, [request], checks)
+        seconds = perf_counter() - started
+        if isinstance(outcome, Exception):
+            raise outcome
+        return seconds
 
     return work
 

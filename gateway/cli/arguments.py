@@ -28,6 +28,7 @@ SERVE_EPILOG = f"""\
 examples:
   {PROGRAM} serve models.app:app
   {PROGRAM} serve service:app --host 0.0.0.0 --port 80 --workers 2 --threads 4
+  {PROGRAM} serve models.app:app --workers 4 --model-processes 1   each model once, behind four HTTP processes
 
 Defaults come from HOST, PORT, WEB_CONCURRENCY and THREADS where these are set, and the gateway's own settings from
 GATEWAY_* variables.
@@ -137,9 +138,15 @@ def _add_serve(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
         type=reaching.count,
         default=workers,
         metavar="N",
-        help="processes, each with its models (%(default)s)",
+        help="HTTP processes, each with its models where those have no processes of their own (%(default)s)",
     )
     add("--threads", type=reaching.count, default=threads, metavar="N", help="requests at once in each process (16)")
+    add(
+        "--model-processes",
+        type=reaching.none_or_more,
+        metavar="N",
+        help="processes for each model, shared by all workers; 0 runs models in the workers (GATEWAY_MODEL_PROCESSES)",
+    )
     add(
         "--timeout",
         type=reaching.count,
@@ -147,6 +154,11 @@ def _add_serve(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
         help="seconds without a sign of life before a worker is killed (900)",
     )
     add("--graceful-timeout", type=reaching.count, metavar="S", help="seconds for running requests after SIGTERM (630)")
+    add(
+        "--allow-anonymous",
+        action="store_true",
+        help="let a study store serve callers without a name beyond this machine (GATEWAY_ALLOW_ANONYMOUS)",
+    )
     tls = verb.add_argument_group("TLS").add_argument
     tls("--certfile", metavar="PEM", help="certificate of the server, with what it was signed by")
     tls("--keyfile", metavar="PEM", help="its private key")

@@ -1,6 +1,7 @@
 """From a command line to one function, and from an exception to one line and an exit status."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,7 +49,12 @@ def _complain(sentence: str, status: int) -> int:
 def _serve(arguments: argparse.Namespace) -> None:
     from gateway.server import serve
 
-    options = {name: value for name, value in vars(arguments).items() if name not in ("app", "verb")}
+    ours = ("app", "verb", "model_processes", "allow_anonymous")
+    options = {name: value for name, value in vars(arguments).items() if name not in ours}
+    if arguments.model_processes is not None:
+        os.environ["GATEWAY_MODEL_PROCESSES"] = str(arguments.model_processes)  # every process reads its settings there
+    if arguments.allow_anonymous:
+        os.environ["GATEWAY_ALLOW_ANONYMOUS"] = "1"
     serve(arguments.app, **options)
 
 
