@@ -44,7 +44,7 @@ class Entry:
 
 
 def scan(files: Files, cache: HashCache, progress: Progress | None = None) -> list[Entry]:
-    """Every DICOM instance among ``files``; others in a folder are left out. ``progress`` is in bytes hashed.
+    """Every DICOM instance among ``files``, once; other files are left out. ``progress`` is in bytes hashed.
 
     Raises SourceUnreadable for what cannot be read or changes meanwhile, StudyRefused for a broken DICOM file, or where
     there is none.
@@ -59,7 +59,7 @@ def scan(files: Files, cache: HashCache, progress: Progress | None = None) -> li
         from gateway.errors import StudyRefused
 
         raise StudyRefused("There is no DICOM file here.")
-    return entries
+    return list({entry.sha256: entry for entry in reversed(entries)}.values())[::-1]
 
 
 def digests(

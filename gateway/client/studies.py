@@ -77,7 +77,7 @@ class Uploaded:
     def reference(self) -> Reference:
         """Its files by their digests, in the order of ``instances``."""
         digests = {entry.sop_instance_uid: entry.sha256 for entry in self.entries}
-        return Reference(digests=tuple(digests[one.sop_instance_uid] for one in self.instances))
+        return Reference(digests=tuple(dict.fromkeys(digests[one.sop_instance_uid] for one in self.instances)))
 
     @property
     def words(self) -> dict[str, Any]:
