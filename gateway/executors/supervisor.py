@@ -61,6 +61,8 @@ class Supervisor:
         self._closing = False
         self._told: dict[str, Any] = {}
         self._told_at = 0.0
+        self._untold = False
+        """Whether the workers may know less than is known here, since they were told of something else just before."""
         self._watch(listener, lambda: self._accept(listener))
         self._watch(sys.stdin.buffer, self._orphaned)
         self._wake, wake = socket.socketpair()
@@ -84,6 +86,7 @@ class Supervisor:
     def _pause(self) -> float:
         now = time.monotonic()
         times = [when for desk in self._desks.values() if (when := desk.wake(now)) is not None]
+        times += [self._told_at + HEALTH_SECONDS] if self._untold else []
         pause = min([TICK, *(when - now for when in times)])
         return max(0.0, pause)
 
@@ -188,7 +191,8 @@ class Supervisor:
     def _tell_health(self, now: float) -> None:
         for desk in self._desks.values():
             desk.bury(now)
-        if now - self._told_at < HEALTH_SECONDS:
+        self._untold = now - self._told_at < HEALTH_SECONDS
+        if self._untold:
             return
         health = {name: desk.health(now).words() for name, desk in self._desks.items() if desk.configured}
         if health != self._told:
