@@ -122,7 +122,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.heads: deque[TConn] = deque()
         self.lingering: deque[TConn] = deque()
         self.service: Any = None
-        self.stop_at = 0.0
+        self.stop_at = self.publish_at = 0.0
 
     def load_wsgi(self) -> None:
         """Load the application and tell it how many requests may be past admission, so that probes find a thread.
@@ -159,7 +159,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.alive = False
         if self.service is None:
             return
-        self.service.publish()
+        if time.monotonic() >= self.publish_at:
+            self.publish_at = time.monotonic() + TICK / 2
+            self.service.publish()
         if self.service.fatal and not self.shared.board.started:
             self.log.error(self.service.fatal)
             logging.shutdown()

@@ -1,6 +1,7 @@
 """The inference protocol over HTTP: ``multipart/related`` in, ``multipart/related`` out."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ DIGEST_HEADER = "X-Digest-Algorithm"
 """Names the algorithm behind the ``hashes`` part."""
 SMALL = 64 * KiB
 """Pieces below this are joined: each one handed over costs a system call."""
+PROGRESS_SECONDS = 1.0
+"""The least time between two lines about one request's progress."""
 HASHES_LENGTH = 129
 """``<input>:<output>``, two sha256 of 64 hexadecimal digits."""
 
@@ -64,7 +67,7 @@ class Exchange:
 
     def __post_init__(self) -> None:
         self._mark, self._counted = self.started, 0.0
-        self.run = Run(time.monotonic() + self.timeout)
+        self.run = ToldRun(time.monotonic() + self.timeout, self)
         self._identity = request_id(), flask.request.environ
 
     def close(self) -> None:
@@ -127,6 +130,26 @@ class Exchange:
             deterministic=self.card.deterministic,
             traceparent=environ.get("HTTP_TRACEPARENT", ""),
         )
+
+
+class ToldRun(Run):
+    """A run whose progress is seen in the log, a line a second at most, and in the metrics.
+
+    The text is the author's, and may quote the study: it is not logged.
+    """
+
+    def __init__(self, deadline: float, exchange: Exchange) -> None:
+        super().__init__(deadline)
+        self._logger, self._metrics, self._route = exchange.logger, exchange.service.metrics, exchange.model.name
+        self._logged = -math.inf
+
+    def progress(self, done: float, total: float, text: str = "") -> None:
+        """See ``Run.progress``."""
+        super().progress(done, total, text)
+        self._metrics.progress(self._route)
+        if time.monotonic() - self._logged >= PROGRESS_SECONDS or done >= total:
+            self._logged = time.monotonic()
+            self._logger.info("progress: %g of %g", done, total)
 
 
 Answer = Callable[[Exchange], flask.Response]

@@ -39,6 +39,7 @@ class Instruments:
         self.batch = histogram(
             "gateway_batch_size", "Requests that one prediction answered together.", ["route"], buckets=BATCHES
         )
+        self.progress = count("gateway_progress_reports", "Times a running model told how far it is.", ["route"])
         self.in_flight = gauge("gateway_requests_in_flight", "Inference requests in work.")
         self.spool = gauge("gateway_spool_bytes", "Bytes of request bodies held in files.")
         self.queued = gauge("gateway_queue_depth", "Requests that wait for the model.", ["model"])

@@ -50,6 +50,10 @@ class Metrics:
         """Bytes that requests hold in files: ``inc(count)`` and ``dec(count)``."""
         return self.instruments.spool
 
+    def progress(self, route: str) -> None:
+        """A running model told how far it is."""
+        self.instruments.progress.labels(route if route in self._routes else OTHER).inc()
+
     @cached_property
     def audit_failures(self) -> "Counter":
         """``inc()`` for each record that a sink of the audit did not take."""
