@@ -74,11 +74,23 @@ def states(connection: Connection, caller: str, since: float, entries: Sequence[
     return answers
 
 
-def add(connection: Connection, one: Entry, location: str, now: float) -> None:
-    """A new instance, which nobody holds yet."""
-    uids = {name: getattr(one, name) for name in ("sop_instance_uid", "series_instance_uid", "study_instance_uid")}
-    row = {"sha256": one.sha256, "location": location, "size": one.size, "stored_at": now, "used_at": now, **uids}
-    connection.execute(insert(instances).values(row))
+def add(connection: Connection, placed: Iterable[tuple[Entry, str]], now: float) -> None:
+    """New instances by where they lie; nobody holds them yet."""
+    rows = [
+        {
+            "sha256": one.sha256,
+            "location": location,
+            "sop_instance_uid": one.sop_instance_uid,
+            "series_instance_uid": one.series_instance_uid,
+            "study_instance_uid": one.study_instance_uid,
+            "size": one.size,
+            "stored_at": now,
+            "used_at": now,
+        }
+        for one, location in placed
+    ]
+    if rows:
+        connection.execute(insert(instances), rows)
 
 
 def hold(connection: Connection, caller: str, entries: Iterable[Entry], now: float) -> None:

@@ -61,9 +61,8 @@ class Upload(Batch):
         # room for all, also for what others have sent: a full store must not tell the two apart
         store.retention.make_room(connection, sum(one.size for one in taken))
         here = instances.known(connection, (one.sha256 for one in taken))
-        for one in taken:
-            if one.sha256 not in here:
-                instances.add(connection, one, self.place(one.sha256), now)
+        new = [(one, self.place(one.sha256)) for one in taken if one.sha256 not in here]
+        instances.add(connection, new, now)
         instances.hold(connection, self._caller, taken, now)
         return kept
 

@@ -24,8 +24,9 @@ STAGES: dict[str, tuple[Any, str, int]] = {
     "between two files": (Incoming, "reader", 1),
     "before they are settled": (FolderBlobs, "settle", 0),
     "before the index is written": (Index, "writing", 0),
-    "with an index that has the first instance": (FolderBlobs, "place", 0),
+    "before the first file is in its place": (FolderBlobs, "place", 0),
     "with the first file in its place": (FolderBlobs, "place", 1),
+    "before the index has the files": (instances, "add", 0),
     "before it is said who holds them": (instances, "hold", 0),
 }
 """Where the process dies: at the call of a function, after it has been called so many times."""

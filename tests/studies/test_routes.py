@@ -338,8 +338,9 @@ def test_off_loopback_a_store_wants_authentication_or_to_be_told(
         bind.announce(before)
 
 
-def test_an_upload_whose_client_goes_away_leaves_nothing(server: Server, folder: Path) -> None:
+def test_an_upload_whose_client_goes_away_leaves_nothing(anyone: Asking, server: Server, folder: Path) -> None:
     one, incoming = file("gone", study="gone"), folder / "open" / "incoming"
+    assert anyone.manifest([one])[0]["state"] == "missing"
     text = json.dumps({"instances": [one.words]}).encode()
     body = b"--b\r\n\r\n" + text + b"\r\n--b\r\n\r\n" + one.data
     head = f"POST /studies/instances HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body) + 9}\r\n"
