@@ -120,6 +120,12 @@ def unheld(connection: Connection, digests: Iterable[str]) -> Iterator[tuple[str
         yield from connection.execute(query).all()
 
 
+def orphans(connection: Connection) -> list[str]:
+    """Digests of all instances that nobody holds; slow."""
+    someone = select(holdings.c.sha256).where(holdings.c.sha256 == instances.c.sha256).exists()
+    return list(connection.execute(select(instances.c.sha256).where(~someone)).scalars())
+
+
 def drop(connection: Connection, sha256: str) -> None:
     """An instance is no more, nor what anyone holds of it."""
     connection.execute(delete(instances).where(instances.c.sha256 == sha256))

@@ -59,6 +59,13 @@ class Retention:
             self._remove(connection, "result", name, location)
         connection.execute(delete(input_digests).where(input_digests.c.used_at < self.since))
 
+    def tidy(self, connection: Connection) -> None:
+        """Expire, and collect what was in use when its time was over or was set aside too long ago."""
+        self.expire(connection)
+        self.collect(connection, instances.orphans(connection))
+        for blobs in self._blobs.values():
+            blobs.purge_older(self.since)
+
     def collect(self, connection: Connection, digests: Iterable[str], *, used_too: bool = False) -> int:
         """Remove those instances that nobody holds any more, and tell how many went."""
         unheld = list(instances.unheld(connection, digests))

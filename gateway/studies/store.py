@@ -19,6 +19,7 @@ from gateway.studies.instances import Held
 from gateway.studies.manifests import Entry
 from gateway.studies.quarantine import label
 from gateway.studies.retention import ORPHAN_SECONDS, Retention, sweep
+from gateway.studies.upkeep import SECONDS, Upkeep
 
 logger = logging.getLogger("gateway")
 
@@ -39,10 +40,18 @@ class Store:
     index: Index
     blobs: dict[str, Blobs]
     retention: Retention
+    upkeep: Upkeep
     clock: Callable[[], float] = time.time
 
     @classmethod
-    def open(cls, settings: Settings, *, authenticated: bool = False, clock: Callable[[], float] = time.time) -> Self:
+    def open(
+        cls,
+        settings: Settings,
+        *,
+        authenticated: bool = False,
+        clock: Callable[[], float] = time.time,
+        upkeep_seconds: float = SECONDS,
+    ) -> Self:
         """Open the store in ``settings.store_folder``, made where there is none; sweep what dead processes left.
 
         Raises ValueError where strangers could reach a store that asks nobody who they are, and for settings that are
@@ -59,14 +68,17 @@ class Store:
         retention = Retention(settings, blobs["instances"], blobs["results"], clock)
         _allow_many_files()
         sweep(index, folder / "incoming", blobs, time.time() - ORPHAN_SECONDS)
-        with index.writing() as connection:
-            retention.expire(connection)
-            for keeper in blobs.values():
-                keeper.purge_older(retention.since)
-        return cls(settings, folder, index, blobs, retention, clock)
+
+        def tidy() -> None:
+            with index.writing() as connection:
+                retention.tidy(connection)
+
+        tidy()
+        return cls(settings, folder, index, blobs, retention, Upkeep(tidy, upkeep_seconds), clock)
 
     def close(self) -> None:
-        """Close the connections."""
+        """End its upkeep, and close the connections."""
+        self.upkeep.stop()
         self.index.close()
         for keeper in self.blobs.values():
             keeper.close()

@@ -54,9 +54,9 @@ def open_store(tmp_path: Path, database_url: str, clock: Clock) -> Iterator[Open
     """Open a store with settings of the test's own; several share one folder and one database."""
     opened: list[Store] = []
 
-    def start(**settings: Any) -> Store:
+    def start(upkeep_seconds: float = 3600.0, **settings: Any) -> Store:
         given = {"store_folder": tmp_path / "store", "database_url": database_url} | settings
-        opened.append(Store.open(Settings(**given), clock=clock))
+        opened.append(Store.open(Settings(**given), clock=clock, upkeep_seconds=upkeep_seconds))
         return opened[-1]
 
     yield start

@@ -1,6 +1,8 @@
 """What is kept is what was sent, for as long as the rules say, and goes when it is told to; on both databases."""
 
 import hashlib
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -226,6 +228,26 @@ def test_each_callers_time_runs_from_their_own_sending(open_store: OpenStore, cl
     clock.now += 600
     upload(store, "one", [file("beside")])
     assert len(blobs(store)) == 1
+
+
+def test_what_is_too_old_leaves_the_disk_though_nobody_asks_and_what_is_in_use_later(
+    open_store: OpenStore, clock: Clock
+) -> None:
+    sent = files(2)
+    store = open_store(store_max_age=1000.0, upkeep_seconds=0.05)
+    upload(store, "one", sent)
+    with References(store).resolve(by_digest(sent[:1]), "one"):
+        clock.now += 1001
+        wait_for(lambda: [path.name for path in blobs(store)] == [sent[0].entry.sha256])
+        assert states(store, "one", sent) == ["missing"] * 2
+    wait_for(lambda: blobs(store) == [])
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_forgetting_takes_what_is_mine_and_tells_the_audit_without_a_uid(store: Store) -> None:
