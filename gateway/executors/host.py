@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import asdict
 from typing import Any
 
 from gunicorn.util import import_app
@@ -20,7 +21,7 @@ from gateway.contract import Model, Request
 from gateway.errors import GatewayError, ModelFailed
 from gateway.executors.messages import Channel, Words, die_with_parent
 from gateway.executors.shared import SharedRun, give_error, give_result, take_request
-from gateway.executors.work import Checks, answer, prepare
+from gateway.executors.work import Checks, answer, card_of, prepare
 from gateway.memory import keep_memory_flat
 from gateway.observe import jsonlogs
 from gateway.observe.logs import TaggedLogger, exception_frames
@@ -47,9 +48,10 @@ class Host:
     def serve(self) -> None:
         """Answer until told to stop."""
         threading.Thread(target=self._listen, name="gateway-host", daemon=True).start()
-        self._channel.send({"type": "ready"})
+        self._channel.send({"type": "ready", "card": asdict(card_of(self._model))})
         while calls := self._work.get():
             self._run(calls)
+            del calls  # while it waits, nothing of a request is held
         getattr(self._model, "close", _nothing)()
 
     def _listen(self) -> None:
