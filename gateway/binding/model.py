@@ -193,6 +193,24 @@ class TypedModel:
         found = [*outputs.findings(returned, self.declaration, item.arguments), *item.inputs.conformance]
         return self._leave(item.request, item.door, found, item.inputs, item.given)
 
+    def identify(self, request: Request) -> tuple[str, str]:
+        """What tells one answer to the same instances from another: its door and the parameters' digest.
+
+        Raises ParameterRefused.
+        """
+        return door(request), parameters.digest(self._parameters(request))
+
+    @property
+    def card(self) -> Card:
+        """Which model this is, once it is set up."""
+        return Card(
+            name=self.declaration.name,
+            version=self.options.version,
+            model_digest=self.model_digest,
+            weights_digest=self._weights.digest,
+            deterministic=self.options.deterministic,
+        )
+
     def batch_key(self, request: Request) -> str:
         """What requests must have in common to be answered together: their parameters. Raises ParameterRefused."""
         return parameters.digest(self._parameters(request))
@@ -202,7 +220,7 @@ class TypedModel:
     ) -> tuple[JSON, Sequence[Buffer]]:
         """Findings through the door that the request asks for."""
         provenance = self._provenance(request, given)
-        request.run.card = self._card(provenance)
+        request.run.card = replace(self.card, parameters_digest=provenance.parameters_digest)
         if wanted == DICOM:
             with request.run.measure("encode"):
                 return dicom_answer(_objects(found, inputs, provenance, self.options.label_maps), found)
@@ -228,16 +246,6 @@ class TypedModel:
         if self.health != READY:
             self.setup()
         self._weights.check()
-
-    def _card(self, provenance: Provenance) -> Card:
-        return Card(
-            name=provenance.model_name,
-            version=provenance.model_version,
-            model_digest=self.model_digest,
-            weights_digest=self._weights.digest,
-            parameters_digest=provenance.parameters_digest,
-            deterministic=self.options.deterministic,
-        )
 
     def _provenance(self, request: Request, given: parameters.Parameters) -> Provenance:
         return Provenance(

@@ -3,9 +3,10 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import flask
 
@@ -24,6 +25,10 @@ from gateway.protocol.digests import Digest, hash_function
 from gateway.running import Card, Run
 from gateway.service import Service
 from gateway.wire import OutgoingPart, content_length, encode, new_boundary
+
+if TYPE_CHECKING:
+    from gateway.endpoints.recall import Named, Recall
+    from gateway.studies.results import KeptResult
 
 logger = logging.getLogger("gateway")
 
@@ -56,6 +61,9 @@ class Exchange:
     reason: str = ""
     received: Received | None = None
     card: Card = Card()
+    recall: "Recall | None" = None
+    """Where its answer will be kept."""
+    cached: bool = False
     batch_size: int = 1
     size_in: int = 0
     size_out: int = 0
@@ -128,6 +136,7 @@ class Exchange:
             model_digest=self.card.model_digest,
             weights_digest=self.card.weights_digest,
             deterministic=self.card.deterministic,
+            cached=self.cached,
             traceparent=environ.get("HTTP_TRACEPARENT", ""),
         )
 
@@ -161,7 +170,10 @@ def view(model: Model, service: Service) -> Callable[[], flask.Response]:
 
     def answer(exchange: Exchange) -> flask.Response:
         received = take(exchange)
-        return respond(exchange, infer(exchange, request_of(exchange, received)))
+        request = request_of(exchange, received)
+        if received.held and (kept := _kept(exchange, request, received)):
+            return respond(exchange, kept.result, {"Age": str(kept.age)})
+        return respond(exchange, infer(exchange, request))
 
     return admitted(model, service, answer)
 
@@ -210,11 +222,27 @@ def _refused(model: Model, error: GatewayError) -> Outcome:
     )
 
 
+def _kept(exchange: Exchange, request: Request, received: Received) -> "KeptResult | None":
+    """The answer that was given to the same before; where there is none, the one to come will be kept."""
+    from gateway.endpoints.recall import Recall
+
+    card = exchange.service.executor(exchange.model).card(exchange.model)
+    recall = Recall.of(exchange.model, card, request, received.held)
+    if recall is None or card is None:
+        return None
+    kept = recall.find(received.input_digest)
+    if kept is None:
+        exchange.recall = recall
+    else:
+        exchange.cached, exchange.card = True, replace(card, parameters_digest=recall.key.parameters_digest)
+    return kept
+
+
 def take(exchange: Exchange) -> Received:
     """Receive the request of an exchange."""
     service = exchange.service
     shared = service.executor(exchange.model).shares_memory
-    terms = Terms(service.settings, exchange.ticket, exchange.phases, exchange.run.deadline, shared)
+    terms = Terms(service.settings, exchange.ticket, exchange.phases, exchange.run.deadline, shared, _named())
     received = exchange.received = receive(flask.request.environ, terms)
     exchange.input_digest, exchange.size_in = received.input_digest, received.size
     exchange.instances = len(received.instances)
@@ -228,6 +256,15 @@ def take(exchange: Exchange) -> Received:
         time.perf_counter() - exchange.started,
     )
     return received
+
+
+def _named() -> "Named | None":
+    """What this caller may name instead of sending it, where the gateway keeps studies."""
+    if "gateway.studies" not in flask.current_app.extensions:
+        return None
+    from gateway.endpoints.recall import named
+
+    return named()
 
 
 def request_of(exchange: Exchange, received: Received) -> Request:
@@ -249,8 +286,8 @@ def infer(exchange: Exchange, request: Request) -> Result:
     return result
 
 
-def respond(exchange: Exchange, result: Result) -> flask.Response:
-    """A checked answer as a response of known length."""
+def respond(exchange: Exchange, result: Result, more: Mapping[str, str] | None = None) -> flask.Response:
+    """A checked answer as a response of known length, with ``more`` headers."""
     boundary = new_boundary()
     parts = list(_parts(exchange, result))
     headers = {
@@ -267,7 +304,7 @@ def respond(exchange: Exchange, result: Result) -> flask.Response:
     )
     exchange.begin("send")
     flask.request.environ["gateway.phases"] = exchange.phases.seconds
-    response = flask.Response(_coalesced(encode(boundary, parts)), headers=headers | receipt)
+    response = flask.Response(_coalesced(encode(boundary, parts)), headers={**headers, **receipt, **(more or {})})
     response.call_on_close(exchange.close)
     return response
 
@@ -284,6 +321,8 @@ def _parts(exchange: Exchange, result: Result) -> Iterator[OutgoingPart]:
 
     def hashes() -> Iterator[bytes]:
         output_digest = exchange.output.hexdigest()
+        if exchange.recall is not None:
+            exchange.recall.keep(result, output_digest)
         exchange.answered(result, output_digest, sum(map(len, data)))
         yield f"{result.input_digest}:{output_digest}".encode("ascii")
 

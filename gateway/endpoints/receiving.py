@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from gateway.admission import Ticket
 from gateway.config import KiB, MiB, Settings
@@ -17,6 +17,10 @@ from gateway.protocol.digests import Digest, hash_function
 from gateway.protocol.request import parse_json
 from gateway.spool import Spool
 from gateway.wire import Data, Decoder, EndOfPart, Event, Headers, Limits, Part, parse_options_header
+
+if TYPE_CHECKING:
+    from gateway.endpoints.recall import Named
+    from gateway.studies.instances import Held
 
 BULK = 64 * KiB
 """Pieces from here on take turns; below, a turn costs more than the work."""
@@ -35,13 +39,16 @@ class Received:
     in_memory: bool = True
     headers: tuple[Headers, ...] = ()
     """Those of the parts behind ``instances``, where the request had parts."""
+    held: "tuple[Held, ...]" = ()
+    """What the study store knows of ``instances``, where the request named them."""
 
 
 @dataclass(frozen=True)
 class Terms:
     """On what terms a request is received: its place, its deadline (``time.monotonic``), and where its bytes go.
 
-    ``shared`` bytes can be read by another process.
+    ``shared`` bytes can be read by another process. ``named`` finds what a request names instead of bringing it, where
+    the gateway keeps studies.
     """
 
     settings: Settings
@@ -49,6 +56,7 @@ class Terms:
     phases: Phases
     deadline: float = math.inf
     shared: bool = False
+    named: "Named | None" = None
 
     def check(self) -> None:
         """Raises DeadlineExceeded once it is too late."""
@@ -59,8 +67,10 @@ class Terms:
 class Intake:
     """Where a request's parts are written, and hashed beside it. Use as a context manager."""
 
-    def __init__(self, terms: Terms, expected: int | None) -> None:
+    def __init__(self, terms: Terms, expected: int | None, known: str = "") -> None:
+        """``expected`` bytes at most, None where that is not known; ``known`` is their digest, if somebody knows it."""
         settings = terms.settings
+        self._known = known
         self._spool = Spool(
             threshold=settings.spool_threshold, folder=settings.spool_folder, expected=expected, shared=terms.shared
         )
@@ -96,12 +106,13 @@ class Intake:
             raise BrokenJSON("The body has no parts; the first should be a JSON object.")
         json = parse_json(parts[0].getvalue(), charset)
         with self._phases.measure("hash"):
-            digest = self._digest.hexdigest()
+            digest = self._known or self._digest.hexdigest()
         return Received(json, list(parts[1:]), digest, self._spool.size, self._spool.in_memory)
 
     def _hand_over(self) -> None:
-        with self._phases.measure("hash"):
-            self._digest.update(self._spool.size - self._hashed, self._spool.since(self._hashed))
+        if not self._known:
+            with self._phases.measure("hash"):
+                self._digest.update(self._spool.size - self._hashed, self._spool.since(self._hashed))
         self._hashed = self._spool.size
 
     def __enter__(self) -> Self:
@@ -128,9 +139,9 @@ def receive(environ: dict[str, Any], terms: Terms) -> Received:
     if media_type == "multipart/related":
         return _receive_multipart(pieces, options, Intake(terms, length), settings)
     if media_type == "application/json":
-        return _receive_study_path(pieces, options.get("charset"), Intake(terms, None), settings)
+        return _receive_words(pieces, options.get("charset"), terms)
     raise UnsupportedMedia(
-        "Send multipart/related with a JSON part first, or application/json with a studyPath"
+        "Send multipart/related with a JSON part first, or application/json that names a study"
         f"{'' if media_type else '; this request has no Content-Type'}."
     )
 
@@ -169,25 +180,50 @@ def _take_event(event: Event, intake: Intake, headers: list[Headers], max_json_b
             intake.end_part()
 
 
-def _receive_study_path(pieces: Iterable[Piece], charset: str | None, intake: Intake, settings: Settings) -> Received:
-    text = bytearray()
+def _receive_words(pieces: Iterable[Piece], charset: str | None, terms: Terms) -> Received:
+    """A request of JSON alone, which says where its study is."""
+    text, limit = bytearray(), terms.settings.max_json_bytes
     for piece in pieces:
         text += piece
-        if len(text) > settings.max_json_bytes:
-            raise LimitExceeded("max_json_bytes", settings.max_json_bytes, what="The JSON body")
-    path = parse_json(bytes(text), charset).get("studyPath")
-    if path is None:
-        raise UnsupportedMedia("application/json is read only with a studyPath; send DICOM as multipart/related.")
+        if len(text) > limit:
+            raise LimitExceeded("max_json_bytes", limit, what="The JSON body")
+    words = parse_json(bytes(text), charset)
+    if "studyPath" in words:
+        return _receive_study_path(bytes(text), words["studyPath"], charset, terms)
+    if terms.named is not None and terms.named.is_in(words):
+        return _receive_named(bytes(text), words, charset, terms, terms.named)
+    raise UnsupportedMedia(
+        "application/json is read only with a studyPath, or naming a study that this gateway keeps; send DICOM as "
+        "multipart/related."
+    )
+
+
+def _receive_study_path(text: bytes, path: Any, charset: str | None, terms: Terms) -> Received:
     if not isinstance(path, str) or not path:
         raise BrokenJSON("studyPath should be a string that names a folder or a file.")
-    with intake:
-        intake.write(bytes(text))
+    with Intake(terms, None) as intake:
+        intake.write(text)
         intake.end_part()
         from gateway import study_path  # brings pydicom, which no other way of receiving needs
 
-        for file in study_path.open_study(path, settings):
+        for file in study_path.open_study(path, terms.settings):
             _take(intake, file)
         return intake.received(charset)
+
+
+def _receive_named(text: bytes, words: dict[str, Any], charset: str | None, terms: Terms, named: "Named") -> Received:
+    """What was sent before, as if it were sent now; its digest is known from the last time."""
+    with named.resolve(words) as resolved:
+        size = len(text) + sum(one.size for one in resolved.held)
+        terms.ticket.expect(size)
+        with Intake(terms, size, named.input_digest(text, resolved)) as intake:
+            intake.write(text)
+            intake.end_part()
+            for file in resolved.files:
+                _take(intake, file)
+                terms.check()
+            received = intake.received(charset)
+    return replace(received, json=named.without(received.json), held=resolved.held)
 
 
 def _take(intake: Intake, file: BinaryIO) -> None:

@@ -9,6 +9,7 @@ from gateway.executors.inline import InlineExecutor
 from gateway.executors.process import ProcessExecutor, processes_of
 from gateway.executors.states import ModelHealth
 from gateway.executors.work import Checks
+from gateway.running import Card
 
 
 class Executor(Protocol):
@@ -23,6 +24,9 @@ class Executor(Protocol):
 
     def admit(self, model: Model) -> None:
         """Raises Unavailable where a request for this model would find no room now."""
+
+    def card(self, model: Model) -> Card | None:
+        """Which model it is, in names and digests; None before it is set up."""
 
     def retry_after(self, model: Model) -> int:
         """Whole seconds, by its usual time, until a request of this model is likely to be over."""

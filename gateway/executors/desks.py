@@ -70,6 +70,8 @@ class Desk:
     def __init__(self, name: str, settings: Settings, start: Callable[[int], ModelProcess]) -> None:
         self.name = name
         self.configured = False
+        self.card: Words = {}
+        """Which model it is, as its latest process says."""
         self.fatal = ""
         """Why it could not be set up, where it never was."""
         self.fleet = Fleet(0, cooldown=settings.breaker_cooldown)
@@ -176,6 +178,7 @@ class Desk:
         round_ = self._rounds.get(process.number)
         if words["type"] == "ready":
             self.fleet.ready(process.number)
+            self.card = words["card"]
             logger.info("the model on %s is ready (process %d)", self.name, process.number)
         elif words["type"] == "failed":
             self._failed[process.number] = words["text"]

@@ -13,7 +13,8 @@ from gateway.errors import Unavailable
 from gateway.executors.queues import Queue
 from gateway.executors.states import BUSY, DEGRADED, FAILED, READY, STARTING, ModelHealth
 from gateway.executors.waiting import Pending
-from gateway.executors.work import Checks, answer, prepare
+from gateway.executors.work import Checks, answer, card_of, prepare
+from gateway.running import Card
 
 UNBOUNDED = 1 << 30
 """A queue as long as the worker's places allow, where a model's concurrency has no bound."""
@@ -49,6 +50,10 @@ class InlineExecutor:
     def admit(self, model: Model) -> None:
         """Raises Unavailable where a request for this model would find no room."""
         self._lane(model).admit()
+
+    def card(self, model: Model) -> Card | None:
+        """Which model it is, in names and digests; None before it is set up."""
+        return card_of(model) if self._lane(model).is_set_up else None
 
     def retry_after(self, model: Model) -> int:
         """Whole seconds, by its usual time, until a request of this model is likely to be over."""
@@ -91,6 +96,11 @@ class Lane:
         self._on: list[_Job] = []
         self._state = STARTING if getattr(model, "needs_loading", False) else READY
         self._reason = "" if self._state == READY else "its setup is not through"
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether its setup is through, or none was needed."""
+        return self._state == READY
 
     def set_up(self, warm: bool) -> None:
         """See InlineExecutor.set_up."""

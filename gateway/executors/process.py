@@ -15,6 +15,7 @@ from gateway.executors.shared import give_request, take_outcome
 from gateway.executors.states import FAILED, STARTING, ModelHealth
 from gateway.executors.waiting import Pending
 from gateway.executors.work import Checks
+from gateway.running import Card
 from gateway.spool import UnnamedFile
 
 logger = logging.getLogger("gateway")
@@ -49,7 +50,8 @@ class ProcessExecutor:
         self._channel: Channel | None = None
         self._pending: dict[int, Pending] = {}
         self._numbers = itertools.count(1)
-        self._health: Mapping[str, ModelHealth] = {}
+        self._health: dict[str, ModelHealth] = {}
+        self._cards: dict[str, Card] = {}
 
     def add(self, model: Model) -> None:
         """Take a model in, before ``open``."""
@@ -78,6 +80,10 @@ class ProcessExecutor:
             raise Unavailable(f"This model does not answer: {known.reason}.", retry_after=5)
         if known is not None and known.state == "busy":
             raise Unavailable("This model's queue is full; try again.", retry_after=known.retry_after)
+
+    def card(self, model: Model) -> Card | None:
+        """Which model it is, in names and digests; None before a process of it was ready."""
+        return self._cards.get(model.name)
 
     def retry_after(self, model: Model) -> int:
         """Whole seconds, by its usual time, until a request of this model is likely to be over."""
@@ -138,7 +144,10 @@ class ProcessExecutor:
     def _heard(self, words: Words, files: list[UnnamedFile]) -> None:
         kind = words["type"]
         if kind == "health":
-            self._health = {name: ModelHealth.of(known) for name, known in words["models"].items()}
+            name = words["model"]
+            self._health[name] = ModelHealth.of(words["health"])
+            if words["card"]:
+                self._cards[name] = Card(**words["card"])
         elif kind == "fatal":
             self._on_fatal(words["text"])
         elif (pending := self._pending.get(words["id"])) is None:

@@ -159,8 +159,8 @@ class Supervisor:
             for name, desk in self._desks.items():
                 if name not in named:
                     desk.close()
-        worker.tell({"type": "health", "models": self._told})
-        self._told_at = 0.0
+        for name, known in self._told.items():
+            worker.tell({"type": "health", "model": name, **known})
 
     def _desk(self, name: str) -> Desk:
         def start(number: int) -> ModelProcess:
@@ -194,10 +194,11 @@ class Supervisor:
         self._untold = now - self._told_at < HEALTH_SECONDS
         if self._untold:
             return
-        health = {name: desk.health(now).words() for name, desk in self._desks.items() if desk.configured}
-        if health != self._told:
-            self._told, self._told_at = health, now
-            self._tell_all({"type": "health", "models": health})
+        for name, desk in self._desks.items():
+            known = {"health": desk.health(now).words(), "card": desk.card}
+            if desk.configured and known != self._told.get(name):
+                self._told[name], self._told_at = known, now
+                self._tell_all({"type": "health", "model": name, **known})
         self._started = self._started or (
             bool(self._desks) and all(desk.fleet.ever_ready for desk in self._desks.values())
         )

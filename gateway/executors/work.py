@@ -23,10 +23,16 @@ class Checks:
 
 
 def prepare(model: Model, *, warm: bool) -> None:
-    """Set a model up, and have it predict once, so that the first request meets no cold model. Raises what it raises."""
+    """Set a model up, and ``warm`` it by a prediction, so that no request meets it cold. Raises what the model raises."""
     getattr(model, "setup", _nothing)()
     if warm:
         getattr(model, "warm_up", _nothing)()
+
+
+def card_of(model: Model) -> Card:
+    """Which model it is; one that does not say has its name alone."""
+    card: Card | None = getattr(model, "card", None)
+    return card or Card(name=model.name)
 
 
 def answer(model: Model, requests: Sequence[Request], checks: Checks) -> list[Result | Exception]:
@@ -98,7 +104,7 @@ def _checked(
         return error
     spent = request.run.spent
     phases = {**spent, "predict": max(0.0, seconds - sum(spent.values())), "encode": time.perf_counter() - started}
-    card = request.run.card or Card(name=model.name)
+    card = request.run.card or card_of(model)
     return Result(json_bytes, parts, request.input_digest, seconds, phases, size, card)
 
 
