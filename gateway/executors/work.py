@@ -23,7 +23,7 @@ class Checks:
 
 
 def prepare(model: Model, *, warm: bool) -> None:
-    """Set a model up, and ``warm`` it by a prediction, so that no request meets it cold. Raises what the model raises."""
+    """Set a model up, and ``warm`` it by a prediction: no request meets it cold. Raises what the model raises."""
     getattr(model, "setup", _nothing)()
     if warm:
         getattr(model, "warm_up", _nothing)()
