@@ -7,22 +7,24 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gateway import __version__
-from gateway.binding import outputs, parameters
+from gateway.binding import parameters
+from gateway.binding.asked import Asked, predict_together
 from gateway.binding.declaration import read_declaration
 from gateway.binding.doors import DICOM, door
 from gateway.binding.inputs import Inputs
 from gateway.binding.requirements import Requires
 from gateway.binding.warming import warming_request
 from gateway.binding.weights import Weights
-from gateway.contract import JSON, Buffer, Provenance, Request, measure
-from gateway.errors import AnswerInvalid, ModelFailed, RequestError
+from gateway.contract import JSON, Buffer, Provenance, Request
+from gateway.errors import ModelFailed, RequestError
 from gateway.findings import Finding, SecondaryCapture, StructuredReport
 from gateway.protocol.answers import answer, dicom_answer
-from gateway.running import Card, Running
+from gateway.running import Batch, Card, Running
 
 logger = logging.getLogger("gateway")
 
@@ -145,11 +147,9 @@ class TypedModel:
 
         Raises ParameterRefused, StudyRefused, AnswerInvalid, ModelFailed, and what the model raises.
         """
-        wanted = door(request)
-        inputs = Inputs(request)
-        given = self._parameters(request)
-        found = self._findings(inputs, given)
-        return self._leave(request, wanted, found, inputs, given)
+        asked = Asked.of(request, self.declaration)
+        self._ready()
+        return self._leave(asked, asked.predict(self._predict))
 
     def predict_batch(self, requests: Sequence[Request]) -> list[Any]:
         """Answer several requests in one call of the model: for each an answer, or the error that is its own.
@@ -157,41 +157,11 @@ class TypedModel:
         Raises what the model raises, and AnswerInvalid where it does not return one thing for each.
         """
         self._ready()
-        outcomes: list[Any] = [None] * len(requests)
-        taken: list[Item] = []
-        for index, request in enumerate(requests):
-            try:
-                taken.append(self._item(index, request))
-            except Exception as error:
-                outcomes[index] = error
-        for item, returned in zip(taken, self._predict_all(taken) if taken else [], strict=True):
-            try:
-                outcomes[item.index] = self._leave_item(item, returned)
-            except Exception as error:
-                outcomes[item.index] = error
-        return outcomes
-
-    def _item(self, index: int, request: Request) -> "Item":
-        inputs = Inputs(request)
-        with request.run.measure("decode"):
-            arguments = inputs.arguments(self.declaration)
-        return Item(index, request, door(request), inputs, self._parameters(request), arguments)
-
-    def _predict_all(self, items: "Sequence[Item]") -> list[Any]:
-        arguments = {one.name: [item.arguments[one.name] for item in items] for one in self.declaration.inputs}
-        batch, given = self.running.batch, [parameters.values(item.given) for item in items]
-        mixed = batch is not None and batch.mix_parameters
-        shared = {name: [one[name] for one in given] for name in given[0]} if mixed else given[0]
-        returned = list(self._predict(**arguments, **shared))
-        if len(returned) != len(items):
-            raise AnswerInvalid("", f"A batch of {len(items)} requests needs as many answers, not {len(returned)}.")
-        return returned
-
-    def _leave_item(self, item: "Item", returned: Any) -> Any:
-        if isinstance(returned, Exception):
-            return returned
-        found = [*outputs.findings(returned, self.declaration, item.arguments), *item.inputs.conformance]
-        return self._leave(item.request, item.door, found, item.inputs, item.given)
+        read = [_attempt(partial(Asked.of, request, self.declaration)) for request in requests]
+        taken = [one for one in read if isinstance(one, Asked)]
+        batch = self.running.batch or Batch(len(requests))
+        returned = iter(predict_together(self._predict, taken, batch) if taken else [])
+        return [_attempt(partial(self._leave, one, next(returned))) if isinstance(one, Asked) else one for one in read]
 
     def identify(self, request: Request) -> tuple[str, str]:
         """What tells one answer to the same instances from another: its door and the parameters' digest.
@@ -215,32 +185,28 @@ class TypedModel:
         """What requests must have in common to be answered together: their parameters. Raises ParameterRefused."""
         return parameters.digest(self._parameters(request))
 
-    def _leave(
-        self, request: Request, wanted: str, found: list[Finding], inputs: Inputs, given: parameters.Parameters
-    ) -> tuple[JSON, Sequence[Buffer]]:
-        """Findings through the door that the request asks for."""
-        provenance = self._provenance(request, given)
-        request.run.card = replace(self.card, parameters_digest=provenance.parameters_digest)
-        if wanted == DICOM:
-            with request.run.measure("encode"):
-                return dicom_answer(_objects(found, inputs, provenance, self.options.label_maps), found)
-        return answer([_finished(finding, inputs, provenance) for finding in found])
-
     def findings(self, request: Request) -> list[Finding]:
         """What the model says of a request, before any door; where it is implied, ``of`` is filled in."""
-        return self._findings(Inputs(request), self._parameters(request))
+        asked = Asked.of(request, self.declaration)
+        self._ready()
+        return asked.findings(asked.predict(self._predict), self.declaration)
 
     def _parameters(self, request: Request) -> parameters.Parameters:
         return parameters.read(
             self.declaration.parameters, request.json, forbid_unknown=self.declaration.forbid_unknown
         )
 
-    def _findings(self, inputs: Inputs, given: parameters.Parameters) -> list[Finding]:
-        self._ready()
-        with measure("decode"):
-            arguments = inputs.arguments(self.declaration)
-        returned = self._predict(**arguments, **parameters.values(given))
-        return [*outputs.findings(returned, self.declaration, arguments), *inputs.conformance]
+    def _leave(self, asked: Asked, returned: Any) -> tuple[JSON, Sequence[Buffer]]:
+        """What the model returned, through the door that the request asks for; an error that it returned is raised."""
+        if isinstance(returned, Exception):
+            raise returned
+        found, inputs = asked.findings(returned, self.declaration), asked.inputs
+        provenance = self._provenance(asked.request, asked.given)
+        asked.request.run.card = replace(self.card, parameters_digest=provenance.parameters_digest)
+        if asked.door == DICOM:
+            with asked.request.run.measure("encode"):
+                return dicom_answer(_objects(found, inputs, provenance, self.options.label_maps), found)
+        return answer([_finished(finding, inputs, provenance) for finding in found])
 
     def _ready(self) -> None:
         if self.health != READY:
@@ -270,16 +236,12 @@ class TypedModel:
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Item:
-    """One request of a batch, read."""
-
-    index: int
-    request: Request
-    door: str
-    inputs: Inputs
-    given: parameters.Parameters
-    arguments: Mapping[str, Any]
+def _attempt(act: Callable[[], Any]) -> Any:
+    """What ``act`` gives, or the error that it raises: one request's, and not the whole batch's."""
+    try:
+        return act()
+    except Exception as error:
+        return error
 
 
 def _objects(found: Sequence[Finding], inputs: Inputs, provenance: Provenance, label_maps: bool = False) -> list[Any]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, count
+from typing import Any
 
 import flask
 
@@ -18,7 +19,8 @@ from gateway.adapters.aiges.constants import DataEnd
 from gateway.adapters.aiges.inputs import request_list
 from gateway.adapters.aiges.model import WrapperModel, encode_json
 from gateway.adapters.aiges.streaming import converse
-from gateway.endpoints.inference import DIGEST_HEADER, Exchange, admitted, infer, request_of, respond, take
+from gateway.endpoints.exchange import Exchange
+from gateway.endpoints.inference import DIGEST_HEADER, admitted, infer, request_of, respond, take
 from gateway.endpoints.problems import log_exception, problem_response
 from gateway.endpoints.receiving import Received
 from gateway.errors import GatewayError, ModelFailed
@@ -45,7 +47,9 @@ def _stream(exchange: Exchange, model: WrapperModel) -> flask.Response:
     params = model.read_params(received.json)
     named = list(zip(_names(received), received.instances, strict=True))
     request = request_list(model.inputs, named, DataEnd)  # the whole request is written at once
-    answers = converse(model, params, request, strict=settings.strict, warn=exchange.logger.warning)
+    rules: dict[str, Any] = {"strict": settings.strict, "warn": exchange.logger.warning}
+    exchange.begin("predict")
+    answers = converse(model, params, request, **rules, deadline=exchange.run.deadline)
     first, boundary = next(answers), new_boundary()
     parts = _streamed_parts(exchange, chain([first], answers), received.input_digest)
     headers = {"Content-Type": f"multipart/related; boundary={boundary}", DIGEST_HEADER: settings.digest}
@@ -73,9 +77,10 @@ def _streamed_parts(exchange: Exchange, answers: Iterable[list[Item]], input_dig
                 size += len(data)
                 yield OutgoingPart.named(name, media_type, data)
     except Exception as error:  # the status has gone out; the body can still say what happened
-        yield OutgoingPart.named("problem", "application/problem+json", _problem(error))
+        yield OutgoingPart.named("problem", "application/problem+json", _problem(error, exchange))
         return
     output_digest = exchange.output.hexdigest()
+    exchange.output_digest, exchange.size_out = output_digest, size
     exchange.logger.add_tags({"output_hash": output_digest})
     exchange.logger.info("streamed in %.3f s, %d bytes out", time.perf_counter() - exchange.started, size)
     yield OutgoingPart.named("hashes", "text/plain", f"{input_digest}:{output_digest}".encode("ascii"))
@@ -87,8 +92,9 @@ def _described(items: list[Item], numbers: Iterator[int]) -> Iterator[tuple[str,
         yield f"elem_{next(numbers)}", item.media_type, item.data
 
 
-def _problem(error: Exception) -> bytes:
+def _problem(error: Exception, exchange: Exchange) -> bytes:
     if not isinstance(error, GatewayError):
         log_exception(error)
         error = ModelFailed("The wrapper raised an exception. The gateway's log has it under this request id.")
+    exchange.reason = error.code
     return problem_response(error).get_data()

@@ -197,10 +197,7 @@ class Desk:
 
     def died(self, process: ModelProcess, now: float) -> None:
         """The channel of a process is closed: what it was at fails now, what stands in line goes to another."""
-        process.wait()
-        if not process.ended:
-            process.kill()
-            process.wait()
+        process.bury()
         hung = process.number in self._hung
         failed = self._failed.pop(process.number, "")
         reason = failed or ("it hung past deadline and grace" if hung else process.why())

@@ -106,9 +106,10 @@ class Fleet:
         ]
 
     def ready(self, number: int) -> None:
-        """A process is set up and warm."""
-        if self.members[number].phase is Phase.STARTING:
-            self.members[number].phase = Phase.READY
+        """A process is set up and warm; one that was told to end meanwhile counts no more."""
+        member = self.members.get(number)
+        if member is not None and member.phase is Phase.STARTING:
+            member.phase = Phase.READY
             self.ever_ready = True
 
     def answered(self) -> None:

@@ -14,13 +14,12 @@ END_SECONDS = 5.0
 
 
 class ModelProcess:
-    """One process, its channel, and the numbers of the calls that it is at."""
+    """One process, and its channel."""
 
     def __init__(self, number: int, app: str, model: str) -> None:
         self.number = number
         self.channel, theirs = pair()
         self.channel.socket.settimeout(1.0)
-        self.calls: set[int] = set()
         self.lost_at: float | None = None
         """When its channel was closed; it may take a moment more to end."""
         self._process = subprocess.Popen(
@@ -33,13 +32,22 @@ class ModelProcess:
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended, and is reaped."""
-        return self._process.poll() is not None
+        """Whether it has ended; it is not reaped before ``bury``, so that its number is nobody else's till then."""
+        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return self._process.returncode is not None or os.waitid(os.P_PID, self._process.pid, flags) is not None
 
     def kill(self) -> None:
         """End it and all that it started, at once."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def bury(self) -> None:
+        """It is to end, or has: see how, within a moment; end it if it did not, and what it started in any case."""
+        self._wait()
+        self.kill()
+        self._wait()
+        self._process.poll()
 
     def overdue(self, now: float) -> bool:
         """Whether it should have ended by now."""
@@ -54,10 +62,9 @@ class ModelProcess:
             return f"it exited with status {code}"
         return f"it was ended by {_name(-code)}" + (", perhaps out of memory" if code == -signal.SIGKILL else "")
 
-    def wait(self) -> None:
-        """Wait a moment for it to end, so that ``why`` knows."""
+    def _wait(self) -> None:
         deadline = time.monotonic() + 0.1
-        while self._process.poll() is None and time.monotonic() < deadline:
+        while not self.ended and time.monotonic() < deadline:
             time.sleep(0.002)
 
 

@@ -5,6 +5,7 @@ them, and tells every worker how the models are. It imports no model. It lives a
 its workers does: they hold the other end of its standard input.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -94,12 +95,14 @@ class Supervisor:
         self._selector.register(source, selectors.EVENT_READ, act)
 
     def _signalled(self) -> None:
-        while True:
-            try:
-                if not self._wake.recv(64):
-                    return
-            except BlockingIOError:
-                return
+        """A signal has come; where it tells of a process that ended, its channel may yet be open in a child of it."""
+        with contextlib.suppress(BlockingIOError):
+            while self._wake.recv(64):
+                pass
+        for desk in self._desks.values():
+            for process in desk.processes.values():
+                if process.ended:
+                    process.channel.hang_up()  # what it said is still read, and then that it is over
 
     def _orphaned(self) -> None:
         """The other end of standard input is closed: the server is gone."""

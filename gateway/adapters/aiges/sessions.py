@@ -2,13 +2,15 @@
 
 import contextlib
 import logging
+import math
 import queue
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from gateway.errors import ModelFailed
+from gateway.errors import DeadlineExceeded, GatewayError, ModelFailed
 
 logger = logging.getLogger("gateway")
 
@@ -23,11 +25,14 @@ _open: "dict[str, Session[object]]" = {}
 
 
 class Session(Generic[T]):
-    """One streamed request. ``read`` makes what is sent of what the wrapper gives, in the wrapper's own thread: it may
-    use its objects again for the next answer.
+    """One streamed request, until ``deadline`` (``time.monotonic``).
+
+    ``read`` makes what is sent of what the wrapper gives, in the wrapper's own thread: it may use its objects again for
+    the next answer.
     """
 
-    def __init__(self, read: Callable[[object], T]) -> None:
+    def __init__(self, read: Callable[[object], T], deadline: float = math.inf) -> None:
+        self.deadline = deadline
         self.sid = secrets.token_hex(16)  # never the caller's own id, which two requests could share
         self.read = read
         self._queue: queue.Queue[T | BaseException] = queue.Queue(WAITING)
@@ -49,15 +54,24 @@ class Session(Generic[T]):
                 return
 
     def __iter__(self) -> Iterator[T]:
-        """The answers as they come. Raises what ``read`` or the wrapper's thread raised, ModelFailed after SILENCE."""
+        """The answers as they come.
+
+        Raises what ``read`` or the wrapper's thread raised, ModelFailed after SILENCE, DeadlineExceeded.
+        """
         while True:
             try:
-                item = self._queue.get(timeout=SILENCE)
+                item = self._queue.get(timeout=max(0.0, min(SILENCE, self.deadline - time.monotonic())))
             except queue.Empty:
-                raise ModelFailed(f"The wrapper gave no answer for {SILENCE:.0f} s and was given up.") from None
+                raise self.silent() from None
             if isinstance(item, BaseException):
                 raise item
             yield item
+
+    def silent(self) -> GatewayError:
+        """Why a wrapper that says nothing is given up."""
+        if time.monotonic() >= self.deadline:
+            return DeadlineExceeded("The wrapper did not give all its answers before the deadline of the request.")
+        return ModelFailed(f"The wrapper gave no answer for {SILENCE:.0f} s and was given up.")
 
     def close(self) -> None:
         """Nobody reads any more."""

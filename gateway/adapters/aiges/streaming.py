@@ -1,6 +1,7 @@
 """A streamed request: created, written, its answers passed on as they are made, destroyed however it ends."""
 
 import logging
+import math
 import time
 from collections.abc import Generator, Iterator
 from functools import partial
@@ -22,13 +23,16 @@ PAUSE = 0.01
 """Seconds between two calls of ``wrapperRead`` while there is nothing to read."""
 
 
-def converse(model: WrapperModel, params: JSON, request: Any, *, strict: bool, warn: Warn) -> Conversation:
+def converse(
+    model: WrapperModel, params: JSON, request: Any, *, strict: bool, warn: Warn, deadline: float = math.inf
+) -> Conversation:
     """The answers to one request as the wrapper makes them, up to the one with status 2; closing it ends the session.
 
-    They come through ``callback``; a wrapper that does not import it is asked by ``wrapperRead``. Raises GatewayError.
+    They come through ``callback``; a wrapper that does not import it is asked by ``wrapperRead``. Raises GatewayError;
+    DeadlineExceeded where the last has not come by ``deadline`` (``time.monotonic``).
     """
     model.check_started()
-    session: Session[list[Item]] = Session(partial(model.read, strict=strict, warn=warn))
+    session: Session[list[Item]] = Session(partial(model.read, strict=strict, warn=warn), deadline)
     try:
         handle = _create(model, params, session.sid)
         try:
@@ -60,15 +64,15 @@ def _destroy(model: WrapperModel, handle: str) -> None:
 
 
 def _polled(model: WrapperModel, handle: str, session: Session[list[Item]]) -> Iterator[list[Item]]:
-    deadline = time.monotonic() + SILENCE
-    while time.monotonic() < deadline:
+    patience = time.monotonic() + SILENCE
+    while time.monotonic() < min(patience, session.deadline):
         response = call(model.wrapper.wrapperRead, handle, session.sid)
         if _is_nothing(response):
             time.sleep(PAUSE)
             continue
         yield session.read(response)
-        deadline = time.monotonic() + SILENCE
-    raise ModelFailed(f"The wrapper gave no answer for {SILENCE:.0f} s and was given up.")
+        patience = time.monotonic() + SILENCE
+    raise session.silent()
 
 
 def _is_nothing(response: Any) -> bool:
