@@ -87,6 +87,7 @@ class Host:
             else:
                 files = give_result(outcome, run)
             self._channel.send({"type": "outcome", "id": number}, files)
+        del outcomes, outcome  # an error holds its frames, and they the request's bytes: no circle may keep them
         self._channel.send({"type": "done", "seconds": time.monotonic() - started})
 
     def _told(self, error: Exception, request: Request) -> GatewayError:
