@@ -105,10 +105,7 @@ class Desk:
         state, reason = self.fleet.state(now)
         try:
             if state == FAILED:
-                wake = self.fleet.wake(now)
-                raise Unavailable(
-                    f"This model does not answer: {reason}.", retry_after=math.ceil((wake or now) - now) or 1
-                )
+                raise Unavailable(f"This model does not answer: {reason}.", retry_after=self._rest(now))
             self._queue.submit(call, call.key, now)
         except Unavailable as error:
             call.refuse(error)
@@ -253,4 +250,9 @@ class Desk:
             places=self.fleet.serving,
             restarts=self.fleet.restarts,
             service_seconds=round(self._queue.service_seconds, 3),
+            rest_seconds=self._rest(now) if state == FAILED else 0,
         )
+
+    def _rest(self, now: float) -> int:
+        """Whole seconds, one at least, until a process is started again."""
+        return max(1, math.ceil((self.fleet.wake(now) or now) - now))

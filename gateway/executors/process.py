@@ -77,7 +77,7 @@ class ProcessExecutor:
         """Raises Unavailable where a request for this model would find no room; by what was last heard."""
         known = self._health.get(model.name)
         if known is not None and known.state == FAILED:
-            raise Unavailable(f"This model does not answer: {known.reason}.", retry_after=5)
+            raise Unavailable(f"This model does not answer: {known.reason}.", retry_after=known.retry_after)
         if known is not None and known.state == "busy":
             raise Unavailable("This model's queue is full; try again.", retry_after=known.retry_after)
 

@@ -20,7 +20,8 @@ class ModelHealth:
     - failed: it does not answer, and does not mend by itself soon
 
     ``queued`` and ``running`` count requests, ``places`` how many run at once (0: no bound), ``restarts`` those of its
-    processes since the server started, ``service_seconds`` its usual time for one run.
+    processes since the server started, ``service_seconds`` its usual time for one run, ``rest_seconds`` the time until
+    a model that failed is tried again.
     """
 
     state: str
@@ -30,11 +31,12 @@ class ModelHealth:
     places: int = 0
     restarts: int = 0
     service_seconds: float = 0.0
+    rest_seconds: int = 0
 
     @property
     def retry_after(self) -> int:
-        """Whole seconds until a place in its queue is likely to come free."""
-        return max(1, math.ceil(self.service_seconds * max(1, self.queued // (self.places or 1))))
+        """Whole seconds until it is tried again where it failed, or a place in its queue is likely to come free."""
+        return self.rest_seconds or max(1, math.ceil(self.service_seconds * max(1, self.queued // (self.places or 1))))
 
     @property
     def serves(self) -> bool:
