@@ -6,6 +6,7 @@ Made in the master before it forks; each worker writes in a place of its own, an
 import json
 import mmap
 import struct
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +27,7 @@ class Board:
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, mmap.PAGESIZE + PLACES * PLACE_SIZE)
+        self._writing = threading.Lock()
 
     @property
     def started(self) -> bool:
@@ -50,10 +52,19 @@ class Board:
         return Seat(self, number, self.generation)
 
     def write(self, number: int, words: Mapping[str, Any]) -> None:
-        """Write what a worker has to say; too much of it is not told at all."""
+        """Write what a worker has to say; too much of it is not told at all.
+
+        Nor is it where another thread, or the code that a signal has interrupted, is just writing: it is told with the
+        next, half a second later at most.
+        """
         text, place = json.dumps(words).encode(), _place(number)
-        if len(text) > PLACE_SIZE - HEADER.size:
-            return
+        if len(text) <= PLACE_SIZE - HEADER.size and self._writing.acquire(blocking=False):
+            try:
+                self._write(text, place)
+            finally:
+                self._writing.release()
+
+    def _write(self, text: bytes, place: int) -> None:
         count, _ = HEADER.unpack_from(self._memory, place)
         HEADER.pack_into(self._memory, place, count | 1, 0)
         self._memory[place + HEADER.size : place + HEADER.size + len(text)] = text

@@ -24,7 +24,7 @@ from gateway.executors.shared import SharedRun, give_error, give_result, take_re
 from gateway.executors.work import Checks, answer, card_of, prepare
 from gateway.memory import keep_memory_flat
 from gateway.observe import jsonlogs
-from gateway.observe.logs import TaggedLogger, exception_frames
+from gateway.observe.logs import TaggedLogger, exception_frames, quiet_hooks
 from gateway.protocol.response import check
 from gateway.spool import UnnamedFile
 
@@ -83,20 +83,23 @@ class Host:
         for number, request, outcome in zip(numbers, requests, outcomes, strict=True):
             run = self._runs.pop(number)
             if isinstance(outcome, Exception):
-                files = give_error(self._told(outcome, request))
+                files = self._told(outcome, request)
             else:
                 files = give_result(outcome, run)
             self._channel.send({"type": "outcome", "id": number}, files)
         del outcomes, outcome  # an error holds its frames, and they the request's bytes: no circle may keep them
         self._channel.send({"type": "done", "seconds": time.monotonic() - started})
 
-    def _told(self, error: Exception, request: Request) -> GatewayError:
-        """An error that may leave this process; what it does not say is logged here."""
+    def _told(self, error: Exception, request: Request) -> list[UnnamedFile]:
+        """An error as it may leave this process; what it does not say is logged here."""
         if isinstance(error, GatewayError):
-            return error
+            try:
+                return give_error(error)
+            except (TypeError, ValueError) as unspeakable:  # its members are no JSON
+                error = unspeakable
         tagged = TaggedLogger(logger).tag({"request_id": request.request_id, "route": self._model.name})
         tagged.error("exception\n%s", exception_frames(error, with_text=self._log_text))
-        return ModelFailed("The model raised an exception. The gateway's log has it under this request id.")
+        return give_error(ModelFailed("The model raised an exception. The gateway's log has it under this request id."))
 
 
 class HostedRun(SharedRun):
@@ -113,8 +116,8 @@ class HostedRun(SharedRun):
         super().progress(done, total, text)
         if time.monotonic() - self._told >= PROGRESS_SECONDS or done >= total:
             self._told = time.monotonic()
-            words = {"type": "progress", "id": self._number, "done": done, "total": total, "text": text[:1000]}
-            self._channel.send(words)
+            count = {"done": float(done), "total": float(total)}  # numpy's numbers are no JSON
+            self._channel.send({"type": "progress", "id": self._number, **count, "text": text[:1000]})
 
 
 def main(descriptor: str, target: str, name: str) -> None:
@@ -130,6 +133,7 @@ def main(descriptor: str, target: str, name: str) -> None:
         app: Any = import_app(target)
         state = app.extensions["gateway"]
         jsonlogs.configure(state.settings)
+        quiet_hooks(state.settings.log_exception_text)
         model = state.models[name]
         prepare(model, warm=True)
     except BaseException as error:

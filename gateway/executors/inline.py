@@ -170,7 +170,7 @@ class Lane:
                 self._idle += 1
                 woken = self._changed.wait(IDLE_SECONDS if due is None else max(0.0, due - time.monotonic()))
                 self._idle -= 1
-                if not woken and due is None:
+                if not woken and due is None and not len(self._queue):  # one may have come as the time ran out
                     self._threads -= 1
                     return []
 

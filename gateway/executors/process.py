@@ -1,5 +1,6 @@
 """Models in processes of their own, as an HTTP worker reaches them: through the supervisor."""
 
+import hashlib
 import itertools
 import logging
 import threading
@@ -94,7 +95,8 @@ class ProcessExecutor:
         """Have a request answered; see ``InlineExecutor.run``. ``checks`` are made in the model's process."""
         batched = model.running.batch and not model.running.batch.mix_parameters
         key = model.batch_key(request) if batched else ""  # type: ignore[attr-defined]
-        pending, number = Pending(request, key), next(self._numbers)
+        # a digest, since what requests have in common may be larger than a message
+        pending, number = Pending(request, hashlib.sha256(key.encode()).hexdigest()), next(self._numbers)
         self._pending[number] = pending
         try:
             self._send(model.name, number, pending)
