@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import machine, peers, table
@@ -24,6 +25,7 @@ def main() -> int:
     if arguments.without_sha_instructions and not machine.masked():
         _again({machine.CAPABILITIES: machine.MASK})
     plan = QUICK if arguments.quick else Plan()
+    plan = replace(plan, mixed_minutes=arguments.minutes or plan.mixed_minutes)
     described = machine.describe()
     lines = peers.compare(plan) if arguments.peers else _measure(arguments.rows or ROWS, plan)
     table.write(lines, described, arguments.out, _name(arguments))
@@ -58,6 +60,7 @@ def _parse() -> argparse.Namespace:
     add("--rows", nargs="+", choices=ROWS, metavar="NAME", help=f"only these: {', '.join(ROWS)}")
     add("--peers", action="store_true", help="other servers beside us on the first row, instead of the rows")
     add("--quick", action="store_true", help="small counts: shows that all runs, not how fast")
+    add("--minutes", type=float, metavar="N", help="how long each form of the row mixed takes (3)")
     add("--out", type=Path, default=RESULTS, metavar="FOLDER", help="where the table and its JSON go")
     add(
         "--without-sha-instructions", action="store_true",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LISTENING = re.compile(r"Listening at: (?:http://)?127\.0\.0\.1:(\d+)")
@@ -41,17 +42,24 @@ class Server:
         return pid
 
 
-def ours(*, workers: int = 1, app: str = "benchmarks.ours:app", **environment: str) -> "Serving":
+def ours(
+    *, workers: int = 1, threads: int = THREADS, port: int = 0, app: str = "benchmarks.ours:app", **environment: str
+) -> "Serving":
     """The gateway as it is served by default; ``environment`` holds GATEWAY_* variables."""
-    command = [sys.executable, "-m", "gateway", "serve", app, "--host", "127.0.0.1", "--port", "0"]
-    return run([*command, "--workers", str(workers), "--threads", str(THREADS)], environment)
+    command = [sys.executable, "-m", "gateway", "serve", app, "--host", "127.0.0.1", "--port", str(port)]
+    return run([*command, "--workers", str(workers), "--threads", str(threads)], environment)
 
 
-def plain(*, workers: int = 1) -> "Serving":
+def kept(routes: str, *, processes: int, **options: Any) -> "Serving":
+    """The gateway with models that take their time: inside the workers, or each in so many processes."""
+    return ours(app="benchmarks.kept:app", BENCH_ROUTES=routes, GATEWAY_MODEL_PROCESSES=str(processes), **options)
+
+
+def plain(*, workers: int = 1, app: str = "benchmarks.plain:app", **environment: str) -> "Serving":
     """The plain gateway, under gunicorn as its manual has it."""
-    command = [sys.executable, "-m", "gunicorn", "benchmarks.plain:app", "--bind", "127.0.0.1:0", "-k", "gthread"]
+    command = [sys.executable, "-m", "gunicorn", app, "--bind", "127.0.0.1:0", "-k", "gthread"]
     command += ["--threads", str(THREADS), "--workers", str(workers), "--timeout", "900", "--keep-alive", "5"]
-    return run([*command, "--no-control-socket", "--worker-tmp-dir", "/dev/shm"])
+    return run([*command, "--no-control-socket", "--worker-tmp-dir", "/dev/shm"], environment)
 
 
 def constant() -> "Serving":

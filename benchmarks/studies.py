@@ -36,9 +36,14 @@ class Study:
         return sum(map(len, self.contents))
 
 
-def study(parts: int, *, depth: int = 0, path: str = "/", part_size: int = PART_SIZE, kind: str = "related") -> Study:
-    """A study of ``parts`` files that asks for a mask of ``depth`` slices. ``kind`` is ``related`` or ``form-data``."""
-    question = json.dumps({"depth": depth}).encode()
+def study(
+    parts: int, *, depth: int = 0, path: str = "/", part_size: int = PART_SIZE, kind: str = "related", **more: Any
+) -> Study:
+    """A study of ``parts`` files that asks for a mask of ``depth`` slices. ``kind`` is ``related`` or ``form-data``.
+
+    ``more`` are further members of its JSON.
+    """
+    question = json.dumps({"depth": depth, **more}).encode()
     files = _files(part_size)
     framed = [_framed("files", "application/dicom", file) for file in files]
     first = _framed("request_json", "application/json", question).removeprefix(b"\r\n")

@@ -3,12 +3,17 @@
 from collections.abc import Callable
 
 from benchmarks.results import Line, Plan
+from benchmarks.rows.batches import batch
 from benchmarks.rows.contracts import contract
 from benchmarks.rows.crowds import many
 from benchmarks.rows.endurance import endurance
 from benchmarks.rows.latencies import latency
 from benchmarks.rows.memories import gigabyte, in_memory, spooled
+from benchmarks.rows.mixed import mixed
+from benchmarks.rows.overload import overload
+from benchmarks.rows.processes import hop, weights
 from benchmarks.rows.segmentations import segmentation
+from benchmarks.rows.signals import deaths, signals
 from benchmarks.rows.uploads import uploads
 from benchmarks.rows.volumes import headers, volume
 from benchmarks.rows.walls import blake3, wall
@@ -27,5 +32,12 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "headers": headers,
     "uploads": uploads,
     "endurance": endurance,
+    "weights": weights,
+    "hop": hop,
+    "batch": batch,
+    "overload": overload,
+    "signals": signals,
+    "deaths": deaths,
+    "mixed": mixed,
 }
 """Each row by the name that ``--rows`` takes."""

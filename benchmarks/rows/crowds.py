@@ -42,7 +42,7 @@ class _Bursts:
 
 
 def _ping_line(work: str, pings: Samples) -> Line:
-    ours, plain = (_percentile(pings[name], 99) for name in ("ours", "plain"))
+    ours, plain = (percentile(pings[name], 99) for name in ("ours", "plain"))
     return Line(
         work=work, unit="ms", ours=ours, baseline=plain, against="plain", ratio=ours / plain,
         must_reach=f"ratio <= {PING_LIMIT:g}", met=ours / plain <= PING_LIMIT, samples=pings,
@@ -51,6 +51,6 @@ def _ping_line(work: str, pings: Samples) -> Line:
     )  # fmt: skip
 
 
-def _percentile(values: list[float], percent: int) -> float:
+def percentile(values: list[float], percent: int) -> float:
     """The value that ``percent`` of all do not exceed (nearest rank)."""
     return sorted(values)[-(-len(values) * percent // 100) - 1]

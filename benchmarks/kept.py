@@ -1,0 +1,67 @@
+"""The gateway with models that take their time; ``BENCH_ROUTES`` names those to serve, since each has its processes."""
+
+import os
+import time
+from typing import Any, BinaryIO
+
+import numpy
+
+from benchmarks.models import Answer, tiny
+from gateway import Batch, Classification, Gateway, Running
+
+BATCH_SECONDS = 0.1
+"""What one run takes, of one request or of sixteen, as on a GPU that is far from full."""
+BATCH = Batch(max_size=16)
+
+app = Gateway(__name__)
+
+
+def waits(json_input: dict[str, Any], files: list[BinaryIO], digest: str) -> Answer:
+    """Take as long as the request says, or until a moment of the machine's monotonic clock."""
+    time.sleep(json_input["seconds"] if "seconds" in json_input else max(0, json_input["until"] - time.monotonic()))
+    return tiny(json_input, files, digest)
+
+
+def holds(json_input: dict[str, Any], files: list[Any], digest: str) -> Answer:
+    """Touch every page of the study where it lies, and take as long as the request says."""
+    views = [numpy.frombuffer(file.getbuffer(), numpy.uint8) for file in files]
+    seen = sum(int(view[::4096].sum()) for view in views)
+    time.sleep(json_input["seconds"])
+    return {"protocol_version": "1.0", "study_ml_json": {"seen": seen}, "parts": []}, []
+
+
+def single(json_input: dict[str, Any], files: list[BinaryIO], digest: str) -> Answer:
+    """One at a time."""
+    time.sleep(BATCH_SECONDS)
+    return tiny(json_input, files, digest)
+
+
+def batched(jsons: list[dict[str, Any]], files: list[list[BinaryIO]], digests: list[str]) -> list[Answer]:
+    """Sixteen in the time of one."""
+    time.sleep(BATCH_SECONDS)
+    return [tiny(*one) for one in zip(jsons, files, digests, strict=True)]
+
+
+class Weights:
+    """A model that holds as many MiB as ``BENCH_WEIGHTS`` says, every page of them touched."""
+
+    def setup(self) -> None:
+        """Load."""
+        self.weights = numpy.ones(int(os.environ["BENCH_WEIGHTS"]) << 20, numpy.uint8)
+
+    def predict(self) -> Classification:
+        """Look at one of them."""
+        return Classification({"weight": int(self.weights[0])})
+
+
+PLAIN: dict[str, tuple[Any, Running]] = {
+    "/waits": (waits, Running()),
+    "/holds": (holds, Running()),
+    "/single": (single, Running(concurrency=1)),
+    "/batched": (batched, Running(batch=BATCH)),
+}
+for route in os.environ.get("BENCH_ROUTES", "").split():
+    if route == "/weights":
+        app.model(route)(Weights)
+    else:
+        app.add_inference_route(route, PLAIN[route][0], running=PLAIN[route][1])
