@@ -112,6 +112,7 @@ class Settings:
     strict: bool = _setting(True, "refuse an answer whose content breaks the protocol; false logs a warning instead")
     log_format: str = _setting("text", "text, or json: one object a line, with a request's tags as its members")
     log_exception_text: bool = _setting(False, "log messages of exceptions; they can hold a patient's name")
+    core_dumps: bool = _setting(False, "let a process that crashes leave its memory on disk; it holds studies")
     audit_file: Path | None = _setting(None, "file of the audit's chain of records; unset keeps no audit")
     audit_key_file: Path | None = _setting(
         None, "key that signs records and receipts, made where absent; unset takes audit_file with .key behind it"

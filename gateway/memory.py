@@ -1,6 +1,7 @@
-"""Have the C library give memory back."""
+"""What becomes of a process's memory: given back when it is free, and never written to disk."""
 
 import ctypes
+import resource
 
 MALLOPT = {"M_MMAP_THRESHOLD": (-3, 256 << 10), "M_TRIM_THRESHOLD": (-1, 1 << 20), "M_ARENA_MAX": (-8, 2)}
 """glibc's parameters (mallopt(3)) and our values. Left alone, glibc raises the first with each large block that is
@@ -13,3 +14,13 @@ def keep_memory_flat() -> None:
     if mallopt is not None:
         for parameter, value in MALLOPT.values():
             mallopt(parameter, value)
+
+
+def leave_no_dump() -> None:
+    """Have the kernel write no core file of this process and those it starts, in which a study would lie (core(5)).
+
+    The limit is one byte and not none: by that alone Linux also spares the program that it may pipe dumps to, which
+    no other limit holds for (fs/coredump.c).
+    """
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (1 if hard == resource.RLIM_INFINITY else min(1, hard), hard))

@@ -12,6 +12,7 @@ from gunicorn.util import import_app
 from gateway.access import bind, shared
 from gateway.config import DEFAULT_PORT, Settings
 from gateway.executors.launching import Shared
+from gateway.memory import leave_no_dump
 from gateway.observe import jsonlogs, multiprocess
 
 DEFAULTS: dict[str, Any] = {
@@ -45,7 +46,10 @@ def on_starting(master: Any) -> None:
     bind.announce([0] if handed_over else master.cfg.address)
     shared.table()
     multiprocess.prepare()
-    Shared.of_this_server().start(getattr(master.app, "app_uri", None), Settings.from_environment())
+    settings = Settings.from_environment()
+    if not settings.core_dumps:
+        leave_no_dump()
+    Shared.of_this_server().start(getattr(master.app, "app_uri", None), settings)
 
 
 def on_reload(master: Any) -> None:

@@ -23,9 +23,9 @@ from gateway.config import Settings
 from gateway.executors.launching import Shared
 from gateway.memory import keep_memory_flat
 from gateway.observe import jsonlogs
+from gateway.observe.logs import quiet_hooks
+from gateway.pacing import HEAD_BYTES, PacedSocket
 
-HEAD_BYTES = 65536
-"""Bytes of a head that the poller waits for; a longer one goes to gunicorn's parser and meets the limits there."""
 END_OF_HEAD = b"\r\n\r\n"
 LINGER_TIME = 30.0
 """Seconds for which a client that was answered may go on writing; nginx's lingering_time. Closing at once would reset
@@ -41,61 +41,11 @@ WORKER_BOOT_ERROR = 3
 REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
-class PacedSocket(socket.socket):
-    """A socket that raises TimeoutError when its peer stalls or falls below the minimum rate."""
-
-    settings = Settings()
-    waited = 0.0
-    moved = 0
-    peeked = 0
-
-    def start(self) -> None:
-        """A new request: what was waited for before it does not count."""
-        self.waited, self.moved, self.peeked = 0.0, 0, 0
-
-    def setblocking(self, flag: bool) -> None:
-        """Blocking means: for ``read_timeout`` at most. gunicorn calls this before it reads in a thread."""
-        self.settimeout(self.settings.read_timeout if flag else 0.0)
-
-    def recv(self, size: int, flags: int = 0) -> bytes:
-        """Receive, on the clock."""
-        began = time.monotonic()
-        data = super().recv(size, flags)
-        self._account(len(data), began)
-        return data
-
-    def recv_into(self, buffer: Any, size: int = 0, flags: int = 0) -> int:
-        """Receive into a buffer, on the clock."""
-        began = time.monotonic()
-        count = super().recv_into(buffer, size, flags)
-        self._account(count, began)
-        return count
-
-    def sendall(self, data: Any, flags: int = 0) -> None:
-        """Send, on the clock."""
-        view = memoryview(data).cast("B")
-        while view:
-            began = time.monotonic()
-            count = super().send(view, flags)
-            self._account(count, began)
-            view = view[count:]
-
-    def peek(self) -> bytes | None:
-        """What has come and is not read yet, at most HEAD_BYTES; None when nothing has, b"" at the end or a reset."""
-        self.settimeout(0.0)
-        try:
-            return super().recv(HEAD_BYTES, socket.MSG_PEEK)
-        except BlockingIOError:
-            return None
-        except OSError:
-            return b""
-
-    def _account(self, count: int, began: float) -> None:
-        self.waited += time.monotonic() - began
-        self.moved += count
-        settings = self.settings
-        if self.waited > settings.rate_grace and self.moved < settings.min_rate * self.waited:
-            raise TimeoutError("the peer is slower than the minimum rate")
+def _unquoted(error: BaseException) -> BaseException:
+    """An error of the same class, for gunicorn to choose a status by, whose text is the name of that class."""
+    kind = type(error)
+    members = {"__init__": lambda self: None, "__str__": lambda self: kind.__name__}
+    return type(kind.__name__, (kind,), members)()  # type: ignore[no-any-return]
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
@@ -132,7 +82,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         keep_memory_flat()
         super().load_wsgi()
         self.service = getattr(self.wsgi, "extensions", {}).get("gateway")
-        jsonlogs.configure(self.service.settings if self.service else self.settings)
+        settings = self.service.settings if self.service else self.settings
+        jsonlogs.configure(settings)
+        quiet_hooks(settings.log_exception_text)
         if self.service is not None:
             self.service.admission.max_requests = self.cfg.threads - self.settings.reserved_threads
             # models load now, not with the first request
@@ -242,6 +194,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if not more:
             self.lingering.remove(conn)
             self._drop(conn)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer what gunicorn cannot read, and log it; its own words quote the request, with all that it may hold."""
+        super().handle_error(None, client, addr, _unquoted(exc))
 
     def _drop(self, conn: TConn) -> None:
         self.poller.unregister(conn.sock)

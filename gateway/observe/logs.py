@@ -2,6 +2,8 @@
 
 import json
 import logging
+import sys
+import threading
 import traceback
 import warnings
 from collections import deque
@@ -9,8 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-QUOTING = ("pydicom", "highdicom")
-"""Packages whose warnings and log records quote values of a dataset, a patient's name among them."""
+QUOTING = ("pydicom", "highdicom", "asyncio")
+"""Packages whose warnings and log records quote values of a dataset, a patient's name among them, or an exception."""
+
+logger = logging.getLogger("gateway")
 
 TAGS, MESSAGE = "gateway_tags", "gateway_message"
 """Where a record of a TaggedLogger also has its tags and its message apart, for handlers that print no text."""
@@ -66,6 +70,23 @@ def _lines(error: BaseException | None, with_text: bool) -> Iterator[str]:
         for frame, line in deque(traceback.walk_tb(error.__traceback__), MAX_FRAMES):
             yield f"  {frame.f_globals.get('__name__', '?')}:{line} in {frame.f_code.co_qualname}"
         error = error.__context__ if error.__cause__ is None else error.__cause__
+
+
+def quiet_hooks(log_exception_text: bool) -> None:
+    """Log an exception that nobody catches as any other: in a thread, while an object goes, at the end of a process.
+
+    Python prints its text. Holds for the whole process; does nothing where texts may be logged.
+    """
+    if log_exception_text:
+        return
+    threading.excepthook = lambda args: _log_uncaught(args.exc_value, "ended a thread")
+    sys.unraisablehook = lambda args: _log_uncaught(args.exc_value, "could not be raised")
+    sys.excepthook = lambda kind, error, trace: _log_uncaught(error, "ended the process")
+
+
+def _log_uncaught(error: BaseException | None, what: str) -> None:
+    if error is not None and not isinstance(error, SystemExit):
+        logger.error("an exception %s\n%s", what, exception_frames(error))
 
 
 def quiet_pydicom(log_exception_text: bool) -> None:

@@ -17,6 +17,7 @@ RUNGS = {
     "spool": 1,
     "running": 0.5,
     "memory": 0,
+    "pacing": 2,
     "access": 2,
     "admission": 2,
     "protocol": 2,
