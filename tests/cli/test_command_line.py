@@ -46,6 +46,7 @@ def test_the_exit_statuses_are_documented(run: Run) -> None:
         ["send", "-i", "x", "--timeout", "0"],
         ["send", "-i", "x", "--outp", "abbreviated"],
         ["serve", "x:app", "--workers", "-1"],
+        ["serve", "x:app", "--model-processes", "-1"],
     ],
 )
 def test_wrong_usage_ends_with_status_2_and_says_why(run: Run, words: list[str]) -> None:
