@@ -59,7 +59,8 @@ def _order(server: Server, seconds: float) -> Order:
 
 def _least(server: Server, seconds: float) -> int:
     """The fewest bytes resident in all processes during a window."""
-    found, ends = [], time.monotonic() + seconds
+    found: list[int] = []
+    ends = time.monotonic() + seconds
     while not found or time.monotonic() < ends:
         time.sleep(SAMPLE_SECONDS)
         found.append(trees.total(server.pid, "Rss"))
