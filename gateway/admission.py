@@ -32,10 +32,13 @@ class Admission:
         self.requests = 0
         self.bytes = 0
 
-    def enter(self, retry_after: int = RETRY_AFTER) -> "Ticket":
-        """Let a request in. Raises Unavailable, for about ``retry_after`` seconds, when as many as allowed are in."""
+    def enter(self, retry_after: int = RETRY_AFTER, *, abandoned: int = 0) -> "Ticket":
+        """Let a request in. Raises Unavailable, for about ``retry_after`` seconds, when as many as allowed are in.
+
+        Work that was ``abandoned`` by its requests but goes on counts as they did.
+        """
         with self._lock:
-            if self.max_requests is not None and self.requests >= self.max_requests:
+            if self.max_requests is not None and self.requests + abandoned >= self.max_requests:
                 raise Unavailable("All places of this worker are taken; try again.", retry_after=retry_after)
             self.requests += 1
         return Ticket(self)

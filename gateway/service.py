@@ -78,7 +78,7 @@ class Service:
             self.auditor.ready()
         executor = self.executor(model)
         executor.admit(model)
-        return self.admission.enter(executor.retry_after(model))
+        return self.admission.enter(executor.retry_after(model), abandoned=self.executors.inline.abandoned())
 
     def executor(self, model: Model) -> Executor:
         """How a model is run here."""

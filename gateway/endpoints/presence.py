@@ -1,7 +1,7 @@
 """Until when a caller waits, and whether it is still there."""
 
-import contextlib
 import math
+import re
 import select
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +12,8 @@ from gateway.errors import RequestError
 
 TIMEOUT_HEADER = "X-Request-Timeout"
 """Seconds from a request's head to its answer: asked for in a request, and as granted in the answer."""
+NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?", re.IGNORECASE)
+"""As JSON has it, and not all that Python takes for one."""
 GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR | select.POLLNVAL
 """What the poller says of a connection whose other end has been closed."""
 
@@ -21,9 +23,7 @@ def granted_timeout(most: float) -> float:
     asked = flask.request.headers.get(TIMEOUT_HEADER)
     if asked is None:
         return most
-    seconds = math.nan
-    with contextlib.suppress(ValueError):
-        seconds = float(asked)
+    seconds = float(asked) if NUMBER.fullmatch(asked) else math.nan
     if not seconds > 0 or math.isinf(seconds):
         raise RequestError(f"{TIMEOUT_HEADER} should be a number of seconds above 0, such as 30.")
     return min(seconds, most)

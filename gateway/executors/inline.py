@@ -67,6 +67,10 @@ class InlineExecutor:
         """
         return self._lane(model).run(request, checks, gone)
 
+    def abandoned(self) -> int:
+        """Calls that run though nobody waits for them any more; each holds the place of the request that it was."""
+        return sum(lane.abandoned() for lane in list(self._lanes.values()))
+
     def health(self) -> Mapping[str, ModelHealth]:
         """Each model's health, by its name; waits for no model."""
         return {name: lane.health() for name, lane in self._lanes.items()}
@@ -141,7 +145,13 @@ class Lane:
 
     def _leave(self, job: "_Job") -> None:
         with self._changed:
+            job.left = True
             self._queue.drop(job)
+
+    def abandoned(self) -> int:
+        """See InlineExecutor.abandoned."""
+        with self._changed:
+            return sum(job.left for job in self._on)
 
     def _serve(self) -> None:
         """A thread's life: take the next, run it, again, until there is nothing to do for a while."""
@@ -206,5 +216,7 @@ class _Job(Pending):
     def __init__(self, request: Request, checks: Checks, key: str) -> None:
         super().__init__(request, key)
         self.checks = checks
+        self.left = False
+        """Whether its request has gone, answered or not."""
         self.context = copy_context()
         """Of the request's thread, for handlers that look at ``flask.request``."""
