@@ -11,7 +11,7 @@ from gateway import Batch, Classification, Gateway, Running
 
 BATCH_SECONDS = 0.1
 """What one run takes, of one request or of sixteen, as on a GPU that is far from full."""
-BATCH = Batch(max_size=16)
+BATCH = Batch(max_size=16, max_wait_ms=20)
 
 app = Gateway(__name__)
 
