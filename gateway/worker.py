@@ -32,7 +32,7 @@ LINGER_TIME = 30.0
 the connection, and the client would not see why it was refused."""
 DISCARD = bytearray(1 << 18)
 """Where bytes that nobody wants are read to."""
-DRAIN_TIME = 0.05
+DRAIN_TIME = 0.002
 """Seconds a thread spends on the unread rest of a body, for keep-alive's sake; a client can stall gunicorn's own 5."""
 TICK = 0.5
 """Seconds at most between two looks at the clock, and between two reports of this worker's health to the others."""
@@ -167,7 +167,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         if not keepalive:
             return False
         reader = getattr(getattr(conn.parser.mesg, "body", None), "reader", None)
-        if getattr(reader, "length", None) == 0:  # all of it was read, however late this thread comes to say so
+        unread = getattr(reader, "length", getattr(reader, "parser", reader))
+        if not unread:  # all of it was read, however late this thread comes to say so
             return True
         return bool(conn.parser.finish_body(deadline=time.monotonic() + DRAIN_TIME))
 
