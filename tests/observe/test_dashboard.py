@@ -105,6 +105,7 @@ FIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 def told() -> Iterator[tuple[str, dict[str, str]]]:
     """Each sample of a gateway that has been through everything: its name and its labels."""
     metrics = Metrics(["/a"], Instruments(CollectorRegistry()))
+    metrics.progress("/a")
     for status, reason in ((200, ""), (422, "study-refused"), (503, "unavailable")):
         metrics.count(outcome(route="/a", status=status, reason=reason, phases=dict.fromkeys(PHASES, 1.0)))
     metrics.watch(lambda: {"/a": Health(state="READY", queued=0, running=0, restarts=0)})
