@@ -61,8 +61,11 @@ class _Direct:
         self._unreader = stream.reader.unreader
 
     def read(self, size: int) -> Piece:
-        if held := self._stream.buf.tell() + self._unreader.buf.getbuffer().nbytes:
-            ahead: bytes = self._stream.read(min(size, held))
+        if held := self._stream.buf.tell():
+            begun: bytes = self._stream.read(min(size, held))
+            return begun
+        if held := self._unreader.buf.getbuffer().nbytes:
+            ahead: bytes = self._reader.read(min(size, held))  # the stream would ask for 1 KiB, and wait for it
             return ahead
         buffer = _buffer()
         count = self._unreader.sock.recv_into(buffer, min(size, len(buffer)))
