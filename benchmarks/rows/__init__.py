@@ -10,6 +10,7 @@ from benchmarks.rows.endurance import endurance
 from benchmarks.rows.latencies import latency
 from benchmarks.rows.memories import gigabyte, in_memory, spooled
 from benchmarks.rows.mixed import mixed
+from benchmarks.rows.observability import observability
 from benchmarks.rows.overload import overload
 from benchmarks.rows.processes import hop, weights
 from benchmarks.rows.segmentations import segmentation
@@ -26,6 +27,7 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "latency": latency,
     "many": many,
     "blake3": blake3,
+    "observability": observability,
     "contract": contract,
     "segmentation": segmentation,
     "volume": volume,

@@ -1,13 +1,14 @@
 """Outcomes as spans, on their way to a collector over OTLP/HTTP. Needs the extra ``otel``."""
 
 import atexit
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, get_current_span
@@ -24,12 +25,22 @@ SECOND = 1_000_000_000
 """Nanoseconds."""
 
 
-class Spans:
+class _Told:
+    """An outcome in the queue of spans, which takes whatever has a context that is sampled."""
+
+    __slots__ = ("outcome",)
+    context = SpanContext(1, 1, False, SAMPLED)
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+
+class Spans(SpanExporter):
     """The traces of one process; ``trace`` is a Sink.
 
-    A thread sends them in batches, and what its queue does not hold is dropped, so that no request waits for a
-    collector. Spans are built as they are read and not by a tracer: a request that is over has nothing to start, and
-    it costs a fifth.
+    A thread makes spans of outcomes and sends them in batches, and what its queue does not hold is dropped, so that no
+    request waits for a collector or pays for more than a place in the queue. Spans are built as they are read and not
+    by a tracer: a request that is over has nothing to start, and it costs a fifth.
     """
 
     def __init__(self) -> None:
@@ -37,12 +48,26 @@ class Spans:
         # for its sampler and its resource, which it takes from the environment
         self._provider = TracerProvider(resource=Resource.create({SERVICE_NAME: name}), shutdown_on_exit=False)
         self._span = partial(ReadableSpan, resource=self._provider.resource, instrumentation_scope=SCOPE)
-        self._queue = BatchSpanProcessor(OTLPSpanExporter())
+        self._exporter = OTLPSpanExporter()
+        self._queue = BatchSpanProcessor(self)
         self._context = TraceContextTextMapPropagator()
         atexit.register(self.close)
 
     def trace(self, outcome: Outcome) -> None:
-        """Queue the spans of one request, below the caller's span where its ``traceparent`` is a valid one."""
+        """Queue one request."""
+        told: Any = _Told(outcome)
+        self._queue.on_end(told)
+
+    def export(self, spans: Sequence[Any]) -> SpanExportResult:
+        """The queue's thread: send what it holds."""
+        return self._exporter.export([span for told in spans for span in self._spans(told.outcome)])
+
+    def shutdown(self) -> None:
+        """The queue is empty, and its thread ends."""
+        self._exporter.shutdown()
+
+    def _spans(self, outcome: Outcome) -> Iterator[ReadableSpan]:
+        """The spans of one request, below the caller's span where its ``traceparent`` is a valid one."""
         context = self._context.extract({"traceparent": outcome.traceparent})
         caller = get_current_span(context).get_span_context()
         trace_id = caller.trace_id if caller.is_valid else self._provider.id_generator.generate_trace_id()
@@ -51,9 +76,8 @@ class Spans:
         if sampling.decision is not Decision.RECORD_AND_SAMPLE:
             return
         server, start = self._new(trace_id), int(outcome.received.timestamp() * SECOND)
-        for span in self._phases(outcome, server, start):
-            self._queue.on_end(span)
-        span = self._span(
+        yield from self._phases(outcome, server, start)
+        yield self._span(
             name,
             context=server,
             parent=caller if caller.is_valid else None,
@@ -63,7 +87,6 @@ class Spans:
             start_time=start,
             end_time=start + int(outcome.seconds * SECOND),
         )
-        self._queue.on_end(span)
 
     def _phases(self, outcome: Outcome, server: SpanContext, start: int) -> Iterator[ReadableSpan]:
         """The phases one after the other, as PHASES orders them."""

@@ -21,8 +21,10 @@ def canonical(value: Mapping[str, Any]) -> bytes:
 
     Half of a surrogate pair, which UTF-8 cannot carry, stays the escape that JSON has for it.
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "backslashreplace")
+    return _encode(value).encode("utf-8", "backslashreplace")
+
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
 def sha256(data: bytes) -> str:

@@ -18,6 +18,9 @@ from gateway.observe.audit.canonical import canonical, sha256, sign, signed
 GENESIS = "0" * 64
 """Stands for the digest of the record before the first."""
 
+UNSIGNED = "0" * 64
+_UNSIGNED_MEMBER = f'"mac":"{UNSIGNED}",'.encode()
+"""Where a record's signature goes; stands once in a record, since a quotation mark in a text is escaped."""
 _LINKS = {"chain": str, "seq": int, "prev": str, "mac": str}
 _HEAD = re.compile(r"([0-9]{1,20}):([0-9a-f]{64})")
 _HEAD_FILE = re.compile(
@@ -69,9 +72,10 @@ class Sealed:
 
 def seal(members: Mapping[str, Any], after: Head, key: bytes) -> Sealed:
     """Put a record behind ``after``, signed with ``key``."""
-    record = {**members, "chain": after.chain, "prev": after.digest, "seq": after.seq + 1}
-    record["mac"] = sign(canonical(record), key)
-    line = canonical(record)
+    record = {**members, "chain": after.chain, "mac": UNSIGNED, "prev": after.digest, "seq": after.seq + 1}
+    before, after_it = canonical(record).split(_UNSIGNED_MEMBER)
+    record["mac"] = sign(before + after_it, key)
+    line = b'%b"mac":"%b",%b' % (before, record["mac"].encode(), after_it)
     return Sealed(record, line, Head(after.seq + 1, sha256(line), after.chain))
 
 
