@@ -20,8 +20,8 @@ from gateway.errors import StorageFull
 Buffer = bytes | bytearray | memoryview
 BUFFER = 8 << 10
 """Bytes that a part reads ahead, for the many small reads of a DICOM header; never more than the part has."""
-READ_SIZE = 1 << 20
-"""Bytes read back from a file at once."""
+READ_SIZE = 128 << 10
+"""Bytes read back from a file at once: few enough for the heap, since fresh pages cost more than the copy into them."""
 PAGES = 1 << 20
 """Bytes from which memory is asked of the system, in huge pages: to fill small ones costs five times the copy."""
 
