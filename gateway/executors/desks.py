@@ -14,7 +14,7 @@ from gateway.executors.fleet import Fleet, Start
 from gateway.executors.messages import Words
 from gateway.executors.processes import ModelProcess
 from gateway.executors.queues import Queue
-from gateway.executors.states import BUSY, DEGRADED, FAILED, READY, STARTING, ModelHealth
+from gateway.executors.states import BUSY, DEGRADED, FAILED, READY, STARTING, ModelHealth, resting
 from gateway.running import Batch
 from gateway.spool import UnnamedFile
 
@@ -41,7 +41,7 @@ class Call:
     files: list[UnnamedFile]
     caller: Caller
     submitted: float = field(default_factory=time.monotonic)
-    queued: float = 0.0
+    queued: float | None = None
     cancelled: bool = False
 
     def settle(self, words: Words, files: list[UnnamedFile] | None = None) -> None:
@@ -105,7 +105,7 @@ class Desk:
         state, reason = self.fleet.state(now)
         try:
             if state == FAILED:
-                raise Unavailable(f"This model does not answer: {reason}.", retry_after=self._rest(now))
+                raise resting(reason, self._rest(now))
             self._queue.submit(call, call.key, now)
         except Unavailable as error:
             call.refuse(error)

@@ -63,15 +63,15 @@ class Fleet:
         self.reason = ""
         """Why the latest process did not live, in words."""
         self._rest_until = 0.0
-        self._broken: set[int] = set()
-        """Generations that were given up."""
+        self._given_up = ""
+        """Why the newest generation was given up, where it was."""
         self._numbers = itertools.count(1)
 
     def renew(self, generation: int) -> None:
         """The code has changed: bring every process to this generation."""
         if generation > self.generation:
             self.generation = generation
-            self._rest_until, self.crashes = 0.0, 0
+            self._rest_until, self.crashes, self._given_up = 0.0, 0, ""
 
     def plan(self, now: float) -> list[Start | Stop]:
         """What to do now; what it orders it counts as under way."""
@@ -85,9 +85,10 @@ class Fleet:
         return [self._start() for _ in range(allowed - len(current))]
 
     def _replace_one(self, current: list[Member], former: list[Member]) -> list[Start | Stop]:
-        if any(member.phase is Phase.STARTING for member in current):
-            return []
-        if len(current) + len(former) <= self.wanted:
+        draining = any(member.phase is Phase.DRAINING for member in self.members.values())
+        if draining or any(member.phase is Phase.STARTING for member in current):
+            return []  # one after another: what drains still holds its memory
+        if len(self.members) <= self.wanted:
             return [self._start()]
         oldest = min(former, key=lambda member: (member.phase is Phase.READY, member.number))
         oldest.phase = Phase.DRAINING
@@ -128,7 +129,7 @@ class Fleet:
         self.crashes += 1
         self.reason = reason
         former = self._of(Phase.STARTING, Phase.READY, current=False)
-        if member.phase is Phase.STARTING and former:
+        if member.phase is Phase.STARTING and member.generation == self.generation and former:
             self._give_up(former)
         elif for_good or self.crashes >= CRASHES:
             self._rest_until = now + self.cooldown
@@ -136,7 +137,7 @@ class Fleet:
 
     def _give_up(self, former: list[Member]) -> None:
         """The new generation does not start: the one before it stays."""
-        self._broken.add(self.generation)
+        self._given_up = self.reason
         self.generation = max(member.generation for member in former)
 
     def wake(self, now: float) -> float | None:
@@ -164,8 +165,8 @@ class Fleet:
             return FAILED, f"{self.reason}; {again}" if self.crashes < CRASHES else self._breaker(again)
         if not serving:
             return STARTING, self.reason or "its setup and warm-up are not through"
-        if self._broken and self.reason:
-            return DEGRADED, f"its new version did not start, the former serves on: {self.reason}"
+        if self._given_up:
+            return DEGRADED, f"its new version did not start, the former serves on: {self._given_up}"
         if serving < self.wanted:
             return DEGRADED, self.reason or f"{serving} of {self.wanted} processes answer"
         return READY, ""

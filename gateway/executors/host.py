@@ -82,10 +82,7 @@ class Host:
         outcomes = answer(self._model, requests, self._checks)
         for number, request, outcome in zip(numbers, requests, outcomes, strict=True):
             run = self._runs.pop(number)
-            if isinstance(outcome, Exception):
-                files = self._told(outcome, request)
-            else:
-                files = give_result(outcome, run)
+            files = self._told(outcome, request) if isinstance(outcome, Exception) else give_result(outcome, run)
             self._channel.send({"type": "outcome", "id": number}, files)
         del outcomes, outcome  # an error holds its frames, and they the request's bytes: no circle may keep them
         self._channel.send({"type": "done", "seconds": time.monotonic() - started})

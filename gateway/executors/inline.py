@@ -158,7 +158,7 @@ class Lane:
         while jobs := self._next():
             started = time.monotonic()
             for job in jobs:
-                job.queued = started - job.submitted
+                job.begin(started - job.submitted)
             outcomes = jobs[0].context.run(answer, self._model, [job.request for job in jobs], jobs[0].checks)
             with self._changed:
                 self._on = [job for job in self._on if job not in jobs]

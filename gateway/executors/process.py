@@ -13,7 +13,7 @@ from gateway.contract import Model, Request, Result
 from gateway.errors import ModelDied, Unavailable, from_words
 from gateway.executors.messages import Channel, Words, connect
 from gateway.executors.shared import give_request, take_outcome
-from gateway.executors.states import FAILED, STARTING, ModelHealth
+from gateway.executors.states import FAILED, STARTING, ModelHealth, resting
 from gateway.executors.waiting import Pending
 from gateway.executors.work import Checks
 from gateway.running import Card
@@ -78,7 +78,7 @@ class ProcessExecutor:
         """Raises Unavailable where a request for this model would find no room; by what was last heard."""
         known = self._health.get(model.name)
         if known is not None and known.state == FAILED:
-            raise Unavailable(f"This model does not answer: {known.reason}.", retry_after=known.retry_after)
+            raise resting(known.reason, known.retry_after)
         if known is not None and known.state == "busy":
             raise Unavailable("This model's queue is full; try again.", retry_after=known.retry_after)
 
@@ -157,7 +157,8 @@ class ProcessExecutor:
         elif kind == "progress":
             pending.request.run.progress(words["done"], words["total"], words["text"])
         else:
-            pending.queued = words["queued"]
+            if words["queued"] is not None:  # as it is for a call that no process was given
+                pending.begin(words["queued"])
             pending.settle(_outcome(words, files))
 
     def health(self) -> Mapping[str, ModelHealth]:

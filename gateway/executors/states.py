@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from gateway.errors import Unavailable
+
 STARTING, READY, BUSY, DEGRADED, FAILED = "starting", "ready", "busy", "degraded", "failed"
 WORST_FIRST = (FAILED, STARTING, DEGRADED, BUSY, READY)
 
@@ -51,6 +53,11 @@ class ModelHealth:
     def of(cls, words: Mapping[str, Any]) -> Self:
         """From the JSON of ``words``."""
         return cls(**words)
+
+
+def resting(reason: str, retry_after: int) -> Unavailable:
+    """What a caller is told of a model that failed; the reason may name what lies on this machine, and is logged."""
+    return Unavailable("This model does not answer now; /readyz says why.", retry_after=retry_after, private=reason)
 
 
 def worst(states: Iterable[str]) -> str:

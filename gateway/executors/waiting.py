@@ -22,6 +22,11 @@ class Pending:
         self._outcome: Result | Exception | None = None
         self._over = threading.Event()
 
+    def begin(self, queued: float) -> None:
+        """The model has it, after so many seconds in line."""
+        self.queued = queued
+        self.request.run.began = self.submitted + queued
+
     @property
     def over(self) -> bool:
         """Whether there is an outcome."""
