@@ -36,6 +36,8 @@ class Run:
     def __init__(self, deadline: float = math.inf) -> None:
         self.deadline = deadline
         self.done: tuple[float, float, str] = (0, 0, "")
+        self.began: float | None = None
+        """When the model was given it, on the same clock; None in line, and where another process has not said yet."""
         self.spent: dict[str, float] = {}
         """Seconds by phase, of those that only the model's side can tell from its own work."""
         self.card: Card | None = None

@@ -87,6 +87,11 @@ class Exchange:
         self._doing, self._mark, self._counted = phase, now, sum(seconds.values())
         return now
 
+    def interrupted(self) -> None:
+        """The model gave no answer: the time since it began is its own all the same, and not the line's."""
+        if self.run.began is not None:
+            self.phases.add("predict", max(0.0, time.monotonic() - self.run.began))
+
     def answered(self, result: Result, output_digest: str, size: int) -> None:
         """Write the line that says what came of it."""
         self.output_digest, self.size_out = output_digest, size

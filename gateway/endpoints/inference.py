@@ -156,7 +156,11 @@ def request_of(exchange: Exchange, received: Received) -> Request:
 def infer(exchange: Exchange, request: Request) -> Result:
     """Have the model answer; what it does not say of the time was spent in line, or on the way."""
     exchange.begin("queue")
-    result = exchange.service.infer(exchange.model, request, log=exchange.logger, gone=gone(flask.request.environ))
+    try:
+        result = exchange.service.infer(exchange.model, request, log=exchange.logger, gone=gone(flask.request.environ))
+    except BaseException:
+        exchange.interrupted()
+        raise
     for phase in result.phases.keys() - {"queue"}:
         exchange.phases.add(phase, result.phases[phase])
     exchange.begin("encode")

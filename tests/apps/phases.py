@@ -1,0 +1,40 @@
+"""Models that take some time and then answer, refuse, fail or go on for too long; served for the tests of phases."""
+
+import time
+
+from gateway import Gateway, Running, StudyRefused
+
+app = Gateway(__name__)
+SECONDS = 0.1
+
+
+def answers(json_input, files, digest):
+    """Answer at once."""
+    return {"study_ml_json": {"files": len(files)}}, []
+
+
+def refuses(json_input, files, digest):
+    """Refuse at once."""
+    raise StudyRefused("The series is too thin.")
+
+
+def fails(json_input, files, digest):
+    """Fail after a while."""
+    time.sleep(SECONDS)
+    raise RuntimeError
+
+
+def invalid(json_input, files, digest):
+    """Give no answer after a while."""
+    time.sleep(SECONDS)
+
+
+def lasts(json_input, files, digest):
+    """Take longer than it may."""
+    time.sleep(1)
+    return {"study_ml_json": {}}, []
+
+
+for handler in (answers, refuses, fails, invalid):
+    app.add_inference_route(f"/{handler.__name__}", handler)
+app.add_inference_route("/lasts", lasts, running=Running(timeout=0.3))
