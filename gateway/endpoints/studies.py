@@ -9,26 +9,39 @@ from gateway.endpoints import bundles, chunks, preflight, results
 from gateway.endpoints.access import require
 from gateway.endpoints.kept import Kept, Rule, answering, caller_name, kept, moment, page, paged, place
 from gateway.errors import ParameterRefused, StudyNotFound
+from gateway.service import Service
 from gateway.studies import instances
-from gateway.studies.forgetting import Sink, forget, log_forgotten
+from gateway.studies.forgetting import Forgotten, Sink, forget, log_forgotten
 from gateway.studies.manifests import is_uid, read_chunk, read_manifest
 from gateway.studies.store import Store
 from gateway.studies.tables import instances as table
 from gateway.studies.uploads import WAYS, Upload
 
 
-def add_store(app: flask.Flask, taken: Collection[str], *, audit: Sink = log_forgotten) -> None:
+def add_store(app: flask.Flask, taken: Collection[str]) -> None:
     """Open the store that the settings name, and add its routes but for the paths that the service has ``taken``.
 
-    ``audit`` is told of each study that was forgotten. Raises as ``Store.open``.
+    What is forgotten is told to the log, and to the audit where there is one. Raises as ``Store.open``.
     """
-    store = Store.open(app.extensions["gateway"].settings, authenticated=app.extensions["gateway.access"].gate.on)
-    app.extensions["gateway.studies"] = Kept(store, audit)
+    service: Service = app.extensions["gateway"]
+    store = Store.open(service.settings, authenticated=app.extensions["gateway.access"].gate.on)
+    app.extensions["gateway.studies"] = Kept(store, _telling(service))
     pages = flask.Blueprint("gateway_studies", __name__)
     for method, path, view in (*RULES, *results.RULES, *bundles.RULES, *preflight.RULES):
         if path not in taken:
             pages.add_url_rule(path, f"{method} {path}".replace(".", " "), answering(view), methods=[method])
     app.register_blueprint(pages)
+
+
+def _telling(service: Service) -> Sink:
+    """What tells of a study that was forgotten; the auditor is opened after the store."""
+
+    def tell(record: Forgotten) -> None:
+        log_forgotten(record)
+        if service.auditor is not None:
+            service.auditor.event("forgotten", record.caller, **record.members)
+
+    return tell
 
 
 def _manifest() -> flask.Response:
@@ -107,6 +120,9 @@ def _forget(uid: str) -> flask.Response:
     if callers not in ("mine", "all"):
         raise ParameterRefused([("/callers", "callers should be mine or all.")])
     require("admin" if callers == "all" else "delete")
+    auditor = flask.current_app.extensions["gateway"].auditor
+    if auditor is not None:
+        auditor.ready()
     everybody = callers == "all"
     record = forget(kept().store, _checked(uid), caller_name(), everybody=everybody, audit=kept().audit)
     went = {"instances": record.instances, "bytes": record.size, "results": record.results}

@@ -32,6 +32,17 @@ class Forgotten:
     size: int
     results: int
 
+    @property
+    def members(self) -> dict[str, str | int | bool]:
+        """For a record of an audit, beside the caller."""
+        return {
+            "bytes": self.size,
+            "everybody": self.everybody,
+            "instances": self.instances,
+            "results": self.results,
+            "study": self.study_digest,
+        }
+
 
 Sink = Callable[[Forgotten], None]
 """What is told of each study that was forgotten, once it is; it never raises."""

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from gateway.observe.audit.canonical import read_or_make_key
 from gateway.observe.audit.chain import key_path
 from gateway.observe.audit.copies import Copies, OnFailure, Place
 from gateway.observe.audit.file import ChainFile
-from gateway.observe.audit.records import record_of
+from gateway.observe.audit.records import event_of, record_of
 from gateway.observe.outcomes import Outcome
 
 logger = logging.getLogger("gateway")
@@ -24,7 +25,7 @@ RETRY_SECONDS = 5
 
 
 class Auditor:
-    """A Sink: tells the chain of each outcome. ``ready`` is asked before a request is admitted.
+    """A Sink: tells the chain of each outcome, and of other events. ``ready`` is asked before a request is admitted.
 
     A record that the file did not take waits in memory, ``limit`` records at most, and is written before the next one;
     one that is dropped is counted.
@@ -49,7 +50,13 @@ class Auditor:
 
     def __call__(self, outcome: Outcome) -> None:
         """Write the record of an outcome. Never raises: what fails is a warning and a count."""
-        record = record_of(outcome, self._algorithm)
+        self._take(record_of(outcome, self._algorithm))
+
+    def event(self, kind: str, caller: str, **members: str | int | bool) -> None:
+        """Write the record of something else that happened now, in counts and digests. Never raises either."""
+        self._take(event_of(kind, caller, members, datetime.now(UTC)))
+
+    def _take(self, record: Mapping[str, Any]) -> None:
         with self._mutex:
             if len(self._waiting) < self._limit:
                 self._waiting.append(record)

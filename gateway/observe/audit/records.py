@@ -1,5 +1,6 @@
-"""One inference as a record: who asked which model, by digests, when, and what came of it."""
+"""One inference as a record: who asked which model, by digests, when, and what came of it. Other events beside it."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +30,21 @@ def record_of(outcome: Outcome, algorithm: str = "sha256") -> dict[str, Any]:
         "reason": outcome.reason,
         "seconds_us": microseconds(outcome.seconds),
         "status": outcome.status,
+    }
+
+
+def event_of(kind: str, caller: str, members: Mapping[str, str | int | bool], at: datetime) -> dict[str, Any]:
+    """The members of a record that is of no inference: what happened, ``at`` which time, and by whom.
+
+    ``kind`` tells it from an inference, which has none; ``members`` are counts and digests.
+    """
+    return {
+        **members,
+        "caller": caller[:LONGEST_TEXT],
+        "gateway": __version__,
+        "kind": kind,
+        "time": timestamp(at),
+        "v": 1,
     }
 
 

@@ -68,6 +68,7 @@ class SQLCopies:
 
 def _row(sealed: Sealed) -> dict[str, Any]:
     record, head = sealed.record, sealed.head
-    own = {name: record[name] for name in ("time", "request", "input", "output", "caller", "route", "status")}
+    # an event that is of no inference has but a time and a caller
+    own = {name: record.get(name) for name in ("time", "request", "input", "output", "caller", "route", "status")}
     place = {"chain": head.chain, "seq": head.seq, "digest": head.digest}
-    return own | place | {"model": record["model"]["name"], "line": sealed.line.decode()}
+    return own | place | {"model": record.get("model", {}).get("name"), "line": sealed.line.decode()}
