@@ -30,6 +30,16 @@ class Screen:
     @contextmanager
     def bar(self, doing: str, then: str = "") -> Iterator[Report]:
         """A bar that fills while the block reports; once full, a spinner saying ``then`` until the block ends."""
+        with self._progress() as bar:
+            yield _reporter(bar, bar.add_task(doing, total=None), then)
+
+    @contextmanager
+    def bars(self, *doing: str) -> Iterator[list[Report]]:
+        """A bar for each of several things that are done at once."""
+        with self._progress() as bar:
+            yield [_reporter(bar, bar.add_task(one, total=None), "") for one in doing]
+
+    def _progress(self) -> Progress:
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -37,8 +47,7 @@ class Screen:
             TaskProgressColumn(),
             TimeElapsedColumn(),
         )
-        with Progress(*columns, console=self._err, transient=True, disable=not self._err.is_terminal) as bar:
-            yield _reporter(bar, bar.add_task(doing, total=None), then)
+        return Progress(*columns, console=self._err, transient=True, disable=not self._err.is_terminal)
 
 
 def _reporter(bar: Progress, task: TaskID, then: str) -> Report:

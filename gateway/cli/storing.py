@@ -111,12 +111,12 @@ Told = tuple[Any, Iterator[str]]
 
 
 def _upload(arguments: argparse.Namespace, screen: "Screen", client: "Client") -> Told:
-    with screen.bar("hashing, then sending") as progress:
+    with screen.bars("hashing", "sending") as (hashing, sending):
         done = client.upload(
             arguments.files,
             on_conflict=arguments.on_conflict,
-            progress=progress,
-            hashing=progress,
+            progress=sending,
+            hashing=hashing,
             chunk=arguments.chunk,
             parallel=arguments.parallel,
         )

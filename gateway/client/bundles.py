@@ -18,7 +18,7 @@ from gateway.client.chunk import Chunk
 from gateway.client.errors import AnswerCorrupt, SourceUnreadable, one_line
 from gateway.client.hashes import HashCache
 from gateway.client.parallel import Tally
-from gateway.client.scanning import absolute, digests
+from gateway.client.scanning import Digests, absolute
 from gateway.client.studies import entries_of
 from gateway.client.transport import Transport
 from gateway.client.upload import PIECE, Progress
@@ -115,7 +115,7 @@ def _files(folder: Path, cache: HashCache) -> Iterator[File]:
     if not folder.is_dir():
         raise SourceUnreadable(f"{folder} is no folder.")
     paths = absolute(sorted(_below(folder)))
-    for key, known in sorted(digests(paths, cache, dicom=False).items()):
+    for key, known in sorted(Digests(paths, cache, dicom=False)):
         path = paths[key]
         yield File(path.relative_to(folder).as_posix(), known.sha256, known.stat.size, known.stat.mtime_ns / 1e9)
 

@@ -16,7 +16,7 @@ from gateway.client.failures import beginning
 from gateway.client.hashes import HashCache
 from gateway.client.inference import Inference
 from gateway.client.result import Asked, Result
-from gateway.client.scanning import Files, scan
+from gateway.client.scanning import Files, Scan
 from gateway.client.sources import Study, headers_of, instances_of
 from gateway.client.studies import CHUNK, PARALLEL, OnConflict, Pace, Reference, Uploaded
 from gateway.client.transport import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Transport, refused_before_work
@@ -141,7 +141,7 @@ class Client:
         keep; SourceUnreadable for a file that changes meanwhile.
         """
         pace = Pace(chunk, parallel, progress)
-        return studies.upload(self._transport, scan(study, self._cache, hashing), self._cache, on_conflict, pace)
+        return studies.upload(self._transport, Scan(study, self._cache, hashing), self._cache, on_conflict, pace)
 
     def studies(self) -> list[Record]:
         """The studies that the gateway keeps for this caller."""

@@ -15,32 +15,37 @@ LAST_WORDS = 1.0
 def in_parallel(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
     """What ``work`` returns for each item, in the order in which it is done.
 
-    Raises the first error; nothing is begun after that. The threads are daemons: an interrupt need not wait for a
-    server that says nothing.
+    Items are taken in the caller's thread and worked on while it waits for the next one. Raises the first error;
+    nothing is begun after that. The threads are daemons: an interrupt need not wait for a server that says nothing.
     """
-    todo, stopped, done = iter(items), threading.Event(), SimpleQueue[_Outcome[R] | None]()
-    turn = threading.Lock()
+    todo, done, stopped = SimpleQueue[T | _End](), SimpleQueue[_Outcome[R]](), threading.Event()
 
     def run() -> None:
-        while not stopped.is_set():
-            with turn:
-                item = next(todo, _END)
-            if isinstance(item, _End):
-                break
+        while not isinstance(item := todo.get(), _End) and not stopped.is_set():
             try:
                 done.put((work(item), None))
             except BaseException as error:
                 stopped.set()
                 done.put((None, error))
-        done.put(None)
 
     running = [threading.Thread(target=run, name="gateway-client", daemon=True) for _ in range(threads)]
     for thread in running:
         thread.start()
+    left = 0
     try:
-        yield from _outcomes(done, len(running))
+        for item in items:
+            todo.put(item)
+            left += 1
+            while not done.empty():
+                yield _result(done.get())
+                left -= 1
+        while left:
+            yield _result(done.get())
+            left -= 1
     finally:
         stopped.set()
+        for _ in running:
+            todo.put(_End())
         for thread in running:
             thread.join(LAST_WORDS / threads)
 
@@ -49,24 +54,18 @@ class _End:
     """Stands behind the last item."""
 
 
-_END = _End()
 _Outcome = tuple[R | None, BaseException | None]
 
 
-def _outcomes(done: "SimpleQueue[_Outcome[R] | None]", left: int) -> Iterator[R]:
-    while left:
-        outcome = done.get()
-        if outcome is None:
-            left -= 1
-            continue
-        result, error = outcome
-        if error is not None:
-            raise error
-        yield result  # type: ignore[misc]
+def _result(outcome: _Outcome[R]) -> R:
+    result, error = outcome
+    if error is not None:
+        raise error
+    return result  # type: ignore[return-value]
 
 
 class Tally:
-    """Bytes sent by several threads, as one progress that only grows."""
+    """Bytes sent by several threads, as one progress that only grows; ``total`` may turn out to be less."""
 
     def __init__(self, total: int, report: Callable[[int, int], None] | None) -> None:
         self.total = total
@@ -78,6 +77,17 @@ class Tally:
         """Count bytes; negative ones are to be sent again. Told while they are more than ever before."""
         with self._lock:
             self._sent += count
-            if self._report is not None and self._sent > self._told:
+            if self._sent > self._told:
                 self._told = self._sent
-                self._report(min(self._told, self.total), self.total)
+                self._tell()
+
+    def expect(self, total: int) -> None:
+        """It will be so many bytes in all."""
+        with self._lock:
+            changed, self.total = total != self.total, total
+            if changed and self._told:
+                self._tell()
+
+    def _tell(self) -> None:
+        if self._report is not None:
+            self._report(min(self._told, self.total), self.total)

@@ -4,7 +4,9 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +17,9 @@ from gateway.client.upload import PIECE, Progress, Source
 
 THREADS = min(8, os.cpu_count() or 1)
 """Files hashed at once: sha256 leaves Python's lock alone, a disk wants a queue."""
+
+HASHED = 1 << 18
+"""Bytes hashed at once, into the same memory again, which stays in a core's cache."""
 
 Files = str | Path | Iterable[Source]
 """A study at hand: a file, a folder of them, or files by path, as bytes or open."""
@@ -44,42 +49,82 @@ class Entry:
 
 
 def scan(files: Files, cache: HashCache, progress: Progress | None = None) -> list[Entry]:
-    """Every DICOM instance among ``files``, once; other files are left out. ``progress`` is in bytes hashed.
+    """Every DICOM instance among ``files``, once; other files are left out. Raises as a ``Scan``."""
+    return list(Scan(files, cache, progress))
 
-    Raises SourceUnreadable for what cannot be read or changes meanwhile, StudyRefused for a broken DICOM file, or where
-    there is none.
+
+class Scan:
+    """Every DICOM instance among ``files``, once and in their order, each as soon as it has been hashed; other files
+    are left out. To be iterated once.
+
+    ``progress`` is in bytes hashed. Raises SourceUnreadable for what cannot be read or changes meanwhile, StudyRefused
+    for a broken DICOM file, or where there is none.
     """
-    paths, held = _sorted(files)
-    known = digests(paths, cache, progress)
-    entries = [_entry(path, known[key]) for key, path in paths.items() if known[key].sop]
-    entries += [_entry(source, _describe(source)) for source in held]
-    if missing := [entry for entry in entries if not entry.sop_instance_uid]:
-        raise SourceUnreadable(f"{len(missing)} of the files are no DICOM instances.")
-    if not entries:
-        from gateway.errors import StudyRefused
 
-        raise StudyRefused("There is no DICOM file here.")
-    return list({entry.sha256: entry for entry in reversed(entries)}.values())[::-1]
+    def __init__(self, files: Files, cache: HashCache, progress: Progress | None = None) -> None:
+        self._paths, self._held = _sorted(files)
+        self._digests = Digests(self._paths, cache, progress)
+        self._described = [(source, _describe(source)) for source in self._held]
+        if missing := sum(not known.sop for _, known in self._described):
+            raise SourceUnreadable(f"{missing} of the files are no DICOM instances.")
+        self.left = self._digests.size + sum(known.stat.size for _, known in self._described)
+        """Bytes of the files that have not been looked at yet."""
+
+    @property
+    def known(self) -> bool:
+        """Whether nothing is left to be hashed."""
+        return not self._digests.unknown
+
+    def __iter__(self) -> Iterator[Entry]:
+        seen = set[str]()
+        for source, known in chain(self._from_disk(), self._described):
+            self.left -= known.stat.size
+            if known.sop and known.sha256 not in seen:
+                seen.add(known.sha256)
+                yield _entry(source, known)
+        if not seen:
+            from gateway.errors import StudyRefused
+
+            raise StudyRefused("There is no DICOM file here.")
+
+    def _from_disk(self) -> Iterator[tuple[Path, Known]]:
+        return ((self._paths[key], known) for key, known in self._digests)
 
 
-def digests(
-    paths: dict[str, Path], cache: HashCache, progress: Progress | None = None, *, dicom: bool = True
-) -> dict[str, Known]:
-    """What is known of files by their absolute paths; what the cache does not hold is read and hashed.
+class Digests:
+    """What is known of files by their absolute paths, in their order; what the cache does not hold is read and hashed.
 
-    With ``dicom`` the UIDs in them too. Raises SourceUnreadable.
+    With ``dicom`` the UIDs in them too. To be iterated once. Raises SourceUnreadable.
     """
-    stats = {key: _stat(path) for key, path in paths.items()}
-    known = cache.look_up(stats)
-    unknown = [key for key in paths if key not in known]
-    tally = Tally(sum(stats[key].size for key in unknown), progress)
 
-    def read(key: str) -> tuple[str, Known]:
-        return key, _read(paths[key], tally, dicom)
+    def __init__(
+        self, paths: dict[str, Path], cache: HashCache, progress: Progress | None = None, *, dicom: bool = True
+    ) -> None:
+        self._paths, self._cache, self._dicom = paths, cache, dicom
+        stats = {key: _stat(path) for key, path in paths.items()}
+        self._known = cache.look_up(stats)
+        self.unknown = [key for key in paths if key not in self._known]
+        self.size = sum(one.size for one in stats.values())
+        self._tally = Tally(sum(stats[key].size for key in self.unknown), progress)
 
-    fresh = dict(in_parallel(read, unknown, THREADS)) if unknown else {}
-    cache.remember(fresh)
-    return known | fresh
+    def __iter__(self) -> Iterator[tuple[str, Known]]:
+        fresh: dict[str, Known] = {}
+        order = iter(self._paths)
+        try:
+            for key in order if not self.unknown else ():
+                yield key, self._known[key]
+            reading = in_parallel(self._read, self.unknown, THREADS) if self.unknown else ()
+            awaited = next(order, None)
+            for key, known in reading:
+                fresh[key] = self._known[key] = known
+                while awaited in self._known:
+                    yield awaited, self._known[awaited]
+                    awaited = next(order, None)
+        finally:
+            self._cache.remember(fresh)
+
+    def _read(self, key: str) -> tuple[str, Known]:
+        return key, _read(self._paths[key], self._tally, self._dicom)
 
 
 def absolute(paths: Iterable[Path]) -> dict[str, Path]:
@@ -116,13 +161,13 @@ def _stat(path: Path) -> Stat:
 
 
 def _read(path: Path, tally: Tally, dicom: bool) -> Known:
-    digest = hashlib.sha256()
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(HASHED))
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=0) as file:
             before = Stat.of(os.fstat(file.fileno()))
-            while piece := file.read(PIECE):
-                digest.update(piece)
-                tally.add(len(piece))
+            while count := file.readinto(buffer):
+                digest.update(buffer[:count])
+                tally.add(count)
             uids = _uids(file) if dicom else ()
             after = Stat.of(os.fstat(file.fileno()))
     except OSError as error:
@@ -146,12 +191,11 @@ def _describe(source: Source) -> Known:
 
 def _uids(file: BinaryIO) -> tuple[str, ...]:
     """Study, series and SOP Instance UID; nothing for a file that is no instance. Raises StudyRefused."""
-    from gateway.dicom.attributes import text
-    from gateway.dicom.receipt import split
+    from gateway.dicom.files import NotAnInstance
+    from gateway.dicom.identity import identify
+    from gateway.dicom.naming import naming
 
-    instances, _ = split([file])
-    return tuple(
-        found
-        for one in instances
-        for found in (text(one.header, "StudyInstanceUID"), one.series_instance_uid, one.sop_instance_uid)
-    )
+    with suppress(NotAnInstance), naming(file):
+        found = identify(file)
+        return found.study_instance_uid, found.series_instance_uid, found.sop_instance_uid
+    return ()

@@ -1,7 +1,8 @@
 """A study kept by the gateway: what is missing there is sent, once, and then the study is named instead of sent."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -12,7 +13,7 @@ from gateway.client.chunk import Chunk
 from gateway.client.errors import AnswerCorrupt, Clash, Conflict, Refused, SourceUnreadable, one_line
 from gateway.client.hashes import HashCache
 from gateway.client.parallel import Tally, in_parallel
-from gateway.client.scanning import Entry, absolute
+from gateway.client.scanning import Entry, Scan, absolute
 from gateway.client.transport import Transport
 from gateway.client.upload import Progress
 
@@ -25,6 +26,10 @@ failure, and eight fill a link that loses time with each round trip."""
 
 MANIFEST = 10_000
 """Entries of one manifest; the gateway takes ``max_parts``, 20,000 by default."""
+
+FIRST_MANIFEST, NEXT_MANIFESTS = CHUNK * PARALLEL, 512
+"""Entries of a manifest while others are still hashed: what fills the connections, then more, up to where a round trip
+no longer counts."""
 
 OnConflict = Literal["fail", "keep", "replace"]
 """What is to be done where the gateway holds other bytes under the same SOP Instance UID."""
@@ -100,48 +105,65 @@ class Pace:
     progress: Progress | None = None
 
 
-def upload(
-    transport: Transport, entries: Sequence[Entry], cache: HashCache, on_conflict: OnConflict, pace: Pace
-) -> Uploaded:
-    """Bring ``entries`` to the gateway; only what it lacks travels.
+def upload(transport: Transport, found: Scan, cache: HashCache, on_conflict: OnConflict, pace: Pace) -> Uploaded:
+    """Bring the instances of a scan to the gateway; only what it lacks travels, while others are still hashed.
 
     Run again after a failure it sends only the rest: a chunk is kept as soon as it has arrived. Raises Conflict before
-    anything is sent, SourceUnreadable for a file that is no longer as it was hashed, ClientError.
+    anything is sent of the manifest that it is found in; SourceUnreadable for a file that is no longer as it was
+    hashed, ClientError.
     """
     if on_conflict not in get_args(OnConflict):
         raise ValueError(f"on_conflict is fail, keep or replace, not {on_conflict!r}")
-    held = _held(transport, entries, on_conflict)
-    wanted = {entry.sha256: entry for entry in entries if held[entry.sha256] is None}
-    tally = Tally(sum(entry.size for entry in wanted.values()), pace.progress)
+    tally = Tally(found.left, pace.progress)
+    entries: list[Entry] = []
+    wanted: list[Entry] = []
+    theirs: dict[str, str] = {}
+
+    def batches() -> Generator[list[Entry]]:
+        for some in _manifests(found):
+            held = _held(transport, some, on_conflict)
+            missing = [entry for entry in some if held[entry.sha256] is None]
+            entries.extend(some)
+            wanted.extend(missing)
+            theirs.update({digest: other for digest, other in held.items() if other and other != digest})
+            tally.expect(found.left + sum(entry.size for entry in wanted))
+            yield from _batches(missing, pace.chunk)
 
     def send(batch: list[Entry]) -> dict[str, str]:
         return _send(transport, batch, on_conflict, tally, cache)
 
-    theirs = {digest: other for digest, other in held.items() if other and other != digest}
-    for kept_meanwhile in in_parallel(send, _batches(list(wanted.values()), pace.chunk), pace.parallel):
-        theirs |= kept_meanwhile
+    with closing(batches()) as todo:  # where sending fails, hashing ends too
+        for kept_meanwhile in in_parallel(send, todo, pace.parallel):
+            theirs |= kept_meanwhile
     kept = tuple(entry.sop_instance_uid for entry in entries if entry.sha256 in theirs)
     now = tuple(replace(one, sha256=theirs.get(one.sha256, one.sha256)) for one in entries)
-    return Uploaded(now, len(wanted), tally.total, kept)
+    return Uploaded(now, len(wanted), sum(entry.size for entry in wanted), kept)
+
+
+def _manifests(found: Scan) -> Iterator[list[Entry]]:
+    """All at once where all is known; else some at a time, so that they are sent while the next are hashed."""
+    size, rest = MANIFEST if found.known else FIRST_MANIFEST, iter(found)
+    while some := list(islice(rest, size)):
+        yield some
+        size = min(2 * size, max(size, NEXT_MANIFESTS))
 
 
 def _held(transport: Transport, entries: Sequence[Entry], on_conflict: str) -> dict[str, str | None]:
     """What the gateway holds of each digest: that digest, another in conflict that is to be kept, or nothing."""
     held: dict[str, str | None] = {}
     clashes: list[Clash] = []
-    for batch in _batches(entries, MANIFEST):
-        for entry, told in zip(batch, _ask(transport, batch), strict=True):
-            state, other = told.get("state"), one_line(str(told.get("held", "")))
-            if state == "conflict":
-                clashes.append(Clash(entry.sop_instance_uid, entry.sha256, other))
-            keep = state == "conflict" and on_conflict == "keep"
-            held[entry.sha256] = other if keep else entry.sha256 if state == "have" else None
+    for entry, told in zip(entries, _ask(transport, entries), strict=True):
+        state, other = told.get("state"), one_line(str(told.get("held", "")))
+        if state == "conflict":
+            clashes.append(Clash(entry.sop_instance_uid, entry.sha256, other))
+        keep = state == "conflict" and on_conflict == "keep"
+        held[entry.sha256] = other if keep else entry.sha256 if state == "have" else None
     if clashes and on_conflict == "fail":
         raise Conflict(clashes)
     return held
 
 
-def _ask(transport: Transport, batch: list[Entry]) -> list[dict[str, Any]]:
+def _ask(transport: Transport, batch: Sequence[Entry]) -> list[dict[str, Any]]:
     data = json.dumps([entry.words for entry in batch]).encode()
     body = {"data": data, "headers": {"Content-Type": "application/json"}}
     told = transport.json("POST", "/studies/manifest", body=lambda: dict(body))

@@ -6,7 +6,7 @@ cut short, endless or without pixels) is ``Uncommon``, and left to ``files.read_
 
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache, lru_cache
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
@@ -16,7 +16,7 @@ from pydicom.dataelem import DataElement, RawDataElement, empty_value_for_VR
 from pydicom.dataset import FileMetaDataset
 from pydicom.filereader import data_element_generator
 from pydicom.tag import BaseTag
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 from pydicom.values import convert_string
 
@@ -28,11 +28,13 @@ WINDOWS = 32 << 10, 1 << 20
 PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 """Float, Double Float and integer Pixel Data (PS3.3 C.7.6.24, C.7.6.25, C.7.6.3)."""
 
-_META, _AFTER_META, _CHARACTER_SET, _UNDEFINED = 0x00020000, 0x00030000, 0x00080005, 0xFFFFFFFF
+_META, _TRANSFER_SYNTAX, _AFTER_META = 0x00020000, 0x00020010, 0x00030000
+_CHARACTER_SET, _UNDEFINED = 0x00080005, 0xFFFFFFFF
 _EMPTY = cache(empty_value_for_VR)
 _KEY = lru_cache(4096)(BaseTag)  # bounded, since a file may hold any tags
 _VRS = {vr.value.encode(): (vr.value, vr in EXPLICIT_VR_LENGTH_32) for vr in VR if len(vr) == 2}
-_OTHER_ORDER = {DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian}
+_STANDARD, _IMPLICIT = b"1.2.840.10008.", ImplicitVRLittleEndian.encode()
+_OTHER_ORDER = {DeflatedExplicitVRLittleEndian.encode(), ExplicitVRBigEndian.encode()}
 _explicit, _implicit, _length = (struct.Struct(code).unpack_from for code in ("<HH2sH", "<HHL", "<L"))
 
 Raw = dict[BaseTag, RawDataElement | DataElement]
@@ -61,15 +63,18 @@ def read(file: BinaryIO) -> Dataset:
     return _with_windows(file, _read)
 
 
-def read_until(file: BinaryIO, stop: int) -> Dataset:
-    """The elements of a Part 10 file before the tag ``stop``, which need not be there. Raises Uncommon."""
+def read_values(file: BinaryIO, tags: Collection[int], vr: str) -> dict[int, bytes]:
+    """The values of a few elements of a Part 10 file as they lie there, what is absent or empty left out.
 
-    def look(data: bytes) -> Dataset:
-        meta, at, implicit = _file_meta(data)
-        header = Dataset(_scan(data, at, stop, implicit)[0])
-        header.set_original_encoding(implicit, True, default_encoding)
-        header.file_meta = meta
-        return header
+    All are of one value representation. Raises Uncommon, also for one that is of another.
+    """
+
+    def look(data: bytes) -> dict[int, bytes]:
+        _, at, implicit = _after_meta(data)
+        raw, _ = _scan(data, at, max(tags) + 1, implicit, keep=tags)
+        if any(one.VR not in (vr, None) for one in raw.values()):
+            raise Uncommon
+        return {int(tag): one.value for tag, one in raw.items() if one.value and tag in tags}
 
     return _with_windows(file, look)
 
@@ -88,13 +93,13 @@ def _with_windows(file: BinaryIO, look: Callable[[bytes], T]) -> T:
 
 
 def _read(data: bytes) -> Dataset:
-    meta, at, implicit = _file_meta(data)
+    meta, at, implicit = _after_meta(data)
     raw, _ = _to_pixels(data, at, implicit)
     if not raw:
         raise Uncommon
     header = Dataset(raw)
     header.set_original_encoding(implicit, True, _encoding(raw))
-    header.file_meta = meta
+    header.file_meta = FileMetaDataset(meta)
     return header
 
 
@@ -109,11 +114,11 @@ def find_pixels(file: BinaryIO, header: Dataset) -> Element | None:
 
 
 def _pixels(data: bytes) -> Element:
-    _, at, implicit = _file_meta(data)
-    return _to_pixels(data, at, implicit, keep=False)[1]
+    _, at, implicit = _after_meta(data)
+    return _to_pixels(data, at, implicit, keep=())[1]
 
 
-def _to_pixels(data: bytes, at: int, implicit: bool, *, keep: bool = True) -> tuple[Raw, Element]:
+def _to_pixels(data: bytes, at: int, implicit: bool, *, keep: Collection[int] | None = None) -> tuple[Raw, Element]:
     raw, found = _scan(data, at, min(PIXELS), implicit, keep=keep)
     if found.tag not in PIXELS:
         raise Uncommon
@@ -131,23 +136,28 @@ def _after(file: BinaryIO, implicit: bool) -> Element:
     return Element(found.tag, at, at + found.start, found.length)
 
 
-def _file_meta(data: bytes) -> tuple[FileMetaDataset, int, bool]:
+def _after_meta(data: bytes) -> tuple[Raw, int, bool]:
     """The file meta information (PS3.10 7.1), the byte after it, and whether the dataset is in implicit VR."""
     raw, first = _scan(data, 132, _AFTER_META, implicit=False)
-    if min(raw, default=0) < _META:
+    syntax = raw.get(_KEY(_TRANSFER_SYNTAX))
+    if data[128:132] != b"DICM" or min(raw, default=0) < _META or syntax is None or syntax.VR != "UI":
         raise Uncommon
-    meta = FileMetaDataset(raw)
-    syntax = meta.get("TransferSyntaxUID")
-    if data[128:132] != b"DICM" or not isinstance(syntax, UID) or syntax.is_private or syntax in _OTHER_ORDER:
+    name = (syntax.value or b"").rstrip(b"\0 ")
+    if not name.startswith(_STANDARD) or name in _OTHER_ORDER:
         raise Uncommon
-    implicit = syntax == ImplicitVRLittleEndian
+    implicit = name == _IMPLICIT
     if (data[first.at + 4 : first.at + 6] in _VRS) == implicit:
         raise Uncommon
-    return meta, first.at, implicit
+    return raw, first.at, implicit
 
 
-def _scan(data: bytes, at: int, stop: int, implicit: bool, *, keep: bool = True) -> tuple[Raw, Element]:
-    """The elements, if they are to be kept, from ``at`` to the first of tag ``stop`` or above; where that one lies."""
+def _scan(
+    data: bytes, at: int, stop: int, implicit: bool, *, keep: Collection[int] | None = None
+) -> tuple[Raw, Element]:
+    """The elements from ``at`` to the first of tag ``stop`` or above, and where that one lies.
+
+    ``keep`` names those that are wanted, all where it is unset; sequences of undefined length come in any case.
+    """
     raw: Raw = {}
     vr: str | None = None
     long = False
@@ -171,7 +181,7 @@ def _scan(data: bytes, at: int, stop: int, implicit: bool, *, keep: bool = True)
             at = start + length
             if at > len(data):
                 raise Uncommon
-            if keep:
+            if keep is None or tag in keep:
                 value: Any = data[start:at] if length else _EMPTY(vr, True)
                 key = _KEY(tag)
                 raw[key] = RawDataElement(key, vr, length, value, start, implicit, True)

@@ -4,9 +4,9 @@ from typing import BinaryIO, NamedTuple
 
 from gateway.dicom import encoded
 from gateway.dicom.files import opened, read_header, refusing
-from gateway.dicom.headers import Uncommon, read_until
+from gateway.dicom.headers import Uncommon, read_values
 
-_AFTER_SERIES_INSTANCE_UID = 0x0020000F
+_TAGS = 0x00080018, 0x0020000E, 0x0020000D
 
 
 class Identity(NamedTuple):
@@ -21,8 +21,16 @@ def identify(file: BinaryIO) -> Identity:
     """The UIDs in a Part 10 file. Raises NotAnInstance, StudyRefused, LimitExceeded as ``files.read_header``."""
     with opened(file), refusing("A DICOM header is broken and cannot be read."):
         try:
-            header = read_until(file, _AFTER_SERIES_INSTANCE_UID)
+            return Identity(*_plainly(file))
         except Uncommon:
             header = read_header(file)
-        uids = (encoded.uid(header, name) for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"))
-        return Identity(*uids)
+            uids = (encoded.uid(header, name) for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"))
+            return Identity(*uids)
+
+
+def _plainly(file: BinaryIO) -> list[str]:
+    found = read_values(file, _TAGS, "UI")
+    values = [found.get(tag, b"") for tag in _TAGS]
+    if any(b"\\" in value or not value.isascii() for value in values):
+        raise Uncommon
+    return [value.rstrip(b"\0 ").decode() for value in values]

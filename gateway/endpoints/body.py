@@ -24,16 +24,17 @@ def content_length(environ: dict[str, Any]) -> int | None:
 Piece = bytes | bytearray | memoryview
 
 
-def body(environ: dict[str, Any], length: int | None) -> Iterator[Piece]:
+def body(environ: dict[str, Any], length: int | None, size: int = READ_SIZE) -> Iterator[Piece]:
     """The pieces of a body of ``length`` bytes, or up to the end that the server marks; each valid until the next.
 
-    Raises BrokenBody when it ends early or its chunks are malformed, RequestStalled when it comes too slowly.
+    Each has ``size`` bytes at most; above READ_SIZE it is waited for until it is full. Raises BrokenBody when the body
+    ends early or its chunks are malformed, RequestStalled when it comes too slowly.
     """
     if length is None and not environ.get("wsgi.input_terminated"):
         length = 0  # a server that does not mark the end of a chunked body would block here
     source, received = _source(environ["wsgi.input"]), 0
     while length is None or received < length:
-        piece = _read(source, READ_SIZE if length is None else min(READ_SIZE, length - received))
+        piece = _read(source, size if length is None else min(size, length - received))
         if not piece:
             break
         received += len(piece)
@@ -67,19 +68,23 @@ class _Direct:
         if held := self._unreader.buf.getbuffer().nbytes:
             ahead: bytes = self._reader.read(min(size, held))  # the stream would ask for 1 KiB, and wait for it
             return ahead
-        buffer = _buffer()
-        count = self._unreader.sock.recv_into(buffer, min(size, len(buffer)))
-        self._reader.length -= count  # what keep-alive goes by
-        return buffer if count == len(buffer) else memoryview(buffer)[:count]
+        buffer = memoryview(_buffer(max(size, READ_SIZE)))
+        filled = self._unreader.sock.recv_into(buffer, size)
+        while size > READ_SIZE and 0 < filled < size:
+            if not (count := self._unreader.sock.recv_into(buffer[filled:], size - filled)):
+                break
+            filled += count
+        self._reader.length -= filled  # what keep-alive goes by
+        return buffer[:filled]
 
 
 _local = threading.local()
 
 
-def _buffer() -> bytearray:
-    """READ_SIZE bytes of this thread's own; it reads one request at a time, and fresh memory costs more than a copy."""
-    if not hasattr(_local, "buffer"):
-        _local.buffer = bytearray(READ_SIZE)
+def _buffer(size: int) -> bytearray:
+    """So many bytes of this thread's own; it reads one request at a time, and fresh memory costs more than a copy."""
+    if len(getattr(_local, "buffer", b"")) < size:
+        _local.buffer = bytearray(size)
     buffer: bytearray = _local.buffer
     return buffer
 

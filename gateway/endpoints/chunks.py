@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, Generic, TypeVar
 
 from gateway.admission import Ticket
-from gateway.config import KiB, Settings
+from gateway.config import KiB, MiB, Settings
 from gateway.endpoints.body import body, content_length
 from gateway.errors import BrokenBody, LimitExceeded, UnsupportedMedia
 from gateway.studies.batch import Batch
@@ -13,6 +13,9 @@ from gateway.wire import Data, Decoder, EndOfPart, Event, Limits, Part, parse_op
 
 BULK = 64 * KiB
 """Pieces from here on take turns; below, a turn costs more than the work."""
+
+STRIDE = 1 * MiB
+"""Bytes received before they take their turn: eight chunks come at once, and each turn wakes a thread."""
 
 B = TypeVar("B", bound=Batch)
 
@@ -43,7 +46,7 @@ def received(
     decoder, size = Decoder(options["boundary"], limits), 0
     with ExitStack() as stack:
         chunk = _Chunk(settings, open_batch, stack)
-        for piece in body(environ, content_length(environ)):
+        for piece in body(environ, content_length(environ), STRIDE):
             size += len(piece)
             if size > settings.max_body_bytes:
                 raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The body")

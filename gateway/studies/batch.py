@@ -36,7 +36,7 @@ class Batch:
         """``kind`` is one of ``store.KINDS``."""
         self._store, self._kind, self._announced, self._check = store, kind, announced, check
         self._files: list[Incoming] = []
-        self._settled: dict[str, str] = {}
+        self._settled: dict[str, tuple[Incoming, str]] = {}
         self._placed: set[str] = set()
 
     def begin(self) -> None:
@@ -64,13 +64,13 @@ class Batch:
         """Make all of them last; slow. Raises BrokenJSON for too few files, StorageFull, Unavailable."""
         if len(self._files) < len(self._announced):
             raise BrokenJSON(f"The JSON announces {len(self._announced)} files, and {len(self._files)} follow.")
-        for file in self._files:
-            if file.sha256 not in self._settled:
-                self._settled[file.sha256] = self._store.blobs[self._kind].settle(file, file.sha256)
+        by_digest = {one.sha256: file for one, file in zip(self._announced, self._files, strict=True)}
+        for sha256, file in by_digest.items():
+            self._settled[sha256] = file, self._store.blobs[self._kind].settle(file, sha256)
 
     def place(self, sha256: str) -> str:
         """Put one of them where it belongs, while the index is locked for writing; its location. Raises StorageFull."""
-        file, location = next(one for one in self._files if one.sha256 == sha256), self._settled[sha256]
+        file, location = self._settled[sha256]
         self._placed.add(location)
         self._store.blobs[self._kind].place(file, location)
         return location
@@ -81,7 +81,7 @@ class Batch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         for file in self._files:
             file.discard()
-        for location in set(self._settled.values()) - self._placed:
+        for location in {location for _, location in self._settled.values()} - self._placed:
             self._store.blobs[self._kind].abandon(location)
         if error is not None and self._placed:
             with suppress(GatewayError):  # where the index cannot be written now, the next sweep finds them

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import hashlib
+import io
 import os
 import secrets
 from collections.abc import Iterator
@@ -90,8 +91,10 @@ class Incoming:
             )
 
     def reader(self) -> BinaryIO:
-        """What was written as a file of its own, at its start."""
-        return self.path.open("rb")
+        """What was written as a file, at its start. Nothing more may be written."""
+        file = io.FileIO(os.dup(self.descriptor))
+        file.seek(0)
+        return file
 
     def discard(self) -> None:
         """Remove the file, unless it has been placed; once is enough."""

@@ -1,4 +1,4 @@
-"""Bytes in a folder, each file under its name in two levels of folders: ``ab/cd/abcd...``.
+"""Bytes in a folder, each file under its name in one of 256 folders: ``ab/abcd...``.
 
 A file is written elsewhere in the same file system and renamed, so that it is here whole or not at all. Who reads it
 holds a shared lock on it: the lease that keeps it from being evicted, and that ends with the process at the latest.
@@ -33,17 +33,20 @@ class FolderBlobs:
 
     def settle(self, incoming: Incoming, name: str) -> str:
         """Write what is still in memory to the disk, where that is asked for."""
-        with full_disk():
-            self._path(name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if self._durable:
+        if self._durable:
+            with full_disk():
                 os.fsync(incoming.descriptor)
         return name
 
     def place(self, incoming: Incoming, location: str) -> None:
-        """Rename."""
+        """Rename; a folder that is made for it costs more than the rename, and is made once."""
         path = self._path(location)
         with full_disk():
-            incoming.path.replace(path)
+            try:
+                incoming.path.replace(path)
+            except FileNotFoundError:  # the first of its folder: one in 256 files, of a store that is new
+                path.parent.mkdir(mode=0o700, exist_ok=True)
+                incoming.path.replace(path)
             if self._durable:
                 _sync_folder(path.parent)
 
@@ -98,8 +101,8 @@ class FolderBlobs:
                 path.unlink(missing_ok=True)
 
     def names(self) -> Iterator[tuple[str, float]]:
-        """Walk the two levels of folders."""
-        for path in self._root.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"):
+        """Walk the folders."""
+        for path in self._root.glob("[0-9a-f][0-9a-f]/*"):
             with suppress(FileNotFoundError):
                 yield path.name, path.stat().st_mtime
 
@@ -108,7 +111,7 @@ class FolderBlobs:
 
     def _path(self, location: str) -> Path:
         name = _checked(location)
-        return self._root / name[:2] / name[2:4] / name
+        return self._root / name[:2] / name
 
 
 def _checked(name: str) -> str:

@@ -5,8 +5,10 @@ A file is named, replaced or removed only inside a writing transaction, and writ
 """
 
 import fcntl
+import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -26,6 +28,9 @@ WRITER = 0x6761746577617901
 """The key of PostgreSQL's advisory lock: "gateway" in ASCII, then 1."""
 CONNECTIONS = 16
 """Open at once in one process, as many as gunicorn's threads here."""
+LOG_PAGES = 8192
+"""Pages of 4 KiB in SQLite's write-ahead log before they are moved to the database: that waits for the disk and keeps
+writers out, and 1,000 instances that come at once write 7,000 pages."""
 
 
 class Index:
@@ -38,6 +43,7 @@ class Index:
         """
         self._engine = _engine(_url(folder, url), durable)
         self._sqlite = self._engine.dialect.name == "sqlite"
+        self._writer = threading.Lock()
         with _alone(folder / "migrate.lock"):
             self._migrate()
 
@@ -54,10 +60,23 @@ class Index:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction in which nobody else writes; undone when the block raises. Raises StorageFull, Unavailable."""
-        with _told(), self._engine.connect().execution_options(writing=True) as connection, connection.begin():
+        with self._turn(), _told(), self._connect_to_write() as connection, connection.begin():
             if not self._sqlite:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER})")
             yield connection
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Threads take turns here: SQLite itself would have them look again after pauses of up to 100 ms."""
+        if not self._writer.acquire(timeout=WAIT_SECONDS):
+            raise Unavailable("The study store is busy; try again.", retry_after=5, private="index: no turn to write")
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    def _connect_to_write(self) -> Connection:
+        return self._engine.connect().execution_options(writing=True)
 
     def _migrate(self) -> None:
         from alembic import command
@@ -66,6 +85,9 @@ class Index:
         if self._sqlite:
             with closing(self._engine.raw_connection()) as connection:  # in no transaction
                 connection.cursor().execute("PRAGMA journal_mode = WAL").close()  # stays with the file
+        plugins = logging.getLogger("alembic")
+        if plugins.level == logging.NOTSET:  # it names each of its own at each start
+            plugins.setLevel(logging.WARNING)
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
         with self.writing() as connection:
@@ -86,8 +108,10 @@ def _url(folder: Path, text: str) -> URL:
 
 
 def _engine(url: URL, durable: bool) -> Engine:
-    # parameters hold UIDs and callers' names, which no error may quote
-    engine = create_engine(url, hide_parameters=True, pool_size=CONNECTIONS, max_overflow=CONNECTIONS)
+    # parameters hold UIDs and callers' names, which no error may quote; the connection that was used last knows most
+    engine = create_engine(
+        url, hide_parameters=True, pool_size=CONNECTIONS, max_overflow=CONNECTIONS, pool_use_lifo=True
+    )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _connected_durably if durable else _connected)
         event.listen(engine, "begin", _begin)
@@ -96,7 +120,8 @@ def _engine(url: URL, durable: bool) -> Engine:
 
 def _connected(connection: Any, _record: Any, synchronous: str = "NORMAL") -> None:
     connection.isolation_level = None  # transactions are begun by ``_begin``, not by sqlite3
-    for pragma in (f"busy_timeout = {WAIT_SECONDS * 1000}", "foreign_keys = ON", f"synchronous = {synchronous}"):
+    wait, log = f"busy_timeout = {WAIT_SECONDS * 1000}", f"wal_autocheckpoint = {LOG_PAGES}"
+    for pragma in (wait, log, "foreign_keys = ON", f"synchronous = {synchronous}"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import BindParameter, ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from gateway.studies.manifests import Entry
 from gateway.studies.tables import holdings, instances
@@ -59,11 +59,22 @@ def held_in(
     return [one for some in pieces(values) for one in held(connection, caller, since, column.in_(some))]
 
 
+# made once, since they are asked for each chunk, and to make them takes as long as to ask them
+_DIGESTS: BindParameter[list[str]] = bindparam("digests", expanding=True)
+_KNOWN = select(instances.c.sha256).where(instances.c.sha256.in_(_DIGESTS))
+_OF_CALLER = delete(holdings).where(holdings.c.caller == bindparam("of"), holdings.c.sha256.in_(_DIGESTS))
+_HELD = select(holdings.c.sop_instance_uid, holdings.c.sha256).where(
+    holdings.c.caller == bindparam("caller"),
+    holdings.c.held_at >= bindparam("since"),
+    holdings.c.sop_instance_uid.in_(bindparam("uids", expanding=True)),
+)
+
+
 def states(connection: Connection, caller: str, since: float, entries: Sequence[Entry]) -> list[tuple[str, str | None]]:
     """For each entry ``have``, ``missing``, or ``conflict`` and the digest that is held, or was named, before it."""
     uids = dict.fromkeys(one.sop_instance_uid for one in entries)
-    found = held_in(connection, caller, since, instances.c.sop_instance_uid, uids)
-    here = {one.sop_instance_uid: one.sha256 for one in found}
+    asked = ({"caller": caller, "since": since, "uids": some} for some in pieces(uids))
+    here = {uid: digest for each in asked for uid, digest in connection.execute(_HELD, each)}
     named, answers = dict(here), list[tuple[str, str | None]]()
     for one in entries:
         known = named.setdefault(one.sop_instance_uid, one.sha256)
@@ -100,7 +111,7 @@ def hold(connection: Connection, caller: str, entries: Iterable[Entry], now: flo
         for one in entries
     ]
     if rows:
-        release(connection, holdings.c.caller == caller, holdings.c.sha256.in_([row["sha256"] for row in rows]))
+        connection.execute(_OF_CALLER, {"of": caller, "digests": [row["sha256"] for row in rows]})
         connection.execute(insert(holdings), rows)
 
 
@@ -133,8 +144,8 @@ def drop(connection: Connection, sha256: str) -> None:
 
 def known(connection: Connection, digests: Iterable[str]) -> set[str]:
     """Those digests that the index has a file for, whoever holds it."""
-    asked = (select(instances.c.sha256).where(instances.c.sha256.in_(some)) for some in pieces(digests))
-    return {digest for query in asked for digest in connection.execute(query).scalars()}
+    asked = ({"digests": some} for some in pieces(digests))
+    return {digest for each in asked for digest in connection.execute(_KNOWN, each).scalars()}
 
 
 def located(connection: Connection, sha256: str) -> str | None:

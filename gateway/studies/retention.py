@@ -25,6 +25,9 @@ ORPHAN_SECONDS = 3600.0
 CANDIDATES = 256
 """Of the least recently used, looked at together."""
 
+_SUMS = (select(func.coalesce(func.sum(table.c.size), 0)) for table in (instances_table, results))
+_USED = select(*(one.scalar_subquery() for one in _SUMS))
+
 
 class Retention:
     """The rules of one store. Everything here happens while the index is locked for writing."""
@@ -45,9 +48,9 @@ class Retention:
     def make_room(self, connection: Connection, needed: int) -> None:
         """Evict until ``needed`` bytes fit below the quota. Raises StorageFull where what is left is in use."""
         self.expire(connection)
-        excess = self._used(connection) + needed - self._max_bytes
         if needed > self._max_bytes:
             raise StorageFull("This is more than the whole store may hold.", private="store_max_bytes")
+        excess = self._used(connection) + needed - self._max_bytes
         if excess > 0 and excess > sum(self._evicted(connection, excess)):
             raise StorageFull("What the store holds is in use; try again later.", private="store_max_bytes")
 
@@ -72,8 +75,7 @@ class Retention:
         return sum(self._remove(connection, "instance", *one, used_too=used_too) for one in unheld)
 
     def _used(self, connection: Connection) -> int:
-        sums = (select(func.coalesce(func.sum(table.c.size), 0)) for table in (instances_table, results))
-        return sum(int(connection.execute(query).scalar_one()) for query in sums)
+        return sum(map(int, connection.execute(_USED).one()))
 
     def _evicted(self, connection: Connection, excess: int) -> Iterator[int]:
         """The bytes of each thing evicted, until there is enough."""

@@ -55,8 +55,8 @@ class Upload(Batch):
             Kept(one, _OUTCOMES[self._on_conflict] if state == "conflict" else "stored", held)
             for one, (state, held) in zip(self._entries, states, strict=True)
         ]
-        gone = [one.held for one in kept if one.state == "replaced" and one.held]
-        store.retention.collect(connection, instances.release(connection, mine, holdings.c.sha256.in_(gone)))
+        if gone := [one.held for one in kept if one.state == "replaced" and one.held]:
+            store.retention.collect(connection, instances.release(connection, mine, holdings.c.sha256.in_(gone)))
         taken = [one.entry for one in kept if one.state != "kept"]
         # room for all, also for what others have sent: a full store must not tell the two apart
         store.retention.make_room(connection, sum(one.size for one in taken))

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.client.hashes import RACY_NS, HashCache, Known, Stat, cache_folder
-from gateway.client.scanning import absolute, digests
+from gateway.client.scanning import Digests, absolute
 
 NOW = 1_800_000_000_000_000_000
 
@@ -25,14 +25,14 @@ def written(path: Path, data: bytes = b"bytes", *, seconds_ago: float = 60) -> P
 
 
 def digest_of(path: Path, folder: Path) -> str:
-    (known,) = digests(absolute([path]), HashCache(folder), dicom=False).values()
+    ((_, known),) = Digests(absolute([path]), HashCache(folder), dicom=False)
     return known.sha256
 
 
 def read_bytes_of(path: Path, folder: Path) -> int:
     """Bytes that were read to learn the digest."""
     seen = [0]
-    digests(absolute([path]), HashCache(folder), lambda done, total: seen.append(done), dicom=False)
+    list(Digests(absolute([path]), HashCache(folder), lambda done, total: seen.append(done), dicom=False))
     return max(seen)
 
 

@@ -282,7 +282,7 @@ def test_forgetting_for_everybody_leaves_nothing_and_lets_readers_finish(store: 
 def test_a_sweep_takes_what_no_index_knows_and_nothing_else(store: Store) -> None:
     sent = files(2)
     upload(store, "one", sent)
-    stray = store.folder / "instances" / "ab" / "cd" / ("abcd" + "0" * 60)
+    stray = store.folder / "instances" / "ab" / ("abcd" + "0" * 60)
     stray.parent.mkdir(parents=True, exist_ok=True)
     stray.write_bytes(b"placed, and never entered")
     left = store.folder / "incoming" / "left"
