@@ -13,6 +13,7 @@ SECURE = {
 copy of a patient's answer in a cache (RFC 9111 5.2.2.5)."""
 POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """For what is no page, and for our own pages that have none (Content Security Policy Level 3)."""
+POLICED = {**SECURE, "Content-Security-Policy": POLICY}
 ASKED_HEADERS = "Authorization, Content-Type, Prefer, X-API-Key, X-Request-ID, X-Request-Timeout"
 TOLD_HEADERS = (
     "Preference-Applied, Retry-After, Server-Timing, WWW-Authenticate, X-Digest-Algorithm, X-Gateway-Receipt, "
@@ -25,10 +26,12 @@ PREFLIGHT_SECONDS = 600
 
 def secure(response: flask.Response) -> None:
     """Add what the view has not set. A page of the service's own keeps its scripts: it gets no policy of ours."""
-    for name, value in SECURE.items():
-        response.headers.setdefault(name, value)
-    if response.mimetype != "text/html" or (flask.request.blueprint or "").startswith("gateway_"):
-        response.headers.setdefault("Content-Security-Policy", POLICY)
+    page = response.headers.get("Content-Type", "").lower().startswith("text/html")
+    policed = not page or (flask.request.blueprint or "").startswith("gateway_")
+    known = {name.lower() for name, _ in response.headers}  # one look at them all: each of theirs walks the list
+    for name, value in (POLICED if policed else SECURE).items():
+        if name.lower() not in known:
+            response.headers.add(name, value)
 
 
 class Origins:
