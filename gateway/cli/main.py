@@ -47,6 +47,7 @@ def _complain(sentence: str, status: int) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
+    from gateway.config import Settings
     from gateway.server import serve
 
     ours = ("app", "verb", "model_processes", "allow_anonymous")
@@ -55,6 +56,10 @@ def _serve(arguments: argparse.Namespace) -> None:
         os.environ["GATEWAY_MODEL_PROCESSES"] = str(arguments.model_processes)  # every process reads its settings there
     if arguments.allow_anonymous:
         os.environ["GATEWAY_ALLOW_ANONYMOUS"] = "1"
+    try:
+        Settings.from_environment()
+    except ValueError as error:
+        raise Failure(str(error), USAGE) from error
     serve(arguments.app, **options)
 
 
