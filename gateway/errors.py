@@ -319,9 +319,13 @@ class AnswerInvalid(ModelError):
         self.pointer = pointer
 
 
+CROSSING = ("retry_after", "pointer", "proof_given")
+"""What some errors know beside their texts and members, and tell another process."""
+
+
 def to_words(error: GatewayError) -> dict[str, Any]:
     """An error as JSON for another process of ours; ``from_words`` is its twin."""
-    extra: dict[str, Any] = {name: vars(error)[name] for name in ("retry_after", "pointer") if name in vars(error)}
+    extra: dict[str, Any] = {name: vars(error)[name] for name in CROSSING if name in vars(error)}
     return {"code": error.code, "detail": error.detail, "private": error.private, "members": error.members, **extra}
 
 
@@ -330,7 +334,7 @@ def from_words(words: Mapping[str, Any]) -> GatewayError:
     kind = _by_code(GatewayError).get(words["code"], ModelFailed)
     error = kind.__new__(kind)
     GatewayError.__init__(error, words["detail"], private=words["private"], **words["members"])
-    vars(error).update({name: words[name] for name in ("retry_after", "pointer") if name in words})
+    vars(error).update({name: words[name] for name in CROSSING if name in words})
     return error
 
 
