@@ -1,56 +1,81 @@
-"""A service whose models take their time, die, hang and tell how far they are; served by the tests under gunicorn."""
+"""A service whose models take their time, die, hang and tell how far they are; served by the tests under gunicorn.
 
+``MODELS`` names the routes to serve, since each may cost a process. What a model has to tell beside its answer it notes
+in files below ``NOTES``, and takes its orders from there: ``broken`` makes setups raise, ``version`` is in answers.
+"""
+
+import contextlib
 import ctypes
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
+import flask
 import numpy as np
 
-from gateway import Batch, Gateway, Mask, Request, Running, StudyRefused, current_request
+from gateway import (
+    Batch,
+    Classification,
+    Gateway,
+    Image,
+    Request,
+    Running,
+    StudyRefused,
+    current_request,
+)
+from gateway.errors import Cancelled, ParameterRefused, Unavailable
 
 app = Gateway(__name__)
+NOTES = Path(os.environ.get("NOTES", "/nonexistent"))
+MEBIBYTE = 1 << 20
+
+
+def note(name: str, text: object = "") -> None:
+    """Tell the test something; a line is written at once, whoever else writes."""
+    if NOTES.is_dir():
+        with (NOTES / name).open("a") as file:
+            file.write(f"{os.getpid()} {text}\n")
+
+
+def order(name: str) -> str:
+    """What the test has put down; "" where it has not."""
+    with contextlib.suppress(OSError):
+        return (NOTES / name).read_text()
+    return ""
+
+
+def answer(**told):
+    """An answer in words, and from which process."""
+    return {"study_ml_json": {**told, "pid": os.getpid()}}, []
 
 
 def echo(json_input, files, digest):
-    """Say what arrived, in which process, and the sha256 of all files."""
+    """Say what arrived, and the sha256 of all files."""
     total = hashlib.sha256()
     for file in files:
         total.update(file.read())
-    found = {"json": json_input, "files": len(files), "sha256": total.hexdigest(), "pid": os.getpid()}
-    return {"study_ml_json": found}, []
+    return answer(json=json_input, files=len(files), sha256=total.hexdigest())
 
 
-def sleeps(json_input, files, digest):
-    """Take a while, without asking whether anyone still waits."""
-    time.sleep(float(json_input["seconds"]))
-    return {"study_ml_json": {"pid": os.getpid()}}, []
+def elements(json_input, files, digest):
+    """The files as masks of one row, by each of the ways in which an answer may lie in memory."""
+    ways = [lambda file: np.frombuffer(file.read(), np.uint8), _into_empty, lambda file: np.array(file.getbuffer())]
+    arrays = [ways[number % 3](file) for number, file in enumerate(files)]
+    parts = [
+        {"binary_type": "boolean_mask", "binary_data_shape": {"depth": 1, "height": 1, "width": len(array)}}
+        for array in arrays
+    ]
+    return {"parts": parts, "study_ml_json": {"json": json_input}}, [array.reshape(1, 1, -1) & 1 for array in arrays]
 
 
-def works(json_input, files, digest):
-    """Take a while, in steps, and stop when nobody waits."""
-    steps = int(json_input.get("steps", 10))
-    for step in range(steps):
-        time.sleep(float(json_input["seconds"]) / steps)
-        current_request().progress(step + 1, steps, "stepping")
-    return {"study_ml_json": {"pid": os.getpid()}}, []
-
-
-def dies(json_input, files, digest):
-    """End the process in the way asked for, or answer."""
-    match json_input.get("by"):
-        case "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        case "segv":
-            ctypes.string_at(0)
-        case "exit":
-            os._exit(7)
-        case "memory":
-            held = []
-            while True:
-                held.append(np.ones(1 << 24, np.uint8))
-    return {"study_ml_json": {"pid": os.getpid()}}, []
+def _into_empty(file):
+    found = current_request().empty([len(file)], np.uint8)
+    file.readinto(found)
+    return found
 
 
 def mask(json_input, files, digest):
@@ -62,38 +87,185 @@ def mask(json_input, files, digest):
     return {"parts": [{"binary_type": "boolean_mask", "binary_data_shape": size}]}, [found]
 
 
+def sleeps(json_input, files, digest):
+    """Take a while, or until told to go on, without asking whether anyone still waits."""
+    note("began", json_input.get("name", ""))
+    time.sleep(float(json_input.get("seconds", 0)))
+    while json_input.get("until") and not order(json_input["until"]):
+        time.sleep(0.01)
+    return answer()
+
+
+def works(json_input, files, digest):
+    """Take a while, in steps, and stop when nobody waits."""
+    name, steps = json_input.get("name", ""), int(json_input.get("steps", 10))
+    note("began", name)
+    try:
+        for step in range(steps):
+            time.sleep(float(json_input["seconds"]) / steps)
+            current_request().progress(step + 1, steps, "stepping")
+    except Cancelled:
+        note("raised", name)
+        raise
+    note("finished", name)
+    return answer()
+
+
+def watches(json_input, files, digest):
+    """Wait until nobody else does."""
+    name = json_input.get("name", "")
+    note("began", name)
+    until = time.monotonic() + float(json_input["seconds"])
+    while time.monotonic() < until and not current_request().cancelled():
+        time.sleep(0.01)
+    note("cancelled" if current_request().cancelled() else "finished", name)
+    return answer()
+
+
+def dies(json_input, files, digest):
+    """End the process in the way asked for, or answer."""
+    by = json_input.get("by")
+    if by:
+        note("dying", by)
+    match by:
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "segv":
+            ctypes.string_at(0)
+        case "exit":
+            os._exit(7)
+        case "memory":
+            _take_all_memory()
+        case "leaving a child":
+            subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], close_fds=False)
+            os.kill(os.getpid(), signal.SIGKILL)
+    return answer()
+
+
+def _take_all_memory():
+    """As a runtime in C++ does: what it is not given raises std::bad_alloc, which nobody catches."""
+    new = ctypes.CDLL("libstdc++.so.6")._Znwm  # operator new(unsigned long)
+    new.argtypes, new.restype = [ctypes.c_size_t], ctypes.c_void_p
+    while True:
+        ctypes.memset(new(16 * MEBIBYTE), 1, 16 * MEBIBYTE)
+
+
 def refuses(json_input, files, digest):
-    """Refuse the study in words."""
+    """Fail in one of the ways that have words for the caller."""
+    match json_input.get("with"):
+        case "parameter":
+            raise ParameterRefused(
+                [("/threshold", "Input should be a number."), ("/side", "Input should be a string.")]
+            )
+        case "unavailable":
+            raise Unavailable("The licence server is away.", retry_after=17)
+        case "members":
+            raise StudyRefused("This series is too thin.", slices=3)
+        case "unspeakable":
+            raise StudyRefused("This series is too thin.", slices=np.int64(3))
+        case "text":
+            raise RuntimeError("cannot read DOE^JANE")
+        case "exit":
+            raise SystemExit(3)
+        case "nothing":
+            return None
+        case "promise":
+            return {"parts": [{"binary_type": "boolean_mask"}]}, []
     raise StudyRefused("The series has 3 slices; at least 20 are needed.")
 
 
-def raises(json_input, files, digest):
-    """Fail with a text that nobody outside may read."""
-    raise RuntimeError("cannot read DOE^JANE")
+def together(jsons, files, digests):
+    """Answer all at once, whatever they ask for; one poisoned request raises."""
+    return [answer(n=one.get("n"), size=len(jsons)) for one in _digested(jsons)]
 
 
-def batched(jsons, files, digests):
-    """Answer all at once, in a tenth of a second; one poisoned request raises."""
+def apart(jsons, files, digests):
+    """Answer at once what asks for the same."""
+    assert all(one == jsons[0] for one in jsons)
+    return [answer(size=len(jsons)) for _ in _digested(jsons)]
+
+
+def _digested(jsons):
+    note("batch", len(jsons))
     time.sleep(0.1)
     if any(one.get("poison") for one in jsons):
         raise RuntimeError("poison")
-    return [({"study_ml_json": {"n": one.get("n"), "size": len(jsons), "pid": os.getpid()}}, []) for one in jsons]
+    return jsons
 
 
-for handler in (echo, sleeps, works, dies, mask, refuses, raises):
-    app.add_inference_route(f"/{handler.__name__}", handler)
-app.add_inference_route("/one", sleeps, running=Running(concurrency=1, max_queue=1))
-app.add_inference_route(
-    "/batched", batched, running=Running(batch=Batch(max_size=16, max_wait_ms=20, mix_parameters=True))
-)
+def typed(images: list[Image], threshold: float = 0.5) -> list[Classification]:
+    """Answer at once what has the same threshold."""
+    note("typed", f"{len(images)} {threshold}")
+    time.sleep(0.1)
+    return [Classification({"size": str(len(images)), "threshold": str(threshold)}) for _ in images]
 
 
-@app.model("/loaded")
+def mixed(images: list[Image], threshold: list[float] = 0.5) -> list[Classification]:
+    """Answer at once whatever the thresholds are."""
+    time.sleep(0.1)
+    return [Classification({"size": str(len(images)), "threshold": str(one)}) for one in threshold]
+
+
 class Loaded:
-    """A model that says which process it was loaded in."""
+    """A model that takes notes of where it was loaded and closed, and cannot be set up while it is ``broken``."""
 
     def setup(self) -> None:
-        self.pid = os.getpid()
+        if order("broken"):
+            raise RuntimeError(order("broken"))
+        if order("dies in setup"):
+            os._exit(7)
+        note("setup")
+        self.version = order("version")
 
-    def predict(self, image: Request) -> list[Mask]:
-        return []
+    def predict(self, image: Request) -> Classification:
+        return Classification({"pid": str(os.getpid()), "version": self.version})
+
+    def close(self) -> None:
+        note("closed")
+
+
+class Slow(Loaded):
+    """One that is not to be had at once."""
+
+    def setup(self) -> None:
+        while not order("go"):
+            time.sleep(0.01)
+        super().setup()
+
+
+def _batch(size: int, *, mix: bool = False) -> Running:
+    return Running(batch=Batch(max_size=size, max_wait_ms=200, mix_parameters=mix))
+
+
+PLAIN = {
+    "echo": (echo, None),
+    "elements": (elements, None),
+    "mask": (mask, None),
+    "sleeps": (sleeps, None),
+    "works": (works, None),
+    "watches": (watches, None),
+    "dies": (dies, None),
+    "refuses": (refuses, None),
+    "one": (sleeps, Running(concurrency=1, max_queue=1)),
+    "brief": (sleeps, Running(timeout=1)),
+    "together": (together, _batch(4, mix=True)),
+    "apart": (apart, _batch(4)),
+}
+TYPED = {
+    "typed": (typed, _batch(4)),
+    "mixed": (mixed, _batch(4, mix=True)),
+    "loaded": (Loaded, None),
+    "slow": (Slow, None),
+}
+for name in os.environ.get("MODELS", "echo").split():
+    if name in PLAIN:
+        app.add_inference_route(f"/{name}", PLAIN[name][0], running=PLAIN[name][1])
+    else:
+        app.model(f"/{name}", running=TYPED[name][1])(TYPED[name][0])
+
+
+@app.after_request
+def name_worker(response: flask.Response) -> flask.Response:
+    """Tell the test which HTTP worker answered."""
+    response.headers["X-Worker"] = str(os.getpid())
+    return response

@@ -1,0 +1,30 @@
+"""A server of a few models in one form of running them, for the tests that look at its processes."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import Serve
+from tests.server.running import FORMS, Running, Start, eventually
+
+
+@pytest.fixture(scope="module")
+def start(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Serve the models named, in one of the FORMS; each server is ended with the module."""
+    started: list[Running] = []
+
+    def begin(form: str, models: str, *options: str, ready: bool = True, **environment: str) -> Running:
+        notes, mark = tmp_path_factory.mktemp("notes"), uuid.uuid4().hex
+        given = {"NOTES": str(notes), "MODELS": models, "RUNNING_TEST_MARK": mark}
+        given |= {"GATEWAY_MODEL_PROCESSES": FORMS[form]} | environment
+        server = serve("tests.apps.running:app", *(options or ("--workers", "2")), **given)
+        started.append(Running(server, notes, mark, form))
+        if ready:
+            eventually(started[-1].is_ready)
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.server.stop()
+        eventually(lambda one=one: not one.family())

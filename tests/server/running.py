@@ -1,0 +1,162 @@
+"""What the tests of running models share: a server of a few of them in either form, and eyes on its processes."""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+from requests_toolbelt import MultipartDecoder
+
+from tests.conftest import Server
+from tests.server.test_faults import TYPE, body
+
+FORMS = {"inline": "0", "process": "1"}
+"""The number of model processes in each form of running models."""
+PATIENCE = 60.0
+"""Seconds for what must come, however busy the machine is; nothing that passes waits for it."""
+
+Found = TypeVar("Found")
+
+
+def eventually(look: Callable[[], Found], seconds: float = PATIENCE) -> Found:
+    """What ``look`` finds, once that is true."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.02)
+    return found
+
+
+@dataclass
+class Running:
+    """A server whose models take notes, and its processes."""
+
+    server: Server
+    notes: Path
+    mark: str
+    form: str
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    @property
+    def master(self) -> int:
+        return self.server.process.pid
+
+    def ask(
+        self, route: str, json_input: object = None, *files: bytes, timeout: float = PATIENCE, **headers: str
+    ) -> requests.Response:
+        """Send a request over a connection of its own, so that any worker may answer."""
+        data = body(json.dumps(json_input or {}).encode(), *files)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent = {"Content-Type": TYPE, "Connection": "close", **named}
+        return requests.post(f"{self.url}/{route}", data=data, headers=sent, timeout=timeout)
+
+    def told(self, route: str, json_input: object = None, *files: bytes, **headers: str) -> dict[str, Any]:
+        """What a plain model says."""
+        return told(self.ask(route, json_input, *files, **headers))
+
+    def get(self, path: str) -> requests.Response:
+        return requests.get(self.url + path, headers={"Connection": "close"}, timeout=PATIENCE)
+
+    def health(self, route: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.get("/readyz").json()["models"][f"/{route}"]
+        return found
+
+    def is_ready(self) -> bool:
+        return self.get("/readyz").status_code == 200
+
+    def not_ready(self) -> dict[str, Any]:
+        """The models' health where the server says that it is not ready; nothing where it is."""
+        answer = self.get("/readyz")
+        return answer.json()["models"] if answer.status_code == 503 else {}
+
+    def order(self, name: str, text: str = "now") -> None:
+        """Put something down for the models to find; no text takes it away."""
+        (self.notes / name).write_text(text)
+
+    def noted(self, name: str, text: str | None = None) -> list[int]:
+        """The processes that took a note of this name, and of this text where one is given."""
+        with contextlib.suppress(FileNotFoundError):
+            lines = [line.partition(" ") for line in (self.notes / name).read_text().splitlines()]
+            return [int(pid) for pid, _, words in lines if text is None or words == text]
+        return []
+
+    def family(self, module: str = "") -> set[int]:
+        """The server's processes: all that live and have inherited its mark, and run ``module`` where one is given."""
+        return {pid for pid in _with(self.mark) if module in _read(pid, "cmdline")}
+
+    @property
+    def supervisor(self) -> int:
+        (pid,) = self.family("gateway.executors.supervisor")
+        return pid
+
+    def hosts(self, route: str) -> set[int]:
+        """The processes of one model."""
+        return {pid for pid in self.family("gateway.executors.host") if _read(pid, "cmdline").endswith(f"/{route}\0")}
+
+    @property
+    def workers(self) -> set[int]:
+        return {
+            pid for pid in self.family() if _parent(pid) == self.master and "gateway\0serve" in _read(pid, "cmdline")
+        }
+
+    def views(self, path: str = "/readyz") -> dict[int, requests.Response]:
+        """What each HTTP worker says now."""
+        wanted = len(self.workers)
+        found: dict[int, requests.Response] = {}
+        with ThreadPoolExecutor(4 * wanted) as threads:
+            while len(found) < wanted:
+                answers = list(threads.map(lambda _: self.get(path), range(4 * wanted)))
+                found = {int(answer.headers["X-Worker"]): answer for answer in answers}
+        return found
+
+
+Start = Callable[..., Running]
+"""A server of the models named, in one of the FORMS: the fixture ``start``."""
+
+
+def told(response: requests.Response) -> dict[str, Any]:
+    """The words of a plain model's answer."""
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = json.loads(MultipartDecoder.from_response(response).parts[0].text)["study_ml_json"]
+    return found
+
+
+def problem(response: requests.Response, status: int, code: str) -> dict[str, Any]:
+    """The problem that a request was answered with, which must be this one."""
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"] == "application/problem+json"
+    found: dict[str, Any] = response.json()
+    assert found["type"] == f"urn:gateway:problem:{code}"
+    return found
+
+
+def _with(mark: str) -> Iterator[int]:
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal() and f"RUNNING_TEST_MARK={mark}" in _read(int(folder.name), "environ").split("\0"):
+            yield int(folder.name)
+
+
+def _read(pid: int, name: str) -> str:
+    try:
+        return Path("/proc", str(pid), name).read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _parent(pid: int) -> int:
+    fields = _read(pid, "stat").rpartition(")")[2].split()
+    return int(fields[1]) if fields else 0
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there, and no zombie."""
+    fields = _read(pid, "stat").rpartition(")")[2].split()
+    return bool(fields) and fields[0] != "Z"

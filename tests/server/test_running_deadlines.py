@@ -1,0 +1,169 @@
+"""One deadline from the client to the model, and work that nobody waits for ends: in both forms of running models."""
+
+import json
+import os
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.server.running import FORMS, PATIENCE, Running, Start, eventually, problem, told
+from tests.server.test_faults import TYPE, body
+
+MOST = 40.0
+GRACE = 1.0
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def server(request: pytest.FixtureRequest, start: Start) -> Running:
+    return start(
+        request.param,
+        "echo works watches one brief",
+        *("--workers", "1" if request.param == "inline" else "2"),  # inside a worker each has a line of its own
+        GATEWAY_REQUEST_TIMEOUT=str(MOST),
+        GATEWAY_CANCEL_GRACE=str(GRACE),
+        GATEWAY_BREAKER_COOLDOWN="1",
+    )
+
+
+def test_a_request_is_answered_504_at_the_deadline_that_it_asked_for(server: Running) -> None:
+    began = time.monotonic()
+    answer = server.ask("works", {"seconds": PATIENCE, "steps": 1000, "name": "late"}, X_Request_Timeout="0.5")
+    took = time.monotonic() - began
+    assert problem(answer, 504, "deadline-exceeded")["detail"]
+    assert 0.5 <= took < MOST / 2
+    eventually(lambda: server.noted("raised", "late"))
+    assert told(server.ask("works", {"seconds": 0.01}))
+
+
+@pytest.mark.parametrize("asked", ["soon", "-1", "0", "nan", "inf", "1e999", "", "1_0", "0x10", "3s"])
+def test_a_deadline_that_is_no_number_of_seconds_is_refused(server: Running, asked: str) -> None:
+    detail = problem(server.ask("echo", X_Request_Timeout=asked), 400, "bad-request")["detail"]
+    assert "X-Request-Timeout" in detail
+
+
+@pytest.mark.parametrize(
+    ("route", "asked", "granted"),
+    [("echo", None, MOST), ("echo", "7.5", 7.5), ("echo", "1e+06", MOST), ("brief", None, 1), ("brief", "9", 1)],
+)
+def test_an_answer_tells_the_deadline_which_no_request_can_stretch(
+    server: Running, route: str, asked: str | None, granted: float
+) -> None:
+    given = {"X_Request_Timeout": asked} if asked else {}
+    answer = server.ask(route, {"seconds": 0}, **given)
+    assert answer.status_code == 200
+    assert float(answer.headers["X-Request-Timeout"]) == granted
+
+
+def test_the_deadline_that_a_model_declares_holds_for_its_requests(server: Running) -> None:
+    problem(server.ask("brief", {"seconds": 2}), 504, "deadline-exceeded")
+    eventually(server.is_ready)
+
+
+def test_a_body_that_comes_too_slowly_for_the_deadline_is_answered_504(server: Running) -> None:
+    whole = body(b"{}", b"x" * 1000)
+    with connection(server, "echo", len(whole), X_Request_Timeout="0.5") as client:
+        for octet in whole[:200]:
+            client.sendall(bytes([octet]))
+            time.sleep(0.005)
+        assert client.recv(100).startswith(b"HTTP/1.1 504 ")
+
+
+def test_work_in_line_is_dropped_at_its_deadline_and_never_begun(server: Running) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(server.ask, "one", {"until": "go", "name": "first"})
+        eventually(lambda: server.noted("began", "first"))
+        problem(
+            server.ask("one", {"seconds": PATIENCE, "name": "dropped"}, X_Request_Timeout="0.2"),
+            504,
+            "deadline-exceeded",
+        )
+        server.order("go")
+        told(first.result())
+    told(server.ask("one", {"name": "next"}))
+    assert server.noted("began", "next")
+    assert not server.noted("began", "dropped")
+
+
+def test_a_running_model_sees_that_its_deadline_has_passed(server: Running) -> None:
+    problem(
+        server.ask("watches", {"seconds": PATIENCE, "name": "deadline"}, X_Request_Timeout="0.3"),
+        504,
+        "deadline-exceeded",
+    )
+    eventually(lambda: server.noted("cancelled", "deadline"))
+    eventually(server.is_ready)
+
+
+def connection(server: Running, route: str, length: int, **headers: str) -> socket.socket:
+    """A connection with the head of a request sent."""
+    client = socket.create_connection(("127.0.0.1", server.server.port), timeout=PATIENCE)
+    more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    head = f"POST /{route} HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: {length}\r\n{more}\r\n"
+    client.sendall(head.encode())
+    return client
+
+
+@pytest.mark.parametrize("leave", ["close", "reset"])
+def test_the_work_of_a_client_that_goes_away_is_cancelled(server: Running, leave: str) -> None:
+    whole = body(json.dumps({"seconds": PATIENCE, "name": leave}).encode())
+    client = connection(server, "watches", len(whole))
+    client.sendall(whole)
+    eventually(lambda: server.noted("began", leave))
+    if leave == "reset":
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    client.close()
+    eventually(lambda: server.noted("cancelled", leave))
+    told(server.ask("watches", {"seconds": 0}))
+    eventually(server.is_ready)
+
+
+def test_work_in_line_for_a_client_that_goes_away_is_never_begun(server: Running) -> None:
+    whole = body(json.dumps({"seconds": 0, "name": "gone"}).encode())
+    with ThreadPoolExecutor(1) as thread:
+        first = thread.submit(server.ask, "one", {"until": "go on", "name": "before"})
+        eventually(lambda: server.noted("began", "before"))
+        client = connection(server, "one", len(whole))
+        client.sendall(whole)
+        eventually(lambda: server.health("one")["queued"])
+        client.close()
+        eventually(lambda: not server.health("one")["queued"])
+        server.order("go on")
+        told(first.result())
+    told(server.ask("one", {"seconds": 0}))
+    assert not server.noted("began", "gone")
+
+
+def test_a_hung_call_keeps_its_place_and_is_told_by_health_until_it_is_over(server: Running) -> None:
+    seconds = 4 * GRACE
+    problem(server.ask("one", {"seconds": seconds, "name": "hung"}, X_Request_Timeout="0.2"), 504, "deadline-exceeded")
+    assert server.health("one")["running"] == 1
+    health = eventually(lambda: server.not_ready())["/one"]
+    assert health["state"] in ("degraded", "failed", "starting")
+    assert "hang" in health["reason"] or "hung" in health["reason"]
+    assert server.get("/livez").status_code == 200
+    assert told(server.ask("echo"))
+    eventually(server.is_ready)
+    assert server.get("/healthcheck").text == "READY"
+    assert told(server.ask("one", {"seconds": 0}))
+
+
+def test_a_hung_model_process_is_killed_after_its_grace_and_replaced(start: Start) -> None:
+    server = start("process", "sleeps", "--workers", "1", GATEWAY_CANCEL_GRACE="0.3")
+    (before,) = server.hosts("sleeps")
+    problem(server.ask("sleeps", {"seconds": 600}, X_Request_Timeout="0.2"), 504, "deadline-exceeded")
+    after = told(server.ask("sleeps", {"seconds": 0}))["pid"]
+    assert {after} == server.hosts("sleeps") != {before}
+    assert server.health("sleeps")["restarts"] == 1
+
+
+def test_a_worker_lets_no_more_calls_hang_than_it_has_places(start: Start) -> None:
+    server = start("inline", "sleeps echo", "--workers", "1", "--threads", "4")
+    for _ in range(2):
+        problem(server.ask("sleeps", {"seconds": 600}, X_Request_Timeout="0.1"), 504, "deadline-exceeded")
+    refused = server.ask("echo")
+    problem(refused, 503, "unavailable")
+    assert int(refused.headers["Retry-After"]) >= 1
+    os.kill(server.master, signal.SIGKILL)

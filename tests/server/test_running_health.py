@@ -1,0 +1,105 @@
+"""Health never lies and never waits: the same words from every worker, whatever the models do."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+
+import pytest
+import requests
+
+from tests.server.running import FORMS, Running, Start, eventually, told
+
+WORKERS = 4
+PROBES = ("/livez", "/readyz", "/startupz", "/healthcheck", "/ping")
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def server(request: pytest.FixtureRequest, start: Start) -> Running:
+    """Four workers, and a model whose setup waits for the order ``go``."""
+    limits = {"GATEWAY_CANCEL_GRACE": "0.3", "GATEWAY_BREAKER_COOLDOWN": "1"}
+    return start(request.param, "slow one", "--workers", str(WORKERS), "--threads", "6", ready=False, **limits)
+
+
+def said(server: Running, path: str) -> set[tuple[int, str]]:
+    """The status and the state that the workers tell, which is one where they agree."""
+    return {(answer.status_code, _word(answer)) for answer in server.views(path).values()}
+
+
+def _word(answer: requests.Response) -> str:
+    return str(answer.json()["status"]) if answer.headers["Content-Type"] == "application/json" else answer.text
+
+
+def test_until_every_model_is_set_up_all_workers_say_starting(server: Running) -> None:
+    eventually(lambda: len(server.workers) == WORKERS)
+    assert said(server, "/livez") == {(200, "ok")}
+    assert said(server, "/readyz") == {(503, "starting")}
+    assert said(server, "/startupz") == {(503, "starting")}
+    assert said(server, "/healthcheck") == {(200, "STARTING")}
+    health = server.health("slow")
+    assert health["state"] == "starting"
+    assert health["reason"]
+    assert server.noted("setup") == []
+
+
+def test_once_every_model_is_warm_all_workers_say_ready(server: Running) -> None:
+    server.order("go")
+    eventually(server.is_ready)
+    assert said(server, "/readyz") == {(200, "ready")}
+    assert said(server, "/startupz") == {(200, "ready")}
+    assert said(server, "/healthcheck") == {(200, "READY")}
+    copies = WORKERS if server.form == "inline" else 1
+    assert len(server.noted("setup")) == copies
+
+
+def test_a_hung_call_is_told_by_all_workers_within_a_second_of_each_other_and_probes_never_wait(
+    server: Running,
+) -> None:
+    eventually(server.is_ready)
+    sessions = {worker: _session(server, worker) for worker in server.workers}
+    server.order("over", "")
+    with ThreadPoolExecutor(WORKERS + 1) as threads:
+        hung = threads.submit(server.ask, "one", {"until": "over"}, X_Request_Timeout="0.2")
+        fell = list(threads.map(_when, sessions.values(), repeat(503), repeat(server.url)))
+        assert hung.result().status_code == 504
+        assert max(fell) - min(fell) <= 1
+        for path in PROBES:
+            assert server.get(path).elapsed.total_seconds() < 5
+        assert said(server, "/livez") == {(200, "ok")}
+        assert {status for status, _ in said(server, "/startupz")} == {200}  # that is over, whatever comes
+        server.order("over")
+        rose = list(threads.map(_when, sessions.values(), repeat(200), repeat(server.url)))
+        assert max(rose) - min(rose) <= 1
+    assert said(server, "/healthcheck") == {(200, "READY")}
+    told(server.ask("one"))
+
+
+def _session(server: Running, worker: int) -> requests.Session:
+    """A connection that is kept to one of the workers."""
+    while True:
+        session = requests.Session()
+        if int(session.get(server.url + "/livez", timeout=30).headers["X-Worker"]) == worker:
+            return session
+        session.close()
+
+
+def _when(session: requests.Session, status: int, url: str) -> float:
+    """When a worker began to give ``/readyz`` this status."""
+    return eventually(lambda: session.get(url + "/readyz", timeout=30).status_code == status and time.monotonic())
+
+
+def test_probes_answer_while_every_thread_that_a_model_can_have_hangs(server: Running) -> None:
+    server.order("end", "")
+    with ThreadPoolExecutor(40) as threads:
+        asked = [threads.submit(server.ask, "one", {"until": "end"}) for _ in range(40)]
+        eventually(lambda: sum(one.done() for one in asked) >= 40 - 4 * WORKERS)  # no more than have places are in
+        for path in PROBES:
+            assert server.get(path).status_code in (200, 503)
+        server.order("end")
+        assert {one.result().status_code for one in asked} == {200, 503}
+    eventually(server.is_ready)
+
+
+def test_readiness_tells_of_each_model(server: Running) -> None:
+    models = server.get("/readyz").json()["models"]
+    assert set(models) == {"/slow", "/one"}
+    assert set(models["/one"]) >= {"state", "reason", "queued", "running", "places", "restarts"}

@@ -1,0 +1,74 @@
+"""A model that cannot be set up ends the server at its first start, and later only itself."""
+
+import os
+import signal
+
+import pytest
+
+from tests.server.running import FORMS, Running, Start, eventually, problem, told
+
+BROKEN = "no weights at /weights/unet.pt"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_setup_that_raises_at_the_first_start_ends_the_server_with_one_line_and_a_status(
+    start: Start, form: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    notes = tmp_path_factory.mktemp("broken")
+    (notes / "broken").write_text(BROKEN)
+    server = start(form, "echo loaded", ready=False, NOTES=str(notes))
+    assert server.server.process.wait(60) not in (0, None)
+    line = f"The model on /loaded could not be set up: RuntimeError: {BROKEN}"
+    assert [one for one in server.server.log.splitlines() if one.endswith(line)]
+    eventually(lambda: not server.family())
+
+
+def test_a_model_process_that_ends_in_its_setup_at_the_first_start_ends_the_server_too(
+    start: Start, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    notes = tmp_path_factory.mktemp("dying")
+    (notes / "dies in setup").write_text("now")
+    server = start("process", "echo loaded", ready=False, NOTES=str(notes))
+    assert server.server.process.wait(60) not in (0, None)
+    assert "The model on /loaded could not be set up: it exited with status 7" in server.server.log
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def server(request: pytest.FixtureRequest, start: Start) -> Running:
+    return start(request.param, "echo loaded", "--workers", "1", GATEWAY_BREAKER_COOLDOWN="1")
+
+
+def test_a_setup_that_raises_at_a_restart_fails_that_model_and_the_others_serve_on(server: Running) -> None:
+    server.order("broken", BROKEN)
+    (loaded,) = server.hosts("loaded") if server.form == "process" else server.workers
+    os.kill(loaded, signal.SIGKILL)
+    eventually(lambda: server.not_ready().get("/loaded", {}).get("state") == "failed")
+    assert server.not_ready()["/echo"]["state"] == "ready"
+    assert server.get("/healthcheck").text == "FAILED"
+    assert server.get("/startupz").status_code == 200
+    assert told(server.ask("echo"))
+    failed = server.ask("loaded")
+    assert failed.status_code in (500, 503)
+    assert "unet" not in failed.text  # that is for those who may know it, in /readyz and the log
+    assert server.server.process.poll() is None
+
+
+def test_once_its_cause_is_gone_a_model_process_that_failed_to_start_comes_back_by_itself(server: Running) -> None:
+    if server.form == "inline":
+        (worker,) = server.workers
+        server.order("broken", "")
+        os.kill(worker, signal.SIGTERM)  # what a worker could not load it tries again when it is replaced
+    server.order("broken", "")
+    eventually(server.is_ready)
+    assert server.ask("loaded").status_code == 200
+
+
+def test_a_model_that_rests_refuses_with_the_time_to_try_again(start: Start) -> None:
+    server = start("process", "loaded", "--workers", "1", GATEWAY_BREAKER_COOLDOWN="600")
+    server.order("broken", BROKEN)
+    (loaded,) = server.hosts("loaded")
+    os.kill(loaded, signal.SIGKILL)
+    eventually(lambda: server.health("loaded")["state"] == "failed")
+    refused = server.ask("loaded")
+    problem(refused, 503, "unavailable")
+    assert 500 < int(refused.headers["Retry-After"]) <= 600

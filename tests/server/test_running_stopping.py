@@ -1,0 +1,186 @@
+"""A server that stops or reloads loses no request, closes its models, and leaves nothing behind."""
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.server.running import FORMS, PATIENCE, Running, Start, eventually, told
+
+SHARED_MEMORY = Path("/dev/shm")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_sigterm_lets_requests_finish_and_models_close_and_leaves_no_file_or_process(
+    start: Start, form: str, tmp_path: Path
+) -> None:
+    limits = {"GATEWAY_DRAIN_DELAY": "2", "GATEWAY_SPOOL_THRESHOLD": "1000", "GATEWAY_SPOOL_FOLDER": str(tmp_path)}
+    server = start(form, "sleeps loaded", "--workers", "1", TMPDIR=str(tmp_path), **limits)
+    with ThreadPoolExecutor(9) as threads:
+        asked = [
+            threads.submit(server.ask, "sleeps", {"until": "go", "name": "in flight"}, bytes(10_000)) for _ in range(8)
+        ]
+        eventually(lambda: server.noted("began", "in flight"))
+        mine = [path.name for path in SHARED_MEMORY.iterdir() if _is_open_in(path, server)]
+        os.kill(server.master, signal.SIGTERM)
+        eventually(lambda: server.get("/readyz").status_code == 503)  # it says so while it still takes connections
+        assert server.get("/readyz").json()["status"] == "draining"
+        assert server.get("/healthcheck").text == "DRAINING"
+        assert server.get("/livez").status_code == 200
+        late = threads.submit(server.ask, "sleeps", {"until": "go"})
+        eventually(lambda: _is_closed(server))
+        server.order("go")
+        assert [one.result().status_code for one in asked] == [200] * 8
+        assert late.result().status_code == 200
+    assert server.server.process.wait(PATIENCE) == 0
+    eventually(lambda: not server.family())
+    assert server.noted("closed") == server.noted("setup")
+    assert list(tmp_path.iterdir()) == []
+    assert [name for name in mine if (SHARED_MEMORY / name).exists()] == []
+
+
+def _is_open_in(path: Path, server: Running) -> bool:
+    """Whether one of the server's processes has a file below this one open."""
+    links = (link for pid in server.family() for link in Path(f"/proc/{pid}/fd").glob("*"))
+    return any(str(path) in _target(link) for link in links)
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
+
+
+def _is_closed(server: Running) -> bool:
+    try:
+        server.get("/ping")
+    except requests.ConnectionError:
+        return True
+    return False
+
+
+def test_sigterm_while_a_model_is_being_set_up_ends_all_the_same(start: Start) -> None:
+    server = start("process", "slow", "--workers", "1", ready=False)
+    eventually(lambda: server.hosts("slow") and not server.is_ready())
+    time.sleep(0.5)
+    os.kill(server.master, signal.SIGTERM)
+    eventually(lambda: not server.workers)
+    server.order("go")
+    assert server.server.process.wait(PATIENCE) == 0
+    eventually(lambda: not server.family())
+    assert "Traceback" not in server.server.log
+
+
+class Load:
+    """Clients that ask one after another, each over a connection of its own, until told to stop."""
+
+    def __init__(self, server: Running, route: str, clients: int) -> None:
+        self._server, self._route = server, route
+        self._over = threading.Event()
+        self.seen: Counter[object] = Counter()
+        self.threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+
+    def _ask(self) -> None:
+        while not self._over.is_set():
+            try:
+                answer = self._server.ask(self._route)
+                self.seen[answer.status_code if answer.status_code != 200 else _version(answer)] += 1
+            except requests.RequestException as error:
+                self.seen[type(error).__name__] += 1
+
+    def stop(self) -> None:
+        self._over.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def _version(answer: requests.Response) -> str:
+    return next(word for word in ("first", "second", "third") if word in answer.text)
+
+
+@contextmanager
+def load(server: Running, route: str = "loaded", clients: int = 4) -> Iterator[Load]:
+    found = Load(server, route, clients)
+    for thread in found.threads:
+        thread.start()
+    try:
+        yield found
+    finally:
+        found.stop()
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def server(request: pytest.FixtureRequest, start: Start, tmp_path_factory: pytest.TempPathFactory) -> Running:
+    notes = tmp_path_factory.mktemp("versions")
+    (notes / "version").write_text("first")
+    found = start(request.param, "loaded echo", NOTES=str(notes))
+    found.notes = notes
+    return found
+
+
+def loaded(server: Running) -> set[int]:
+    """The processes that hold the model."""
+    return server.hosts("loaded") if server.form == "process" else server.workers
+
+
+def test_sighup_under_load_brings_the_new_version_without_a_refused_request(server: Running) -> None:
+    before = loaded(server)
+    with load(server) as clients:
+        eventually(lambda: clients.seen["first"] >= 20)
+        server.order("version", "second")
+        os.kill(server.master, signal.SIGHUP)
+        eventually(lambda: clients.seen["second"] >= 20)
+        eventually(lambda: not loaded(server) & before)
+    assert set(clients.seen) == {"first", "second"}
+    assert set(server.noted("closed")) >= (before if server.form == "process" else set())
+    eventually(server.is_ready)
+    eventually(lambda: _version(server.ask("loaded")) == "second")
+
+
+def test_a_new_version_that_cannot_be_set_up_leaves_the_former_serving(server: Running) -> None:
+    if server.form == "inline":
+        pytest.skip("inside the workers a model goes with its worker; only model processes can outlive one")
+    before = loaded(server)
+    with load(server) as clients:
+        eventually(lambda: clients.seen["second"] >= 5)
+        server.order("broken", "no such weights")
+        os.kill(server.master, signal.SIGHUP)
+        eventually(lambda: server.health("loaded")["state"] == "degraded")
+        eventually(lambda: server.server.log.count("Booting worker") >= 6)
+        count = clients.seen["second"]
+        eventually(lambda: clients.seen["second"] >= count + 20)
+    assert set(clients.seen) == {"second"}
+    assert loaded(server) == before
+    assert "no such weights" in server.health("loaded")["reason"]
+    assert server.get("/readyz").status_code == 503
+    assert told(server.ask("echo"))
+
+
+def test_the_version_after_a_broken_one_takes_over(server: Running) -> None:
+    if server.form == "inline":
+        pytest.skip("inside the workers a model goes with its worker; only model processes can outlive one")
+    server.order("broken", "")
+    server.order("version", "third")
+    os.kill(server.master, signal.SIGHUP)
+    eventually(lambda: _version(server.ask("loaded")) == "third")
+    eventually(server.is_ready)
+
+
+def test_a_worker_that_is_killed_under_load_fails_its_own_requests_alone(server: Running) -> None:
+    eventually(server.is_ready)
+    with load(server, clients=2) as clients:
+        eventually(lambda: sum(clients.seen.values()) >= 20)
+        os.kill(min(server.workers), signal.SIGKILL)
+        count = sum(clients.seen.values())
+        eventually(lambda: sum(clients.seen.values()) >= count + 40 and len(server.workers) == 2)
+    assert clients.seen["ConnectionError"] <= 2  # one that each client had there
+    assert set(clients.seen) <= {"first", "second", "third", "ConnectionError"}
