@@ -21,7 +21,7 @@ def observability(plan: Plan) -> list[Line]:
     large = study(plan.parts, depth=plan.depth)
     small = study(1, path="/tiny", part_size=SMALL_PART)
     with _both() as ports:
-        walls = pairs.alternate(4 * plan.pairs, {name: pairs.exchange(port, large) for name, port in ports.items()})
+        walls = pairs.alternate(8 * plan.pairs, {name: pairs.exchange(port, large) for name, port in ports.items()})
         works = {name: pairs.unchecked(port, small, keep_alive=True) for name, port in ports.items()}
         latencies = pairs.alternate(plan.latency_requests, works)
     size = sum(map(len, small.pieces)) / KiB

@@ -13,7 +13,7 @@ from gateway.config import KiB
 from gateway.contract import Model, Request, Result
 from gateway.endpoints.exchange import Exchange
 from gateway.endpoints.presence import TIMEOUT_HEADER, gone, granted_timeout
-from gateway.endpoints.problems import problem_response, request_id
+from gateway.endpoints.problems import LOG_TAGS, problem_response, request_id
 from gateway.endpoints.receipts import receipt_headers
 from gateway.endpoints.receiving import Received, Terms, receive
 from gateway.errors import GatewayError, ModelFailed
@@ -61,13 +61,14 @@ def admitted(model: Model, service: Service, answer: Answer) -> Callable[[], fla
     new_hash = hash_function(service.settings.digest)
 
     def do_inference() -> flask.Response:
-        log = TaggedLogger(logger)
+        started, log = time.perf_counter(), TaggedLogger(logger)
         log.add_tags({"request_id": request_id(), "route": model.name})
+        flask.request.environ[LOG_TAGS] = log.tags
         try:
             timeout = granted_timeout(service.timeout(model))
             ticket = service.admit(model)
         except GatewayError as error:
-            service.told(_refused(model, error))
+            service.told(_refused(model, error, time.perf_counter() - started))
             return problem_response(error)
         exchange = Exchange(model, service, ticket, timeout, log, Digest(new_hash, overlap=ticket.idle_core))
         service.metrics.in_flight.inc()
@@ -87,15 +88,17 @@ def admitted(model: Model, service: Service, answer: Answer) -> Callable[[], fla
     return do_inference
 
 
-def _refused(model: Model, error: GatewayError) -> Outcome:
+def _refused(model: Model, error: GatewayError, seconds: float) -> Outcome:
     """What came of a request that was turned away at its head."""
+    phases = flask.request.environ["gateway.phases"] = {"receive": seconds}
     return Outcome(
         request_id=request_id(),
         route=model.name,
         status=error.status,
         received=datetime.now(UTC),
-        seconds=0.0,
+        seconds=seconds,
         reason=error.code,
+        phases=phases,
         traceparent=flask.request.environ.get("HTTP_TRACEPARENT", ""),
     )
 
@@ -165,6 +168,8 @@ def infer(exchange: Exchange, request: Request) -> Result:
         exchange.phases.add(phase, result.phases[phase])
     exchange.begin("encode")
     exchange.card, exchange.batch_size = result.card, result.batch_size
+    if result.card.version:
+        exchange.logger.add_tags({"model_version": result.card.version})
     return result
 
 

@@ -10,7 +10,7 @@ import flask
 from werkzeug.exceptions import HTTPException
 
 from gateway.errors import AnswerInvalid, Cancelled, GatewayError, ModelFailed
-from gateway.observe.logs import exception_frames
+from gateway.observe.logs import TAGS, exception_frames
 from gateway.protocol.faults import loggable
 
 logger = logging.getLogger("gateway")
@@ -18,6 +18,9 @@ logger = logging.getLogger("gateway")
 REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 """What is taken over from a caller's ``X-Request-ID`` as it is: 128 bits as UUIDs and nginx write them, which are
 nobody's name. Any other word is used as its digest."""
+
+LOG_TAGS = "gateway.log_tags"
+"""Where the WSGI environment holds the tags of an inference request's lines."""
 
 
 def request_id() -> str:
@@ -34,7 +37,7 @@ def problem_response(error: GatewayError) -> flask.Response:
     """The answer to a refused or failed request; it is logged here, with the text that stays inside."""
     level = logging.INFO if isinstance(error, Cancelled) else logging.ERROR if error.status == 500 else logging.WARNING
     text = f"{loggable(error.pointer)} {error.detail}" if isinstance(error, AnswerInvalid) else error.private
-    logger.log(level, "%s %s [%s] %s", error.status, error.code, request_id(), text)
+    logger.log(level, "%s %s [%s] %s", error.status, error.code, request_id(), text, extra=_tags())
     return _response(error.problem(), error.headers())
 
 
@@ -53,7 +56,12 @@ def handle_exception(error: Exception) -> flask.Response:
 def log_exception(error: BaseException) -> None:
     """Log the type and the frames of an exception; its text only where the settings allow it."""
     with_text = flask.current_app.extensions["gateway"].settings.log_exception_text
-    logger.error("exception [%s]\n%s", request_id(), exception_frames(error, with_text=with_text))
+    logger.error("exception [%s]\n%s", request_id(), exception_frames(error, with_text=with_text), extra=_tags())
+
+
+def _tags() -> dict[str, dict[str, object]]:
+    """What a line as JSON has in common with the other lines of its request."""
+    return {TAGS: flask.request.environ.get(LOG_TAGS) or {"request_id": request_id()}}
 
 
 def _http_problem(error: HTTPException) -> flask.Response:

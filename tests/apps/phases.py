@@ -2,7 +2,7 @@
 
 import time
 
-from gateway import Gateway, Running, StudyRefused
+from gateway import Batch, Gateway, Running, StudyRefused
 
 app = Gateway(__name__)
 SECONDS = 0.1
@@ -35,6 +35,20 @@ def lasts(json_input, files, digest):
     return {"study_ml_json": {}}, []
 
 
+def one(json_input, files, digest):
+    """Take the time asked for."""
+    time.sleep(float(json_input["seconds"]) / 10)
+    return {"study_ml_json": {}}, []
+
+
+def together(jsons, files, digests):
+    """Answer all at once."""
+    time.sleep(SECONDS)
+    return [({"study_ml_json": {}}, []) for _ in jsons]
+
+
 for handler in (answers, refuses, fails, invalid):
     app.add_inference_route(f"/{handler.__name__}", handler)
 app.add_inference_route("/lasts", lasts, running=Running(timeout=0.3))
+app.add_inference_route("/one", one, running=Running(concurrency=1))
+app.add_inference_route("/together", together, running=Running(batch=Batch(max_size=4, max_wait_ms=200)))

@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import Settings
+from gateway.dicom import phantom
 from gateway.observe.jsonlogs import OWN, configure
 from gateway.observe.logs import TaggedLogger
 from tests.conftest import ROOT, Serve
@@ -159,7 +161,22 @@ def test_every_line_of_a_server_is_an_object_and_a_requests_lines_share_its_id(s
     answered = next(line for line in lines if line["message"].startswith("answered in"))
     assert (answered["request_id"], answered["route"]) == (answers[0].headers["X-Request-ID"], "/echo")
     assert answered.keys() >= {"input_hash", "output_hash"}
+    failed = [line for line in lines if line.get("request_id") == answers[1].headers["X-Request-ID"]]
+    assert [line["message"].split(" ")[0] for line in failed] == ["exception", "500"]
+    assert all(line["route"] == "/raises" and line["input_hash"] == answered["input_hash"] for line in failed)
     assert NAME not in server.log
+
+
+def test_the_line_of_an_answer_tells_the_version_of_the_model(serve: Serve, tmp_path: Path) -> None:
+    server = serve("tests.apps.typed:app", GATEWAY_LOG_FORMAT="json")
+    (file,) = phantom.write(tmp_path, slices=1, size=16)
+    body = b"--b\r\n\r\n{}\r\n--b\r\n\r\n" + file.read_bytes() + b"\r\n--b--\r\n"
+    headers = {"Content-Type": "multipart/related; boundary=b"}
+    assert requests.post(server.url + "/dense", body, headers=headers, timeout=20).status_code == 200
+    server.stop()
+    lines = [json.loads(line) for line in server.log.splitlines()]
+    (answered,) = [line for line in lines if line["message"].startswith("answered in")]
+    assert answered["model_version"] == "1.2.0"
 
 
 def test_configuring_prints_text_where_nothing_is_configured() -> None:
