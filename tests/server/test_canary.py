@@ -396,6 +396,13 @@ def test_the_words_were_there_to_be_found(evidence: Evidence) -> None:
     assert told.get("crashes") == (502 if evidence.form == "process" else None)
 
 
+def test_what_fails_where_no_caller_is_is_logged_by_its_frames(evidence: Evidence) -> None:
+    log = evidence.places["logs"]["stdout and stderr"].decode()
+    for what in ("ended a thread", "could not be raised"):
+        assert log.count(f"an exception {what}") == 1
+    assert "astray.<locals>.fail" in log
+
+
 def test_no_process_that_holds_a_study_leaves_a_dump_of_its_memory(evidence: Evidence) -> None:
     assert evidence.limits <= {"0", "1"}
 

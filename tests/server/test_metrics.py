@@ -145,6 +145,9 @@ def test_every_answer_tells_its_phases_in_server_timing(server: Server) -> None:
     assert all(float(milliseconds) >= 0 for _, _, milliseconds in timings)
     refused = requests.post(server.url + "/refuses", BODY, headers=HEADERS, timeout=20)
     assert "receive;dur=" in refused.headers["Server-Timing"]
+    no_number = HEADERS | {"X-Request-Timeout": "soon"}
+    turned_away = requests.post(server.url + "/echo", BODY, headers=no_number, timeout=20)
+    assert (turned_away.status_code, turned_away.headers["Server-Timing"][:12]) == (400, "receive;dur=")
 
 
 def folder_of(server: Server) -> Path:
