@@ -8,6 +8,7 @@ and each wait for bytes, in either direction, is bounded by a timeout and by a m
 import contextlib
 import logging
 import os
+import select
 import socket
 import time
 from collections import deque
@@ -20,6 +21,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from gateway.access import bind, shared
 from gateway.config import Settings
+from gateway.errors import GatewayError
 from gateway.executors.launching import Shared
 from gateway.memory import keep_memory_flat
 from gateway.observe import jsonlogs
@@ -34,6 +36,10 @@ DISCARD = bytearray(1 << 18)
 """Where bytes that nobody wants are read to."""
 DRAIN_TIME = 0.002
 """Seconds a thread spends on the unread rest of a body, for keep-alive's sake; a client can stall gunicorn's own 5."""
+RELIEF_TIME = 60.0
+"""Seconds for which a worker goes on after a reload while none of the new ones accepts."""
+STOP_TIME = 1.0
+"""Seconds that a stopping worker has for connections whose request is still on its way; gunicorn's own linger."""
 TICK = 0.5
 """Seconds at most between two looks at the clock, and between two reports of this worker's health to the others."""
 WORKER_BOOT_ERROR = 3
@@ -73,6 +79,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.lingering: deque[TConn] = deque()
         self.service: Any = None
         self.stop_at = self.publish_at = 0.0
+        self.relief_by = self.stopped_at = 0.0
 
     def load_wsgi(self) -> None:
         """Load the application and tell it how many requests may be past admission, so that probes find a thread.
@@ -87,11 +94,22 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         quiet_hooks(settings.log_exception_text)
         if self.service is not None:
             self.service.admission.max_requests = self.cfg.threads - self.settings.reserved_threads
-            # models load now, not with the first request
+            self._open()
+
+    def _open(self) -> None:
+        """Load the models now, not with the first request; what the settings forbid ends the server with a sentence."""
+        try:
             self.wsgi.open(self.shared.address, self.seat)
+        except (ValueError, ImportError, OSError, GatewayError) as error:
+            more = f" ({error.private})" if isinstance(error, GatewayError) and error.private else ""
+            self.log.error("This server cannot start: %s%s", error, more)
+            raise SystemExit(WORKER_BOOT_ERROR) from None
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM: say that no more should come, and stop once that has been heard (``drain_delay``)."""
+        if self._awaits_relief():
+            self.relief_by = self.relief_by or time.monotonic() + RELIEF_TIME
+            return
         if self.service is None or self.service.draining or not self.settings.drain_delay:
             self._drain()
             super().handle_exit(sig, frame)
@@ -99,7 +117,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self._drain()
         self.stop_at = time.monotonic() + self.settings.drain_delay
 
+    def _awaits_relief(self) -> bool:
+        """Whether this worker is of a former generation (SIGHUP) and none of the new one is there yet to accept."""
+        if self.service is None or self.shared.board.generation == self.seat.generation or self.seat.read():
+            return False
+        return not self.relief_by or time.monotonic() < self.relief_by
+
     def _drain(self) -> None:
+        self.stopped_at = self.stopped_at or time.monotonic()
         if self.service is not None:
             self.service.draining = True
             self.service.publish()
@@ -109,6 +134,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().wait_for_and_dispatch_events(min(timeout, TICK))
         if self.stop_at and time.monotonic() >= self.stop_at:
             self.alive = False
+        if self.relief_by and self.alive and not self._awaits_relief():
+            self._drain()
+            self.alive = False
+        if not self.alive and not self._accepting:
+            self._close_doors()
         if self.service is None:
             return
         if time.monotonic() >= self.publish_at:
@@ -120,7 +150,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             os._exit(WORKER_BOOT_ERROR)  # the master takes it for the end of the server, as nothing else
         if self.service.lost and self.alive:
             self.log.warning("The supervisor of the model processes is gone; this worker makes way for a new one.")
-            self.alive = False
+            self.alive, self.stopped_at = False, time.monotonic()
+
+    def _close_doors(self) -> None:
+        """Take whoever has connected, and listen no more: gunicorn would let others wait in front of a closed door."""
+        for door in self.sockets:
+            while select.select([door], [], [], 0)[0]:
+                self.accept(door)
+            door.close()
+        self.sockets.clear()
 
     def enqueue_req(self, conn: TConn) -> None:
         """Hand a connection to a thread, or leave it with the poller until its head is complete."""
@@ -219,5 +257,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _overdue(self, waiting: deque[TConn]) -> Iterator[TConn]:
         """Take those whose time is over; all of them when the worker stops."""
         now = time.monotonic()
-        while waiting and (waiting[0].timeout <= now or not self.alive):
+        stopped = not self.alive and now >= self.stopped_at + STOP_TIME
+        while waiting and (waiting[0].timeout <= now or stopped):
             yield waiting.popleft()
