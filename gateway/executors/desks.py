@@ -188,7 +188,7 @@ class Desk:
             call = round_.calls[words["id"]]
             call.caller.tell({**words, "id": call.number})
         elif words["type"] == "done" and round_:
-            self._queue.finish(round_.size, words["seconds"])
+            self._queue.finish(round_.size, words["seconds"], now)
             del self._rounds[process.number]
             self._hung.discard(process.number)
 
@@ -201,7 +201,7 @@ class Desk:
         self._hung.discard(process.number)
         process.lost_at = now
         if round_ := self._rounds.pop(process.number, None):
-            self._queue.finish(round_.size, None)
+            self._queue.finish(round_.size, None, now)
             for call in round_.calls.values():
                 if not call.cancelled:
                     call.refuse(ModelDied("The process of this model died while it ran this request; send it again."))

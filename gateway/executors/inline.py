@@ -162,7 +162,7 @@ class Lane:
             outcomes = jobs[0].context.run(answer, self._model, [job.request for job in jobs], jobs[0].checks)
             with self._changed:
                 self._on = [job for job in self._on if job not in jobs]
-                self._queue.finish(len(jobs), time.monotonic() - started)
+                self._queue.finish(len(jobs), time.monotonic() - started, time.monotonic())
                 self._changed.notify()
             for job, outcome in zip(jobs, outcomes, strict=True):
                 job.settle(outcome)

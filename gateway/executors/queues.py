@@ -21,6 +21,9 @@ class _Waiting(Generic[Call]):
     call: Call
     key: str
     since: float
+    """From when on it waits for others: those who were in the first run that ended since it came may yet come again."""
+    renewed: bool = False
+    """Whether that was put off already; once is enough, or a rare key would wait for ever beside a busy one."""
 
 
 class Queue(Generic[Call]):
@@ -96,10 +99,13 @@ class Queue(Generic[Call]):
         self._waiting = deque(one for one in self._waiting if one.call is not call)
         return len(self._waiting) < before
 
-    def finish(self, size: int, seconds: float | None) -> None:
+    def finish(self, size: int, seconds: float | None, now: float) -> None:
         """A run of ``size`` calls is over, after so many seconds; None where they say nothing of the next."""
         self.taken -= 1
         self.running -= size
+        for one in self._waiting:
+            if not one.renewed:
+                one.since, one.renewed = now, True
         if seconds is not None:
             known = self.service_seconds
             self.service_seconds = seconds if not known else known + SMOOTHING * (seconds - known)
