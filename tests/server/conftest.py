@@ -1,7 +1,7 @@
 """A server of a few models in one form of running them, for the tests that look at its processes."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -14,8 +14,17 @@ def start(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
     """Serve the models named, in one of the FORMS; each server is ended with the module."""
     started: list[Running] = []
 
-    def begin(form: str, models: str, *options: str, ready: bool = True, **environment: str) -> Running:
+    def begin(
+        form: str,
+        models: str,
+        *options: str,
+        ready: bool = True,
+        orders: Mapping[str, str] | None = None,
+        **environment: str,
+    ) -> Running:
         notes, mark = tmp_path_factory.mktemp("notes"), uuid.uuid4().hex
+        for name, text in (orders or {}).items():
+            (notes / name).write_text(text)
         given = {"NOTES": str(notes), "MODELS": models, "RUNNING_TEST_MARK": mark}
         given |= {"GATEWAY_MODEL_PROCESSES": FORMS[form]} | environment
         server = serve("tests.apps.running:app", *(options or ("--workers", "2")), **given)

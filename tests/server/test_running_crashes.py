@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.server.running import Running, Start, alive, eventually, problem, told
+from tests.server.running import FORMS, Running, Start, alive, eventually, problem, told
 
 COOLDOWN = 4
 ROOM = 64 << 20
@@ -147,8 +147,9 @@ def test_calls_of_a_worker_that_is_killed_are_cancelled(start: Start) -> None:
     assert told(server.ask("watches", {"seconds": 0}))
 
 
-def test_after_the_master_is_killed_no_process_is_left(start: Start) -> None:
-    server = start("process", "echo")
+@pytest.mark.parametrize("form", FORMS)
+def test_after_the_master_is_killed_no_process_is_left(start: Start, form: str) -> None:
+    server = start(form, "echo")
     os.kill(server.master, signal.SIGKILL)
     server.server.process.wait()
     eventually(lambda: not server.family())

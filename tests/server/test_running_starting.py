@@ -12,23 +12,17 @@ BROKEN = "no weights at /weights/unet.pt"
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_setup_that_raises_at_the_first_start_ends_the_server_with_one_line_and_a_status(
-    start: Start, form: str, tmp_path_factory: pytest.TempPathFactory
+    start: Start, form: str
 ) -> None:
-    notes = tmp_path_factory.mktemp("broken")
-    (notes / "broken").write_text(BROKEN)
-    server = start(form, "echo loaded", ready=False, NOTES=str(notes))
+    server = start(form, "echo loaded", ready=False, orders={"broken": BROKEN})
     assert server.server.process.wait(60) not in (0, None)
     line = f"The model on /loaded could not be set up: RuntimeError: {BROKEN}"
     assert [one for one in server.server.log.splitlines() if one.endswith(line)]
     eventually(lambda: not server.family())
 
 
-def test_a_model_process_that_ends_in_its_setup_at_the_first_start_ends_the_server_too(
-    start: Start, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    notes = tmp_path_factory.mktemp("dying")
-    (notes / "dies in setup").write_text("now")
-    server = start("process", "echo loaded", ready=False, NOTES=str(notes))
+def test_a_model_process_that_ends_in_its_setup_at_the_first_start_ends_the_server_too(start: Start) -> None:
+    server = start("process", "echo loaded", ready=False, orders={"dies in setup": "now"})
     assert server.server.process.wait(60) not in (0, None)
     assert "The model on /loaded could not be set up: it exited with status 7" in server.server.log
 

@@ -118,12 +118,19 @@ def load(server: Running, route: str = "loaded", clients: int = 4) -> Iterator[L
         found.stop()
 
 
-@pytest.fixture(scope="module", params=FORMS)
-def server(request: pytest.FixtureRequest, start: Start, tmp_path_factory: pytest.TempPathFactory) -> Running:
-    notes = tmp_path_factory.mktemp("versions")
-    (notes / "version").write_text("first")
-    found = start(request.param, "loaded echo", NOTES=str(notes))
-    found.notes = notes
+@pytest.fixture(scope="module")
+def process(start: Start) -> Running:
+    return start("process", "loaded echo", orders={"version": "first"})
+
+
+@pytest.fixture(scope="module")
+def inline(start: Start) -> Running:
+    return start("inline", "loaded echo", orders={"version": "first"})
+
+
+@pytest.fixture(params=FORMS)
+def server(request: pytest.FixtureRequest) -> Running:
+    found: Running = request.getfixturevalue(request.param)
     return found
 
 
@@ -146,33 +153,36 @@ def test_sighup_under_load_brings_the_new_version_without_a_refused_request(serv
     eventually(lambda: _version(server.ask("loaded")) == "second")
 
 
-def test_a_new_version_that_cannot_be_set_up_leaves_the_former_serving(server: Running) -> None:
-    if server.form == "inline":
-        pytest.skip("inside the workers a model goes with its worker; only model processes can outlive one")
-    before = loaded(server)
-    with load(server) as clients:
-        eventually(lambda: clients.seen["second"] >= 5)
-        server.order("broken", "no such weights")
-        os.kill(server.master, signal.SIGHUP)
-        eventually(lambda: server.health("loaded")["state"] == "degraded")
-        eventually(lambda: server.server.log.count("Booting worker") >= 6)
-        count = clients.seen["second"]
-        eventually(lambda: clients.seen["second"] >= count + 20)
-    assert set(clients.seen) == {"second"}
-    assert loaded(server) == before
-    assert "no such weights" in server.health("loaded")["reason"]
-    assert server.get("/readyz").status_code == 503
-    assert told(server.ask("echo"))
+def test_a_new_version_that_cannot_be_set_up_leaves_the_former_serving_and_the_next_takes_over(
+    process: Running,
+) -> None:
+    before, version = loaded(process), _version(process.ask("loaded"))
+    with load(process) as clients:
+        eventually(lambda: clients.seen[version] >= 5)
+        process.order("broken", "no such weights")
+        os.kill(process.master, signal.SIGHUP)
+        eventually(lambda: process.health("loaded")["state"] == "degraded")
+        count = clients.seen[version]
+        eventually(lambda: clients.seen[version] >= count + 20)
+        assert set(clients.seen) == {version}
+        assert loaded(process) == before
+        assert "no such weights" in process.health("loaded")["reason"]
+        assert told(process.ask("echo"))
+        process.order("broken", "")
+        process.order("version", "third")
+        os.kill(process.master, signal.SIGHUP)
+        eventually(lambda: clients.seen["third"] >= 20)
+    assert set(clients.seen) == {version, "third"}
+    eventually(process.is_ready)
 
 
-def test_the_version_after_a_broken_one_takes_over(server: Running) -> None:
-    if server.form == "inline":
-        pytest.skip("inside the workers a model goes with its worker; only model processes can outlive one")
-    server.order("broken", "")
-    server.order("version", "third")
+def test_inside_the_workers_a_new_version_that_cannot_be_set_up_fails_alone(start: Start) -> None:
+    server = start("inline", "loaded echo", "--workers", "1")
+    server.order("broken", "no such weights")
     os.kill(server.master, signal.SIGHUP)
-    eventually(lambda: _version(server.ask("loaded")) == "third")
-    eventually(server.is_ready)
+    eventually(lambda: server.not_ready().get("/loaded", {}).get("state") == "failed")
+    assert told(server.ask("echo"))
+    assert server.server.process.poll() is None
 
 
 def test_a_worker_that_is_killed_under_load_fails_its_own_requests_alone(server: Running) -> None:
