@@ -7,7 +7,7 @@ import io
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
@@ -36,8 +36,8 @@ class Blobs(Protocol):
     def open(self, location: str, sha256: str) -> BinaryIO:
         """The bytes as a file at its start, checked against their digest, in use until it is closed. Raises Spoiled."""
 
-    def remove(self, location: str, *, used_too: bool = False) -> bool:
-        """Remove bytes while the index is locked for writing; false, and nothing done, where they are in use."""
+    def remove(self, *locations: str, used_too: bool = False) -> bool:
+        """Remove bytes while the index is locked for writing; false, and nothing done, where some of it is in use."""
 
     def quarantine(self, location: str, label: str) -> None:
         """Set bytes aside under a ``label``, out of reach of ``open``."""
@@ -126,22 +126,24 @@ def sweep_incoming(folder: Path) -> int:
     """Remove the files of processes that are no more, and tell how many: what lives holds a lock."""
     swept = 0
     for path in folder.iterdir():
-        with suppress(FileNotFoundError):
-            swept += unlink_unless_locked(path)
+        swept += unlink_unless_locked(path)
     return swept
 
 
-def unlink_unless_locked(path: Path) -> bool:
-    """Remove a file that nobody has a lock on; false where somebody has. Raises FileNotFoundError."""
-    # for writing, since NFS gives an exclusive lock to no other (flock(2))
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(descriptor)
+def unlink_unless_locked(*paths: Path) -> bool:
+    """Remove files that nobody has a lock on; false, and all of them stay, where somebody has one of them."""
+    with ExitStack() as stack:
+        for path in paths:
+            with suppress(FileNotFoundError):
+                # for writing, since NFS gives an exclusive lock to no other (flock(2))
+                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+                stack.callback(os.close, descriptor)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return False
+        for path in paths:
+            path.unlink(missing_ok=True)
     return True
 
 

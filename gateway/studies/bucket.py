@@ -74,9 +74,10 @@ class BucketBlobs:
             undo.pop_all()
         return file
 
-    def remove(self, location: str, *, used_too: bool = False) -> bool:
+    def remove(self, *locations: str, used_too: bool = False) -> bool:
         """Delete; readers have copies of their own."""
-        self._call("delete_object", Key=self._key(location))
+        for location in locations:
+            self._call("delete_object", Key=self._key(location))
         return True
 
     def quarantine(self, location: str, label: str) -> None:

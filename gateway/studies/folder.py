@@ -73,16 +73,14 @@ class FolderBlobs:
             raise
         return file
 
-    def remove(self, location: str, *, used_too: bool = False) -> bool:
-        """Unlink, unless somebody reads it. Who has opened it reads on where ``used_too`` removes it."""
-        path = self._path(location)
-        try:
-            if used_too:
-                path.unlink()
-                return True
-            return unlink_unless_locked(path)
-        except FileNotFoundError:
-            return True
+    def remove(self, *locations: str, used_too: bool = False) -> bool:
+        """Unlink, unless somebody reads one of them. Who has opened it reads on where ``used_too`` removes it."""
+        paths = [self._path(location) for location in locations]
+        if not used_too:
+            return unlink_unless_locked(*paths)
+        for path in paths:
+            path.unlink(missing_ok=True)
+        return True
 
     def quarantine(self, location: str, label: str) -> None:
         """Rename into a folder beside the others."""

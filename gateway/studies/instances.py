@@ -200,6 +200,13 @@ def of_study(connection: Connection, caller: str | None, study: str) -> list[Hel
     return [Held(*row) for row in connection.execute(query)]
 
 
+def begun(connection: Connection, caller: str, studies: Iterable[str]) -> set[str]:
+    """Those of the studies that a caller holds something of."""
+    uid = instances.c.study_instance_uid
+    query = select(uid).join(holdings, holdings.c.sha256 == instances.c.sha256).where(holdings.c.caller == caller)
+    return {one for some in pieces(studies) for one in connection.execute(query.where(uid.in_(some))).scalars()}
+
+
 def pieces(values: Iterable[str]) -> Iterator[list[str]]:
     """So many values at a time as one statement takes."""
     iterator = iter(values)

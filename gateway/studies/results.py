@@ -95,7 +95,8 @@ class Results:
             location = blobs.settle(incoming, id)
             try:
                 with self._store.index.writing() as connection:
-                    self._store.retention.make_room(connection, incoming.size)
+                    spare = {one.study_instance_uid for one in held}
+                    self._store.retention.make_room(connection, incoming.size, lambda: spare)
                     self._replace(connection, id)
                     row = self._row(key, result, incoming)
                     ids = {"id": id, "caller": caller, "location": location, "output_digest": output_digest}

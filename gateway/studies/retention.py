@@ -1,11 +1,12 @@
 """What is kept, and for how long: a quota in bytes, an age, and the least recently used first to go.
 
 What is in use stays, whatever the quota says: to remove it would free nothing, since its bytes last until it is closed.
+A study goes as a whole or not at all: of one that had lost a slice, a model would make a finding like any other.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, func, literal, select
@@ -45,13 +46,16 @@ class Retention:
         """What was stored before this moment is too old to be seen, in seconds since 1970."""
         return self._clock() - self._max_age
 
-    def make_room(self, connection: Connection, needed: int) -> None:
-        """Evict until ``needed`` bytes fit below the quota. Raises StorageFull where what is left is in use."""
+    def make_room(self, connection: Connection, needed: int, spare: Callable[[], Collection[str]] = tuple) -> None:
+        """Evict until ``needed`` bytes fit below the quota, but for the studies to ``spare``, which this is a part of.
+
+        Raises StorageFull where what is left is in use.
+        """
         self.expire(connection)
         if needed > self._max_bytes:
             raise StorageFull("This is more than the whole store may hold.", private="store_max_bytes")
         excess = self._used(connection) + needed - self._max_bytes
-        if excess > 0 and excess > sum(self._evicted(connection, excess)):
+        if excess > 0 and excess > sum(self._evicted(connection, excess, spare())):
             raise StorageFull("What the store holds is in use; try again later.", private="store_max_bytes")
 
     def expire(self, connection: Connection) -> None:
@@ -77,14 +81,25 @@ class Retention:
     def _used(self, connection: Connection) -> int:
         return sum(map(int, connection.execute(_USED).one()))
 
-    def _evicted(self, connection: Connection, excess: int) -> Iterator[int]:
-        """The bytes of each thing evicted, until there is enough."""
+    def lose(self, connection: Connection, study: str) -> None:
+        """Nobody holds anything of a study any more, since a part of it was lost; what is in use goes later."""
+        digests = [one.sha256 for one in instances.of_study(connection, None, study)]
+        for some in instances.pieces(digests):
+            instances.release(connection, holdings.c.sha256.in_(some))
+        self.collect(connection, digests)
+
+    def _evicted(self, connection: Connection, excess: int, spare: Collection[str]) -> Iterator[int]:
+        """The bytes of each study and each result evicted, until there is enough."""
         skipped = dict.fromkeys(self._blobs, 0)
         while rows := self._oldest(connection, skipped):
             for _, kind, name, location, size in rows:
                 if excess <= 0:
                     return
-                if self._remove(connection, kind, name, location):
+                if kind == "result":
+                    went = self._remove(connection, kind, name, location)
+                else:
+                    went = name not in spare and self._remove_study(connection, name)
+                if went:
                     excess -= size
                     yield size
                 else:
@@ -92,15 +107,26 @@ class Retention:
 
     def _oldest(self, connection: Connection, skip: dict[str, int]) -> list[tuple[float, str, str, str, int]]:
         """The least recently used: when, kind, name, location, bytes. So many of each kind are passed over."""
+        study, used = instances_table.c.study_instance_uid, func.max(instances_table.c.used_at)
+        studies = select(used, literal("instance"), study, literal(""), func.sum(instances_table.c.size))
+        columns = results.c.used_at, literal("result"), results.c.id, results.c.location, results.c.size
         found: list[tuple[float, str, str, str, int]] = []
-        for kind, table, name in (
-            ("instance", instances_table, instances_table.c.sha256),
-            ("result", results, results.c.id),
+        for kind, query in (
+            ("instance", studies.group_by(study).order_by(used, study)),
+            ("result", select(*columns).order_by(results.c.used_at, results.c.id)),
         ):
-            query = select(table.c.used_at, literal(kind), name, table.c.location, table.c.size)
-            query = query.order_by(table.c.used_at, name).limit(CANDIDATES).offset(skip[kind])
-            found += [(when, *rest) for when, *rest in connection.execute(query)]
+            asked = connection.execute(query.limit(CANDIDATES).offset(skip[kind]))
+            found += [(when, kind, name, location, int(size)) for when, kind, name, location, size in asked]
         return sorted(found)[:CANDIDATES]
+
+    def _remove_study(self, connection: Connection, study: str) -> bool:
+        """Remove all instances of a study and what anyone holds of them, unless one of them is in use."""
+        found = instances.of_study(connection, None, study)
+        if not self._blobs["instance"].remove(*(one.location for one in found)):
+            return False
+        for one in found:
+            instances.drop(connection, one.sha256)
+        return True
 
     def _remove(self, connection: Connection, kind: str, name: str, location: str, *, used_too: bool = False) -> bool:
         if not self._blobs[kind].remove(location, used_too=used_too):

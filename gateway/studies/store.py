@@ -24,6 +24,7 @@ from gateway.studies.upkeep import SECONDS, Upkeep
 logger = logging.getLogger("gateway")
 
 KINDS = ("instances", "results", "bundles")
+SPOILED = "A file of this study is not what was kept, and was set aside; send the study again."
 DESCRIPTORS = 65_536
 """Open files asked of the system: each instance in use is one, and 1,024 are less than many a study."""
 
@@ -100,22 +101,18 @@ class Store:
         files: list[BinaryIO] = []
         try:
             for one in found:
-                files.append(self._open(one))
-        except BaseException:
+                files.append(self.blobs["instances"].open(one.location, one.sha256))
+        except BaseException as error:
             for file in files:
                 file.close()
-            raise
+            if not isinstance(error, Spoiled):
+                raise
+            self.set_aside(one)
+            raise StudyNotFound(SPOILED) from None
         return files
 
-    def _open(self, one: Held) -> BinaryIO:
-        try:
-            return self.blobs["instances"].open(one.location, one.sha256)
-        except Spoiled:
-            self.set_aside(one)
-        raise StudyNotFound("A file of this study is not what was kept, and was set aside; send the study again.")
-
     def set_aside(self, one: Held) -> None:
-        """Put a spoiled instance where nobody reads it, and forget that it was here."""
+        """Put a spoiled instance where nobody reads it, and let go of its study, which would be whole without it."""
         blobs = self.blobs["instances"]
         with self.index.writing() as connection:
             if instances.located(connection, one.sha256) != one.location:
@@ -125,6 +122,7 @@ class Store:
             except Spoiled:
                 blobs.quarantine(one.location, label(one.study_instance_uid))
                 instances.drop(connection, one.sha256)
+                self.retention.lose(connection, one.study_instance_uid)
                 logger.error("a kept instance had changed and was set aside: %s", one.sha256)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO, Literal, get_args
 
 from sqlalchemy import Connection
@@ -59,7 +60,9 @@ class Upload(Batch):
             store.retention.collect(connection, instances.release(connection, mine, holdings.c.sha256.in_(gone)))
         taken = [one.entry for one in kept if one.state != "kept"]
         # room for all, also for what others have sent: a full store must not tell the two apart
-        store.retention.make_room(connection, sum(one.size for one in taken))
+        studies = {one.study_instance_uid for one in taken}
+        begun = partial(instances.begun, connection, self._caller, studies)
+        store.retention.make_room(connection, sum(one.size for one in taken), begun)
         here = instances.known(connection, (one.sha256 for one in taken))
         new = [(one, self.place(one.sha256)) for one in taken if one.sha256 not in here]
         instances.add(connection, new, now)

@@ -108,7 +108,7 @@ def test_an_object_that_is_gone_is_missing(store: Store, s3: Any) -> None:
 
 
 def test_a_bucket_is_held_to_the_quota_and_swept(store: Store, s3: Any) -> None:
-    sent = files(8)
+    sent = [file("room", study=number) for number in range(8)]
     for one in sent:
         upload(store, "one", [one])
     here = states(store, "one", sent).count("have")

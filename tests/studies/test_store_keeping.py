@@ -129,7 +129,7 @@ def test_a_reference_keeps_to_the_limits_of_a_request(open_store: OpenStore) -> 
 
 
 @pytest.mark.parametrize("damage", [flip, lambda path: path.write_bytes(b""), Path.unlink])
-def test_a_file_that_has_changed_is_found_set_aside_and_missing_from_then_on(store: Store, damage: object) -> None:
+def test_a_file_that_has_changed_is_found_and_its_study_missing_from_then_on(store: Store, damage: object) -> None:
     good, bad = files(2)
     for caller in ("one", "other"):
         upload(store, caller, [good, bad])
@@ -138,10 +138,14 @@ def test_a_file_that_has_changed_is_found_set_aside_and_missing_from_then_on(sto
     with pytest.raises(StudyNotFound, match="not what was kept"):
         References(store).resolve(by_digest([good, bad]), "one")
     assert not path.exists()
-    assert states(store, "one", [good, bad]) == states(store, "other", [good, bad]) == ["have", "missing"]
-    upload(store, "one", [bad])
-    with References(store).resolve(by_digest([bad]), "one") as found:
-        assert found.files[0].read() == bad.data
+    for caller in ("one", "other"):
+        assert states(store, caller, [good, bad]) == ["missing"] * 2
+        with pytest.raises(StudyNotFound):
+            References(store).resolve({"study": good.entry.study_instance_uid}, caller)
+    assert good.entry.sha256 not in [path.name for path in blobs(store)]
+    upload(store, "one", [good, bad])
+    with References(store).resolve(by_digest([bad, good]), "one") as found:
+        assert [file.read() for file in found.files] == [bad.data, good.data]
 
 
 def test_what_was_set_aside_goes_with_its_study_and_by_age(open_store: OpenStore, clock: Clock) -> None:
@@ -155,6 +159,7 @@ def test_what_was_set_aside_goes_with_its_study_and_by_age(open_store: OpenStore
     aside = store.folder / "instances" / "quarantine"
     assert len(list(aside.iterdir())) == 2
     assert not any(one.entry.study_instance_uid in str(path) for path in blobs(store) for one in sent)
+    upload(store, "one", sent)
     forget(store, sent[0].entry.study_instance_uid, "one")
     assert len(list(aside.iterdir())) == 1
     clock.now += 100 * 365 * 86400
@@ -163,7 +168,7 @@ def test_what_was_set_aside_goes_with_its_study_and_by_age(open_store: OpenStore
 
 
 def test_what_was_used_longest_ago_goes_first(open_store: OpenStore, clock: Clock) -> None:
-    sent = files(4)
+    sent = [file("first", study=number) for number in range(4)]
     store = open_store(store_max_bytes=sum(len(one.data) for one in sent[:3]))
     for one in sent[:3]:
         upload(store, "one", [one])
@@ -176,8 +181,31 @@ def test_what_was_used_longest_ago_goes_first(open_store: OpenStore, clock: Cloc
     assert len(blobs(store)) == 3
 
 
+def test_a_study_is_evicted_as_a_whole_unless_a_part_of_it_is_in_use(open_store: OpenStore, clock: Clock) -> None:
+    old, new = files(3, study="old"), files(1, study="new")
+    store = open_store(store_max_bytes=sum(len(one.data) for one in old))
+    upload(store, "one", old)
+    clock.now += 100
+    with References(store).resolve(by_digest(old[1:2]), "one"), pytest.raises(StorageFull):
+        upload(store, "other", new)
+    assert states(store, "one", old) == ["have"] * 3
+    upload(store, "other", new)
+    assert states(store, "one", old) == ["missing"] * 3
+    assert len(blobs(store)) == 1
+
+
+def test_a_study_that_is_too_large_does_not_make_room_for_itself(open_store: OpenStore, clock: Clock) -> None:
+    sent = files(3)
+    store = open_store(store_max_bytes=sum(len(one.data) for one in sent[:2]))
+    upload(store, "one", sent[:2])
+    clock.now += 100
+    with pytest.raises(StorageFull):
+        upload(store, "one", sent[2:])
+    assert states(store, "one", sent) == ["have", "have", "missing"]
+
+
 def test_what_is_in_use_is_not_evicted_whoever_asks_for_room(open_store: OpenStore, clock: Clock) -> None:
-    sent = files(4)
+    sent = [file("use", study=number) for number in range(4)]
     room = {"store_max_bytes": 2 * max(len(one.data) for one in sent)}
     store, beside = open_store(**room), open_store(**room)
     upload(store, "one", sent[:1])

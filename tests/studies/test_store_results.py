@@ -146,12 +146,12 @@ def test_results_outlive_their_instances_and_go_with_their_study(store: Store, c
 
 
 def test_results_share_the_quota_and_the_age_of_the_store(open_store: OpenStore, clock: Clock) -> None:
-    sent = files(2)
-    store = open_store(store_max_bytes=sum(len(one.data) for one in sent), store_max_age=1000.0)
-    upload(store, "one", sent[:1])
+    sent, old = files(1), files(1, study="old")
+    store = open_store(store_max_bytes=sum(len(one.data) for one in [*sent, *old]), store_max_age=1000.0)
+    upload(store, "one", old)
     clock.now += 100
     id = keep(store, "one", sent)
-    assert len(blobs(store)) == 1
+    assert [path.name for path in blobs(store)] == [sent[0].entry.sha256], "an answer takes no room from its study"
     clock.now += 1001
     with pytest.raises(ResultNotFound):
         Results(store).get(id, "one")
