@@ -109,13 +109,13 @@ def _kept(exchange: Exchange, request: Request, received: Received) -> "KeptResu
 
     card = exchange.service.executor(exchange.model).card(exchange.model)
     recall = Recall.of(exchange.model, card, request, received.held)
-    if recall is None or card is None:
+    if recall is None:
         return None
-    kept = recall.find(received.input_digest)
-    if kept is None:
+    kept = recall.find(card, received.input_digest)
+    if kept is None or card is None:
         exchange.recall = recall
     else:
-        exchange.cached, exchange.card = True, replace(card, parameters_digest=recall.key.parameters_digest)
+        exchange.cached, exchange.card = True, replace(card, parameters_digest=recall.parameters_digest)
     return kept
 
 

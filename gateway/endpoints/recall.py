@@ -57,36 +57,44 @@ class Recall:
 
     kept: Kept
     caller: str
-    key: Key
     held: tuple[Held, ...]
+    model: str
+    output: str
+    parameters_digest: str
 
     @classmethod
     def of(cls, model: Model, card: Card | None, request: Request, held: tuple[Held, ...]) -> "Recall | None":
-        """Where an answer to ``request`` is kept; None where it is not. Raises ParameterRefused."""
+        """Where an answer to ``request`` is kept; None where it is not. Raises ParameterRefused.
+
+        ``card`` is None for a model that is still loading: whether its answer is kept, that answer says.
+        """
         identify = getattr(model, "identify", None)
-        if not held or card is None or not card.deterministic or identify is None:
+        if not held or identify is None or not (card is None or card.deterministic):
             return None
-        output, parameters_digest = identify(request)
-        key = Key(
-            instances=tuple(one.sha256 for one in held),
-            model=model.name,
+        return cls(kept(), caller_name(), held, model.name, *identify(request))
+
+    def find(self, card: Card | None, input_digest: str) -> KeptResult | None:
+        """The answer as it was given, but for a caller who wants a new one (``no-cache``, RFC 9111 5.2.1.4)."""
+        if card is None or flask.request.cache_control.no_cache:
+            return None
+        return self.kept.results.find(self._key(card), self.caller, input_digest)
+
+    def keep(self, result: Result, output_digest: str) -> None:
+        """Keep an answer under the card of the model that made it; where there is no room for it, it is not kept."""
+        if not result.card.deterministic:
+            return
+        try:
+            self.kept.results.keep(self._key(result.card), self.caller, result, output_digest, self.held)
+        except GatewayError as error:
+            logger.warning("an answer was not kept: %s", error.code)
+
+    def _key(self, card: Card) -> Key:
+        return Key(
+            instances=tuple(one.sha256 for one in self.held),
+            model=self.model,
             version=card.version,
             model_digest=card.model_digest,
             weights_digest=card.weights_digest,
-            parameters_digest=parameters_digest,
-            output=output,
+            parameters_digest=self.parameters_digest,
+            output=self.output,
         )
-        return cls(kept(), caller_name(), key, held)
-
-    def find(self, input_digest: str) -> KeptResult | None:
-        """The answer as it was given, but for a caller who wants a new one (``no-cache``, RFC 9111 5.2.1.4)."""
-        if flask.request.cache_control.no_cache:
-            return None
-        return self.kept.results.find(self.key, self.caller, input_digest)
-
-    def keep(self, result: Result, output_digest: str) -> None:
-        """Keep an answer; where there is no room for it, it is not kept."""
-        try:
-            self.kept.results.keep(self.key, self.caller, result, output_digest, self.held)
-        except GatewayError as error:
-            logger.warning("an answer was not kept: %s", error.code)

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import requests
@@ -59,3 +60,10 @@ def plain(answer: requests.Response) -> tuple[int, dict[str, Any]]:
     """Status and body of an answer, without what is another each time."""
     body = answer.json()
     return answer.status_code, {name: value for name, value in body.items() if name != "request_id"}
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

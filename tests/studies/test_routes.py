@@ -4,7 +4,6 @@ import hashlib
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from gateway.access.keyfile import Entry, change
 from gateway.access.keys import fingerprint, new_key
 from gateway.errors import InstanceConflict
 from tests.conftest import Serve, Server
-from tests.studies.asking import Asking, entry, plain
+from tests.studies.asking import Asking, entry, plain, wait_for
 from tests.studies.files import File, file, files
 
 CALLERS: dict[str, tuple[Role, ...]] = {
@@ -348,10 +347,3 @@ def test_an_upload_whose_client_goes_away_leaves_nothing(anyone: Asking, server:
         client.sendall(head.encode() + b"Content-Type: multipart/related; boundary=b\r\n\r\n" + body[:-500])
         wait_for(lambda: any(incoming.iterdir()))
     wait_for(lambda: not any(incoming.iterdir()))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
