@@ -5,6 +5,7 @@ import json
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 _PARTIAL = ".gateway-"
 """How a file is called until all of it has come and been checked."""
+
+LEFT_SECONDS = 3600.0
+"""For which nobody has written to such a file, so that its process must have died: twice the wait for a server."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ def pull(transport: Transport, name: str, folder: Path, cache: HashCache, progre
     files = [_stated(one) for one in entries_of(transport.json("GET", route), "files")]
     _refuse_twins(files)
     folder.mkdir(parents=True, exist_ok=True)
+    _sweep(folder)
     here = {file.key: file.sha256 for file in _files(folder, cache)}
     wanted = [file for file in files if here.get(file.key) != file.sha256]
     tally = Tally(sum(file.size for file in wanted), progress)
@@ -190,6 +195,14 @@ def _refuse_twins(files: Sequence[File]) -> None:
     for _, group in groupby(sorted(file.key.casefold() for file in files)):
         if len(list(group)) > 1:
             raise AnswerCorrupt("The server names two files that differ in case alone.")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that died have left."""
+    for path in folder.rglob(f"{_PARTIAL}*"):
+        with suppress(OSError):
+            if path.is_file() and path.stat().st_mtime < time.time() - LEFT_SECONDS:
+                path.unlink()
 
 
 def _target(folder: Path, key: str) -> Path:

@@ -133,6 +133,28 @@ def test_a_full_disk_is_said_at_once_and_not_tried_again(desk: Desk) -> None:
     assert len(desk.store.chunks()) == 1
 
 
+def test_a_large_study_is_asked_about_in_parts_while_the_rest_is_hashed_and_at_once_when_it_is_known(
+    desk: Desk, slices: list[bytes]
+) -> None:
+    uid = phantom_uid(desk).encode()
+    for index in range(SLICES, 300):
+        path = desk.study / f"{index}.dcm"
+        path.write_bytes(slices[3].replace(uid, uid[:-3] + f"{index:03d}".encode()))
+        age(path)
+    seen: list[tuple[int, int]] = []
+    done = desk.client.upload(desk.study, progress=lambda sent, total: seen.append((sent, total)))
+    again = desk.client.upload(desk.study)
+    asked = [json.loads(request.body) for request in desk.store.heard if request.path.endswith("manifest")]
+    assert [len(one) for one in asked] == [128, 172, 300]
+    assert [entry["sop_instance_uid"] for one in asked[:2] for entry in one] == [
+        entry.sop_instance_uid for entry in done.entries
+    ]
+    assert (done.sent, desk.sent(), again.sent) == (300, 300, 0)
+    assert done.entries == again.entries
+    assert [sent for sent, _ in seen] == sorted(sent for sent, _ in seen)
+    assert seen[-1] == (done.bytes_sent, done.bytes_sent)
+
+
 def test_a_conflict_names_both_digests_and_sends_nothing(desk: Desk) -> None:
     uid = phantom_uid(desk)
     desk.store.held[uid] = "f" * 64
