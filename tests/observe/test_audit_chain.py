@@ -41,6 +41,20 @@ def test_a_chain_that_nobody_touched_is_whole(file: Path) -> None:
     assert str(verdict.head) == list(heads(file))[-1]
 
 
+def test_an_event_that_is_no_inference_is_a_record_of_the_same_chain(file: Path) -> None:
+    auditor = Auditor(ChainFile(file, KEY))
+    auditor(outcome())
+    auditor.event("forgotten", "radiology", study="f" * 64, instances=140, everybody=False)
+    auditor(outcome())
+    auditor.close()
+    told = json.loads(lines(file)[1])
+    assert (told["kind"], told["caller"], told["study"]) == ("forgotten", "radiology", "f" * 64)
+    assert (told["instances"], told["everybody"]) == (140, False)
+    assert verify([file], key=KEY).records == 3
+    file.write_bytes(file.read_bytes().replace(b'"instances":140', b'"instances":139'))
+    assert not verify([file], key=KEY).whole
+
+
 def test_a_record_says_what_came_of_a_request_in_digests(file: Path) -> None:
     (line,) = written(file, 1)
     record = json.loads(line)

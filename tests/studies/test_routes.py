@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +19,7 @@ from gateway.access.callers import Caller, Role
 from gateway.access.keyfile import Entry, change
 from gateway.access.keys import fingerprint, new_key
 from gateway.errors import InstanceConflict
-from tests.conftest import Serve, Server
+from tests.conftest import ROOT, Serve, Server
 from tests.studies.asking import Asking, entry, plain, wait_for
 from tests.studies.files import File, file, files
 
@@ -282,6 +285,12 @@ def test_a_full_disk_is_a_507_and_leaves_a_clean_store(serve: Serve, tmp_path: P
     assert [path.name for path in kept if not path.name.startswith("index.sqlite")] == []
     assert list((tmp_path / "store" / "incoming").iterdir()) == []
     assert asking.send([small]).status_code == 200
+    weights = bytes(9 << 20)
+    pushed = asking.parts("/bundles/lungs/files", {"files": [entry("a.bin", weights)]}, [weights])
+    assert pushed.status_code == 507
+    assert asking.ask("GET", "/bundles").json() == {"bundles": []}
+    assert [path for path in (tmp_path / "store" / "bundles").rglob("*") if path.is_file()] == []
+    assert list((tmp_path / "store" / "incoming").iterdir()) == []
 
 
 def padded(one: File, size: int) -> File:
@@ -335,6 +344,26 @@ def test_off_loopback_a_store_wants_authentication_or_to_be_told(
             assert not (tmp_path / "store").exists()
     finally:
         bind.announce(before)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({}, "store_folder is set, and this server listens beyond this machine without asking who calls."),
+        ({"GATEWAY_DATABASE_URL": "oracle://host/base"}, "should be of PostgreSQL or SQLite"),
+    ],
+)
+def test_a_store_that_may_not_start_ends_the_server_with_a_sentence(
+    tmp_path: Path, settings: dict[str, str], sentence: str
+) -> None:
+    host = "127.0.0.1" if settings else "0.0.0.0"
+    command = [sys.executable, "-m", "gateway", "serve", "tests.apps.typed:app", "--host", host, "--port", "0"]
+    environment = os.environ | {"GATEWAY_STORE_FOLDER": str(tmp_path / "store")} | settings
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 3
+    (line,) = [line for line in ended.stderr.splitlines() if "cannot start" in line]
+    assert sentence in line
+    assert "Traceback" not in ended.stderr
 
 
 def test_an_upload_whose_client_goes_away_leaves_nothing(anyone: Asking, server: Server, folder: Path) -> None:
