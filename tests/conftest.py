@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.access import bind
+
 ROOT = Path(__file__).parent.parent
 LISTENING = re.compile(r"Listening at: (https?)://(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)")
 
@@ -64,6 +66,14 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+
+@pytest.fixture(autouse=True)
+def announced() -> Iterator[None]:
+    """What a test says of where a server listens is forgotten after it."""
+    before = bind.addresses()
+    yield
+    bind.announce(before)
 
 
 Serve = Callable[..., Server]

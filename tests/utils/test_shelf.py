@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 SHELF = {
     "utils.tagged_logger.TaggedLogger": "gateway.observe.logs",
-    "utils.request_auditor.write_s3_audit": "gateway.observe.audit",
+    "utils.request_auditor.write_s3_audit": "gateway.observe.audit.s3",
     "utils.image_conversion.convert_to_nifti": "gateway.dicom.nifti",
     "utils.image_conversion.load_nifti_file": "gateway.dicom.nifti",
     "utils.image_conversion.get_masks_from_nifti_file": "gateway.dicom.nifti",
