@@ -58,8 +58,8 @@ def test_an_answer_tells_the_deadline_which_no_request_can_stretch(
 
 
 def test_the_deadline_that_a_model_declares_holds_for_its_requests(server: Running) -> None:
-    problem(server.ask("brief", {"seconds": 2}), 504, "deadline-exceeded")
-    eventually(server.is_ready)
+    problem(server.ask("brief", {"seconds": 1.5}), 504, "deadline-exceeded")
+    eventually(lambda: not server.health("brief")["running"])
 
 
 def test_a_body_that_comes_too_slowly_for_the_deadline_is_answered_504(server: Running) -> None:

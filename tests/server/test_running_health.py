@@ -15,9 +15,8 @@ PROBES = ("/livez", "/readyz", "/startupz", "/healthcheck", "/ping")
 
 @pytest.fixture(scope="module", params=FORMS)
 def server(request: pytest.FixtureRequest, start: Start) -> Running:
-    """Four workers, and a model whose setup waits for the order ``go``."""
     limits = {"GATEWAY_CANCEL_GRACE": "0.3", "GATEWAY_BREAKER_COOLDOWN": "1"}
-    return start(request.param, "slow one", "--workers", str(WORKERS), "--threads", "6", ready=False, **limits)
+    return start(request.param, "one", "--workers", str(WORKERS), "--threads", "6", **limits)
 
 
 def said(server: Running, path: str) -> set[tuple[int, str]]:
@@ -29,26 +28,22 @@ def _word(answer: requests.Response) -> str:
     return str(answer.json()["status"]) if answer.headers["Content-Type"] == "application/json" else answer.text
 
 
-def test_until_every_model_is_set_up_all_workers_say_starting(server: Running) -> None:
-    eventually(lambda: len(server.workers) == WORKERS)
+@pytest.mark.parametrize("form", FORMS)
+def test_all_workers_say_starting_until_every_model_is_set_up_and_warm_and_ready_from_then_on(
+    start: Start, form: str
+) -> None:
+    server = start(form, "slow", ready=False)  # its setup waits for the order
+    eventually(lambda: len(server.workers) == 2)
     assert said(server, "/livez") == {(200, "ok")}
-    assert said(server, "/readyz") == {(503, "starting")}
-    assert said(server, "/startupz") == {(503, "starting")}
+    assert said(server, "/readyz") == said(server, "/startupz") == {(503, "starting")}
     assert said(server, "/healthcheck") == {(200, "STARTING")}
-    health = server.health("slow")
-    assert health["state"] == "starting"
-    assert health["reason"]
+    assert server.health("slow")["reason"]
     assert server.noted("setup") == []
-
-
-def test_once_every_model_is_warm_all_workers_say_ready(server: Running) -> None:
     server.order("go")
     eventually(server.is_ready)
-    assert said(server, "/readyz") == {(200, "ready")}
-    assert said(server, "/startupz") == {(200, "ready")}
+    assert said(server, "/readyz") == said(server, "/startupz") == {(200, "ready")}
     assert said(server, "/healthcheck") == {(200, "READY")}
-    copies = WORKERS if server.form == "inline" else 1
-    assert len(server.noted("setup")) == copies
+    assert len(server.noted("setup")) == (2 if form == "inline" else 1)
 
 
 def test_a_hung_call_is_told_by_all_workers_within_a_second_of_each_other_and_probes_never_wait(
@@ -101,5 +96,5 @@ def test_probes_answer_while_every_thread_that_a_model_can_have_hangs(server: Ru
 
 def test_readiness_tells_of_each_model(server: Running) -> None:
     models = server.get("/readyz").json()["models"]
-    assert set(models) == {"/slow", "/one"}
+    assert set(models) == {"/one"}
     assert set(models["/one"]) >= {"state", "reason", "queued", "running", "places", "restarts"}
