@@ -51,10 +51,12 @@ class Screen:
 
 
 def _reporter(bar: Progress, task: TaskID, then: str) -> Report:
+    spinners: list[TaskID] = []
+
     def report(done: int, total: int) -> None:
         bar.update(task, completed=done, total=total)
-        if done == total and then:
+        if done == total and then and not spinners:
             bar.update(task, visible=False)
-            bar.add_task(then, total=None)
+            spinners.append(bar.add_task(then, total=None))
 
     return report

@@ -74,6 +74,7 @@ def _ask(order: Order, instances: list[Instance], screen: Screen, client: Client
             answer = client.infer_path(request, order.study_path, order.route)
         elif order.store:
             kept = client.upload(files, progress=progress)
+            progress(1, 1)  # also where nothing had to be sent
             screen.note(f"sent {kept.sent} of {len(files)} files to {client.address}, which has the others")
             answer = client.infer(kept, order.route, request).answer
         else:
