@@ -79,20 +79,23 @@ def _again(plan: Plan, files: list[Path], folder: Path) -> Iterator[Line]:
 
 
 def _first(plan: Plan, files: list[Path], folder: Path) -> Line:
-    """Hashed, asked about, sent in chunks, checked and stored; against the same bytes in one request."""
+    """Hashed, asked about, sent in chunks, checked and stored; against the same bytes in one request.
+
+    Each time other instances, since a file system finds no room quickly where it has removed a thousand files just now.
+    """
     size = sum(path.stat().st_size for path in files) / MiB
-    number = iter(range(1_000_000))
+    number = iter(range(1, 1_000_000))
     with _served(folder / "first") as port, Client(f"http://127.0.0.1:{port}", timeout=300) as plain:
 
         def upload() -> float:
-            cache = folder / f"first-{next(number)}"
-            with Client(f"http://127.0.0.1:{port}", timeout=300, cache=cache) as client:
+            others = folder / f"others-{next(number)}"
+            new = _write(others, len(files), next(number))
+            with Client(f"http://127.0.0.1:{port}", timeout=300, cache=others / "cache") as client:
                 started = time.perf_counter()
-                done = client.upload(files)
+                done = client.upload(new)
                 taken = time.perf_counter() - started
-                if done.sent != len(files):
-                    raise ValueError("some were here already")
-                client.forget(done.study_instance_uids[0])
+            if done.sent != len(files):
+                raise ValueError("some were here already")
             return taken
 
         works = {"ours": upload, "one POST": _timed(lambda: plain.ask({"depth": 0}, files, "/tiny"))}
@@ -144,12 +147,15 @@ def _timed(work: Callable[[], object]) -> pairs.Work:
     return run
 
 
-def _write(folder: Path, count: int) -> list[Path]:
-    """Slices of one series, each with a UID of its own in the place of the first one's, and with other pixels."""
+def _write(folder: Path, count: int, group: int = 0) -> list[Path]:
+    """Slices of one series, each with a UID of its own in the place of the first one's, and with other pixels.
+
+    Those of another ``group`` are other instances.
+    """
     folder.mkdir()
     [dataset] = phantom.datasets(slices=1, size=SIZE)
     stem = dataset.SOPInstanceUID[:40].rstrip(".")
-    uids = [f"{stem}.1{number:06d}" for number in range(count)]
+    uids = [f"{stem}.1{group:02d}{number:06d}" for number in range(count)]
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uids[0]
     model = convert_dataset_to_bytes(dataset)
     then, paths = time.time() - OLD, []
