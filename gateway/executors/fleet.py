@@ -165,10 +165,10 @@ class Fleet:
             return FAILED, f"{self.reason}; {again}" if self.crashes < CRASHES else self._breaker(again)
         if not serving:
             return STARTING, self.reason or "its setup and warm-up are not through"
-        if self._given_up:
-            return DEGRADED, f"its new version did not start, the former serves on: {self._given_up}"
         if serving < self.wanted:
-            return DEGRADED, self.reason or f"{serving} of {self.wanted} processes answer"
+            return DEGRADED, self.reason or self._given_up or f"{serving} of {self.wanted} processes answer"
+        if self._given_up:  # no reason to send nobody here
+            return READY, f"its new version did not start, the former serves on: {self._given_up}"
         return READY, ""
 
     def _breaker(self, again: str) -> str:
