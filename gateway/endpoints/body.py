@@ -32,7 +32,7 @@ def body(environ: dict[str, Any], length: int | None, size: int = READ_SIZE) -> 
     """
     if length is None and not environ.get("wsgi.input_terminated"):
         length = 0  # a server that does not mark the end of a chunked body would block here
-    source, received = _source(environ["wsgi.input"]), 0
+    source, received = _source(environ["wsgi.input"], size), 0
     while length is None or received < length:
         piece = _read(source, size if length is None else min(size, length - received))
         if not piece:
@@ -57,7 +57,8 @@ def _read(source: Any, size: int) -> Piece:
 class _Direct:
     """gunicorn's body of known length, read from the socket without the four copies that its own reader makes."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: Any, piece: int) -> None:
+        self._piece = piece
         self._stream, self._reader = stream, stream.reader
         self._unreader = stream.reader.unreader
 
@@ -68,14 +69,17 @@ class _Direct:
         if held := self._unreader.buf.getbuffer().nbytes:
             ahead: bytes = self._reader.read(min(size, held))  # the stream would ask for 1 KiB, and wait for it
             return ahead
-        buffer = memoryview(_buffer(max(size, READ_SIZE)))
-        filled = self._unreader.sock.recv_into(buffer, size)
-        while size > READ_SIZE and 0 < filled < size:
-            if not (count := self._unreader.sock.recv_into(buffer[filled:], size - filled)):
-                break
+        buffer, filled = _buffer(self._piece), 0
+        while filled < size and (count := self._receive(buffer, filled, size)):
             filled += count
+            if self._piece <= READ_SIZE:
+                break
         self._reader.length -= filled  # what keep-alive goes by
-        return buffer[:filled]
+        return buffer if filled == len(buffer) else memoryview(buffer)[:filled]
+
+    def _receive(self, buffer: bytearray, start: int, end: int) -> int:
+        count: int = self._unreader.sock.recv_into(memoryview(buffer)[start:], end - start)
+        return count
 
 
 _local = threading.local()
@@ -83,15 +87,13 @@ _local = threading.local()
 
 def _buffer(size: int) -> bytearray:
     """So many bytes of this thread's own; it reads one request at a time, and fresh memory costs more than a copy."""
-    if len(getattr(_local, "buffer", b"")) < size:
-        _local.buffer = bytearray(size)
-    buffer: bytearray = _local.buffer
-    return buffer
+    buffers: dict[int, bytearray] = vars(_local).setdefault("buffers", {})
+    return buffers.get(size) or buffers.setdefault(size, bytearray(size))
 
 
-def _source(stream: Any) -> Any:
+def _source(stream: Any, size: int) -> Any:
     """The fast way where the stream is exactly what we know; otherwise the stream itself."""
     names = [type(part).__name__ for part in (stream, getattr(stream, "reader", None))]
     unreader = getattr(getattr(stream, "reader", None), "unreader", None)
     known = names == ["Body", "LengthReader"] and type(unreader).__name__ == "SocketUnreader"
-    return _Direct(stream) if known and type(stream).__module__ == "gunicorn.http.body" else stream
+    return _Direct(stream, size) if known and type(stream).__module__ == "gunicorn.http.body" else stream

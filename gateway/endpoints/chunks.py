@@ -14,7 +14,7 @@ from gateway.wire import Data, Decoder, EndOfPart, Event, Limits, Part, parse_op
 BULK = 64 * KiB
 """Pieces from here on take turns; below, a turn costs more than the work."""
 
-STRIDE = 1 * MiB
+STRIDE = 2 * MiB
 """Bytes received before they take their turn: eight chunks come at once, and each turn wakes a thread."""
 
 B = TypeVar("B", bound=Batch)
