@@ -89,6 +89,7 @@ def test_a_wheel_asks_for_the_same_as_the_checkout(tmp_path: Path) -> None:
     )
     ran = subprocess.run(
         [sys.executable, "-c", probe],
+        cwd=tmp_path,  # not where an editable install has left its own
         env={"PYTHONPATH": f"{environment}:{ROOT}"},
         capture_output=True,
         text=True,
