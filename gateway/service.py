@@ -11,7 +11,7 @@ from gateway.executors.board import Seat, together
 from gateway.executors.choice import Executor, Executors
 from gateway.executors.process import ProcessExecutor
 from gateway.executors.states import ModelHealth, worst
-from gateway.executors.work import Checks
+from gateway.executors.work import Checks, running_of
 from gateway.observe.audit.auditor import Auditor, open_auditor, signing_key
 from gateway.observe.logs import TaggedLogger
 from gateway.observe.metrics import Metrics
@@ -86,7 +86,9 @@ class Service:
 
     def timeout(self, model: Model) -> float:
         """Seconds that a request of this model may take at most."""
-        return self.settings.request_timeout if model.running.timeout is None else model.running.timeout
+        seconds = running_of(model, self.settings).timeout
+        assert seconds is not None  # the settings have one
+        return seconds
 
     def infer(self, model: Model, request: Request, *, log: TaggedLogger, gone: Callable[[], bool]) -> Result:
         """Run ``model`` on ``request`` and check its answer; ``gone`` says whether the caller still waits.
@@ -107,7 +109,7 @@ class Service:
                 self.settings, address, generation, on_fatal=self.die, on_lost=self._lose
             )
         for model in self.models.values():
-            self.executor(model).add(model)
+            self.executors.add(model)
         if self.executors.processes is not None:
             self.executors.processes.open()
         self.metrics.watch(self._health_words)

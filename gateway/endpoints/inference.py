@@ -9,35 +9,24 @@ from typing import TYPE_CHECKING
 
 import flask
 
-from gateway.config import KiB
 from gateway.contract import Model, Request, Result
 from gateway.endpoints.exchange import Exchange
 from gateway.endpoints.presence import TIMEOUT_HEADER, gone, granted_timeout
 from gateway.endpoints.problems import LOG_TAGS, problem_response, request_id
 from gateway.endpoints.receipts import receipt_headers
 from gateway.endpoints.receiving import Received, Terms, receive
+from gateway.endpoints.related import DIGEST_HEADER, hashes_of, parts_of, response
 from gateway.errors import GatewayError, ModelFailed
 from gateway.observe.logs import TaggedLogger
 from gateway.observe.outcomes import Outcome
 from gateway.protocol.digests import Digest, hash_function
 from gateway.service import Service
-from gateway.wire import OutgoingPart, content_length, encode, new_boundary
 
 if TYPE_CHECKING:
     from gateway.endpoints.recall import Named
     from gateway.studies.results import KeptResult
 
 logger = logging.getLogger("gateway")
-
-SEND_SIZE = 128 * KiB
-"""Bytes handed to the server at once, few enough to be copied within the cache and the heap."""
-DIGEST_HEADER = "X-Digest-Algorithm"
-"""Names the algorithm behind the ``hashes`` part."""
-SMALL = 64 * KiB
-"""Pieces below this are joined: each one handed over costs a system call."""
-HASHES_LENGTH = 129
-"""``<input>:<output>``, two sha256 of 64 hexadecimal digits."""
-
 
 Answer = Callable[[Exchange], flask.Response]
 """From an admitted request to the response; closes the exchange when that has been sent."""
@@ -58,14 +47,14 @@ def view(model: Model, service: Service) -> Callable[[], flask.Response]:
 
 def admitted(model: Model, service: Service, answer: Answer) -> Callable[[], flask.Response]:
     """A view function: what the gateway refuses is answered here and never reaches the service."""
-    new_hash = hash_function(service.settings.digest)
+    new_hash, most = hash_function(service.settings.digest), service.timeout(model)
 
     def do_inference() -> flask.Response:
         started, log = time.perf_counter(), TaggedLogger(logger)
         log.add_tags({"request_id": request_id(), "route": model.name})
         flask.request.environ[LOG_TAGS] = log.tags
         try:
-            timeout = granted_timeout(service.timeout(model))
+            timeout = granted_timeout(most)
             ticket = service.admit(model)
         except GatewayError as error:
             service.told(_refused(model, error, time.perf_counter() - started))
@@ -175,68 +164,27 @@ def infer(exchange: Exchange, request: Request) -> Result:
 
 def respond(exchange: Exchange, result: Result, more: Mapping[str, str] | None = None) -> flask.Response:
     """A checked answer as a response of known length, with ``more`` headers."""
-    boundary = new_boundary()
-    parts = list(_parts(exchange, result))
-    headers = {
-        "Content-Type": f"multipart/related; boundary={boundary}",
-        "Content-Length": str(content_length(boundary, parts)),
-        DIGEST_HEADER: exchange.service.settings.digest,
-        TIMEOUT_HEADER: f"{exchange.timeout:g}",
-    }
-    receipt = receipt_headers(
-        flask.request.environ,
-        lambda: exchange.outcome(exchange.output.hexdigest()),
-        algorithm=exchange.service.settings.digest,
-        key=exchange.service.key,
-    )
-    exchange.begin("send")
-    flask.request.environ["gateway.phases"] = exchange.phases.seconds
-    response = flask.Response(_coalesced(encode(boundary, parts)), headers={**headers, **receipt, **(more or {})})
-    response.call_on_close(exchange.close)
-    return response
-
-
-def _parts(exchange: Exchange, result: Result) -> Iterator[OutgoingPart]:
-    """The parts of the answer; the last one's bytes are known once the others have been sent."""
     data = [memoryview(result.json_bytes), *(part.data for part in result.parts)]
     with exchange.phases.measure("hash"):
         for piece in data:
             exchange.output.update(len(piece), [piece])
-    yield _part("json-body", "application/json", data[0])
-    for index, part in enumerate(result.parts):
-        yield _part(f"elem_{index}", part.media_type, part.data)
 
     def hashes() -> Iterator[bytes]:
         output_digest = exchange.output.hexdigest()
         if exchange.recall is not None:
             exchange.recall.keep(result, output_digest)
         exchange.answered(result, output_digest, sum(map(len, data)))
-        yield f"{result.input_digest}:{output_digest}".encode("ascii")
+        yield hashes_of(result.input_digest, output_digest)
 
-    yield OutgoingPart(_headers("hashes", "text/plain"), HASHES_LENGTH, hashes())
-
-
-def _part(name: str, media_type: str, data: memoryview) -> OutgoingPart:
-    pieces = (data[start : start + SEND_SIZE] for start in range(0, len(data), SEND_SIZE))
-    return OutgoingPart(_headers(name, media_type), len(data), pieces)
-
-
-def _headers(name: str, media_type: str) -> tuple[tuple[str, str], ...]:
-    return (
-        ("Content-Disposition", f'form-data; name="{name}"; filename="{name}"'),
-        ("Content-Type", media_type),
+    algorithm = exchange.service.settings.digest
+    headers = {DIGEST_HEADER: algorithm, TIMEOUT_HEADER: f"{exchange.timeout:g}"} | receipt_headers(
+        flask.request.environ,
+        lambda: exchange.outcome(exchange.output.hexdigest()),
+        algorithm=algorithm,
+        key=exchange.service.key,
     )
-
-
-def _coalesced(pieces: Iterator[bytes | memoryview]) -> Iterator[bytes]:
-    """The same bytes in fewer pieces, each of them ``bytes``, which is all that gunicorn takes."""
-    held = bytearray()
-    for piece in pieces:
-        if len(piece) < SMALL:
-            held += piece
-            continue
-        if held:
-            yield bytes(held)
-            held.clear()
-        yield bytes(piece)
-    yield bytes(held)
+    answer = response(parts_of(result, hashes()), {**headers, **(more or {})})
+    answer.call_on_close(exchange.close)
+    exchange.begin("send")
+    flask.request.environ["gateway.phases"] = exchange.phases.seconds
+    return answer

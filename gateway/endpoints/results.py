@@ -1,19 +1,15 @@
 """Answers that were kept: listed, given again byte by byte, removed (docs/studies.md)."""
 
-from collections.abc import Iterator
 from datetime import datetime
 
 import flask
 
-from gateway.config import KiB
 from gateway.endpoints.access import require
 from gateway.endpoints.kept import Rule, caller_name, kept, moment, page, paged
+from gateway.endpoints.related import DIGEST_HEADER, hashes_of, parts_of, response
 from gateway.errors import ParameterRefused
 from gateway.studies.listings import Filter, Summary, list_results
-from gateway.studies.results import JSON_TYPE, KeptResult
-from gateway.wire import OutgoingPart, content_length, encode, new_boundary
-
-SEND_SIZE = 128 * KiB
+from gateway.studies.results import KeptResult
 
 
 def _list() -> flask.Response:
@@ -64,28 +60,8 @@ def _result(id: str) -> flask.Response:
 
 def answer(one: KeptResult, algorithm: str) -> flask.Response:
     """A kept answer as the model's route gave it, with ``Age`` in seconds (RFC 9111 5.1)."""
-    boundary, parts = new_boundary(), list(_parts(one))
-    headers = {
-        "Content-Type": f"multipart/related; boundary={boundary}",
-        "Content-Length": str(content_length(boundary, parts)),
-        "Age": str(one.age),
-        "X-Digest-Algorithm": algorithm,
-    }
-    return flask.Response(map(bytes, encode(boundary, parts)), headers=headers)
-
-
-def _parts(one: KeptResult) -> Iterator[OutgoingPart]:
-    yield _part("json-body", JSON_TYPE, memoryview(one.result.json_bytes))
-    for number, part in enumerate(one.result.parts):
-        yield _part(f"elem_{number}", part.media_type, part.data)
-    hashes = f"{one.result.input_digest}:{one.output_digest}".encode("ascii")
-    yield OutgoingPart.named("hashes", "text/plain", hashes)
-
-
-def _part(name: str, media_type: str, data: memoryview) -> OutgoingPart:
-    """A part in pieces: the server copies each that it is given."""
-    pieces = [data[start : start + SEND_SIZE] for start in range(0, len(data), SEND_SIZE)]
-    return OutgoingPart(OutgoingPart.named(name, media_type, b"").headers, len(data), pieces)
+    hashes = [hashes_of(one.result.input_digest, one.output_digest)]
+    return response(parts_of(one.result, hashes), {"Age": str(one.age), DIGEST_HEADER: algorithm})
 
 
 def _remove(id: str) -> flask.Response:

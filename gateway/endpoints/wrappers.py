@@ -20,9 +20,10 @@ from gateway.adapters.aiges.inputs import request_list
 from gateway.adapters.aiges.model import WrapperModel, encode_json
 from gateway.adapters.aiges.streaming import converse
 from gateway.endpoints.exchange import Exchange
-from gateway.endpoints.inference import DIGEST_HEADER, admitted, infer, request_of, respond, take
+from gateway.endpoints.inference import admitted, infer, request_of, respond, take
 from gateway.endpoints.problems import log_exception, problem_response
 from gateway.endpoints.receiving import Received
+from gateway.endpoints.related import DIGEST_HEADER
 from gateway.errors import GatewayError, ModelFailed
 from gateway.service import Service
 from gateway.wire import Headers, OutgoingPart, encode, new_boundary, parse_options_header

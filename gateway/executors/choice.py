@@ -6,9 +6,9 @@ from typing import Protocol
 from gateway.config import Settings
 from gateway.contract import Model, Request, Result
 from gateway.executors.inline import InlineExecutor
-from gateway.executors.process import ProcessExecutor, processes_of
+from gateway.executors.process import ProcessExecutor
 from gateway.executors.states import ModelHealth
-from gateway.executors.work import Checks
+from gateway.executors.work import Checks, running_of
 from gateway.running import Card
 
 
@@ -48,12 +48,18 @@ class Executors:
         self._settings = settings
         self.inline = InlineExecutor(settings)
         self.processes: ProcessExecutor | None = None
+        self._chosen: dict[str, Executor] = {}
+
+    def add(self, model: Model) -> None:
+        """Take a model in: to its processes where it has some and they can be reached, else to threads of this one."""
+        apart = self.processes is not None and running_of(model, self._settings).processes
+        chosen: Executor = self.processes if self.processes is not None and apart else self.inline
+        self._chosen[model.name] = chosen
+        chosen.add(model)
 
     def of(self, model: Model) -> Executor:
-        """The one that runs this model: its processes where it has some and they can be reached."""
-        if self.processes is not None and processes_of(model, self._settings):
-            return self.processes
-        return self.inline
+        """The one that runs this model."""
+        return self._chosen.get(model.name, self.inline)
 
     def loads(self, model: Model) -> bool:
         """Whether a model is to be loaded in this process."""

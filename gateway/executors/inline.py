@@ -13,7 +13,7 @@ from gateway.errors import Unavailable
 from gateway.executors.queues import Queue
 from gateway.executors.states import BUSY, DEGRADED, FAILED, READY, STARTING, ModelHealth
 from gateway.executors.waiting import Pending
-from gateway.executors.work import Checks, answer, card_of, prepare
+from gateway.executors.work import Checks, answer, batch_key_of, card_of, prepare, running_of
 from gateway.running import Card
 
 UNBOUNDED = 1 << 30
@@ -85,14 +85,12 @@ class Lane:
     """One model, its line, and the threads that serve it: as many as ever ran at once, kept for the next."""
 
     def __init__(self, model: Model, settings: Settings) -> None:
-        running = model.running
-        concurrency = settings.concurrency if running.concurrency is None else running.concurrency
-        places = concurrency or (1 if running.batch else None)
-        max_queue = settings.max_queue if running.max_queue is None else running.max_queue
+        running = running_of(model, settings)
+        places = running.concurrency or (1 if running.batch else None)
         self._model = model
         self._grace = settings.cancel_grace
         self._queue: Queue[_Job] = Queue(
-            places=places, max_queue=max_queue if places else UNBOUNDED, batch=running.batch
+            places=places, max_queue=(running.max_queue or 0) if places else UNBOUNDED, batch=running.batch
         )
         self._changed = threading.Condition()
         self._idle = 0
@@ -127,8 +125,7 @@ class Lane:
 
     def run(self, request: Request, checks: Checks, gone: Callable[[], bool]) -> Result:
         """See InlineExecutor.run."""
-        batched = self._model.running.batch and not self._model.running.batch.mix_parameters
-        job = _Job(request, checks, self._model.batch_key(request) if batched else "")  # type: ignore[attr-defined]
+        job = _Job(request, checks, batch_key_of(self._model, request))
         with self._changed:
             self._queue.submit(job, job.key, time.monotonic())
             if self._idle < len(self._queue) and self._threads < (self._queue.places or UNBOUNDED):

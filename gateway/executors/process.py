@@ -6,16 +6,15 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from typing import Any
 
 from gateway.config import Settings
 from gateway.contract import Model, Request, Result
 from gateway.errors import ModelDied, Unavailable, from_words
 from gateway.executors.messages import Channel, Words, connect
 from gateway.executors.shared import give_request, take_outcome
-from gateway.executors.states import FAILED, STARTING, ModelHealth, resting
+from gateway.executors.states import BUSY, FAILED, STARTING, ModelHealth, full, resting
 from gateway.executors.waiting import Pending
-from gateway.executors.work import Checks
+from gateway.executors.work import Checks, batch_key_of, running_of
 from gateway.running import Card
 from gateway.spool import UnnamedFile
 
@@ -66,11 +65,11 @@ class ProcessExecutor:
         threading.Thread(target=self._listen, args=[self._channel], name="gateway-supervisor", daemon=True).start()
 
     def _running(self, model: Model) -> Words:
-        running, settings = model.running, self._settings
+        running = running_of(model, self._settings)
         return {
             "name": model.name,
-            "processes": settings.model_processes if running.processes is None else running.processes,
-            "max_queue": settings.max_queue if running.max_queue is None else running.max_queue,
+            "processes": running.processes,
+            "max_queue": running.max_queue,
             "batch": asdict(running.batch) if running.batch else None,
         }
 
@@ -79,8 +78,8 @@ class ProcessExecutor:
         known = self._health.get(model.name)
         if known is not None and known.state == FAILED:
             raise resting(known.reason, known.retry_after)
-        if known is not None and known.state == "busy":
-            raise Unavailable("This model's queue is full; try again.", retry_after=known.retry_after)
+        if known is not None and known.state == BUSY:
+            raise full(known.retry_after)
 
     def card(self, model: Model) -> Card | None:
         """Which model it is, in names and digests; None before a process of it was ready."""
@@ -93,8 +92,7 @@ class ProcessExecutor:
 
     def run(self, model: Model, request: Request, checks: Checks, gone: Callable[[], bool]) -> Result:
         """Have a request answered; see ``InlineExecutor.run``. ``checks`` are made in the model's process."""
-        batched = model.running.batch and not model.running.batch.mix_parameters
-        key = model.batch_key(request) if batched else ""  # type: ignore[attr-defined]
+        key = batch_key_of(model, request)
         # a digest, since what requests have in common may be larger than a message
         pending, number = Pending(request, hashlib.sha256(key.encode()).hexdigest()), next(self._numbers)
         self._pending[number] = pending
@@ -180,9 +178,3 @@ def _outcome(words: Words, files: list[UnnamedFile]) -> Result | Exception:
     except Exception as error:  # a broken answer fails its own request, not the thread that all wait for
         logger.error("an answer of a model process could not be read: %s", type(error).__name__)
         return ModelDied("The answer of the model's process could not be read; send the request again.")
-
-
-def processes_of(model: Model, settings: Settings) -> int:
-    """How many processes of its own a model has; 0 runs it inside the HTTP workers."""
-    found: Any = model.running.processes
-    return settings.model_processes if found is None else int(found)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from gateway.errors import Unavailable
+from gateway.executors.states import full
 from gateway.running import Batch
 
 Call = TypeVar("Call")
@@ -65,7 +66,7 @@ class Queue(Generic[Call]):
 
     def refusal(self) -> Unavailable:
         """What a call is told that finds no room."""
-        return Unavailable("This model's queue is full; try again.", retry_after=max(1, math.ceil(self.wait())))
+        return full(max(1, math.ceil(self.wait())))
 
     def wait(self) -> float:
         """Seconds until a place in the queue is likely to come free."""

@@ -55,6 +55,11 @@ class ModelHealth:
         return cls(**words)
 
 
+def full(retry_after: int) -> Unavailable:
+    """What a caller is told who finds no room in a model's line."""
+    return Unavailable("This model's queue is full; try again.", retry_after=retry_after)
+
+
 def resting(reason: str, retry_after: int) -> Unavailable:
     """What a caller is told of a model that failed; the reason may name what lies on this machine, and is logged."""
     return Unavailable("This model does not answer now; /readyz says why.", retry_after=retry_after, private=reason)

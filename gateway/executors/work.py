@@ -2,14 +2,22 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from gateway.config import Settings
 from gateway.contract import Model, Request, Result, current
 from gateway.errors import AnswerInvalid, Cancelled, ModelFailed
 from gateway.protocol.response import Serializer, check, unpack
-from gateway.running import Card
+from gateway.running import Card, Running
 
+DEFAULTS = {
+    "processes": "model_processes",
+    "concurrency": "concurrency",
+    "max_queue": "max_queue",
+    "timeout": "request_timeout",
+}
+"""The settings that stand in for what a model's Running leaves out."""
 ENDS = "The model tried to end the process."
 
 
@@ -27,6 +35,22 @@ def prepare(model: Model, *, warm: bool) -> None:
     getattr(model, "setup", _nothing)()
     if warm:
         getattr(model, "warm_up", _nothing)()
+
+
+def running_of(model: Model, settings: Settings) -> Running:
+    """How a model is run: as it declares, and where it does not as the settings say."""
+    declared = model.running
+    unset = {name: getattr(settings, of) for name, of in DEFAULTS.items() if getattr(declared, name) is None}
+    return replace(declared, **unset)
+
+
+def batch_key_of(model: Model, request: Request) -> str:
+    """What requests must have in common to be run together; "" where any may be, or none are."""
+    batch = model.running.batch
+    if batch is None or batch.mix_parameters:
+        return ""
+    key: str = model.batch_key(request)  # type: ignore[attr-defined]
+    return key
 
 
 def card_of(model: Model) -> Card:
