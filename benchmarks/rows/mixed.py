@@ -1,6 +1,7 @@
 """Requests of all kinds for minutes: good ones, wrong ones, some that are given up; what grows, and what is left."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
 from benchmarks import generator, memory, ready, servers, soak, trees
@@ -11,7 +12,8 @@ from benchmarks.rows.latencies import SMALL_PART
 from benchmarks.servers import Server
 from benchmarks.studies import PART_SIZE, MiB
 
-CLIENTS = 4
+RATE = 20.0
+"""Requests a second: an hour of a busy hospital rather than of a load test, so that both forms fit on two cores."""
 ASKED: list[Asked] = [
     *6 * [("/waits", {"seconds": 0}, 1, SMALL_PART)],
     ("/waits", {"seconds": 0}, 64, PART_SIZE),
@@ -31,8 +33,10 @@ FORMS = {"1 process for each model": 1, "inline": 0}
 
 
 def mixed(plan: Plan) -> list[Line]:
-    """As many minutes as the plan has, for each form; ``--minutes 30`` is the long one."""
-    return [line for form, processes in FORMS.items() for line in _lines(form, processes, plan)]
+    """As many minutes as the plan has, both forms side by side; ``--minutes 30`` is the long one."""
+    with ThreadPoolExecutor(len(FORMS)) as threads:
+        told = threads.map(lambda form: _lines(form, FORMS[form], plan), FORMS)
+        return [line for lines in told for line in lines]
 
 
 def _lines(form: str, processes: int, plan: Plan) -> list[Line]:
@@ -54,7 +58,7 @@ def _lines(form: str, processes: int, plan: Plan) -> list[Line]:
 
 
 def _order(server: Server, seconds: float) -> Order:
-    return Order(ports=[server.port], asked=ASKED, seconds=seconds, clients=CLIENTS)
+    return Order(ports=[server.port], asked=ASKED, seconds=seconds, rate=RATE)
 
 
 def _least(server: Server, seconds: float) -> int:
