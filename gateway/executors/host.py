@@ -59,12 +59,16 @@ class Host:
             words, files = message
             if words["type"] == "run":
                 self._work.put(self._sorted(words, files))
-            elif words["type"] == "cancel" and words["id"] in self._runs:
-                self._runs[words["id"]].cancel()
+            elif words["type"] == "cancel":
+                self._cancel(words["id"])
             elif words["type"] == "stop":
                 self._work.put(None)
             del message, words, files
         os._exit(1)  # the supervisor is gone; nobody will take an answer
+
+    def _cancel(self, number: int) -> None:
+        if run := self._runs.get(number):  # it may have ended, or end this very moment
+            run.cancel()
 
     def _sorted(self, words: Words, files: list[UnnamedFile]) -> list[tuple[int, list[UnnamedFile]]]:
         """The calls of a run, each with its files, known as cancellable from now on."""
