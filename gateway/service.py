@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.admission import Admission, Ticket
 from gateway.config import Settings
@@ -112,7 +112,7 @@ class Service:
             self.executors.add(model)
         if self.executors.processes is not None:
             self.executors.processes.open()
-        self.metrics.watch(self._health_words)
+        self.metrics.open(lambda: self.report().models)
         self._open_sinks()
 
     def _open_sinks(self) -> None:
@@ -130,9 +130,6 @@ class Service:
     def _lose(self) -> None:
         self.lost = True
 
-    def _health_words(self) -> dict[str, Any]:
-        return {name: {**health.words(), "shared": True} for name, health in self.report().models.items()}
-
     @property
     def in_server(self) -> bool:
         """Whether this process is a worker of a server, rather than a test or a script that calls the application."""
@@ -145,7 +142,6 @@ class Service:
     def close(self) -> None:
         """Close what this process loaded, the last first."""
         self.executors.close()
-        self.metrics.close()
         for sink in (self.auditor, self._spans):
             if sink is not None:
                 sink.close()

@@ -14,7 +14,7 @@ from gateway.executors.fleet import Fleet, Start
 from gateway.executors.messages import Words
 from gateway.executors.processes import ModelProcess
 from gateway.executors.queues import Queue
-from gateway.executors.states import BUSY, DEGRADED, FAILED, READY, STARTING, ModelHealth, resting
+from gateway.executors.states import FAILED, ModelHealth, at_work, resting
 from gateway.running import Batch
 from gateway.spool import UnnamedFile
 
@@ -235,13 +235,7 @@ class Desk:
 
     def health(self, now: float) -> ModelHealth:
         """What the workers are told."""
-        state, reason = self.fleet.state(now)
-        if state == READY and self._hung:
-            state, reason = DEGRADED, "one of its calls hangs, past deadline and grace"
-        elif state == READY and self._queue.full:
-            state, reason = BUSY, "its queue is full"
-        elif state == STARTING and not self.fleet.ever_ready:
-            reason = "its setup and warm-up are not through"
+        state, reason = at_work(self.fleet.state(now), hung=len(self._hung), full=self._queue.full)
         return ModelHealth(
             state=state,
             reason=reason,

@@ -11,7 +11,7 @@ from gateway.config import Settings
 from gateway.contract import Model, Request, Result
 from gateway.errors import Unavailable
 from gateway.executors.queues import Queue
-from gateway.executors.states import BUSY, DEGRADED, FAILED, READY, STARTING, ModelHealth
+from gateway.executors.states import FAILED, READY, STARTING, ModelHealth, at_work
 from gateway.executors.waiting import Pending
 from gateway.executors.work import Checks, answer, batch_key_of, card_of, prepare, running_of
 from gateway.running import Card
@@ -186,12 +186,8 @@ class Lane:
         late = time.monotonic() - self._grace
         with self._changed:
             hung = sum(job.request.run.deadline < late for job in self._on)
-            state, reason = self._state, self._reason
-            if state == READY and hung:
-                state = FAILED if hung >= (self._queue.places or UNBOUNDED) else DEGRADED
-                reason = f"{hung} of its calls hang, past deadline and grace"
-            elif state == READY and self._queue.full:
-                state, reason = BUSY, "its queue is full"
+            lost = hung >= (self._queue.places or UNBOUNDED)
+            state, reason = at_work((self._state, self._reason), hung=hung, lost=lost, full=self._queue.full)
             return ModelHealth(
                 state=state,
                 reason=reason,

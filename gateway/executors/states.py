@@ -65,6 +65,18 @@ def resting(reason: str, retry_after: int) -> Unavailable:
     return Unavailable("This model does not answer now; /readyz says why.", retry_after=retry_after, private=reason)
 
 
+def at_work(known: tuple[str, str], *, hung: int, lost: bool = False, full: bool) -> tuple[str, str]:
+    """What a model's state and reason are in view of its calls, where it would be ready but for them.
+
+    ``hung`` of them run past deadline and grace, ``lost`` says that they have every place, ``full`` that its line is.
+    """
+    if known[0] != READY:
+        return known
+    if hung:
+        return FAILED if lost else DEGRADED, f"{hung} of its calls hang, past deadline and grace"
+    return (BUSY, "its queue is full") if full else known
+
+
 def worst(states: Iterable[str]) -> str:
     """The state to speak of first; ready where there is none."""
     return min(states, key=WORST_FIRST.index, default=READY)

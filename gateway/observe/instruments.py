@@ -1,7 +1,7 @@
 """The names, units and labels of what ``/metrics`` tells.
 
-Labels are routes, statuses, reasons, phases and states alone, each from a set that the code knows beforehand: nothing
-that a client sends becomes one.
+Labels are routes, statuses, reasons and phases alone, each from a set that the code knows beforehand: nothing that a
+client sends becomes one. What is told of the models is in ``modelhealth``.
 """
 
 import functools
@@ -42,10 +42,6 @@ class Instruments:
         self.progress = count("gateway_progress_reports", "Times a running model told how far it is.", ["route"])
         self.in_flight = gauge("gateway_requests_in_flight", "Inference requests in work.")
         self.spool = gauge("gateway_spool_bytes", "Bytes of request bodies held in files.")
-        self.queued = gauge("gateway_queue_depth", "Requests that wait for the model.", ["model"])
-        self.running = gauge("gateway_model_running", "Requests that the model works at.", ["model"])
-        self.state = gauge("gateway_model_state", "1 for the state that the model is in.", ["model", "state"])
-        self.restarts = count("gateway_model_restarts", "Times the model's process was started again.", ["model"])
         self.audit_failures = count("gateway_audit_failures", "Records that an audit sink did not take.")
 
     def __iter__(self) -> Iterator[MetricWrapperBase]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # imported when used: prometheus_client must be told of its f
     from prometheus_client import Counter, Gauge
 
     from gateway.observe.instruments import Instruments
-    from gateway.observe.modelhealth import Snapshot, Watch
+    from gateway.observe.modelhealth import Snapshot
 
 OTHER = "other"
 """The label of a route, status or reason that the code does not know."""
@@ -31,7 +31,7 @@ class Metrics:
         self._by_status: dict[tuple[str, int], Counter] = {}
         self._by_reason: dict[tuple[str, str], Counter] = {}
         self._by_route: dict[str, _Route] = {}
-        self._watch: Watch | None = None
+        self._health: Snapshot | None = None
 
     @cached_property
     def instruments(self) -> "Instruments":
@@ -88,17 +88,13 @@ class Metrics:
                 self._by_reason[route, reason] = counter
         counter.inc()
 
-    def watch(self, snapshot: "Snapshot") -> None:
-        """Tell of the models' health too, from now until ``close``."""
-        from gateway.observe.modelhealth import Watch
+    def open(self, health: "Snapshot") -> None:
+        """Make the instruments now, and not beside the first request; tell of the models' ``health`` too.
 
-        self.close()
-        self._watch = Watch(self.instruments, self._routes, snapshot, beside=VARIABLE in os.environ)
-
-    def close(self) -> None:
-        """Stop watching the models."""
-        if self._watch is not None:
-            self._watch.close()
+        Raises OSError where the numbers find no room.
+        """
+        self._health = health
+        _ = self.instruments
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """All numbers, of all workers of the server, and their media type.
@@ -109,13 +105,12 @@ class Metrics:
         from prometheus_client.exposition import choose_encoder
         from prometheus_client.multiprocess import MultiProcessCollector
 
-        from gateway.observe.modelhealth import WithShared
+        from gateway.observe.modelhealth import ModelHealths
 
-        shared = self._watch.refresh() if self._watch else {}
-        folder = os.environ.get(VARIABLE)
-        numbers = MultiProcessCollector(None, folder) if folder else self.instruments.registry
-        registry = CollectorRegistry()
-        registry.register(WithShared(numbers, self.instruments, shared))
+        registry, folder = CollectorRegistry(), os.environ.get(VARIABLE)
+        registry.register(MultiProcessCollector(None, folder) if folder else self.instruments.registry)
+        if self._health is not None:
+            registry.register(ModelHealths(self._health))
         encode, media_type = choose_encoder(accept)
         return encode(registry), media_type
 

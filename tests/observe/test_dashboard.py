@@ -14,9 +14,10 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.errors import GatewayError
+from gateway.executors.states import ModelHealth
 from gateway.observe.instruments import Instruments
 from gateway.observe.metrics import Metrics
-from gateway.observe.modelhealth import STATES, Health
+from gateway.observe.modelhealth import STATES, ModelHealths
 from gateway.observe.outcomes import PHASES
 from tests.house.pages import ROOT, rows
 from tests.observe.outcomes import outcome
@@ -108,7 +109,7 @@ def told() -> Iterator[tuple[str, dict[str, str]]]:
     metrics.progress("/a")
     for status, reason in ((200, ""), (422, "study-refused"), (503, "unavailable")):
         metrics.count(outcome(route="/a", status=status, reason=reason, phases=dict.fromkeys(PHASES, 1.0)))
-    metrics.watch(lambda: {"/a": Health(state="READY", queued=0, running=0, restarts=0)})
+    metrics.open(lambda: {"/a": ModelHealth(state="ready")})
     for family in text_string_to_metric_families(metrics.exposition()[0].decode()):
         for sample in family.samples:
             yield sample.name, sample.labels
@@ -201,10 +202,10 @@ def filled(annotations: dict[str, str], labels: dict[str, str]) -> dict[str, str
 
 
 def test_the_documented_metrics_are_those_of_the_gateway() -> None:
+    families = [family for instrument in Instruments(CollectorRegistry()) for family in instrument.describe()]
     described = [
         [f"`{family.name}{'_total' if family.type == 'counter' else ''}`", family.type, family.documentation]
-        for instrument in Instruments(CollectorRegistry())
-        for family in instrument.describe()
+        for family in [*families, *ModelHealths(dict).collect()]
     ]
     assert [[name, kind, text] for name, kind, _, text in rows(OPERATING, "metric")] == described
     for name, kind, labels, _ in rows(OPERATING, "metric"):

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import Gateway
 from gateway.errors import GatewayError
+from gateway.executors.states import WORST_FIRST, ModelHealth
 from gateway.observe import multiprocess
 from gateway.observe.instruments import Instruments
 from gateway.observe.metrics import Metrics
-from gateway.observe.modelhealth import STATES, Health
+from gateway.observe.modelhealth import STATES
 from gateway.observe.outcomes import PHASES
 from tests.conftest import ROOT
 from tests.observe.outcomes import PLAIN, outcome
@@ -109,47 +109,25 @@ def test_gauges_go_up_and_down(metrics: Metrics) -> None:
     assert value(metrics, "gateway_audit_failures_total") == 1
 
 
-def health(state: str = "READY", restarts: int = 0, *, shared: bool = False) -> Mapping[str, Health]:
-    """How a model of ours fares, and one that nobody registered."""
-    told = Health(state=state, queued=2, running=1, restarts=restarts, shared=shared)
-    return {"/lungs": told, NAME: told}
-
-
-@pytest.mark.parametrize("shared", [False, True])
-def test_a_model_is_in_one_state_and_tells_its_queue(metrics: Metrics, shared: bool) -> None:
-    metrics.watch(lambda: health("STARTING", shared=shared))
+@pytest.mark.parametrize("state", STATES)
+def test_a_model_is_in_one_state_and_tells_its_queue_and_restarts(metrics: Metrics, state: str) -> None:
+    metrics.open(lambda: {"/lungs": ModelHealth(state=state, queued=2, running=1, restarts=3)})
     found = {labels["state"]: number for labels, number in samples(metrics)["gateway_model_state"]}
-    assert found == dict.fromkeys(STATES, 0.0) | {"starting": 1.0}
+    assert found == dict.fromkeys(STATES, 0.0) | {state: 1.0}
     assert value(metrics, "gateway_queue_depth", model="/lungs") == 2
     assert value(metrics, "gateway_model_running", model="/lungs") == 1
-    assert NAME not in metrics.exposition()[0].decode()
-
-
-def test_a_state_nobody_knows_is_another(metrics: Metrics) -> None:
-    metrics.watch(lambda: health(NAME))
-    assert value(metrics, "gateway_model_state", model="/lungs", state="other") == 1
-
-
-@pytest.mark.parametrize("shared", [False, True])
-def test_restarts_add_up_however_often_they_are_asked_for(metrics: Metrics, shared: bool) -> None:
-    restarts = iter([0, 1, 1, 3, 3])
-    now = 0
-
-    def snapshot() -> Mapping[str, Health]:
-        nonlocal now
-        now = next(restarts, now)
-        return health(restarts=now, shared=shared)
-
-    metrics.watch(snapshot)
-    for _ in range(5):
-        metrics.exposition()
     assert value(metrics, "gateway_model_restarts_total", model="/lungs") == 3
 
 
-def test_a_model_that_cannot_tell_its_health_takes_no_other_number_with_it(metrics: Metrics) -> None:
-    metrics.count(PLAIN)
-    metrics.watch(lambda: {NAME: health()["/heart"]})
-    assert value(metrics, "gateway_requests_total", route="/lungs", status="200") == 1
+def test_the_states_are_those_that_a_model_can_be_in() -> None:
+    assert set(STATES) == set(WORST_FIRST)
+
+
+def test_health_is_asked_for_anew_each_time_it_is_told(metrics: Metrics) -> None:
+    told = [ModelHealth(state="failed"), ModelHealth(state="busy"), ModelHealth(state="starting")]
+    metrics.open(lambda: {"/lungs": told.pop()})
+    for state in ("starting", "busy", "failed"):
+        assert value(metrics, "gateway_model_state", model="/lungs", state=state) == 1
 
 
 def test_openmetrics_is_told_to_who_asks_for_it(metrics: Metrics) -> None:
@@ -178,13 +156,11 @@ multiprocess.prepare()
 from gateway.observe.metrics import Metrics
 from tests.observe.outcomes import PLAIN
 metrics = Metrics(["/lungs"])
-health = dict(state="READY", queued=1, running=1, restarts=2)
-for shared in (False, True):
+for _ in range(2):
     if (pid := os.fork()) == 0:
         for _ in range(1000):
             metrics.count(PLAIN)
         metrics.in_flight.inc()
-        metrics.watch(lambda: {{"/lungs": health | {{"shared": shared}}}})
         os.kill(os.getpid(), 9)
     os.waitpid(pid, 0)
     multiprocess.worker_exited(pid)
@@ -207,9 +183,7 @@ def test_what_killed_workers_counted_stays_and_what_they_were_doing_does_not(tmp
     }
     assert found["gateway_requests_total", "/lungs", "200"] == 2001
     assert found["gateway_request_seconds_count", "/lungs"] == 2001
-    assert found["gateway_model_restarts_total", "/lungs"] == 2
     assert found.get(("gateway_requests_in_flight",), 0) == 0
-    assert found.get(("gateway_queue_depth", "/lungs"), 0) == 0
     assert folder.exists()
 
 
