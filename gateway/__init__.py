@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from gateway.client import Client
     from gateway.config import Settings
     from gateway.contract import Attachment, Model, Request, Result
-    from gateway.dicom.codes import codes
-    from gateway.dicom.volume import Image, Series, Study, Volume
+    from gateway.dicom.volumes.study import Image, Series, Study, Volume
+    from gateway.dicom.writing.codes import codes
     from gateway.errors import GatewayError, StudyRefused
     from gateway.findings import (
         BoundingBox,
@@ -51,7 +51,7 @@ _HOMES = {
     "Gateway": "gateway.app",
     "GatewayError": "gateway.errors",
     "Heatmap": "gateway.findings",
-    "Image": "gateway.dicom.volume",
+    "Image": "gateway.dicom.volumes.study",
     "InferenceSerializer": "gateway.protocol.serializer",
     "Label": "gateway.findings",
     "LabelMask": "gateway.findings",
@@ -65,13 +65,13 @@ _HOMES = {
     "Result": "gateway.contract",
     "Running": "gateway.running",
     "SecondaryCapture": "gateway.findings",
-    "Series": "gateway.dicom.volume",
+    "Series": "gateway.dicom.volumes.study",
     "Settings": "gateway.config",
     "StructuredReport": "gateway.findings",
-    "Study": "gateway.dicom.volume",
+    "Study": "gateway.dicom.volumes.study",
     "StudyRefused": "gateway.errors",
-    "Volume": "gateway.dicom.volume",
-    "codes": "gateway.dicom.codes",
+    "Volume": "gateway.dicom.volumes.study",
+    "codes": "gateway.dicom.writing.codes",
     "current_request": "gateway.contract",
     "serve": "gateway.server",
     "unit": "gateway.binding.parameters",

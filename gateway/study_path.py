@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gateway.config import Settings
-from gateway.dicom.files import NotAnInstance
-from gateway.dicom.instances import Instance, read_instance, spatial_order
+from gateway.dicom.reading.files import NotAnInstance
+from gateway.dicom.reading.instances import Instance, read_instance, spatial_order
 from gateway.errors import LimitExceeded, PathForbidden, StudyNotFound, UnsupportedMedia
 
 FORBIDDEN = "studyPath must lie below the study root of this gateway."

@@ -23,8 +23,8 @@ def client(app: WSGI, *, digest: str = "sha256") -> Client:
 
 
 def phantom_study(folder: Path, *, slices: int = 16, size: int = 128) -> list[Path]:
-    """Write a CT-like series with known spheres (``gateway.dicom.phantom``) and return its files in spatial order."""
-    from gateway.dicom import phantom
+    """Write a CT-like series with known spheres (``gateway.dicom.samples.phantom``); return its files in order."""
+    from gateway.dicom.samples import phantom
 
     return phantom.write(folder, slices=slices, size=size)
 

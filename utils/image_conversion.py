@@ -1,7 +1,8 @@
 """NIfTI and DICOM conversions under the names that services import them by."""
 
-from gateway.dicom.files import convert_dataset_to_bytes
-from gateway.dicom.nifti import (
+from gateway.dicom.decoding.pixels import convert_monochrome_1to2
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.volumes.nifti import (
     ARTERYS_BINARY,
     ARTERYS_MULTI_CLASS,
     ARTERYS_PROBABILITY_MASK,
@@ -9,7 +10,6 @@ from gateway.dicom.nifti import (
     get_masks_from_nifti_file,
     load_nifti_file,
 )
-from gateway.dicom.pixels import convert_monochrome_1to2
 
 __all__ = [
     "ARTERYS_BINARY",

@@ -13,9 +13,9 @@ from benchmarks.results import Line, Plan
 from gateway import InferenceSerializer, Mask, Request, Requires, Volume
 from gateway.binding.model import Options, TypedModel
 from gateway.contract import Model, adapt
-from gateway.dicom import phantom
-from gateway.dicom.files import convert_dataset_to_bytes
-from gateway.dicom.volume import study
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.samples import phantom
+from gateway.dicom.volumes.study import study
 from gateway.executors.work import Checks, answer
 
 SIZE = 512

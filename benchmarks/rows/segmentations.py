@@ -18,10 +18,10 @@ from benchmarks.pairs import alternate
 from benchmarks.results import Line, Plan, at_most
 from gateway import Finding, LabelMask, Mask, Volume, codes
 from gateway.contract import Provenance
-from gateway.dicom import phantom
-from gateway.dicom.files import convert_dataset_to_bytes
-from gateway.dicom.objects import objects
-from gateway.dicom.volume import study
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.samples import phantom
+from gateway.dicom.volumes.study import study
+from gateway.dicom.writing.objects import objects
 
 SIZE, SEGMENTS = 512, 5
 FAST, OVERLAPPING = 1.15, 0.5

@@ -15,8 +15,8 @@ from gateway import Client
 from gateway.client import Refused
 from gateway.client.hashes import HashCache
 from gateway.client.scanning import scan
-from gateway.dicom import phantom
-from gateway.dicom.files import convert_dataset_to_bytes
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.samples import phantom
 
 MEGABITS = 100.0
 SIZE = 512

@@ -13,9 +13,9 @@ from pydicom.uid import JPEG2000Lossless
 
 from benchmarks import pairs
 from benchmarks.results import Line, Plan, at_most
-from gateway.dicom import phantom
-from gateway.dicom.files import convert_dataset_to_bytes
-from gateway.dicom.volume import study
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.samples import phantom
+from gateway.dicom.volumes.study import study
 from gateway.spool import PartFile, Spool
 
 STUDY = "BENCHMARK_STUDY"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_h
 from gateway.binding.parameters import Parameters, declare
 from gateway.binding.requirements import Requires
 from gateway.contract import Attachment, Request
-from gateway.dicom.volume import Image, Series, Study, Volume
+from gateway.dicom.volumes.study import Image, Series, Study, Volume
 from gateway.findings import Finding
 from gateway.running import Batch
 

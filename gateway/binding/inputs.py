@@ -6,8 +6,8 @@ from typing import Any
 from gateway.binding.declaration import Declaration, Input
 from gateway.binding.requirements import Requires, choose, fitting
 from gateway.contract import Attachment, Request
-from gateway.dicom.instances import Instance
-from gateway.dicom.volume import Image, Series, Study, Volume, image, split, study
+from gateway.dicom.reading.instances import Instance
+from gateway.dicom.volumes.study import Image, Series, Study, Volume, image, split, study
 from gateway.errors import StudyRefused
 from gateway.findings import Conformance
 

@@ -245,8 +245,8 @@ def _attempt(act: Callable[[], Any]) -> Any:
 
 
 def _objects(found: Sequence[Finding], inputs: Inputs, provenance: Provenance, label_maps: bool = False) -> list[Any]:
-    """DICOM datasets of findings (``gateway.dicom.objects``, which costs the import of highdicom)."""
-    from gateway.dicom.objects import objects
+    """DICOM datasets of findings (``gateway.dicom.writing.objects``, which costs the import of highdicom)."""
+    from gateway.dicom.writing.objects import objects
 
     return list(objects(found, source=inputs.instances, provenance=provenance, label_maps=label_maps))
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from gateway.binding.declaration import FINDINGS, Declaration
-from gateway.dicom.volume import Image, Volume
+from gateway.dicom.volumes.study import Image, Volume
 from gateway.errors import AnswerInvalid
 from gateway.findings import (
     BoundingBox,

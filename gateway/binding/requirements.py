@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.dicom.geometry import EVEN_MM, EVEN_RATIO, slice_gaps
-from gateway.dicom.volume import Series
+from gateway.dicom.reading.geometry import EVEN_MM, EVEN_RATIO, slice_gaps
+from gateway.dicom.volumes.study import Series
 from gateway.errors import StudyRefused
 
 Choice = str | re.Pattern[str] | Callable[[Sequence[Series]], Series]

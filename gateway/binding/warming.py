@@ -6,8 +6,8 @@ from typing import BinaryIO
 
 from gateway.binding.declaration import Declaration, Input
 from gateway.contract import Request
-from gateway.dicom import phantom
-from gateway.dicom.volume import Image, Series, Study, Volume
+from gateway.dicom.samples import phantom
+from gateway.dicom.volumes.study import Image, Series, Study, Volume
 
 logger = logging.getLogger("gateway")
 

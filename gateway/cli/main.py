@@ -156,7 +156,7 @@ def _new(arguments: argparse.Namespace) -> None:
 
 def _phantom(arguments: argparse.Namespace) -> None:
     from gateway.cli.screen import Screen
-    from gateway.dicom import phantom
+    from gateway.dicom.samples import phantom
 
     paths = phantom.write(arguments.out)
     Screen().say(f"{len(paths)} slices in {arguments.out}")

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 from gateway.cli.reaching import url_of
 from gateway.config import DEFAULT_PORT
-from gateway.dicom.attributes import text
-from gateway.dicom.instances import Instance
+from gateway.dicom.reading.attributes import text
+from gateway.dicom.reading.instances import Instance
 
 COMMANDS = {"box": "get-bounding-box-2d", "label": "get-classification-labels"}
 """``inference_command`` for a kind of model, as the predecessor's test tool named them."""

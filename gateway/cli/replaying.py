@@ -24,7 +24,7 @@ from gateway.client.loading import load
 from gateway.client.transport import Transport
 from gateway.client.upload import PIECE, Source, Upload
 from gateway.client.wsgi import LOCAL, WSGI, session
-from gateway.dicom.instances import Instance
+from gateway.dicom.reading.instances import Instance
 from gateway.endpoints.receipts import RECEIVED
 from gateway.observe.audit.comparison import Line, compare
 from gateway.observe.audit.receipts import Receipt, is_signed

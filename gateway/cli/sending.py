@@ -11,8 +11,8 @@ from gateway.cli.orders import Order
 from gateway.cli.screen import Screen
 from gateway.client import Answer, Client
 from gateway.client.loading import load
-from gateway.dicom.gallery import write_pictures
-from gateway.dicom.instances import Instance
+from gateway.dicom.drawing.gallery import write_pictures
+from gateway.dicom.reading.instances import Instance
 from gateway.errors import AnswerInvalid
 from gateway.protocol.response import check
 from gateway.protocol.serializer import InferenceSerializer

@@ -5,10 +5,10 @@ from io import BytesIO
 from pathlib import Path
 
 from gateway.client.upload import Source
-from gateway.dicom.capture import image_to_secondary_capture
-from gateway.dicom.files import convert_dataset_to_bytes
-from gateway.dicom.instances import Instance, read_instance, read_study, spatial_order
-from gateway.dicom.receipt import split
+from gateway.dicom.reading.capture import image_to_secondary_capture
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.reading.instances import Instance, read_instance, read_study, spatial_order
+from gateway.dicom.reading.receipt import split
 from gateway.errors import StudyRefused
 
 PICTURES = {".png", ".jpg", ".jpeg"}

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from gateway.client.answer import Answer
-from gateway.dicom import returned
-from gateway.dicom.images import Image, image
-from gateway.dicom.instances import Instance, group_by_series, sort_spatially
-from gateway.dicom.marks import Mark, marks
-from gateway.dicom.placement import Layer, layers
-from gateway.dicom.volume import Series
+from gateway.dicom.drawing.marks import Mark, marks
+from gateway.dicom.drawing.placement import Layer, layers
+from gateway.dicom.reading.instances import Instance, group_by_series, sort_spatially
+from gateway.dicom.volumes.images import Image, image
+from gateway.dicom.volumes.study import Series
+from gateway.dicom.writing import returned
 from gateway.errors import AnswerInvalid
 from gateway.findings import (
     Array,

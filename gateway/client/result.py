@@ -15,7 +15,7 @@ from gateway.client.errors import ClientError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gateway.dicom.instances import Instance
+    from gateway.dicom.reading.instances import Instance
     from gateway.findings import Finding
 
     Array = NDArray[Any]
@@ -74,7 +74,7 @@ class Result:
 
         if self.asked.words.get("output") == "dicom":
             return objects(self.answer)
-        from gateway.dicom.objects import objects as make
+        from gateway.dicom.writing.objects import objects as make
 
         self._need_source("a DICOM object")
         return make(self.findings, source=self.source, provenance=self._provenance())
@@ -89,7 +89,7 @@ class Result:
     def to_png(self, out: str | Path, *, labels: bool = False) -> list[Path]:
         """Write a picture of each image with its findings, and a contact sheet; returns the paths, the sheet first."""
         from gateway.client.reading import require_sound
-        from gateway.dicom.gallery import write_pictures
+        from gateway.dicom.drawing.gallery import write_pictures
 
         self._need_source("a picture")
         require_sound(self.answer)
@@ -108,7 +108,7 @@ class Result:
 
     def to_dicom(self, out: str | Path) -> list[Path]:
         """Write ``objects`` as ``object_N.dcm``, N from 1; returns the paths."""
-        from gateway.dicom.files import convert_dataset_to_bytes
+        from gateway.dicom.reading.files import convert_dataset_to_bytes
 
         folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)

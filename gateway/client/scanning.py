@@ -142,7 +142,7 @@ def _sorted(files: Files) -> tuple[dict[str, Path], list[bytes | BinaryIO]]:
 
 
 def _below(path: Path) -> Iterator[Path]:
-    from gateway.dicom.files import find_files
+    from gateway.dicom.reading.files import find_files
 
     if not path.exists():
         raise SourceUnreadable(f"{path} is not there.")
@@ -191,9 +191,9 @@ def _describe(source: Source) -> Known:
 
 def _uids(file: BinaryIO) -> tuple[str, ...]:
     """Study, series and SOP Instance UID; nothing for a file that is no instance. Raises StudyRefused."""
-    from gateway.dicom.files import NotAnInstance
-    from gateway.dicom.identity import identify
-    from gateway.dicom.naming import naming
+    from gateway.dicom.reading.files import NotAnInstance
+    from gateway.dicom.reading.identity import identify
+    from gateway.dicom.reading.naming import naming
 
     with suppress(NotAnInstance), naming(file):
         found = identify(file)

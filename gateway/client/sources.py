@@ -7,7 +7,7 @@ from gateway.client.scanning import Files
 from gateway.client.studies import Reference, Uploaded
 
 if TYPE_CHECKING:
-    from gateway.dicom.instances import Instance
+    from gateway.dicom.reading.instances import Instance
 
 Study = Files | Uploaded | Reference
 
@@ -25,6 +25,6 @@ def instances_of(study: Study) -> "list[Instance]":
 
 def headers_of(study: Study) -> list[bytes]:
     """The same, each as a file that ends before its pixels."""
-    from gateway.dicom.files import convert_dataset_to_bytes
+    from gateway.dicom.reading.files import convert_dataset_to_bytes
 
     return [convert_dataset_to_bytes(one.header) for one in instances_of(study)]

@@ -18,7 +18,7 @@ from gateway.client.transport import Transport
 from gateway.client.upload import Progress
 
 if TYPE_CHECKING:
-    from gateway.dicom.instances import Instance
+    from gateway.dicom.reading.instances import Instance
 
 CHUNK, PARALLEL = 16, 8
 """Instances in one request, and requests at a time: 8 MiB of CT slices each, so that little is sent twice after a

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.dicom.nifti import write_nifti
+from gateway.dicom.volumes.nifti import write_nifti
 from gateway.errors import StudyRefused
 from gateway.findings import Heatmap, ProbabilityMask
 

@@ -3,14 +3,14 @@
 from gateway.doctor.findings import Finding, Level
 
 FAMILIES = ("uncompressed", "RLE", "JPEG", "JPEG Lossless", "JPEG-LS", "JPEG 2000", "HTJ2K")
-"""As ``gateway.dicom.specimens`` has them; named here too, so that they are told apart where pydicom is missing."""
+"""As ``gateway.dicom.samples.specimens`` has them; named here too, to tell them apart where pydicom is missing."""
 OPTIONAL = {"JPEG Lossless"}
 """What an extra decodes: such studies are refused without it, all others are served."""
 
 
 def codec(family: str) -> Finding:
     """Whether this machine decodes each transfer syntax of a family to the values that were encoded."""
-    from gateway.dicom.specimens import FAMILIES as SPECIMENS
+    from gateway.dicom.samples.specimens import FAMILIES as SPECIMENS
 
     name, specimens = f"codec {family}", SPECIMENS[family]
     refusals = [refusal for specimen in specimens if (refusal := specimen.refusal())]

@@ -9,7 +9,7 @@ from gateway.binding.inputs import Inputs
 from gateway.binding.model import TypedModel
 from gateway.binding.requirements import fitting
 from gateway.contract import Model, Request
-from gateway.dicom.volume import Series, Volume, split
+from gateway.dicom.volumes.study import Series, Volume, split
 from gateway.errors import StudyRefused
 
 

@@ -10,8 +10,8 @@ from typing import Any, BinaryIO, Protocol, Self
 
 from sqlalchemy import Connection, insert, select
 
-from gateway.dicom.instances import spatial_order
-from gateway.dicom.receipt import read_instance_quickly
+from gateway.dicom.reading.instances import spatial_order
+from gateway.dicom.reading.receipt import read_instance_quickly
 from gateway.errors import GatewayError, LimitExceeded, ParameterRefused, StudyNotFound
 from gateway.studies import instances
 from gateway.studies.instances import Held

@@ -7,8 +7,8 @@ from typing import BinaryIO, Literal, get_args
 
 from sqlalchemy import Connection
 
-from gateway.dicom.files import NotAnInstance
-from gateway.dicom.identity import Identity, identify
+from gateway.dicom.reading.files import NotAnInstance
+from gateway.dicom.reading.identity import Identity, identify
 from gateway.errors import InstanceConflict, InstanceMismatch, LimitExceeded, StudyRefused
 from gateway.studies import instances
 from gateway.studies.batch import Batch

@@ -14,7 +14,7 @@ from gateway.adapters.aiges.data import DataListCls, DataListNode, Response, Res
 from gateway.adapters.aiges.fields import BooleanParamField, IntegerParamField, NumberParamField, StringParamField
 from gateway.adapters.aiges.parameters import ParameterRefused, read_params
 from gateway.cli import main
-from gateway.dicom import phantom
+from gateway.dicom.samples import phantom
 from tests.conftest import ROOT
 
 WRAPPERS = Path(__file__).parent / "wrappers"

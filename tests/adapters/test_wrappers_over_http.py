@@ -9,7 +9,7 @@ import requests
 
 from gateway import Gateway
 from gateway.cli import main
-from gateway.dicom import phantom
+from gateway.dicom.samples import phantom
 from tests.adapters.messages import KIND, body, hashes_hold, parts_of
 from tests.conftest import Serve, Server
 

@@ -11,8 +11,8 @@ from pydicom import Dataset, dcmread
 from requests_toolbelt.multipart.decoder import MultipartDecoder
 
 from gateway import Gateway
-from gateway.dicom import phantom
-from gateway.dicom.files import convert_dataset_to_bytes
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.samples import phantom
 
 SLICES, SIZE = 4, 16
 SHAPE = (SLICES, SIZE, SIZE)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import main
-from gateway.dicom import phantom
+from gateway.dicom.samples import phantom
 from tests.conftest import ROOT, Serve, Server
 
 

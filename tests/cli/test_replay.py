@@ -13,7 +13,7 @@ import requests
 
 from gateway.client import AnswerCorrupt
 from gateway.client.wsgi import LOCAL, session
-from gateway.dicom import phantom
+from gateway.dicom.samples import phantom
 from gateway.observe.audit.receipts import HEADER, read_receipt
 from tests.conftest import ROOT, Serve, Server
 

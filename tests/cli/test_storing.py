@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.dicom import phantom
+from gateway.dicom.samples import phantom
 from tests.cli.conftest import Run
 from tests.client.servers import listening, problem
 from tests.client.stores import Store

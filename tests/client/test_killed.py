@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.dicom import phantom
+from gateway.dicom.samples import phantom
 from tests.client.counting import Wire, wire
 from tests.conftest import ROOT, Serve, Server
 

@@ -11,10 +11,10 @@ from pydicom.uid import generate_uid
 
 from gateway import Client, LocalClient
 from gateway.client import Conflict, Reference, Refused, Result
-from gateway.dicom import phantom
-from gateway.dicom.files import convert_dataset_to_bytes
-from gateway.dicom.instances import read_instance
-from gateway.dicom.returned import read_object
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.reading.instances import read_instance
+from gateway.dicom.samples import phantom
+from gateway.dicom.writing.returned import read_object
 from gateway.findings import (
     BoundingBox,
     Classification,
@@ -147,7 +147,7 @@ def segments(path: Path, study: Path) -> list[tuple[Any, Any]]:
 
 
 def _in_space(study: Path) -> list[Any]:
-    from gateway.dicom.instances import sort_spatially
+    from gateway.dicom.reading.instances import sort_spatially
 
     return sort_spatially(read_instance(path) for path in study.iterdir())
 
@@ -157,7 +157,7 @@ def is_segmentation(path: Path) -> bool:
 
 
 def test_nifti_is_equal_to_dicom_read_back(client: Client, study: Path, tmp_path: Path) -> None:
-    from gateway.dicom.volume import study as study_of
+    from gateway.dicom.volumes.study import study as study_of
 
     result = client.infer(study, "/everything", {"threshold": 200})
     dense, chance, tissue, _ = (nifti(path) for path in result.to_nifti(tmp_path / "nii"))

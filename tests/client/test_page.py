@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gateway.dicom import phantom
+from gateway.dicom.samples import phantom
 from tests.conftest import Serve
 from tests.house.pages import ROOT, blocks, commands
 

@@ -25,7 +25,7 @@ from gateway.client import (
     TimedOut,
     Unreachable,
 )
-from gateway.dicom import phantom
+from gateway.dicom.samples import phantom
 from gateway.errors import StudyRefused
 from tests.client.servers import Heard, Said, answer, listening, problem
 from tests.client.stores import Store, said
@@ -168,7 +168,7 @@ def test_a_conflict_names_both_digests_and_sends_nothing(desk: Desk) -> None:
 
 
 def phantom_uid(desk: Desk) -> str:
-    from gateway.dicom.instances import read_instance
+    from gateway.dicom.reading.instances import read_instance
 
     return read_instance(desk.study / "3.dcm").sop_instance_uid
 

@@ -29,11 +29,11 @@ from gateway import (
     codes,
 )
 from gateway.contract import Provenance
-from gateway.dicom import phantom
-from gateway.dicom.files import convert_dataset_to_bytes
-from gateway.dicom.instances import read_instance
-from gateway.dicom.objects import objects
-from gateway.dicom.volume import image, study
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.reading.instances import read_instance
+from gateway.dicom.samples import phantom
+from gateway.dicom.volumes.study import image, study
+from gateway.dicom.writing.objects import objects
 from tests.dicom.volume_series import multi_frame, parts, series
 
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydicom import Dataset, dcmread
 
-from gateway.dicom import capture
-from gateway.dicom.capture import image_to_secondary_capture
-from gateway.dicom.files import convert_dataset_to_bytes
-from gateway.dicom.instances import read_instance
-from gateway.dicom.pixels import decode
+from gateway.dicom.decoding.pixels import decode
+from gateway.dicom.reading import capture
+from gateway.dicom.reading.capture import image_to_secondary_capture
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.reading.instances import read_instance
 from gateway.errors import LimitExceeded, StudyRefused
 from tests.require import require
 

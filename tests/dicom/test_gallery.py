@@ -11,10 +11,10 @@ import pydicom
 import pytest
 from PIL import Image
 
-from gateway.dicom.files import convert_dataset_to_bytes
-from gateway.dicom.gallery import BOX, LINE, SHEET, write_pictures
-from gateway.dicom.instances import read_instance, read_study
-from gateway.dicom.palettes import CATEGORICAL
+from gateway.dicom.drawing.gallery import BOX, LINE, SHEET, write_pictures
+from gateway.dicom.drawing.palettes import CATEGORICAL
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.reading.instances import read_instance, read_study
 from gateway.errors import AnswerInvalid, StudyRefused
 from tests.dicom.studies import GREY, SIZE, colours, image, put, stack, tinted, uid
 

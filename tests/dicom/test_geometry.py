@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset
 
-from gateway.dicom import geometry
-from gateway.dicom.files import convert_dataset_to_bytes
-from gateway.dicom.instances import Instance, read_instance, read_study, sort_spatially
+from gateway.dicom.reading import geometry
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.reading.instances import Instance, read_instance, read_study, sort_spatially
 from gateway.errors import StudyRefused
 from tests.dicom.studies import AXIAL, image, put
 

@@ -11,9 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset
 
-from gateway.dicom import files
-from gateway.dicom.files import NotAnInstance, convert_dataset_to_bytes
-from gateway.dicom.instances import Instance, group_by_series, read_instance, read_study, sort_spatially, spatial_order
+from gateway.dicom.reading import files
+from gateway.dicom.reading.files import NotAnInstance, convert_dataset_to_bytes
+from gateway.dicom.reading.instances import (
+    Instance,
+    group_by_series,
+    read_instance,
+    read_study,
+    sort_spatially,
+    spatial_order,
+)
 from gateway.errors import GatewayError, LimitExceeded, StudyRefused
 from tests.dicom.studies import image, put
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
-from gateway.dicom import geometry
-from gateway.dicom.files import convert_dataset_to_bytes
-from gateway.dicom.instances import read_study, sort_spatially
-from gateway.dicom.nifti import convert_to_nifti, get_masks_from_nifti_file, load_nifti_file
+from gateway.dicom.reading import geometry
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.reading.instances import read_study, sort_spatially
+from gateway.dicom.volumes.nifti import convert_to_nifti, get_masks_from_nifti_file, load_nifti_file
 from gateway.errors import StudyRefused
 from tests.dicom.studies import AXIAL, image, put, uid
 

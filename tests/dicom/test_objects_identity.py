@@ -13,8 +13,8 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
 from gateway import Classification, Conformance, Mask, SecondaryCapture, StructuredReport
-from gateway.dicom.objects import objects
-from gateway.dicom.volume import study
+from gateway.dicom.volumes.study import study
+from gateway.dicom.writing.objects import objects
 from gateway.errors import AnswerInvalid
 from tests.dicom.object_cases import (
     LATER,

@@ -13,13 +13,13 @@ from pydicom import Dataset
 
 from gateway import Gateway, Label, LabelMask, Volume, codes
 from gateway.contract import Provenance
-from gateway.dicom import phantom
-from gateway.dicom.checks import LABEL_MAP_STORAGE
-from gateway.dicom.files import convert_dataset_to_bytes
-from gateway.dicom.instances import read_instance
-from gateway.dicom.objects import objects
-from gateway.dicom.volume import Volume as Stack
-from gateway.dicom.volume import volume
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.reading.instances import read_instance
+from gateway.dicom.samples import phantom
+from gateway.dicom.volumes.study import Volume as Stack
+from gateway.dicom.volumes.study import volume
+from gateway.dicom.writing.checks import LABEL_MAP_STORAGE
+from gateway.dicom.writing.objects import objects
 from gateway.errors import AnswerInvalid
 from gateway.testing import client
 

@@ -9,7 +9,7 @@ from highdicom.sr import srread
 from pydicom import Dataset, dcmread
 
 from gateway import BoundingBox, Classification, Heatmap, LinearMeasurement, SecondaryCapture, StructuredReport, codes
-from gateway.dicom.files import convert_dataset_to_bytes
+from gateway.dicom.reading.files import convert_dataset_to_bytes
 from gateway.errors import AnswerInvalid
 from tests.dicom.object_cases import VOLUMES, classic, enhanced, file_image, made, region
 

@@ -11,8 +11,8 @@ from pydicom import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from gateway import Code, Heatmap, Label, LabelMask, Mask, ProbabilityMask, codes
-from gateway.dicom.files import convert_dataset_to_bytes
-from gateway.dicom.volume import study
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.volumes.study import study
 from gateway.errors import AnswerInvalid
 from tests.dicom.object_cases import VOLUMES, classic, file_image, made, region, single
 from tests.dicom.volume_series import add_pixels, parts, series

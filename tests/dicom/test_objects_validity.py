@@ -9,8 +9,8 @@ import pytest
 from pydicom import Dataset
 
 from gateway import Mask
-from gateway.dicom import checks
-from gateway.dicom.objects import objects
+from gateway.dicom.writing import checks
+from gateway.dicom.writing.objects import objects
 from gateway.errors import AnswerInvalid
 from tests.dicom.object_cases import (
     FILES,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.dicom.palettes import colour, from_anchorpoints, from_palette
+from gateway.dicom.drawing.palettes import colour, from_anchorpoints, from_palette
 
 BYTE = st.integers(0, 255)
 RGBA = st.lists(BYTE, min_size=4, max_size=4)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.dicom import phantom
-from gateway.dicom.geometry import affine, spacing, to_index, to_patient
-from gateway.dicom.instances import Instance, read_study, sort_spatially
-from gateway.dicom.phantom import HEIGHT_MM, INTERCEPT_HU, NOISE_HU, SPHERES, WIDTH_MM, Sphere
-from gateway.dicom.pixels import decode
-from gateway.dicom.windows import rescale
+from gateway.dicom.decoding.pixels import decode
+from gateway.dicom.decoding.windows import rescale
+from gateway.dicom.reading.geometry import affine, spacing, to_index, to_patient
+from gateway.dicom.reading.instances import Instance, read_study, sort_spatially
+from gateway.dicom.samples import phantom
+from gateway.dicom.samples.phantom import HEIGHT_MM, INTERCEPT_HU, NOISE_HU, SPHERES, WIDTH_MM, Sphere
 from tests.require import require
 
 Array = np.ndarray[Any, Any]

@@ -19,11 +19,11 @@ from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 
-from gateway.dicom import pixels
-from gateway.dicom.codestreams import size
-from gateway.dicom.files import NotAnInstance, convert_dataset_to_bytes
-from gateway.dicom.instances import Instance, read_instance
-from gateway.dicom.pixels import convert_monochrome_1to2, decode, to_rgb
+from gateway.dicom.decoding import pixels
+from gateway.dicom.decoding.codestreams import size
+from gateway.dicom.decoding.pixels import convert_monochrome_1to2, decode, to_rgb
+from gateway.dicom.reading.files import NotAnInstance, convert_dataset_to_bytes
+from gateway.dicom.reading.instances import Instance, read_instance
 from gateway.errors import LimitExceeded, StudyRefused
 from tests.conftest import ROOT
 from tests.dicom.studies import image
@@ -141,7 +141,7 @@ def test_simple_itk_decodes_the_same_values(tmp_path: Path) -> None:
 def test_a_decoder_that_is_not_installed_is_named_in_one_sentence(module: str, name: str, package: str) -> None:
     probe = (
         f"import sys, pathlib; sys.modules[{module!r}] = None\n"  # Python's own way to make an import fail
-        "from gateway.dicom.pixels import decode\nfrom gateway.errors import StudyRefused\n"
+        "from gateway.dicom.decoding.pixels import decode\nfrom gateway.errors import StudyRefused\n"
         f"try:\n    decode(pathlib.Path({str(SHIPPED / name)!r}))\n"
         "except StudyRefused as refused:\n    print(refused.detail)"
     )

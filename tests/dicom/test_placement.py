@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 from scipy.spatial.transform import Rotation
 
-from gateway.dicom.files import convert_dataset_to_bytes
-from gateway.dicom.geometry import affine, to_patient
-from gateway.dicom.instances import Instance, read_instance
-from gateway.dicom.marks import Mark, marks
-from gateway.dicom.placement import layers
+from gateway.dicom.drawing.marks import Mark, marks
+from gateway.dicom.drawing.placement import layers
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.reading.geometry import affine, to_patient
+from gateway.dicom.reading.instances import Instance, read_instance
 from gateway.errors import AnswerInvalid
 from tests.dicom.studies import SIZE, image, uid
 

@@ -8,8 +8,17 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from gateway.dicom.palettes import from_palette
-from gateway.dicom.render import LONGEST, SMALLEST, Canvas, blend_heatmap, blend_labels, blend_region, outline, readable
+from gateway.dicom.drawing.palettes import from_palette
+from gateway.dicom.drawing.render import (
+    LONGEST,
+    SMALLEST,
+    Canvas,
+    blend_heatmap,
+    blend_labels,
+    blend_region,
+    outline,
+    readable,
+)
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 SHAPE = (9, 7)

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gateway.dicom.palettes import colour
-from gateway.dicom.sheet import MAX_TILES, Tile, choose, contact_sheet
+from gateway.dicom.drawing.palettes import colour
+from gateway.dicom.drawing.sheet import MAX_TILES, Tile, choose, contact_sheet
 
 
 def tile(index: int, *, found: bool = False, size: tuple[int, int] = (40, 40), aspect: float = 1.0) -> Tile:

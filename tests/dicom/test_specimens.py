@@ -8,7 +8,7 @@ import pydicom
 import pytest
 from pydicom.pixels.decoders.base import _PIXEL_DATA_DECODERS
 
-from gateway.dicom.specimens import FAMILIES, SIZE, Specimen
+from gateway.dicom.samples.specimens import FAMILIES, SIZE, Specimen
 from tests.require import require
 
 SPECIMENS = [specimen for family in FAMILIES.values() for specimen in family]

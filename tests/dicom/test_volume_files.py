@@ -9,14 +9,14 @@ import pytest
 import SimpleITK
 from pydicom import Dataset
 
-from gateway.dicom.files import read_header, refusing
-from gateway.dicom.geometry import to_patient
-from gateway.dicom.headers import Uncommon, find_pixels, read
-from gateway.dicom.instances import Instance, group_by_series, read_instance
-from gateway.dicom.pixels import decode
-from gateway.dicom.receipt import read_instance_quickly
-from gateway.dicom.volume import Image, Volume, image, split, volume
-from gateway.dicom.windows import rescale
+from gateway.dicom.decoding.pixels import decode
+from gateway.dicom.decoding.windows import rescale
+from gateway.dicom.reading.files import read_header, refusing
+from gateway.dicom.reading.geometry import to_patient
+from gateway.dicom.reading.headers import Uncommon, find_pixels, read
+from gateway.dicom.reading.instances import Instance, group_by_series, read_instance
+from gateway.dicom.reading.receipt import read_instance_quickly
+from gateway.dicom.volumes.study import Image, Volume, image, split, volume
 from gateway.errors import GatewayError, LimitExceeded, StudyRefused
 
 SET = Path(pydicom.__file__).parent / "data"

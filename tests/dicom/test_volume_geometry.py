@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 
-from gateway.dicom.geometry import to_patient
-from gateway.dicom.volume import Volume, image, split, study
+from gateway.dicom.reading.geometry import to_patient
+from gateway.dicom.volumes.study import Volume, image, split, study
 from gateway.errors import StudyRefused
 from tests.dicom.volume_series import COLUMNS, ROWS, SPACING, multi_frame, parts, rotation, series, slice_at, stored
 

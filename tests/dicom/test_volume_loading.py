@@ -23,9 +23,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from gateway.dicom.instances import read_instance
-from gateway.dicom.pixels import decode
-from gateway.dicom.volume import Volume, image, split, study
+from gateway.dicom.decoding.pixels import decode
+from gateway.dicom.reading.instances import read_instance
+from gateway.dicom.volumes.study import Volume, image, split, study
 from gateway.errors import LimitExceeded, StudyRefused
 from gateway.spool import PartFile, Spool
 from tests.dicom.volume_series import (

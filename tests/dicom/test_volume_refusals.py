@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pydicom import Dataset
 
-from gateway.dicom.loading import MAX_VOLUME_BYTES
-from gateway.dicom.volume import Volume, image, split, study, volume
+from gateway.dicom.decoding.loading import MAX_VOLUME_BYTES
+from gateway.dicom.volumes.study import Volume, image, split, study, volume
 from gateway.errors import LimitExceeded, StudyRefused
 from tests.dicom.volume_series import COLUMNS, PATIENT, ROWS, multi_frame, parts, rotation, series, slice_at
 

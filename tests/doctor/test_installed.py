@@ -19,7 +19,7 @@ LINE = {"numpy": "codec RLE", "pydicom": "codec uncompressed", "packaging": "pac
 
 
 def test_every_family_that_there_is_a_specimen_of_is_tried() -> None:
-    from gateway.dicom.specimens import FAMILIES
+    from gateway.dicom.samples.specimens import FAMILIES
 
     assert tuple(FAMILIES) == codecs.FAMILIES
 
@@ -44,7 +44,7 @@ def test_a_decoder_that_is_missing_is_found_by_what_it_does_not_decode(module: s
 
 def test_a_decoder_that_gives_other_values_is_found() -> None:
     wrong = (
-        "import gateway.dicom.specimens as specimens\n"
+        "import gateway.dicom.samples.specimens as specimens\n"
         "right = specimens.decode\nspecimens.decode = lambda file: right(file)[::-1]\n"
     )
     told = ask("--json", before=wrong)

@@ -13,7 +13,7 @@ import requests
 
 from gateway import Client, Running, Settings
 from gateway.client import ClientError
-from gateway.dicom import phantom
+from gateway.dicom.samples import phantom
 from gateway.endpoints.health import PROBES
 from gateway.executors.states import WORST_FIRST
 from gateway.service import DRAINING

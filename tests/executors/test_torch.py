@@ -13,8 +13,8 @@ import pytest
 from scipy.ndimage import uniform_filter
 
 from gateway import Client
-from gateway.dicom import phantom
-from gateway.dicom.volume import study as read_study
+from gateway.dicom.samples import phantom
+from gateway.dicom.volumes.study import study as read_study
 from tests.conftest import Serve, Server
 from tests.executors.processes import below, wait_until_ready
 from tests.require import require

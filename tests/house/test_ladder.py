@@ -46,6 +46,9 @@ RUNGS = {
     "models": 9,
 }
 
+DICOM_RUNGS = {"reading": 0, "decoding": 1, "volumes": 2, "drawing": 2, "samples": 2, "writing": 3}
+"""The rooms within ``gateway.dicom``: a small ladder of its own."""
+
 DOOR = ("__main__", "cli")
 """``python -m gateway`` is the front door of the command line: the one pair of neighbours that may see each other."""
 
@@ -80,6 +83,19 @@ def climbs(found: Import) -> bool:
     return RUNGS[there] >= RUNGS[here]
 
 
+def dicom_room(dotted: str) -> str | None:
+    """The room of ``gateway.dicom`` that a dotted name lives in."""
+    return dotted.split(".")[2] if dotted.startswith("gateway.dicom.") else None
+
+
+def climbs_in_dicom(found: Import) -> bool:
+    """True when a room of ``gateway.dicom`` reaches for one that does not stand lower."""
+    here, there = dicom_room(found.module), dicom_room(found.name)
+    if here is None or there is None or here == there:
+        return False
+    return DICOM_RUNGS[there] >= DICOM_RUNGS[here]
+
+
 def inside(module: str, homes: tuple[str, ...]) -> bool:
     return any(module == home or module.startswith(home + ".") for home in homes)
 
@@ -91,6 +107,14 @@ def test_every_module_of_gateway_stands_on_a_rung() -> None:
 
 def test_a_room_imports_only_what_stands_lower() -> None:
     assert [str(found) for found in HOUSE if climbs(found)] == []
+
+
+def test_every_module_of_dicom_lives_in_one_of_its_rooms() -> None:
+    assert {dicom_room(name) for name, _ in modules(ROOT, "gateway")} - {None} == DICOM_RUNGS.keys()
+
+
+def test_a_room_of_dicom_imports_only_what_stands_lower() -> None:
+    assert [str(found) for found in HOUSE if climbs_in_dicom(found)] == []
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -113,16 +137,27 @@ def test_models_import_only_the_face_of_the_gateway() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("gateway.wire.decoder", "from gateway.dicom import pixels"),
+        ("gateway.wire.decoder", "from gateway.dicom.decoding import pixels"),
         ("gateway.wire.decoder", "def late():\n    import gateway.app"),
         ("gateway.client", "from .endpoints import inference"),
-        ("gateway.dicom.pixels", "from ..protocol import kinds"),
+        ("gateway.dicom.decoding.pixels", "from ...protocol import kinds"),
         ("gateway.protocol.kinds", "from gateway import Gateway"),
         ("gateway.app", "import models.masks"),
     ],
 )
 def test_the_ladder_sees_an_import_that_climbs(module: str, source: str) -> None:
     assert [climbs(found) for found in imports_of(module, source)] == [True]
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("gateway.dicom.reading.files", "from gateway.dicom.volumes.study import study"),
+        ("gateway.dicom.drawing.render", "from ..samples import phantom"),
+    ],
+)
+def test_the_ladder_sees_an_import_that_climbs_within_dicom(module: str, source: str) -> None:
+    assert [climbs_in_dicom(found) for found in imports_of(module, source)] == [True]
 
 
 def test_the_ladder_lets_a_room_look_down_and_at_itself() -> None:

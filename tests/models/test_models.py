@@ -17,8 +17,8 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from gateway import InferenceSerializer, StudyRefused
 from gateway.binding.model import TypedModel
 from gateway.contract import Request, adapt
-from gateway.dicom import phantom
-from gateway.dicom.files import convert_dataset_to_bytes
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.samples import phantom
 from gateway.protocol.response import check
 from models.app import MODELS, PLAIN
 from tests.dicom.studies import image, uid

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import Settings
-from gateway.dicom import phantom
+from gateway.dicom.samples import phantom
 from gateway.observe.jsonlogs import OWN, configure
 from gateway.observe.logs import TaggedLogger
 from tests.conftest import ROOT, Serve

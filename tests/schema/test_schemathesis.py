@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from pydantic import Field
 
 from gateway import Mask, Volume
-from gateway.dicom import phantom
-from gateway.dicom.files import convert_dataset_to_bytes
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.samples import phantom
 from gateway.wire import OutgoingPart, encode
 from tests.schema.test_openapi import application
 

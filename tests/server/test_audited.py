@@ -16,7 +16,7 @@ import pydicom
 import pytest
 import requests
 
-from gateway.dicom import phantom
+from gateway.dicom.samples import phantom
 from gateway.observe.audit.canonical import read_key
 from gateway.observe.audit.chain import key_path
 from gateway.observe.audit.receipts import HEADER, read_receipt

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 import requests
 
-from gateway.dicom import phantom
+from gateway.dicom.samples import phantom
 from gateway.observe.audit.receipts import HEADER, read_receipt
 from tests.conftest import Serve
 from tests.observe.collector import Collector

@@ -11,11 +11,11 @@ from tests.conftest import ROOT
 SHELF = {
     "utils.tagged_logger.TaggedLogger": "gateway.observe.logs",
     "utils.request_auditor.write_s3_audit": "gateway.observe.audit.s3",
-    "utils.image_conversion.convert_to_nifti": "gateway.dicom.nifti",
-    "utils.image_conversion.load_nifti_file": "gateway.dicom.nifti",
-    "utils.image_conversion.get_masks_from_nifti_file": "gateway.dicom.nifti",
-    "utils.image_conversion.convert_dataset_to_bytes": "gateway.dicom.files",
-    "utils.image_conversion.convert_monochrome_1to2": "gateway.dicom.pixels",
+    "utils.image_conversion.convert_to_nifti": "gateway.dicom.volumes.nifti",
+    "utils.image_conversion.load_nifti_file": "gateway.dicom.volumes.nifti",
+    "utils.image_conversion.get_masks_from_nifti_file": "gateway.dicom.volumes.nifti",
+    "utils.image_conversion.convert_dataset_to_bytes": "gateway.dicom.reading.files",
+    "utils.image_conversion.convert_monochrome_1to2": "gateway.dicom.decoding.pixels",
 }
 
 

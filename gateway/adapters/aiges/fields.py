@@ -217,7 +217,7 @@ class DicomBodyField(_FileBodyField):
     @property
     def test_values(self) -> list[bytes]:
         """The files of the study below ``path``."""
-        from gateway.dicom.instances import read_study, spatial_order
+        from gateway.dicom.reading.instances import read_study, spatial_order
 
         if not self.path:
             return []

@@ -1,0 +1,1 @@
+"""From stored bytes to numbers: pixels decoded, rescaled and shown through a window."""

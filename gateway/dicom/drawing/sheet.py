@@ -1,0 +1,94 @@
+"""A contact sheet: many pictures of a study on one page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from PIL import Image, ImageDraw
+
+from gateway.dicom.drawing.palettes import Colour
+from gateway.dicom.drawing.render import load_font, readable
+
+MAX_TILES = 24
+"""Tiles of one sheet: as many as can be told apart on a screen."""
+BACKGROUND, INK, FAINT = (17, 20, 24), (235, 238, 241), (150, 158, 168)
+MARGIN, GAP, CAPTION, TITLE = 24, 10, 20, 64
+TILE_SIZES = {1: 720, 4: 420, 9: 320}
+"""Pixels of a tile's longer side for up to so many tiles; 236 for more."""
+
+
+class Shown(Protocol):
+    """What can be chosen for a sheet."""
+
+    @property
+    def found(self) -> bool:
+        """Whether it shows findings."""
+
+
+AnyShown = TypeVar("AnyShown", bound=Shown)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture, how much taller than wide its pixels are, what to write below it, and whether it shows findings."""
+
+    picture: Image.Image
+    aspect: float
+    caption: str
+    found: bool
+
+
+def choose(tiles: Sequence[AnyShown], most: int = MAX_TILES) -> list[AnyShown]:
+    """At most ``most`` tiles, evenly over the study; where there are too many, only those with findings if any have."""
+    wanted = list(tiles)
+    if len(wanted) > most:
+        wanted = [tile for tile in tiles if tile.found] or wanted
+    if len(wanted) <= most:
+        return wanted
+    return [wanted[round(index * (len(wanted) - 1) / max(1, most - 1))] for index in range(most)]
+
+
+def contact_sheet(
+    tiles: Sequence[Tile], title: str, subtitle: str, legend: Sequence[tuple[str, Colour]]
+) -> Image.Image:
+    """Draw the sheet; no tiles give a page with the title alone."""
+    shown = choose(tiles)
+    side = next((size for most, size in TILE_SIZES.items() if len(shown) <= most), 236)
+    columns = max(1, min(6, round((len(shown) * 1.4) ** 0.5)))
+    rows = -(-len(shown) // columns)
+    width = max(720, 2 * MARGIN + columns * side + (columns - 1) * GAP)
+    legend_height = 30 if legend else 0
+    height = 2 * MARGIN + TITLE + legend_height + rows * (side + CAPTION + GAP)
+    sheet = Image.new("RGB", (width, height), BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((MARGIN, MARGIN - 4), title, fill=INK, font=load_font(26))
+    draw.text((MARGIN, MARGIN + 32), subtitle, fill=FAINT, font=load_font(15))
+    _legend(draw, legend, MARGIN + TITLE, width - MARGIN)
+    left = (width - columns * side - (columns - 1) * GAP) // 2
+    for index, tile in enumerate(shown):
+        row, column = divmod(index, columns)
+        x = left + column * (side + GAP)
+        y = MARGIN + TITLE + legend_height + row * (side + CAPTION + GAP)
+        picture = _fit(tile, side)
+        sheet.paste(picture, (x + (side - picture.width) // 2, y + (side - picture.height) // 2))
+        draw.text((x + 2, y + side + 2), tile.caption, fill=FAINT, font=load_font(13))
+    return sheet
+
+
+def _fit(tile: Tile, side: int) -> Image.Image:
+    width, height = tile.picture.width, tile.picture.height * tile.aspect
+    scale = side / max(width, height)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return tile.picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def _legend(draw: ImageDraw.ImageDraw, entries: Sequence[tuple[str, Colour]], y: int, end: int) -> None:
+    x, font = float(MARGIN), load_font(15)
+    for text, tint in ((readable(name), tint) for name, tint in entries):
+        length = draw.textlength(text, font=font)
+        if x + length + 40 > end:
+            draw.text((x, y), "...", fill=FAINT, font=font)
+            return
+        draw.rectangle([x, y + 3, x + 13, y + 16], fill=tint)
+        draw.text((x + 20, y), text, fill=INK, font=font)
+        x += length + 44

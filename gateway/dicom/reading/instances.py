@@ -1,0 +1,168 @@
+"""The instances of a study: read by their headers, grouped by series, ordered by where they lie in the patient."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from pydicom import Dataset
+
+from gateway.dicom.reading.attributes import Vector, functional_group, number, numbers, text, whole
+from gateway.dicom.reading.files import NotAnInstance, Source, find_files, opened, read_header, refusing
+from gateway.dicom.reading.geometry import is_orthonormal, normal
+from gateway.errors import LimitExceeded, StudyRefused
+
+SAME_POSITION_MM = 0.01
+"""Two images closer than this along the normal lie at one position; scanners repeat a position to about 1e-4 mm."""
+
+SAME_DIRECTION = 1e-3
+"""Direction cosines that differ by less belong to one stack of slices."""
+
+MAX_FRAMES = 100_000
+"""Frames of one instance: an angiography has some thousand. A header may state any number."""
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One DICOM file by its header.
+
+    ``position`` is the centre of the first pixel in patient coordinates, (3,) mm LPS; ``orientation`` the direction
+    cosines of a row, then of a column, (6,) (PS3.3 C.7.6.2.1.1); those of the first frame where there are several.
+    Both are None when absent or broken. ``rows``, ``columns`` and ``frames`` are 0 for an object without an image.
+    ``time_point`` counts from 0. ``header`` is the dataset without its pixels.
+    """
+
+    source: Source
+    header: Dataset
+    sop_instance_uid: str
+    series_instance_uid: str
+    position: Vector | None
+    orientation: Vector | None
+    instance_number: int | None
+    rows: int
+    columns: int
+    frames: int
+    time_point: int = 0
+
+
+def read_instance(source: Source) -> Instance:
+    """Read one DICOM file up to its pixels. Raises NotAnInstance (also for a DICOMDIR), StudyRefused, LimitExceeded."""
+    with opened(source) as file:
+        header = read_header(file)
+    with refusing("A DICOM header is broken and cannot be read."):
+        return _describe(source, header)
+
+
+def _describe(source: Source, header: Dataset) -> Instance:
+    rows, columns = whole(header, "Rows") or 0, whole(header, "Columns") or 0
+    orientation = numbers(functional_group(header, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
+    return Instance(
+        source=source,
+        header=header,
+        sop_instance_uid=text(header, "SOPInstanceUID"),
+        series_instance_uid=text(header, "SeriesInstanceUID"),
+        position=numbers(functional_group(header, "PlanePositionSequence"), "ImagePositionPatient", 3),
+        orientation=orientation if orientation is not None and is_orthonormal(orientation) else None,
+        instance_number=whole(header, "InstanceNumber"),
+        rows=rows,
+        columns=columns,
+        frames=frame_count(whole(header, "NumberOfFrames")) if rows and columns else 0,
+    )
+
+
+def frame_count(stated: int | None) -> int:
+    """The frames of an image whose NumberOfFrames is ``stated``. Raises LimitExceeded (``MAX_FRAMES``)."""
+    count = max(1, stated or 1)
+    if count > MAX_FRAMES:
+        raise LimitExceeded("MAX_FRAMES", MAX_FRAMES, "frames", what="An image")
+    return count
+
+
+def read_study(
+    path: Path, *, on_skip: Callable[[Path, str], None] = lambda path, why: None, max_files: int | None = None
+) -> list[Instance]:
+    """Read every DICOM file at or below ``path``, in folder and name order (see ``spatial_order``).
+
+    ``on_skip(path, why)`` hears of each file left out: no DICOM, a DICOMDIR, no regular file. A broken DICOM file is
+    not left out but refused: a study with a hole is worse than none. Raises StudyRefused, LimitExceeded
+    (``max_study_files``).
+    """
+    if not path.exists():
+        raise StudyRefused("There is no file or folder at the path of the study.")
+    found: list[Instance] = []
+    for count, file in enumerate(find_files(path, on_skip), start=1):
+        if max_files is not None and count > max_files:
+            raise LimitExceeded("max_study_files", max_files, "files", what="The study")
+        try:
+            found.append(read_instance(file))
+        except NotAnInstance as error:
+            on_skip(file, error.detail)
+    return found
+
+
+def group_by_series(instances: Iterable[Instance]) -> dict[str, list[Instance]]:
+    """Instances by SeriesInstanceUID, series and instances in the order in which they were first seen."""
+    series: dict[str, list[Instance]] = {}
+    for instance in instances:
+        series.setdefault(instance.series_instance_uid, []).append(instance)
+    return series
+
+
+def spatial_order(instances: Iterable[Instance]) -> list[Instance]:
+    """A whole study: series in first-seen order, each as ``sort_spatially`` orders it. Never refuses."""
+    return [one for series in group_by_series(instances).values() for one in sort_spatially(series)]
+
+
+def sort_spatially(instances: Iterable[Instance]) -> list[Instance]:
+    """One series by position along the normal of its slices (PS3.3 C.7.6.2.1.1): all of time point 0, then of 1 ...
+
+    Images at one position are time points, in the order of their instance number, then of their acquisition. Where
+    positions hold different numbers of images no time points can be told: all get 0, and those at one position stay
+    together. A series of several orientations (a localizer) gives one stack after another. Images without position
+    follow in order of instance number, then acquisition, then as given; file names never count. Never refuses.
+    """
+    acquired = sorted(instances, key=_acquisition_order)
+    placed = [one for one in acquired if one.position is not None and one.orientation is not None]
+    floating = [replace(one, time_point=0) for one in acquired if one.position is None or one.orientation is None]
+    ordered = [one for stack in _stacks(placed) for one in _sort_stack(stack)]
+    return sorted(ordered, key=lambda one: one.time_point) + floating
+
+
+def _acquisition_order(instance: Instance) -> tuple[bool, int, float, str]:
+    """By InstanceNumber; by AcquisitionNumber and time where scanners begin to count anew at each repetition."""
+    moments = (text(instance.header, name) for name in ("AcquisitionDateTime", "AcquisitionTime", "ContentTime"))
+    repetition = number(instance.header, "AcquisitionNumber") or 0.0
+    return (
+        instance.instance_number is None,
+        instance.instance_number or 0,
+        repetition,
+        next((moment for moment in moments if moment), ""),
+    )
+
+
+def _stacks(placed: list[Instance]) -> list[list[Instance]]:
+    """Instances by orientation, in first-seen order."""
+    if not placed:
+        return []
+    orientations = np.array([one.orientation for one in placed])
+    left, stacks = np.ones(len(placed), dtype=bool), []
+    while left.any():
+        same = left & (np.abs(orientations - orientations[left.argmax()]).max(axis=1) < SAME_DIRECTION)
+        stacks.append([placed[index] for index in np.flatnonzero(same)])
+        left &= ~same
+    return stacks
+
+
+def _sort_stack(stack: list[Instance]) -> list[Instance]:
+    assert stack[0].orientation is not None
+    distances = np.array([one.position for one in stack]) @ normal(stack[0].orientation)
+    by_distance = np.argsort(distances, kind="stable")
+    places = np.concatenate([[0], np.cumsum(np.diff(distances[by_distance]) > SAME_POSITION_MM)])
+    slots = [
+        [stack[index] for _, index in sorted(slot, key=lambda pair: int(pair[1]))]
+        for _, slot in groupby(zip(places, by_distance, strict=True), key=lambda pair: int(pair[0]))
+    ]
+    if len({len(slot) for slot in slots}) > 1:
+        return [replace(one, time_point=0) for slot in slots for one in slot]
+    return [replace(slot[time], time_point=time) for time in range(len(slots[0])) for slot in slots]

@@ -1,0 +1,107 @@
+"""Images that make a volume, sorted into one grid of voxels.
+
+Frames are placed by their own functional groups (PS3.3 C.7.6.16) and sorted by position along the normal of their plane
+(PS3.3 C.7.6.2.1.1); file names and instance numbers never count.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from gateway.dicom.reading.attributes import Vector, number, numbers
+from gateway.dicom.reading.encoded import distinct
+from gateway.dicom.reading.geometry import EVEN_MM, EVEN_RATIO, Affine, affine, is_orthonormal, normal, pixel_spacing
+from gateway.dicom.reading.instances import Instance
+from gateway.dicom.volumes import uniformity
+from gateway.dicom.volumes.uniformity import GREY, Frame, group
+from gateway.errors import StudyRefused
+
+__all__ = ["GREY", "Frame", "Stack", "group", "place", "refuse", "stack"]
+
+MAX_SHIFT_PIXELS = 0.5
+"""How far the last slice of a stack may lie beside the first and still be called upright: its voxels are the same."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Frames from the first to the last along the normal, their affine, and what a careful reader should be told.
+
+    ``tilt`` is the angle in degrees between the normal and the way from slice to slice.
+    """
+
+    frames: tuple[Frame, ...]
+    affine: Affine
+    tilt: float
+    remarks: tuple[str, ...]
+
+
+def refuse(reasons: Iterable[str]) -> None:
+    """Raise StudyRefused with all reasons, if there are any; ``reasons`` is also a member of the problem."""
+    found = list(reasons)
+    if found:
+        raise StudyRefused(" ".join(found), reasons=found)
+
+
+def stack(instances: Sequence[Instance], *, allow_tilt: bool = False) -> Stack:
+    """Sort the frames of one series into a stack. Raises StudyRefused with one sentence for each reason."""
+    refuse(uniformity.mixtures(instances))
+    frames = [(one, frame) for one in instances for frame in range(one.frames)]
+    refuse(uniformity.values(frames))
+    placed = [place(frame) for frame in frames]
+    refuse(uniformity.planes(placed))
+    across = normal(_known(placed[0]))
+    heights = np.array([one.position for one in placed]) @ across
+    order = np.argsort(heights, kind="stable")
+    where, heights = np.array([placed[index].position for index in order]), heights[order]
+    refuse(uniformity.steps(heights))
+    shifts = where - where[0] - np.outer(heights - heights[0], across)
+    tilt = float(np.degrees(np.arctan2(np.linalg.norm(shifts[-1]), heights[-1] - heights[0])))
+    tilted = bool(np.linalg.norm(shifts[-1]) > MAX_SHIFT_PIXELS * pixel_spacing(placed[0]).min())
+    refuse(uniformity.shears(shifts, heights, tilt if tilted and not allow_tilt else 0.0))
+    ordered = [frames[index] for index in order]
+    matrix = _affine(placed[order[0]], placed[order[-1]], len(order))
+    remarks = _remarks(ordered, heights, tilt if tilted else 0.0)
+    return Stack(tuple(ordered), matrix, tilt, tuple(remarks))
+
+
+def place(frame: Frame) -> Instance:
+    """A frame as an instance of its own, as far as geometry goes; a multi-frame image must place each by itself."""
+    instance, _ = frame
+    if instance.frames == 1:
+        return instance
+    position, orientation = group(frame, "PlanePositionSequence"), group(frame, "PlaneOrientationSequence")
+    cosines = numbers(orientation, "ImageOrientationPatient", 6)
+    return replace(
+        instance,
+        header=group(frame, "PixelMeasuresSequence"),
+        position=None if position is instance.header else numbers(position, "ImagePositionPatient", 3),
+        orientation=cosines if cosines is not None and is_orthonormal(cosines) else None,
+    )
+
+
+def _affine(first: Instance, last: Instance, count: int) -> Affine:
+    """The affine of an even stack, of which the ends tell all."""
+    if count == 1:
+        return affine([first])
+    matrix = affine([first, last])
+    matrix[:3, 0] /= count - 1
+    return matrix
+
+
+def _remarks(frames: Sequence[Frame], heights: Vector, tilt: float) -> Iterator[str]:
+    """What is no reason to refuse, and yet to be told."""
+    if tilt:
+        yield f"The gantry was tilted by {tilt:.1f} degrees; the volume is sheared, as its affine says."
+    groups = [group(frame, "PixelValueTransformationSequence") for frame in frames]
+    if any(distinct(groups, keyword) > 1 for keyword in ("RescaleSlope", "RescaleIntercept")):
+        yield "The rescale differs from slice to slice; each was given its own."
+    stated = number(group(frames[0], "PixelMeasuresSequence"), "SpacingBetweenSlices")
+    found = float(heights[-1] - heights[0]) / max(len(heights) - 1, 1)
+    if stated and found and abs(abs(stated) - found) > max(EVEN_MM, EVEN_RATIO * found):
+        yield f"The header states {abs(stated):.2f} mm between slices, their positions say {found:.2f} mm."
+
+
+def _known(instance: Instance) -> Vector:
+    assert instance.orientation is not None
+    return instance.orientation

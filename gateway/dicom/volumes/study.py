@@ -1,0 +1,77 @@
+"""What a model is given: a Study, its Series, and the Volume or the Images in them; all of headers alone."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pydicom import Dataset
+
+from gateway.dicom.reading.attributes import text
+from gateway.dicom.reading.files import Source
+from gateway.dicom.reading.instances import Instance, group_by_series, sort_spatially
+from gateway.dicom.reading.receipt import split
+from gateway.dicom.volumes.images import Image, Sourced, Volume, image, volume
+from gateway.errors import StudyRefused
+
+__all__ = ["Image", "Series", "Study", "Volume", "image", "split", "study", "volume"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Series(Sourced):
+    """The instances of one series in spatial order (``sort_spatially``), with or without images."""
+
+    instances: tuple[Instance, ...]
+
+    @property
+    def _first(self) -> Instance:
+        return self.instances[0]
+
+    def volume(self, *, allow_tilt: bool = False) -> Volume:
+        """The series as one volume. Raises StudyRefused where it is none, as ``volume``."""
+        return volume(self.instances, allow_tilt=allow_tilt)
+
+    def __repr__(self) -> str:
+        return f"<Series {self.modality}, {len(self.instances)} instances>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Study:
+    """The series of one study, in the order in which they came."""
+
+    series: tuple[Series, ...]
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """All instances, series by series."""
+        return tuple(instance for series in self.series for instance in series.instances)
+
+    @property
+    def header(self) -> Dataset:
+        """The dataset of the first instance, without pixels."""
+        return self.series[0].header
+
+    @property
+    def study_instance_uid(self) -> str:
+        return self.series[0].study_instance_uid
+
+    @property
+    def description(self) -> str:
+        """The Study Description."""
+        return text(self.header, "StudyDescription")
+
+    def __repr__(self) -> str:
+        return f"<Study, {len(self.series)} series>"
+
+
+def study(files: Iterable[Source | Instance]) -> Study:
+    """DICOM files, folders of them, or instances that were read before, as one study; other files are left out.
+
+    Raises StudyRefused: a broken file, no instance at all, instances of several studies; LimitExceeded.
+    """
+    found = group_by_series(split(files)[0])
+    if not found:
+        raise StudyRefused("The request holds no DICOM instance.")
+    series = tuple(Series(tuple(sort_spatially(instances))) for instances in found.values())
+    studies = len({one.study_instance_uid for one in series})
+    if studies > 1:
+        raise StudyRefused(f"The instances belong to {studies} studies; one is needed.")
+    return Study(series)

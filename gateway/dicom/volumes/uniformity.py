@@ -1,0 +1,147 @@
+"""What must be one, and even, in a volume: each function yields a sentence for each reason why it is not.
+
+A sentence says what was found and what is needed, and quotes nothing from a file but counts and millimetres.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.sequence import Sequence as DicomSequence
+
+from gateway.dicom.reading.attributes import Vector, functional_group, numbers, text, value
+from gateway.dicom.reading.encoded import different, distinct
+from gateway.dicom.reading.geometry import EVEN_MM, EVEN_RATIO
+from gateway.dicom.reading.instances import SAME_DIRECTION, SAME_POSITION_MM, Instance
+
+Frame = tuple[Instance, int]
+"""One image: its instance, and its frame counted from 0."""
+
+GREY = {"MONOCHROME1", "MONOCHROME2"}
+
+WHOLE = 0.1
+"""A gap within a tenth of a whole number of steps tells of missing slices, any other of uneven ones."""
+
+_UNITS = ("RescaleType", "Units")
+"""What rescaled values mean: PS3.3 C.11.1, and C.8.9.1 for PET."""
+
+
+def group(frame: Frame, macro: str) -> Dataset:
+    """The functional group of a frame; the header itself where there is none."""
+    return functional_group(frame[0].header, macro, frame[1])
+
+
+def mixtures(instances: Sequence[Instance]) -> Iterator[str]:
+    """What must be one in a volume, told from whole instances."""
+    without = sum(not one.frames for one in instances)
+    if without or not instances:
+        yield _sentence(f"{without} of {len(instances)} instances hold no image", "images, and nothing else")
+        return
+    headers = [one.header for one in instances]
+    for count, what in (
+        (len({one.series_instance_uid for one in instances}), "series"),
+        (distinct(headers, "FrameOfReferenceUID"), "frames of reference, so that their places cannot be compared,"),
+    ):
+        if count > 1:
+            yield _sentence(f"The images belong to {count} {what}", "one")
+    if any(one.frames > 1 and _places(one) != one.frames for one in instances):
+        yield _sentence("An image of several frames does not say where each of them lies", "a place for each")
+    again = len(instances) - len({one.sop_instance_uid for one in instances})
+    if again:
+        yield _sentence(f"{again} images were sent more than once", "each once")
+    if len({(one.rows, one.columns) for one in instances}) > 1:
+        yield _sentence("The images differ in rows or columns", "images of one size")
+    meanings = {text(header, "PhotometricInterpretation") for header in different(headers, "PhotometricInterpretation")}
+    if not meanings <= GREY:
+        yield _sentence("The images are in colour, or hold no grey values", "grey values")
+    elif len(meanings) > 1:
+        yield _sentence("In some images the largest value is black, in others it is white", "one of the two")
+
+
+def values(frames: Sequence[Frame]) -> Iterator[str]:
+    """What the values of the frames mean. That each has a rescale of its own is usual in PET, and right."""
+    groups = [group(frame, "PixelValueTransformationSequence") for frame in frames]
+    if any(distinct(groups, keyword) > 1 for keyword in _UNITS):
+        yield _sentence("The values of the images are in different units", "one unit")
+    if len({"RescaleSlope" in each for each in groups}) > 1:
+        yield _sentence("Some images state how to rescale their values and others do not", "all or none to do so")
+
+
+def planes(placed: Sequence[Instance]) -> Iterator[str]:
+    """Whether all lie in parallel planes with pixels of one size."""
+    lost = sum(one.position is None or one.orientation is None for one in placed)
+    if lost:
+        yield _sentence(f"{lost} of {len(placed)} images do not say where they lie in the patient", "all to do so")
+    orientations = np.array([one.orientation for one in placed if one.orientation is not None])
+    if len(orientations) and np.ptp(orientations, axis=0).max() >= SAME_DIRECTION:
+        yield _sentence("The images lie in different directions, as in a localizer", "parallel images")
+    headers = [functional_group(one.header, "PixelMeasuresSequence") for one in placed]
+    sizes = [numbers(header, "PixelSpacing", 2) for header in different(headers, "PixelSpacing")]
+    known = [size for size in sizes if size is not None and size.min() > 0]
+    if len(known) < len(sizes):
+        yield _sentence("Images do not state their pixel spacing", "its size in millimetres")
+    elif not np.allclose(known, known[0], rtol=1e-4, atol=0):
+        yield _sentence("The images differ in pixel spacing", "one spacing")
+
+
+def steps(heights: Vector) -> Iterator[str]:
+    """Whether there is one image at each of the even steps along the normal."""
+    gaps = np.diff(heights)
+    if not len(gaps):
+        return
+    places = np.concatenate([[0], np.cumsum(gaps > SAME_POSITION_MM)])
+    held = Counter(Counter(places.tolist()).values())
+    if held.keys() != {1}:
+        yield _crowding(held)
+        return
+    low, high = float(gaps.min()), float(gaps.max())
+    even = np.linspace(heights[0], heights[-1], len(heights))
+    if np.abs(heights - even).max() <= tolerance(heights):
+        return
+    steps = gaps / low
+    if np.median(steps) < 1 + WHOLE and np.abs(steps - np.rint(steps)).max() < WHOLE:
+        found = "Slices are missing"
+    else:
+        found = "The slices are not evenly spaced"
+    yield _sentence(f"{found}: from one to the next it is {low:.2f} to {high:.2f} mm", "even steps")
+
+
+def _crowding(held: Counter[int]) -> str:
+    """``held`` counts the positions by the number of images at each."""
+    if len(held) == 1:
+        (images, positions), *_ = held.items()
+        return _sentence(
+            f"There are {images} images at each of {positions} positions: several time points, echoes or phases",
+            "one of them",
+        )
+    several = sum(count for images, count in held.items() if images > 1)
+    return _sentence(f"Slices are duplicate: {several} of {held.total()} positions hold several images", "one at each")
+
+
+def shears(shifts: Vector, heights: Vector, tilt: float) -> Iterator[str]:
+    """Whether the slices lie straight above each other; ``tilt`` in degrees is refused unless it is 0."""
+    along = (heights - heights[0]) / max(heights[-1] - heights[0], EVEN_MM)
+    drift = np.linalg.norm(shifts - np.outer(along, shifts[-1]), axis=1).max()
+    if drift > tolerance(heights):
+        yield _sentence(
+            f"The slices are shifted against each other within their planes, by up to {drift:.2f} mm", "aligned slices"
+        )
+    elif tilt:
+        yield _sentence(
+            f"The gantry was tilted by {tilt:.1f} degrees, so that the slices are sheared", "an upright one"
+        )
+
+
+def _places(instance: Instance) -> int:
+    """The number of frames that have functional groups of their own."""
+    found = value(instance.header, "PerFrameFunctionalGroupsSequence")
+    return len(found) if isinstance(found, DicomSequence) else 0
+
+
+def _sentence(found: str, needed: str) -> str:
+    return f"{found}; a volume needs {needed}."
+
+
+def tolerance(heights: Vector) -> float:
+    return max(EVEN_MM, EVEN_RATIO * float(heights[-1] - heights[0]) / max(len(heights) - 1, 1))

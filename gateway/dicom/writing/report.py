@@ -1,0 +1,222 @@
+"""Boxes, lengths, classifications and measurements as one Structured Report (PS3.16 TID 1500)."""
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+
+from gateway.dicom.reading.attributes import text
+from gateway.dicom.reading.instances import Instance
+from gateway.dicom.volumes.stack import Frame
+from gateway.dicom.writing.origins import classes_of, frame_of_reference, name_classes, spacing_mm, stand_in
+from gateway.dicom.writing.presentation import draw
+from gateway.dicom.writing.stamps import Stamp, code_of, line
+from gateway.errors import AnswerInvalid
+from gateway.findings import BoundingBox, Classification, Code, Coded, LinearMeasurement, StructuredReport
+
+Measured = BoundingBox | LinearMeasurement | Classification | StructuredReport
+
+PIXELS = Code("{pixels}", "UCUM", "pixels")
+PROCEDURE = Code("18748-4", "LN", "Diagnostic imaging study")
+MILLIMETRE = Code("mm", "UCUM", "millimeter")
+NO_UNIT = Code("1", "UCUM", "no units")
+YES, NO = Code("373066001", "SCT", "Yes"), Code("373067005", "SCT", "No")
+
+
+def report(findings: Sequence[Measured], source: Sequence[Instance], stamp: Stamp) -> Dataset:
+    """One Comprehensive SR of all ``findings``; a Comprehensive 3D SR where one of them lies freely in the patient."""
+    from highdicom.sr import Comprehensive3DSR, ComprehensiveSR, MeasurementReport
+
+    instances = {one.sop_instance_uid: one for one in source}
+    groups = [_group(finding, number, source, stamp) for number, finding in enumerate(findings, start=1)]
+    document = MeasurementReport(
+        observation_context=_observer(stamp),
+        procedure_reported=_coded(PROCEDURE),
+        imaging_measurements=groups,
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+    solid = any(isinstance(finding, LinearMeasurement) and len(finding.start) == 3 for finding in findings)
+    who = stamp.placeholders
+    made = (Comprehensive3DSR if solid else ComprehensiveSR)(
+        evidence=[stand_in((one, 0), stamp) for one in instances.values()],
+        content=document,
+        is_complete=True,
+        is_final=False,
+        **{name: who[name] for name in _OF_A_DOCUMENT},
+    )
+    dataset = Dataset(made)
+    dataset.PerformedProcedureCodeSequence = []
+    name_classes(dataset, classes_of(list(instances.values())))
+    names = ", ".join(filter(None, (getattr(finding, "label", "") for finding in findings)))
+    return stamp.finish(dataset, names or "Measurements")
+
+
+_OF_A_DOCUMENT = ("series_instance_uid", "series_number", "sop_instance_uid", "instance_number", "manufacturer")
+
+
+def _coded(code: Code) -> Any:
+    from highdicom.sr import CodedConcept
+
+    return CodedConcept(*code)
+
+
+def _observer(stamp: Stamp) -> Any:
+    """The model as the device that observed (TID 1002)."""
+    from highdicom.sr import DeviceObserverIdentifyingAttributes, ObservationContext, ObserverContext
+
+    who = stamp.placeholders
+    device = DeviceObserverIdentifyingAttributes(
+        uid=stamp.uid("device"),
+        name=stamp.model,
+        manufacturer_name=who["manufacturer"],
+        model_name=stamp.model,
+        serial_number=who["device_serial_number"],
+    )
+    return ObservationContext(observer_device_context=ObserverContext(codes.DCM.Device, device))
+
+
+def _group(finding: Measured, number: int, source: Sequence[Instance], stamp: Stamp) -> Any:
+    from highdicom.sr import AlgorithmIdentification, TrackingIdentifier
+
+    label = line(getattr(finding, "label", "")) or f"{type(finding).__name__} {number}"
+    common = {
+        "tracking_identifier": TrackingIdentifier(
+            uid=stamp.uid("tracking", str(number), repr(_place(finding))), identifier=label
+        ),
+        "algorithm_id": AlgorithmIdentification(name=stamp.model, version=stamp.version),
+    }
+    if isinstance(finding, Classification):
+        return _classification(finding, common)
+    if isinstance(finding, StructuredReport):
+        return _measurements(finding, common)
+    common["finding_type"] = _coded(code_of(label, finding.code))
+    if isinstance(finding, LinearMeasurement) and len(finding.start) == 3:
+        return _length_in_patient(finding, source, stamp, common)
+    return _region(finding, source, common)
+
+
+def _place(finding: Measured) -> tuple[Any, ...]:
+    """What tells a finding from another one of the same number in another answer."""
+    if isinstance(finding, BoundingBox):
+        return finding.label, finding.top_left, finding.bottom_right, finding.slice
+    if isinstance(finding, LinearMeasurement):
+        return finding.label, finding.start, finding.end, finding.slice
+    return (finding.labels if isinstance(finding, Classification) else finding.content,)
+
+
+def _region(finding: BoundingBox | LinearMeasurement, source: Sequence[Instance], common: dict[str, Any]) -> Any:
+    """A box or a length as a line on its image (TID 1410)."""
+    from highdicom.sr import ImageRegion, PlanarROIMeasurementsAndQualitativeEvaluations, SourceImageForRegion
+
+    drawn = draw(finding, source)
+    assert drawn is not None
+    instance, frame = drawn.frame
+    region = ImageRegion(
+        graphic_type="POLYLINE",
+        graphic_data=drawn.points,
+        source_image=SourceImageForRegion(
+            text(instance.header, "SOPClassUID"),
+            instance.sop_instance_uid,
+            [frame + 1] if instance.frames > 1 else None,
+        ),
+    )
+    lengths = [_length(finding, drawn.frame)] if isinstance(finding, LinearMeasurement) else None
+    return PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=region, measurements=lengths, **common)
+
+
+def _length(finding: LinearMeasurement, frame: Frame) -> Any:
+    """In mm where the image says how large its pixels are, else in pixels."""
+    columns, rows = np.subtract(finding.end, finding.start)
+    spacing = spacing_mm(frame)
+    if spacing is None:
+        return _measurement(codes.SCT.Length, math.hypot(columns, rows), PIXELS)
+    return _measurement(codes.SCT.Length, math.hypot(rows * spacing[0], columns * spacing[1]), MILLIMETRE)
+
+
+def _length_in_patient(
+    finding: LinearMeasurement, source: Sequence[Instance], stamp: Stamp, common: dict[str, Any]
+) -> Any:
+    """A length between two points of the patient, in mm LPS (TID 1501 with SCOORD3D)."""
+    from highdicom.sr import CoordinatesForMeasurement3D, MeasurementsAndQualitativeEvaluations
+
+    lies_on = next(iter(getattr(finding.of, "frames", ())), (source[0], 0))
+    ends = np.array([finding.start, finding.end], float)
+    where = CoordinatesForMeasurement3D("POLYLINE", ends, frame_of_reference(lies_on[0], stamp))
+    length = float(np.linalg.norm(ends[1] - ends[0]))
+    measured = _measurement(codes.SCT.Length, length, MILLIMETRE, referenced_coordinates=[where])
+    return MeasurementsAndQualitativeEvaluations(measurements=[measured], **common)
+
+
+def _classification(finding: Classification, common: dict[str, Any]) -> Any:
+    """Numbers as measurements without a unit, words and yes or no as evaluations (TID 1501)."""
+    from highdicom.sr import MeasurementsAndQualitativeEvaluations, SourceImageForMeasurementGroup
+
+    names: Mapping[str, Any] = finding.labels
+    numbers = {name: value for name, value in names.items() if _is_number(value)}
+    instances = {one.sop_instance_uid: one for one in _instances(finding.of)}
+    if finding.code is not None:
+        common["finding_type"] = _coded(code_of("", finding.code))
+    return MeasurementsAndQualitativeEvaluations(
+        measurements=[_measurement(_coded(code_of(name)), value, NO_UNIT) for name, value in numbers.items()] or None,
+        qualitative_evaluations=list(_evaluations(names, numbers)) or None,
+        source_images=[
+            SourceImageForMeasurementGroup(text(one.header, "SOPClassUID"), uid) for uid, one in instances.items()
+        ]
+        or None,
+        **common,
+    )
+
+
+def _instances(of: Any) -> Iterable[Instance]:
+    """The instances of a volume, an image or a series."""
+    return [one for one in getattr(of, "instances", ()) if one.frames]
+
+
+def _evaluations(names: Mapping[str, Any], numbers: Mapping[str, Any]) -> Iterator[Any]:
+    from highdicom.sr import QualitativeEvaluation
+
+    for name, value in names.items():
+        if name not in numbers:
+            yield QualitativeEvaluation(_coded(code_of(name)), _coded(_answer(value)))
+
+
+def _answer(value: Any) -> Code:
+    if isinstance(value, bool | np.bool_):
+        return YES if value else NO
+    return code_of(value if isinstance(value, str) else json.dumps(value, default=str, sort_keys=True))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _measurements(finding: StructuredReport, common: dict[str, Any]) -> Any:
+    """Measurements ``(name, value, unit)``; the name a text or a code, the unit one of UCUM, a code, or none."""
+    from highdicom.sr import MeasurementsAndQualitativeEvaluations
+
+    try:
+        content = [(name, float(value), unit) for name, value, unit in finding.content]
+    except (TypeError, ValueError):
+        raise AnswerInvalid("", "A report should hold measurements: (name, value, unit), the value a number.") from None
+    measured = [_measurement(_name(name), value, _unit(unit)) for name, value, unit in content]
+    return MeasurementsAndQualitativeEvaluations(measurements=measured or None, **common)
+
+
+def _unit(unit: str | Coded | None) -> Code:
+    if not unit:
+        return NO_UNIT
+    return Code(unit, "UCUM", line(unit)) if isinstance(unit, str) else code_of("", unit)
+
+
+def _name(name: Any) -> Any:
+    return _coded(code_of(name) if isinstance(name, str) else code_of("", name))
+
+
+def _measurement(name: Any, value: float, unit: Code, **more: Any) -> Any:
+    from highdicom.sr import Measurement
+
+    return Measurement(name=name, value=float(value), unit=_coded(unit), **more)
