@@ -41,13 +41,12 @@ class Call:
     files: list[UnnamedFile]
     caller: Caller
     submitted: float = field(default_factory=time.monotonic)
-    queued: float | None = None
     cancelled: bool = False
 
     def settle(self, words: Words, files: list[UnnamedFile] | None = None) -> None:
         """Tell the caller what came of it."""
         self.caller.calls.pop(self.number, None)
-        self.caller.tell({"type": "outcome", "id": self.number, "queued": self.queued, **words}, files or [])
+        self.caller.tell({"type": "outcome", "id": self.number, **words}, files or [])
 
     def refuse(self, error: GatewayError) -> None:
         """Tell the caller that nothing did."""
@@ -153,13 +152,12 @@ class Desk:
 
     def _run(self, process: ModelProcess, calls: list[Call], now: float) -> None:
         numbered = {self._next(): call for call in calls}
-        for call in calls:
-            call.queued = now - call.submitted
         self._rounds[process.number] = Round(numbered, len(calls), max(call.deadline for call in calls))
         words = {"type": "run", "calls": [[serial, len(call.files)] for serial, call in numbered.items()]}
         self._tell(process, words, [file for call in calls for file in call.files])
         for call in calls:
             call.files = []  # the process has them now
+            call.caller.tell({"type": "begun", "id": call.number, "queued": now - call.submitted})
 
     def _next(self) -> int:
         self._serial += 1

@@ -154,9 +154,9 @@ class ProcessExecutor:
             return  # nobody waits for it any more
         elif kind == "progress":
             pending.request.run.progress(words["done"], words["total"], words["text"])
+        elif kind == "begun":
+            pending.begin(words["queued"])
         else:
-            if words["queued"] is not None:  # as it is for a call that no process was given
-                pending.begin(words["queued"])
             pending.settle(_outcome(words, files))
 
     def health(self) -> Mapping[str, ModelHealth]:

@@ -61,6 +61,11 @@ def test_the_phases_of_small_and_of_failed_requests_add_up_to_their_time(server:
     assert phases == pytest.approx(found["gateway_request_seconds_sum", ""], rel=0.05)
 
 
+def test_a_deadline_that_passes_while_the_model_works_is_the_models_time(server: Running) -> None:
+    found = took(server, "too late")  # in a process of its own, some of them wait while it goes on with the one before
+    assert found["gateway_phase_seconds_sum", "predict"] >= SECONDS
+
+
 @pytest.mark.parametrize("case", ["failed", "no answer"])
 def test_the_time_of_a_model_that_gave_no_answer_is_its_own_and_not_the_lines(server: Running, case: str) -> None:
     found = took(server, case)
