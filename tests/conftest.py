@@ -6,15 +6,19 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from gateway.access import bind
+from tests.waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).parent.parent
+# a busy machine makes an example slow, and no example is wrong for that
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 LISTENING = re.compile(r"Listening at: (https?)://(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)")
 
 
@@ -46,23 +50,23 @@ class Server:
         return int(self.url.rsplit(":", 1)[1])
 
     def _wait(self) -> str:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            found = LISTENING.search(self.log)
-            if found and "Booting worker" in self.log:
-                return f"{found[1]}://127.0.0.1:{found[2]}"
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.05)
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: self._listens() or self.process.poll() is not None)
+        found = LISTENING.search(self.log)
+        if found and self._listens():
+            return f"{found[1]}://127.0.0.1:{found[2]}"
         self.stop()
         raise AssertionError(f"the server did not start:\n{self.log}")
+
+    def _listens(self) -> bool:
+        return bool(LISTENING.search(self.log)) and "Booting worker" in self.log
 
     def stop(self) -> None:
         """End it, by force if need be; nothing of it is left."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(20)
+            self.process.wait(PATIENCE)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()

@@ -2,34 +2,21 @@
 
 import contextlib
 import json
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import requests
 from requests_toolbelt import MultipartDecoder
 
 from tests.conftest import Server
 from tests.server.test_faults import TYPE, body
+from tests.waiting import PATIENCE, eventually
 
 FORMS = {"inline": "0", "process": "1"}
 """The number of model processes in each form of running models."""
-PATIENCE = 60.0
-"""Seconds for what must come, however busy the machine is; nothing that passes waits for it."""
-
-Found = TypeVar("Found")
-
-
-def eventually(look: Callable[[], Found], seconds: float = PATIENCE) -> Found:
-    """What ``look`` finds, once that is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.02)
-    return found
 
 
 @dataclass
