@@ -44,6 +44,9 @@ class Settings:
     model_processes: int = _setting(
         0, "processes for each model, shared by all HTTP workers; 0 runs it inside each worker"
     )
+    spare_memory: int = _setting(
+        96 * MiB, "bytes of requests to model processes whose memory a worker keeps for the next; two CT series"
+    )
     request_timeout: float = _setting(
         600.0, "seconds from a request's head to its answer, at most; X-Request-Timeout asks for less"
     )
@@ -85,6 +88,9 @@ class Settings:
         "RS256", "signature algorithms that are taken, with commas between; public-key ones only"
     )
     jwt_roles_claim: str = _setting("roles", "claim with a token's roles, a list or words; dots lead into objects")
+    jwt_routes_claim: str = _setting(
+        "", "claim with the routes that a token is for, found like jwt_roles_claim; unset, tokens are for all routes"
+    )
     jwt_leeway: float = _setting(30.0, "seconds that the issuer's clock may differ from this one")
     jwks_max_age: float = _setting(
         3600.0, "seconds for which the issuer's keys are believed; asked for anew after half of it"

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -16,7 +17,9 @@ from gateway.errors import Unavailable
 logger = logging.getLogger("gateway")
 
 CONNECT_SECONDS, READ_SECONDS = 3.0, 5.0
-"""How long one fetch waits for the issuer; the requests that wait for it hold threads meanwhile."""
+"""How long one fetch waits for the issuer to connect, and for each piece of its answer."""
+FETCH_SECONDS = 8.0
+"""How long it takes at most, however small the pieces; the requests that wait for it hold threads meanwhile."""
 RETRY_AFTER = 10
 """Seconds a client is told to wait when the issuer's keys are not to be had."""
 
@@ -91,6 +94,23 @@ def _loader(source: str, parse: Callable[[bytes], Mapping[Name, Key]]) -> Callab
 
 
 def _fetch(url: str) -> bytes:
+    """The bytes at ``url``. Raises OSError, ValueError.
+
+    A thread reads them: neither looking up a name nor reading a head by single bytes has a timeout of its own.
+    """
+    found: Future[bytes] = Future()
+    threading.Thread(target=_settle, args=[found, url], name="gateway-jwks", daemon=True).start()
+    return found.result(FETCH_SECONDS)
+
+
+def _settle(found: "Future[bytes]", url: str) -> None:
+    try:
+        found.set_result(_read(url))
+    except Exception as error:
+        found.set_exception(error)
+
+
+def _read(url: str) -> bytes:
     import requests  # a service that takes no tokens spares it
 
     timeout = (CONNECT_SECONDS, READ_SECONDS)

@@ -10,7 +10,7 @@ try:
 except ImportError as error:
     raise ImportError("jwt_jwks needs PyJWT: pip install 'inference-gateway[oidc]'") from error
 
-from gateway.access.callers import Caller, roles
+from gateway.access.callers import ANY, Caller, roles
 from gateway.access.jwks import KeySet
 from gateway.config import Settings
 from gateway.errors import Unauthenticated
@@ -66,7 +66,15 @@ class Tokens:
         name = claims["sub"]
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise Unauthenticated("The token's sub is no name.", proof_given=True, private="token: sub")
-        return Caller(name, roles(_words(_claim(claims, self._settings.jwt_roles_claim))))
+        given = roles(_words(_claim(claims, self._settings.jwt_roles_claim)))
+        return Caller(name, given, self._routes(claims))
+
+    def _routes(self, claims: Mapping[str, Any]) -> tuple[str, ...]:
+        """Those that the claim lists; a token without the claim that is to list them is for none."""
+        if not self._settings.jwt_routes_claim:
+            return (ANY,)
+        listed = _words(_claim(claims, self._settings.jwt_routes_claim))
+        return tuple(route for route in listed if isinstance(route, str))
 
     def _verified(self, token: str) -> dict[str, Any]:
         header = jwt.get_unverified_header(token)

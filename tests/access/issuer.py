@@ -1,6 +1,7 @@
 """An issuer of tokens: its keys, its JWKS on a loopback port, and whatever token a test wants signed."""
 
 import base64
+import contextlib
 import json
 import threading
 import time
@@ -68,7 +69,10 @@ class Issuer:
         self.keys = list(keys)
         self.status = 200
         self.asked = 0
+        self.pause = 0.0
+        """Seconds before each byte of an answer."""
         self.url = ""
+        self.listens = False
 
     @contextmanager
     def listening(self) -> Iterator["Issuer"]:
@@ -82,7 +86,18 @@ class Issuer:
                 self.send_response(issuer.status)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
-                self.wfile.write(data)
+                if issuer.pause:
+                    self.drip(data)
+                else:
+                    self.wfile.write(data)
+
+            def drip(self, data: bytes) -> None:
+                with contextlib.suppress(OSError):
+                    for byte in data:
+                        if not issuer.listens:
+                            return
+                        time.sleep(issuer.pause)
+                        self.wfile.write(bytes([byte]))
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -90,10 +105,12 @@ class Issuer:
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
+        self.listens = True
         self.url = f"http://127.0.0.1:{server.server_port}/jwks"
         try:
             yield self
         finally:
+            self.listens = False
             server.shutdown()
             thread.join()
             server.server_close()

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import Settings
+from gateway.access import jwks
 from gateway.access.tokens import Tokens
 from gateway.errors import Unauthenticated, Unavailable
 from tests.access.issuer import AUDIENCE, ISSUER, Issuer, assembled, claims, jwk, pem, rsa_key, token
@@ -126,6 +127,25 @@ def test_roles_come_from_the_named_claim_whatever_its_shape(
     assert known.caller(token(KEY, **value)).roles == roles
 
 
+@pytest.mark.parametrize(
+    ("value", "routes"),
+    [
+        ({"gateway": {"routes": ["/lungs", 7, "/liver"]}}, ("/lungs", "/liver")),
+        ({"gateway": {"routes": "/lungs /liver"}}, ("/lungs", "/liver")),
+        ({"gateway": {"routes": ["*"]}}, ("*",)),
+        ({"gateway": {"routes": {"/lungs": True}}}, ()),
+        ({"gateway": {"routes": []}}, ()),
+        ({"routes": ["/lungs"]}, ()),
+        ({}, ()),
+    ],
+)
+def test_routes_come_from_the_named_claim_and_a_token_without_it_is_for_none(
+    tmp_path: Path, value: dict[str, Any], routes: tuple[str, ...]
+) -> None:
+    known = tokens(tmp_path, jwk(KEY, "one"), jwt_routes_claim="gateway.routes")
+    assert known.caller(token(KEY, **value)).routes == routes
+
+
 def elliptic(curve: ec.EllipticCurve) -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(curve)
 
@@ -234,6 +254,22 @@ def test_an_issuer_that_fails_is_outlived_by_its_keys_until_they_are_old(issuer:
     assert "127.0.0.1" not in refusal.value.detail
     issuer.status = 200
     assert known.caller(token(KEY)).name == "alice"
+
+
+def test_an_issuer_that_sends_its_keys_drop_by_drop_is_not_waited_for(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jwks, "FETCH_SECONDS", 0.5)
+    issuer.pause = 0.05  # before each byte: half a minute in all
+    known = Tokens(settings(issuer.url))
+    with pytest.raises(Unavailable):
+        known.caller(token(KEY))
+
+
+def test_an_issuer_whose_answer_has_no_end_has_no_keys(issuer: Issuer) -> None:
+    issuer.keys = [{"kty": "x" * 3_000_000}]
+    with pytest.raises(Unavailable):
+        Tokens(settings(issuer.url)).caller(token(KEY))
 
 
 @pytest.mark.parametrize("answer", ["redirect", "no JSON", "no JWKS"])
