@@ -41,7 +41,7 @@ def read(instance: Instance, frames: list[int]) -> Sequence[Stored]:
             return found
     if _is_for_openjpeg(header):
         with opened(instance.source) as file:
-            array = _openjpeg(file, header, only)
+            array = _openjpeg(file, instance, only)
     else:
         array = decode(instance.source, only)
     return [array] if only is not None else list(array[frames])
@@ -68,7 +68,7 @@ def layout(header: Dataset) -> Layout | None:
 
 def _plain(file: BinaryIO, instance: Instance, frames: list[int], plain: Layout) -> list[Stored] | None:
     """Frames without a copy where the file lies in memory; None where the length is not as expected."""
-    pixels = find_pixels(file, instance.header)
+    pixels = instance.pixels or find_pixels(file, instance.header)
     size = instance.rows * instance.columns * plain.kind.itemsize
     total = size * instance.frames
     if pixels is None or pixels.tag != _PIXEL_DATA or pixels.length not in (total, total + total % 2):
@@ -103,9 +103,10 @@ def _is_for_openjpeg(header: Dataset) -> bool:
     return (short(header, "BitsAllocated") or 0) <= 16 and "pillow" in get_decoder(UID(syntax)).available_plugins
 
 
-def _openjpeg(file: BinaryIO, header: Dataset, frame: int | None) -> Stored:
+def _openjpeg(file: BinaryIO, instance: Instance, frame: int | None) -> Stored:
     """(row, column) of one frame, (frame, row, column) of all; the values that ``pixels.decode`` gives, sooner."""
-    pixels = find_pixels(file, header)
+    header = instance.header
+    pixels = instance.pixels or find_pixels(file, header)
     if pixels is None:
         raise StudyRefused("An instance holds no image.")
     file.seek(pixels.at)

@@ -5,23 +5,20 @@ Whatever is not plain here is left to ``attributes``, which also judges what is 
 """
 
 from collections.abc import Iterable
-from functools import cache
+from math import isfinite
 from typing import Any
 
 import numpy as np
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
-from pydicom.tag import Tag
 
 from gateway.dicom.reading import attributes
-from gateway.dicom.reading.attributes import Vector
-
-_TAG = cache(Tag)
+from gateway.dicom.reading.attributes import Vector, tag
 
 
 def encoded(dataset: Dataset, keyword: str, vr: str | None = None) -> bytes | None:
     """The bytes of a value; None when it is absent, empty, not of this ``vr``, or was converted before."""
-    found: Any = dataset.get_item(_TAG(keyword))
+    found: Any = dataset.get_item(tag(keyword))
     if not isinstance(found, RawDataElement) or (vr and found.VR not in (vr, None)):
         return None
     return found.value or None
@@ -32,7 +29,7 @@ def different(datasets: Iterable[Dataset], keyword: str) -> list[Dataset]:
     found: dict[bytes | int, Dataset] = {}
     for dataset in datasets:
         same = encoded(dataset, keyword)
-        found.setdefault(id(dataset) if same is None and _TAG(keyword) in dataset else same or b"", dataset)
+        found.setdefault(id(dataset) if same is None and tag(keyword) in dataset else same or b"", dataset)
     return list(found.values())
 
 
@@ -63,8 +60,11 @@ def whole(dataset: Dataset, keyword: str) -> int | None:
 
 def number(dataset: Dataset, keyword: str) -> float | None:
     """As ``attributes.number``, of a decimal string."""
-    found = numbers(dataset, keyword, 1) if encoded(dataset, keyword, "DS") else None
-    return attributes.number(dataset, keyword) if found is None else float(found[0])
+    try:
+        found = float(encoded(dataset, keyword, "DS") or b"")
+    except ValueError:
+        return attributes.number(dataset, keyword)
+    return found if isfinite(found) else attributes.number(dataset, keyword)
 
 
 def numbers(dataset: Dataset, keyword: str, count: int) -> Vector | None:

@@ -30,8 +30,9 @@ EVEN_MM, EVEN_RATIO = 0.01, 0.01
 
 def is_orthonormal(orientation: ArrayLike) -> bool:
     """Whether six direction cosines are two perpendicular unit vectors, as PS3.3 C.7.6.2.1.1 demands."""
-    pair = np.asarray(orientation, dtype=np.float64).reshape(2, 3)
-    return bool(np.abs(pair @ pair.T - np.eye(2)).max() < ORTHONORMAL)
+    (a, b, c), (d, e, f) = np.asarray(orientation, dtype=np.float64).reshape(2, 3).tolist()
+    off = a * a + b * b + c * c - 1, d * d + e * e + f * f - 1, a * d + b * e + c * f
+    return all(abs(each) < ORTHONORMAL for each in off)
 
 
 def normal(orientation: ArrayLike) -> Vector:

@@ -55,8 +55,8 @@ class Uncommon(Exception):
     """This file is for pydicom."""
 
 
-def read(file: BinaryIO) -> Dataset:
-    """The header of a Part 10 file as ``dcmread(stop_before_pixels=True)`` gives it; the pixels are not looked at.
+def read(file: BinaryIO) -> tuple[Dataset, Element]:
+    """The header of a Part 10 file as ``dcmread(stop_before_pixels=True)`` gives it, and where its pixels lie.
 
     Raises Uncommon.
     """
@@ -92,15 +92,15 @@ def _with_windows(file: BinaryIO, look: Callable[[bytes], T]) -> T:
     raise Uncommon
 
 
-def _read(data: bytes) -> Dataset:
+def _read(data: bytes) -> tuple[Dataset, Element]:
     meta, at, implicit = _after_meta(data)
-    raw, _ = _to_pixels(data, at, implicit)
+    raw, pixels = _to_pixels(data, at, implicit)
     if not raw:
         raise Uncommon
     header = Dataset(raw)
     header.set_original_encoding(implicit, True, _encoding(raw))
     header.file_meta = FileMetaDataset(meta)
-    return header
+    return header, pixels
 
 
 def find_pixels(file: BinaryIO, header: Dataset) -> Element | None:

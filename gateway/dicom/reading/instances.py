@@ -11,6 +11,7 @@ from pydicom import Dataset
 from gateway.dicom.reading.attributes import Vector, functional_group, number, numbers, text, whole
 from gateway.dicom.reading.files import NotAnInstance, Source, find_files, opened, read_header, refusing
 from gateway.dicom.reading.geometry import is_orthonormal, normal
+from gateway.dicom.reading.headers import Element
 from gateway.errors import LimitExceeded, StudyRefused
 
 SAME_POSITION_MM = 0.01
@@ -30,7 +31,7 @@ class Instance:
     ``position`` is the centre of the first pixel in patient coordinates, (3,) mm LPS; ``orientation`` the direction
     cosines of a row, then of a column, (6,) (PS3.3 C.7.6.2.1.1); those of the first frame where there are several.
     Both are None when absent or broken. ``rows``, ``columns`` and ``frames`` are 0 for an object without an image.
-    ``time_point`` counts from 0. ``header`` is the dataset without its pixels.
+    ``time_point`` counts from 0. ``header`` is the dataset without its pixels; ``pixels`` where these lie, if known.
     """
 
     source: Source
@@ -44,6 +45,7 @@ class Instance:
     columns: int
     frames: int
     time_point: int = 0
+    pixels: Element | None = None
 
 
 def read_instance(source: Source) -> Instance:
@@ -122,23 +124,30 @@ def sort_spatially(instances: Iterable[Instance]) -> list[Instance]:
     together. A series of several orientations (a localizer) gives one stack after another. Images without position
     follow in order of instance number, then acquisition, then as given; file names never count. Never refuses.
     """
-    acquired = sorted(instances, key=_acquisition_order)
+    acquired = _as_acquired(instances)
     placed = [one for one in acquired if one.position is not None and one.orientation is not None]
     floating = [replace(one, time_point=0) for one in acquired if one.position is None or one.orientation is None]
     ordered = [one for stack in _stacks(placed) for one in _sort_stack(stack)]
     return sorted(ordered, key=lambda one: one.time_point) + floating
 
 
-def _acquisition_order(instance: Instance) -> tuple[bool, int, float, str]:
+def _as_acquired(instances: Iterable[Instance]) -> list[Instance]:
     """By InstanceNumber; by AcquisitionNumber and time where scanners begin to count anew at each repetition."""
+    groups = groupby(sorted(instances, key=_number), key=_number)
+    return [one for _, same in groups for one in _in_time(list(same))]
+
+
+def _number(instance: Instance) -> tuple[bool, int]:
+    return instance.instance_number is None, instance.instance_number or 0
+
+
+def _in_time(instances: list[Instance]) -> list[Instance]:
+    return sorted(instances, key=_moment) if len(instances) > 1 else instances
+
+
+def _moment(instance: Instance) -> tuple[float, str]:
     moments = (text(instance.header, name) for name in ("AcquisitionDateTime", "AcquisitionTime", "ContentTime"))
-    repetition = number(instance.header, "AcquisitionNumber") or 0.0
-    return (
-        instance.instance_number is None,
-        instance.instance_number or 0,
-        repetition,
-        next((moment for moment in moments if moment), ""),
-    )
+    return number(instance.header, "AcquisitionNumber") or 0.0, next((moment for moment in moments if moment), "")
 
 
 def _stacks(placed: list[Instance]) -> list[list[Instance]]:
