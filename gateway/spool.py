@@ -9,21 +9,16 @@ import errno
 import io
 import mmap
 import os
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from gateway.errors import StorageFull
+from gateway.unnamed import PAGES, Buffer, NewFile, UnnamedFile
 
-Buffer = bytes | bytearray | memoryview
 BUFFER = 8 << 10
 """Bytes that a part reads ahead, for the many small reads of a DICOM header; never more than the part has."""
-READ_SIZE = 128 << 10
-"""Bytes read back from a file at once: few enough for the heap, since fresh pages cost more than the copy into them."""
-PAGES = 1 << 20
-"""Bytes from which memory is asked of the system, in huge pages: to fill small ones costs five times the copy."""
 
 
 class PartFile(io.BufferedReader):
@@ -43,53 +38,11 @@ class PartFile(io.BufferedReader):
         return self.raw.length
 
 
-class UnnamedFile:
-    """A file without a name, on disk or in memory; it is gone when the last who refers to it is, in any process."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-
-    @classmethod
-    def on_disk(cls, folder: Path | None) -> Self:
-        """A temporary file in ``folder``. Raises OSError."""
-        with tempfile.TemporaryFile(buffering=0, dir=folder) as file:
-            return cls(os.dup(file.fileno()))
-
-    @classmethod
-    def in_memory(cls) -> Self:
-        """A file that is memory, and can be handed to another process (memfd_create(2))."""
-        return cls(os.memfd_create("gateway", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
-
-    def write(self, data: Buffer) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self.descriptor, view) :]
-
-    def read(self, start: int, stop: int) -> Iterator[Buffer]:
-        """The bytes of a stretch in pieces, each of them valid until the next is asked for."""
-        buffer = memoryview(bytearray(min(READ_SIZE, stop - start)))
-        while start < stop:
-            piece = buffer[: min(len(buffer), stop - start)]
-            self.read_into(piece, start)
-            yield piece
-            start += len(piece)
-
-    def read_into(self, target: memoryview, start: int) -> None:
-        """Fill ``target`` with the bytes from ``start`` on."""
-        while target:
-            count = os.preadv(self.descriptor, [target], start)
-            if not count:
-                raise EOFError("the spool is shorter than its parts")
-            target, start = target[count:], start + count
-
-    def __del__(self) -> None:
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
-
-
 class _Range(io.RawIOBase):
     """A stretch of a spool as a raw file: what memory and disk have in common."""
 
+    file: UnnamedFile | None = None
+    """Where it lies, if not in memory of this process alone."""
     name = None
     """pydicom asks a buffered file for its name; a part has none, as a BytesIO has none."""
 
@@ -128,8 +81,9 @@ class _Range(io.RawIOBase):
 
 
 class _MemoryRange(_Range):
-    def __init__(self, data: memoryview, start: int, length: int) -> None:
+    def __init__(self, data: memoryview, start: int, length: int, file: UnnamedFile | None) -> None:
         super().__init__(start, length)
+        self.file = file
         self._data = data[start : start + length]
 
     def view(self) -> memoryview:
@@ -141,6 +95,8 @@ class _MemoryRange(_Range):
 
 class _FileRange(_Range):
     """Reads by ``pread``, so that what has been read does not stay mapped in the process."""
+
+    file: UnnamedFile
 
     def __init__(self, file: UnnamedFile, start: int, length: int) -> None:
         super().__init__(start, length)
@@ -164,7 +120,7 @@ def shared_file(parts: Sequence[BinaryIO]) -> tuple[UnnamedFile | None, list[tup
     None for no parts. Raises TypeError for parts of another kind.
     """
     ranges = [part.raw for part in parts if isinstance(part, PartFile)]
-    files = {id(one.file): one.file for one in ranges if isinstance(one, _FileRange)}
+    files = {id(one.file): one.file for one in ranges if one.file is not None}
     if len(files) != bool(parts) or len(ranges) != len(parts):
         raise TypeError("the parts do not lie in one shared spool")
     return next(iter(files.values()), None), [(one.start, one.length) for one in ranges]
@@ -180,20 +136,26 @@ class Spool:
     """The contents of the parts of one request, in order, without their framing."""
 
     def __init__(
-        self, *, threshold: int, folder: Path | None = None, expected: int | None = None, shared: bool = False
+        self,
+        *,
+        threshold: int,
+        folder: Path | None = None,
+        expected: int | None = None,
+        shared: NewFile | None = None,
     ) -> None:
         """Keep up to ``threshold`` bytes in memory, and use a file in ``folder`` for more.
 
-        ``expected`` is how many bytes will be written at most, None where that is not known. ``shared`` memory is a
-        file too, so that ``shared_file`` can hand the parts to another process.
+        ``expected`` is how many bytes will be written at most, None where that is not known. ``shared`` makes the
+        memory a file too, so that ``shared_file`` can hand the parts to another process.
         """
         room = threshold if expected is None else expected
-        self._room = room if room <= threshold and not shared else 0
         self._folder = folder
         self._threshold = threshold
-        self._shared_memory = shared and room <= threshold
-        self._file = UnnamedFile.in_memory() if self._shared_memory else None
-        self._memory = _memory(self._room)
+        fits = room <= threshold
+        self._file: UnnamedFile | None
+        self._file, pages = shared(room) if shared is not None and fits else (None, None)
+        self._shared_memory = self._file is not None
+        self._memory = pages or _memory(0 if shared is not None or not fits else room)
         self._ends: list[int] = []
         self.size = 0
 
@@ -202,9 +164,14 @@ class Spool:
         """Whether the bytes lie in memory of this process alone."""
         return self._file is None
 
+    @property
+    def _mapped(self) -> bool:
+        """Whether they lie in memory that is mapped here, of this process alone or shared."""
+        return self._file is None or len(self._memory) > 0
+
     def write(self, data: Buffer) -> None:
         """Add bytes to the part being received. Raises StorageFull when the spool folder has no room."""
-        if self._file is None and self.size + len(data) <= self._room:
+        if self.size + len(data) <= len(self._memory):
             self._memory[self.size : self.size + len(data)] = data
         else:
             self._write_file(data)
@@ -216,23 +183,27 @@ class Spool:
 
     def since(self, start: int) -> Iterable[Buffer]:
         """What was written from ``start`` until now, to be taken later and in any thread."""
-        if self._file is None:
+        if self._mapped:
             return [memoryview(self._memory)[start : self.size]]
+        assert self._file is not None  # not mapped
         return self._file.read(start, self.size)
 
     def parts(self) -> list[PartFile]:
         """The parts as files, in order. Writing is over."""
+        if self._file is not None and self._mapped:
+            os.ftruncate(self._file.descriptor, self.size)  # what it held for another request is not handed along
         ranges = (self._range(start, end - start) for start, end in pairwise([0, *self._ends]))
         return [PartFile(part, min(BUFFER, part.length) or 1) for part in ranges]
 
     def _range(self, start: int, length: int) -> _Range:
-        if self._file is None:
-            return _MemoryRange(memoryview(self._memory).toreadonly(), start, length)
+        if self._mapped:
+            return _MemoryRange(memoryview(self._memory).toreadonly(), start, length, self._file)
+        assert self._file is not None  # not mapped
         return _FileRange(self._file, start, length)
 
     def _write_file(self, data: Buffer) -> None:
         try:
-            if self._file is None or (self._shared_memory and self.size + len(data) > self._threshold):
+            if self._mapped or (self._shared_memory and self.size + len(data) > self._threshold):
                 self._move_to_disk()
             assert self._file is not None  # moved there
             self._file.write(data)

@@ -111,7 +111,7 @@ def _kept(exchange: Exchange, request: Request, received: Received) -> "KeptResu
 def take(exchange: Exchange) -> Received:
     """Receive the request of an exchange."""
     service = exchange.service
-    shared = service.executor(exchange.model).shares_memory
+    shared = service.executor(exchange.model).memory
     terms = Terms(service.settings, exchange.ticket, exchange.phases, exchange.run.deadline, shared, _named())
     received = exchange.received = receive(flask.request.environ, terms)
     exchange.input_digest, exchange.size_in = received.input_digest, received.size

@@ -16,6 +16,7 @@ from gateway.observe.phases import Phases
 from gateway.protocol.digests import Digest, hash_function
 from gateway.protocol.request import parse_json
 from gateway.spool import Spool
+from gateway.unnamed import NewFile
 from gateway.wire import Data, Decoder, EndOfPart, Event, Headers, Limits, Part, parse_options_header
 
 if TYPE_CHECKING:
@@ -47,15 +48,15 @@ class Received:
 class Terms:
     """On what terms a request is received: its place, its deadline (``time.monotonic``), and where its bytes go.
 
-    ``shared`` bytes can be read by another process. ``named`` finds what a request names instead of bringing it, where
-    the gateway keeps studies.
+    ``shared`` makes memory that another process can read. ``named`` finds what a request names instead of bringing it,
+    where the gateway keeps studies.
     """
 
     settings: Settings
     ticket: Ticket
     phases: Phases
     deadline: float = math.inf
-    shared: bool = False
+    shared: NewFile | None = None
     named: "Named | None" = None
 
     def check(self) -> None:

@@ -10,14 +10,15 @@ from gateway.executors.process import ProcessExecutor
 from gateway.executors.states import ModelHealth
 from gateway.executors.work import Checks, running_of
 from gateway.running import Card
+from gateway.unnamed import NewFile
 
 
 class Executor(Protocol):
     """How a model is run."""
 
     @property
-    def shares_memory(self) -> bool:
-        """Whether requests should be received into memory that another process can read."""
+    def memory(self) -> NewFile | None:
+        """What makes memory to receive requests into that another process can read; None where none is to."""
 
     def add(self, model: Model) -> None:
         """Take a model in."""

@@ -16,7 +16,7 @@ from gateway.executors.processes import ModelProcess
 from gateway.executors.queues import Queue
 from gateway.executors.states import FAILED, ModelHealth, at_work, resting
 from gateway.running import Batch
-from gateway.spool import UnnamedFile
+from gateway.unnamed import UnnamedFile
 
 logger = logging.getLogger("gateway.supervisor")
 

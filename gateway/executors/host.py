@@ -26,7 +26,7 @@ from gateway.memory import keep_memory_flat
 from gateway.observe import jsonlogs
 from gateway.observe.logs import TaggedLogger, exception_frames, quiet_hooks
 from gateway.protocol.response import check
-from gateway.spool import UnnamedFile
+from gateway.unnamed import UnnamedFile
 
 logger = logging.getLogger("gateway")
 

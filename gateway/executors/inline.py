@@ -29,7 +29,7 @@ class InlineExecutor:
     once its grace is over too the model counts as degraded, or failed where no place is left.
     """
 
-    shares_memory = False
+    memory = None
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

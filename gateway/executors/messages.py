@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gateway.spool import UnnamedFile
+from gateway.unnamed import UnnamedFile
 
 MAX_MESSAGE = 96 << 10
 """Bytes of one message, half of what a socket's buffer holds by default: names, numbers and a batch of them."""

@@ -16,7 +16,7 @@ from gateway.executors.states import BUSY, FAILED, STARTING, ModelHealth, full, 
 from gateway.executors.waiting import Pending
 from gateway.executors.work import Checks, batch_key_of, running_of
 from gateway.running import Card
-from gateway.spool import UnnamedFile
+from gateway.unnamed import NewFile, Spares, UnnamedFile
 
 logger = logging.getLogger("gateway")
 
@@ -30,8 +30,6 @@ class ProcessExecutor:
     the supervisor has gone.
     """
 
-    shares_memory = True
-
     def __init__(
         self,
         settings: Settings,
@@ -42,6 +40,8 @@ class ProcessExecutor:
         on_lost: Callable[[], None],
     ) -> None:
         self._settings = settings
+        self._spares = Spares(settings.spare_memory)
+        self.memory: NewFile | None = self._spares.file
         self._address = address
         self._generation = generation
         self._on_fatal = on_fatal
@@ -166,6 +166,7 @@ class ProcessExecutor:
 
     def close(self) -> None:
         """Leave the supervisor."""
+        self._spares.close()
         if self._channel is not None:
             self._channel.hang_up()
 

@@ -19,7 +19,8 @@ from gateway.contract import Part, Request, Result
 from gateway.errors import from_words, to_words
 from gateway.executors.messages import Words
 from gateway.running import Card, Run
-from gateway.spool import UnnamedFile, attached, shared_file
+from gateway.spool import attached, shared_file
+from gateway.unnamed import UnnamedFile
 
 ALIGNMENT = 64
 """Where an array begins is a multiple of this many bytes, as numpy's own allocator has it."""

@@ -23,7 +23,7 @@ from gateway.executors.desks import Call, Desk
 from gateway.executors.messages import Channel, Words, accept
 from gateway.executors.processes import ModelProcess
 from gateway.observe import jsonlogs
-from gateway.spool import UnnamedFile
+from gateway.unnamed import UnnamedFile
 
 logger = logging.getLogger("gateway.supervisor")
 

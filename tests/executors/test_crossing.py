@@ -17,7 +17,8 @@ from gateway.errors import GatewayError, from_words, to_words
 from gateway.executors.messages import MAX_DESCRIPTORS, MAX_MESSAGE, accept, connect, listen, pair
 from gateway.executors.shared import SharedRun, give_error, give_request, give_result, take_outcome, take_request
 from gateway.running import Card, Run
-from gateway.spool import Spool, UnnamedFile
+from gateway.spool import Spool
+from gateway.unnamed import Spares, UnnamedFile
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 JSON = st.recursive(
@@ -169,7 +170,7 @@ def test_an_error_of_a_kind_that_is_not_known_here_is_a_model_that_failed() -> N
 
 
 def spooled(contents: list[bytes], threshold: int) -> list[Any]:
-    spool = Spool(threshold=threshold, shared=True)
+    spool = Spool(threshold=threshold, shared=Spares(0).file)
     for content in contents:
         spool.write(content)
         spool.end_part()
