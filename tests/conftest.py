@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import hypothesis
@@ -83,9 +84,9 @@ def announced() -> Iterator[None]:
 Serve = Callable[..., Server]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Start real gunicorn through ``python -m gateway serve APP``; all are stopped at the end."""
+    """Start real gunicorn through ``python -m gateway serve APP``; all are stopped with the module, at once."""
     servers: list[Server] = []
 
     def start(app: str, *options: str, pythonpath: Path = ROOT, **environment: str) -> Server:
@@ -95,5 +96,5 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
         return servers[-1]
 
     yield start
-    for server in servers:
-        server.stop()
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(Server.stop, servers))

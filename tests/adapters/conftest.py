@@ -5,6 +5,6 @@ import pytest
 from tests.conftest import Serve, Server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(serve: Serve) -> Server:
     return serve("tests.adapters.service:app")

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from pathlib import Path
 
 import flask
 
@@ -13,8 +14,9 @@ app = Gateway(__name__)
 
 
 def echo(json_input, files, digest):
-    """Take as long as asked, and say how many files arrived."""
-    time.sleep(json_input.get("seconds", 0))
+    """Say how many files arrived, once the file named is there."""
+    while not Path(json_input.get("until", "/")).exists():
+        time.sleep(0.01)
     return {"study_ml_json": {"files": len(files)}}, []
 
 

@@ -37,7 +37,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     return call
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def service(serve: Serve, study: Path) -> Server:
     """``tests/cli/service.py`` under gunicorn; it may read the folder above the study."""
     return serve("tests.cli.service:app", pythonpath=ROOT, GATEWAY_STUDY_ROOT=str(study.parent))

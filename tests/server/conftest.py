@@ -2,11 +2,13 @@
 
 import uuid
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.conftest import Serve
-from tests.server.running import FORMS, Running, Start, eventually
+from tests.server.running import FORMS, Running, Start
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,7 @@ def start(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         return started[-1]
 
     yield begin
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(lambda one: one.server.stop(), started))
     for one in started:
-        one.server.stop()
         eventually(lambda one=one: not one.family())

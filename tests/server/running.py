@@ -17,6 +17,7 @@ from tests.waiting import PATIENCE, eventually
 
 FORMS = {"inline": "0", "process": "1"}
 """The number of model processes in each form of running models."""
+IN_FLIGHT = "gateway_requests_in_flight "
 
 
 @dataclass
@@ -145,6 +146,12 @@ def _read(pid: int, name: str) -> str:
 def _parent(pid: int) -> int:
     fields = _read(pid, "stat").rpartition(")")[2].split()
     return int(fields[1]) if fields else 0
+
+
+def in_flight(url: str) -> int:
+    """How many inference requests a server has let in and not answered yet."""
+    told = requests.get(url + "/metrics", timeout=PATIENCE).text
+    return round(sum(float(line.split()[-1]) for line in told.splitlines() if line.startswith(IN_FLIGHT)))
 
 
 def alive(pid: int) -> bool:

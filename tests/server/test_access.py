@@ -18,6 +18,7 @@ from gateway.access.keys import fingerprint, new_key
 from gateway.cli import main
 from tests.access.issuer import AUDIENCE, ISSUER, Issuer, assembled, claims, jwk, rsa_key, token
 from tests.conftest import Serve, Server
+from tests.waiting import PATIENCE, eventually
 
 TYPE = "multipart/related; boundary=b"
 BODY = b"--b\r\n\r\n{}\r\n--b--\r\n"
@@ -141,10 +142,14 @@ def test_roles_and_routes_bound_what_a_caller_may_do(server: Server, callers: Ca
     assert post(server.url, admin, "/admin").status_code == 204
 
 
-def test_an_expired_key_opens_nothing(server: Server, callers: Callers) -> None:
-    key = callers.add("late", "infer", expires=datetime.now(UTC) + timedelta(seconds=1.5))
-    assert post(server.url, key).status_code == 200
-    time.sleep(1.6)
+def test_a_key_opens_nothing_once_it_has_expired(server: Server, callers: Callers) -> None:
+    for seconds in (1, 10, 100):  # a busy machine may not get to use a short one in time
+        key = callers.add(f"late-{seconds}", "infer", expires=datetime.now(UTC) + timedelta(seconds=seconds))
+        if post(server.url, key).status_code == 200:
+            break
+    else:
+        pytest.fail("a key that had not expired opened nothing")
+    eventually(lambda: post(server.url, key).status_code != 200)
     assert_refused(post(server.url, key), 401, ":unauthenticated")
 
 
@@ -198,12 +203,9 @@ def test_probes_know_who_shows_a_key(server: Server, callers: Callers) -> None:
 
 def test_a_stranger_is_refused_before_the_body_is_sent(server: Server) -> None:
     head = f"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: {1 << 33}\r\n\r\n"
-    began = time.monotonic()
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-        connection.sendall(head.encode())
-        answer = connection.recv(4096)
-    assert answer.startswith(b"HTTP/1.1 401 ")
-    assert time.monotonic() - began < 5
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
+        connection.sendall(head.encode())  # and nothing of the body
+        assert connection.recv(4096).startswith(b"HTTP/1.1 401 ")
 
 
 @pytest.mark.parametrize(

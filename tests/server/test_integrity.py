@@ -1,5 +1,6 @@
 """What is uploaded is what a handler reads, whatever the sockets do to it, and nothing is left of a killed worker."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ from requests_toolbelt import MultipartDecoder
 
 from tests.conftest import Serve, Server
 from tests.server.test_faults import TYPE, assert_serves, body
+from tests.waiting import PATIENCE, eventually
 
 CONNECTIONS = 32
 
@@ -30,7 +32,7 @@ def upload(server: Server, seed: int, count: int) -> int:
     head = f"POST /digests HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: {len(data)}\r\n\r\n"
     address = urlsplit(server.url)
     while True:
-        with socket.create_connection((address.hostname, address.port), timeout=60) as client:
+        with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as client:
             rest = memoryview(head.encode() + data)
             while rest:
                 size = rng.choice((1, 17, 1_400, 65_536, 1 << 20))
@@ -80,20 +82,26 @@ def test_a_worker_killed_in_the_middle_of_an_upload_leaves_no_file_and_is_replac
     with socket.create_connection((address.hostname, address.port)) as client:
         head = f"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: 10000000\r\n\r\n"
         client.sendall(head.encode() + body(b"{}", bytes(1_000_000))[:-20])
-        time.sleep(0.3)
+        eventually(lambda: _spools(worker, tmp_path))
         os.kill(worker, signal.SIGKILL)
-        deadline = time.monotonic() + 20
-        while server.log.count("Booting worker") < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        eventually(lambda: server.log.count("Booting worker") == 2)
     assert_serves(server)
     assert list(tmp_path.iterdir()) == []
+
+
+def _spools(pid: int, folder: Path) -> bool:
+    """Whether a process has a file of this folder open, which may have no name."""
+    with contextlib.suppress(OSError):
+        return any(str(folder) in str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir())
+    return False
 
 
 def test_the_digest_may_be_blake3_and_the_answer_says_so(serve: Serve) -> None:
     blake3 = pytest.importorskip("blake3").blake3
     server = serve("tests.apps.faults:app", GATEWAY_DIGEST="blake3")
-    response = requests.post(server.url + "/echo", data=body(b"{}", b"abc"), headers={"Content-Type": TYPE}, timeout=10)
+    response = requests.post(
+        server.url + "/echo", data=body(b"{}", b"abc"), headers={"Content-Type": TYPE}, timeout=PATIENCE
+    )
     decoded = MultipartDecoder.from_response(response)
     assert response.headers["X-Digest-Algorithm"] == "blake3"
     output = blake3(decoded.parts[0].content).hexdigest()

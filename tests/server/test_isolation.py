@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from tests.conftest import Serve, Server
+from tests.server.running import in_flight
 from tests.server.test_faults import TYPE, body, post
 from tests.waiting import PATIENCE, eventually
 
@@ -98,14 +99,9 @@ def test_a_head_may_come_byte_by_byte(patient: Server) -> None:
 STALLED = head(1000) + b"--frontier"
 
 
-def are_in(server: Server, count: int) -> bool:
-    """Whether so many requests have got as far as their places; to ask a model would take one from them."""
-    return f"gateway_requests_in_flight {count}.0\n" in requests.get(server.url + "/metrics", timeout=PATIENCE).text
-
-
 def test_stalled_uploads_leave_threads_for_probes_and_refusals(patient: Server) -> None:
     with connections(patient, THREADS - RESERVE, STALLED):
-        eventually(lambda: are_in(patient, THREADS - RESERVE))
+        eventually(lambda: in_flight(patient.url) == THREADS - RESERVE)
         assert_probes_answer(patient)
         refused = ask(patient)
         assert refused.status_code == 503
@@ -156,7 +152,7 @@ def test_a_client_that_does_not_take_its_answer_is_cut(strict: Server) -> None:
 @pytest.mark.parametrize("sent", [head(1000), head(1000) + b"--fron", head(100_000_000) + b"--frontier\r\n\r\n{}" * 9])
 def test_a_client_that_leaves_frees_its_place_at_once(patient: Server, sent: bytes) -> None:
     with connections(patient, THREADS - RESERVE, sent):
-        eventually(lambda: are_in(patient, THREADS - RESERVE))
+        eventually(lambda: in_flight(patient.url) == THREADS - RESERVE)
         assert not serves(patient)
     eventually(lambda: serves(patient))
 

@@ -3,7 +3,6 @@
 import contextlib
 import re
 import socket
-import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,6 +10,7 @@ import requests
 
 from tests.conftest import Serve, Server
 from tests.server.test_faults import TYPE, assert_serves, body
+from tests.waiting import PATIENCE, eventually
 
 DATA = body(b"{}", b"pixels" * 100)
 STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
@@ -18,7 +18,13 @@ STATUS = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 
 @pytest.fixture(scope="module")
 def server(serve: Serve) -> Server:
-    return serve("tests.apps.faults:app", GATEWAY_HEAD_TIMEOUT="3", GATEWAY_READ_TIMEOUT="3", GATEWAY_RATE_GRACE="2")
+    ages = "3600"  # so that nothing passes because a client was sent away for being slow
+    return serve(
+        "tests.apps.faults:app",
+        GATEWAY_READ_TIMEOUT=ages,
+        GATEWAY_RATE_GRACE=ages,
+        GATEWAY_REQUEST_TIMEOUT=ages,
+    )
 
 
 def head(*fields: str) -> bytes:
@@ -33,7 +39,7 @@ def chunked(data: bytes, size: int) -> bytes:
 def exchange(server: Server, sent: bytes) -> list[int]:
     """Send bytes, half-close, and return the status of each answer that comes."""
     address = urlsplit(server.url)
-    with socket.create_connection((address.hostname, address.port), timeout=20) as client:
+    with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as client:
         with contextlib.suppress(ConnectionError):
             client.sendall(sent)
             client.shutdown(socket.SHUT_WR)
@@ -85,9 +91,7 @@ def test_what_follows_an_ambiguous_request_is_never_answered(server: Server) -> 
 
 def test_chunks_of_one_byte_are_read(server: Server) -> None:
     data = body(b"{}", bytes(300_000))
-    began = time.monotonic()
     assert exchange(server, head("Transfer-Encoding: chunked") + chunked(data, 1)) == [200]
-    assert time.monotonic() - began < 30
 
 
 def test_pipelined_requests_are_answered_each_once_and_in_order(server: Server) -> None:
@@ -110,7 +114,5 @@ def test_200_slow_uploads_do_not_stop_the_probes(server: Server) -> None:
             client = stack.enter_context(socket.create_connection((address.hostname, address.port)))
             client.sendall(head(WHOLE) + DATA[:50])
         for _ in range(5):
-            assert requests.get(server.url + "/ping", timeout=2).status_code == 200
-    deadline = time.monotonic() + 10
-    while exchange(server, head(WHOLE) + DATA) != [200]:
-        assert time.monotonic() < deadline
+            assert requests.get(server.url + "/ping", timeout=PATIENCE).status_code == 200
+    eventually(lambda: exchange(server, head(WHOLE) + DATA) == [200])
