@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from gunicorn import glogging
 from gunicorn.app.base import BaseApplication
 from gunicorn.util import import_app
 
+from gateway import trial
 from gateway.access import bind, shared
 from gateway.config import DEFAULT_PORT, Settings
 from gateway.executors.launching import Shared
@@ -25,6 +28,9 @@ DEFAULTS: dict[str, Any] = {
     "graceful_timeout": 630,
     "keepalive": 5,
     "control_socket_disable": True,
+    # gunicorn would believe SCRIPT_NAME from loopback, where a proxy hands on what any client sends: a path that the
+    # proxy lets pass would then be another one here.
+    "forwarder_headers": "",
     "logger_class": "gateway.server.Logger",
     "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
 }
@@ -50,6 +56,16 @@ def on_starting(master: Any) -> None:
     if not settings.core_dumps:
         leave_no_dump()
     Shared.of_this_server().start(getattr(master.app, "app_uri", None), settings)
+    master.reload = partial(_reload, master, master.reload)  # gunicorn has no hook before it reads anything anew
+
+
+def _reload(master: Any, reload: Callable[[], None]) -> None:
+    """SIGHUP, in the master: not for code that no worker could import, since gunicorn would end the whole server."""
+    app = getattr(master.app, "app_uri", None)
+    if app is None or trial.imports(app):
+        reload()
+    else:
+        master.log.error("The application was not loaded anew; this server goes on with what it has.")
 
 
 def on_reload(master: Any) -> None:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator
 from functools import partial
 from selectors import EVENT_READ
-from typing import Any
+from typing import Any, NoReturn
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
@@ -25,7 +25,7 @@ from gateway.errors import GatewayError
 from gateway.executors.launching import Shared
 from gateway.memory import keep_memory_flat
 from gateway.observe import jsonlogs
-from gateway.observe.logs import quiet_hooks
+from gateway.observe.logs import exception_frames, quiet_hooks
 from gateway.pacing import HEAD_BYTES, PacedSocket
 
 END_OF_HEAD = b"\r\n\r\n"
@@ -44,6 +44,8 @@ TICK = 0.5
 """Seconds at most between two looks at the clock, and between two reports of this worker's health to the others."""
 WORKER_BOOT_ERROR = 3
 """The exit status by which a worker ends the whole server (gunicorn's Arbiter.WORKER_BOOT_ERROR)."""
+BOOT_PAUSE = 2.0
+"""Seconds before another worker tries what this one could not, where the server has been ready before."""
 REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -87,7 +89,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         A service that configures no logging of its own gets lines on standard error.
         """
         keep_memory_flat()
-        super().load_wsgi()
+        try:
+            super().load_wsgi()
+        except Exception as error:
+            if not self.shared.board.started:
+                raise
+            self._give_up(exception_frames(error, with_text=True))  # no request, and so no patient, is in it
         self.service = getattr(self.wsgi, "extensions", {}).get("gateway")
         settings = self.service.settings if self.service else self.settings
         jsonlogs.configure(settings)
@@ -102,8 +109,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self.wsgi.open(self.shared.address, self.seat)
         except (ValueError, ImportError, OSError, GatewayError) as error:
             more = f" ({error.private})" if isinstance(error, GatewayError) and error.private else ""
-            self.log.error("This server cannot start: %s%s", error, more)
-            raise SystemExit(WORKER_BOOT_ERROR) from None
+            self._give_up(f"{error}{more}")
+
+    def _give_up(self, why: str) -> NoReturn:
+        """End the server that cannot start; one that has been ready before goes on without this worker."""
+        if not self.shared.board.started:
+            self.log.error("This server cannot start: %s", why)
+            raise SystemExit(WORKER_BOOT_ERROR)
+        self.log.error("This worker cannot start; another will try: %s", why)
+        time.sleep(BOOT_PAUSE)
+        raise SystemExit(1)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM: say that no more should come, and stop once that has been heard (``drain_delay``)."""

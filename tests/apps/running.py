@@ -1,7 +1,8 @@
 """A service whose models take their time, die, hang and tell how far they are; served by the tests under gunicorn.
 
 ``MODELS`` names the routes to serve, since each may cost a process. What a model has to tell beside its answer it notes
-in files below ``NOTES``, and takes its orders from there: ``broken`` makes setups raise, ``version`` is in answers.
+in files below ``NOTES``, and takes its orders from there: ``broken`` makes setups raise, ``version`` is in answers;
+``unimportable`` makes the import of this module raise, ``wait to start`` holds it up, and ``hold`` a batch.
 """
 
 import contextlib
@@ -187,22 +188,27 @@ def apart(jsons, files, digests):
 
 def _digested(jsons):
     note("batch", len(jsons))
-    time.sleep(0.1)
+    _hold()
     if any(one.get("poison") for one in jsons):
         raise RuntimeError("poison")
     return jsons
 
 
+def _hold():
+    while order("hold"):
+        time.sleep(0.01)
+
+
 def typed(images: list[Image], threshold: float = 0.5) -> list[Classification]:
     """Answer at once what has the same threshold."""
     note("typed", f"{len(images)} {threshold}")
-    time.sleep(0.1)
+    _hold()
     return [Classification({"size": str(len(images)), "threshold": str(threshold)}) for _ in images]
 
 
 def mixed(images: list[Image], threshold: list[float] = 0.5) -> list[Classification]:
     """Answer at once whatever the thresholds are."""
-    time.sleep(0.1)
+    _hold()
     return [Classification({"size": str(len(images)), "threshold": str(one)}) for one in threshold]
 
 
@@ -228,6 +234,7 @@ class Slow(Loaded):
     """One that is not to be had at once."""
 
     def setup(self) -> None:
+        note("begun")
         while not order("go"):
             time.sleep(0.01)
         super().setup()
@@ -248,6 +255,7 @@ PLAIN = {
     "refuses": (refuses, None),
     "one": (sleeps, Running(concurrency=1, max_queue=1)),
     "brief": (sleeps, Running(timeout=1)),
+    "bounded": (echo, Running(timeout=600)),
     "together": (together, _batch(4, mix=True)),
     "apart": (apart, _batch(4)),
 }
@@ -257,6 +265,10 @@ TYPED = {
     "loaded": (Loaded, None),
     "slow": (Slow, None),
 }
+while order("wait to start"):
+    time.sleep(0.01)
+if order("unimportable"):
+    raise ImportError(order("unimportable"))
 for name in os.environ.get("MODELS", "echo").split():
     if name in PLAIN:
         app.add_inference_route(f"/{name}", PLAIN[name][0], running=PLAIN[name][1])
