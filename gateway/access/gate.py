@@ -34,10 +34,17 @@ class Gate:
         """Who asks. Raises Unauthenticated, and Unavailable where that cannot be told now."""
         proof = _proof(environ)
         if proof.count(".") == 2 and self._tokens:  # a JWT (RFC 7515 3.1); a key of ours has no dot
-            return self._tokens.caller(proof)
+            return self._only_one(self._tokens.caller(proof))
         if proof:
             return _unexpired(self._keys.of_key(proof) if self._keys else None, "key")
         return self._of_certificate(environ)
+
+    def _only_one(self, one: Caller) -> Caller:
+        """A caller by token, whom no caller by key or certificate is named like: what is kept is kept by name."""
+        if self._keys and self._keys.knows(one.name):
+            private = f"token: its sub is the caller {one.name} of the file"
+            raise Unauthenticated("The token is not accepted.", proof_given=True, private=private)
+        return one
 
     def _of_certificate(self, environ: Mapping[str, Any]) -> Caller:
         name = subject(environ) if self._keys else ""

@@ -58,6 +58,10 @@ class KeyRing:
         """Whose certificate has this subject (RFC 4514). Raises Unavailable when the file cannot be read."""
         return next((entry for entry in self._entries() if entry.subject and entry.subject == subject), None)
 
+    def knows(self, name: str) -> bool:
+        """Whether a caller of the file has this name. Raises Unavailable when the file cannot be read."""
+        return any(entry.caller.name == name for entry in self._entries())
+
     def _entries(self) -> tuple[Entry, ...]:
         try:
             return self._file.get()

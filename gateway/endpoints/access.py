@@ -116,15 +116,16 @@ class Door:
         """Flask's hook before each request: None lets it pass."""
         if (answer := self._origins.preflight()) is not None:
             return answer
+        rule = flask.request.url_rule.rule if flask.request.url_rule else ""
+        service = flask.current_app.extensions["gateway"]
         try:
-            self._let_in()
+            self._let_in(rule, is_model=rule in service.models)
         except GatewayError as error:  # answered here: a service's own error handler is not asked
+            service.metrics.turned_away(rule, error.status, error.code)
             return problem_response(error)
         return None
 
-    def _let_in(self) -> None:
-        request = flask.request
-        rule = request.url_rule.rule if request.url_rule else ""
+    def _let_in(self, rule: str, *, is_model: bool) -> None:
         exposure = self._exposed.get(rule, "authenticated")
         if exposure == "off":
             flask.abort(404)
@@ -133,7 +134,7 @@ class Door:
                 self._identify()
         elif self.gate.on:
             one = self._identify()
-            if rule in flask.current_app.extensions["gateway"].models:
+            if is_model:
                 require("infer", route=rule)
             flask.g.gateway_leave = self._limits.enter(one.name)
 

@@ -70,6 +70,12 @@ class Metrics:
             numbers = self._by_route[route] = _Route(self.instruments, route)
         numbers.count(outcome)
 
+    def turned_away(self, route: str, status: int, reason: str) -> None:
+        """Count a request that was refused for who sent it, before it was anyone's work."""
+        if route in self._routes:
+            self._count_status(route, status)
+        self._count_reason(route if route in self._routes else OTHER, reason)
+
     def _count_status(self, route: str, status: int) -> None:
         counter = self._by_status.get((route, status))
         if counter is None:

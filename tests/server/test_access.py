@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import Gateway, Settings
 from gateway.access.callers import Caller, Role
@@ -365,3 +366,42 @@ def test_a_server_whose_file_of_callers_is_missing_does_not_start(serve: Serve, 
     server = serve("tests.apps.guarded:app", GATEWAY_API_KEYS_FILE=str(tmp_path / "none"))
     assert server.process.wait(60) != 0
     assert "python -m gateway keys add NAME writes it" in server.log
+
+
+def told(server: Server, key: str, **labels: str) -> float:
+    """How many the gateway says that it turned away, of these labels."""
+    text = requests.get(server.url + "/metrics", headers={"X-API-Key": key}, timeout=30).text
+    found = [one for family in text_string_to_metric_families(text) for one in family.samples]
+    return sum(one.value for one in found if one.name == "gateway_rejections_total" and one.labels == labels)
+
+
+def test_whoever_is_turned_away_is_counted_and_no_path_of_theirs_becomes_a_label(
+    server: Server, callers: Callers
+) -> None:
+    key = callers.add("counting", "read")
+    cases = [("/echo", "unauthenticated", ""), ("/echo", "forbidden", key), ("/no-such-path", "unauthenticated", "")]
+    for path, reason, proof in cases:
+        route = path if path == "/echo" else "other"
+        before = told(server, key, route=route, reason=reason)
+        post(server.url, proof, path)
+        assert told(server, key, route=route, reason=reason) == before + 1
+    answer = requests.get(server.url + "/metrics", headers={"X-API-Key": key}, timeout=30)
+    assert "no-such-path" not in answer.text
+
+
+def test_a_token_is_not_taken_for_a_caller_of_the_file(server: Server, callers: Callers) -> None:
+    signed = token(rsa_key("one"), sub="archive")
+    assert post(server.url, signed).status_code == 200
+    callers.add("archive", "read")
+    assert_refused(post(server.url, signed), 401, ":unauthenticated")
+    callers.revoke("archive")
+    assert post(server.url, signed).status_code == 200
+
+
+def test_no_header_makes_one_path_of_another(serve: Serve, tmp_path: Path) -> None:
+    for server in (serve("tests.apps.guarded:app"), gunicorn(tmp_path, "127.0.0.1:0")):
+        lines = b"GET /public/who HTTP/1.1\r\nHost: x\r\nSCRIPT_NAME: /public\r\nConnection: close\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
+            connection.sendall(lines)
+            assert b" 500 " in connection.recv(4096)  # the service's own handler, of a path that is nobody's
+        server.stop()
