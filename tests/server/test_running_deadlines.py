@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import socket
 import time
@@ -9,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.server.running import FORMS, PATIENCE, Running, Start, eventually, problem, told
+from tests.server.running import FORMS, Running, Start, problem, told
 from tests.server.test_faults import TYPE, body
+from tests.waiting import PATIENCE, eventually
 
-MOST = 40.0
+MOST = 3600.0
 GRACE = 1.0
 
 
@@ -20,7 +22,7 @@ GRACE = 1.0
 def server(request: pytest.FixtureRequest, start: Start) -> Running:
     return start(
         request.param,
-        "echo works watches one brief",
+        "echo works watches one brief bounded",
         *("--workers", "1" if request.param == "inline" else "2"),  # inside a worker each has a line of its own
         GATEWAY_REQUEST_TIMEOUT=str(MOST),
         GATEWAY_CANCEL_GRACE=str(GRACE),
@@ -28,12 +30,21 @@ def server(request: pytest.FixtureRequest, start: Start) -> Running:
     )
 
 
+def overrun(server: Running, route: str, name: str, **words: object) -> None:
+    """Have a call begin and outlast its deadline; a busy machine may let that pass before the call has begun."""
+
+    def begun() -> list[int]:
+        answer = server.ask(route, {**words, "name": name}, X_Request_Timeout="0.5")
+        assert problem(answer, 504, "deadline-exceeded")["detail"]
+        return server.noted("began", name)
+
+    eventually(begun)
+
+
 def test_a_request_is_answered_504_at_the_deadline_that_it_asked_for(server: Running) -> None:
     began = time.monotonic()
-    answer = server.ask("works", {"seconds": PATIENCE, "steps": 1000, "name": "late"}, X_Request_Timeout="0.5")
-    took = time.monotonic() - began
-    assert problem(answer, 504, "deadline-exceeded")["detail"]
-    assert 0.5 <= took < MOST / 2
+    overrun(server, "works", "late", seconds=MOST, steps=100_000)
+    assert time.monotonic() - began >= 0.5
     eventually(lambda: server.noted("raised", "late"))
     assert told(server.ask("works", {"seconds": 0.01}))
 
@@ -46,7 +57,13 @@ def test_a_deadline_that_is_no_number_of_seconds_is_refused(server: Running, ask
 
 @pytest.mark.parametrize(
     ("route", "asked", "granted"),
-    [("echo", None, MOST), ("echo", "7.5", 7.5), ("echo", "1e+06", MOST), ("brief", None, 1), ("brief", "9", 1)],
+    [
+        ("echo", None, MOST),
+        ("echo", "77.5", 77.5),
+        ("echo", "1e+06", MOST),
+        ("bounded", None, 600),
+        ("bounded", "1e+03", 600),
+    ],
 )
 def test_an_answer_tells_the_deadline_which_no_request_can_stretch(
     server: Running, route: str, asked: str | None, granted: float
@@ -65,9 +82,9 @@ def test_the_deadline_that_a_model_declares_holds_for_its_requests(server: Runni
 def test_a_body_that_comes_too_slowly_for_the_deadline_is_answered_504(server: Running) -> None:
     whole = body(b"{}", b"x" * 1000)
     with connection(server, "echo", len(whole), X_Request_Timeout="0.5") as client:
-        for octet in whole[:200]:
-            client.sendall(bytes([octet]))
-            time.sleep(0.005)
+        octets = iter(whole[:-1])
+        while not select.select([client], [], [], 0.005)[0]:
+            client.sendall(bytes([next(octets)]))
         assert client.recv(100).startswith(b"HTTP/1.1 504 ")
 
 
@@ -76,7 +93,7 @@ def test_work_in_line_is_dropped_at_its_deadline_and_never_begun(server: Running
         first = thread.submit(server.ask, "one", {"until": "go", "name": "first"})
         eventually(lambda: server.noted("began", "first"))
         problem(
-            server.ask("one", {"seconds": PATIENCE, "name": "dropped"}, X_Request_Timeout="0.2"),
+            server.ask("one", {"seconds": MOST, "name": "dropped"}, X_Request_Timeout="0.2"),
             504,
             "deadline-exceeded",
         )
@@ -88,11 +105,7 @@ def test_work_in_line_is_dropped_at_its_deadline_and_never_begun(server: Running
 
 
 def test_a_running_model_sees_that_its_deadline_has_passed(server: Running) -> None:
-    problem(
-        server.ask("watches", {"seconds": PATIENCE, "name": "deadline"}, X_Request_Timeout="0.3"),
-        504,
-        "deadline-exceeded",
-    )
+    overrun(server, "watches", "deadline", seconds=MOST)
     eventually(lambda: server.noted("cancelled", "deadline"))
     eventually(server.is_ready)
 
@@ -108,7 +121,7 @@ def connection(server: Running, route: str, length: int, **headers: str) -> sock
 
 @pytest.mark.parametrize("leave", ["close", "reset"])
 def test_the_work_of_a_client_that_goes_away_is_cancelled(server: Running, leave: str) -> None:
-    whole = body(json.dumps({"seconds": PATIENCE, "name": leave}).encode())
+    whole = body(json.dumps({"seconds": MOST, "name": leave}).encode())
     client = connection(server, "watches", len(whole))
     client.sendall(whole)
     eventually(lambda: server.noted("began", leave))
@@ -137,14 +150,17 @@ def test_work_in_line_for_a_client_that_goes_away_is_never_begun(server: Running
 
 
 def test_a_hung_call_keeps_its_place_and_is_told_by_health_until_it_is_over(server: Running) -> None:
-    seconds = 4 * GRACE
-    problem(server.ask("one", {"seconds": seconds, "name": "hung"}, X_Request_Timeout="0.2"), 504, "deadline-exceeded")
-    assert server.health("one")["running"] == 1
+    server.order("wait to start")  # so that a process that takes the place of another takes its time
+    before = server.hosts("one")
+    overrun(server, "one", "hung", until="over")
+    assert server.health("one")["running"] == 1 or not server.hosts("one") & before
     health = eventually(lambda: server.not_ready())["/one"]
     assert health["state"] in ("degraded", "failed", "starting")
     assert "hang" in health["reason"] or "hung" in health["reason"]
     assert server.get("/livez").status_code == 200
     assert told(server.ask("echo"))
+    server.order("over")
+    server.order("wait to start", "")
     eventually(server.is_ready)
     assert server.get("/healthcheck").text == "READY"
     assert told(server.ask("one", {"seconds": 0}))
@@ -153,7 +169,7 @@ def test_a_hung_call_keeps_its_place_and_is_told_by_health_until_it_is_over(serv
 def test_a_hung_model_process_is_killed_after_its_grace_and_replaced(start: Start) -> None:
     server = start("process", "sleeps", "--workers", "1", GATEWAY_CANCEL_GRACE="0.3")
     (before,) = server.hosts("sleeps")
-    problem(server.ask("sleeps", {"seconds": 600}, X_Request_Timeout="0.2"), 504, "deadline-exceeded")
+    overrun(server, "sleeps", "hung", seconds=600)
     after = told(server.ask("sleeps", {"seconds": 0}))["pid"]
     assert {after} == server.hosts("sleeps") != {before}
     assert server.health("sleeps")["restarts"] == 1
@@ -161,8 +177,8 @@ def test_a_hung_model_process_is_killed_after_its_grace_and_replaced(start: Star
 
 def test_a_worker_lets_no_more_calls_hang_than_it_has_places(start: Start) -> None:
     server = start("inline", "sleeps echo", "--workers", "1", "--threads", "4")
-    for _ in range(2):
-        problem(server.ask("sleeps", {"seconds": 600}, X_Request_Timeout="0.1"), 504, "deadline-exceeded")
+    for name in ("first", "second"):
+        overrun(server, "sleeps", name, seconds=600)
     refused = server.ask("echo")
     problem(refused, 503, "unavailable")
     assert int(refused.headers["Retry-After"]) >= 1
