@@ -10,8 +10,7 @@ from typing import Any, BinaryIO, Protocol, Self
 
 from sqlalchemy import Connection, insert, select
 
-from gateway.dicom.reading.instances import spatial_order
-from gateway.dicom.reading.receipt import read_instance_quickly
+from gateway.dicom.reading.instances import read_instance, spatial_order
 from gateway.errors import GatewayError, LimitExceeded, ParameterRefused, StudyNotFound
 from gateway.studies import instances
 from gateway.studies.instances import Held
@@ -139,7 +138,7 @@ class References:
         ordered = self._orders.get(resolved.digests)
         if ordered is None:
             places = {id(file): one for one, file in files.items()}
-            ordered = tuple(places[id(one.source)] for one in spatial_order(map(read_instance_quickly, resolved.files)))
+            ordered = tuple(places[id(one.source)] for one in spatial_order(map(read_instance, resolved.files)))
             with self._lock:
                 if len(self._orders) >= ORDERS:
                     self._orders.pop(next(iter(self._orders)))

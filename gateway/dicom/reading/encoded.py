@@ -17,9 +17,9 @@ from gateway.dicom.reading.attributes import Vector, tag
 
 
 def encoded(dataset: Dataset, keyword: str, vr: str | None = None) -> bytes | None:
-    """The bytes of a value; None when it is absent, empty, not of this ``vr``, or was converted before."""
+    """The bytes of a value; None when it is absent, empty, not of this ``vr``, big endian, or was converted before."""
     found: Any = dataset.get_item(tag(keyword))
-    if not isinstance(found, RawDataElement) or (vr and found.VR not in (vr, None)):
+    if not isinstance(found, RawDataElement) or not found.is_little_endian or (vr and found.VR not in (vr, None)):
         return None
     return found.value or None
 

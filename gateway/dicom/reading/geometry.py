@@ -69,11 +69,6 @@ def slice_gaps(instances: Sequence[Instance]) -> Vector:
     return np.diff(along)
 
 
-def spacing(instances: Sequence[Instance]) -> Vector:
-    """(3,) mm between slices, rows and columns of an even stack. Raises as ``affine``."""
-    return np.asarray(np.linalg.norm(affine(instances)[:3, :3], axis=0), dtype=np.float64)
-
-
 def affine(instances: Sequence[Instance]) -> Affine:
     """(4, 4) float64: index (slice, row, column) -> patient mm LPS, for one image or a time point's sorted slices.
 
@@ -119,6 +114,11 @@ def _orientation(instance: Instance) -> Vector:
     if instance.orientation is None:
         raise StudyRefused("An image has no valid position and orientation in the patient.")
     return instance.orientation
+
+
+def spacing(matrix: Affine) -> Vector:
+    """(3,) mm between slices, rows and columns."""
+    return np.asarray(np.linalg.norm(matrix[:3, :3], axis=0), dtype=np.float64)
 
 
 def to_patient(matrix: Affine, indices: ArrayLike) -> Vector:

@@ -1,17 +1,20 @@
 """The instances of a study: read by their headers, grouped by series, ordered by where they lie in the patient."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from pydicom import Dataset
 
-from gateway.dicom.reading.attributes import Vector, functional_group, number, numbers, text, whole
+from gateway.dicom.reading import encoded, headers
+from gateway.dicom.reading.attributes import Vector, functional_group, number, tag, text
 from gateway.dicom.reading.files import NotAnInstance, Source, find_files, opened, read_header, refusing
 from gateway.dicom.reading.geometry import is_orthonormal, normal
-from gateway.dicom.reading.headers import Element
+from gateway.dicom.reading.headers import Element, Uncommon
 from gateway.errors import LimitExceeded, StudyRefused
 
 SAME_POSITION_MM = 0.01
@@ -22,6 +25,8 @@ SAME_DIRECTION = 1e-3
 
 MAX_FRAMES = 100_000
 """Frames of one instance: an angiography has some thousand. A header may state any number."""
+
+_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,31 +55,40 @@ class Instance:
 
 def read_instance(source: Source) -> Instance:
     """Read one DICOM file up to its pixels. Raises NotAnInstance (also for a DICOMDIR), StudyRefused, LimitExceeded."""
-    with opened(source) as file:
-        header = read_header(file)
-    with refusing("A DICOM header is broken and cannot be read."):
-        return _describe(source, header)
+    with opened(source) as file, refusing("A DICOM header is broken and cannot be read."):
+        return describe(source, *_read(file))
 
 
-def _describe(source: Source, header: Dataset) -> Instance:
-    rows, columns = whole(header, "Rows") or 0, whole(header, "Columns") or 0
-    orientation = numbers(functional_group(header, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
+def _read(file: BinaryIO) -> tuple[Dataset, Element | None]:
+    """The header, quickly where the file is common, and where its pixels lie, where that is known."""
+    with suppress(Uncommon):
+        header, pixels = headers.read(file)
+        if not any(tag(keyword) in header for keyword in _GROUPS):
+            return header, pixels
+    return read_header(file), None
+
+
+def describe(source: Source, header: Dataset, pixels: Element | None = None) -> Instance:
+    """The instance that a header tells of. Raises LimitExceeded (``MAX_FRAMES``)."""
+    rows, columns = encoded.short(header, "Rows") or 0, encoded.short(header, "Columns") or 0
+    position = functional_group(header, "PlanePositionSequence")
+    orientation = encoded.numbers(functional_group(header, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
     return Instance(
         source=source,
         header=header,
-        sop_instance_uid=text(header, "SOPInstanceUID"),
-        series_instance_uid=text(header, "SeriesInstanceUID"),
-        position=numbers(functional_group(header, "PlanePositionSequence"), "ImagePositionPatient", 3),
+        sop_instance_uid=encoded.uid(header, "SOPInstanceUID"),
+        series_instance_uid=encoded.uid(header, "SeriesInstanceUID"),
+        position=encoded.numbers(position, "ImagePositionPatient", 3),
         orientation=orientation if orientation is not None and is_orthonormal(orientation) else None,
-        instance_number=whole(header, "InstanceNumber"),
+        instance_number=encoded.whole(header, "InstanceNumber"),
         rows=rows,
         columns=columns,
-        frames=frame_count(whole(header, "NumberOfFrames")) if rows and columns else 0,
+        frames=_frames(encoded.whole(header, "NumberOfFrames")) if rows and columns else 0,
+        pixels=pixels,
     )
 
 
-def frame_count(stated: int | None) -> int:
-    """The frames of an image whose NumberOfFrames is ``stated``. Raises LimitExceeded (``MAX_FRAMES``)."""
+def _frames(stated: int | None) -> int:
     count = max(1, stated or 1)
     if count > MAX_FRAMES:
         raise LimitExceeded("MAX_FRAMES", MAX_FRAMES, "frames", what="An image")

@@ -17,6 +17,7 @@ from gateway.dicom.decoding.pixels import decode, to_rgb
 from gateway.dicom.reading.attributes import Vector, numbers, text
 from gateway.dicom.reading.geometry import Affine
 from gateway.dicom.reading.geometry import affine as affine_of
+from gateway.dicom.reading.geometry import spacing as spacing_of
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.reading.naming import naming
 from gateway.dicom.volumes.stack import GREY, Frame, group, place, stack
@@ -116,7 +117,7 @@ class Volume(Pixels):
     @property
     def spacing(self) -> Vector:
         """(3,) mm from one slice, row and column to the next, along the axes of the affine."""
-        return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0), dtype=np.float64)
+        return spacing_of(self.affine)
 
     def __repr__(self) -> str:
         return f"<Volume {self.modality} {self.shape}>"

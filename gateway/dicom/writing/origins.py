@@ -107,10 +107,8 @@ def _geometry(frame: Frame, stamp: Stamp, between: float | None) -> Dataset:
 def reference(frame: Frame) -> Dataset:
     """An item that names a frame (PS3.3 C.7.6.16.2.1.1); the number only where there are several."""
     item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = (
-        text(frame[0].header, "SOPClassUID"),
-        frame[0].sop_instance_uid,
-    )
+    item.ReferencedSOPClassUID = text(frame[0].header, "SOPClassUID")
+    item.ReferencedSOPInstanceUID = frame[0].sop_instance_uid
     if frame[0].frames > 1:
         item.ReferencedFrameNumber = frame[1] + 1
     return item

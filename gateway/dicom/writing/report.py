@@ -26,6 +26,8 @@ MILLIMETRE = Code("mm", "UCUM", "millimeter")
 NO_UNIT = Code("1", "UCUM", "no units")
 YES, NO = Code("373066001", "SCT", "Yes"), Code("373067005", "SCT", "No")
 
+_OF_A_DOCUMENT = ("series_instance_uid", "series_number", "sop_instance_uid", "instance_number", "manufacturer")
+
 
 def report(findings: Sequence[Measured], source: Sequence[Instance], stamp: Stamp) -> Dataset:
     """One Comprehensive SR of all ``findings``; a Comprehensive 3D SR where one of them lies freely in the patient."""
@@ -53,9 +55,6 @@ def report(findings: Sequence[Measured], source: Sequence[Instance], stamp: Stam
     name_classes(dataset, classes_of(list(instances.values())))
     names = ", ".join(filter(None, (getattr(finding, "label", "") for finding in findings)))
     return stamp.finish(dataset, names or "Measurements")
-
-
-_OF_A_DOCUMENT = ("series_instance_uid", "series_number", "sop_instance_uid", "instance_number", "manufacturer")
 
 
 def _coded(code: Code) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from pydicom import Dataset, dcmread
+from pydicom.uid import SegmentationStorage
 
 from gateway.dicom.decoding.pixels import decode
 from gateway.dicom.reading.attributes import number, text, whole
@@ -12,11 +13,11 @@ from gateway.dicom.reading.files import read_header, refusing
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.volumes.images import Image, Pixels, Volume, image, volume
 from gateway.dicom.volumes.stack import Frame
+from gateway.dicom.writing.checks import LABEL_MAP_STORAGE
 from gateway.errors import StudyRefused
 from gateway.findings import Array, LabelMask, Mask, ProbabilityMask
 
-SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-"""Segmentation Storage and Label Map Segmentation Storage (PS3.4 B.5)."""
+SEGMENTATIONS = (SegmentationStorage, LABEL_MAP_STORAGE)
 
 MAX_VOXELS = 1 << 31
 """Voxels of all segments of one object laid over their images: eight segments on 1,000 slices of 512 x 512."""
