@@ -196,6 +196,15 @@ def test_a_receipt_that_was_changed_is_told_by_its_signature(bench: Bench, tmp_p
     assert "FORGED" in lines(done)["verdict"]
 
 
+@pytest.mark.parametrize("time", ["soon", "0001-01-01T00:00:00+01:00"])
+def test_a_receipt_of_no_time_is_told(bench: Bench, tmp_path: Path, time: str) -> None:
+    receipt = json.loads((bench.folder / bench.receipt("/bare")).read_text())
+    (tmp_path / "changed.json").write_text(json.dumps(receipt | {"time": time}))
+    done = bench.call("replay", tmp_path / "changed.json", "these:bare", "-i", "study")
+    assert done.returncode == 1
+    assert "time is no time" in done.stderr
+
+
 def test_another_clients_json_and_order_are_sent_as_they_were(bench: Bench, tmp_path: Path) -> None:
     names = sorted((bench.folder / "study").iterdir())
     for name, new in zip(names, reversed(names), strict=True):  # against the order in space

@@ -72,6 +72,12 @@ def test_a_receipt_with_something_amiss_is_refused(text: str) -> None:
         read_receipt(text)
 
 
+@pytest.mark.parametrize("name", sorted(made().keys() - {"mac", "accept"}))
+def test_a_receipt_that_lacks_a_member_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="receipt"):
+        read_receipt(json.dumps({member: value for member, value in made().items() if member != name}))
+
+
 @pytest.mark.parametrize(
     ("prefer", "wanted"),
     [

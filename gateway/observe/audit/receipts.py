@@ -54,7 +54,8 @@ def read_receipt(text: str) -> Receipt:
     if not isinstance(receipt, dict) or receipt.get("v") != 1:
         raise ValueError("This is no receipt of version 1.")
     model = receipt.get("model")
-    if not (_texts(receipt, _TEXTS) and isinstance(model, dict) and _texts(model, _MODEL_TEXTS)):
+    named = isinstance(model, dict) and _texts(model, _MODEL_TEXTS)
+    if not (named and _texts(receipt, _TEXTS) and isinstance(receipt.get("deterministic"), bool)):
         raise ValueError("This receipt lacks a member, or has one of another type.")
     return receipt
 
