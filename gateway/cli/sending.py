@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Sized
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from gateway.cli.orders import Order
 from gateway.cli.screen import Screen
 from gateway.client import Answer, Client
 from gateway.client.loading import load
+from gateway.client.reading import segments
 from gateway.dicom.drawing.gallery import write_pictures
 from gateway.dicom.reading.instances import Instance
 from gateway.errors import AnswerInvalid
@@ -97,4 +99,5 @@ def _picture(order: Order, instances: list[Instance], answer: Answer, screen: Sc
     if not instances:
         return []
     with screen.bar("drawing") as progress:
-        return write_pictures(order.out, instances, answer.json, answer.buffers, labels=order.labels, progress=progress)
+        how: dict[str, Any] = {"labels": order.labels, "progress": progress, "segments": segments(answer, instances)}
+        return write_pictures(order.out, instances, answer.json, answer.buffers, **how)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,8 +24,6 @@ AXES = ("timepoints", "depth", "height", "width")
 
 HASHES_LENGTH = 129
 """Two digests in hexadecimal digits with a colon between them."""
-
-OWN_FILES = re.compile(r"response\.json|output_masks_\d+\.npy|sc_\d+\.dcm|part_\d+\.bin")
 
 
 @dataclass(frozen=True)
@@ -53,24 +50,20 @@ class Answer:
         return [
             _shaped(buffer, part, f"/parts/{index}")
             for index, (part, buffer) in enumerate(zip(self.parts, self.buffers, strict=True))
-            if _is_mask(part)
+            if is_mask(part)
         ]
 
     def save(self, out: Path, *, legacy: bool = False) -> list[Path]:
-        """Write ``response.json``, ``output_masks_N.npy`` from 1 and ``sc_N.dcm`` from 0; returns the paths.
+        """Write ``response.json``, ``output_masks_N.npy`` from 1 and DICOM parts by what they are; returns the paths.
 
-        ``legacy`` writes masks as bare bytes under the same names, as the predecessor's tool did. Files of an earlier
-        answer in the same folder are removed: its second mask beside this one's first would be taken for this one's.
+        Those are ``seg_N.dcm``, ``sr_N.dcm``, ``gsps_N.dcm``, ``pm_N.dcm``, ``sc_N.dcm`` and ``dicom_N.dcm``, each from
+        0. ``legacy`` writes masks as bare bytes and all DICOM as ``sc_N.dcm``, as the predecessor's tool did. Files of
+        an earlier answer in the same folder are removed once this one is there: its second mask beside this one's first
+        would be taken for this one's. Raises OSError, and leaves the folder as it was.
         """
-        masks = self.masks()
-        out.mkdir(parents=True, exist_ok=True)
-        for earlier in out.iterdir():
-            if OWN_FILES.fullmatch(earlier.name):
-                earlier.unlink()
-        response = out / "response.json"
-        text = json.dumps(self.json, indent=2, ensure_ascii=False)
-        response.write_bytes(text.encode("utf-8", "surrogatepass") + b"\n")
-        return [response, *_save_masks(out, masks, legacy), *_save_others(out, self)]
+        from gateway.client.saving import save
+
+        return save(self, out, legacy=legacy)
 
 
 def read_answer(content_type: str, pieces: Iterable[bytes], request_id: str, new_hash: NewHash) -> Answer:
@@ -172,7 +165,8 @@ def _detail(problem: bytearray) -> str:
         return "it does not say why."
 
 
-def _is_mask(part: dict[str, Any]) -> bool:
+def is_mask(part: dict[str, Any]) -> bool:
+    """Whether an entry of ``parts`` describes a mask."""
     from gateway.protocol.kinds import kind_of  # brings numpy
 
     return kind_of(part).is_mask
@@ -187,31 +181,3 @@ def _shaped(buffer: memoryview, part: dict[str, Any], pointer: str) -> "Mask":
     if not whole or math.prod(shape) != len(buffer):
         raise AnswerCorrupt(f"The mask at {pointer} has {len(buffer)} bytes, which do not fill its binary_data_shape.")
     return np.frombuffer(buffer, np.uint8).reshape(shape)
-
-
-def _save_masks(out: Path, masks: "list[Mask]", legacy: bool) -> Iterator[Path]:
-    import numpy as np
-
-    for number, mask in enumerate(masks, start=1):
-        path = out / f"output_masks_{number}.npy"
-        with path.open("wb") as file:
-            if legacy:
-                file.write(mask.data)
-            else:
-                np.save(file, mask, allow_pickle=False)
-        yield path
-
-
-def _save_others(out: Path, answer: Answer) -> Iterator[Path]:
-    """DICOM parts as ``sc_N.dcm``; what a newer protocol may bring as ``part_N.bin``."""
-    captures = 0
-    for index, (part, media_type, buffer) in enumerate(
-        zip(answer.parts, answer.media_types, answer.buffers, strict=True)
-    ):
-        if _is_mask(part):
-            continue
-        is_dicom = media_type == "application/dicom"
-        path = out / (f"sc_{captures}.dcm" if is_dicom else f"part_{index}.bin")
-        captures += is_dicom
-        path.write_bytes(buffer)
-        yield path

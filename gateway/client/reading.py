@@ -1,6 +1,7 @@
 """From an answer of protocol 1.0 back to findings, each lying on the images that it was made from."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from gateway.dicom.reading.instances import Instance, group_by_series, sort_spat
 from gateway.dicom.volumes.images import Image, image
 from gateway.dicom.volumes.study import Series
 from gateway.dicom.writing import returned
-from gateway.errors import AnswerInvalid
+from gateway.errors import AnswerInvalid, StudyRefused
 from gateway.findings import (
     Array,
     BoundingBox,
@@ -69,6 +70,21 @@ def objects(answer: Answer) -> list[Any]:
     """The DICOM parts of an answer as datasets. Raises StudyRefused."""
     parts = zip(answer.parts, answer.buffers, strict=True)
     return [returned.read_object(buffer) for part, buffer in parts if kind_of(part).is_dicom]
+
+
+def segments(answer: Answer, source: Sequence[Instance]) -> dict[int, list[returned.Read]]:
+    """The masks in segmentations that lie on images of ``source``, by their index in ``parts``; others are left out."""
+    found: dict[int, list[returned.Read]] = {}
+    for index, (part, buffer) in enumerate(zip(answer.parts, answer.buffers, strict=True)):
+        with suppress(StudyRefused):
+            if kind_of(part).is_dicom and returned.is_segmentation(returned.read_object(buffer)):
+                found[index] = [mask for mask in returned.masks(buffer, source) if _covers(mask)]
+    return {index: masks for index, masks in found.items() if masks}
+
+
+def _covers(mask: returned.Read) -> bool:
+    """Whether the planes of a mask have the size of the images that they lie on."""
+    return {(one.rows, one.columns) for one, _ in mask.of.frames} == {mask.array.shape[1:]}
 
 
 def _ignore(line: str) -> None:

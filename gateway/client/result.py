@@ -88,12 +88,13 @@ class Result:
 
     def to_png(self, out: str | Path, *, labels: bool = False) -> list[Path]:
         """Write a picture of each image with its findings, and a contact sheet; returns the paths, the sheet first."""
-        from gateway.client.reading import require_sound
+        from gateway.client.reading import require_sound, segments
         from gateway.dicom.drawing.gallery import write_pictures
 
         self._need_source("a picture")
         require_sound(self.answer)
-        return write_pictures(Path(out), self.source, self.json, self.answer.buffers, labels=labels)
+        masks = segments(self.answer, self.source)
+        return write_pictures(Path(out), self.source, self.json, self.answer.buffers, segments=masks, labels=labels)
 
     def to_nifti(self, out: str | Path) -> list[Path]:
         """Write each mask as ``mask_N.nii.gz`` with the affine of its volume, to RAS mm; returns the paths.

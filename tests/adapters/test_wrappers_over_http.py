@@ -117,7 +117,7 @@ def test_a_study_is_sent_and_its_answer_saved_from_the_command_line(server: Serv
     assert main([str(word) for word in [*words, "-R", "threshold=-700"]]) == 0
     seen = json.loads((tmp_path / "out/part_0.bin").read_bytes())
     assert seen == {"slices": 5, "sorted": True, "threshold": -700, "note": None}
-    assert (tmp_path / "out/sc_0.dcm").read_bytes()[128:132] == b"DICM"
+    assert (tmp_path / "out/dicom_0.dcm").read_bytes()[128:132] == b"DICM"
 
 
 def test_fini_is_called_when_the_server_ends(serve: Serve) -> None:

@@ -45,3 +45,9 @@ def everything(ct: Volume, threshold: float = 300) -> list[Everything]:
 def for_mr(mr: Volume) -> Mask:
     """Never takes the phantom, which is CT."""
     return Mask(mr.array > 0)
+
+
+@app.model("/dense")
+def dense(ct: Volume) -> Mask:
+    """A mask alone, which in DICOM is a segmentation alone."""
+    return Mask(ct.array > 200, "dense")

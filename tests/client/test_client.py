@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 
 from gateway.client import (
@@ -30,6 +31,7 @@ MASK: dict[str, Any] = {
 }
 WORDS = {"protocol_version": "1.0", "parts": [MASK]}
 BUFFER = ("application/binary", bytes(range(24)))
+TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 
 
 def ask(script: Script, files: list[Source] | None = None, **options: Any) -> Answer:
@@ -332,12 +334,12 @@ def saved(out: Path, **options: bool) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
-def test_an_answer_is_saved_under_the_predecessors_names(tmp_path: Path) -> None:
+def test_an_answer_is_saved_by_what_its_parts_are(tmp_path: Path) -> None:
     files = saved(tmp_path / "new" / "out")
     assert files.keys() == {
-        "response.json", "output_masks_1.npy", "output_masks_2.npy", "sc_0.dcm", "sc_1.dcm", "part_4.bin"
+        "response.json", "output_masks_1.npy", "output_masks_2.npy", "sc_0.dcm", "dicom_0.dcm", "part_4.bin"
     }  # fmt: skip
-    assert (files["sc_0.dcm"], files["sc_1.dcm"], files["part_4.bin"]) == (b"one", b"two", b"three")
+    assert (files["sc_0.dcm"], files["dicom_0.dcm"], files["part_4.bin"]) == (b"one", b"two", b"three")
     assert json.loads(files["response.json"])["ü"] == 1
 
 
@@ -349,8 +351,41 @@ def test_a_saved_mask_is_a_true_npy_with_its_shape(tmp_path: Path) -> None:
     assert mask.tobytes() == BUFFER[1]
 
 
-def test_a_legacy_mask_is_bare_bytes(tmp_path: Path) -> None:
-    assert saved(tmp_path, legacy=True)["output_masks_1.npy"] == BUFFER[1]
+def test_a_legacy_answer_has_the_predecessors_names_and_bare_masks(tmp_path: Path) -> None:
+    files = saved(tmp_path, legacy=True)
+    assert files["output_masks_1.npy"] == BUFFER[1]
+    assert (files["sc_0.dcm"], files["sc_1.dcm"]) == (b"one", b"two")
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("liver_1frame.dcm", "seg_0.dcm"),
+        ("test-SR.dcm", "sr_0.dcm"),
+        ("SC_rgb_small_odd.dcm", "sc_0.dcm"),
+        ("CT_small.dcm", "dicom_0.dcm"),
+    ],
+)
+def test_a_dicom_part_is_named_by_its_sop_class(tmp_path: Path, file: str, name: str) -> None:
+    data = (TEST_FILES / file).read_bytes()
+    buffers = [("application/dicom", data)]
+    got = ask(lambda request: answer(request, {"parts": [{"binary_type": "dicom"}]}, buffers))
+    assert (tmp_path / name) in got.save(tmp_path)
+    assert (tmp_path / name).read_bytes() == data
+
+
+def test_an_earlier_answer_stays_where_the_new_one_cannot_be_written(tmp_path: Path) -> None:
+    ask(lambda request: answer(request, WORDS, [BUFFER])).save(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    new = ask(lambda request: answer(request, WORDS | {"new": "x" * 4096}, [BUFFER]))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            new.save(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_the_files_of_an_earlier_answer_do_not_stay_beside_a_new_one(tmp_path: Path) -> None:

@@ -121,6 +121,15 @@ def test_a_result_becomes_pictures(client: Client, study: Path, tmp_path: Path) 
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 
+def test_a_segmentation_is_pictured_over_the_study_as_the_array_is(client: Client, study: Path, tmp_path: Path) -> None:
+    _, *arrays = client.infer(study, "/dense").to_png(tmp_path / "array")
+    result = client.infer(study, "/dense", output="dicom")
+    _, *segments = result.to_png(tmp_path / "segments")
+    assert [path.name for path in segments] == [path.name for path in arrays]
+    assert [path.read_bytes() for path in segments] == [path.read_bytes() for path in arrays]
+    assert {path.name for path in result.save(tmp_path / "saved")} == {"response.json", "seg_0.dcm"}
+
+
 # ---- NIfTI and DICOM say the same ----
 
 
@@ -231,7 +240,7 @@ def test_what_is_forgotten_is_missing_again(client: Client, study: Path) -> None
 def test_a_preflight_says_which_models_would_take_a_study(client: Client, study: Path, named: bool) -> None:
     asked = client.upload(study) if named else study
     taken = {one.model: one.taken for one in client.preflight(asked)}
-    assert taken == {"/everything": True, "/mr": False}
+    assert taken == {"/everything": True, "/dense": True, "/mr": False}
     (verdict,) = client.preflight(asked, ["/mr"])
     assert "MR" in verdict.reasons[0]
 

@@ -305,15 +305,26 @@ def test_texts_of_a_model_may_hold_anything(tmp_path: Path) -> None:
 
 
 def test_pictures_in_an_answer_are_shown_and_reports_passed_over(tmp_path: Path) -> None:
-    """They keep the numbers under which the parts themselves are saved."""
+    """They keep the names under which the parts themselves are saved."""
     report = (TEST_FILES / "test-SR.dcm").read_bytes()
     capture = (TEST_FILES / "SC_rgb_small_odd.dcm").read_bytes()
     kinds = ("dicom_structured_report", "dicom_secondary_capture", "dicom")
     answer = {"parts": [{"binary_type": kind} for kind in kinds]}
     study = single(tmp_path)
     _, shown, loop = pictures(study, tmp_path, answer, report, memoryview(capture), convert_dataset_to_bytes(image()))
-    assert [shown.name, loop.name] == ["sc_1.png", "sc_2.png"]
+    assert [shown.name, loop.name] == ["sc_0.png", "dicom_0.png"]
     assert np.ptp(np.asarray(Image.open(shown)).astype(int), axis=-1).any()
+
+
+def test_several_frames_of_an_object_are_shown(tmp_path: Path) -> None:
+    answer = {"parts": [{"binary_type": "dicom_secondary_capture"}]}
+    loop = convert_dataset_to_bytes(image(frames=3))
+    _, *shown = pictures(single(tmp_path), tmp_path, answer, loop)
+    assert [path.name for path in shown] == [f"sc_0_frame{frame}.png" for frame in range(3)]
+    long = convert_dataset_to_bytes(image(frames=30))
+    _, *some = pictures(tmp_path / "study", tmp_path, answer, long)
+    assert [some[0].name, some[-1].name, len(some)] == ["sc_0_frame0.png", "sc_0_frame29.png", 12]
+    assert len(list(tmp_path.glob("sc_*.png"))) == 12
 
 
 def test_a_capture_of_an_earlier_answer_does_not_stay_beside_this_one(tmp_path: Path) -> None:

@@ -1,32 +1,32 @@
 """An answer laid over its study: a PNG for each image, and one contact sheet."""
 
-import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
-
-from PIL import Image
 
 from gateway.dicom.decoding.pixels import decode, to_rgb
 from gateway.dicom.drawing import render
+from gateway.dicom.drawing.captures import objects, pictured
 from gateway.dicom.drawing.marks import Mark, marks
 from gateway.dicom.drawing.palettes import CATEGORICAL, Colour
-from gateway.dicom.drawing.placement import Key, Layer, images, layers
-from gateway.dicom.drawing.sheet import MAX_TILES, TILE_SIZES, Tile, choose, contact_sheet
+from gateway.dicom.drawing.placement import Key, Layer, images, layers, over
+from gateway.dicom.drawing.sheet import MAX_TILES, Tile, choose, contact_sheet, reduced
 from gateway.dicom.reading.geometry import normal, pixel_spacing
-from gateway.dicom.reading.instances import Instance, group_by_series, read_instance, sort_spatially
+from gateway.dicom.reading.instances import Instance, group_by_series, sort_spatially
+from gateway.dicom.reading.kinds import kind_of
 from gateway.errors import StudyRefused
 
 SHEET = "contact_sheet.png"
 BOX, LINE = CATEGORICAL[2], CATEGORICAL[1]
 LONGEST_NAME = 48
 """Characters of a file's name that are kept in that of its picture; file systems allow 255 bytes in all."""
-CAPTURE = re.compile(r"sc_\d+\.png")
 Progress = Callable[[int, int], None]
+NOTHING: Mapping[int, Sequence[Any]] = MappingProxyType({})
 
 
 def write_pictures(
@@ -35,43 +35,52 @@ def write_pictures(
     answer: dict[str, Any],
     buffers: Sequence[Any],
     *,
+    segments: Mapping[int, Sequence[Any]] = NOTHING,
     labels: bool = False,
     progress: Progress | None = None,
 ) -> list[Path]:
     """Write the pictures of one answer of protocol 1.0 into ``out``; returns their paths, the contact sheet first.
 
     ``<index>_<file name>.png`` for each image, the index counting from 0 in its series, with all findings on it;
-    ``labels`` adds the labels of study and series; ``sc_<n>.png`` for each DICOM part that holds an image. Raises
-    AnswerInvalid for a finding that belongs to no image, StudyRefused for an image that cannot be decoded.
+    ``labels`` adds the labels of study and series. ``segments`` are the masks in DICOM parts, by their index in
+    ``parts``; other DICOM parts that hold images have pictures of their own, named as their files are: ``sc_<n>.png``,
+    or one for each of several frames. Raises AnswerInvalid for a finding that belongs to no image, StudyRefused for an
+    image that cannot be decoded.
     """
     shown = [one for one in instances if one.frames]
-    gallery = _Gallery(answer, layers(shown, answer, buffers), marks(shown, answer), labels)
+    arrays = layers(shown, answer, buffers)
+    drawn = over((mask for masks in segments.values() for mask in masks), arrays)
+    gallery = _Gallery(answer, [*arrays, *drawn], marks(shown, answer), labels)
     out.mkdir(parents=True, exist_ok=True)
-    captures = list(_captures(out, answer, buffers))
+    apart = {name: data for index, (name, data) in objects(answer, buffers).items() if index not in segments}
+    captures = list(pictured(out, apart))
+    silent = len(apart) - len({path.stem.partition("_frame")[0] for path, _ in captures})
     views = list(gallery.views(shown))
     listed = {view.name for view in choose(views, max(1, MAX_TILES - len(captures)))}
     tiles = list[Tile]()
     for count, (view, canvas) in enumerate(gallery.pictures(views), start=1):
         if view.name in listed:
-            tiles.append(Tile(_reduced(canvas.picture), _aspect(view.one), view.caption, view.found))
+            tiles.append(Tile(reduced(canvas.picture), _aspect(view.one), view.caption, view.found))
         gallery.add_words(view, canvas)
         canvas.picture.save(out / view.name, compress_level=1)
         if progress is not None:
             progress(count, len(views))
     tiles += [tile for _, tile in captures]
-    contact_sheet(tiles, _title(answer), _subtitle(views, captures), gallery.legend()).save(out / SHEET)
+    title, subtitle = _title(answer, buffers), _subtitle(views, captures, silent)
+    contact_sheet(tiles, title, subtitle, gallery.legend()).save(out / SHEET)
     return [out / SHEET, *(out / view.name for view in views), *(path for path, _ in captures)]
 
 
 @dataclass(frozen=True)
 class _View:
-    """One image to draw: its file, its frame, its place in its series, its file name, and whether it has findings."""
+    """One image to draw: its file, frame, place in its series, file name, whether it has findings, which series."""
 
     one: Instance
     frame: int
     index: int
     name: str
     found: bool
+    series: str
 
     @property
     def key(self) -> Key:
@@ -79,6 +88,10 @@ class _View:
 
     @property
     def caption(self) -> str:
+        return self.series + self._place
+
+    @property
+    def _place(self) -> str:
         if self.one.frames > 1:
             return f"{self.index}, frame {self.frame}"
         if self.one.position is None or self.one.orientation is None:
@@ -96,11 +109,13 @@ class _Gallery:
     def views(self, instances: Sequence[Instance]) -> Iterator[_View]:
         """The images in order; known before any is decoded, so that no more pictures are held than the sheet shows."""
         names = set[str]()
-        for series in group_by_series(instances).values():
+        groups = group_by_series(instances)
+        for number, series in enumerate(groups.values(), start=1):
+            which = f"series {number}, " if len(groups) > 1 else ""
             for index, one in enumerate(sort_spatially(series)):
                 for _, frame in images([one]):
                     name = _unique(_file_name(one, index, frame), names)
-                    yield _View(one, frame, index, name, self._found((one.source, frame)))
+                    yield _View(one, frame, index, name, self._found((one.source, frame)), which)
 
     def pictures(self, views: Sequence[_View]) -> Iterator[tuple[_View, render.Canvas]]:
         for one, group in groupby(views, key=lambda view: view.one):
@@ -145,37 +160,12 @@ def _words(labels: Any) -> list[str]:
     return [f"{name}: {value}" for name, value in labels.items()] if isinstance(labels, dict) else [str(labels)]
 
 
-def _reduced(picture: Image.Image) -> Image.Image:
-    """A copy no larger than the largest tile."""
-    copy = picture.copy()
-    copy.thumbnail((TILE_SIZES[1], TILE_SIZES[1]), Image.Resampling.LANCZOS)
-    return copy
-
-
 def _blend(rgb: render.RGB, layer: Layer, plane: Any) -> render.RGB:
     if layer.lut is not None:
         return render.blend_heatmap(rgb, plane, layer.lut)
     if layer.part["binary_type"] == "numeric_label_mask":
         return render.blend_labels(rgb, plane, layer.tints)
     return render.blend_region(rgb, layer.region(plane), layer.tints[1])
-
-
-def _captures(out: Path, answer: dict[str, Any], buffers: Sequence[Any]) -> Iterator[tuple[Path, Tile]]:
-    """DICOM parts as pictures; those without an image that can be shown, such as a report, are passed over."""
-    for earlier in out.iterdir():  # would be taken for a part of this answer
-        if CAPTURE.fullmatch(earlier.name):
-            earlier.unlink()
-    kinds = [part["binary_type"] for part in answer.get("parts", [])]
-    files = [buffer for kind, buffer in zip(kinds, buffers, strict=True) if kind.startswith("dicom")]
-    for number, data in enumerate(files):
-        try:
-            one = read_instance(io.BytesIO(data))
-            picture = render.Canvas(to_rgb(one.header, decode(io.BytesIO(data), 0 if one.frames > 1 else None))).picture
-        except StudyRefused:
-            continue
-        path = out / f"sc_{number}.png"
-        picture.save(path)
-        yield path, Tile(_reduced(picture), 1.0, f"DICOM part {number}", True)
 
 
 def _file_name(one: Instance, index: int, frame: int) -> str:
@@ -203,8 +193,9 @@ def _aspect(one: Instance) -> float:
     return float(rows / columns)
 
 
-def _title(answer: dict[str, Any]) -> str:
-    counts = Counter(part["binary_type"].replace("_", " ") for part in answer.get("parts", []))
+def _title(answer: dict[str, Any], buffers: Sequence[Any]) -> str:
+    parts = zip(answer.get("parts", []), buffers, strict=True)
+    counts = Counter(_called(part["binary_type"], buffer) for part, buffer in parts)
     counts["bounding box"] = len(answer.get("bounding_boxes_2d", []))
     counts["linear measurement"] = len(answer.get("linear_measurements_2d", []))
     words = [
@@ -214,7 +205,13 @@ def _title(answer: dict[str, Any]) -> str:
     return ", ".join(words) or "No findings on images"
 
 
-def _subtitle(views: Sequence[_View], captures: Sequence[tuple[Path, Tile]]) -> str:
+def _called(binary_type: str, buffer: Any) -> str:
+    return kind_of(binary_type, buffer).name if binary_type.startswith("dicom") else binary_type.replace("_", " ")
+
+
+def _subtitle(views: Sequence[_View], captures: Sequence[tuple[Path, Tile]], silent: int) -> str:
+    """What is on the sheet; ``silent`` counts DICOM objects that are not, such as reports."""
     series = len({view.one.series_instance_uid for view in views})
     found = sum(view.found for view in views) + len(captures)
-    return f"{len(views) + len(captures)} images of {series} series, {found} with findings"
+    beside = f", {silent} DICOM object{'' if silent == 1 else 's'} not drawn" if silent else ""
+    return f"{len(views) + len(captures)} images of {series} series, {found} with findings{beside}"

@@ -5,7 +5,7 @@ the series it names, else to the first series that it fits, in spatial order; th
 slices. A mask of one time point over a series of several belongs to the first.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from gateway.dicom.drawing.palettes import LUT, Colour, colour, from_palette
 from gateway.dicom.reading.files import Source
 from gateway.dicom.reading.instances import Instance, group_by_series, spatial_order
 from gateway.errors import AnswerInvalid
+from gateway.findings import LabelMask, ProbabilityMask
 
 Mask = NDArray[np.uint8]
 Key = tuple[Source, int]
@@ -71,6 +72,21 @@ def layers(instances: Sequence[Instance], answer: dict[str, Any], buffers: Seque
     return found
 
 
+def over(findings: Iterable[Any], below: Sequence[Layer]) -> list[Layer]:
+    """Masks that were read from segmentations as layers on their own images, above those of ``below``.
+
+    Each is a Mask, ProbabilityMask or LabelMask, (slice, row, column) in the order of ``of.frames``.
+    """
+    tints = {name: layer.tints[label] for layer in below for label, name in layer.names.items()}
+    found = list[Layer]()
+    for mask in findings:
+        part, names = _described(mask)
+        colours = {label: tints.setdefault(name, colour(len(tints))) for label, name in names.items()}
+        where = {(one.source, frame): index for index, (one, frame) in enumerate(mask.of.frames)}
+        found.append(Layer(part, _bytes(mask.array), names, colours, None, where))
+    return found
+
+
 def images(instances: Sequence[Instance]) -> Iterator[tuple[Instance, int]]:
     """Each image of one series with its frame, in the order in which masks count slices."""
     return ((one, frame) for one in instances for frame in range(one.frames))
@@ -86,6 +102,21 @@ def _names(part: dict[str, Any]) -> dict[int, str]:
     if part["binary_type"] == "numeric_label_mask":
         return {int(key): str(name) for key, name in part["label_map"].items() if int(key)}
     return {1: str(part.get("label", part["binary_type"]))}
+
+
+def _described(mask: Any) -> tuple[dict[str, Any], dict[int, str]]:
+    """The entry of ``parts`` that an array like this one would have, as far as it is drawn, and its names."""
+    if isinstance(mask, LabelMask):
+        return {"binary_type": "numeric_label_mask"}, {label: str(name) for label, name in mask.labels.items()}
+    if isinstance(mask, ProbabilityMask):
+        return {"binary_type": "probability_mask", "probability_threshold": mask.threshold}, {1: mask.label}
+    return {"binary_type": "boolean_mask"}, {1: mask.label}
+
+
+def _bytes(array: Any) -> Mask:
+    """Floats of 0 to 1 as uint8 of 0 to 255; all else as it is."""
+    scaled = (array * 255).round() if np.issubdtype(array.dtype, np.floating) else array
+    return np.asarray(scaled, np.uint8)
 
 
 def _planes(part: dict[str, Any], buffer: Any) -> Mask:

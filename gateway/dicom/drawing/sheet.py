@@ -26,6 +26,7 @@ class Shown(Protocol):
 
 
 AnyShown = TypeVar("AnyShown", bound=Shown)
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,21 @@ def choose(tiles: Sequence[AnyShown], most: int = MAX_TILES) -> list[AnyShown]:
     wanted = list(tiles)
     if len(wanted) > most:
         wanted = [tile for tile in tiles if tile.found] or wanted
-    if len(wanted) <= most:
-        return wanted
-    return [wanted[round(index * (len(wanted) - 1) / max(1, most - 1))] for index in range(most)]
+    return evenly(wanted, most)
+
+
+def evenly(items: Sequence[Item], most: int) -> list[Item]:
+    """At most ``most`` of them, the first and the last among these."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(index * (len(items) - 1) / max(1, most - 1))] for index in range(most)]
+
+
+def reduced(picture: Image.Image) -> Image.Image:
+    """A copy no larger than the largest tile."""
+    copy = picture.copy()
+    copy.thumbnail((TILE_SIZES[1], TILE_SIZES[1]), Image.Resampling.LANCZOS)
+    return copy
 
 
 def contact_sheet(
