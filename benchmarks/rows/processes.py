@@ -71,10 +71,14 @@ def hop(plan: Plan) -> list[Line]:
         }
         for server in forms.values():
             ready.wait(server.port)
+        kinds: dict[str, Callable[[int], int]] = {"PSS": trees.total, "PSS, unmapped files too": trees.held}
+        fresh = {what: {name: held_by(one.pid) for name, one in forms.items()} for what, held_by in kinds.items()}
         times = pairs.alternate(plan.hops, {name: pairs.exchange(one.port, sent) for name, one in forms.items()})
         lines = [_hop_line(times)]
-        for what, measured in {"PSS": trees.total, "PSS, unmapped files too": trees.held}.items():
-            works: dict[str, pairs.Work] = {name: partial(_more, one, held, measured) for name, one in forms.items()}
+        for what, held_by in kinds.items():
+            works: dict[str, pairs.Work] = {
+                name: partial(_more, one, held, held_by, fresh[what][name]) for name, one in forms.items()
+            }
             lines.append(_held_line(what, pairs.alternate(LOOKS, works)))
     return lines
 
@@ -89,16 +93,15 @@ def _hop_line(times: Samples) -> Line:
     )  # fmt: skip
 
 
-def _more(server: Server, sent: Study, measured: Callable[[int], int]) -> float:
-    """MiB held while a model works at a study, over what is held before."""
-    before = measured(server.pid)
+def _more(server: Server, sent: Study, held_by: Callable[[int], int], fresh: int) -> float:
+    """MiB held while a model works at a study, over what was held before the first: also what is kept in between."""
     client = Client(server.port)
     asking = threading.Thread(target=pairs.seconds, args=[client, sent])
     asking.start()
     time.sleep(0.7)  # received and touched; the model still sleeps
-    during = measured(server.pid)
+    during = held_by(server.pid)
     asking.join()
-    return (during - before) / MiB
+    return (during - fresh) / MiB
 
 
 def _held_line(what: str, found: Samples) -> Line:
