@@ -7,6 +7,7 @@ import asyncio
 import ctypes
 import threading
 import time
+from pathlib import Path
 from typing import Annotated
 
 import pydicom
@@ -27,7 +28,10 @@ def answers(json_input, files, digest):
     """Answer with all that was sent, and tell of it on the way."""
     name = name_in(files)
     current_request().progress(1, 2, name)
-    time.sleep(float(json_input.get("seconds", 0)))
+    if "until" in json_input:
+        Path(json_input["until"] + ".begun").touch()
+        while not Path(json_input["until"]).exists():
+            time.sleep(0.01)
     return {"study_ml_json": {"json": json_input, "name": name}}, []
 
 

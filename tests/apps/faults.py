@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -60,8 +61,9 @@ def exits(json_input, files, digest):
 
 
 def sleeps(json_input, files, digest):
-    """Take a while."""
-    time.sleep(float(json_input["seconds"]))
+    """Take until the file named is there."""
+    while not Path(json_input["until"]).exists():
+        time.sleep(0.01)
     return {"slept": True}, []
 
 

@@ -1,6 +1,7 @@
 """Models that take some time and then answer, refuse, fail or go on for too long; served for the tests of phases."""
 
 import time
+from pathlib import Path
 
 from gateway import Batch, Gateway, Running, StudyRefused
 
@@ -35,15 +36,20 @@ def lasts(json_input, files, digest):
     return {"study_ml_json": {}}, []
 
 
+def _wait(json_input):
+    while not Path(json_input["until"]).exists():
+        time.sleep(0.01)
+
+
 def one(json_input, files, digest):
-    """Take the time asked for."""
-    time.sleep(float(json_input["seconds"]) / 10)
+    """Take until the file named is there."""
+    _wait(json_input)
     return {"study_ml_json": {}}, []
 
 
 def together(jsons, files, digests):
-    """Answer all at once."""
-    time.sleep(SECONDS)
+    """Answer all at once, when the file named is there."""
+    _wait(jsons[0])
     return [({"study_ml_json": {}}, []) for _ in jsons]
 
 

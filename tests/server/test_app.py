@@ -2,11 +2,9 @@
 
 import logging
 import os
-import socket
+import re
 import subprocess
 import sys
-import textwrap
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +15,7 @@ import requests
 
 from gateway import Gateway, Settings
 from tests.conftest import ROOT
+from tests.waiting import PATIENCE, eventually
 
 PONG = "inference-service is up and accepting connections"
 
@@ -182,16 +181,13 @@ SERVICE = """
 from gateway import Gateway
 app = Gateway(__name__)
 app.add_url_rule("/fails", "fails", lambda: 1 / 0)
-app.run("0.0.0.0", {port}, debug=True)
+app.run("0.0.0.0", 0, debug=True)
 """
 
 
 @contextmanager
 def started(folder: Path) -> Iterator[tuple[str, Path]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (folder / "service.py").write_text(textwrap.dedent(SERVICE.format(port=port)))
+    (folder / "service.py").write_text(SERVICE)
     log = folder / "log"
     with log.open("wb") as sink:
         process = subprocess.Popen(
@@ -202,20 +198,17 @@ def started(folder: Path) -> Iterator[tuple[str, Path]]:
             stderr=sink,
         )
     try:
+        port = eventually(lambda: re.search(r"Running on http://127.0.0.1:(\d+)", log.read_text()))[1]
         yield f"http://127.0.0.1:{port}", log
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
 
 
 def test_a_service_that_runs_off_loopback_with_debug_serves_no_console(tmp_path: Path) -> None:
     with started(tmp_path) as (url, log):
-        deadline = time.monotonic() + 30
-        while "Running on" not in log.read_text():
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
-        assert requests.get(url + "/console", timeout=10).status_code == 404
-        failed = requests.get(url + "/fails", timeout=10)
+        assert requests.get(url + "/console", timeout=PATIENCE).status_code == 404
+        failed = requests.get(url + "/fails", timeout=PATIENCE)
         assert (failed.status_code, failed.headers["Content-Type"]) == (500, "application/problem+json")
         assert "0.0.0.0 is not a loopback address" in log.read_text()
         assert "Debugger is active" not in log.read_text()

@@ -12,7 +12,6 @@ import signal
 import socket
 import sqlite3
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,7 +28,8 @@ from tests.conftest import Serve
 from tests.observe.collector import Collector
 from tests.require import require
 from tests.server.canaries import CANARIES, found, planted, spellings
-from tests.server.running import FORMS, Running, eventually
+from tests.server.running import FORMS, Running
+from tests.waiting import PATIENCE, eventually
 
 SIZE = 16
 FORMATS = ("text", "json")
@@ -166,12 +166,12 @@ class Server:
 
     def send(self, name: str, method: str, path: str, data: bytes | None = None, kind: str = "", **more: str) -> None:
         sent = {**headers(), "Connection": "close", **({"Content-Type": kind} if kind else {}), **more}
-        answer = requests.request(method, self.running.url + path, data=data, headers=sent, timeout=60)
+        answer = requests.request(method, self.running.url + path, data=data, headers=sent, timeout=PATIENCE)
         self.evidence.answers[name] = answer
 
     def raw(self, name: str, head: str) -> None:
         """Send what no library would, and take what comes back until the server hangs up."""
-        with socket.create_connection(("127.0.0.1", self.running.server.port), timeout=60) as connection:
+        with socket.create_connection(("127.0.0.1", self.running.server.port), timeout=PATIENCE) as connection:
             connection.sendall(head.encode() + b"\r\n\r\n")
             with contextlib.suppress(ConnectionResetError):
                 told = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -293,8 +293,7 @@ def dying(server: Server) -> None:
         server.ask("crashes", "crashes")
     asked = threading.Thread(target=_last_words, args=[server])
     asked.start()
-    eventually(lambda: "gateway_requests_in_flight 1" in server.running.get("/metrics").text)
-    time.sleep(0.3)
+    eventually((server.folder / "never.begun").exists)
     server.look("in work")
     server.evidence.add("metrics", "/metrics", server.running.get("/metrics").content)
     for pid in [server.running.master, *server.running.family()]:
@@ -308,7 +307,7 @@ def dying(server: Server) -> None:
 
 def _last_words(server: Server) -> None:
     with contextlib.suppress(requests.ConnectionError):
-        server.ask("killed", "answers", {**WORDS, "seconds": 5})
+        server.ask("killed", "answers", {**WORDS, "until": str(server.folder / "never")})
 
 
 def audits(server: Server, client: Any) -> None:

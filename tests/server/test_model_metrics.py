@@ -1,8 +1,10 @@
 """What ``/metrics`` tells of models while they work: queue, batch, spool, state, restarts; through real gunicorn."""
 
+import contextlib
 import os
 import signal
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,10 +12,10 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import Serve
-from tests.server.running import FORMS, Running, eventually
+from tests.server.running import FORMS, Running, in_flight
+from tests.waiting import PATIENCE, eventually
 
 SIZE = 300_000
-BODY = b'--b\r\n\r\n{"seconds": 2}\r\n--b\r\n\r\n' + bytes(SIZE) + b"\r\n--b--\r\n"
 HEADERS = {"Content-Type": "multipart/related; boundary=b", "Connection": "close"}
 
 
@@ -38,31 +40,37 @@ def told(server: Running, name: str, **labels: str) -> float:
     return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
 
 
-def ask(server: Running, route: str, count: int) -> list[int]:
-    """The statuses of so many requests at once."""
+@contextlib.contextmanager
+def asking(server: Running, route: str, count: int) -> Iterator[None]:
+    """So many requests are in at once, and answered when the block ends."""
+    go = server.notes / route
+    body = b'--b\r\n\r\n{"until": "%s"}\r\n--b\r\n\r\n' % str(go).encode() + bytes(SIZE) + b"\r\n--b--\r\n"
+
+    def post() -> int:
+        return requests.post(f"{server.url}/{route}", body, headers=HEADERS, timeout=PATIENCE).status_code
+
     with ThreadPoolExecutor(count) as pool:
-        sent = [
-            pool.submit(requests.post, f"{server.url}/{route}", BODY, headers=HEADERS, timeout=60) for _ in range(count)
-        ]
-        return [one.result().status_code for one in sent]
+        sent = [pool.submit(post) for _ in range(count)]
+        eventually(lambda: in_flight(server.url) == count)
+        yield
+        go.touch()
+    assert {one.result() for one in sent} == {200}
 
 
 def test_a_model_at_work_tells_its_queue_and_the_bytes_in_files(server: Running) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(ask, server, "one", 6)
+    with asking(server, "one", 6):
         # one place in each worker, or one process for both
-        eventually(lambda: told(server, "gateway_queue_depth", model="/one") >= 1)
+        eventually(lambda: told(server, "gateway_queue_depth", model="/one") >= 4)
         assert told(server, "gateway_model_running", model="/one") >= 1
-        assert told(server, "gateway_requests_in_flight") >= 2
-        assert told(server, "gateway_spool_bytes") >= 2 * SIZE
-        assert set(asked.result()) == {200}
+        eventually(lambda: told(server, "gateway_spool_bytes") >= 6 * SIZE)
     eventually(lambda: told(server, "gateway_spool_bytes") == told(server, "gateway_requests_in_flight") == 0)
     eventually(lambda: told(server, "gateway_queue_depth", model="/one") == 0)
 
 
 def test_a_batch_tells_its_size_for_each_of_its_answers(server: Running) -> None:
     before = told(server, "gateway_batch_size_count", route="/together")
-    assert set(ask(server, "together", 8)) == {200}
+    with asking(server, "together", 8):
+        pass
     eventually(lambda: told(server, "gateway_batch_size_count", route="/together") == before + 8)
     assert told(server, "gateway_batch_size_sum", route="/together") > 8
 

@@ -5,7 +5,8 @@ import signal
 
 import pytest
 
-from tests.server.running import FORMS, Running, Start, eventually, problem, told
+from tests.server.running import FORMS, Running, Start, problem, told
+from tests.waiting import PATIENCE, eventually
 
 BROKEN = "no weights at /weights/unet.pt"
 
@@ -15,7 +16,7 @@ def test_a_setup_that_raises_at_the_first_start_ends_the_server_with_one_line_an
     start: Start, form: str
 ) -> None:
     server = start(form, "echo loaded", ready=False, orders={"broken": BROKEN})
-    assert server.server.process.wait(60) not in (0, None)
+    assert server.server.process.wait(PATIENCE) not in (0, None)
     line = f"The model on /loaded could not be set up: RuntimeError: {BROKEN}"
     assert [one for one in server.server.log.splitlines() if one.endswith(line)]
     eventually(lambda: not server.family())
@@ -23,7 +24,7 @@ def test_a_setup_that_raises_at_the_first_start_ends_the_server_with_one_line_an
 
 def test_a_model_process_that_ends_in_its_setup_at_the_first_start_ends_the_server_too(start: Start) -> None:
     server = start("process", "echo loaded", ready=False, orders={"dies in setup": "now"})
-    assert server.server.process.wait(60) not in (0, None)
+    assert server.server.process.wait(PATIENCE) not in (0, None)
     assert "The model on /loaded could not be set up: it exited with status 7" in server.server.log
 
 

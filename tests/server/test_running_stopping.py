@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.server.running import FORMS, PATIENCE, Running, Start, eventually, told
+from tests.server.running import FORMS, Running, Start, told
+from tests.waiting import PATIENCE, eventually
 
 SHARED_MEMORY = Path("/dev/shm")
 VERSION = re.compile(r"version \w+")
@@ -24,7 +24,7 @@ VERSION = re.compile(r"version \w+")
 def test_sigterm_lets_requests_finish_and_models_close_and_leaves_no_file_or_process(
     start: Start, form: str, tmp_path: Path
 ) -> None:
-    limits = {"GATEWAY_DRAIN_DELAY": "2", "GATEWAY_SPOOL_THRESHOLD": "1000", "GATEWAY_SPOOL_FOLDER": str(tmp_path)}
+    limits = {"GATEWAY_DRAIN_DELAY": "5", "GATEWAY_SPOOL_THRESHOLD": "1000", "GATEWAY_SPOOL_FOLDER": str(tmp_path)}
     server = start(form, "sleeps loaded", "--workers", "1", TMPDIR=str(tmp_path), **limits)
     with ThreadPoolExecutor(9) as threads:
         asked = [
@@ -72,8 +72,8 @@ def _is_closed(server: Running) -> bool:
 
 def test_sigterm_while_a_model_is_being_set_up_ends_all_the_same(start: Start) -> None:
     server = start("process", "slow", "--workers", "1", ready=False)
-    eventually(lambda: server.hosts("slow") and not server.is_ready())
-    time.sleep(0.5)
+    eventually(lambda: server.noted("begun"))
+    assert not server.is_ready()
     os.kill(server.master, signal.SIGTERM)
     eventually(lambda: not server.workers)
     server.order("go")
