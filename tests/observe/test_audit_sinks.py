@@ -1,6 +1,7 @@
 """Where records go: to the file, to copies in S3 and SQL, and nowhere when that fails, which is told."""
 
 import logging
+import os
 import socket
 import sys
 import time
@@ -108,9 +109,8 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_a_file_that_cannot_be_written_is_one_warning_and_a_count_for_each_record(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    folder = tmp_path / "later"
-    auditor, failures = auditing(tmp_path / "key", audit_required=False)
-    auditor._file = ChainFile(folder / "audit.jsonl", KEY)
+    folder, failures = tmp_path / "later", Counter[str]()
+    auditor = Auditor(ChainFile(folder / "audit.jsonl", KEY), on_failure=lambda sink: failures.update([sink]))
     for _ in range(3):
         auditor(outcome(caller=CANARY))
         auditor.ready()
@@ -120,6 +120,21 @@ def test_a_file_that_cannot_be_written_is_one_warning_and_a_count_for_each_recor
     auditor(outcome())
     assert verify([folder / "audit.jsonl"], key=KEY).records == 4
     assert CANARY not in caplog.text
+
+
+def test_what_cannot_be_written_is_told_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    open_auditor(Settings(audit_file=tmp_path / "no" / "audit.jsonl", audit_key_file=tmp_path / "key"))
+    assert warnings(caplog) == ["the audit's file takes no records: FileNotFoundError"]
+
+
+def test_a_pipe_that_nobody_reads_holds_no_request(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    os.mkfifo(file)
+    auditor = Auditor(ChainFile(file, KEY))
+    for _ in range(200):  # more than a pipe takes
+        auditor(outcome())
+    assert warnings(caplog) == [
+        "the audit's file takes no records: audit_file should be a file, not a device or a pipe."
+    ]
 
 
 def test_a_file_that_is_not_ours_is_told_in_words(file: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -64,6 +64,11 @@ class Auditor:
                 self._on_failure(FILE)
             self._flush()
 
+    def probe(self) -> None:
+        """Warn now, and not with the first request, where the file cannot be written."""
+        with self._mutex:
+            self._flush()
+
     def ready(self) -> None:
         """Return where records can be written, and always where the audit is not required. Raises Unavailable."""
         if not self._required:
@@ -127,7 +132,7 @@ def open_auditor(settings: Settings, on_failure: OnFailure = lambda sink: None) 
     key = signing_key(settings)
     file = ChainFile(settings.audit_file, key or b"", fsync=settings.audit_fsync)
     copies = [Copies(place, limit=settings.audit_queue, on_failure=on_failure) for place in _places(settings)]
-    return Auditor(
+    auditor = Auditor(
         file,
         copies,
         algorithm=settings.digest,
@@ -135,6 +140,8 @@ def open_auditor(settings: Settings, on_failure: OnFailure = lambda sink: None) 
         limit=settings.audit_queue,
         on_failure=on_failure,
     )
+    auditor.probe()
+    return auditor
 
 
 def signing_key(settings: Settings) -> bytes | None:

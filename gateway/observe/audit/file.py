@@ -9,6 +9,7 @@ import errno
 import fcntl
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -108,7 +109,10 @@ class ChainFile:
             if self._file != -1:
                 os.close(self._file)
             self._file, self._size = _open(self._path, os.O_RDWR | os.O_APPEND), -1
-        size = os.fstat(self._file).st_size
+        status = os.fstat(self._file)
+        if not stat.S_ISREG(status.st_mode):  # a pipe that nobody reads would hold every request
+            raise ValueError("audit_file should be a file, not a device or a pipe.")
+        size = status.st_size
         if size == self._size:
             return {}, b""
         noted = HeadFile.read(os.pread(self._lock, HEAD_FILE_BYTES + 1, 0), self._key)
