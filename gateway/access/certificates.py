@@ -1,5 +1,7 @@
 """The subject of a client's certificate, which the TLS handshake has verified, as RFC 4514 writes it."""
 
+import functools
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +17,13 @@ _SHORT = {
     "userId": "UID",
 }
 """OpenSSL's long names of the attributes that RFC 4514 3 abbreviates."""
+
+
+_ALIASES = {"SN": "SURNAME", "GN": "GIVENNAME"}
+"""OpenSSL's short names of what the handshake calls by its long one, and RFC 4514 by neither."""
+_ESCAPE = re.compile(rb"\\(?:([0-9A-Fa-f]{2})|(.))", re.DOTALL)
+
+Name = tuple[frozenset[tuple[str, str]], ...]
 
 
 def subject(environ: Mapping[str, Any]) -> str:
@@ -33,3 +42,28 @@ def _escaped(value: str) -> str:
     if text.startswith((" ", "#")):
         text = f"\\{text}"
     return f"{text[:-1]}\\ " if text.endswith(" ") and len(value) > 1 else text
+
+
+@functools.lru_cache(maxsize=1024)
+def read(subject: str) -> Name:
+    """What a subject says, however it is written: two that read the same are one (RFC 4514 2 and 3).
+
+    The attributes of one level have no order, the kind of an attribute is in letters of either case, and any character
+    may be written as its bytes in hexadecimal, as ``openssl`` does beyond ASCII.
+    """
+    return tuple(frozenset(map(_attribute, _apart(level, "+"))) for level in _apart(subject, ","))
+
+
+def _apart(text: str, at: str) -> list[str]:
+    return re.findall(rf"(?:\\.|[^\\{at}])+", text, re.DOTALL)
+
+
+def _attribute(text: str) -> tuple[str, str]:
+    kind, _, value = text.partition("=")
+    data = _ESCAPE.sub(_unescaped, value.encode("utf-8", "surrogatepass"))
+    kind = kind.strip().upper()
+    return _ALIASES.get(kind, kind), data.decode("utf-8", "surrogateescape")
+
+
+def _unescaped(found: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(found[1].decode()) if found[1] else found[2]

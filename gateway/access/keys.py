@@ -5,6 +5,7 @@ import hmac
 import secrets
 from pathlib import Path
 
+from gateway.access.certificates import read
 from gateway.access.keyfile import Entry, parse
 from gateway.access.watched import Watched
 from gateway.errors import Unavailable
@@ -56,7 +57,8 @@ class KeyRing:
 
     def of_subject(self, subject: str) -> Entry | None:
         """Whose certificate has this subject (RFC 4514). Raises Unavailable when the file cannot be read."""
-        return next((entry for entry in self._entries() if entry.subject and entry.subject == subject), None)
+        name = read(subject)
+        return next((entry for entry in self._entries() if entry.subject and read(entry.subject) == name), None)
 
     def knows(self, name: str) -> bool:
         """Whether a caller of the file has this name. Raises Unavailable when the file cannot be read."""
