@@ -20,10 +20,11 @@ def dense(ct: Volume, threshold: Annotated[float, Field(ge=-1024, le=3071, descr
 
 @app.model("/slow", forbid_unknown=True)
 class Slow:
-    """Takes a while to load, and leaves a note when it is closed."""
+    """Takes as long to load as there is a file to hold it, and leaves a note when it is closed."""
 
     def setup(self) -> None:
-        time.sleep(1)
+        while (hold := os.environ.get("HOLD")) and Path(hold).exists():
+            time.sleep(0.01)
         self.threshold = 100
 
     def predict(self, ct: Volume) -> Mask:

@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from requests_toolbelt import MultipartDecoder
 
 from tests.binding.asking import SLICES, related, series
 from tests.conftest import Serve, Server
+from tests.waiting import PATIENCE, eventually
 
 TYPE = "multipart/related; boundary=b"
 
@@ -31,12 +31,18 @@ def post(server: Server, route: str, body: bytes, **headers: str) -> requests.Re
     return requests.post(server.url + route, data=body, headers={"Content-Type": TYPE, **headers}, timeout=60)
 
 
-def test_health_turns_from_starting_to_ready(server: Server) -> None:
-    words = list[str]()
-    while words[-1:] != ["READY"] and len(words) < 1000:
-        words.append(requests.get(server.url + "/healthcheck", timeout=20).text)
-        time.sleep(0.02)
-    assert set(words) == {"STARTING", "READY"}
+def test_health_turns_from_starting_to_ready(serve: Serve, notes: Path) -> None:
+    hold = notes / "hold here"
+    hold.touch()
+    server = serve("tests.apps.typed:app", HOLD=str(hold))
+
+    def word() -> str:
+        return requests.get(server.url + "/healthcheck", timeout=PATIENCE).text
+
+    assert [word() for _ in range(3)] == ["STARTING"] * 3
+    hold.unlink()
+    assert eventually(lambda: word() != "STARTING")
+    assert word() == "READY"
 
 
 @pytest.mark.parametrize("route", ["/dense", "/slow"])

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,8 @@ import requests
 import gateway
 from tests.cli.conftest import Run
 from tests.conftest import ROOT, Serve
+from tests.ports import free_port
+from tests.waiting import PATIENCE, eventually
 
 
 def test_the_version_is_that_of_the_package(run: Run) -> None:
@@ -79,7 +80,7 @@ def test_an_interrupt_ends_quietly_with_status_130(tmp_path: Path, study: Path) 
         connection, _ = deaf.accept()
         with connection:
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert out == ""
     assert "Traceback" not in err
@@ -87,18 +88,17 @@ def test_an_interrupt_ends_quietly_with_status_130(tmp_path: Path, study: Path) 
 
 def test_serve_takes_its_port_from_the_environment_and_ends_on_sigterm(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text("import gateway\napp = gateway.Gateway(__name__)\n")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     words = [sys.executable, "-c", "import gateway.cli, sys; sys.exit(gateway.cli.main(['serve', 'service:app']))"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PORT": str(port), "THREADS": "4", "WEB_CONCURRENCY": "1"}
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=log, stderr=log)
     try:
-        assert _get(f"http://127.0.0.1:{port}/healthcheck", process) == "READY"
+        eventually(lambda: "Booting worker" in (tmp_path / "log").read_text() or process.poll() is not None)
+        assert requests.get(f"http://127.0.0.1:{port}/healthcheck", timeout=PATIENCE).text == "READY"
     finally:
         process.terminate()
-        status = process.wait(20)
+        status = process.wait(PATIENCE)
     assert status == 0
     assert {path.name for path in tmp_path.iterdir()} <= {"service.py", "log", "__pycache__"}
 
@@ -111,14 +111,4 @@ def test_workers_do_not_carry_the_client_around(serve: Serve, tmp_path: Path) ->
         "app.add_healthcheck_route(found)\n"
     )
     server = serve("loaded:app", pythonpath=tmp_path)
-    assert requests.get(f"{server.url}/healthcheck", timeout=10).text == "neither"
-
-
-def _get(url: str, process: "subprocess.Popen[bytes]") -> str:
-    deadline = time.monotonic() + 40
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            return requests.get(url, timeout=5).text
-        except requests.ConnectionError:
-            time.sleep(0.1)
-    raise AssertionError("the server did not start")
+    assert requests.get(f"{server.url}/healthcheck", timeout=PATIENCE).text == "neither"

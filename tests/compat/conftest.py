@@ -1,11 +1,10 @@
 """A service file of the predecessor, put in a folder of its own and served by gunicorn as its owner would."""
 
+import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,10 +13,11 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.ports import free_port
+from tests.waiting import PATIENCE, eventually
+
 ROOT = Path(__file__).resolve().parents[2]
 OLD_SERVICE = Path(__file__).with_name("service.py.txt")
-START_SECONDS = 30.0
-"""Importing numpy, pydicom and Flask on a busy two-core machine takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,6 @@ class Service:
 
     def said(self) -> str:
         return self.log.read_text(encoding="utf-8")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def lay_out(folder: Path) -> Path:
@@ -57,18 +51,19 @@ def running(folder: Path, port: int, *command: str) -> Iterator[Service]:
         yield service
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=PATIENCE)
 
 
 def _wait(service: Service, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            requests.get(service.url + "/ping", timeout=5)
-            return
-        except requests.ConnectionError:
-            time.sleep(0.05)
-    pytest.fail(f"the service did not start:\n{service.said()}")
+    eventually(lambda: process.poll() is not None or _answers(service))
+    assert process.poll() is None, f"the service did not start:\n{service.said()}"
+
+
+def _answers(service: Service) -> bool:
+    with contextlib.suppress(requests.ConnectionError):
+        requests.get(service.url + "/ping", timeout=PATIENCE)
+        return True
+    return False
 
 
 @pytest.fixture(scope="module")

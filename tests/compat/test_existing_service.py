@@ -8,7 +8,8 @@ import pytest
 import requests
 
 from tests.compat.client import decode, encode, post
-from tests.compat.conftest import OLD_SERVICE, ROOT, Service, free_port, running
+from tests.compat.conftest import OLD_SERVICE, ROOT, Service, running
+from tests.ports import free_port
 
 
 def test_its_error_handler_answers_for_an_exception_of_its_handler(service: Service, image: bytes) -> None:

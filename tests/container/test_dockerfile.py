@@ -4,11 +4,9 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,12 +16,13 @@ from pathlib import Path
 import pytest
 
 from tests.container.dockerfile import Dockerfile, exec_form, parse
+from tests.ports import free_port
 from tests.require import require
+from tests.waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = Dockerfile.read(ROOT / "Dockerfile")
 NOBODY = 65534
-START_SECONDS = 40.0
 
 
 def test_every_source_that_is_copied_exists_and_is_let_through_by_dockerignore() -> None:
@@ -170,26 +169,22 @@ def started(words: list[str], cwd: Path, environ: dict[str, str]) -> Iterator["s
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE)
 
 
 def ready(port: int, process: "subprocess.Popen[str]") -> str:
     """The body of /healthcheck as soon as there is one."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
+
+    def health() -> str:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthcheck", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthcheck", timeout=PATIENCE) as answer:
                 return str(answer.read().decode("ascii"))
         except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.1)
-    process.kill()
-    pytest.fail(f"the command of the image did not serve:\n{process.communicate()[0]}")
+            return ""
 
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    found = eventually(lambda: health() or process.poll() is not None)
+    assert isinstance(found, str), f"the command of the image did not serve:\n{process.communicate()[0]}"
+    return found
 
 
 def test_the_command_serves_for_an_unprivileged_user_with_one_writable_folder(writable: Path) -> None:
@@ -199,7 +194,7 @@ def test_the_command_serves_for_an_unprivileged_user_with_one_writable_folder(wr
 
     def health() -> int:
         words = as_nobody(python, *IMAGE.healthcheck()[1:])
-        return subprocess.run(words, cwd=home, env=environ, capture_output=True, timeout=30).returncode
+        return subprocess.run(words, cwd=home, env=environ, capture_output=True, timeout=PATIENCE).returncode
 
     assert health() != 0
     with started(as_nobody(python, *IMAGE.command()[1:]), home, environ) as process:
@@ -227,4 +222,4 @@ def test_the_healthcheck_is_not_content_with_another_word_than_ready(writable: P
     with started([sys.executable, "-c", server], writable, environ) as process:
         assert ready(port, process) == "LOADING"
         check = [sys.executable, *IMAGE.healthcheck()[1:]]
-        assert subprocess.run(check, env=environ, cwd=writable, timeout=30).returncode != 0
+        assert subprocess.run(check, env=environ, cwd=writable, timeout=PATIENCE).returncode != 0

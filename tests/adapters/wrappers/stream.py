@@ -1,6 +1,11 @@
-"""A streaming wrapper in the manner of the examples of AIGES: one answer each fifth of a second, by callback."""
+"""A streaming wrapper in the manner of the examples of AIGES: one answer each fifth of a second, by callback.
 
+Where ``STREAM_GATE`` is set, an answer waits for the file of its number in that folder, or for ``all``.
+"""
+
+import os
 import time
+from pathlib import Path
 
 from aiges.dto import Response, ResponseData, SessionCreateResponse, callback
 from aiges.sdk import IntegerParamField, StringBodyField, WrapperBase
@@ -69,9 +74,16 @@ class Words(StreamHandleThread):
         for number in range(params["count"]):
             if params.get("fault") == number + 1:
                 raise RuntimeError("a secret of the model")
+            _wait_for_gate(number)
             word.key = "word"
             word.setData(b"%s %d" % (req.list[0].data, number))
             word.status = DataEnd if number + 1 == params["count"] else DataContinue
             self.session_thread.callback_fn(answer, sid)
             time.sleep(params.get("pause", 10) / 1000)
         self.session_thread.reset()
+
+
+def _wait_for_gate(number):
+    gate = os.environ.get("STREAM_GATE")
+    while gate and not (Path(gate, "all").exists() or Path(gate, str(number)).exists()):
+        time.sleep(0.01)
