@@ -75,5 +75,6 @@ def _settings(plan: Plan, environ: Mapping[str, str]) -> list[Check]:
         ("timeouts", lambda: variables.timeouts(plan)),
         ("limits", lambda: variables.limits(plan.settings)),
         ("folders", lambda: storage.folders(plan.settings)),
+        ("audit", lambda: variables.audit(plan.settings)),
         ("callers", lambda: variables.callers(plan)),
     ]

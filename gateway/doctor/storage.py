@@ -113,6 +113,8 @@ def _writable_folder(path: Path) -> str:
 def _appendable_file(path: Path) -> str:
     if not path.exists():
         return _writable_folder(path.parent)
+    if not path.is_file():  # to open a pipe would wait for whoever reads it
+        return "is no file"
     try:
         with path.open("ab"):
             return ""

@@ -98,15 +98,27 @@ def limits(own: Settings) -> Finding:
     return Finding("limits", Level.OK, "The largest request passes them all.")
 
 
-def callers(plan: Plan) -> Finding:
-    """Whether callers can be told apart, and whether strangers can come."""
-    from gateway.access.gate import Gate
+def audit(own: Settings) -> Finding:
+    """Whether its settings go together, and its key is one."""
+    from gateway.observe.audit.auditor import check
 
     try:
-        gate = Gate(plan.settings)
+        check(own)
+    except ValueError as error:
+        return Finding("audit", Level.FAIL, str(error), "Correct the settings of the audit, or unset them.")
+    told = "Each request leaves a record." if own.audit_file else "None is kept."
+    return Finding("audit", Level.OK, told)
+
+
+def callers(plan: Plan) -> Finding:
+    """Whether callers can be told apart, and whether strangers can come."""
+    from gateway.endpoints.access import Door  # Flask, which may be what is missing
+
+    try:
+        gate = Door(plan.settings).gate
         gate.check()
     except (ValueError, ImportError) as error:
-        return Finding("callers", Level.FAIL, str(error), "Correct the settings of authentication, or unset them.")
+        return Finding("callers", Level.FAIL, str(error), "Correct the settings of access, or unset them.")
     if gate.on:
         return Finding("callers", Level.OK, "Each has to show a key, a token or a certificate.")
     if is_loopback(plan.host):

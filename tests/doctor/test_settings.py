@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,6 +146,34 @@ def test_authentication_that_cannot_work_stops_it(tmp_path: Path) -> None:
     assert variables.callers(Plan(settings=missing)).level == Level.FAIL
     no_audience = Settings(jwt_jwks="https://issuer.invalid/keys", jwt_issuer="https://issuer.invalid")
     assert variables.callers(Plan(settings=no_audience)).level == Level.FAIL
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cors_origins": "viewer.example"},
+        {"expose_docs": "nobody"},
+        {"caller_rate": 5},
+        {"jwt_jwks": "http://a.example"},
+    ],
+)
+def test_settings_of_access_under_which_no_application_is_made_stop_it(wrong: dict[str, Any]) -> None:
+    assert variables.callers(Plan(settings=Settings(**wrong))).level == Level.FAIL
+
+
+def test_an_audit_that_cannot_begin_stops_it_and_nothing_is_made(tmp_path: Path) -> None:
+    assert variables.audit(Settings(audit_required=True)).level == Level.FAIL
+    own = Settings(audit_file=tmp_path / "audit", audit_key_file=tmp_path / "key")
+    assert variables.audit(own).level == Level.OK
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "key").write_text("secret that is no key")
+    found = variables.audit(own)
+    assert (found.level, "64 hexadecimal digits" in found.text, "secret" in found.text) == (Level.FAIL, True, False)
+
+
+def test_a_pipe_in_the_place_of_the_audit_stops_it_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "audit")
+    assert storage.folders(Settings(audit_file=tmp_path / "audit")).level == Level.FAIL
 
 
 def test_only_the_gateway_s_own_variables_are_judged() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.config import Settings
 from gateway.errors import Unavailable
-from gateway.observe.audit.canonical import read_or_make_key
+from gateway.observe.audit.canonical import read_key, read_or_make_key
 from gateway.observe.audit.chain import key_path
 from gateway.observe.audit.copies import Copies, OnFailure, Place
 from gateway.observe.audit.file import ChainFile
@@ -123,11 +123,8 @@ def open_auditor(settings: Settings, on_failure: OnFailure = lambda sink: None) 
     Raises ValueError for settings that do not go together or a key that is none, OSError for a key that cannot be read
     or made, ImportError naming what to install.
     """
+    check(settings)
     if settings.audit_file is None:
-        if settings.audit_required or settings.audit_s3 or settings.audit_sql:
-            raise ValueError(
-                "audit_required, audit_s3 and audit_sql need the chain of audit_file (GATEWAY_AUDIT_FILE)."
-            )
         return None
     key = signing_key(settings)
     file = ChainFile(settings.audit_file, key or b"", fsync=settings.audit_fsync)
@@ -144,12 +141,25 @@ def open_auditor(settings: Settings, on_failure: OnFailure = lambda sink: None) 
     return auditor
 
 
+def check(settings: Settings) -> None:
+    """Raise what ``open_auditor`` would raise of the settings and of a key that is there. Makes and imports nothing."""
+    if settings.audit_file is None and (settings.audit_required or settings.audit_s3 or settings.audit_sql):
+        raise ValueError("audit_required, audit_s3 and audit_sql need the chain of audit_file (GATEWAY_AUDIT_FILE).")
+    path = _key_path(settings)
+    if path is not None and path.exists():
+        read_key(path)
+
+
 def signing_key(settings: Settings) -> bytes | None:
     """The key that signs records and receipts, made where it is absent; None without any place for one."""
-    path: Path | None = settings.audit_key_file
-    if path is None and settings.audit_file is not None:
-        path = key_path(settings.audit_file)
+    path = _key_path(settings)
     return None if path is None else read_or_make_key(path)
+
+
+def _key_path(settings: Settings) -> Path | None:
+    if settings.audit_key_file is None and settings.audit_file is not None:
+        return key_path(settings.audit_file)
+    return settings.audit_key_file
 
 
 def _places(settings: Settings) -> list[Place]:
