@@ -20,6 +20,7 @@ from gateway.access.keyfile import Entry, change, dump, parse
 from gateway.access.keys import KeyRing, fingerprint, new_key
 from gateway.errors import Unavailable
 from tests.house.pages import ROOT
+from tests.waiting import PATIENCE
 
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
 CALLERS = st.builds(
@@ -177,5 +178,5 @@ def test_processes_that_add_at_once_lose_nobody(tmp_path: Path) -> None:
         " for i in range(20)]"
     )
     adding = [subprocess.Popen([sys.executable, "-c", code, str(path), name], cwd=ROOT) for name in "abc"]
-    assert [process.wait(60) for process in adding] == [0, 0, 0]
+    assert [process.wait(PATIENCE) for process in adding] == [0, 0, 0]
     assert len(parse(path.read_bytes())) == 60

@@ -15,6 +15,7 @@ from gateway.access import shared
 from gateway.access.limits import Limits
 from gateway.access.shared import Table
 from gateway.errors import TooManyRequests, Unavailable
+from tests.waiting import PATIENCE
 
 
 class Clock:
@@ -145,11 +146,11 @@ def test_processes_that_ask_at_once_get_exactly_what_is_allowed_together(setting
     asking = [FORK.Process(target=_ask, args=(bounds, start, answers, 200)) for _ in range(3)]
     for process in asking:
         process.start()
-    start.wait(30)
+    start.wait(PATIENCE)
     assert sum(answers.get() for _ in asking) == 50
-    start.wait(30)
+    start.wait(PATIENCE)
     for process in asking:
-        process.join(30)
+        process.join(PATIENCE)
 
 
 def _hold(bounds: Limits, ready: Any) -> None:
@@ -168,7 +169,7 @@ def test_what_a_killed_process_had_at_work_counts_no_more() -> None:
     with pytest.raises(TooManyRequests):
         bounds.enter("one")
     holding.kill()
-    holding.join(30)
+    holding.join(PATIENCE)
     for _ in range(3):
         bounds.enter("one")
     with pytest.raises(TooManyRequests):
@@ -190,7 +191,7 @@ def test_a_process_killed_in_the_middle_of_counting_locks_nobody_out() -> None:
     ready.get()
     holding.kill()
     limits(table, caller_concurrency=1).enter("one")
-    holding.join(30)
+    holding.join(PATIENCE)
 
 
 def test_the_first_of_all_processes_is_one() -> None:

@@ -12,6 +12,7 @@ from gateway.cli import main
 from gateway.dicom.samples import phantom
 from tests.adapters.messages import KIND, body, hashes_hold, parts_of
 from tests.conftest import Serve, Server
+from tests.waiting import PATIENCE
 
 WRAPPERS = Path(__file__).parent / "wrappers"
 
@@ -65,7 +66,7 @@ def test_a_wrapper_whose_start_fails_says_so_in_each_answer_and_to_the_probe(ser
         assert response.status_code == 500
         assert response.json()["detail"] == "wrapperInit failed. no licence"
         assert response.json()["error_code"] == 5
-    assert requests.get(server.url + "/healthcheck", timeout=10).text == "FAILED"
+    assert requests.get(server.url + "/healthcheck", timeout=PATIENCE).text == "FAILED"
 
 
 @pytest.mark.parametrize(

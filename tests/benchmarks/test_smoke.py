@@ -14,13 +14,14 @@ from benchmarks.results import at_least, at_most, skipped
 from benchmarks.soak import theil_sen
 from benchmarks.studies import check, study
 from benchmarks.table import markdown
+from tests.waiting import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_first_row_runs_on_real_servers_and_leaves_a_table_and_its_samples(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "--quick", "--rows", "wall", "--out", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=5 * PATIENCE, check=False)
     assert done.returncode in (0, 1), done.stderr  # a small run may miss a bound
     record = json.loads((tmp_path / "partial.json").read_text())
     assert (tmp_path / "partial.md").read_text() == done.stdout

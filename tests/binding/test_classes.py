@@ -4,8 +4,6 @@ import hashlib
 import logging
 import os
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import pytest
 from gateway import Classification, Gateway, Request
 from gateway.binding.model import TypedModel, source_digest
 from tests.binding.asking import Answer, ask, serving
+from tests.waiting import PATIENCE, eventually
 
 
 class Counting:
@@ -44,15 +43,8 @@ def health(app: Gateway) -> str:
     return app.test_client().get("/healthcheck").text
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def wait_for(app: Gateway, word: str) -> None:
-    wait_until(lambda: health(app) == word)
+    eventually(lambda: health(app) == word)
 
 
 def total(answer: Answer) -> int:
@@ -103,7 +95,7 @@ def test_health_says_starting_until_the_model_is_ready_and_requests_wait_for_it(
 
     class Slow(Counting):
         def setup(self) -> None:
-            assert free.wait(20)
+            assert free.wait(PATIENCE)
             super().setup()
 
     app, answers = serving(Slow), list[Answer]()
@@ -115,7 +107,7 @@ def test_health_says_starting_until_the_model_is_ready_and_requests_wait_for_it(
     assert answers == []
     free.set()
     for thread in asking:
-        thread.join(20)
+        thread.join()
     assert sorted(map(total, answers)) == [1, 2]
     assert health(app) == "READY"
     assert Slow.events == ["setup"]
@@ -130,7 +122,7 @@ def test_a_setup_that_fails_is_told_by_health_and_by_each_answer_and_logged(capl
     app.model("/fine")(Counting)
     with caplog.at_level(logging.ERROR, "gateway"):
         wait_for(app, "FAILED")
-        wait_until(lambda: "the model on / could not be set up" in caplog.text)
+        eventually(lambda: "the model on / could not be set up" in caplog.text)
     assert "RuntimeError: weights.pt is cut short" in caplog.text  # there is no request yet, and so no patient
     answer = ask(app)
     assert (answer.status, answer.json["type"]) == (500, "urn:gateway:problem:model-failed")

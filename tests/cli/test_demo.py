@@ -4,10 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from tests.conftest import ROOT
+from tests.waiting import PATIENCE, eventually
 
 DEMO = [sys.executable, "demo.py"]
 
@@ -25,7 +25,7 @@ def processes_naming(folder: Path) -> list[str]:
 
 
 def test_the_demo_ends_with_the_paths_of_its_contact_sheets(tmp_path: Path) -> None:
-    ran = subprocess.run([*DEMO, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    ran = subprocess.run([*DEMO, tmp_path], cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     sheets = ran.stdout.partition("Look at these:\n")[2].splitlines()
     assert len(sheets) == 5
@@ -36,19 +36,17 @@ def test_the_demo_ends_with_the_paths_of_its_contact_sheets(tmp_path: Path) -> N
 def test_a_demo_that_is_ended_takes_its_server_along(tmp_path: Path) -> None:
     demo = subprocess.Popen([*DEMO, tmp_path], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     log = tmp_path / "server.log"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (log.exists() and "Booting worker" in log.read_text()):
-        time.sleep(0.05)
+    eventually(lambda: log.exists() and "Booting worker" in log.read_text())
     assert processes_naming(tmp_path) != []
     demo.send_signal(signal.SIGTERM)
-    assert demo.wait(30) == 128 + signal.SIGTERM
+    assert demo.wait(PATIENCE) == 128 + signal.SIGTERM
     assert processes_naming(tmp_path) == []
 
 
 def test_a_demo_whose_server_does_not_start_says_where_to_look(tmp_path: Path) -> None:
     (tmp_path / "study").mkdir()
     environment = os.environ | {"GATEWAY_MAX_PARTS": "many"}
-    ran = subprocess.run([*DEMO, tmp_path], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run([*DEMO, tmp_path], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert ran.returncode == 1
     assert f"The server did not start; {tmp_path / 'server.log'} says why." in ran.stderr
     assert processes_naming(tmp_path) == []

@@ -15,6 +15,7 @@ from gateway.client import AnswerCorrupt, Client, ClientError, Refused, SourceUn
 from gateway.client.bundles import is_safe
 from tests.client.servers import Heard, Said, listening, problem
 from tests.client.stores import Store
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def store() -> Store:
 
 @pytest.fixture
 def client(store: Store, tmp_path: Path) -> Iterator[Client]:
-    with listening(store) as url, Client(url, timeout=10, cache=tmp_path / "cache") as client:
+    with listening(store) as url, Client(url, timeout=PATIENCE, cache=tmp_path / "cache") as client:
         yield client
 
 

@@ -24,6 +24,7 @@ from gateway.client import (
     Unreachable,
 )
 from tests.client.servers import Heard, Said, Script, answer, draining, listening, problem
+from tests.waiting import PATIENCE
 
 MASK: dict[str, Any] = {
     "binary_type": "probability_mask",
@@ -31,12 +32,13 @@ MASK: dict[str, Any] = {
 }
 WORDS = {"protocol_version": "1.0", "parts": [MASK]}
 BUFFER = ("application/binary", bytes(range(24)))
+ELSEWHERE, FOLLOW = "The server sends callers to", "which is not followed: give that address (status 30"
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 
 
 def ask(script: Script, files: list[Source] | None = None, **options: Any) -> Answer:
     """One inference with a server that follows ``script``."""
-    with listening(script) as url, Client(url, timeout=10) as client:
+    with listening(script) as url, Client(url, timeout=PATIENCE) as client:
         return client.infer({"a": "ä"}, files or [], **options)
 
 
@@ -191,15 +193,17 @@ def test_a_problem_becomes_an_error_with_its_status_code_detail_and_request_id()
         (Said(b"[1, 2", "application/problem+json", 500), "Internal Server Error (status 500)"),
         (Said(b"[1, 2]", "application/json", 500), "Internal Server Error (status 500)"),
         (Said(b"[" * 60_000, "application/json", 500), "Internal Server Error (status 500)"),
-        (Said(b"", status=302, headers={"Location": "http://127.0.0.1:9/"}), "Found (status 302)"),
-        (problem(404, title="Not Found"), "Not Found (status 404)"),
+        (Said(b"", status=302, headers={"Location": "https://a:9/b"}), f"{ELSEWHERE} https://a:9, {FOLLOW}"),
+        (Said(b"", status=301, headers={"Location": "//[evil/\x1b"}), f"{ELSEWHERE} another place, {FOLLOW}"),
+        (problem(404, title="Not Found"), "There is nothing on the route /. GET /docs lists the models of a gateway."),
+        (problem(404, detail="No such patient"), "No such patient (status 404)"),
         (problem(400, detail="\x1b[2Jred"), "?[2Jred (status 400)"),
     ],
 )
 def test_an_error_answer_of_any_kind_is_one_printable_line(said: Said, detail: str) -> None:
     with pytest.raises(Refused) as caught:
         ask(lambda request: said)
-    assert caught.value.detail == detail
+    assert caught.value.detail.startswith(detail)
 
 
 def test_an_endless_error_answer_is_read_to_a_limit() -> None:

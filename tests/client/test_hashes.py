@@ -138,7 +138,7 @@ def test_processes_and_threads_share_it(tmp_path: Path) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join()
     stats = {f"/{100 * index + n}": Stat(1, 1, 1, 1) for index in range(6) for n in range(40)}
     assert len(HashCache(tmp_path).look_up(stats)) == 240
 

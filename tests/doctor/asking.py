@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conftest import ROOT
+from tests.waiting import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def ask(
         env={**plain, "PYTHONPATH": paths, **(environ or {})},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert "Traceback" not in ran.stderr, ran.stderr
     return Told(ran.returncode, ran.stdout, ran.stderr)

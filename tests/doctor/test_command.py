@@ -14,6 +14,7 @@ from gateway.doctor.findings import in_words
 from tests.conftest import ROOT
 from tests.doctor.asking import Told, ask
 from tests.house.pages import blocks, rows
+from tests.waiting import PATIENCE
 
 PAGE = ROOT / "docs/doctor.md"
 NAME = re.compile(r"^(?:ok|note|warn|fail) +(\S.*?)  ", re.MULTILINE)
@@ -62,7 +63,7 @@ def test_a_pipe_gets_no_colours_and_a_terminal_does() -> None:
     except OSError:  # Linux's end of a terminal whose other side is closed
         pass
     os.close(ours)
-    process.wait(60)
+    process.wait(PATIENCE)
     assert b"\x1b[32mok" in shown
 
 

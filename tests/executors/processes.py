@@ -1,12 +1,12 @@
 """The processes below a server, and its readiness."""
 
 import contextlib
-import time
 from pathlib import Path
 
 import requests
 
 from tests.conftest import Server
+from tests.waiting import PATIENCE, eventually
 
 
 def below(pid: int, module: str = "") -> list[int]:
@@ -25,12 +25,6 @@ def _words(pid: int) -> list[str]:
     return []
 
 
-def wait_until_ready(server: Server, seconds: float = 60.0) -> None:
+def wait_until_ready(server: Server) -> None:
     """Wait for ``/readyz`` to be 200."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        answer = requests.get(f"{server.url}/readyz", timeout=10)
-        if answer.status_code == 200:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"not ready: {answer.text}\n{server.log}")
+    eventually(lambda: requests.get(f"{server.url}/readyz", timeout=PATIENCE).status_code == 200)

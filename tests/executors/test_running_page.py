@@ -20,6 +20,7 @@ from gateway.service import DRAINING
 from tests.conftest import Serve, Server
 from tests.executors.processes import below, wait_until_ready
 from tests.house.pages import ROOT, blocks, commands, rows
+from tests.waiting import PATIENCE
 
 PAGE = ROOT / "docs/running.md"
 HOST = "gateway.executors.host"
@@ -94,7 +95,7 @@ def test_the_deadline_is_told_and_a_shorter_one_is_obeyed(server: Server, study:
             f"{server.url}/dense",
             data=body + b"\r\n--b--\r\n",
             headers={"Content-Type": "multipart/related; boundary=b", "X-Request-Timeout": seconds},
-            timeout=60,
+            timeout=PATIENCE,
         )
         for name, seconds in asked.items()
     }
@@ -127,7 +128,7 @@ def test_requests_that_come_together_are_answered_as_a_batch(server: Server, stu
 
 def test_every_word_of_health_is_there_to_be_read(server: Server) -> None:
     wait_until_ready(server)
-    said = {path: requests.get(server.url + path, timeout=10) for path in PROBES}
+    said = {path: requests.get(server.url + path, timeout=PATIENCE) for path in PROBES}
     assert {path: answer.status_code for path, answer in said.items()} == dict.fromkeys(PROBES, 200)
     assert said["/healthcheck"].text == "READY"
     assert {model["state"] for model in said["/readyz"].json()["models"].values()} == {"ready"}

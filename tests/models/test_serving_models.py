@@ -12,6 +12,7 @@ import requests
 from requests_toolbelt import MultipartDecoder
 
 from tests.conftest import ROOT, Serve, Server
+from tests.waiting import PATIENCE
 
 CT = Path(pydicom.__file__).parent / "data" / "test_files" / "CT_small.dcm"
 FLAGS = {
@@ -44,7 +45,7 @@ def test_each_flag_serves_its_model_on_the_root(flag: str, start: list[Server], 
     start.append(Server([sys.executable, "-m", "models", flag, "--port", "0"], tmp_path, {}))
     answer = ask(start[0].url + "/")
     assert FLAGS[flag] in answer.parts[0].text
-    assert requests.get(start[0].url + "/healthcheck", timeout=10).text == "READY"
+    assert requests.get(start[0].url + "/healthcheck", timeout=PATIENCE).text == "READY"
 
 
 def test_a_served_secondary_capture_is_read_back_as_part_of_its_study(start: list[Server], tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.require import require
+from tests.waiting import PATIENCE, eventually
 
 PLACES = "/usr/lib/postgresql/*/bin"
 
@@ -43,12 +43,13 @@ def running() -> Iterator[str]:
         yield f"postgresql+psycopg://audit@/postgres?host={folder}"
     finally:
         server.send_signal(signal.SIGQUIT)
-        server.wait(20)
+        server.wait(PATIENCE)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _wait(folder: Path, server: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + 30
-    while "ready to accept connections" not in (folder / "log").read_text(errors="replace"):
-        assert server.poll() is None and time.monotonic() < deadline, (folder / "log").read_text(errors="replace")
-        time.sleep(0.05)
+    def told() -> str:
+        return (folder / "log").read_text(errors="replace")
+
+    eventually(lambda: "ready to accept connections" in told() or server.poll() is not None)
+    assert server.poll() is None, told()

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.observe.audit import AuditInfo, write_s3_audit
 from tests.require import require
+from tests.waiting import PATIENCE
 
 HASHES: AuditInfo = {"input_hash": "a" * 64, "output_hash": "b" * 64}
 KEY = f"{'a' * 64}:{'b' * 64}"
@@ -40,7 +41,7 @@ def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     import boto3
     import requests
 
-    requests.post(f"{endpoint}/moto-api/reset", timeout=10)
+    requests.post(f"{endpoint}/moto-api/reset", timeout=PATIENCE)
     client = boto3.Session().client("s3")
     client.create_bucket(Bucket="audit")
     yield client

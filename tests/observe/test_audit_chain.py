@@ -19,8 +19,10 @@ from gateway.observe.audit.canonical import canonical
 from gateway.observe.audit.chain import Head, head_path, unseal
 from gateway.observe.audit.file import ChainFile
 from gateway.observe.audit.verify import Verdict, verify
+from gateway.observe.outcomes import Outcome
 from tests.conftest import ROOT
 from tests.observe.chains import KEY, OTHER_KEY, heads, lines, outcome, written
+from tests.waiting import PATIENCE
 
 COUNT = 6
 
@@ -306,7 +308,7 @@ def writers(file: Path) -> Writers:
 
 def test_four_processes_write_one_chain(file: Path, writers: Writers) -> None:
     for process in writers(4, 300):
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
     verdict = checked(file)
     assert (verdict.whole, verdict.records, verdict.notes) == (True, 1200, [])
@@ -322,7 +324,7 @@ def test_of_processes_that_are_killed_no_told_record_is_lost(file: Path, writers
         process.send_signal(signal.SIGKILL)
         told += len(process.stdout.readlines()) + 1
         process.stdout.close()
-        assert process.wait(20) == -signal.SIGKILL
+        assert process.wait(PATIENCE) == -signal.SIGKILL
     Auditor(ChainFile(file, KEY))(outcome())
     verdict = checked(file)
     assert verdict.whole, verdict.faults
@@ -361,21 +363,22 @@ def test_a_chain_may_be_verified_while_it_is_written(file: Path, writers: Writer
     assert process.stdout is not None
     process.stdout.readline()
     verdicts = [checked(file) for _ in range(5)]
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert [verdict.faults for verdict in verdicts] == [[]] * 5
 
 
-def test_a_record_costs_a_tenth_of_a_millisecond_at_most(file: Path) -> None:
+def test_a_record_costs_a_millisecond_of_cpu_at_most_however_long_the_chain_is(file: Path) -> None:
     auditor, one = Auditor(ChainFile(file, KEY)), outcome()
-    best = min(_seconds(auditor, one) for _ in range(20))
-    assert best / 50 <= 0.1e-3
+    for _ in range(1000):
+        auditor(one)
+    assert min(_cpu_seconds(auditor, one) for _ in range(20)) <= 1e-3  # a twentieth of that where it was written
 
 
-def _seconds(auditor: Auditor, one: object) -> float:
-    started = time.perf_counter()
-    for _ in range(50):
-        auditor(one)  # type: ignore[arg-type]
-    return time.perf_counter() - started
+def _cpu_seconds(auditor: Auditor, one: Outcome) -> float:
+    started = time.thread_time()
+    for _ in range(10):
+        auditor(one)
+    return (time.thread_time() - started) / 10
 
 
 @settings(deadline=None, max_examples=200)

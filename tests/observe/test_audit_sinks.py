@@ -4,7 +4,6 @@ import logging
 import os
 import socket
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -24,6 +23,7 @@ from gateway.observe.audit.verify import verify
 from tests.observe import postgres
 from tests.observe.chains import KEY, heads, lines, outcome
 from tests.require import require
+from tests.waiting import PATIENCE, eventually
 
 CANARY = "Doe^Jane"
 
@@ -44,15 +44,12 @@ def auditing(file: Path, **given: Any) -> tuple[Auditor, Counter[str]]:
 
 
 def drained(auditor: Auditor) -> bool:
-    return all(copies.drain(20) for copies in auditor._copies)
+    return all(copies.drain(PATIENCE) for copies in auditor._copies)
 
 
 def failed(auditor: Auditor) -> bool:
     """Whether the copies fail, waited for: a busy machine takes its time to find out."""
-    deadline = time.monotonic() + 20
-    while not auditor._copies[0].failing and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return auditor._copies[0].failing
+    return eventually(lambda: auditor._copies[0].failing)
 
 
 def test_settings_that_name_no_file_keep_no_audit() -> None:
@@ -222,7 +219,7 @@ def s3(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import boto3
     import requests
 
-    requests.post(f"{store}/moto-api/reset", timeout=10)
+    requests.post(f"{store}/moto-api/reset", timeout=PATIENCE)
     client = boto3.Session().client("s3")
     yield client
     client.close()
@@ -343,7 +340,7 @@ class Slow:
         self.got: list[int] = []
 
     def write(self, records: Any) -> None:
-        self.go.wait(20)
+        self.go.wait(PATIENCE)
         self.got += [record.head.seq for record in records]
 
     def close(self) -> None:
@@ -358,6 +355,6 @@ def test_a_slow_place_gets_every_record_in_order_and_nobody_waits_for_it(file: P
         auditor(outcome())
     assert slow.got == []
     slow.go.set()
-    assert copies.drain(20)
+    assert copies.drain(PATIENCE)
     auditor.close()
     assert slow.got == list(range(1, 51))

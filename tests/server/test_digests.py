@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gateway.protocol import digests
 from gateway.protocol.digests import OVERLAP_BYTES, Digest, hash_function
 from tests.require import require
+from tests.waiting import PATIENCE
 
 LARGE = bytes(range(256)) * (OVERLAP_BYTES // 128)
 KINDS = st.sampled_from([bytes, bytearray, memoryview])
@@ -75,7 +76,7 @@ def test_pieces_are_taken_in_the_thread_so_that_reading_them_costs_the_caller_no
     may_go, names = threading.Event(), list[str]()
 
     def pieces() -> Iterator[bytes]:
-        may_go.wait(10)
+        may_go.wait(PATIENCE)
         names.append(threading.current_thread().name)
         yield LARGE
 
@@ -141,7 +142,7 @@ def test_a_digest_that_was_closed_before_its_end_is_never_given_out() -> None:
     digest, held = Digest(), threading.Event()
 
     def pieces() -> Iterator[bytes]:
-        held.wait(10)
+        held.wait(PATIENCE)
         yield LARGE
 
     digest.update(len(LARGE), pieces())

@@ -11,6 +11,7 @@ import requests
 from requests_toolbelt import MultipartDecoder
 
 from tests.conftest import Serve, Server
+from tests.waiting import PATIENCE
 
 B = "frontier"
 TYPE = f"multipart/related; boundary={B}"
@@ -32,7 +33,7 @@ def server(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Server:
 
 
 def post(server: Server, route: str, data: object, kind: str = TYPE, **headers: str) -> requests.Response:
-    return requests.post(server.url + route, data=data, headers={"Content-Type": kind, **headers}, timeout=30)  # type: ignore[arg-type]
+    return requests.post(server.url + route, data=data, headers={"Content-Type": kind, **headers}, timeout=PATIENCE)  # type: ignore[arg-type]
 
 
 def assert_problem(response: requests.Response, status: int, code: str) -> dict[str, object]:
@@ -133,8 +134,8 @@ def test_the_text_of_an_exception_stays_out_of_the_log_but_its_frames_do_not(ser
 
 
 def test_an_unknown_route_and_a_wrong_method_are_problems(server: Server) -> None:
-    missing = requests.get(server.url + "/nowhere", timeout=10)
-    wrong = requests.get(server.url + "/echo", timeout=10)
+    missing = requests.get(server.url + "/nowhere", timeout=PATIENCE)
+    wrong = requests.get(server.url + "/echo", timeout=PATIENCE)
     assert [missing.status_code, wrong.status_code] == [404, 405]
     assert {r.headers["Content-Type"] for r in (missing, wrong)} == {"application/problem+json"}
     assert "POST" in wrong.headers["Allow"]
@@ -182,10 +183,10 @@ def test_a_large_answer_leaves_whole_and_with_its_length(server: Server) -> None
 
 def test_the_probes_answer_while_no_service_has_rules_for_them(server: Server) -> None:
     for method in ("GET", "POST"):
-        assert requests.request(method, server.url + "/ping", timeout=10).text == (
+        assert requests.request(method, server.url + "/ping", timeout=PATIENCE).text == (
             "inference-service is up and accepting connections"
         )
-        assert requests.request(method, server.url + "/healthcheck", timeout=10).text == "READY"
+        assert requests.request(method, server.url + "/healthcheck", timeout=PATIENCE).text == "READY"
 
 
 def test_no_file_is_left_behind_by_a_spooled_request(serve: Serve, tmp_path: Path) -> None:

@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import requests
 
 from gateway.wire import OutgoingPart, encode
 from tests.studies.files import File
+from tests.waiting import PATIENCE
 
 BOUNDARY = "b0undary"
 
@@ -23,7 +23,7 @@ class Asking:
 
     def ask(self, method: str, path: str, **words: Any) -> requests.Response:
         headers = self._headers | words.pop("headers", {})
-        return requests.request(method, self._url + path, headers=headers, timeout=60, **words)
+        return requests.request(method, self._url + path, headers=headers, timeout=PATIENCE, **words)
 
     def parts(self, path: str, words: object, data: Sequence[bytes], **more: Any) -> requests.Response:
         """Send JSON and files."""
@@ -60,10 +60,3 @@ def plain(answer: requests.Response) -> tuple[int, dict[str, Any]]:
     """Status and body of an answer, without what is another each time."""
     body = answer.json()
     return answer.status_code, {name: value for name, value in body.items() if name != "request_id"}
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

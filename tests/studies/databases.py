@@ -6,11 +6,12 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from urllib.parse import quote
+
+from tests.waiting import PATIENCE, eventually
 
 FOLDERS = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
 USERS = ("postgres", "nobody")
@@ -51,21 +52,21 @@ class Cluster:
         """End it at once."""
         self._process.terminate()
         try:
-            self._process.wait(10)
+            self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         self._log.close()
 
     def _wait(self) -> None:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            with contextlib.suppress(subprocess.CalledProcessError):
-                self._run("pg_isready", "-h", str(self.folder))
-                return
-            time.sleep(0.1)
-        self.stop()
-        raise AssertionError((self.folder / "log").read_text())
+        eventually(lambda: self._accepts() or self._process.poll() is not None)
+        assert self._process.poll() is None, (self.folder / "log").read_text()
+
+    def _accepts(self) -> bool:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            self._run("pg_isready", "-h", str(self.folder))
+            return True
+        return False
 
     def _run(self, name: str, *arguments: str) -> None:
         command = [str(program(name)), *arguments]

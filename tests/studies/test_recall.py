@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,10 @@ from gateway.access.keyfile import Entry, change
 from gateway.access.keys import fingerprint, new_key
 from gateway.observe.audit.receipts import HEADER, read_receipt
 from tests.conftest import ROOT, Serve
-from tests.studies.asking import Asking, plain, wait_for
+from tests.studies.asking import Asking, plain
 from tests.studies.files import File, files
 from tests.studies.recalling import Models, digest_of
+from tests.waiting import PATIENCE, eventually
 
 APP = "tests.apps.recalled:app"
 ROLES: tuple[Role, ...] = ("infer", "read", "write", "delete")
@@ -46,7 +48,7 @@ def start(serve: Serve, folder: Path, processes: dict[str, str]) -> Start:
         calls = folder / "calls"
         shared = {"GATEWAY_STORE_FOLDER": str(folder / "store"), "TEST_CALLS": str(calls), **processes}
         running = serve(APP, **shared | environment)
-        wait_for(lambda: requests.get(f"{running.url}/healthcheck", timeout=60).text == "READY")
+        eventually(lambda: requests.get(f"{running.url}/healthcheck", timeout=PATIENCE).text == "READY")
         return Models(running.url, calls)
 
     return started
@@ -130,7 +132,7 @@ def test_an_answer_of_a_deterministic_model_is_given_again_byte_by_byte(models: 
     receipts = [read_receipt(one.response.headers[HEADER]) for one in (first, again)]
     for name in ("input", "output", "parameters", "model", "deterministic", "route"):
         assert receipts[0][name] == receipts[1][name] != ""
-    wait_for(lambda: len(records(audit)) == told + 2)  # each is written when its answer has gone
+    eventually(lambda: len(records(audit)) == told + 2)  # each is written when its answer has gone
     assert [one["cached"] for one in records(audit)][-2:] == [False, True]
     same = ("input", "output", "model", "parameters", "instances", "bytes_in", "bytes_out", "status")
     assert len({json.dumps([one[name] for name in same]) for one in records(audit)[-2:]}) == 1
@@ -225,24 +227,28 @@ def test_a_second_caller_cannot_tell_what_is_here_from_what_is_not(callers: dict
     here, nowhere = kept(callers["one"], "secret"), files(5, study="never sent")
     callers["one"].named("/same", study_of(here))
     other = Asking(callers["other"].url, callers["other"].key)
-    for known, unknown in zip(references(here), references(nowhere), strict=True):
-        told, seconds = list[Any](), ([], [])  # type: tuple[list[float], list[float]]
-        for number in range(40):  # in turns, so that a busy machine slows both alike
-            began = time.perf_counter()
-            answer = other.ask("POST", "/same", json=(known, unknown)[number % 2])
-            seconds[number % 2].append(time.perf_counter() - began)
-            told.append(plain(answer))
-        assert told[0] == told[1]
-        assert told.count(told[0]) == 40
-        assert told[0][0] == 404
-        assert 0.5 < median(seconds[0]) / median(seconds[1]) < 2
+    for asked in zip(references(here), references(nowhere), strict=True):
+        assert any(_takes_as_long(other, asked) for _ in range(5)), "a busy machine slows one more now and then"
+
+
+def _takes_as_long(asking: Asking, asked: tuple[dict[str, Any], dict[str, Any]]) -> bool:
+    """Whether two questions, which must have one answer, take about the same time."""
+    told, seconds = list[Any](), ([], [])  # type: tuple[list[float], list[float]]
+    for number in range(40):  # in turns, so that a busy machine slows both alike
+        began = time.perf_counter()
+        answer = asking.ask("POST", "/same", json=asked[number % 2])
+        seconds[number % 2].append(time.perf_counter() - began)
+        told.append(plain(answer))
+    assert told.count(told[0]) == 40
+    assert told[0][0] == 404
+    return 0.5 < median(seconds[0]) / median(seconds[1]) < 2
 
 
 def test_a_store_that_evicts_never_takes_what_is_being_read(start: Start, folder: Path) -> None:
     size = sum(len(one.data) for one in files(12, study="size"))
     small = start(GATEWAY_STORE_FOLDER=str(folder / "small"), GATEWAY_STORE_MAX_BYTES=str(2 * size + size // 2))
     studies = [files(12, study=("crowded", number))[::-1] for number in range(4)]
-    asking, ended, wrong, seen = Asking(small.url), threading.Event(), list[Any](), set[int]()
+    asking, ended, wrong, seen = Asking(small.url), threading.Event(), list[Any](), Counter[int]()
 
     def send(made: list[File]) -> None:
         while not ended.is_set():
@@ -254,7 +260,7 @@ def test_a_store_that_evicts_never_takes_what_is_being_read(start: Start, folder
         words = study_of(made)
         while not ended.is_set():
             answer = asking.ask("POST", "/free", json=words)
-            seen.add(answer.status_code)
+            seen[answer.status_code] += 1
             if answer.status_code not in (200, 404, 503):
                 wrong.append(answer.text)
             elif answer.status_code == 200 and digest_of(words, made).encode() not in answer.content[-300:]:
@@ -263,12 +269,11 @@ def test_a_store_that_evicts_never_takes_what_is_being_read(start: Start, folder
     threads = [threading.Thread(target=work, args=(made,)) for work in (send, ask) for made in studies]
     for thread in threads:
         thread.start()
-    time.sleep(4)
+    eventually(lambda: wrong or min(seen[200], seen[404]) >= 20)  # some were there, and some had gone
     ended.set()
     for thread in threads:
         thread.join()
     assert wrong == []
-    assert {200, 404} <= seen, "some were there, and some had gone"
     bytes_kept = sum(path.stat().st_size for path in (folder / "small" / "instances").rglob("*") if path.is_file())
     assert bytes_kept <= 2 * size + size // 2
     assert list((folder / "small" / "incoming").iterdir()) == []

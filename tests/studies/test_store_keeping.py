@@ -1,8 +1,6 @@
 """What is kept is what was sent, for as long as the rules say, and goes when it is told to; on both databases."""
 
 import hashlib
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from gateway.studies.retention import sweep
 from gateway.studies.store import Store
 from tests.studies.conftest import Clock, OpenStore, blobs, incoming
 from tests.studies.files import File, file, files, states, upload
+from tests.waiting import eventually
 
 
 def digests(sent: list[File]) -> list[str]:
@@ -266,16 +265,9 @@ def test_what_is_too_old_leaves_the_disk_though_nobody_asks_and_what_is_in_use_l
     upload(store, "one", sent)
     with References(store).resolve(by_digest(sent[:1]), "one"):
         clock.now += 1001
-        wait_for(lambda: [path.name for path in blobs(store)] == [sent[0].entry.sha256])
+        eventually(lambda: [path.name for path in blobs(store)] == [sent[0].entry.sha256])
         assert states(store, "one", sent) == ["missing"] * 2
-    wait_for(lambda: blobs(store) == [])
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually(lambda: blobs(store) == [])
 
 
 def test_forgetting_takes_what_is_mine_and_tells_the_audit_without_a_uid(store: Store) -> None:
