@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
@@ -15,6 +16,7 @@ KNOWN = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
 SERVICE_LINK = re.compile(r"\w+_(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 """What Kubernetes sets for a Service whose name begins with ``gateway``, in the manner of Docker's links."""
 NEVER_ZERO = ("max_body_bytes", "max_bytes_in_flight", "max_parts", "max_json_bytes", "max_part_header_bytes")
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def settings(environ: Mapping[str, str]) -> Finding:
@@ -119,6 +121,10 @@ def callers(plan: Plan) -> Finding:
         gate.check()
     except (ValueError, ImportError) as error:
         return Finding("callers", Level.FAIL, str(error), "Correct the settings of access, or unset them.")
+    file = plan.settings.api_keys_file
+    if file and file.stat().st_mode & WRITABLE_BY_OTHERS:
+        text = "Others than its owner may write the file of callers."
+        return Finding("callers", Level.WARN, text, f"chmod 600 {file}")
     if gate.on:
         return Finding("callers", Level.OK, "Each has to show a key, a token or a certificate.")
     if is_loopback(plan.host):

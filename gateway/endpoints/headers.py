@@ -14,10 +14,10 @@ copy of a patient's answer in a cache (RFC 9111 5.2.2.5)."""
 POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """For what is no page, and for our own pages that have none (Content Security Policy Level 3)."""
 POLICED = {**SECURE, "Content-Security-Policy": POLICY}
-ASKED_HEADERS = "Authorization, Content-Type, Prefer, X-API-Key, X-Request-ID, X-Request-Timeout"
+ASKED_HEADERS = "Authorization, Content-Type, Prefer, Traceparent, X-API-Key, X-Request-ID, X-Request-Timeout"
 TOLD_HEADERS = (
-    "Preference-Applied, Retry-After, Server-Timing, WWW-Authenticate, X-Digest-Algorithm, X-Gateway-Receipt, "
-    "X-Request-ID"
+    "Age, Preference-Applied, Retry-After, Server-Timing, WWW-Authenticate, X-Digest-Algorithm, X-Gateway-Receipt, "
+    "X-Request-ID, X-Request-Timeout"
 )
 METHODS = "GET, POST, PUT, DELETE, HEAD"
 PREFLIGHT_SECONDS = 600

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.access.keyfile import change
 from gateway.config import Settings
 from gateway.doctor import Level, Plan, storage, variables
 from gateway.doctor.plan import faults
@@ -159,6 +160,15 @@ def test_authentication_that_cannot_work_stops_it(tmp_path: Path) -> None:
 )
 def test_settings_of_access_under_which_no_application_is_made_stop_it(wrong: dict[str, Any]) -> None:
     assert variables.callers(Plan(settings=Settings(**wrong))).level == Level.FAIL
+
+
+def test_a_file_of_callers_that_others_may_write_is_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "callers.json"
+    change(path, lambda entries: entries)
+    plan = Plan(settings=Settings(api_keys_file=path))
+    assert variables.callers(plan).level == Level.OK
+    path.chmod(0o660)
+    assert variables.callers(plan).level == Level.WARN
 
 
 def test_an_audit_that_cannot_begin_stops_it_and_nothing_is_made(tmp_path: Path) -> None:

@@ -277,6 +277,8 @@ def test_a_page_may_ask_from_the_origins_that_are_set_and_no_other(server: Serve
     assert answer.headers["Access-Control-Allow-Origin"] == "https://viewer.example"
     assert "Origin" in answer.headers["Vary"]
     assert "Access-Control-Allow-Credentials" not in answer.headers
+    told = answer.headers["Access-Control-Expose-Headers"].split(", ")
+    assert {name for name in answer.headers if name.startswith("X-")} - {"X-Content-Type-Options"} <= set(told)
 
 
 def test_a_file_that_becomes_unreadable_lets_nobody_in_and_comes_back(serve: Serve, tmp_path: Path) -> None:
