@@ -1,46 +1,62 @@
-"""A wire of a known speed in front of a server, which counts what goes through it in each direction."""
+"""A wire in front of a server, which counts what goes through it in each direction and may be held up on the way."""
 
 import contextlib
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from tests.waiting import eventually
+
 PIECE = 1 << 14
+ENDLESS = float("inf")
 
 
 @dataclass
 class Wire:
-    """Bytes that have gone to the server, and that have come from it."""
+    """Bytes that have gone to the server, and that have come from it; none goes further than it may."""
 
     port: int
     there: int = 0
     back: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    most_there: float = ENDLESS
+    most_back: float = ENDLESS
+    threads: list[threading.Thread] = field(default_factory=list)
+    _turn: threading.Condition = field(default_factory=threading.Condition)
 
-    def count(self, way: str, size: int) -> None:
-        with self._lock:
-            setattr(self, way, getattr(self, way) + size)
+    @property
+    def held(self) -> bool:
+        """Whether all that may go has gone in one direction."""
+        return self.there >= self.most_there or self.back >= self.most_back
 
-    def settle(self) -> None:
-        """Wait until what a client has left behind is through."""
-        before = None
-        while before != (self.there, self.back):
-            before = self.there, self.back
-            time.sleep(0.3)
+    def pass_on(self, way: str, piece: bytes, target: socket.socket) -> None:
+        """Send a piece as soon as one more may go; what nobody takes is not counted."""
+        with self._turn:
+            self._turn.wait_for(lambda: getattr(self, way) < getattr(self, f"most_{way}"))
+        with contextlib.suppress(OSError):
+            target.sendall(piece)
+            with self._turn:
+                setattr(self, way, getattr(self, way) + len(piece))
+
+    def release(self) -> None:
+        """Let everything go, and wait until what a client has left behind is through; count anew."""
+        with self._turn:
+            self.most_there = self.most_back = ENDLESS
+            self._turn.notify_all()
+        eventually(lambda: not any(thread.is_alive() for thread in self.threads))
+        self.there = self.back = 0
 
 
 @contextlib.contextmanager
-def wire(port: int, bytes_a_second: float) -> Iterator[Wire]:
-    """Forward connections to ``port`` until the block ends, each at this speed."""
+def wire(port: int) -> Iterator[Wire]:
+    """Forward connections to ``port`` until the block ends."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        counted, threads, ends = Wire(listener.getsockname()[1]), list[threading.Thread](), [listener]
+        counted, ends = Wire(listener.getsockname()[1]), [listener]
 
-        def begin(work: Callable[..., None], *given: object) -> None:
-            threads.append(threading.Thread(target=work, args=given))
-            threads[-1].start()
+        def begin(*given: object) -> None:
+            counted.threads.append(threading.Thread(target=move, args=given))
+            counted.threads[-1].start()
 
         def accept() -> None:
             with contextlib.suppress(OSError):
@@ -48,28 +64,27 @@ def wire(port: int, bytes_a_second: float) -> Iterator[Wire]:
                     near = stack.enter_context(listener.accept()[0])
                     far = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
                     ends.extend((near, far))
-                    begin(move, near, far, "there")
-                    begin(move, far, near, "back")
+                    begin(near, far, "there")
+                    begin(far, near, "back")
 
         def move(source: socket.socket, target: socket.socket, way: str) -> None:
             with contextlib.suppress(OSError):
                 while piece := source.recv(PIECE):
-                    target.sendall(piece)
-                    counted.count(way, len(piece))
-                    time.sleep(len(piece) / bytes_a_second)
-            end(source, target)
+                    counted.pass_on(way, piece, target)
+            end(socket.SHUT_WR, target)
 
-        begin(accept)
+        accepting = threading.Thread(target=accept)
+        accepting.start()
         try:
             yield counted
         finally:
-            end(*ends)
-            for thread in threads:
-                thread.join()
+            end(socket.SHUT_RDWR, *ends)
+            counted.release()
+            accepting.join()
 
 
-def end(*ends: socket.socket) -> None:
+def end(how: int, *ends: socket.socket) -> None:
     """Let whoever waits for these see their end."""
     for each in ends:
         with contextlib.suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
+            each.shutdown(how)
