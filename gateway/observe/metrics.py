@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Container, Iterator
+from contextlib import nullcontext
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.errors import GatewayError
-from gateway.observe.multiprocess import VARIABLE
+from gateway.observe import multiprocess
 from gateway.observe.outcomes import PHASES, Outcome
 
 if TYPE_CHECKING:  # imported when used: prometheus_client must be told of its folder first
@@ -113,12 +115,13 @@ class Metrics:
 
         from gateway.observe.modelhealth import ModelHealths
 
-        registry, folder = CollectorRegistry(), os.environ.get(VARIABLE)
+        registry, folder = CollectorRegistry(), os.environ.get(multiprocess.VARIABLE)
         registry.register(MultiProcessCollector(None, folder) if folder else self.instruments.registry)
         if self._health is not None:
             registry.register(ModelHealths(self._health))
         encode, media_type = choose_encoder(accept)
-        return encode(registry), media_type
+        with multiprocess.reading(Path(folder)) if folder else nullcontext():
+            return encode(registry), media_type
 
 
 class _Route:

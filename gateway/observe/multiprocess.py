@@ -11,7 +11,10 @@ import os
 import shutil
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 MEMORY = Path("/dev/shm")
@@ -19,6 +22,14 @@ MEMORY = Path("/dev/shm")
 
 ROOM = {"counter": 64 << 10, "histogram": 1 << 20, "gauge_livesum": 64 << 10}
 """Bytes set aside for each file of a process: enough for the histograms of 30 routes."""
+
+FOLDED = ("counter", "histogram", "summary")
+"""Kinds of files whose numbers add up when their process is dead."""
+DEAD, LOCK = "dead", "lock"
+"""Names: of the process that stands for all that died, and of the file by which its sums and a reader wait in turn."""
+LOCK_SECONDS, LOCK_PAUSE = 1.0, 0.01
+"""How long the master waits for a reader, who takes some milliseconds unless it was stopped."""
+HEAD_BYTES = 8
 
 PREFIX = "gateway-metrics-"
 
@@ -54,22 +65,70 @@ def reserve() -> None:
     OSError where there is no room now.
     """
     folder = os.environ.get(VARIABLE)
-    if folder and hasattr(os, "posix_fallocate"):  # not on macOS
+    if folder:
         for kind, size in ROOM.items():
             with (Path(folder) / f"{kind}_{os.getpid()}.db").open("ab") as file:
-                os.posix_fallocate(file.fileno(), 0, size)
+                _set_aside(file, size)
+
+
+def _set_aside(file: BinaryIO, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 def worker_exited(pid: int) -> None:
-    """Take what was true of a process only while it lived out of the sums; what it counted stays, at its size."""
+    """Take what was true of a process only while it lived out of the sums, and add what it counted to the dead's file.
+
+    Its own files go, so that a server whose workers are replaced for months holds no more of them than it has workers.
+    """
     if folder := os.environ.get(VARIABLE):
         from prometheus_client.multiprocess import mark_process_dead
 
         mark_process_dead(pid, folder)
         for path in Path(folder).glob(f"*_{pid}.db"):
-            with path.open("rb+") as file:
-                used = int.from_bytes(file.read(4), sys.byteorder)  # as prometheus_client.mmap_dict writes it
-                file.truncate(max(used, 8))
+            with contextlib.suppress(OSError):  # no room, or somebody reads on and on: then it stays a file of its own
+                _fold(path)
+
+
+@contextlib.contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """While this lasts, no file goes and none is added to another. Raises OSError."""
+    with (folder / LOCK).open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+
+
+def _fold(path: Path) -> None:
+    """Add the counts of a dead process to those of the others. Raises OSError where that cannot be done now."""
+    from prometheus_client.mmap_dict import MmapedDict
+
+    kind = path.name.partition("_")[0]
+    if kind not in FOLDED:
+        return
+    total = path.with_name(f"{kind}_{DEAD}.db")
+    with (path.parent / LOCK).open("ab") as lock, total.open("ab") as file:
+        _wait_for(lock)
+        _set_aside(file, _used(total) + _used(path))
+        sums = MmapedDict(str(total))
+        for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path)):
+            sums.write_value(key, sums.read_value(key)[0] + value, 0.0)
+        sums.close()
+        path.unlink()
+
+
+def _wait_for(lock: BinaryIO) -> None:
+    """Lock out whoever reads. Raises BlockingIOError after LOCK_SECONDS."""
+    for _ in range(int(LOCK_SECONDS / LOCK_PAUSE)):
+        with contextlib.suppress(BlockingIOError):
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(LOCK_PAUSE)
+    raise BlockingIOError
+
+
+def _used(path: Path) -> int:
+    """Bytes of a file that hold numbers, as prometheus_client.mmap_dict writes it; of a new one those of its head."""
+    with path.open("rb") as file:
+        return max(HEAD_BYTES, int.from_bytes(file.read(4), sys.byteorder))
 
 
 def clean_up() -> None:

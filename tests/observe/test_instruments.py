@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -209,7 +210,36 @@ def test_the_room_of_a_workers_files_is_set_aside_at_its_start_and_given_back_at
     for kind, size in multiprocess.ROOM.items():
         assert (tmp_path / f"{kind}_{os.getpid()}.db").stat().st_blocks * 512 >= size
     multiprocess.worker_exited(os.getpid())
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 8 * len(multiprocess.ROOM)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 100 * len(multiprocess.ROOM)
+
+
+def counted(folder: Path, pid: int | str) -> dict[str, float]:
+    """What the file of a process's counters says."""
+    values = MmapedDict.read_all_values_from_file(str(folder / f"counter_{pid}.db"))
+    return {key: value for key, value, _, _ in values}
+
+
+def test_the_counts_of_dead_workers_are_added_up_in_one_file_unless_it_is_being_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def live_and_die(pid: int, key: str) -> None:
+        own = MmapedDict(str(tmp_path / f"counter_{pid}.db"))
+        own.write_value("all", 2.0, 0.0)
+        own.write_value(key, 1.0, 0.0)
+        own.close()
+        multiprocess.worker_exited(pid)
+
+    monkeypatch.setenv(multiprocess.VARIABLE, str(tmp_path))
+    monkeypatch.setattr(multiprocess, "LOCK_SECONDS", 0.02)
+    for pid in range(1000, 1100):
+        live_and_die(pid, f"{pid % 3}" * 1000)
+    assert {path.name for path in tmp_path.iterdir()} == {"counter_dead.db", "lock"}
+    assert counted(tmp_path, "dead") == {"all": 200, "0" * 1000: 33, "1" * 1000: 34, "2" * 1000: 33}
+    assert (tmp_path / "counter_dead.db").stat().st_size < 10_000
+    with multiprocess.reading(tmp_path):
+        live_and_die(1100, "late")
+    assert counted(tmp_path, 1100) == {"all": 2, "late": 1}
+    assert counted(tmp_path, "dead")["all"] == 200
 
 
 def test_a_master_that_ends_before_it_has_workers_leaves_no_folder(tmp_path: Path) -> None:
