@@ -1,7 +1,6 @@
 """How a model is run: the handle on one request in work, and what an author may declare for all of them."""
 
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,15 +41,15 @@ class Run:
         """Seconds by phase, of those that only the model's side can tell from its own work."""
         self.card: Card | None = None
         """Which model it is that answers, where that says."""
-        self._cancelled = threading.Event()
+        self._cancelled = False
 
     def cancel(self) -> None:
         """Nobody waits for the answer any more."""
-        self._cancelled.set()
+        self._cancelled = True
 
     def cancelled(self) -> bool:
         """Whether the answer is no longer wanted: its caller has gone, or its deadline has passed."""
-        return self._cancelled.is_set() or time.monotonic() >= self.deadline
+        return self._cancelled or time.monotonic() >= self.deadline
 
     def progress(self, done: float, total: float, text: str = "") -> None:
         """Note how far the work has come: ``done`` of ``total``, in any unit."""

@@ -4,13 +4,10 @@ import math
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
-
-import flask
+from typing import TYPE_CHECKING, Any
 
 from gateway.admission import Ticket
 from gateway.contract import Model, Result
-from gateway.endpoints.problems import request_id
 from gateway.endpoints.receipts import RECEIVED
 from gateway.endpoints.receiving import Received
 from gateway.errors import GatewayError
@@ -38,8 +35,8 @@ class Exchange:
     timeout: float
     logger: TaggedLogger
     output: Digest
-    started: float = field(default_factory=time.perf_counter)
-    at: datetime = field(default_factory=lambda: flask.request.environ.get(RECEIVED) or datetime.now(UTC))
+    environ: dict[str, Any]
+    request_id: str
     phases: Phases = field(default_factory=Phases)
     status: int = 200
     reason: str = ""
@@ -54,58 +51,51 @@ class Exchange:
     instances: int = 0
     input_digest: str = ""
     output_digest: str = ""
-    _doing: str = "receive"
+    _model_seconds: float | None = None
+    """Of an answer that is whole."""
     _closed: bool = False
 
     def __post_init__(self) -> None:
-        self._mark, self._counted = self.started, 0.0
+        self.started = self.phases.begin("receive")
+        self.at = self.environ.get(RECEIVED) or datetime.now(UTC)
         self.run = ToldRun(time.monotonic() + self.timeout, self)
-        self._identity = request_id(), flask.request.environ
 
     def close(self) -> None:
         """Let go of the request's bytes, of its place and of the hashing thread; tell what came of it."""
         if self._closed:
             return
         self._closed = True
-        now = self.begin("")
+        now = self.phases.begin("")
         self.output.close()
         if self.received is not None and not self.received.in_memory:
             self.service.metrics.spool_bytes.dec(self.size_in)
         self.received = None
         self.ticket.leave()
         self.service.metrics.in_flight.dec()
+        if self._model_seconds is not None:
+            taken = now - self.started, self._model_seconds, self.size_out
+            self.logger.info("answered in %.3f s, model %.3f s, %d bytes out", *taken)
         self.service.told(self.outcome(self.output_digest, now))
 
     def failed(self, error: GatewayError) -> None:
         """It is answered with a problem."""
         self.status, self.reason = error.status, error.code
 
-    def begin(self, phase: str) -> float:
-        """From now on the time is that of ``phase``; what was measured apart meanwhile is not counted twice."""
-        now, seconds = time.perf_counter(), self.phases.seconds
-        self.phases.add(self._doing, max(0.0, now - self._mark - (sum(seconds.values()) - self._counted)))
-        self._doing, self._mark, self._counted = phase, now, sum(seconds.values())
-        return now
-
     def interrupted(self) -> None:
         """The model gave no answer: the time since it began is its own all the same, and not the line's."""
         if self.run.began is not None:
-            self.phases.add("predict", max(0.0, time.monotonic() - self.run.began))
+            self.phases.add("predict", max(0.0, time.monotonic() - self.run.began), of="queue")
 
     def answered(self, result: Result, output_digest: str, size: int) -> None:
-        """Write the line that says what came of it."""
-        self.output_digest, self.size_out = output_digest, size
+        """The answer is whole, but for its last bytes; once they are sent, a line says so."""
+        self.output_digest, self.size_out, self._model_seconds = output_digest, size, result.seconds
         self.logger.add_tags({"output_hash": output_digest})
-        self.logger.info(
-            "answered in %.3f s, model %.3f s, %d bytes out", time.perf_counter() - self.started, result.seconds, size
-        )
 
     def outcome(self, output_digest: str, now: float | None = None) -> Outcome:
         """What has come of it until now."""
-        number, environ = self._identity
-        caller = environ.get("gateway.caller")
+        caller = self.environ.get("gateway.caller")
         return Outcome(
-            request_id=number,
+            request_id=self.request_id,
             route=self.model.name,
             status=self.status,
             received=self.at,
@@ -126,7 +116,7 @@ class Exchange:
             weights_digest=self.card.weights_digest,
             deterministic=self.card.deterministic,
             cached=self.cached,
-            traceparent=environ.get("HTTP_TRACEPARENT", ""),
+            traceparent=self.environ.get("HTTP_TRACEPARENT", ""),
         )
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import flask
@@ -50,28 +51,28 @@ def admitted(model: Model, service: Service, answer: Answer) -> Callable[[], fla
     new_hash, most = hash_function(service.settings.digest), service.timeout(model)
 
     def do_inference() -> flask.Response:
-        started, log = time.perf_counter(), TaggedLogger(logger)
-        log.add_tags({"request_id": request_id(), "route": model.name})
-        flask.request.environ[LOG_TAGS] = log.tags
+        started, log, environ, number = time.perf_counter(), TaggedLogger(logger), flask.request.environ, request_id()
+        log.add_tags({"request_id": number, "route": model.name})
+        environ[LOG_TAGS] = log.tags
         try:
-            timeout = granted_timeout(most)
+            timeout = granted_timeout(environ, most)
             ticket = service.admit(model)
         except GatewayError as error:
             service.told(_refused(model, error, time.perf_counter() - started))
             return problem_response(error)
-        exchange = Exchange(model, service, ticket, timeout, log, Digest(new_hash, overlap=ticket.idle_core))
+        output = Digest(new_hash, overlap=ticket.idle_core)
+        exchange = Exchange(model, service, ticket, timeout, log, output, environ, number)
         service.metrics.in_flight.inc()
+        environ["gateway.phases"] = exchange.phases.seconds
         try:
             return answer(exchange)
         except GatewayError as error:
             exchange.failed(error)
             exchange.close()
-            flask.request.environ["gateway.phases"] = exchange.phases.seconds
             return problem_response(error)
         except BaseException:
             exchange.failed(ModelFailed())
             exchange.close()
-            flask.request.environ["gateway.phases"] = exchange.phases.seconds
             raise
 
     return do_inference
@@ -113,7 +114,7 @@ def take(exchange: Exchange) -> Received:
     service = exchange.service
     shared = service.executor(exchange.model).memory
     terms = Terms(service.settings, exchange.ticket, exchange.phases, exchange.run.deadline, shared, _named())
-    received = exchange.received = receive(flask.request.environ, terms)
+    received = exchange.received = receive(exchange.environ, terms)
     exchange.input_digest, exchange.size_in = received.input_digest, received.size
     exchange.instances = len(received.instances)
     if not received.in_memory:
@@ -139,23 +140,23 @@ def _named() -> "Named | None":
 
 def request_of(exchange: Exchange, received: Received) -> Request:
     """What was received in the model's words."""
-    accept = flask.request.headers.get("Accept", "")
-    return Request(
-        received.json, received.instances, received.input_digest, request_id(), accept, exchange.at, exchange.run
-    )
+    number, accept = exchange.request_id, exchange.environ.get("HTTP_ACCEPT", "")
+    return Request(received.json, received.instances, received.input_digest, number, accept, exchange.at, exchange.run)
 
 
 def infer(exchange: Exchange, request: Request) -> Result:
     """Have the model answer; what it does not say of the time was spent in line, or on the way."""
-    exchange.begin("queue")
+    exchange.phases.begin("queue")
     try:
-        result = exchange.service.infer(exchange.model, request, log=exchange.logger, gone=gone(flask.request.environ))
+        result = exchange.service.infer(
+            exchange.model, request, log=exchange.logger, gone=partial(gone, exchange.environ)
+        )
     except BaseException:
         exchange.interrupted()
         raise
-    for phase in result.phases.keys() - {"queue"}:
-        exchange.phases.add(phase, result.phases[phase])
-    exchange.begin("encode")
+    for phase, seconds in result.phases.items():
+        exchange.phases.add(phase, seconds, of="queue")
+    exchange.phases.begin("encode")
     exchange.card, exchange.batch_size = result.card, result.batch_size
     if result.card.version:
         exchange.logger.add_tags({"model_version": result.card.version})
@@ -178,13 +179,12 @@ def respond(exchange: Exchange, result: Result, more: Mapping[str, str] | None =
 
     algorithm = exchange.service.settings.digest
     headers = {DIGEST_HEADER: algorithm, TIMEOUT_HEADER: f"{exchange.timeout:g}"} | receipt_headers(
-        flask.request.environ,
+        exchange.environ,
         lambda: exchange.outcome(exchange.output.hexdigest()),
         algorithm=algorithm,
         key=exchange.service.key,
     )
     answer = response(parts_of(result, hashes()), {**headers, **(more or {})})
     answer.call_on_close(exchange.close)
-    exchange.begin("send")
-    flask.request.environ["gateway.phases"] = exchange.phases.seconds
+    exchange.phases.begin("send")
     return answer

@@ -3,10 +3,7 @@
 import math
 import re
 import select
-from collections.abc import Callable
 from typing import Any
-
-import flask
 
 from gateway.errors import RequestError
 
@@ -18,9 +15,9 @@ GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR | selec
 """What the poller says of a connection whose other end has been closed."""
 
 
-def granted_timeout(most: float) -> float:
+def granted_timeout(environ: dict[str, Any], most: float) -> float:
     """Seconds that this request gets: what it asks for, at most ``most``. Raises RequestError for no number."""
-    asked = flask.request.headers.get(TIMEOUT_HEADER)
+    asked = environ.get("HTTP_X_REQUEST_TIMEOUT")
     if asked is None:
         return most
     seconds = float(asked) if NUMBER.fullmatch(asked) else math.nan
@@ -29,11 +26,11 @@ def granted_timeout(most: float) -> float:
     return min(seconds, most)
 
 
-def gone(environ: dict[str, Any]) -> Callable[[], bool]:
+def gone(environ: dict[str, Any]) -> bool:
     """Whether the client of this request has closed its connection; never true where the server does not show it."""
     connection = environ.get("gunicorn.socket")
     if not hasattr(select, "poll") or connection is None or connection.fileno() < 0:
-        return lambda: False
+        return False
     poller = select.poll()
     poller.register(connection.fileno(), GONE)
-    return lambda: bool(poller.poll(0))
+    return bool(poller.poll(0))

@@ -93,27 +93,27 @@ class Intake:
         """Add bytes to the current part."""
         self._spool.write(data)
         if self._spool.size - self._hashed >= STRIDE:
-            self._hand_over()
+            with self._phases.measure("hash"):
+                self._hand_over()
 
     def end_part(self) -> None:
         """The current part is complete."""
         self._spool.end_part()
 
-    def received(self, charset: str | None) -> Received:
+    def received(self, charset: str | None, headers: tuple[Headers, ...] = ()) -> Received:
         """The request, once all of it is written. Raises BrokenJSON for a first part that is no JSON object."""
-        self._hand_over()
         parts = self._spool.parts()
         if not parts:
             raise BrokenJSON("The body has no parts; the first should be a JSON object.")
         json = parse_json(parts[0].getvalue(), charset)
         with self._phases.measure("hash"):
+            self._hand_over()
             digest = self._known or self._digest.hexdigest()
-        return Received(json, list(parts[1:]), digest, self._spool.size, self._spool.in_memory)
+        return Received(json, list(parts[1:]), digest, self._spool.size, self._spool.in_memory, headers)
 
     def _hand_over(self) -> None:
         if not self._known:
-            with self._phases.measure("hash"):
-                self._digest.update(self._spool.size - self._hashed, self._spool.since(self._hashed))
+            self._digest.update(self._spool.size - self._hashed, self._spool.since(self._hashed))
         self._hashed = self._spool.size
 
     def __enter__(self) -> Self:
@@ -165,8 +165,7 @@ def _receive_multipart(
                 for event in decoder.receive(piece):
                     _take_event(event, intake, headers, settings.max_json_bytes)
         decoder.close()
-        received = intake.received(_charset(headers[0], options) if headers else None)
-        return replace(received, headers=tuple(headers[1:]))
+        return intake.received(_charset(headers[0], options) if headers else None, tuple(headers[1:]))
 
 
 def _take_event(event: Event, intake: Intake, headers: list[Headers], max_json_bytes: int) -> None:

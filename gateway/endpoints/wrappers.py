@@ -49,7 +49,7 @@ def _stream(exchange: Exchange, model: WrapperModel) -> flask.Response:
     named = list(zip(_names(received), received.instances, strict=True))
     request = request_list(model.inputs, named, DataEnd)  # the whole request is written at once
     rules: dict[str, Any] = {"strict": settings.strict, "warn": exchange.logger.warning}
-    exchange.begin("predict")
+    exchange.phases.begin("predict")
     answers = converse(model, params, request, **rules, deadline=exchange.run.deadline)
     first, boundary = next(answers), new_boundary()
     parts = _streamed_parts(exchange, chain([first], answers), received.input_digest)

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
-from dataclasses import replace
 
 from gateway.config import Settings
 from gateway.contract import Model, Request, Result
@@ -92,7 +91,7 @@ class Lane:
         self._queue: Queue[_Job] = Queue(
             places=places, max_queue=(running.max_queue or 0) if places else UNBOUNDED, batch=running.batch
         )
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.Lock())
         self._idle = 0
         self._threads = 0
         self._on: list[_Job] = []
@@ -134,11 +133,10 @@ class Lane:
             else:
                 self._changed.notify()
         try:
-            result = job.result(gone)
+            return job.result(gone)
         except BaseException:
             self._leave(job)
             raise
-        return replace(result, phases={"queue": job.queued, **result.phases})
 
     def _leave(self, job: "_Job") -> None:
         with self._changed:
@@ -147,8 +145,7 @@ class Lane:
 
     def abandoned(self) -> int:
         """See InlineExecutor.abandoned."""
-        with self._changed:
-            return sum(job.left for job in self._on)
+        return sum(job.left for job in self._on)
 
     def _serve(self) -> None:
         """A thread's life: take the next, run it, again, until there is nothing to do for a while."""
@@ -160,7 +157,6 @@ class Lane:
             with self._changed:
                 self._on = [job for job in self._on if job not in jobs]
                 self._queue.finish(len(jobs), time.monotonic() - started, time.monotonic())
-                self._changed.notify()
             for job, outcome in zip(jobs, outcomes, strict=True):
                 job.settle(outcome)
             del jobs, job, outcomes, outcome  # while the thread waits, nothing of a request is held

@@ -5,7 +5,7 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from gateway.config import Settings
 from gateway.contract import Model, Request, Result
@@ -98,13 +98,12 @@ class ProcessExecutor:
         self._pending[number] = pending
         try:
             self._send(model.name, number, pending)
-            result = pending.result(gone)
+            return pending.result(gone)
         except BaseException:
             self._cancel(number)
             raise
         finally:
             self._pending.pop(number, None)
-        return replace(result, phases={"queue": pending.queued, **result.phases})
 
     def _send(self, name: str, number: int, pending: Pending) -> None:
         request = pending.request

@@ -10,7 +10,7 @@ class Phases:
     """Seconds by phase, each moment counted once.
 
     A measure inside another takes its time from the outer one, so that the sum never exceeds what has passed.
-    ``measure`` is for the thread that serves the request; ``add`` may be called from any.
+    ``begin`` and ``measure`` are for the thread that serves the request; ``add`` may be called from any.
     """
 
     __slots__ = ("_lock", "_mark", "_open", "seconds")
@@ -20,6 +20,17 @@ class Phases:
         self._open: list[str] = []
         self._mark = 0.0
         self._lock = threading.Lock()
+
+    def begin(self, name: str) -> float:
+        """From now on, what no measure takes is the time of ``name``; gives the moment on ``perf_counter``'s clock."""
+        now = perf_counter()
+        if self._open:
+            over = self._open.pop()
+            self.add(over, now - self._mark)
+            self.seconds[over] = max(0.0, self.seconds[over])  # a model's threads may measure more than has passed
+        self._open.append(name)
+        self._mark = now
+        return now
 
     def measure(self, name: str) -> "_Measure":
         """``with phases.measure("receive"):`` counts the block; never put a ``yield`` into it."""

@@ -44,7 +44,10 @@ class Headers:
     def get(self, name: str, default: str | None = None) -> str | None:
         """The value of the first field called ``name`` in any case (RFC 9110 5.1), or ``default``."""
         name = name.lower()
-        return next((value for key, value in self.fields if key.lower() == name), default)
+        for key, value in self.fields:
+            if key.lower() == name:
+                return value
+        return default
 
     def __iter__(self) -> Iterator[Field]:
         return iter(self.fields)

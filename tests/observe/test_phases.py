@@ -42,6 +42,19 @@ def test_what_is_measured_inside_is_taken_from_what_is_around_it() -> None:
     assert sum(phases.seconds.values()) <= passed, "nothing counts twice"
 
 
+def test_a_phase_that_begins_ends_the_one_before_it_and_none_lasts_less_than_nothing() -> None:
+    phases = Phases()
+    began = phases.begin("receive")
+    with phases.measure("hash"):
+        time.sleep(0.02)
+    queued = phases.begin("queue")
+    phases.add("predict", 60.0, of="queue")  # as several threads of a model may say
+    phases.begin("encode")
+    assert phases.seconds["receive"] + phases.seconds["hash"] == pytest.approx(queued - began)
+    assert phases.seconds["hash"] >= 0.02
+    assert (phases.seconds["queue"], phases.seconds["predict"]) == (0.0, 60.0)
+
+
 def test_a_phase_is_closed_when_its_block_raises() -> None:
     phases = Phases()
     with pytest.raises(KeyError), phases.measure("predict"), phases.measure("queue"):
