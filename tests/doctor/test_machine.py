@@ -18,6 +18,7 @@ from gateway.doctor import clock as clocks
 from gateway.doctor.devices import Told
 from tests.conftest import ROOT, Serve
 from tests.doctor.asking import ask
+from tests.ports import free_port
 
 PLAN = Plan()
 LIMIT = "import resource; resource.setrlimit(resource.{}, ({}, {}))"
@@ -281,9 +282,8 @@ def test_a_port_that_is_taken_stops_it(listener: socket.socket) -> None:
     assert told.err == "error: this machine would not serve: port\n"
 
 
-def test_the_port_of_the_environment_is_the_one_that_is_tried(listener: socket.socket) -> None:
-    number = listener.getsockname()[1]
-    listener.close()
+def test_the_port_of_the_environment_is_the_one_that_is_tried() -> None:
+    number = free_port()
     assert f"port {number} is free" in ask("--json", environ={"PORT": str(number)}, port="").text("port")
 
 
