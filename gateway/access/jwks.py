@@ -19,7 +19,9 @@ logger = logging.getLogger("gateway")
 CONNECT_SECONDS, READ_SECONDS = 3.0, 5.0
 """How long one fetch waits for the issuer to connect, and for each piece of its answer."""
 FETCH_SECONDS = 8.0
-"""How long it takes at most, however small the pieces; the requests that wait for it hold threads meanwhile."""
+"""How long it takes at most, however small the pieces."""
+WAITERS = 2
+"""Requests that wait for a fetch, each holding a thread; anyone can send such requests, and probes need threads too."""
 RETRY_AFTER = 10
 """Seconds a client is told to wait when the issuer's keys are not to be had."""
 
@@ -52,15 +54,18 @@ class KeySet(Generic[Name, Key]):
         self._load = _loader(source, parse)
         self._max_age, self._min_interval, self._clock = max_age, min_interval, clock
         self._lock = threading.Lock()
+        self._waiters = threading.Semaphore(WAITERS)
         self._fetched: _Fetched[Name, Key] | None = None
         self._tried: float | None = None
 
     def find(self, name: Name) -> Key | None:
         """The key of this name; None where the issuer has none. Raises Unavailable when nothing is to be believed."""
         held = self._believed()
-        if held is None or name not in held.keys or self._clock() - held.at > self._max_age / 2:
-            self._refresh(wait=held is None or name not in held.keys)
+        if held is None or name not in held.keys:
+            self._wait()
             held = self._believed()
+        elif self._clock() - held.at > self._max_age / 2:
+            self._refresh(wait=False)
         if held is None:
             raise Unavailable("The gateway cannot reach the issuer of tokens.", retry_after=RETRY_AFTER)
         return held.keys.get(name)
@@ -68,6 +73,15 @@ class KeySet(Generic[Name, Key]):
     def _believed(self) -> _Fetched[Name, Key] | None:
         held = self._fetched
         return None if held is None or self._clock() - held.at > self._max_age else held
+
+    def _wait(self) -> None:
+        """Wait for a fetch, as one of few. Raises Unavailable for the others."""
+        if not self._waiters.acquire(blocking=False):
+            raise Unavailable("The gateway is asking the issuer of tokens for its keys; try again.", retry_after=1)
+        try:
+            self._refresh(wait=True)
+        finally:
+            self._waiters.release()
 
     def _refresh(self, *, wait: bool) -> None:
         """Fetch, unless that was tried just now; those who need not ``wait`` leave it to the one who is at it."""

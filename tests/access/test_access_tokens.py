@@ -3,8 +3,10 @@
 import hashlib
 import hmac
 import json
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +270,25 @@ def test_an_issuer_that_sends_its_keys_drop_by_drop_is_not_waited_for(
     known = Tokens(settings(issuer.url, jwks_min_interval=3600.0))
     with pytest.raises(Unavailable):
         known.caller(token(KEY))
+
+
+def test_few_wait_for_an_issuer_that_hangs_and_the_others_are_told_to_come_back(
+    issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jwks, "FETCH_SECONDS", 5.0)
+    issuer.pause = 0.1
+    known, together = Tokens(settings(issuer.url)), threading.Barrier(8)
+
+    def ask(number: int) -> int | None:
+        together.wait()
+        with pytest.raises(Unavailable) as refusal:
+            known.caller(token(KEY, f"unknown-{number}"))
+        return refusal.value.retry_after
+
+    with ThreadPoolExecutor(8) as threads:
+        told = sorted(str(seconds) for seconds in threads.map(ask, range(8)))
+    assert told == ["1"] * (8 - jwks.WAITERS) + ["10"] * jwks.WAITERS
+    assert issuer.asked == 1
 
 
 def test_an_issuer_whose_answer_has_no_end_has_no_keys(issuer: Issuer) -> None:
