@@ -1,6 +1,7 @@
 """A service whose models keep what they were sent, use it late, or let it go; served by the tests under gunicorn."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -28,8 +29,10 @@ def keeps(json_input, files, digest):
 
 
 def lingers(json_input, files, digest):
-    """Look at it late; say what was in each so far."""
-    time.sleep(json_input["seconds"])
+    """Look at it once a file is there; say what was in each so far."""
+    Path(json_input["begun"]).touch()
+    while not Path(json_input["until"]).exists():
+        time.sleep(0.01)
     lingering.append(_values(files[0]))
     return {"study_ml_json": {"seen": lingering}}, []
 

@@ -172,7 +172,6 @@ def test_no_more_is_kept_than_the_limit_says_and_nothing_of_a_small_or_a_larger_
 def test_what_no_request_asks_for_is_given_back() -> None:
     before, spares = numbers_kept(), Spares(8 * PAGES, idle=0.05)
     received(spares, bytes(PAGES))
-    assert numbers_kept() - before
     eventually(lambda: numbers_kept() == before)
 
 
@@ -190,7 +189,7 @@ def test_what_is_longer_than_announced_is_whole_all_the_same(threshold: int) -> 
 
 @pytest.fixture(scope="module")
 def keeping(serve: Serve) -> Iterator[Server]:
-    server = serve("tests.apps.keeping:app", "--workers", "1", GATEWAY_MODEL_PROCESSES="1")
+    server = serve("tests.apps.keeping:app", "--workers", "1", GATEWAY_MODEL_PROCESSES="1", GATEWAY_CANCEL_GRACE="3600")
     wait_until_ready(server)
     yield server
     server.stop()
@@ -207,14 +206,24 @@ def test_a_model_that_keeps_studies_finds_them_as_they_were(keeping: Server) -> 
         assert told(ask(keeping, "/keeps", bytes([turn]) * (2 * PAGES)))["seen"] == [[n] for n in range(1, turn + 1)]
 
 
-def test_a_study_that_nobody_waits_for_any_more_stays_as_it_is_until_the_model_is_through(keeping: Server) -> None:
-    late = body(b'{"seconds": 3}', bytes([1]) * (2 * PAGES))
+def test_a_study_that_nobody_waits_for_any_more_stays_as_it_is_until_the_model_is_through(
+    keeping: Server, tmp_path: Path
+) -> None:
+    words = {"begun": str(tmp_path / "begun"), "until": str(tmp_path / "go")}
+    late = body(json.dumps(words).encode(), bytes([1]) * (2 * PAGES))
     sent = {"Content-Type": TYPE, "X-Request-Timeout": "1"}
     told(ask(keeping, "/passes", bytes([9]) * (2 * PAGES)))
-    assert requests.post(keeping.url + "/lingers", data=late, headers=sent, timeout=PATIENCE).status_code == 504
+
+    def outlasts() -> bool:
+        """A busy machine may let the deadline pass before the model has begun."""
+        assert requests.post(keeping.url + "/lingers", data=late, headers=sent, timeout=PATIENCE).status_code == 504
+        return Path(words["begun"]).exists()
+
+    eventually(outlasts)
     for _ in range(3):
         told(ask(keeping, "/passes", bytes([9]) * (2 * PAGES)))
-    assert told(ask(keeping, "/lingers", bytes([2]) * (2 * PAGES), seconds=0))["seen"] == [[1], [2]]
+    (tmp_path / "go").touch()
+    assert told(ask(keeping, "/lingers", bytes([2]) * (2 * PAGES), **words))["seen"] == [[1], [2]]
 
 
 def test_studies_that_come_at_once_and_one_after_another_each_arrive_as_they_were_sent(keeping: Server) -> None:
