@@ -78,6 +78,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = root.parse_args([_dashed(word) for word in words])
     if arguments.verb == "send" and not (arguments.study or arguments.study_path):
         root.error("send needs a study: -i STUDY, or --request-study-path PATH for one that the server can read")
+    if getattr(arguments, "cert_key", None) and not arguments.cert:
+        root.error("--cert-key is the key of a certificate: name that too, with --cert")
     if arguments.verb == "replay" and bool(arguments.target) == bool(arguments.url):
         root.error("replay needs a model: TARGET, to run it here, or --url of a gateway that serves it")
     return arguments
@@ -230,7 +232,8 @@ def _add_answer(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument_group("the answer").add_argument
     add("-o", "--output", type=Path, dest="out", default=Path("output"), metavar="OUT", help="folder (%(default)s)")
     add("-l", "--include-label-plots", dest="labels", action="store_true", help="draw labels on the pictures")
-    add("--legacy-output", dest="legacy", action="store_true", help="masks as bare bytes, not as true .npy")
+    add("--legacy-output", dest="legacy", action="store_true", help="masks as bare bytes, all DICOM as sc_N.dcm")
+    add("--json", action="store_true", help="print one JSON document, for a script")
 
 
 def _option(text: str) -> tuple[str, str]:

@@ -62,6 +62,8 @@ def add_replay(verb: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, screen: "Screen") -> bool:
     """Print what was found; returns whether the chain is whole. Raises ValueError with a sentence, OSError."""
     key = find_key(arguments.key, beside=arguments.files[-1])
+    for path in arguments.files:
+        path.stat()  # a wrong name is told before a missing key is
     verdict = verify(arguments.files, key=key, expect=arguments.expect, after=arguments.after)
     _show(verdict, screen)
     return verdict.whole

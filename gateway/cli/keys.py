@@ -119,4 +119,7 @@ def _expiry(text: str) -> datetime:
         when = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a day such as 2027-01-31 nor 365d") from None
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    if when <= datetime.now(UTC):
+        raise argparse.ArgumentTypeError(f"{text} has passed: the key would open nothing")
+    return when

@@ -34,8 +34,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GatewayError as error:
         return _complain(error.detail or error.title, FAILED)
     except OSError as error:
-        return _complain(f"{error.filename}: {error.strerror}" if error.filename else str(error), FAILED)
+        return _complain(_told(error), FAILED)
+    except UnicodeEncodeError:
+        return _complain("a word or a name is not text in this locale; set LC_ALL=C.UTF-8", FAILED)
     return DONE
+
+
+def _told(error: OSError) -> str:
+    """What the system says; pydicom raises it anew with a traceback in its text."""
+    first = error if error.errno else error.__context__
+    if not isinstance(first, OSError) or not first.strerror:
+        return next(iter(str(error).splitlines()), "the system refused, and does not say why")
+    return f"{first.filename}: {first.strerror}" if first.filename else first.strerror
 
 
 def _complain(sentence: str, status: int) -> int:
@@ -64,13 +74,12 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 
 def _send(arguments: argparse.Namespace) -> None:
-    import requests
-
     from gateway.cli import reaching, receipts
     from gateway.cli.orders import Order
     from gateway.cli.screen import Screen
     from gateway.cli.sending import send
     from gateway.client import Client
+    from gateway.client.transport import new_session
     from gateway.protocol.digests import hash_function
 
     try:
@@ -78,12 +87,12 @@ def _send(arguments: argparse.Namespace) -> None:
     except ValueError as error:
         raise Failure(str(error)) from error
     order = Order.from_arguments(arguments)
-    asking = receipts.Asking(requests.Session()) if arguments.receipt else None
+    asking = receipts.Asking(new_session()) if arguments.receipt else None
     session = asking.session if asking else None
     with _client_failures():
         access = reaching.access(arguments)
         client = Client(order.url, timeout=order.patience, session=session, digest=order.digest, **access)
-        send(order, Screen(), client)
+        send(order, Screen(script=arguments.json), client)
         if asking:
             receipts.write(asking.receipt, arguments.receipt)
 
@@ -98,13 +107,17 @@ def _store(arguments: argparse.Namespace) -> None:
 
 @contextmanager
 def _client_failures() -> Iterator[None]:
+    from gateway.cli.reaching import API_KEY, TOKEN
     from gateway.client import ClientError, Unreachable
 
     try:
         yield
     except ClientError as error:
         request = f" [request {error.request_id}]" if error.request_id else ""
-        raise Failure(error.detail + request, NO_CONNECTION if isinstance(error, Unreachable) else FAILED) from error
+        key = f" Give a key in {API_KEY}, or a token in {TOKEN} or --token-file." if error.status == 401 else ""
+        raise Failure(
+            error.detail + request + key, NO_CONNECTION if isinstance(error, Unreachable) else FAILED
+        ) from error
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -119,7 +132,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.study is None:
         raise Failure("run needs a study: -i STUDY", USAGE)
     try:
-        run(arguments.target, Order.from_arguments(arguments), Screen(), profile=arguments.profile)
+        run(arguments.target, Order.from_arguments(arguments), Screen(script=arguments.json), profile=arguments.profile)
     except ClientError as error:
         raise Failure(f"a gateway would refuse: {error.detail}") from error
 
@@ -131,7 +144,9 @@ def _judge_wrapper(arguments: argparse.Namespace) -> None:
     verdict = aiges.run(Path(arguments.target))
     if not verdict.good:
         raise Failure(verdict.sentence)
-    Screen().say(verdict.sentence)
+    screen = Screen(script=arguments.json)
+    screen.say(verdict.sentence)
+    screen.tell({"good": True, "verdict": verdict.sentence})
 
 
 def _schema(arguments: argparse.Namespace) -> None:

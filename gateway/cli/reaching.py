@@ -34,8 +34,19 @@ def add_access(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
 
 
 def access(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The access of a parsed command line, as a Client's arguments. Raises OSError for a token that cannot be read."""
-    token = arguments.token_file.read_text("ascii", "replace").strip() if arguments.token_file else arguments.token
+    """The access of a parsed command line, as a Client's arguments.
+
+    Raises SourceUnreadable for a file without a token, OSError for one that cannot be read.
+    """
+    import urllib3
+
+    from gateway.client import SourceUnreadable
+
+    token = arguments.token
+    if arguments.token_file and not (token := arguments.token_file.read_text("utf-8", "replace").strip()):
+        raise SourceUnreadable(f"{arguments.token_file} holds no token.")
+    if arguments.insecure:  # said once by whoever asks for it, not again with each request
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     pair = (arguments.cert, arguments.cert_key)
     return {
         "token": token,
@@ -46,10 +57,12 @@ def access(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def url_of(host: str, at: int) -> str:
-    """Where the gateway is; a ``host`` that is a whole URL stands for itself."""
+    """Where the gateway is; a ``host`` that is a whole URL stands for itself, and one with a port keeps that."""
     if "://" in host:
         return host
-    return f"http://[{host}]:{at}" if ":" in host else f"http://{host}:{at}"
+    if host.count(":") == 1 or "]:" in host:
+        return f"http://{host}"
+    return f"http://[{host}]:{at}" if ":" in host and not host.startswith("[") else f"http://{host}:{at}"
 
 
 def client(arguments: argparse.Namespace) -> "Client":

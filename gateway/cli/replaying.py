@@ -21,7 +21,7 @@ from gateway.client.access import Access
 from gateway.client.answer import Answer, read_answer
 from gateway.client.inference import encoded
 from gateway.client.loading import load
-from gateway.client.transport import Transport
+from gateway.client.transport import Transport, new_session
 from gateway.client.upload import PIECE, Source, Upload
 from gateway.client.wsgi import LOCAL, WSGI, session
 from gateway.dicom.reading.instances import Instance
@@ -108,7 +108,7 @@ def _ask(asked: Replay, parts: Parts) -> Receipt:
     """The receipt of a new answer, with the digests of the bytes that were sent and came back here."""
     receipt = asked.receipt
     app = None if asked.url else served(asked.target)
-    asking = receipts.Asking(requests.Session() if app is None else session(_at(app, receipt["time"])))
+    asking = receipts.Asking(new_session() if app is None else session(_at(app, receipt["time"])))
     route = receipt["route"] if app is None else _route(app, receipt["route"])
     new_hash = hash_function(receipt["algorithm"])
     body = Upload(parts, None, new_hash)

@@ -2,6 +2,7 @@
 
 import keyword
 import re
+import shutil
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -25,7 +26,7 @@ class BadName(GatewayError):
 
 
 def write(name: str, folder: Path, source: str | None = None) -> Path:
-    """Write ``folder/name``; nothing is overwritten. Raises BadName.
+    """Write ``folder/name``; nothing is overwritten. Raises BadName, OSError.
 
     ``source`` is the folder or wheel that the requirements take the gateway from; unset, the one that runs now.
     """
@@ -38,8 +39,12 @@ def write(name: str, folder: Path, source: str | None = None) -> Path:
     words["function"] = name
     texts = {file: Template(_template(template)).substitute(words) for file, template in FILES.items()}
     target.mkdir(parents=True)
-    for file, text in texts.items():
-        (target / file).write_text(text, encoding="utf-8")
+    try:
+        for file, text in texts.items():
+            (target / file).write_text(text, encoding="utf-8")
+    except OSError:
+        shutil.rmtree(target, ignore_errors=True)  # a half one would be in the way of the next try
+        raise
     return target
 
 

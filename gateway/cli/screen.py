@@ -1,7 +1,10 @@
 """What a person sees while a study is on its way: progress on stderr, results on stdout."""
 
+import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
@@ -13,15 +16,24 @@ Report = Callable[[int, int], None]
 
 
 class Screen:
-    """Standard output for what was done, standard error for what is being done; bars only on a terminal."""
+    """Standard output for what was done, standard error for what is being done; bars only on a terminal.
 
-    def __init__(self) -> None:
+    For a ``script`` standard output has one JSON document, and all else is on standard error.
+    """
+
+    def __init__(self, *, script: bool = False) -> None:
+        self._script = script
         self._out = Console(highlight=False, soft_wrap=True)
         self._err = Console(highlight=False, soft_wrap=True, stderr=True)
 
     def say(self, text: str) -> None:
         """One line of the result. Text that a server sent cannot steer the terminal."""
-        self._out.print(printable(text), markup=False)
+        (self._err if self._script else self._out).print(printable(text), markup=False)
+
+    def tell(self, words: Any) -> None:
+        """The result as JSON, where it is a script that asks."""
+        if self._script:
+            sys.stdout.write(json.dumps(words, indent=2) + "\n")
 
     def note(self, text: str) -> None:
         """One line on what is happening, kept out of a pipe."""

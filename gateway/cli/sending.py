@@ -11,6 +11,7 @@ from typing import Any
 from gateway.cli.orders import Order
 from gateway.cli.screen import Screen
 from gateway.client import Answer, Client
+from gateway.client.errors import counted
 from gateway.client.loading import load
 from gateway.client.reading import segments
 from gateway.dicom.drawing.gallery import write_pictures
@@ -21,6 +22,9 @@ from gateway.protocol.serializer import InferenceSerializer
 
 FINDINGS = ("bounding_boxes_2d", "linear_measurements_2d", "study_ml_json", "series_ml_json")
 """Members of an answer's JSON that hold findings; all are lists or objects."""
+
+
+PICTURES = "pictures"
 
 
 def send(order: Order, screen: Screen, client: Client | None = None) -> list[Path]:
@@ -39,31 +43,47 @@ def send(order: Order, screen: Screen, client: Client | None = None) -> list[Pat
     finally:
         for line in summary(order, answer, written, pictures):
             screen.say(line)
+        screen.tell(words(order, answer, [*pictures[:1], *written, *pictures[1:]]))
     return [*pictures[:1], *written, *pictures[1:]]
 
 
 def summary(order: Order, answer: Answer, written: list[Path], pictures: list[Path]) -> Iterator[str]:
     """What a person wants to know of an answer, a line each."""
-    yield f"answer  {', '.join(findings(answer)) or 'no findings'}"
+    found = ", ".join(f"{count} {kind}" for kind, count in findings(answer).items())
+    yield f"answer  {found or 'no findings'}"
     yield f"input   {order.digest} {answer.input_digest}"
     yield f"output  {order.digest} {answer.output_digest}"
     for kind, paths in groupby([*pictures[:1], *written, *pictures[1:]], key=_kind):
         first, *others = paths
-        yield f"wrote   {first}" + (f" and {len(others)} more {kind}" if others else "")
+        yield f"wrote   {first}" + (f" and {len(others)} more {_several(kind, others)}" if others else "")
 
 
-def findings(answer: Answer) -> Iterator[str]:
-    """How many of each kind of finding, such as ``1 probability_mask``."""
-    for kind, count in Counter(str(part.get("binary_type") or part.get("key")) for part in answer.parts).items():
-        yield f"{count} {kind}"
-    for key in FINDINGS:
-        if isinstance(found := answer.json.get(key), Sized) and found:
-            yield f"{len(found)} {key}"
+def words(order: Order, answer: Answer, files: list[Path]) -> dict[str, Any]:
+    """The same for a script; ``files`` with the contact sheet first, where there is one."""
+    return {
+        "request_id": answer.request_id,
+        "digest": order.digest,
+        "input": answer.input_digest,
+        "output": answer.output_digest,
+        "findings": findings(answer),
+        "files": [str(path) for path in files],
+    }
+
+
+def findings(answer: Answer) -> dict[str, int]:
+    """How many of each kind of finding, such as one ``probability_mask``."""
+    parts = Counter(str(part.get("binary_type") or part.get("key")) for part in answer.parts)
+    others = {key: answer.json.get(key) for key in FINDINGS}
+    return dict(parts) | {key: len(found) for key, found in others.items() if isinstance(found, Sized) and found}
 
 
 def _kind(path: Path) -> str:
     """A file's name without what tells it from its siblings, which are listed as one."""
-    return "pictures" if re.match(r"\d+_.*\.png$", path.name) else re.sub(r"\d+", "*", path.name)
+    return PICTURES if re.match(r"\d+_.*\.png$", path.name) else re.sub(r"\d+", "*", path.name)
+
+
+def _several(kind: str, others: list[Path]) -> str:
+    return kind.removesuffix("s") if kind == PICTURES and len(others) == 1 else kind
 
 
 def _ask(order: Order, instances: list[Instance], screen: Screen, client: Client | None) -> Answer:
@@ -77,10 +97,10 @@ def _ask(order: Order, instances: list[Instance], screen: Screen, client: Client
         elif order.store:
             kept = client.upload(files, progress=progress)
             progress(1, 1)  # also where nothing had to be sent
-            screen.note(f"sent {kept.sent} of {len(files)} files to {client.address}, which has the others")
+            screen.note(f"sent {kept.sent} of {counted(len(files), 'file')} to {client.address}, which has the others")
             answer = client.infer(kept, order.route, request).answer
         else:
-            screen.note(f"sending {len(order.attachments) + len(files)} files to {client.address}")
+            screen.note(f"sending {counted(len(order.attachments) + len(files), 'file')} to {client.address}")
             answer = client.ask(request, files, order.route, progress, attachments=order.attachments)
     screen.note(f"answered after {time.monotonic() - started:.1f} s")
     return answer

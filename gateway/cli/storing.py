@@ -125,6 +125,8 @@ def _upload(arguments: argparse.Namespace, screen: "Screen", client: "Client") -
 
 def _of_upload(done: "Uploaded") -> Iterator[str]:
     yield f"sent    {done.sent} of {len(done.entries)} instances, {done.bytes_sent / MiB:.1f} MiB"
+    if done.left_out:
+        yield f"left    {done.left_out} out, which {'is' if done.left_out == 1 else 'are'} not DICOM"
     if done.kept:
         yield f"kept    {len(done.kept)} that the gateway holds with other bytes"
     for uid in done.study_instance_uids:

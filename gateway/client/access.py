@@ -6,7 +6,7 @@ from typing import Any
 
 import requests
 
-from gateway.client.errors import SourceUnreadable
+from gateway.client.errors import ClientError, SourceUnreadable
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,15 @@ class Access:
     cert: str | Path | tuple[str | Path, str | Path] | None = None
 
     def __post_init__(self) -> None:
-        """Raises SourceUnreadable for a certificate or key that is not there."""
+        """Raises SourceUnreadable for a certificate or key that is not there, ClientError for what no header can hold.
+
+        An error further down would show the secret in its text.
+        """
+        for name, secret in (("token", self.token), ("API key", self.api_key)):
+            if not (secret.isascii() and secret.isprintable() and secret == secret.strip()):
+                raise ClientError(
+                    f"The {name} is none: it has spaces around it, or characters that no header can hold."
+                )
         named = (*_several(self.cert), *([] if isinstance(self.verify, bool) else [self.verify]))
         for path in map(Path, named):
             if not path.exists():

@@ -122,7 +122,14 @@ def _files(folder: Path, cache: HashCache) -> Iterator[File]:
     paths = absolute(sorted(_below(folder)))
     for key, known in sorted(Digests(paths, cache, dicom=False)):
         path = paths[key]
-        yield File(path.relative_to(folder).as_posix(), known.sha256, known.stat.size, known.stat.mtime_ns / 1e9)
+        yield File(_key(path, folder), known.sha256, known.stat.size, known.stat.mtime_ns / 1e9)
+
+
+def _key(path: Path, folder: Path) -> str:
+    key = path.relative_to(folder).as_posix()
+    if not key.isprintable():  # neither are bytes that the locale cannot read
+        raise SourceUnreadable(f"{key} cannot be the name of a file in a bundle; rename it, or set LC_ALL=C.UTF-8.")
+    return key
 
 
 def _below(folder: Path) -> Iterator[Path]:

@@ -85,6 +85,11 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))[:LONGEST_DETAIL]
 
 
+def counted(number: int, thing: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def printable(text: str) -> str:
     """``text`` without control characters, which could otherwise steer a terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)
@@ -94,7 +99,8 @@ def refusal(status: int, reason: str, content_type: str, body: bytes, request_id
     """Read an error answer: a problem document (RFC 9457) if it is one, else the first line of its text."""
     problem = _problem(content_type, body)
     detail = problem.get("detail") or problem.get("title") or _first_line(content_type, body) or reason or "no text"
-    code = str(problem.get("type", "")).rpartition(":")[2] or f"http-{status}"
+    kind = str(problem.get("type", ""))
+    code = f"http-{status}" if kind in ("", "about:blank") else kind.rpartition(":")[2]
     request_id = str(problem.get("request_id") or request_id)
     if code == CONFLICT and (clashes := _clashes(problem.get("conflicts"))):
         return Conflict(clashes, request_id=one_line(request_id))

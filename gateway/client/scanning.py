@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -14,6 +14,7 @@ from gateway.client.errors import SourceUnreadable
 from gateway.client.hashes import HashCache, Known, Stat
 from gateway.client.parallel import Tally, in_parallel
 from gateway.client.upload import PIECE, Progress, Source
+from gateway.errors import StudyRefused
 
 THREADS = min(8, os.cpu_count() or 1)
 """Files hashed at once: sha256 leaves Python's lock alone, a disk wants a queue."""
@@ -69,6 +70,8 @@ class Scan:
             raise SourceUnreadable(f"{missing} of the files are no DICOM instances.")
         self.left = self._digests.size + sum(known.stat.size for _, known in self._described)
         """Bytes of the files that have not been looked at yet."""
+        self.left_out = 0
+        """Files that were no DICOM instances, of those looked at."""
 
     @property
     def known(self) -> bool:
@@ -79,12 +82,11 @@ class Scan:
         seen = set[str]()
         for source, known in chain(self._from_disk(), self._described):
             self.left -= known.stat.size
+            self.left_out += not known.sop
             if known.sop and known.sha256 not in seen:
                 seen.add(known.sha256)
                 yield _entry(source, known)
         if not seen:
-            from gateway.errors import StudyRefused
-
             raise StudyRefused("There is no DICOM file here.")
 
     def _from_disk(self) -> Iterator[tuple[Path, Known]]:
@@ -146,7 +148,28 @@ def _below(path: Path) -> Iterator[Path]:
 
     if not path.exists():
         raise SourceUnreadable(f"{path} is not there.")
-    return find_files(path)
+    if not (path.is_dir() or path.is_file()):  # a pipe would wait for ever, a device has no end
+        raise SourceUnreadable(f"{path} is neither a file nor a folder.")
+    return find_files(path, refuse_unlisted)
+
+
+def refuse_unlisted(path: Path, why: str) -> None:
+    """Raise SourceUnreadable for a folder that cannot be listed: half of a study may be in it."""
+    if path.is_dir():
+        raise SourceUnreadable(f"{path} {why}.")
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Let a StudyRefused from inside say which file it is about, as one who has the files wants to know."""
+    from gateway.dicom.reading.files import NotAnInstance
+
+    try:
+        yield
+    except NotAnInstance:
+        raise
+    except StudyRefused as error:
+        raise StudyRefused(f"{path}: {error.detail}", private=error.private, **error.members) from error
 
 
 def _entry(source: Source, known: Known) -> Entry:
@@ -168,7 +191,8 @@ def _read(path: Path, tally: Tally, dicom: bool) -> Known:
             while count := file.readinto(buffer):
                 digest.update(buffer[:count])
                 tally.add(count)
-            uids = _uids(file) if dicom else ()
+            with named(path):
+                uids = _uids(file) if dicom else ()
             after = Stat.of(os.fstat(file.fileno()))
     except OSError as error:
         raise SourceUnreadable(f"{path} cannot be read: {error.strerror}.") from error
@@ -186,16 +210,18 @@ def _describe(source: Source) -> Known:
     while piece := file.read(PIECE):
         digest.update(piece)
         size += len(piece)
-    return Known(Stat(size, 0, 0, 0), digest.hexdigest(), *_uids(file))
+    from gateway.dicom.reading.naming import naming
+
+    with naming(file):
+        return Known(Stat(size, 0, 0, 0), digest.hexdigest(), *_uids(file))
 
 
 def _uids(file: BinaryIO) -> tuple[str, ...]:
     """Study, series and SOP Instance UID; nothing for a file that is no instance. Raises StudyRefused."""
     from gateway.dicom.reading.files import NotAnInstance
     from gateway.dicom.reading.identity import identify
-    from gateway.dicom.reading.naming import naming
 
-    with suppress(NotAnInstance), naming(file):
+    with suppress(NotAnInstance):
         found = identify(file)
         return found.study_instance_uid, found.series_instance_uid, found.sop_instance_uid
     return ()

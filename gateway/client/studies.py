@@ -27,8 +27,8 @@ failure, and eight fill a link that loses time with each round trip."""
 MANIFEST = 10_000
 """Entries of one manifest; the gateway takes ``max_parts``, 20,000 by default."""
 
-FIRST_MANIFEST, NEXT_MANIFESTS = CHUNK * PARALLEL, 512
-"""Entries of a manifest while others are still hashed: what fills the connections, then more, up to where a round trip
+FIRST_MANIFEST, NEXT_MANIFESTS = CHUNK, 512
+"""Entries of a manifest while others are still hashed: what makes a first chunk, then more, up to where a round trip
 no longer counts."""
 
 OnConflict = Literal["fail", "keep", "replace"]
@@ -57,14 +57,15 @@ class Reference:
 class Uploaded:
     """What became of an upload: all its instances are with the gateway now, ``sent`` of them by this upload.
 
-    ``bytes_sent`` counts their pixels and headers. ``kept`` are SOP Instance UIDs of which the gateway kept a file of
-    its own; their entries name that file's digest.
+    ``bytes_sent`` counts their pixels and headers, ``left_out`` the files that are no DICOM instances. ``kept`` are SOP
+    Instance UIDs of which the gateway kept a file of its own; their entries name that file's digest.
     """
 
     entries: tuple[Entry, ...]
     sent: int
     bytes_sent: int
     kept: tuple[str, ...] = ()
+    left_out: int = 0
 
     @property
     def study_instance_uids(self) -> list[str]:
@@ -93,6 +94,7 @@ class Uploaded:
             "sent": self.sent,
             "bytes_sent": self.bytes_sent,
             "kept": list(self.kept),
+            "left_out": self.left_out,
         }
 
 
@@ -136,8 +138,8 @@ def upload(transport: Transport, found: Scan, cache: HashCache, on_conflict: OnC
         for kept_meanwhile in in_parallel(send, todo, pace.parallel):
             theirs |= kept_meanwhile
     kept = tuple(entry.sop_instance_uid for entry in entries if entry.sha256 in theirs)
-    now = tuple(replace(one, sha256=theirs.get(one.sha256, one.sha256)) for one in entries)
-    return Uploaded(now, len(wanted), sum(entry.size for entry in wanted), kept)
+    now = tuple(replace(one, sha256=theirs[one.sha256]) if one.sha256 in theirs else one for one in entries)
+    return Uploaded(now, len(wanted), sum(entry.size for entry in wanted), kept, found.left_out)
 
 
 def _manifests(found: Scan) -> Iterator[list[Entry]]:

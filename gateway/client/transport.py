@@ -61,7 +61,7 @@ class Transport:
         self.base_url = base_url.rstrip("/")
         self.timeout = timeout
         self.retries = retries
-        self._session = session or _session()
+        self._session = session or new_session()
         self._access = access
         self._closed = threading.Event()
 
@@ -103,7 +103,7 @@ class Transport:
                 **options,
             ) as response:
                 if response.status_code != 200:
-                    raise refused(response)
+                    raise refused(response, route)
                 yield response
         except requests.RequestException as error:
             raise failure(error, url) from error
@@ -140,9 +140,16 @@ def refused_before_work(error: ClientError) -> bool:
     return isinstance(error, Refused) and error.status == 503 and error.retry_after is not None
 
 
-def _session() -> requests.Session:
+class _Session(requests.Session):
+    """Follows nobody; requests would else read a Location that is never used, and raise for one that is no URL."""
+
+    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
+        return iter(())
+
+
+def new_session() -> requests.Session:
     """A session that threads may share: it keeps no cookies, and as many connections as they use."""
-    made = requests.Session()
+    made = _Session()
     made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("http://", "https://"):
         made.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
