@@ -17,6 +17,7 @@ def server(request: pytest.FixtureRequest, start: Start) -> Running:
 
 def test_a_reload_that_cannot_import_is_refused_and_the_former_code_serves_on(server: Running) -> None:
     eventually(lambda: len(server.workers) == 2)
+    server.views()  # both have imported it
     before, refused = server.workers, server.server.log.count(REFUSED)
     server.order("unimportable", "no module of this name")
     os.kill(server.master, signal.SIGHUP)
@@ -34,6 +35,7 @@ def test_a_reload_that_cannot_import_is_refused_and_the_former_code_serves_on(se
 
 def test_a_worker_that_cannot_import_what_the_killed_one_did_leaves_the_others_serving(server: Running) -> None:
     eventually(lambda: len(server.workers) == 2)
+    server.views()
     before = server.workers
     server.order("unimportable", "half a release")
     os.kill(min(before), signal.SIGKILL)
