@@ -20,6 +20,7 @@ from gateway import Gateway
 from gateway.adapters import aiges
 from tests.adapters.messages import KIND, body, parts_of
 from tests.require import require
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +63,9 @@ def original(folder: Path) -> Original:
         command = [folder / "venv/bin/python", "-W", "ignore", *words]
         prefix = [*confined, where] if os.geteuid() == 0 else []
         environ = os.environ | {"HOME": str(folder)} | environment
-        return subprocess.run([*prefix, *command], cwd=where, env=environ, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            [*prefix, *command], cwd=where, env=environ, capture_output=True, text=True, timeout=PATIENCE
+        )
 
     return run
 

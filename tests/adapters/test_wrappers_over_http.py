@@ -18,7 +18,7 @@ WRAPPERS = Path(__file__).parent / "wrappers"
 
 
 def post(server: Server, route: str, data: bytes) -> requests.Response:
-    return requests.post(server.url + route, data=data, headers={"Content-Type": KIND}, timeout=30)
+    return requests.post(server.url + route, data=data, headers={"Content-Type": KIND}, timeout=PATIENCE)
 
 
 def ask(server: Server, how: str) -> requests.Response:

@@ -28,7 +28,7 @@ def server(serve: Serve, notes: Path) -> Iterator[Server]:
 
 
 def post(server: Server, route: str, body: bytes, **headers: str) -> requests.Response:
-    return requests.post(server.url + route, data=body, headers={"Content-Type": TYPE, **headers}, timeout=60)
+    return requests.post(server.url + route, data=body, headers={"Content-Type": TYPE, **headers}, timeout=PATIENCE)
 
 
 def test_health_turns_from_starting_to_ready(serve: Serve, notes: Path) -> None:

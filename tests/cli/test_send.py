@@ -17,6 +17,7 @@ from PIL import Image
 from tests.cli.conftest import Run
 from tests.client.servers import Said, answer, listening
 from tests.conftest import ROOT, Serve, Server
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -111,6 +112,15 @@ def test_png_and_jpeg_are_sent_as_secondary_captures(sent: Any, tmp_path: Path) 
     )
 
 
+def test_the_picture_of_a_png_has_its_name(sent: Any, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for name in ("b 2.png", "a.JPG"):
+        Image.new("L", (20, 10), 7).save(tmp_path / "images" / name)
+    sent(study=tmp_path / "images")
+    drawn = {path.name for path in (tmp_path / "out").glob("*.png")}
+    assert drawn == {"contact_sheet.png", "0_b_2.png.png", "0_a.JPG.png"}
+
+
 def test_one_file_is_a_study_too(sent: Any, study: Path) -> None:
     assert len(sent(study=next(study.rglob("*.dcm")))["seen"]) == 1
 
@@ -152,7 +162,9 @@ def test_a_terminal_sees_the_upload_and_then_that_the_model_runs(service: Server
     master, slave = pty.openpty()
     words = [sys.executable, "-m", "gateway", "send", "-i", study, "-o", tmp_path / "out", "-p", str(service.port)]
     environment = os.environ | {"TERM": "xterm"}
-    subprocess.run(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=slave, check=True, timeout=60)
+    subprocess.run(
+        words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=slave, check=True, timeout=PATIENCE
+    )
     seen = os.read(master, 1 << 16).decode()
     os.close(master)
     os.close(slave)

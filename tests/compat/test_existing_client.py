@@ -17,6 +17,7 @@ import requests
 
 from tests.compat.client import decode, encode, hashes, post, split_on_boundary
 from tests.compat.conftest import Service
+from tests.waiting import PATIENCE
 
 OPTIONS = {"inference_command": "other", "größe": [1, 2.5, None]}
 
@@ -102,7 +103,7 @@ def test_the_length_of_the_answer_is_told(service: Service, image: bytes) -> Non
 def test_a_boundary_is_found_however_its_header_is_written(service: Service, image: bytes, content_type: str) -> None:
     body = encode({}, [], [image])
     headers = {"Content-Type": content_type.format(body.boundary_value)}
-    answer = decode(requests.post(service.url + "/", data=body.to_string(), headers=headers, timeout=30))
+    answer = decode(requests.post(service.url + "/", data=body.to_string(), headers=headers, timeout=PATIENCE))
     assert answer.hashes == hashes([b"{}", image], answer.contents[:-1])
 
 
@@ -110,7 +111,7 @@ def test_a_chunked_upload_is_the_same_study(service: Service, series: list[bytes
     body = encode({}, [], series)
     headers = {"Content-Type": f"multipart/related; boundary={body.boundary_value}"}
     pieces = iter(lambda: body.read(1000), b"")
-    answer = decode(requests.post(service.url + "/", data=pieces, headers=headers, timeout=30))
+    answer = decode(requests.post(service.url + "/", data=pieces, headers=headers, timeout=PATIENCE))
     assert answer.response.request.headers["Transfer-Encoding"] == "chunked"
     assert answer.hashes == hashes([b"{}", *series], answer.contents[:-1])
 
@@ -122,7 +123,7 @@ def test_a_request_built_and_an_answer_read_by_the_standard_library_alone(servic
     message.attach(MIMEApplication(blob, "octet-stream", encode_noop, policy=HTTP))
     body = message.as_bytes().partition(b"\r\n\r\n")[2]
 
-    connection = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=30)
+    connection = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=PATIENCE)
     connection.request("POST", "/describe", body, {"Content-Type": " ".join(message["Content-Type"].split())})
     response = connection.getresponse()
     head = f"Content-Type: {response.headers['Content-Type']}\r\n\r\n".encode("ascii")

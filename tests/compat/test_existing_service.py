@@ -10,6 +10,7 @@ import requests
 from tests.compat.client import decode, encode, post
 from tests.compat.conftest import OLD_SERVICE, ROOT, Service, running
 from tests.ports import free_port
+from tests.waiting import PATIENCE
 
 
 def test_its_error_handler_answers_for_an_exception_of_its_handler(service: Service, image: bytes) -> None:
@@ -21,7 +22,7 @@ def test_its_error_handler_answers_for_an_exception_of_its_handler(service: Serv
 def test_its_error_handler_answers_for_a_path_or_method_that_is_not_there(
     service: Service, method: str, path: str
 ) -> None:
-    response = requests.request(method, service.url + path, timeout=30)
+    response = requests.request(method, service.url + path, timeout=PATIENCE)
     assert (response.status_code, response.text) == (500, "internal server error")
 
 
@@ -42,14 +43,14 @@ def refusals(image: bytes) -> dict[int, list[tuple[bytes, dict[str, str]]]]:
 @pytest.mark.parametrize("status", [400, 415])
 def test_a_refusal_of_the_gateway_never_reaches_its_error_handler(service: Service, image: bytes, status: int) -> None:
     for body, headers in refusals(image)[status]:
-        response = requests.post(service.url + "/", data=body, headers=headers, timeout=30)
+        response = requests.post(service.url + "/", data=body, headers=headers, timeout=PATIENCE)
         assert (response.status_code, response.headers["Content-Type"]) == (status, "application/problem+json")
         assert response.json()["request_id"] == response.headers["X-Request-ID"]
     assert decode(post(service.url + "/boxes", {}, [image])).names == ["json-body", "hashes"]
 
 
 def test_its_own_health_and_ping_win_over_ours(service: Service) -> None:
-    health, ping = (requests.get(service.url + path, timeout=30) for path in ("/healthcheck", "/ping"))
+    health, ping = (requests.get(service.url + path, timeout=PATIENCE) for path in ("/healthcheck", "/ping"))
     assert (health.status_code, health.text) == (200, "READY")
     assert ping.text == "pong of the service"
 

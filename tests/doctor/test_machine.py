@@ -19,6 +19,7 @@ from gateway.doctor.devices import Told
 from tests.conftest import ROOT, Serve
 from tests.doctor.asking import ask
 from tests.ports import free_port
+from tests.waiting import PATIENCE
 
 PLAN = Plan()
 LIMIT = "import resource; resource.setrlimit(resource.{}, ({}, {}))"
@@ -293,7 +294,7 @@ def test_an_address_of_another_machine_stops_it() -> None:
 
 def test_a_gateway_that_listens_there_already_is_known_by_its_greeting(serve: Serve) -> None:
     server = serve("tests.cli.service:app")
-    assert requests.get(f"{server.url}/ping", timeout=30).status_code == 200
+    assert requests.get(f"{server.url}/ping", timeout=PATIENCE).status_code == 200
     found = network.port(Plan(port=server.port))
     assert (found.level, "a gateway answers there already" in found.text) == (Level.WARN, True)
 

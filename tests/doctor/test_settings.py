@@ -15,6 +15,7 @@ from gateway.doctor import Level, Plan, storage, variables
 from gateway.doctor.plan import faults
 from tests.conftest import ROOT
 from tests.doctor.asking import ask
+from tests.waiting import PATIENCE
 
 
 def test_every_bad_variable_is_named_and_no_value_of_one() -> None:
@@ -78,7 +79,7 @@ def test_threads_that_the_doctor_refuses_are_those_under_which_serve_does_not_st
     environ = {"THREADS": "2", "GATEWAY_RESERVED_THREADS": "2"}
     assert ask("--json", environ=environ).level("threads") == "fail"
     line = [sys.executable, "-m", "gateway", "serve", "models.app:app", "--port", "0"]
-    ran = subprocess.run(line, cwd=ROOT, env=os.environ | environ, capture_output=True, timeout=60)
+    ran = subprocess.run(line, cwd=ROOT, env=os.environ | environ, capture_output=True, timeout=PATIENCE)
     assert ran.returncode != 0
 
 

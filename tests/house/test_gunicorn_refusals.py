@@ -7,6 +7,7 @@ import requests
 
 from tests.conftest import Serve, Server
 from tests.house.pages import ROOT, rows
+from tests.waiting import PATIENCE
 
 HEAD = b"POST /ping HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n"
 REFUSED = {
@@ -31,13 +32,13 @@ def server(serve: Serve) -> Server:
 @pytest.mark.parametrize("case", REFUSED)
 def test_gunicorn_answers_for_itself_and_lives_on(server: Server, case: str) -> None:
     status, request = REFUSED[case]
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         connection.sendall(request)
         answer = connection.recv(4096)  # more may end in a reset, since not all that was sent is read
     assert answer.startswith(b"HTTP/1.1 %d " % status)
     assert b"application/problem+json" not in answer
     assert b"Traceback" not in answer
-    assert requests.get(server.url + "/ping", timeout=20).status_code == 200
+    assert requests.get(server.url + "/ping", timeout=PATIENCE).status_code == 200
 
 
 def test_the_documented_refusals_are_those_that_were_tried() -> None:

@@ -27,7 +27,7 @@ FLAGS = {
 def ask(url: str) -> MultipartDecoder:
     body = b"--b\r\n\r\n{}\r\n--b\r\n\r\n%s\r\n--b--\r\n" % CT.read_bytes()
     headers = {"Content-Type": "multipart/related; boundary=b"}
-    response = requests.post(url, data=body, headers=headers, timeout=60)
+    response = requests.post(url, data=body, headers=headers, timeout=PATIENCE)
     assert response.status_code == 200, response.text
     return MultipartDecoder.from_response(response)
 

@@ -18,6 +18,7 @@ from gateway.dicom.samples import phantom
 from gateway.observe.jsonlogs import OWN, configure
 from gateway.observe.logs import TaggedLogger
 from tests.conftest import ROOT, Serve
+from tests.waiting import PATIENCE
 
 NAME = "DOE^JANE"
 JSON_LINES = Settings(log_format="json")
@@ -154,7 +155,9 @@ def test_a_format_that_is_none_is_refused_by_name() -> None:
 def test_every_line_of_a_server_is_an_object_and_a_requests_lines_share_its_id(serve: Serve) -> None:
     server = serve("tests.apps.faults:app", GATEWAY_LOG_FORMAT="json")
     headers = {"Content-Type": "multipart/related; boundary=b"}
-    answers = [requests.post(server.url + route, BODY, headers=headers, timeout=20) for route in ("/echo", "/raises")]
+    answers = [
+        requests.post(server.url + route, BODY, headers=headers, timeout=PATIENCE) for route in ("/echo", "/raises")
+    ]
     server.stop()
     lines = [json.loads(line) for line in server.log.splitlines()]
     assert {"time", "level", "logger", "message"} <= set.intersection(*(set(line) for line in lines))
@@ -172,7 +175,7 @@ def test_the_line_of_an_answer_tells_the_version_of_the_model(serve: Serve, tmp_
     (file,) = phantom.write(tmp_path, slices=1, size=16)
     body = b"--b\r\n\r\n{}\r\n--b\r\n\r\n" + file.read_bytes() + b"\r\n--b--\r\n"
     headers = {"Content-Type": "multipart/related; boundary=b"}
-    assert requests.post(server.url + "/dense", body, headers=headers, timeout=20).status_code == 200
+    assert requests.post(server.url + "/dense", body, headers=headers, timeout=PATIENCE).status_code == 200
     server.stop()
     lines = [json.loads(line) for line in server.log.splitlines()]
     (answered,) = [line for line in lines if line["message"].startswith("answered in")]

@@ -27,7 +27,7 @@ BODY = b"--b\r\n\r\n{}\r\n--b--\r\n"
 
 def post(url: str, proof: str = "", route: str = "/echo", data: bytes = BODY, **headers: str) -> requests.Response:
     given = {"Content-Type": TYPE, **({"Authorization": f"Bearer {proof}"} if proof else {}), **headers}
-    return requests.post(url + route, data=data, headers=given, timeout=30)
+    return requests.post(url + route, data=data, headers=given, timeout=PATIENCE)
 
 
 class Callers:
@@ -90,14 +90,14 @@ def test_nobody_comes_in_without_a_proof(server: Server) -> None:
     assert "error=" not in post(server.url).headers["WWW-Authenticate"]
     for path in ("/who", "/docs", "/openapi.json", "/metrics", "/no-such-path", "/page", "/ping/"):
         assert_refused(requests.get(server.url + path, timeout=30, allow_redirects=False), 401, ":unauthenticated")
-    assert_refused(requests.delete(server.url + "/kept", timeout=30), 401, ":unauthenticated")
+    assert_refused(requests.delete(server.url + "/kept", timeout=PATIENCE), 401, ":unauthenticated")
 
 
 def test_a_key_opens_by_either_header_and_names_its_caller(server: Server, callers: Callers) -> None:
     key = callers.add("viewer", "infer")
     assert post(server.url, key).status_code == 200
     assert post(server.url, **{"X-API-Key": key}).status_code == 200
-    found = requests.get(server.url + "/who", headers={"Authorization": f"bearer {key}"}, timeout=30)
+    found = requests.get(server.url + "/who", headers={"Authorization": f"bearer {key}"}, timeout=PATIENCE)
     assert found.json() == {"name": "viewer", "reasons": True}
     for answer in (post(server.url, key[:-1]), post(server.url, key, **{"X-API-Key": key + "x"})):
         assert_refused(answer, 401, ":unauthenticated")
@@ -137,7 +137,7 @@ def test_roles_and_routes_bound_what_a_caller_may_do(server: Server, callers: Ca
     assert_refused(post(server.url, reader), 403, ":forbidden")
     for key, status in ((reader, 403), (admin, 204), (callers.add("cleaner", "delete"), 204)):
         proof = {"Authorization": f"Bearer {key}"}
-        assert requests.delete(server.url + "/kept", headers=proof, timeout=30).status_code == status
+        assert requests.delete(server.url + "/kept", headers=proof, timeout=PATIENCE).status_code == status
     assert post(server.url, admin).status_code == 200
     assert post(server.url, reader, "/admin").status_code == 403
     assert post(server.url, admin, "/admin").status_code == 204
@@ -191,14 +191,14 @@ def test_the_issuer_may_change_its_keys_while_the_server_runs(server: Server, is
 @pytest.mark.parametrize("proof", ["", "gw_wrong", "a.b.c"])
 def test_probes_answer_anyone_and_give_reasons_to_the_known_only(server: Server, callers: Callers, proof: str) -> None:
     headers = {"Authorization": f"Bearer {proof}"} if proof else {}
-    assert requests.get(server.url + "/ping", headers=headers, timeout=30).status_code == 200
-    health = requests.get(server.url + "/healthcheck", headers=headers, timeout=30).json()
+    assert requests.get(server.url + "/ping", headers=headers, timeout=PATIENCE).status_code == 200
+    health = requests.get(server.url + "/healthcheck", headers=headers, timeout=PATIENCE).json()
     assert health == {"name": None, "reasons": False}
 
 
 def test_probes_know_who_shows_a_key(server: Server, callers: Callers) -> None:
     proof = {"X-API-Key": callers.add("monitor")}
-    health = requests.get(server.url + "/healthcheck", headers=proof, timeout=30).json()
+    health = requests.get(server.url + "/healthcheck", headers=proof, timeout=PATIENCE).json()
     assert health == {"name": "monitor", "reasons": True}
 
 
@@ -224,11 +224,11 @@ def test_no_header_speaks_for_a_caller(server: Server, headers: dict[str, str]) 
 
 
 def test_what_is_refused_reaches_nothing_of_the_services_own(server: Server, callers: Callers) -> None:
-    requests.get(server.url + "/who?refused", timeout=30)
+    requests.get(server.url + "/who?refused", timeout=PATIENCE)
     before = server.log.count("HOOKED /who")
-    assert requests.get(server.url + "/who", timeout=30).status_code == 401
+    assert requests.get(server.url + "/who", timeout=PATIENCE).status_code == 401
     assert server.log.count("HOOKED /who") == before
-    requests.get(server.url + "/who", headers={"X-API-Key": callers.add("hooked")}, timeout=30)
+    requests.get(server.url + "/who", headers={"X-API-Key": callers.add("hooked")}, timeout=PATIENCE)
     assert server.log.count("HOOKED /who") == before + 1
 
 
@@ -248,9 +248,9 @@ def test_every_answer_tells_a_browser_to_be_careful(server: Server, callers: Cal
     answers = [
         post(server.url, **key),
         post(server.url),
-        requests.get(server.url + "/ping", timeout=30),
-        requests.get(server.url + "/docs", headers=key, timeout=30),
-        requests.get(server.url + "/page", headers=key, timeout=30),
+        requests.get(server.url + "/ping", timeout=PATIENCE),
+        requests.get(server.url + "/docs", headers=key, timeout=PATIENCE),
+        requests.get(server.url + "/page", headers=key, timeout=PATIENCE),
     ]
     for answer in answers:
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
@@ -265,12 +265,14 @@ def test_every_answer_tells_a_browser_to_be_careful(server: Server, callers: Cal
 
 def test_a_page_may_ask_from_the_origins_that_are_set_and_no_other(server: Server, callers: Callers) -> None:
     asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
-    good = requests.options(server.url + "/echo", headers={"Origin": "https://viewer.example", **asks}, timeout=30)
+    good = requests.options(
+        server.url + "/echo", headers={"Origin": "https://viewer.example", **asks}, timeout=PATIENCE
+    )
     assert good.status_code == 204
     assert good.headers["Access-Control-Allow-Origin"] == "https://viewer.example"
     assert "Authorization" in good.headers["Access-Control-Allow-Headers"]
     for origin in ("https://evil.example", "null", "https://viewer.example.evil.example"):
-        bad = requests.options(server.url + "/echo", headers={"Origin": origin, **asks}, timeout=30)
+        bad = requests.options(server.url + "/echo", headers={"Origin": origin, **asks}, timeout=PATIENCE)
         assert bad.status_code == 401
         assert "Access-Control-Allow-Origin" not in bad.headers
     answer = post(server.url, callers.add("page", "infer"), Origin="https://viewer.example")
@@ -292,7 +294,7 @@ def test_a_file_that_becomes_unreadable_lets_nobody_in_and_comes_back(serve: Ser
     assert_refused(answer, 503, ":unavailable")
     assert str(tmp_path) not in answer.text
     assert str(callers.path) in server.log
-    assert requests.get(server.url + "/ping", headers={"X-API-Key": key}, timeout=30).status_code == 200
+    assert requests.get(server.url + "/ping", headers={"X-API-Key": key}, timeout=PATIENCE).status_code == 200
     callers.path.write_bytes(good)
     assert post(server.url, key).status_code == 200
 
@@ -309,7 +311,7 @@ def test_a_server_beyond_loopback_without_authentication_says_so_once(serve: Ser
     try:
         assert {post(server.url, **{"X-Forwarded-For": "10.0.0.1"}).status_code for _ in range(4)} == {200}
         assert server.log.count(WARNING) == 1
-        health = requests.get(server.url + "/healthcheck", timeout=30).json()
+        health = requests.get(server.url + "/healthcheck", timeout=PATIENCE).json()
         assert health == {"name": None, "reasons": False}  # though it is asked from loopback
         assert post(server.url, route="/admin").status_code == 403
     finally:
@@ -325,11 +327,11 @@ def gunicorn(folder: Path, bind: str) -> Server:
 def test_a_server_on_loopback_asks_nobody_and_gives_reasons(serve: Serve) -> None:
     server = serve("tests.apps.guarded:app")
     assert post(server.url, **{"X-Forwarded-For": "203.0.113.7"}).status_code == 200
-    health = requests.get(server.url + "/healthcheck", headers={"X-Forwarded-For": "203.0.113.7"}, timeout=30)
+    health = requests.get(server.url + "/healthcheck", headers={"X-Forwarded-For": "203.0.113.7"}, timeout=PATIENCE)
     assert health.json() == {"name": None, "reasons": True}
     assert post(server.url, route="/admin").status_code == 204
     assert WARNING not in server.log
-    answer = requests.get(server.url + "/ping", headers={"Origin": "https://viewer.example"}, timeout=30)
+    answer = requests.get(server.url + "/ping", headers={"Origin": "https://viewer.example"}, timeout=PATIENCE)
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
@@ -372,7 +374,7 @@ def test_a_server_whose_file_of_callers_is_missing_does_not_start(serve: Serve, 
 
 def told(server: Server, key: str, **labels: str) -> float:
     """How many the gateway says that it turned away, of these labels."""
-    text = requests.get(server.url + "/metrics", headers={"X-API-Key": key}, timeout=30).text
+    text = requests.get(server.url + "/metrics", headers={"X-API-Key": key}, timeout=PATIENCE).text
     found = [one for family in text_string_to_metric_families(text) for one in family.samples]
     return sum(one.value for one in found if one.name == "gateway_rejections_total" and one.labels == labels)
 
@@ -387,7 +389,7 @@ def test_whoever_is_turned_away_is_counted_and_no_path_of_theirs_becomes_a_label
         before = told(server, key, route=route, reason=reason)
         post(server.url, proof, path)
         assert told(server, key, route=route, reason=reason) == before + 1
-    answer = requests.get(server.url + "/metrics", headers={"X-API-Key": key}, timeout=30)
+    answer = requests.get(server.url + "/metrics", headers={"X-API-Key": key}, timeout=PATIENCE)
     assert "no-such-path" not in answer.text
 
 

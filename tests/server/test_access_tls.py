@@ -15,6 +15,7 @@ from gateway.access.keys import fingerprint, new_key
 from gateway.cli import main
 from tests.access.certificates import Authority, named
 from tests.conftest import Serve, Server
+from tests.waiting import PATIENCE
 
 TYPE = "multipart/related; boundary=b"
 KEY = new_key()
@@ -41,11 +42,11 @@ class Setup:
         body = b"--b\r\n\r\n{}\r\n--b\r\n\r\n" + bytes(size) + b"\r\n--b--\r\n"
         cert = str(client) if client else None
         verify = str(self.authority.path)
-        return requests.post(f"{server.url}/echo", data=body, headers=given, cert=cert, verify=verify, timeout=30)
+        return requests.post(f"{server.url}/echo", data=body, headers=given, cert=cert, verify=verify, timeout=PATIENCE)
 
     def who(self, server: Server, client: Path) -> object:
         verify = str(self.authority.path)
-        return requests.get(f"{server.url}/who", cert=str(client), verify=verify, timeout=30).json()["name"]
+        return requests.get(f"{server.url}/who", cert=str(client), verify=verify, timeout=PATIENCE).json()["name"]
 
 
 @pytest.fixture(scope="module")
@@ -110,5 +111,5 @@ def test_old_versions_of_tls_are_not_spoken(setup: Setup, strict: Server) -> Non
         context.minimum_version = ssl.TLSVersion.TLSv1
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.set_ciphers("ALL:@SECLEVEL=0")
-    with socket.create_connection(("127.0.0.1", strict.port), timeout=20) as plain, pytest.raises(OSError):
+    with socket.create_connection(("127.0.0.1", strict.port), timeout=PATIENCE) as plain, pytest.raises(OSError):
         context.wrap_socket(plain, server_hostname="127.0.0.1").read(1)

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.apps.phases import SECONDS
 from tests.conftest import Serve
 from tests.server.running import FORMS, Running, eventually
+from tests.waiting import PATIENCE
 
 TYPE = "multipart/related; boundary=b"
 SMALL = b"--b\r\n\r\n{}\r\n--b\r\n\r\n" + bytes(900) + b"\r\n--b--\r\n"
@@ -47,7 +48,7 @@ def took(server: Running, case: str) -> Sums:
     route, status, body, kind = CASES[case]
     before, all_of_them = sums(server, route), ("gateway_request_seconds_count", "")
     for _ in range(TIMES):
-        answer = requests.post(f"{server.url}/{route}", body, headers={"Content-Type": kind}, timeout=60)
+        answer = requests.post(f"{server.url}/{route}", body, headers={"Content-Type": kind}, timeout=PATIENCE)
         assert answer.status_code == status
     counted = before.get(all_of_them, 0) + TIMES
     eventually(lambda: sums(server, route).get(all_of_them) == counted)

@@ -5,6 +5,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.conftest import Serve
 from tests.observe.collector import Collector
+from tests.waiting import PATIENCE
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEADERS = {"Content-Type": "multipart/related; boundary=b", "traceparent": f"00-{TRACE}-{PARENT}-01"}
@@ -15,7 +16,7 @@ def test_the_spans_of_a_request_reach_the_collector_before_the_worker_is_gone(se
     with Collector() as collector:
         server = serve("tests.apps.faults:app", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
         statuses = [
-            requests.post(server.url + route, BODY, headers=HEADERS, timeout=20).status_code
+            requests.post(server.url + route, BODY, headers=HEADERS, timeout=PATIENCE).status_code
             for route in ("/echo", "/refuses", "/raises")
         ]
         server.stop()
@@ -30,5 +31,5 @@ def test_the_spans_of_a_request_reach_the_collector_before_the_worker_is_gone(se
 
 def test_a_server_without_a_collector_answers_as_ever(serve: Serve) -> None:
     server = serve("tests.apps.faults:app", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
-    answer = requests.post(server.url + "/echo", BODY, headers=HEADERS, timeout=20)
+    answer = requests.post(server.url + "/echo", BODY, headers=HEADERS, timeout=PATIENCE)
     assert answer.status_code == 200
