@@ -62,5 +62,13 @@ def spatial(files: Iterable[Source]) -> list[Instance]:
     return spatial_order(instances)
 
 
+class _Capture(BytesIO):
+    """A Secondary Capture in memory that knows the picture it was made of."""
+
+    def __init__(self, picture: Path) -> None:
+        super().__init__(convert_dataset_to_bytes(image_to_secondary_capture(picture)))
+        self.name = picture.name
+
+
 def _captured(picture: Path) -> Instance:
-    return read_instance(BytesIO(convert_dataset_to_bytes(image_to_secondary_capture(picture))))
+    return read_instance(_Capture(picture))

@@ -117,8 +117,8 @@ def test_the_picture_of_a_png_has_its_name(sent: Any, tmp_path: Path) -> None:
     for name in ("b 2.png", "a.JPG"):
         Image.new("L", (20, 10), 7).save(tmp_path / "images" / name)
     sent(study=tmp_path / "images")
-    drawn = {path.name for path in (tmp_path / "out").glob("*.png")}
-    assert drawn == {"contact_sheet.png", "0_b_2.png.png", "0_a.JPG.png"}
+    drawn = {path.name.partition("_")[2] for path in (tmp_path / "out").glob("*.png")}
+    assert drawn == {"sheet.png", "b_2.png.png", "a.JPG.png"}
 
 
 def test_one_file_is_a_study_too(sent: Any, study: Path) -> None:

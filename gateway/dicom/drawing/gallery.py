@@ -169,7 +169,8 @@ def _blend(rgb: render.RGB, layer: Layer, plane: Any) -> render.RGB:
 
 
 def _file_name(one: Instance, index: int, frame: int) -> str:
-    name = one.source.name if isinstance(one.source, Path) else one.sop_instance_uid
+    told = getattr(one.source, "name", "")  # a path and an open file have one; a file in memory may
+    name = (isinstance(told, str) and Path(told).name) or one.sop_instance_uid
     safe = re.sub(r"[^\w.-]", "_", name).lstrip(".")[:LONGEST_NAME] or "image"
     return f"{index}_{safe}{f'_frame{frame}' if one.frames > 1 else ''}.png"
 
