@@ -9,6 +9,7 @@ from gateway.errors import Cancelled, DeadlineExceeded
 
 SLICE = 0.25
 """Seconds between two looks at whether the client is still there."""
+LATE = "The model did not answer before the deadline of the request."
 
 
 class Pending:
@@ -43,7 +44,7 @@ class Pending:
         while not self._settled.acquire(timeout=max(0.0, min(SLICE, deadline - time.monotonic()))):
             if time.monotonic() >= deadline:
                 self.request.run.cancel()
-                raise DeadlineExceeded("The model did not answer before the deadline of the request.")
+                raise DeadlineExceeded(LATE)
             if gone():
                 self.request.run.cancel()
                 raise Cancelled("The client has gone.")
@@ -51,6 +52,8 @@ class Pending:
         assert outcome is not None  # settled
         if isinstance(outcome, Result):
             return outcome
+        if isinstance(outcome, Cancelled) and time.monotonic() >= deadline:
+            raise DeadlineExceeded(LATE)  # the model's checkpoint saw the deadline before this thread woke
         try:
             raise outcome
         finally:
