@@ -46,6 +46,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     add("--expect", type=_head, metavar="HEAD", help="NUMBER:DIGEST that the chain must lead through")
     add("--after", type=_head, metavar="HEAD", help="NUMBER:DIGEST before the first FILE, where earlier ones are gone")
     add("--key", type=Path, metavar="FILE", help=f"that signed the records (${VARIABLE})")
+    add("--json", action="store_true", help="print one JSON document, for a script")
 
 
 def add_replay(verb: argparse.ArgumentParser) -> None:
@@ -89,6 +90,8 @@ def _show(verdict: Verdict, screen: "Screen") -> None:
     for fault in verdict.faults:
         screen.say(f"fault   {fault}")
     screen.say(f"verdict {'whole' if verdict.whole else 'BROKEN'}")
+    words = {"whole": verdict.whole, "records": verdict.records, "head": str(verdict.head) if verdict.head else None}
+    screen.tell(words | {"notes": list(verdict.notes), "faults": list(map(str, verdict.faults))})
 
 
 def _head(text: str) -> Head:

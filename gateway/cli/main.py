@@ -198,7 +198,7 @@ def _audit(arguments: argparse.Namespace) -> None:
     from gateway.cli.screen import Screen
 
     try:
-        whole = audits.run(arguments, Screen())
+        whole = audits.run(arguments, Screen(script=arguments.json))
     except ValueError as error:
         raise Failure(str(error), USAGE) from error
     if not whole:

@@ -1,5 +1,6 @@
 """``audit verify`` tells in a few lines whether a chain is whole, and ends with a status that a script can ask for."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,16 @@ def test_a_broken_chain_names_its_faults_and_ends_in_failure(run: Run, file: Pat
     assert done.status == 1
     assert "fault   line 3 is record 4, where record 3 should follow" in done.out
     assert "verdict BROKEN" in done.out
+
+
+def test_a_script_is_told_the_same_as_json(run: Run, file: Path) -> None:
+    head = list(heads(file))[-1]
+    told = json.loads(run("audit", "verify", file, "--json").out)
+    assert told == {"whole": True, "records": 5, "head": str(head), "notes": [], "faults": []}
+    file.write_bytes(b"".join(lines(file)[:2] + lines(file)[3:]))
+    done = run("audit", "verify", file, "--json")
+    assert (done.status, json.loads(done.out)["whole"]) == (1, False)
+    assert json.loads(done.out)["faults"]
 
 
 def test_a_head_that_was_noted_stands_in_for_the_key(run: Run, file: Path) -> None:
