@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
+# Each file goes to one process, so that its servers are started once.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test test-all bench bench-peers lint types clean
 
@@ -19,10 +21,10 @@ demo: $(VENV)/runtime
 	$(RUN) demo.py demo-output
 
 test: $(VENV)/test
-	$(RUN) -m pytest -q -n auto -m "not slow"
+	$(RUN) -m pytest -q $(PARALLEL) -m "not slow"
 
 test-all: $(VENV)/test
-	GATEWAY_TEST_REQUIRE=all $(RUN) -m pytest -q -n auto
+	GATEWAY_TEST_REQUIRE=all $(RUN) -m pytest -q $(PARALLEL)
 
 bench: $(VENV)/test
 	$(RUN) -m benchmarks
