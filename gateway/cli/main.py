@@ -57,9 +57,11 @@ def _complain(sentence: str, status: int) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
+    from gateway.cli.serving import require_servable
     from gateway.config import Settings
     from gateway.server import serve
 
+    require_servable(arguments)
     ours = ("app", "verb", "model_processes", "allow_anonymous")
     options = {name: value for name, value in vars(arguments).items() if name not in ours}
     if arguments.model_processes is not None:

@@ -208,6 +208,23 @@ def test_what_the_locale_cannot_read_is_one_line(study: Path, tmp_path: Path, wo
     assert "Traceback" not in ran.stderr
 
 
+# ---- serving ----
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["nowhere:app"], "there is no module nowhere"),
+        (["nowhere.deep:app"], "there is no module nowhere"),
+        ([":app"], "module:name"),
+        (["models.app:app", "--certfile", "absent.pem"], "absent.pem is no file"),
+        (["models.app:app", "--certfile", __file__, "--keyfile", "absent.key"], "absent.key is no file"),
+    ],
+)
+def test_what_cannot_be_served_is_told_before_a_process_starts(run: Run, words: list[str], sentence: str) -> None:
+    assert sentence in line_of(run, "serve", *words)
+
+
 # ---- for scripts ----
 
 
