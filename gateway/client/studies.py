@@ -27,8 +27,8 @@ failure, and eight fill a link that loses time with each round trip."""
 MANIFEST = 10_000
 """Entries of one manifest; the gateway takes ``max_parts``, 20,000 by default."""
 
-FIRST_MANIFEST, NEXT_MANIFESTS = CHUNK, 512
-"""Entries of a manifest while others are still hashed: what makes a first chunk, then more, up to where a round trip
+FIRST_MANIFEST, NEXT_MANIFESTS = CHUNK * PARALLEL, 512
+"""Entries of a manifest while others are still hashed: what fills the connections, then more, up to where a round trip
 no longer counts."""
 
 OnConflict = Literal["fail", "keep", "replace"]
