@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import threading
 from pathlib import Path
+from queue import SimpleQueue
 
 from gateway.config import Settings
 from gateway.errors import Unavailable
@@ -27,7 +28,7 @@ class Admission:
         self._threshold = settings.spool_threshold
         self._folder = settings.spool_folder or Path(tempfile.gettempdir())
         self._lock = threading.Lock()
-        self.bulk = threading.Semaphore(max(1, CORES // 2))
+        self.bulk = Turns(max(1, CORES // 2))
         """Turns at decoding and hashing large pieces: more at once than cores only makes a probe wait for them all."""
         self.requests = 0
         self.bytes = 0
@@ -64,6 +65,21 @@ class Admission:
             self.bytes -= count
 
 
+class Turns:
+    """So many threads at once: a semaphore whose turns are handed on in C, since Python's own waits for its lock."""
+
+    def __init__(self, count: int) -> None:
+        self._free = SimpleQueue[None]()
+        for _ in range(count):
+            self._free.put(None)
+
+    def __enter__(self) -> None:
+        self._free.get()
+
+    def __exit__(self, *_: object) -> None:
+        self._free.put(None)
+
+
 class Ticket:
     """One request's place and its bytes."""
 
@@ -85,7 +101,7 @@ class Ticket:
             self.expect(self._used - self._reserved)
 
     @property
-    def bulk(self) -> threading.Semaphore:
+    def bulk(self) -> Turns:
         """The turns that all requests of the process take at large pieces."""
         return self._admission.bulk
 

@@ -66,6 +66,7 @@ class Incoming:
         with full_disk():
             self.path, self.descriptor = _new_file(folder)
         self._hash = hashlib.sha256()
+        self._moved = False
         self.size = 0
 
     def write(self, data: bytes | memoryview) -> None:
@@ -96,10 +97,15 @@ class Incoming:
         file.seek(0)
         return file
 
+    def move(self, path: Path) -> None:
+        """Rename the file to where it is kept. Raises FileNotFoundError where there is no such folder."""
+        self.path.replace(path)
+        self._moved = True
+
     def discard(self) -> None:
-        """Remove the file, unless it has been placed; once is enough."""
-        with suppress(FileNotFoundError):
-            self.path.unlink()
+        """Remove the file, unless it has been moved; once is enough."""
+        if not self._moved:
+            self.path.unlink(missing_ok=True)
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1

@@ -43,10 +43,10 @@ class FolderBlobs:
         path = self._path(location)
         with full_disk():
             try:
-                incoming.path.replace(path)
+                incoming.move(path)
             except FileNotFoundError:  # the first of its folder: one in 256 files, of a store that is new
                 path.parent.mkdir(mode=0o700, exist_ok=True)
-                incoming.path.replace(path)
+                incoming.move(path)
             if self._durable:
                 _sync_folder(path.parent)
 

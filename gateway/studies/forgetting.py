@@ -64,10 +64,10 @@ def forget(store: Store, study: str, caller: str, *, everybody: bool = False, au
     mine = [] if everybody else [holdings.c.caller == caller]
     with store.index.writing() as connection:
         found = instances.of_study(connection, None if everybody else caller, study)
-        digests = [one.sha256 for one in found]
-        for some in instances.pieces(digests):
+        for some in instances.pieces(one.sha256 for one in found):
             instances.release(connection, holdings.c.sha256.in_(some), *mine)
-        store.retention.collect(connection, digests, used_too=True)
+        whole = instances.of_study(connection, None, study) if found else []  # also what another file took the place of
+        store.retention.collect(connection, (one.sha256 for one in whole), used_too=True)
         results = Results(store).forget(connection, study, None if everybody else caller)
         store.blobs["instances"].purge(label(study))
     if not found and not results:

@@ -62,7 +62,9 @@ def held_in(
 # made once, since they are asked for each chunk, and to make them takes as long as to ask them
 _DIGESTS: BindParameter[list[str]] = bindparam("digests", expanding=True)
 _KNOWN = select(instances.c.sha256).where(instances.c.sha256.in_(_DIGESTS))
-_OF_CALLER = delete(holdings).where(holdings.c.caller == bindparam("of"), holdings.c.sha256.in_(_DIGESTS))
+_OF_CALLER = delete(holdings).where(
+    holdings.c.caller == bindparam("of"), holdings.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
+)
 _HELD = select(holdings.c.sop_instance_uid, holdings.c.sha256).where(
     holdings.c.caller == bindparam("caller"),
     holdings.c.held_at >= bindparam("since"),
@@ -105,13 +107,13 @@ def add(connection: Connection, placed: Iterable[tuple[Entry, str]], now: float)
 
 
 def hold(connection: Connection, caller: str, entries: Iterable[Entry], now: float) -> None:
-    """The caller has shown these; the time since when is counted anew."""
+    """The caller has shown these; their time is counted anew, and what was held before under their UIDs goes."""
     rows = [
         {"caller": caller, "sha256": one.sha256, "sop_instance_uid": one.sop_instance_uid, "held_at": now}
         for one in entries
     ]
     if rows:
-        connection.execute(_OF_CALLER, {"of": caller, "digests": [row["sha256"] for row in rows]})
+        connection.execute(_OF_CALLER, {"of": caller, "uids": [row["sop_instance_uid"] for row in rows]})
         connection.execute(insert(holdings), rows)
 
 

@@ -5,6 +5,7 @@ A study goes as a whole or not at all: of one that had lost a slice, a model wou
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ logger = logging.getLogger("gateway")
 
 ORPHAN_SECONDS = 3600.0
 """Age from which a file that no index knows was left by a process that died; the slowest chunk takes minutes."""
+EXPIRE_SECONDS = 60.0
+"""Between two looks at what is too old, which nobody sees any more: each chunk would pay for its own."""
 CANDIDATES = 256
 """Of the least recently used, looked at together."""
 
@@ -40,6 +43,7 @@ class Retention:
         self._max_age = settings.store_max_age
         self._blobs = {"instance": blobs, "result": result_blobs}
         self._clock = clock
+        self._expired = -math.inf
 
     @property
     def since(self) -> float:
@@ -51,15 +55,18 @@ class Retention:
 
         Raises StorageFull where what is left is in use.
         """
-        self.expire(connection)
         if needed > self._max_bytes:
             raise StorageFull("This is more than the whole store may hold.", private="store_max_bytes")
         excess = self._used(connection) + needed - self._max_bytes
+        if excess > 0 or self._clock() >= self._expired + EXPIRE_SECONDS:
+            self.expire(connection)
+            excess = self._used(connection) + needed - self._max_bytes
         if excess > 0 and excess > sum(self._evicted(connection, excess, spare())):
             raise StorageFull("What the store holds is in use; try again later.", private="store_max_bytes")
 
     def expire(self, connection: Connection) -> None:
         """Remove what is older than it may be; what of it is in use is only out of sight, and goes later."""
+        self._expired = self._clock()
         self.collect(connection, instances.release(connection, holdings.c.held_at < self.since))
         old = select(results.c.id, results.c.location).where(results.c.created_at < self.since)
         for name, location in connection.execute(old).all():

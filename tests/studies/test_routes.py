@@ -20,8 +20,9 @@ from gateway.access.keyfile import Entry, change
 from gateway.access.keys import fingerprint, new_key
 from gateway.errors import InstanceConflict
 from tests.conftest import ROOT, Serve, Server
-from tests.studies.asking import Asking, entry, plain, wait_for
+from tests.studies.asking import Asking, entry, plain
 from tests.studies.files import File, file, files
+from tests.waiting import eventually
 
 CALLERS: dict[str, tuple[Role, ...]] = {
     "one": ("infer", "read", "write", "delete"),
@@ -374,5 +375,5 @@ def test_an_upload_whose_client_goes_away_leaves_nothing(anyone: Asking, server:
     head = f"POST /studies/instances HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body) + 9}\r\n"
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(head.encode() + b"Content-Type: multipart/related; boundary=b\r\n\r\n" + body[:-500])
-        wait_for(lambda: any(incoming.iterdir()))
-    wait_for(lambda: not any(incoming.iterdir()))
+        eventually(lambda: any(incoming.iterdir()))
+    eventually(lambda: not any(incoming.iterdir()))

@@ -257,6 +257,21 @@ def test_each_callers_time_runs_from_their_own_sending(open_store: OpenStore, cl
     assert len(blobs(store)) == 1
 
 
+def test_another_file_under_a_uid_whose_time_is_over_takes_its_place_and_both_are_forgotten(
+    open_store: OpenStore, clock: Clock
+) -> None:
+    old, new = file(1, study="again"), file(1, study="again", note="new")
+    store = open_store(store_max_age=1000.0)
+    upload(store, "one", [old])
+    clock.now += 990
+    upload(store, "one", [file("beside", study="other")])
+    clock.now += 20
+    upload(store, "one", [new])
+    assert states(store, "one", [new]) == ["have"]
+    forget(store, new.entry.study_instance_uid, "one")
+    assert len(blobs(store)) == 1
+
+
 def test_what_is_too_old_leaves_the_disk_though_nobody_asks_and_what_is_in_use_later(
     open_store: OpenStore, clock: Clock
 ) -> None:
