@@ -1,10 +1,7 @@
 """``send`` against a real server: what arrives, what is written, and how each failure ends."""
 
 import json
-import os
-import pty
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,9 +12,9 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import Run
+from tests.cli.terminals import seen_by_a_terminal
 from tests.client.servers import Said, answer, listening
-from tests.conftest import ROOT, Serve, Server
-from tests.waiting import PATIENCE
+from tests.conftest import Serve, Server
 
 
 @pytest.fixture
@@ -159,15 +156,8 @@ def test_a_mask_that_fits_no_image_is_saved_and_said(run: Run, study: Path, tmp_
 
 
 def test_a_terminal_sees_the_upload_and_then_that_the_model_runs(service: Server, study: Path, tmp_path: Path) -> None:
-    master, slave = pty.openpty()
-    words = [sys.executable, "-m", "gateway", "send", "-i", study, "-o", tmp_path / "out", "-p", str(service.port)]
-    environment = os.environ | {"TERM": "xterm"}
-    subprocess.run(
-        words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=slave, check=True, timeout=PATIENCE
-    )
-    seen = os.read(master, 1 << 16).decode()
-    os.close(master)
-    os.close(slave)
+    words = [sys.executable, "-m", "gateway", "send", "-i", study, "-o", tmp_path / "out", "-p", service.port]
+    seen = seen_by_a_terminal(words)
     assert seen.index("sending") < seen.index("the model runs") < seen.index("drawing")
 
 

@@ -1,10 +1,7 @@
 """``upload``, ``results``, ``bundle``, ``preflight`` and ``send --store`` against a real gateway with a store."""
 
 import json
-import os
-import pty
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,9 +9,10 @@ import pytest
 
 from gateway.dicom.samples import phantom
 from tests.cli.conftest import Run
+from tests.cli.terminals import seen_by_a_terminal
 from tests.client.servers import listening, problem
 from tests.client.stores import Store
-from tests.conftest import ROOT, Serve, Server
+from tests.conftest import Serve, Server
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +78,8 @@ def test_a_bundle_goes_and_comes_back(run: Run, store: Server, tmp_path: Path) -
 
 
 def test_a_terminal_sees_a_bar(store: Server, slices: Path, tmp_path: Path) -> None:
-    master, slave = pty.openpty()
-    words = [sys.executable, "-m", "gateway", "upload", "-i", str(slices), "-p", str(store.port)]
-    environment = os.environ | {"TERM": "xterm", "XDG_CACHE_HOME": str(tmp_path)}
-    subprocess.run(words, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=slave, check=True, timeout=60)
-    seen = os.read(master, 1 << 16).decode(errors="replace")
-    os.close(master)
-    os.close(slave)
+    words = [sys.executable, "-m", "gateway", "upload", "-i", slices, "-p", store.port]
+    seen = seen_by_a_terminal(words, XDG_CACHE_HOME=str(tmp_path))
     assert "hashing" in seen and "sending" in seen
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.protocol import digests
 from gateway.protocol.digests import OVERLAP_BYTES, Digest, hash_function
 from tests.require import require
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 
 LARGE = bytes(range(256)) * (OVERLAP_BYTES // 128)
 KINDS = st.sampled_from([bytes, bytearray, memoryview])
@@ -139,14 +139,13 @@ def test_a_digest_of_other_bytes_than_announced_is_never_given_out(announced: in
 
 
 def test_a_digest_that_was_closed_before_its_end_is_never_given_out() -> None:
-    digest, held = Digest(), threading.Event()
+    digest = Digest()
 
     def pieces() -> Iterator[bytes]:
-        held.wait(PATIENCE)
+        eventually(lambda: digest._unwanted)
         yield LARGE
 
     digest.update(len(LARGE), pieces())
-    threading.Timer(0.05, held.set).start()
     digest.close()
     with pytest.raises(RuntimeError):
         digest.hexdigest()
