@@ -87,7 +87,7 @@ def carriers(server: Server) -> list[int]:
 def test_a_network_is_loaded_once_behind_four_workers_and_answers_them_all(service: Path, serve: Serve) -> None:
     paths = phantom.write(service / "study")
     server = serve("smooth:app", "--workers", "4", "--model-processes", "1", pythonpath=service)
-    wait_until_ready(server, 120)
+    wait_until_ready(server)
     with Client(server.url) as client, ThreadPoolExecutor(CALLS) as pool:
         answers = list(pool.map(lambda _: client.infer({}, paths), range(CALLS)))
     volume = read_study([io.BytesIO(path.read_bytes()) for path in paths]).series[0].volume().array
