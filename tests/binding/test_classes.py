@@ -110,7 +110,7 @@ def test_health_says_starting_until_the_model_is_ready_and_requests_wait_for_it(
         thread.join()
     assert len(answers) == 2
     assert set(map(total, answers)) <= {1, 2}  # they run side by side
-    assert health(app) == "READY"
+    wait_for(app, "READY")
     assert Slow.events == ["setup"]
 
 
