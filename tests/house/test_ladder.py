@@ -34,6 +34,7 @@ RUNGS = {
     "runs": 5,
     "endpoints": 6,
     "client": 6,
+    "connections": 6,
     "trial": 6,
     "app": 7,
     "doctor": 7,
@@ -58,7 +59,7 @@ LIBRARIES = {
     "flask": ("gateway.app", "gateway.endpoints", "models"),
     "werkzeug": ("gateway.app", "gateway.endpoints"),
     "pydicom": ("gateway.dicom", "gateway.protocol.serializer", "models", "utils"),
-    "gunicorn": ("gateway.server", "gateway.trial", "gateway.worker", "gateway.executors.host"),
+    "gunicorn": ("gateway.server", "gateway.trial", "gateway.connections", "gateway.executors.host"),
     "prometheus_client": ("gateway.observe",),
     "opentelemetry": ("gateway.observe.spans",),
 }
