@@ -2,9 +2,10 @@
 
 import contextlib
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import flask
 
@@ -144,14 +145,36 @@ class Door:
         return one
 
     def leave(self, response: flask.Response) -> flask.Response:
-        """Flask's hook after each request: the caller's place is given back when the answer has been sent."""
+        """Flask's hook after each request: the caller's place is given back with the last of the answer.
+
+        Not after it: a caller that asks again as soon as it has all of one answer would still be counted for that one.
+        """
         secure(response)
         self._origins.add(response)
         if (leave := flask.g.pop("gateway_leave", None)) is not None:
             response.call_on_close(leave)
+            _before_the_last(response, leave)
         return response
 
     def close(self, _error: BaseException | None) -> None:
         """Flask's hook at the end, for a request that no answer came of."""
         if (leave := flask.g.pop("gateway_leave", None)) is not None:
             leave()
+
+
+def _before_the_last(response: flask.Response, call: Callable[[], None]) -> None:
+    """Call it before the last bytes are handed to the server; of a stream without a length, before its end is."""
+    length = response.headers.get("Content-Length", type=float)
+    if response.direct_passthrough or (length is None and response.is_sequence):
+        return
+    response.call_on_close(getattr(response.response, "close", lambda: None))
+    response.response = _watched(response.iter_encoded(), math.inf if length is None else length, call)
+
+
+def _watched(pieces: Iterable[bytes], left: float, call: Callable[[], None]) -> Iterator[Any]:
+    for piece in pieces:
+        left -= memoryview(piece).nbytes
+        if left <= 0:
+            call()
+        yield piece
+    call()

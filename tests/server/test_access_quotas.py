@@ -116,5 +116,12 @@ def test_one_caller_at_its_bounds_keeps_no_other_waiting(serve: Serve, tmp_path:
     assert [one.result().status_code for one in held] == [200] * 2
 
 
+def test_a_caller_that_asks_as_soon_as_it_is_answered_is_at_one_request_only(
+    serve: Serve, tmp_path: Path, keys: dict[str, str]
+) -> None:
+    server = start(serve, tmp_path, GATEWAY_CALLER_CONCURRENCY="1")
+    assert {post(server.url, keys["busy"]).status_code for _ in range(200)} == {200}
+
+
 def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
