@@ -25,14 +25,14 @@ class Limits:
         self._concurrency = settings.caller_concurrency
         self._table, self._clock = table, clock
 
-    def enter(self, name: str) -> Callable[[], None]:
-        """Let a request of the caller in; call what is returned, once or more, when it is over.
+    def enter(self, name: str) -> Callable[[], None] | None:
+        """Let a request of the caller in; call what is returned, once or more, when it is over. None without bounds.
 
         Raises TooManyRequests for a caller above its rate or concurrency; Unavailable when more callers are at it than
         can be counted.
         """
         if not (self._rate or self._concurrency):
-            return lambda: None
+            return None
         with self._table.locked():
             row = self._row(name)
             self._check_concurrency(name, row)

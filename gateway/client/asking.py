@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
-from gateway.client.errors import ClientError, one_line, printable
+from gateway.client.errors import ClientError, one_line
 from gateway.client.inference import encoded
 from gateway.client.studies import entries_of
 from gateway.client.transport import Transport
@@ -80,7 +80,7 @@ def preflight(transport: Transport, words: Mapping[str, Any], headers: Sequence[
 
 def safe(word: str) -> str:
     """A word as one segment of a path. Raises ClientError for one that is none."""
-    if word in ("", ".", "..") or "/" in word or not printable(word) == word:
+    if word in ("", ".", "..") or "/" in word or not word.isprintable():
         raise ClientError(f"{one_line(word)!r} is no name: it is one word, without slashes.")
     return quote(word, safe="")
 

@@ -8,8 +8,8 @@ from gateway.client.errors import SourceUnreadable, counted
 from gateway.client.scanning import named, refuse_unlisted
 from gateway.client.upload import Source
 from gateway.dicom.reading.capture import image_to_secondary_capture
-from gateway.dicom.reading.files import NotAnInstance, convert_dataset_to_bytes, find_files
-from gateway.dicom.reading.instances import Instance, read_instance, spatial_order
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.reading.instances import Instance, read_instance, read_study, spatial_order
 from gateway.dicom.reading.receipt import split
 from gateway.errors import StudyRefused
 
@@ -38,19 +38,13 @@ def load(path: Path, note: Callable[[str], None] = lambda line: None) -> list[In
 
 def _read(path: Path) -> tuple[list[Instance], list[Path]]:
     """The instances at or below ``path``, and the files that are none."""
-    instances, skipped = list[Instance](), list[Path]()
+    skipped = list[Path]()
 
     def skip(file: Path, why: str) -> None:
         refuse_unlisted(file, why)
         skipped.append(file)
 
-    for file in find_files(path, skip):
-        try:
-            with named(file):
-                instances.append(read_instance(file))
-        except NotAnInstance:
-            skipped.append(file)
-    return instances, skipped
+    return read_study(path, on_skip=skip, within=named), skipped
 
 
 def spatial(files: Iterable[Source]) -> list[Instance]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from gateway.client.answer import Answer
 from gateway.dicom.drawing.marks import Mark, marks
 from gateway.dicom.drawing.placement import Layer, layers
+from gateway.dicom.reading.files import read_header
 from gateway.dicom.reading.instances import Instance, group_by_series, sort_spatially
 from gateway.dicom.volumes.images import Image, image
 from gateway.dicom.volumes.study import Series
@@ -77,7 +79,7 @@ def segments(answer: Answer, source: Sequence[Instance]) -> dict[int, list[retur
     found: dict[int, list[returned.Read]] = {}
     for index, (part, buffer) in enumerate(zip(answer.parts, answer.buffers, strict=True)):
         with suppress(StudyRefused):
-            if kind_of(part).is_dicom and returned.is_segmentation(returned.read_object(buffer)):
+            if kind_of(part).is_dicom and returned.is_segmentation(read_header(BytesIO(buffer))):
                 found[index] = [mask for mask in returned.masks(buffer, source) if _covers(mask)]
     return {index: masks for index, masks in found.items() if masks}
 

@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -159,17 +159,11 @@ def refuse_unlisted(path: Path, why: str) -> None:
         raise SourceUnreadable(f"{path} {why}.")
 
 
-@contextmanager
-def named(path: Path) -> Iterator[None]:
+def named(path: Path) -> AbstractContextManager[None]:
     """Let a StudyRefused from inside say which file it is about, as one who has the files wants to know."""
-    from gateway.dicom.reading.files import NotAnInstance
+    from gateway.dicom.reading.naming import saying
 
-    try:
-        yield
-    except NotAnInstance:
-        raise
-    except StudyRefused as error:
-        raise StudyRefused(f"{path}: {error.detail}", private=error.private, **error.members) from error
+    return saying(lambda why: f"{path}: {why}")
 
 
 def _entry(source: Source, known: Known) -> Entry:

@@ -1,7 +1,7 @@
 """The instances of a study: read by their headers, grouped by series, ordered by where they lie in the patient."""
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -96,13 +96,17 @@ def _frames(stated: int | None) -> int:
 
 
 def read_study(
-    path: Path, *, on_skip: Callable[[Path, str], None] = lambda path, why: None, max_files: int | None = None
+    path: Path,
+    *,
+    on_skip: Callable[[Path, str], None] = lambda path, why: None,
+    max_files: int | None = None,
+    within: Callable[[Path], AbstractContextManager[object]] = nullcontext,
 ) -> list[Instance]:
     """Read every DICOM file at or below ``path``, in folder and name order (see ``spatial_order``).
 
     ``on_skip(path, why)`` hears of each file left out: no DICOM, a DICOMDIR, no regular file. A broken DICOM file is
-    not left out but refused: a study with a hole is worse than none. Raises StudyRefused, LimitExceeded
-    (``max_study_files``).
+    not left out but refused: a study with a hole is worse than none. Each is read ``within`` a context of its path.
+    Raises StudyRefused, LimitExceeded (``max_study_files``).
     """
     if not path.exists():
         raise StudyRefused("There is no file or folder at the path of the study.")
@@ -111,7 +115,8 @@ def read_study(
         if max_files is not None and count > max_files:
             raise LimitExceeded("max_study_files", max_files, "files", what="The study")
         try:
-            found.append(read_instance(file))
+            with within(file):
+                found.append(read_instance(file))
         except NotAnInstance as error:
             on_skip(file, error.detail)
     return found

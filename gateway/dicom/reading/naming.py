@@ -1,8 +1,8 @@
 """How an instance is named in a refusal: by its digest, since neither names nor UIDs are for logs."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from gateway.dicom.reading.files import NotAnInstance, Source, opened
 from gateway.errors import StudyRefused
@@ -13,16 +13,20 @@ DIGITS = 16
 _CHUNK = 1 << 20
 
 
-@contextmanager
-def naming(source: Source) -> Iterator[None]:
+def naming(source: Source) -> AbstractContextManager[None]:
     """Let a StudyRefused from inside say which instance it is about; NotAnInstance is about none."""
+    return saying(lambda why: f"{why} The instance is that whose sha256 begins with {_digest(source)}.")
+
+
+@contextmanager
+def saying(sentence: Callable[[str], str]) -> Iterator[None]:
+    """Put the detail of a StudyRefused from inside into a sentence; NotAnInstance passes as it is."""
     try:
         yield
     except NotAnInstance:
         raise
     except StudyRefused as error:
-        sentence = f"{error.detail} The instance is that whose sha256 begins with {_digest(source)}."
-        raise StudyRefused(sentence, private=error.private, **error.members) from error
+        raise StudyRefused(sentence(error.detail), private=error.private, **error.members) from error
 
 
 def _digest(source: Source) -> str:
