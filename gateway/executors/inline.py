@@ -91,7 +91,7 @@ class Lane:
         self._queue: Queue[_Job] = Queue(
             places=places, max_queue=(running.max_queue or 0) if places else UNBOUNDED, batch=running.batch
         )
-        self._changed = threading.Condition(threading.Lock())
+        self._changed = threading.Condition()  # its lock is re-entrant: a signal's handler asks for health in between
         self._idle = 0
         self._threads = 0
         self._on: list[_Job] = []

@@ -1,0 +1,25 @@
+"""A model inside the worker, asked for its health when it may be asked: at any moment, by a signal's handler too."""
+
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+
+ASKING = """
+import signal
+from gateway.config import Settings
+from gateway.executors.inline import Lane
+from tests.apps.faults import app
+
+lane = Lane(next(iter(app.extensions["gateway"].models.values())), Settings())
+heard = []
+signal.signal(signal.SIGALRM, lambda *_: heard.append(lane.health()))
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+while len(heard) < 200:
+    lane.health()
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+def test_a_signal_that_asks_for_health_while_health_is_told_waits_for_nobody() -> None:
+    assert subprocess.run([sys.executable, "-c", ASKING], cwd=ROOT, timeout=60).returncode == 0
