@@ -13,11 +13,10 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
 
 WORKDIR /app
 
-# Requirements first: they change less often than the code. GDCM decodes JPEG Lossless, which much archived CT and MR is in;
-# the others are what the study store needs (the extra `store`), which GATEWAY_STORE_FOLDER turns on.
-COPY requirements.txt ./
-RUN pip install --no-cache-dir --no-compile -r requirements.txt python-gdcm==3.2.6 \
-    SQLAlchemy==2.1.9 alembic==1.20.1 "psycopg[binary]==3.3.9"
+# Requirements first: they change less often than the code. requirements.lock names every package with its hashes (make lock):
+# those of requirements.txt, GDCM for JPEG Lossless, which much archived CT and MR is in, and the study store (the extra `store`).
+COPY requirements.txt requirements.lock ./
+RUN pip install --no-cache-dir --no-compile --require-hashes --requirement requirements.lock
 
 COPY gateway ./gateway
 COPY utils ./utils

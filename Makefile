@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 # Each file goes to one process, so that its servers are started once.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test test-all bench bench-peers lint types clean
+.PHONY: help demo test test-all bench bench-peers lint types lock clean
 
 help:
 	@echo "make demo      serve the models that come along, send them a study, picture the answers in demo-output/"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench-peers  the same for FastAPI, LitServe and BentoML, each in an environment of its own"
 	@echo "make lint      ruff"
 	@echo "make types     mypy --strict"
+	@echo "make lock      resolve what the container installs, with hashes, into requirements.lock"
 	@echo "make clean     remove all that make made"
 
 demo: $(VENV)/runtime
@@ -38,6 +39,12 @@ lint: $(VENV)/dev
 
 types: $(VENV)/dev
 	$(RUN) -m mypy gateway utils
+
+# For the image's Python and system; requirements.txt has the direct pins.
+lock: $(VENV)/dev
+	$(RUN) -m uv pip compile --quiet setup.cfg --extra gdcm --extra store --extra models --extra compat \
+		--constraint requirements.txt --python-version 3.11 --python-platform linux \
+		--generate-hashes --no-annotate --no-header --upgrade --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) demo-output build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

@@ -23,6 +23,8 @@ PURPOSES = {
     "blake3": "digest=blake3",
     "otel": "traces",
     "oidc": "tokens",
+    "models": "the example models",
+    "compat": "services of the inference-sdk",
 }
 """What each extra is for, in few words."""
 S3_BUCKET = "S3_AUDIT_BUCKET_NAME"

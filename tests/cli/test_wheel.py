@@ -20,7 +20,7 @@ def test_a_wheel_installs_the_gateway_only_and_its_command(tmp_path: Path) -> No
     source.mkdir()
     for name in ("gateway", "utils", "models"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.cfg", "pyproject.toml", "README.md"):
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, source)
     words = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(source)]
     built = subprocess.run(
@@ -33,3 +33,4 @@ def test_a_wheel_installs_the_gateway_only_and_its_command(tmp_path: Path) -> No
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"gateway", "inference_gateway"}
     assert "gateway/py.typed" in names
+    assert {Path(name).name for name in names if "/licenses/" in name} == {"LICENSE", "NOTICE"}

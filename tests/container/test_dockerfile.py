@@ -63,7 +63,8 @@ def test_command_and_healthcheck_take_signals_themselves_since_no_shell_stands_b
 
 
 def test_only_runtime_requirements_enter_the_image() -> None:
-    named = " ".join([*IMAGE.all("RUN"), (ROOT / "requirements.txt").read_text(encoding="utf-8")]).lower()
+    lists = [(ROOT / name).read_text(encoding="utf-8") for name in ("requirements.txt", "requirements.lock")]
+    named = " ".join([*IMAGE.all("RUN"), *lists]).lower()
     strangers = ("pytest", "hypothesis", "mypy", "ruff", "moto", "simpleitk", "pylibjpeg-libjpeg")
     assert [name for name in strangers if name in named] == []
 
@@ -78,7 +79,7 @@ def test_a_comment_between_continued_lines_does_not_end_the_instruction() -> Non
 def test_the_pip_line_of_the_image_installs_what_the_gateway_imports(tmp_path: Path) -> None:
     environment = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
-    shutil.copy(ROOT / "requirements.txt", tmp_path)
+    shutil.copy(ROOT / "requirements.lock", tmp_path)
     (line,) = IMAGE.all("RUN")
     words = shlex.split(line)
     assert words[:2] == ["pip", "install"]
