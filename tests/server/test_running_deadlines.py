@@ -133,6 +133,17 @@ def test_the_work_of_a_client_that_goes_away_is_cancelled(server: Running, leave
     eventually(server.is_ready)
 
 
+def test_a_client_that_ends_its_own_direction_only_is_answered(server: Running) -> None:
+    whole = body(json.dumps({"until": "half-closed", "name": "half"}).encode())
+    with connection(server, "one", len(whole)) as client:
+        client.sendall(whole)
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(9000) == b"HTTP/1.1 100 Continue\r\n\r\n"  # the gateway has looked whether it is there
+        eventually(lambda: server.noted("began", "half"))
+        server.order("half-closed")
+        assert client.recv(9000).startswith(b"HTTP/1.1 200 ")
+
+
 def test_work_in_line_for_a_client_that_goes_away_is_never_begun(server: Running) -> None:
     whole = body(json.dumps({"seconds": 0, "name": "gone"}).encode())
     with ThreadPoolExecutor(1) as thread:
