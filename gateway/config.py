@@ -28,6 +28,9 @@ class Settings:
     max_part_header_bytes: int = _setting(16 * KiB, "bytes of one part's header; nginx and Apache allow 8 KiB a line")
     max_part_headers: int = _setting(32, "header fields of one part; clients send two or three")
     max_json_bytes: int = _setting(16 * MiB, "bytes of the JSON part; it carries options, not pixels")
+    max_json_values: int = _setting(
+        250_000, "values and containers of that JSON, which are read at once; twice a manifest of max_parts instances"
+    )
     study_root: Path | None = _setting(None, "folder below which a studyPath may lie; unset refuses every studyPath")
     max_study_files: int = _setting(20_000, "files below one studyPath, as many as parts in one request")
     spool_threshold: int = _setting(

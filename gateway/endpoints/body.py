@@ -4,8 +4,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from gateway.config import KiB
-from gateway.errors import BrokenBody, RequestStalled
+from gateway.config import KiB, Settings
+from gateway.errors import BrokenBody, LimitExceeded, RequestStalled
 
 READ_SIZE = 256 * KiB
 """Bytes asked for at once: few enough to stay in a core's cache while they are decoded and written."""
@@ -24,14 +24,16 @@ def content_length(environ: dict[str, Any]) -> int | None:
 Piece = bytes | bytearray | memoryview
 
 
-def body(environ: dict[str, Any], length: int | None, size: int = READ_SIZE) -> Iterator[Piece]:
+def body(environ: dict[str, Any], length: int | None, settings: Settings, size: int = READ_SIZE) -> Iterator[Piece]:
     """The pieces of a body of ``length`` bytes, or up to the end that the server marks; each valid until the next.
 
     Each has ``size`` bytes at most; above READ_SIZE it is waited for until it is full. Raises BrokenBody when the body
-    ends early or its chunks are malformed, RequestStalled when it comes too slowly.
+    ends early or its chunks are malformed, RequestStalled when it comes too slowly, LimitExceeded at the head of a
+    chunk that is larger than a whole body may be.
     """
     if length is None and not environ.get("wsgi.input_terminated"):
         length = 0  # a server that does not mark the end of a chunked body would block here
+    _bound_chunks(environ["wsgi.input"], settings.max_body_bytes)
     source, received = _source(environ["wsgi.input"], size), 0
     while length is None or received < length:
         piece = _read(source, size if length is None else min(size, length - received))
@@ -43,15 +45,49 @@ def body(environ: dict[str, Any], length: int | None, size: int = READ_SIZE) -> 
         raise BrokenBody(f"The body ended after {received} of {length} bytes; send it again.")
 
 
+def limit_json_size(size: int, settings: Settings, what: str = "The JSON") -> None:
+    """Check the bytes received of a JSON. Raises LimitExceeded."""
+    if size > settings.max_json_bytes:
+        raise LimitExceeded("max_json_bytes", settings.max_json_bytes, what=what)
+
+
+def limit_json_values(text: bytes | bytearray, settings: Settings, what: str = "The JSON") -> None:
+    """Check how many values a JSON holds, before it is parsed. Raises LimitExceeded.
+
+    A parser lets no other thread run: 16 MiB of empty lists would take it seconds, and sixty times their bytes.
+    A comma or an opening bracket within a string counts as one in the JSON, so that one pass over the bytes is enough.
+    """
+    if sum(map(text.count, b",[{")) > settings.max_json_values:
+        raise LimitExceeded("max_json_values", settings.max_json_values, "values", what=what)
+
+
 def _read(source: Any, size: int) -> Piece:
     try:
         piece: Piece = source.read(size)
         return piece
+    except LimitExceeded:
+        raise
     except TimeoutError as error:
         raise RequestStalled("The body stalled or came below the minimum rate; send it again.") from error
     except Exception as error:  # each server has its own for a broken connection or a malformed chunk
         detail = "The body ended early or its chunks are malformed; send it again."
         raise BrokenBody(detail, private=type(error).__name__) from error
+
+
+def _bound_chunks(stream: Any, most: int) -> None:
+    """Have gunicorn's reader of chunks refuse one of more than ``most`` bytes at its head, before a byte of it."""
+    reader: Any = getattr(stream, "reader", None)
+    if type(reader).__name__ != "ChunkedReader":
+        return
+    parse = reader.parse_chunk_size
+
+    def bounded(*args: Any, **kwargs: Any) -> tuple[int, bytes | None]:
+        size, rest = parse(*args, **kwargs)
+        if size > most:
+            raise LimitExceeded("max_body_bytes", most, what="A chunk of the body")
+        return size, rest
+
+    reader.parse_chunk_size = bounded
 
 
 class _Direct:

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from gateway.admission import Ticket
 from gateway.config import KiB, MiB, Settings
-from gateway.endpoints.body import body, content_length
+from gateway.endpoints.body import body, content_length, limit_json_size, limit_json_values
 from gateway.errors import BrokenBody, LimitExceeded, UnsupportedMedia
 from gateway.studies.batch import Batch
 from gateway.wire import Data, Decoder, EndOfPart, Event, Limits, Part, parse_options_header
@@ -21,12 +21,13 @@ B = TypeVar("B", bound=Batch)
 
 
 def read_json(environ: dict[str, Any], settings: Settings) -> bytes:
-    """A body of JSON. Raises UnsupportedMedia, LimitExceeded (``max_json_bytes``), BrokenBody, RequestStalled."""
+    """A body of JSON. Raises UnsupportedMedia, LimitExceeded, BrokenBody, RequestStalled."""
     _media_type(environ, "application/json")
     text = bytearray()
-    for piece in body(environ, content_length(environ)):
+    for piece in body(environ, content_length(environ), settings):
         text += piece
-        _limit_json(len(text), settings)
+        limit_json_size(len(text), settings)
+    limit_json_values(text, settings)
     return bytes(text)
 
 
@@ -46,7 +47,7 @@ def received(
     decoder, size = Decoder(options["boundary"], limits), 0
     with ExitStack() as stack:
         chunk = _Chunk(settings, open_batch, stack)
-        for piece in body(environ, content_length(environ), STRIDE):
+        for piece in body(environ, content_length(environ), settings, STRIDE):
             size += len(piece)
             if size > settings.max_body_bytes:
                 raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The body")
@@ -71,8 +72,9 @@ class _Chunk(Generic[B]):
             self._take_file(event)
         elif isinstance(event, Data):
             self._json += event.data
-            _limit_json(len(self._json), self._settings)
+            limit_json_size(len(self._json), self._settings)
         elif isinstance(event, EndOfPart):
+            limit_json_values(self._json, self._settings)
             batch = self._open_batch(bytes(self._json))
             self._stack.enter_context(batch)
             self._batch, self._json = batch, None
@@ -100,8 +102,3 @@ def _media_type(environ: dict[str, Any], wanted: str) -> dict[str, str]:
     if media_type != wanted:
         raise UnsupportedMedia(f"Send {wanted} here.")
     return options
-
-
-def _limit_json(size: int, settings: Settings) -> None:
-    if size > settings.max_json_bytes:
-        raise LimitExceeded("max_json_bytes", settings.max_json_bytes, what="The JSON")

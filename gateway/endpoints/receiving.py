@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from gateway.admission import Ticket
 from gateway.config import KiB, MiB, Settings
-from gateway.endpoints.body import READ_SIZE, Piece, body, content_length
+from gateway.endpoints.body import (
+    READ_SIZE,
+    Piece,
+    body,
+    content_length,
+    limit_json_size,
+    limit_json_values,
+)
 from gateway.errors import BrokenBody, BrokenJSON, DeadlineExceeded, LimitExceeded, UnsupportedMedia
 from gateway.observe.phases import Phases
 from gateway.protocol.digests import Digest, hash_function
@@ -70,7 +77,7 @@ class Intake:
 
     def __init__(self, terms: Terms, expected: int | None, known: str = "") -> None:
         """``expected`` bytes at most, None where that is not known; ``known`` is their digest, if somebody knows it."""
-        settings = terms.settings
+        settings = self._settings = terms.settings
         self._known = known
         self._spool = Spool(
             threshold=settings.spool_threshold, folder=settings.spool_folder, expected=expected, shared=terms.shared
@@ -105,7 +112,9 @@ class Intake:
         parts = self._spool.parts()
         if not parts:
             raise BrokenJSON("The body has no parts; the first should be a JSON object.")
-        json = parse_json(parts[0].getvalue(), charset)
+        text = parts[0].getvalue()
+        limit_json_values(text, self._settings, "The JSON part")
+        json = parse_json(text, charset)
         with self._phases.measure("hash"):
             self._hand_over()
             digest = self._known or self._digest.hexdigest()
@@ -136,7 +145,7 @@ def receive(environ: dict[str, Any], terms: Terms) -> Received:
     if length is not None and length > settings.max_body_bytes:
         raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The body")
     terms.ticket.expect(length or 0)
-    pieces = _counted(body(environ, length), terms)
+    pieces = _counted(body(environ, length, settings), terms)
     if media_type == "multipart/related":
         return _receive_multipart(pieces, options, Intake(terms, length), settings)
     if media_type == "application/json":
@@ -163,17 +172,17 @@ def _receive_multipart(
         for piece in pieces:
             with intake.turn(piece):
                 for event in decoder.receive(piece):
-                    _take_event(event, intake, headers, settings.max_json_bytes)
+                    _take_event(event, intake, headers, settings)
         decoder.close()
         return intake.received(_charset(headers[0], options) if headers else None, tuple(headers[1:]))
 
 
-def _take_event(event: Event, intake: Intake, headers: list[Headers], max_json_bytes: int) -> None:
+def _take_event(event: Event, intake: Intake, headers: list[Headers], settings: Settings) -> None:
     match event:
         case Data(data):
             intake.write(data)
-            if len(headers) == 1 and intake.size > max_json_bytes:
-                raise LimitExceeded("max_json_bytes", max_json_bytes, what="The JSON part")
+            if len(headers) == 1:
+                limit_json_size(intake.size, settings, "The JSON part")
         case Part():
             headers.append(event.headers)
         case EndOfPart():
@@ -182,11 +191,11 @@ def _take_event(event: Event, intake: Intake, headers: list[Headers], max_json_b
 
 def _receive_words(pieces: Iterable[Piece], charset: str | None, terms: Terms) -> Received:
     """A request of JSON alone, which says where its study is."""
-    text, limit = bytearray(), terms.settings.max_json_bytes
+    text = bytearray()
     for piece in pieces:
         text += piece
-        if len(text) > limit:
-            raise LimitExceeded("max_json_bytes", limit, what="The JSON body")
+        limit_json_size(len(text), terms.settings, "The JSON body")
+    limit_json_values(text, terms.settings, "The JSON body")
     words = parse_json(bytes(text), charset)
     if "studyPath" in words:
         return _receive_study_path(bytes(text), words["studyPath"], charset, terms)

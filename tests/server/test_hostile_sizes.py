@@ -89,7 +89,12 @@ def test_others_are_served_while_such_a_body_is_read(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "limit"), [(empty_parts(30_000), "max_parts"), (OPEN + PART_HEADER + b"y" * MiB, "max_part_header_bytes")]
+    ("body", "limit"),
+    [
+        (empty_parts(30_000), "max_parts"),
+        (OPEN + PART_HEADER + b"y" * MiB, "max_part_header_bytes"),
+        (b'--frontier\r\n\r\n{"a": [' + b"[]," * 1_000_000 + b"0]}\r\n" + CLOSE, "max_json_values"),
+    ],
 )
 def test_by_default_they_are_refused_by_the_name_of_the_limit(serve: Serve, body: bytes, limit: str) -> None:
     server = serve("tests.apps.faults:app")

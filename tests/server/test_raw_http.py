@@ -89,6 +89,14 @@ def test_what_follows_an_ambiguous_request_is_never_answered(server: Server) -> 
         assert len(exchange(server, REFUSED[case] + SMUGGLED)) <= 1
 
 
+@pytest.mark.parametrize("size", [9 << 30, (1 << 64) - 1, 1 << 4000])
+def test_a_chunk_larger_than_a_body_may_be_is_refused_at_its_head(server: Server, size: int) -> None:
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as client:
+        client.sendall(head("Transfer-Encoding: chunked") + b"%x\r\n" % size + DATA)
+        assert client.recv(65536).startswith(b"HTTP/1.1 413 ")
+
+
 def test_chunks_of_one_byte_are_read(server: Server) -> None:
     data = body(b"{}", bytes(300_000))
     assert exchange(server, head("Transfer-Encoding: chunked") + chunked(data, 1)) == [200]
