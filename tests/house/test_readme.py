@@ -39,7 +39,7 @@ def test_the_model_of_the_readme_answers_with_a_mask(tissue: Path) -> None:
 
 def test_the_commands_of_the_readme_run_one_after_the_other(tissue: Path, serve: Serve) -> None:
     require(shutil.which("curl"), "the README's last commands need curl")
-    lines = [line for line in commands(README) if not line.startswith("make ")]
+    lines = [line for line in commands(README) if not line.startswith(("make ", "pip "))]
     serving = [line for line in lines if " serve " in line]
     assert serving == ["python -m gateway serve tissue:app"]
     server = serve("tissue:app", pythonpath=tissue)
@@ -81,6 +81,12 @@ def test_the_table_of_models_is_what_the_models_serve() -> None:
     documented = {route.strip("`") for route, _ in rows(README, "route | model")}
     served = {rule.rule for rule in app.url_map.iter_rules() if "POST" in (rule.methods or ())}
     assert documented == served - {"/ping", "/healthcheck"}
+
+
+def test_each_row_of_the_costs_is_a_row_of_the_whole_table() -> None:
+    shown, whole = rows(README, "work"), rows(ROOT / "docs/benchmarks.md", "work")
+    assert len(shown) == 4
+    assert [row for row in shown if row not in whole] == []
 
 
 def test_the_picture_is_a_picture_and_not_a_heavy_one() -> None:
