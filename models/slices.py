@@ -1,5 +1,6 @@
 """What a model in the plain form does for itself: its images found among the files, and decoded."""
 
+import math
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -47,10 +48,20 @@ def _read(file: BinaryIO) -> pydicom.Dataset:
         raise StudyRefused("A DICOM file of the study is broken.") from error
 
 
+def _rescale(dataset: pydicom.Dataset) -> tuple[float, float]:
+    """Slope and intercept, (1, 0) for an image that states neither. Raises for one that is empty or no number."""
+    if "RescaleSlope" not in dataset and "RescaleIntercept" not in dataset:
+        return 1.0, 0.0
+    slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
+    if not (slope and math.isfinite(slope) and math.isfinite(intercept)):
+        raise ValueError("an image states a rescale that is none")
+    return slope, intercept
+
+
 def _decode(dataset: pydicom.Dataset) -> Slice:
     try:
         pixels = np.asarray(dataset.pixel_array, np.float32)
-        slope, intercept = float(dataset.get("RescaleSlope") or 1), float(dataset.get("RescaleIntercept") or 0)
+        slope, intercept = _rescale(dataset)
         kind = dataset.PhotometricInterpretation
         if not (dataset.SOPInstanceUID and dataset.SeriesInstanceUID):
             raise ValueError("an image without a name cannot be answered for")

@@ -6,7 +6,10 @@ from typing import Any
 from gateway.binding.declaration import Declaration, Input
 from gateway.binding.requirements import Requires, choose, fitting
 from gateway.contract import Attachment, Request
+from gateway.dicom.reading.attributes import text
 from gateway.dicom.reading.instances import Instance
+from gateway.dicom.volumes import rescaling
+from gateway.dicom.volumes.stack import Frame
 from gateway.dicom.volumes.study import Image, Series, Study, Volume, image, split, study
 from gateway.errors import StudyRefused
 from gateway.findings import Conformance
@@ -93,7 +96,13 @@ def _strays(files: Sequence[Any]) -> str:
 
 
 def _images(series: Series) -> list[Image]:
-    """Each image of a series, the frames of an instance in their order."""
+    """Each image of a series, the frames of an instance in their order. Raises StudyRefused as ``rescaling.check``."""
+    kinds: dict[tuple[str, ...], list[Frame]] = {}
+    for instance in series.instances:
+        kind = tuple(text(instance.header, keyword) for keyword in ("SOPClassUID", "PhotometricInterpretation"))
+        kinds.setdefault(kind, []).extend((instance, frame) for frame in range(instance.frames))
+    for frames in kinds.values():
+        rescaling.check(frames)
     return [image(instance, frame) for instance in series.instances for frame in range(instance.frames)]
 
 

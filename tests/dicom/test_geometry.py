@@ -166,7 +166,7 @@ def test_gaps_are_signed_along_the_normal() -> None:
         ({"ImageOrientationPatient": None}, "no valid position"),
         ({"ImageOrientationPatient": list(CORONAL)}, "not parallel"),
         ({"PixelSpacing": None}, "no pixel spacing"),
-        ({"PixelSpacing": [0.0, 0.5]}, "no pixel spacing"),
+        ({"PixelSpacing": [0.0, 0.5]}, "is not positive"),
         ({"PixelSpacing": [0.75, 0.6]}, "differ in pixel spacing"),
         ({"Rows": ROWS + 1}, "differ in rows or columns"),
     ],

@@ -130,8 +130,9 @@ def test_a_broken_orientation_counts_as_absent(orientation: tuple[float, ...]) -
 
 
 @pytest.mark.parametrize("position", [(1, 2), (1, 2, 3, 4)])
-def test_a_position_of_other_than_three_numbers_counts_as_absent(position: tuple[float, ...]) -> None:
-    assert placed(origin=position).position is None
+def test_a_position_of_other_than_three_numbers_is_refused(position: tuple[float, ...]) -> None:
+    with pytest.raises(StudyRefused, match="ImagePositionPatient"):
+        placed(origin=position)
 
 
 def test_a_multi_frame_image_lies_where_its_first_frame_lies() -> None:

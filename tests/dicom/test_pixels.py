@@ -53,7 +53,7 @@ REFUSED = {
     "JPEG2000-embedded-sequence-delimiter.dcm": "not of the size",
     "MR_truncated.dcm": "missing or broken",
     "SC_rgb_jpeg.dcm": "missing or broken",
-    "badVR.dcm": "missing or broken",
+    "badVR.dcm": "NumberOfFrames (0028,0008)",
     "rtplan_truncated.dcm": "cut off",
 }
 """The images of the set that are refused; its other refused files hold none."""

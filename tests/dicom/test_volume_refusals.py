@@ -65,7 +65,6 @@ REFUSED: dict[str, tuple[Callable[[], list[Dataset]], str]] = {
     "no position": (lambda: changed(ImagePositionPatient=None), "1 of 5 images do not say where they lie"),
     "a skewed orientation": (lambda: changed(ImageOrientationPatient=[1, 0, 0, 1, 1, 0]), "1 of 5 images do not say"),
     "another unit": (lambda: changed(RescaleType="US"), "different units"),
-    "one without rescale": (lambda: changed(RescaleSlope=None), "others do not"),
     "inverted grey": (lambda: changed(PhotometricInterpretation="MONOCHROME1"), "the largest value is black"),
     "colour": (lambda: changed(PhotometricInterpretation="RGB"), "in colour"),
     "a report among images": (lambda: changed(Rows=None), "1 of 5 instances hold no image"),

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from gateway.dicom.decoding.stored import Stored, cores, layout, read
-from gateway.dicom.decoding.windows import rescale
-from gateway.dicom.reading.attributes import functional_group, value
-from gateway.dicom.reading.encoded import number
+from gateway.dicom.decoding.windows import dose_scaling, linear, rescale
+from gateway.dicom.reading.attributes import sequence
 from gateway.dicom.reading.files import refusing
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.reading.naming import naming
@@ -89,7 +88,9 @@ def _jobs(frames: Sequence[Frame], pieces: int) -> Iterator[Job]:
     for place, (instance, frame) in enumerate(frames):
         found.setdefault(id(instance), (instance, []))[1].append((place, frame))
     for instance, wanted in found.values():
-        if len(wanted) == 1 or layout(instance.header) is None:
+        with naming(instance.source):
+            shared = len(wanted) > 1 and layout(instance.header) is not None
+        if not shared:
             yield instance, wanted, None
             continue
         arrays, step = _read(instance, wanted), -(-len(wanted) // pieces)
@@ -116,19 +117,16 @@ def _decode(jobs: Sequence[Job], put: Put) -> None:
 
 
 def _rescale(header: Dataset, stored: Stored, frame: int, out: Values) -> None:
-    """``windows.rescale`` in place, for the dtypes of which float32 holds every value; a dose in its own units."""
-    if stored.dtype.itemsize > 2 or value(header, "ModalityLUTSequence"):
+    """``windows.rescale`` in place, for the dtypes of which float32 holds every value."""
+    if stored.dtype.itemsize > 2 or sequence(header, "ModalityLUTSequence"):
         out[...] = rescale(header, stored, frame)
-    else:
-        group = functional_group(header, "PixelValueTransformationSequence", frame)
-        np.copyto(out, stored, casting="unsafe")
-        _scale(out, number(group, "RescaleSlope"))
-        intercept = number(group, "RescaleIntercept")
-        if intercept:
-            np.add(out, intercept, out=out)
-    _scale(out, number(header, "DoseGridScaling"))  # RT Dose has no Modality LUT (PS3.3 C.8.8.3.4.2)
-
-
-def _scale(out: Values, factor: float | None) -> None:
-    if factor not in (None, 1.0):
-        np.multiply(out, factor, out=out)
+        return
+    slope, intercept = linear(header, frame) or (1.0, 0.0)
+    np.copyto(out, stored, casting="unsafe")
+    if slope != 1:
+        np.multiply(out, slope, out=out)
+    if intercept:
+        np.add(out, intercept, out=out)
+    scaling = dose_scaling(header)
+    if scaling is not None:
+        np.multiply(out, scaling, out=out)

@@ -17,8 +17,8 @@ from pydicom.uid import (
 )
 
 from gateway.dicom.decoding.codestreams import refuse_other_sizes
-from gateway.dicom.decoding.windows import display_range
-from gateway.dicom.reading.attributes import number, text, whole
+from gateway.dicom.decoding.windows import display_range, linear
+from gateway.dicom.reading.attributes import text, whole
 from gateway.dicom.reading.files import Source, opened, read_header, refusing
 from gateway.errors import LimitExceeded, StudyRefused
 
@@ -30,6 +30,8 @@ MAX_DECODED_BYTES = 4 << 30
 
 _PACKAGES = {"pylibjpeg": "pylibjpeg-openjpeg", "gdcm": "inference-gateway[gdcm]"}
 _COLOUR = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
+_DECODED = ("BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration")
+"""Numbers by which pydicom decodes, beside those that are read here."""
 _GREY = {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"}
 
 
@@ -57,6 +59,8 @@ def decode(source: Source, frame: int | None = None) -> Array:
 
 def _check(header: Dataset, frame: int | None) -> None:
     """Refuse what holds no image that we can show, and more bytes than the limit."""
+    for keyword in _DECODED:
+        whole(header, keyword)  # raises where a decoder would take an unreadable value for its default
     rows, columns = whole(header, "Rows"), whole(header, "Columns")
     if not rows or not columns or "TransferSyntaxUID" not in header.file_meta:
         raise StudyRefused("An instance holds no image.")
@@ -132,7 +136,8 @@ def convert_monochrome_1to2(dcm: Dataset) -> Dataset:
     """Store a MONOCHROME1 dataset as MONOCHROME2, in place: its pixels inverted within BitsStored, and decompressed.
 
     A window is moved so that it still shows the same pixels; a VOI LUT, which cannot be moved, is removed. Other
-    datasets are returned as they are. Raises StudyRefused for float pixels or pixels that cannot be decoded.
+    datasets are returned as they are. Raises StudyRefused for float pixels, pixels that cannot be decoded, and an
+    unreadable rescale.
     """
     if text(dcm, "PhotometricInterpretation") != "MONOCHROME1":
         return dcm
@@ -153,9 +158,9 @@ def convert_monochrome_1to2(dcm: Dataset) -> Dataset:
 def _mirror_window(dcm: Dataset, mirror: int) -> None:
     """Move windows with their pixels: a rescaled value y has become ``turn`` - y (PS3.3 C.11.2.1.2.1 for the half)."""
     dcm.pop("VOILUTSequence", None)
-    slope, intercept = number(dcm, "RescaleSlope"), number(dcm, "RescaleIntercept")
-    turn = mirror * (1.0 if slope is None else slope) + 2 * (intercept or 0.0)
-    linear = text(dcm, "VOILUTFunction") in ("", "LINEAR")
+    slope, intercept = linear(dcm) or (1.0, 0.0)
+    turn = mirror * slope + 2 * intercept
+    half = text(dcm, "VOILUTFunction") in ("", "LINEAR")
     if "WindowCenter" in dcm:
         centres = np.atleast_1d(np.asarray(dcm.WindowCenter, dtype=np.float64))
-        dcm.WindowCenter = [round(turn - float(centre) + linear, 6) for centre in centres]
+        dcm.WindowCenter = [round(turn - float(centre) + half, 6) for centre in centres]

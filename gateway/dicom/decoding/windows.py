@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi
-from pydicom.sequence import Sequence
+from pydicom.uid import RTDoseStorage
 
-from gateway.dicom.reading.attributes import functional_group, number, text, value
+from gateway.dicom.reading.attributes import functional_group, sequence, text, unreadable
+from gateway.dicom.reading.encoded import number, uid
 
 Array = NDArray[np.generic]
 Floats = NDArray[np.floating[Any]]
@@ -18,16 +19,47 @@ PERCENTILES = (1, 99)
 
 
 def rescale(header: Dataset, array: Array, frame: int = 0) -> Floats:
-    """Stored values in their unit (Hounsfield, Bq/ml ...), any shape; float32 from 8 and 16 bits, else float64.
+    """Stored values in their unit (Hounsfield, Bq/ml, Gy ...), any shape; float32 from 8 and 16 bits, else float64.
 
-    Applies the modality LUT sequence, or RescaleSlope and RescaleIntercept; without either, values stay as they are.
+    Applies the modality LUT sequence, or RescaleSlope and RescaleIntercept, and the scaling of a dose; without any,
+    values stay as they are. Raises StudyRefused as ``linear`` and ``dose_scaling``.
     """
-    if value(header, "ModalityLUTSequence"):
+    if sequence(header, "ModalityLUTSequence"):
         return cast(Floats, apply_modality_lut(array, header).astype(np.float32))
+    values: Floats = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
+    slope, intercept = linear(header, frame) or (1.0, 0.0)
+    return (values * slope + intercept) * (dose_scaling(header) or 1.0)
+
+
+def linear(header: Dataset, frame: int = 0) -> tuple[float, float] | None:
+    """RescaleSlope and RescaleIntercept of a frame; None where it states neither, as an image may (PS3.3 C.11.1).
+
+    Raises StudyRefused for one without the other, one that is unreadable, and a slope of 0.
+    """
     group = functional_group(header, "PixelValueTransformationSequence", frame)
     slope, intercept = number(group, "RescaleSlope"), number(group, "RescaleIntercept")
-    values: Floats = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
-    return values * (1.0 if slope is None else slope) + (intercept or 0.0)
+    if slope is None and intercept is None:
+        return None
+    if slope is None:
+        raise unreadable("RescaleSlope", "is missing beside a RescaleIntercept")
+    if intercept is None:
+        raise unreadable("RescaleIntercept", "is missing beside a RescaleSlope")
+    if slope == 0:
+        raise unreadable("RescaleSlope", "is 0")
+    return slope, intercept
+
+
+def dose_scaling(header: Dataset) -> float | None:
+    """DoseGridScaling, which an RT Dose has in place of a Modality LUT (PS3.3 C.8.8.3.4.2); None for other images.
+
+    Raises StudyRefused for an RT Dose without it, one that is unreadable, and 0.
+    """
+    found = number(header, "DoseGridScaling")
+    if found == 0:
+        raise unreadable("DoseGridScaling", "is 0")
+    if found is None and uid(header, "SOPClassUID") == RTDoseStorage:
+        raise unreadable("DoseGridScaling", "is missing in an RT Dose")
+    return found
 
 
 def display_range(header: Dataset, array: Array, frame: int = 0) -> Floats:
@@ -45,7 +77,10 @@ def display_range(header: Dataset, array: Array, frame: int = 0) -> Floats:
 
 
 def voi_window(header: Dataset) -> tuple[float, float, str] | None:
-    """The first window: centre, width (in rescaled units) and function. None without one, or with a width <= 0."""
+    """The first window: centre, width (in rescaled units) and function. None without one, or with a width <= 0.
+
+    Raises StudyRefused for a number that is unreadable.
+    """
     centre, width = number(header, "WindowCenter"), number(header, "WindowWidth")
     if centre is None or width is None or width <= 0:
         return None
@@ -85,8 +120,7 @@ def _percentiles(header: Dataset, array: Array, values: Floats) -> tuple[float, 
 
 
 def _has_voi_lut(header: Dataset) -> bool:
-    tables = value(header, "VOILUTSequence")
-    return isinstance(tables, Sequence) and len(tables) > 0
+    return sequence(header, "VOILUTSequence") is not None
 
 
 def _voi_lut(header: Dataset, values: Floats) -> Floats:

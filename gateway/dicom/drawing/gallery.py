@@ -19,6 +19,7 @@ from gateway.dicom.drawing.sheet import MAX_TILES, Tile, choose, contact_sheet, 
 from gateway.dicom.reading.geometry import normal, pixel_spacing
 from gateway.dicom.reading.instances import Instance, group_by_series, sort_spatially
 from gateway.dicom.reading.kinds import kind_of
+from gateway.dicom.reading.naming import naming
 from gateway.errors import StudyRefused
 
 SHEET = "contact_sheet.png"
@@ -121,7 +122,8 @@ class _Gallery:
         for one, group in groupby(views, key=lambda view: view.one):
             pixels = decode(one.source)
             for view in group:
-                rgb = to_rgb(one.header, pixels[view.frame] if one.frames > 1 else pixels, view.frame)
+                with naming(one.source):
+                    rgb = to_rgb(one.header, pixels[view.frame] if one.frames > 1 else pixels, view.frame)
                 yield view, self._drawn(view.key, rgb)
 
     def _found(self, key: Key) -> bool:

@@ -1,6 +1,7 @@
-"""Single attributes, read so that a broken one counts as absent.
+"""Single attributes of a dataset.
 
-An absent position or spacing makes geometry refuse, so nothing is guessed from a value that cannot be read.
+A number is readable, absent, or unreadable. An unreadable one is refused by keyword and tag: taken as absent, it would
+shift every pixel or length that depends on it.
 """
 
 from functools import cache
@@ -9,10 +10,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.datadict import dictionary_VM
+from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
+from gateway.errors import StudyRefused
+
 Vector = NDArray[np.float64]
+
+NEVER_EMPTY = frozenset(
+    {
+        "Rows",
+        "Columns",
+        "SamplesPerPixel",
+        "BitsAllocated",
+        "BitsStored",
+        "HighBit",
+        "PixelRepresentation",
+        "RescaleSlope",
+        "RescaleIntercept",
+        "DoseGridScaling",
+        "ModalityLUTSequence",
+        "PixelValueTransformationSequence",
+    }
+)
+"""Attributes of pixel values, of type 1 or 1C: each has a value where it is present. Others that are empty count as
+absent, as type 2 allows (PS3.5 7.4)."""
 
 tag = cache(Tag)
 """The tag of a keyword."""
@@ -35,37 +59,104 @@ def text(dataset: Dataset, keyword: str) -> str:
     return "" if found is None else str(found)
 
 
+def unreadable(keyword: str, fault: str) -> StudyRefused:
+    """The refusal of one attribute by its keyword and tag; ``fault`` is the end of the sentence, without a value."""
+    key = tag(keyword)
+    return StudyRefused(f"{keyword} ({key.group:04X},{key.element:04X}) {fault}. Correct the file and send it again.")
+
+
 def numbers(dataset: Dataset, keyword: str, count: int) -> Vector | None:
-    """Exactly ``count`` finite numbers, float64, or None."""
-    try:
-        found = np.asarray(value(dataset, keyword), dtype=np.float64)
-    except (TypeError, ValueError):
-        return None
-    return found if found.shape == (count,) and bool(np.isfinite(found).all()) else None
+    """Exactly ``count`` finite numbers, float64; None when absent. Raises StudyRefused for any other value."""
+    found = _parsed(dataset, keyword)
+    if found is not None and len(found) != count:
+        raise unreadable(keyword, f"does not hold {count} numbers")
+    return found
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:
-    """The first number of an attribute, if it is finite, or None."""
-    try:
-        found = float(np.asarray(value(dataset, keyword), dtype=np.float64).reshape(-1)[0])
-    except (TypeError, ValueError, IndexError):
+    """One finite number, the first where several are allowed; None when absent. Raises StudyRefused."""
+    found = _parsed(dataset, keyword)
+    if found is None:
         return None
-    return found if np.isfinite(found) else None
+    if len(found) > 1 and dictionary_VM(tag(keyword)) == "1":
+        raise unreadable(keyword, "holds several numbers where one is allowed")
+    return float(found[0])
 
 
 def whole(dataset: Dataset, keyword: str) -> int | None:
-    """The first number of an attribute as an integer, or None."""
+    """One whole number; None when absent. Raises StudyRefused."""
     found = number(dataset, keyword)
+    if found is not None and not found.is_integer():
+        raise unreadable(keyword, "is not a whole number")
     return None if found is None else int(found)
 
 
+def ordinal(dataset: Dataset, keyword: str) -> float | None:
+    """A number that only sorts instances, so that an unreadable one counts as absent."""
+    try:
+        return number(dataset, keyword)
+    except StudyRefused:
+        return None
+
+
+def _parsed(dataset: Dataset, keyword: str) -> Vector | None:
+    """The numbers of an attribute; None when it is absent, or empty and allowed to be."""
+    found = _present(dataset, keyword)
+    if found is None:
+        return None
+    each = list(found) if isinstance(found, MultiValue | list | tuple) else [found]
+    try:
+        parsed = np.array([_strict(one) for one in each])
+    except (TypeError, ValueError):
+        raise unreadable(keyword, "does not hold a number") from None
+    if not np.isfinite(parsed).all():
+        raise unreadable(keyword, "does not hold a finite number")
+    return parsed
+
+
+def _present(dataset: Dataset, keyword: str) -> Any:
+    """The value of an attribute; None when it is absent, or empty and allowed to be."""
+    key = tag(keyword)
+    if key not in dataset:
+        return None
+    try:
+        found = dataset[key].value
+    except Exception:  # pydicom converts on access, and raises any of a dozen types on hostile bytes
+        raise unreadable(keyword, "is not of its value representation") from None
+    if found is not None and found != "" and not (isinstance(found, MultiValue | Sequence) and not len(found)):
+        return found
+    if keyword in NEVER_EMPTY:
+        raise unreadable(keyword, "is empty")
+    return None
+
+
+def _strict(found: Any) -> float:
+    """A number as DICOM writes one: Python alone would also read the bytes of an unknown representation, and 1_0."""
+    if isinstance(found, bytes) or "_" in str(found):
+        raise ValueError
+    return float(found)
+
+
+def sequence(dataset: Dataset, keyword: str) -> Sequence | None:
+    """The items of a sequence; None when it is absent or empty. Raises StudyRefused when it is no sequence."""
+    found = _present(dataset, keyword)
+    if found is not None and not isinstance(found, Sequence):
+        raise unreadable(keyword, "is not a sequence")
+    return found
+
+
 def functional_group(header: Dataset, macro: str, frame: int = 0) -> Dataset:
-    """The item of ``macro`` that holds for a frame: its own, else the shared one, else the header (PS3.3 C.7.6.16)."""
+    """The item of ``macro`` that holds for a frame: its own, else the shared one, else the header (PS3.3 C.7.6.16).
+
+    Raises StudyRefused where a sequence on the way cannot be read, or has no item for the frame.
+    """
     for groups, index in (("PerFrameFunctionalGroupsSequence", frame), ("SharedFunctionalGroupsSequence", 0)):
-        items = value(header, groups)
-        if not isinstance(items, Sequence) or index >= len(items):
+        items = sequence(header, groups)
+        if items is None:
             continue
-        found = value(items[index], macro)
-        if isinstance(found, Sequence) and found:
+        if index >= len(items):
+            raise unreadable(groups, "has fewer items than the image has frames")
+        found = sequence(items[index], macro)
+        if found is not None:
             return found[0]
     return header

@@ -61,7 +61,7 @@ def whole(dataset: Dataset, keyword: str) -> int | None:
 def number(dataset: Dataset, keyword: str) -> float | None:
     """As ``attributes.number``, of a decimal string."""
     try:
-        found = float(encoded(dataset, keyword, "DS") or b"")
+        found = _strict(encoded(dataset, keyword, "DS") or b"")
     except ValueError:
         return attributes.number(dataset, keyword)
     return found if isfinite(found) else attributes.number(dataset, keyword)
@@ -71,8 +71,15 @@ def numbers(dataset: Dataset, keyword: str, count: int) -> Vector | None:
     """As ``attributes.numbers``, of decimal strings."""
     found = encoded(dataset, keyword, "DS")
     try:
-        array = np.array([float(each) for each in (found or b"").split(b"\\")])
+        array = np.array([_strict(each) for each in (found or b"").split(b"\\")])
     except ValueError:
         return attributes.numbers(dataset, keyword, count)
     plain = array.shape == (count,) and bool(np.isfinite(array).all())
     return array if plain else attributes.numbers(dataset, keyword, count)
+
+
+def _strict(found: bytes) -> float:
+    """A decimal string; Python alone would also read 1_0."""
+    if b"_" in found:
+        raise ValueError
+    return float(found)

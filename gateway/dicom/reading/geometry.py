@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydicom import Dataset
 
-from gateway.dicom.reading.attributes import Vector, functional_group, number, numbers
+from gateway.dicom.reading.attributes import Vector, functional_group, number, numbers, unreadable
+from gateway.dicom.reading.naming import naming
 from gateway.errors import StudyRefused
 
 if TYPE_CHECKING:
@@ -46,9 +48,18 @@ def normal(orientation: ArrayLike) -> Vector:
 
 def pixel_spacing(instance: Instance) -> Vector:
     """(2,) mm: between rows, between columns (PS3.3 10.7.1.3). Raises StudyRefused when absent or not positive."""
-    found = numbers(functional_group(instance.header, "PixelMeasuresSequence"), "PixelSpacing", 2)
-    if found is None or found.min() <= 0:
-        raise StudyRefused("An image has no pixel spacing, so its size in millimetres is unknown.")
+    with naming(instance.source):
+        found = stated_spacing(functional_group(instance.header, "PixelMeasuresSequence"))
+        if found is None:
+            raise StudyRefused("An image has no pixel spacing, so its size in millimetres is unknown.")
+        return found
+
+
+def stated_spacing(measures: Dataset) -> Vector | None:
+    """(2,) mm, as ``pixel_spacing``, of the dataset that holds it; None when absent. Raises StudyRefused."""
+    found = numbers(measures, "PixelSpacing", 2)
+    if found is not None and found.min() <= 0:
+        raise unreadable("PixelSpacing", "is not positive")
     return found
 
 
@@ -96,8 +107,9 @@ def _step(first: Instance, where: Vector) -> Vector:
     """The vector from one slice to the next."""
     across = normal(_orientation(first))
     if len(where) == 1:
-        measures = functional_group(first.header, "PixelMeasuresSequence")
-        depths = (number(measures, name) for name in ("SpacingBetweenSlices", "SliceThickness"))
+        with naming(first.source):
+            measures = functional_group(first.header, "PixelMeasuresSequence")
+            depths = [number(measures, name) for name in ("SpacingBetweenSlices", "SliceThickness")]
         return across * next((abs(depth) for depth in depths if depth), 1.0)
     step: Vector = (where[-1] - where[0]) / (len(where) - 1)
     drift = np.linalg.norm(where - where[0] - np.arange(len(where))[:, None] * step, axis=1)

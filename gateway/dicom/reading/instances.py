@@ -11,10 +11,11 @@ import numpy as np
 from pydicom import Dataset
 
 from gateway.dicom.reading import encoded, headers
-from gateway.dicom.reading.attributes import Vector, functional_group, number, tag, text
+from gateway.dicom.reading.attributes import Vector, functional_group, ordinal, tag, text, unreadable
 from gateway.dicom.reading.files import NotAnInstance, Source, find_files, opened, read_header, refusing
 from gateway.dicom.reading.geometry import is_orthonormal, normal
 from gateway.dicom.reading.headers import Element, Uncommon
+from gateway.dicom.reading.naming import naming
 from gateway.errors import LimitExceeded, StudyRefused
 
 SAME_POSITION_MM = 0.01
@@ -35,7 +36,9 @@ class Instance:
 
     ``position`` is the centre of the first pixel in patient coordinates, (3,) mm LPS; ``orientation`` the direction
     cosines of a row, then of a column, (6,) (PS3.3 C.7.6.2.1.1); those of the first frame where there are several.
-    Both are None when absent or broken. ``rows``, ``columns`` and ``frames`` are 0 for an object without an image.
+    Both are None when absent; directions that are not orthonormal count as absent.
+
+    ``rows``, ``columns`` and ``frames`` are 0 for an object without an image.
     ``time_point`` counts from 0. ``header`` is the dataset without its pixels; ``pixels`` where these lie, if known.
     """
 
@@ -54,8 +57,11 @@ class Instance:
 
 
 def read_instance(source: Source) -> Instance:
-    """Read one DICOM file up to its pixels. Raises NotAnInstance (also for a DICOMDIR), StudyRefused, LimitExceeded."""
-    with opened(source) as file, refusing("A DICOM header is broken and cannot be read."):
+    """Read one DICOM file up to its pixels.
+
+    Raises NotAnInstance (also for a DICOMDIR), LimitExceeded, and StudyRefused, which names the file by its digest.
+    """
+    with opened(source) as file, naming(source), refusing("A DICOM header is broken and cannot be read."):
         return describe(source, *_read(file))
 
 
@@ -69,7 +75,10 @@ def _read(file: BinaryIO) -> tuple[Dataset, Element | None]:
 
 
 def describe(source: Source, header: Dataset, pixels: Element | None = None) -> Instance:
-    """The instance that a header tells of. Raises LimitExceeded (``MAX_FRAMES``)."""
+    """The instance that a header describes.
+
+    Raises LimitExceeded (``MAX_FRAMES``), and StudyRefused for a size or a place that is present and unreadable.
+    """
     rows, columns = encoded.short(header, "Rows") or 0, encoded.short(header, "Columns") or 0
     position = functional_group(header, "PlanePositionSequence")
     orientation = encoded.numbers(functional_group(header, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
@@ -80,7 +89,7 @@ def describe(source: Source, header: Dataset, pixels: Element | None = None) -> 
         series_instance_uid=encoded.uid(header, "SeriesInstanceUID"),
         position=encoded.numbers(position, "ImagePositionPatient", 3),
         orientation=orientation if orientation is not None and is_orthonormal(orientation) else None,
-        instance_number=encoded.whole(header, "InstanceNumber"),
+        instance_number=_instance_number(header),
         rows=rows,
         columns=columns,
         frames=_frames(encoded.whole(header, "NumberOfFrames")) if rows and columns else 0,
@@ -88,7 +97,14 @@ def describe(source: Source, header: Dataset, pixels: Element | None = None) -> 
     )
 
 
+def _instance_number(header: Dataset) -> int | None:
+    found = ordinal(header, "InstanceNumber")
+    return None if found is None else int(found)
+
+
 def _frames(stated: int | None) -> int:
+    if stated is not None and stated < 0:
+        raise unreadable("NumberOfFrames", "is negative")
     count = max(1, stated or 1)
     if count > MAX_FRAMES:
         raise LimitExceeded("MAX_FRAMES", MAX_FRAMES, "frames", what="An image")
@@ -166,7 +182,7 @@ def _in_time(instances: list[Instance]) -> list[Instance]:
 
 def _moment(instance: Instance) -> tuple[float, str]:
     moments = (text(instance.header, name) for name in ("AcquisitionDateTime", "AcquisitionTime", "ContentTime"))
-    return number(instance.header, "AcquisitionNumber") or 0.0, next((moment for moment in moments if moment), "")
+    return ordinal(instance.header, "AcquisitionNumber") or 0.0, next((moment for moment in moments if moment), "")
 
 
 def _stacks(placed: list[Instance]) -> list[list[Instance]]:

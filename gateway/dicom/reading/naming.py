@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 from gateway.dicom.reading.files import NotAnInstance, Source, opened
 from gateway.errors import StudyRefused
@@ -13,9 +13,20 @@ DIGITS = 16
 _CHUNK = 1 << 20
 
 
-def naming(source: Source) -> AbstractContextManager[None]:
-    """Let a StudyRefused from inside say which instance it is about; NotAnInstance is about none."""
-    return saying(lambda why: f"{why} The instance is that whose sha256 begins with {_digest(source)}.")
+class Named(StudyRefused):
+    """A refusal that names its instance."""
+
+
+@contextmanager
+def naming(source: Source) -> Iterator[None]:
+    """Let a StudyRefused from inside name its instance, once; NotAnInstance is about no instance."""
+    try:
+        yield
+    except (NotAnInstance, Named):
+        raise
+    except StudyRefused as error:
+        detail = f"{error.detail} The instance is that whose sha256 begins with {_digest(source)}."
+        raise Named(detail, private=error.private, **error.members) from error
 
 
 @contextmanager

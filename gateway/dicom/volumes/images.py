@@ -14,8 +14,8 @@ from pydicom import Dataset
 from gateway.contract import measure
 from gateway.dicom.decoding.loading import load_stored, load_values
 from gateway.dicom.decoding.pixels import decode, to_rgb
-from gateway.dicom.reading.attributes import Vector, numbers, text
-from gateway.dicom.reading.geometry import Affine
+from gateway.dicom.reading.attributes import Vector, text
+from gateway.dicom.reading.geometry import Affine, stated_spacing
 from gateway.dicom.reading.geometry import affine as affine_of
 from gateway.dicom.reading.geometry import spacing as spacing_of
 from gateway.dicom.reading.instances import Instance
@@ -156,16 +156,23 @@ class Image(Pixels):
 
     @property
     def spacing(self) -> Vector | None:
-        """(2,) mm between rows, between columns; None where the image does not say (a photograph, a radiograph)."""
-        return numbers(group(self.frames[0], "PixelMeasuresSequence"), "PixelSpacing", 2)
+        """(2,) mm between rows, between columns; None where the image does not say (a photograph, a radiograph).
+
+        Raises StudyRefused for one that is unreadable or not positive.
+        """
+        with naming(self.instance.source):
+            return stated_spacing(group(self.frames[0], "PixelMeasuresSequence"))
 
     @property
     def affine(self) -> Affine | None:
-        """(4, 4) as that of a Volume of one slice; None where the image does not say where it lies in the patient."""
-        try:
-            return affine_of([place(self.frames[0])])
-        except StudyRefused:
+        """(4, 4) as that of a Volume of one slice; None where the image does not say where it lies in the patient.
+
+        Raises StudyRefused for a number that is unreadable.
+        """
+        placed = place(self.frames[0])
+        if self.spacing is None or placed.position is None or placed.orientation is None:
             return None
+        return affine_of([placed])
 
     def __repr__(self) -> str:
         return f"<Image {self.modality} {self.shape}>"
@@ -183,7 +190,8 @@ class Image(Pixels):
             return decode(self.instance.source, self.frame)
 
     def _colour(self) -> Array:
-        return to_rgb(self.header, self._as_stored(), self.frame)
+        with naming(self.instance.source):
+            return to_rgb(self.header, self._as_stored(), self.frame)
 
 
 def volume(instances: Sequence[Instance], *, allow_tilt: bool = False) -> Volume:

@@ -12,6 +12,8 @@ from gateway.dicom.decoding.pixels import decode
 from gateway.dicom.decoding.windows import rescale
 from gateway.dicom.reading.geometry import Affine, affine, flip_lps_ras
 from gateway.dicom.reading.instances import Instance, group_by_series, read_instance, read_study, sort_spatially
+from gateway.dicom.reading.naming import naming
+from gateway.dicom.volumes import rescaling
 from gateway.errors import StudyRefused
 
 ARTERYS_PROBABILITY_MASK = "probability_mask"
@@ -74,6 +76,7 @@ def _one_series(dicom_files: str | Path | Iterable[Path | BinaryIO]) -> list[Ins
         raise StudyRefused(f"A NIfTI file holds one series; here are {len(group_by_series(images))} with images.")
     if any(one.frames > 1 for one in images):
         raise StudyRefused("Images of several frames cannot be converted to NIfTI.")
+    rescaling.check([(one, 0) for one in images])
     return images
 
 
@@ -83,10 +86,11 @@ def _volume(instances: list[Instance]) -> NDArray[np.float32]:
 
 
 def _rescaled(instance: Instance) -> NDArray[np.float32]:
-    stored = decode(instance.source)
-    if stored.ndim != 2:
-        raise StudyRefused("Colour images cannot be converted to NIfTI.")
-    return rescale(instance.header, stored).astype(np.float32)
+    with naming(instance.source):
+        stored = decode(instance.source)
+        if stored.ndim != 2:
+            raise StudyRefused("Colour images cannot be converted to NIfTI.")
+        return rescale(instance.header, stored).astype(np.float32)
 
 
 def _smallest(volume: NDArray[np.float32]) -> NDArray[np.int16] | NDArray[np.float32]:

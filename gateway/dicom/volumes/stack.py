@@ -13,7 +13,8 @@ from gateway.dicom.reading.attributes import Vector, number, numbers
 from gateway.dicom.reading.encoded import distinct
 from gateway.dicom.reading.geometry import EVEN_MM, EVEN_RATIO, Affine, affine, is_orthonormal, normal, pixel_spacing
 from gateway.dicom.reading.instances import Instance
-from gateway.dicom.volumes import uniformity
+from gateway.dicom.reading.naming import naming
+from gateway.dicom.volumes import rescaling, uniformity
 from gateway.dicom.volumes.uniformity import GREY, Frame, group
 from gateway.errors import StudyRefused
 
@@ -48,6 +49,7 @@ def stack(instances: Sequence[Instance], *, allow_tilt: bool = False) -> Stack:
     refuse(uniformity.mixtures(instances))
     frames = [(one, frame) for one in instances for frame in range(one.frames)]
     refuse(uniformity.values(frames))
+    rescaling.check(frames)
     placed = [place(frame) for frame in frames]
     refuse(uniformity.planes(placed))
     across = normal(_known(placed[0]))
@@ -66,18 +68,22 @@ def stack(instances: Sequence[Instance], *, allow_tilt: bool = False) -> Stack:
 
 
 def place(frame: Frame) -> Instance:
-    """A frame as an instance of its own, as far as geometry goes; a multi-frame image must place each by itself."""
+    """A frame as an instance of its own, as far as geometry goes; a multi-frame image must place each by itself.
+
+    Raises StudyRefused for a number that is unreadable.
+    """
     instance, _ = frame
     if instance.frames == 1:
         return instance
-    position, orientation = group(frame, "PlanePositionSequence"), group(frame, "PlaneOrientationSequence")
-    cosines = numbers(orientation, "ImageOrientationPatient", 6)
-    return replace(
-        instance,
-        header=group(frame, "PixelMeasuresSequence"),
-        position=None if position is instance.header else numbers(position, "ImagePositionPatient", 3),
-        orientation=cosines if cosines is not None and is_orthonormal(cosines) else None,
-    )
+    with naming(instance.source):
+        position, orientation = group(frame, "PlanePositionSequence"), group(frame, "PlaneOrientationSequence")
+        cosines = numbers(orientation, "ImageOrientationPatient", 6)
+        return replace(
+            instance,
+            header=group(frame, "PixelMeasuresSequence"),
+            position=None if position is instance.header else numbers(position, "ImagePositionPatient", 3),
+            orientation=cosines if cosines is not None and is_orthonormal(cosines) else None,
+        )
 
 
 def _affine(first: Instance, last: Instance, count: int) -> Affine:
@@ -96,7 +102,8 @@ def _remarks(frames: Sequence[Frame], heights: Vector, tilt: float) -> Iterator[
     groups = [group(frame, "PixelValueTransformationSequence") for frame in frames]
     if any(distinct(groups, keyword) > 1 for keyword in ("RescaleSlope", "RescaleIntercept")):
         yield "The rescale differs from slice to slice; each was given its own."
-    stated = number(group(frames[0], "PixelMeasuresSequence"), "SpacingBetweenSlices")
+    with naming(frames[0][0].source):
+        stated = number(group(frames[0], "PixelMeasuresSequence"), "SpacingBetweenSlices")
     found = float(heights[-1] - heights[0]) / max(len(heights) - 1, 1)
     if stated and found and abs(abs(stated) - found) > max(EVEN_MM, EVEN_RATIO * found):
         yield f"The header states {abs(stated):.2f} mm between slices, their positions say {found:.2f} mm."

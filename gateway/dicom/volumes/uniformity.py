@@ -10,10 +10,11 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
-from gateway.dicom.reading.attributes import Vector, functional_group, numbers, text, value
+from gateway.dicom.reading.attributes import Vector, functional_group, text, value
 from gateway.dicom.reading.encoded import different, distinct
-from gateway.dicom.reading.geometry import EVEN_MM, EVEN_RATIO
+from gateway.dicom.reading.geometry import EVEN_MM, EVEN_RATIO, stated_spacing
 from gateway.dicom.reading.instances import SAME_DIRECTION, SAME_POSITION_MM, Instance
+from gateway.dicom.reading.naming import naming
 
 Frame = tuple[Instance, int]
 """One image: its instance, and its frame counted from 0."""
@@ -28,8 +29,9 @@ _UNITS = ("RescaleType", "Units")
 
 
 def group(frame: Frame, macro: str) -> Dataset:
-    """The functional group of a frame; the header itself where there is none."""
-    return functional_group(frame[0].header, macro, frame[1])
+    """The functional group of a frame; the header itself where there is none. Raises StudyRefused."""
+    with naming(frame[0].source):
+        return functional_group(frame[0].header, macro, frame[1])
 
 
 def mixtures(instances: Sequence[Instance]) -> Iterator[str]:
@@ -64,8 +66,6 @@ def values(frames: Sequence[Frame]) -> Iterator[str]:
     groups = [group(frame, "PixelValueTransformationSequence") for frame in frames]
     if any(distinct(groups, keyword) > 1 for keyword in _UNITS):
         yield _sentence("The values of the images are in different units", "one unit")
-    if len({"RescaleSlope" in each for each in groups}) > 1:
-        yield _sentence("Some images state how to rescale their values and others do not", "all or none to do so")
 
 
 def planes(placed: Sequence[Instance]) -> Iterator[str]:
@@ -76,13 +76,23 @@ def planes(placed: Sequence[Instance]) -> Iterator[str]:
     orientations = np.array([one.orientation for one in placed if one.orientation is not None])
     if len(orientations) and np.ptp(orientations, axis=0).max() >= SAME_DIRECTION:
         yield _sentence("The images lie in different directions, as in a localizer", "parallel images")
-    headers = [functional_group(one.header, "PixelMeasuresSequence") for one in placed]
-    sizes = [numbers(header, "PixelSpacing", 2) for header in different(headers, "PixelSpacing")]
-    known = [size for size in sizes if size is not None and size.min() > 0]
+    measured = {id(measures): (one, measures) for one in placed for measures in [_measures(one)]}
+    sizes = [_spacing(*measured[id(one)]) for one in different((each for _, each in measured.values()), "PixelSpacing")]
+    known = [size for size in sizes if size is not None]
     if len(known) < len(sizes):
         yield _sentence("Images do not state their pixel spacing", "its size in millimetres")
     elif not np.allclose(known, known[0], rtol=1e-4, atol=0):
         yield _sentence("The images differ in pixel spacing", "one spacing")
+
+
+def _measures(one: Instance) -> Dataset:
+    with naming(one.source):
+        return functional_group(one.header, "PixelMeasuresSequence")
+
+
+def _spacing(one: Instance, measures: Dataset) -> Vector | None:
+    with naming(one.source):
+        return stated_spacing(measures)
 
 
 def steps(heights: Vector) -> Iterator[str]:

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
-import numpy as np
 from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import CTImageStorage, SecondaryCaptureImageStorage
 from pydicom.valuerep import DSfloat
 
-from gateway.dicom.reading.attributes import number, numbers, text, value
-from gateway.dicom.reading.geometry import normal
+from gateway.dicom.reading.attributes import number, text, value
+from gateway.dicom.reading.geometry import normal, stated_spacing
 from gateway.dicom.reading.instances import Instance
+from gateway.dicom.reading.naming import naming
 from gateway.dicom.volumes.stack import Frame, group, place
 from gateway.dicom.writing.stamps import PENDING, Stamp
 from gateway.errors import AnswerInvalid
@@ -43,8 +43,7 @@ def frame_of(finding: Any, source: Sequence[Instance]) -> Frame:
 def is_placed(frame: Frame) -> bool:
     """Whether a frame says where in the patient it lies, and how large its pixels are."""
     one = place(frame)
-    spacing = numbers(group(frame, "PixelMeasuresSequence"), "PixelSpacing", 2)
-    return one.position is not None and one.orientation is not None and spacing is not None
+    return one.position is not None and one.orientation is not None and spacing_mm(frame) is not None
 
 
 def frame_of_reference(instance: Instance, stamp: Stamp) -> str:
@@ -99,7 +98,8 @@ def _geometry(frame: Frame, stamp: Stamp, between: float | None) -> Dataset:
     dataset.PixelSpacing = deepcopy(value(measures, "PixelSpacing"))
     if between is not None:
         dataset.SpacingBetweenSlices = DSfloat(between, auto_format=True)
-    thickness = number(measures, "SliceThickness") or between or THICKNESS_MM
+    with naming(frame[0].source):
+        thickness = number(measures, "SliceThickness") or between or THICKNESS_MM
     dataset.SliceThickness = DSfloat(thickness, auto_format=True)
     return dataset
 
@@ -146,6 +146,6 @@ def classes_of(instances: Sequence[Instance]) -> dict[str, str]:
 
 
 def spacing_mm(frame: Frame) -> Any:
-    """(2,) mm between rows, between columns, or None."""
-    found = numbers(group(frame, "PixelMeasuresSequence"), "PixelSpacing", 2)
-    return found if found is not None and bool(np.all(found > 0)) else None
+    """(2,) mm between rows, between columns, or None. Raises StudyRefused as ``geometry.stated_spacing``."""
+    with naming(frame[0].source):
+        return stated_spacing(group(frame, "PixelMeasuresSequence"))

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
+from gateway.dicom.decoding.windows import linear
 from gateway.dicom.reading.attributes import number, numbers, text
 from gateway.dicom.reading.geometry import affine, to_index
 from gateway.dicom.reading.instances import Instance
+from gateway.dicom.reading.naming import naming
 from gateway.dicom.volumes.stack import GREY, Frame, group, place
 from gateway.dicom.writing.origins import classes_of, frame_of, name_classes, spacing_mm, stand_in
 from gateway.dicom.writing.stamps import Stamp, line
@@ -113,18 +115,20 @@ def _image(frame: Frame, stamp: Stamp) -> Dataset:
         setattr(image, keyword, found)
     if not _is_grey(frame[0]):
         image.SamplesPerPixel, image.PhotometricInterpretation = 3, "RGB"  # of a palette, once it is looked up
-    window = group(frame, "FrameVOILUTSequence")
-    centre, width = number(window, "WindowCenter"), number(window, "WindowWidth")
+    with naming(frame[0].source):
+        window = group(frame, "FrameVOILUTSequence")
+        centre, width = number(window, "WindowCenter"), number(window, "WindowWidth")
     if centre is not None and width is not None and _is_grey(frame[0]):
         image.WindowCenter, image.WindowWidth = centre, width
     return image
 
 
 def _rescale(frame: Frame) -> dict[str, float | str]:
-    found = group(frame, "PixelValueTransformationSequence")
-    slope, intercept = number(found, "RescaleSlope"), number(found, "RescaleIntercept")
-    if slope is None or intercept is None or not _is_grey(frame[0]):
+    with naming(frame[0].source):
+        found, stated = group(frame, "PixelValueTransformationSequence"), linear(frame[0].header, frame[1])
+    if stated is None or not _is_grey(frame[0]):
         return {}
+    slope, intercept = stated
     return {"RescaleSlope": slope, "RescaleIntercept": intercept, "RescaleType": text(found, "RescaleType") or "US"}
 
 

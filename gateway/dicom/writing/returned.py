@@ -8,7 +8,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import SegmentationStorage
 
 from gateway.dicom.decoding.pixels import decode
-from gateway.dicom.reading.attributes import number, text, whole
+from gateway.dicom.reading.attributes import number, text, unreadable, whole
 from gateway.dicom.reading.files import read_header, refusing
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.volumes.images import Image, Pixels, Volume, image, volume
@@ -110,7 +110,9 @@ def _mask(dataset: Dataset, number_of: int, array: Array, of: Pixels) -> Read:
     if not number_of:
         return LabelMask(array, {key: name for key, name in labels.items() if key}, of=of)
     if text(dataset, "SegmentationType") == "FRACTIONAL":
-        full = number(dataset, "MaximumFractionalValue") or 255
+        full = number(dataset, "MaximumFractionalValue")
+        if not full:
+            raise unreadable("MaximumFractionalValue", "is missing or 0")
         scaled = array if full == 255 else (array.astype(np.float32) / full).clip(0, 1)
         return ProbabilityMask(scaled, labels[number_of], of)
     return Mask(array.astype(bool), labels[number_of], of)
