@@ -1,6 +1,8 @@
 """The documentation is true: its tables are those of the code, its links lead somewhere, its Python runs."""
 
 import importlib
+import json
+import re
 import subprocess
 import sys
 import warnings
@@ -18,6 +20,14 @@ CONTRACT, DEPLOYING = ROOT / "docs/contract.md", ROOT / "docs/deploying.md"
 MIGRATING = ROOT / "docs/migrating-from-inference-sdk.md"
 DOCUMENTED_PYTHON = [block for page in PAGES for block in blocks(page, "python") if "Client(" not in block.text]
 """Blocks that stand alone; the one with a client runs in test_readme, where there is a server."""
+
+SAMPLES = {
+    "request_id|X-Request-ID": r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "sha256|id|held|existing|[a-z]+_digest": r"([0-9a-f]{64})?",
+    "[a-z]+_instance_uid|study|series|studies|SOPInstanceUID": r"[0-9]+(\.[0-9]+)+",
+    "created|stored|used|time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)",
+}
+"""Names of members in JSON samples, and what their values look like."""
 
 
 def leaves(root: type[errors.GatewayError]) -> Iterator[type[errors.GatewayError]]:
@@ -74,6 +84,39 @@ def test_every_link_inside_the_project_leads_to_a_file_and_a_heading(page: Path)
         linked = (page.parent / name).resolve() if name else page
         assert linked.exists(), target
         assert not anchor or anchor in anchors(linked), target
+
+
+def members(value: object) -> Iterator[tuple[str, str]]:
+    """Every member of a JSON value that is a text, or a list of texts, with its name."""
+    if isinstance(value, list):
+        for each in value:
+            yield from members(each)
+    if isinstance(value, dict):
+        for name, held in value.items():
+            for each in held if isinstance(held, list) else [held]:
+                if isinstance(each, str):
+                    yield name, each
+                else:
+                    yield from members(each)
+
+
+def form(name: str) -> str:
+    """The pattern that the texts of a member follow, by its name; "" for a member of free text."""
+    return next((pattern for names, pattern in SAMPLES.items() if re.fullmatch(names, name)), "")
+
+
+@pytest.mark.parametrize("block", [block for page in PAGES for block in blocks(page, "json")], ids=str)
+def test_every_sample_of_json_holds_values_that_are_possible(block: Block) -> None:
+    for name, text in members(json.loads(block.text)):
+        assert not (pattern := form(name)) or re.fullmatch(pattern, text), f"{name}: {text}"
+
+
+def test_every_request_id_of_a_sample_header_is_possible() -> None:
+    found = [
+        text for page in PAGES for text in re.findall(r"^X-Request-ID: (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    ]
+    assert found
+    assert [text for text in found if not re.fullmatch(form("request_id"), text)] == []
 
 
 @pytest.mark.parametrize("block", DOCUMENTED_PYTHON, ids=str)
