@@ -6,15 +6,16 @@ symbolic links all meet the same rule, and nothing outside the root can be told 
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from gateway.config import Settings
 from gateway.dicom.reading.files import NotAnInstance
+from gateway.dicom.reading.holes import File, Hole, find_holes, head_of, refuse
 from gateway.dicom.reading.instances import Instance, read_instance, spatial_order
-from gateway.errors import LimitExceeded, PathForbidden, StudyNotFound, UnsupportedMedia
+from gateway.errors import LimitExceeded, PathForbidden, StudyNotFound, StudyRefused, UnsupportedMedia
 
 FORBIDDEN = "studyPath must lie below the study root of this gateway."
 
@@ -23,14 +24,14 @@ def open_study(study_path: str, settings: Settings) -> Iterator[BinaryIO]:
     """The DICOM files below ``study_path``, in spatial order, DICOMDIR left out; each is to be closed by the caller.
 
     Raises UnsupportedMedia without a study root, PathForbidden for what resolves outside it, StudyNotFound,
-    LimitExceeded (``max_study_files``, ``max_body_bytes``).
+    LimitExceeded (``max_study_files``, ``max_body_bytes``), StudyRefused where a part of the study cannot be read.
     """
     if settings.study_root is None:
         raise UnsupportedMedia(
             "This gateway reads no studyPath: its setting study_root (GATEWAY_STUDY_ROOT) is not set."
         )
     root = _resolve(settings.study_root)
-    instances = [found for path in _files(root, study_path, settings) if (found := _instance(root, path)) is not None]
+    instances = _instances(root, _files(root, study_path, settings))
     if not instances:
         raise StudyNotFound("There is no DICOM file below this studyPath.")
     for instance in spatial_order(instances):
@@ -90,10 +91,19 @@ def _inside(root: Path, path: Path) -> Path:
     return resolved
 
 
-def _instance(root: Path, path: Path) -> Instance | None:
-    """The header of a DICOM file; None for any other file. A broken one is refused: a hole is worse than no study."""
-    with _open_inside(root, path) as file:
-        try:
-            return replace(read_instance(file), source=path)
-        except NotAnInstance:
-            return None
+def _instances(root: Path, paths: Iterable[Path]) -> list[Instance]:
+    """The headers of the DICOM files. Raises StudyRefused, which names by their place the parts that are broken."""
+    found: list[Instance] = []
+    broken: list[Hole] = []
+    others: list[File] = []
+    for place, path in enumerate(paths, start=1):
+        with _open_inside(root, path) as file:
+            try:
+                found.append(replace(read_instance(file), source=path))
+            except NotAnInstance:
+                others.append(File(path, place, head_of(file)))
+            except StudyRefused as error:
+                broken.append(Hole(path, place, error.detail))
+    if holes := broken + find_holes((Path(str(one.source)) for one in found), others):
+        refuse(sorted(holes, key=lambda hole: hole.place))
+    return found

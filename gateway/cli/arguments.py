@@ -94,6 +94,7 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_serve(_verb(verbs, "serve", "serve an application with gunicorn", SERVE_EPILOG), environ)
     send = _verb(verbs, "send", "send a study, check the answer and picture it", SEND_EPILOG)
     _add_study(send)
+    reaching.add_skip_unreadable(send)
     _add_request(send)
     reaching.add_access(send, environ)
     _add_answer(send)
@@ -191,6 +192,7 @@ def _add_run(verb: argparse.ArgumentParser) -> None:
     add("-i", "--input", type=Path, dest="study", metavar="STUDY", help="folder of DICOM, PNG or JPEG files")
     add("-a", "--attachments", help="given first", type=Path, metavar="FILE", **SEVERAL)
     add("--param", help="parameters of the model", **options)
+    reaching.add_skip_unreadable(verb)
     add("-r", "--route", default="/", help="route of the model, where TARGET is an application (%(default)s)")
     add("--profile", action="store_true", help="tell where time and memory went")
     _add_answer(verb)
@@ -202,6 +204,7 @@ def _add_run(verb: argparse.ArgumentParser) -> None:
 
 def _add_replay(verb: argparse.ArgumentParser) -> None:
     audits.add_replay(verb)
+    reaching.add_skip_unreadable(verb)
     verb.add_argument("-a", "--attachments", help="sent first", type=Path, metavar="FILE", **SEVERAL)
     _add_members(verb.add_argument)
 

@@ -1,25 +1,31 @@
 """From a command line to one function, and from an exception to one line and an exit status."""
 
 import argparse
+import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.cli.arguments import parse
 from gateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from gateway.client import StudyUnreadable
 
 DONE, FAILED, USAGE, NO_CONNECTION, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit statuses; argparse itself ends with 2 for wrong usage, and a shell counts 128 + SIGINT."""
 
 
 class Failure(Exception):
-    """A sentence for the user and the exit status that goes with it."""
+    """A sentence for the user and the exit status that goes with it; ``words`` are for a script, where it has any."""
 
-    def __init__(self, sentence: str, status: int = FAILED) -> None:
+    def __init__(self, sentence: str, status: int = FAILED, words: Mapping[str, object] | None = None) -> None:
         super().__init__(sentence)
         self.status = status
+        self.words = words
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Failure as failure:
+        if failure.words and getattr(arguments, "json", False):
+            sys.stdout.write(json.dumps(failure.words, indent=2) + "\n")
         return _complain(str(failure), failure.status)
     except GatewayError as error:
         return _complain(error.detail or error.title, FAILED)
@@ -110,16 +118,23 @@ def _store(arguments: argparse.Namespace) -> None:
 @contextmanager
 def _client_failures() -> Iterator[None]:
     from gateway.cli.reaching import API_KEY, TOKEN
-    from gateway.client import ClientError, Unreachable
+    from gateway.client import ClientError, StudyUnreadable, Unreachable
 
     try:
         yield
+    except StudyUnreadable as error:
+        raise _unreadable(error) from error
     except ClientError as error:
         request = f" [request {error.request_id}]" if error.request_id else ""
         key = f" Give a key in {API_KEY}, or a token in {TOKEN} or --token-file." if error.status == 401 else ""
         raise Failure(
             error.detail + request + key, NO_CONNECTION if isinstance(error, Unreachable) else FAILED
         ) from error
+
+
+def _unreadable(error: "StudyUnreadable") -> Failure:
+    """The failure of a study that has a hole: a script reads which files it is."""
+    return Failure(error.detail, words={"unreadable": [one.words for one in error.files]})
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -129,12 +144,16 @@ def _run(arguments: argparse.Namespace) -> None:
     from gateway.cli.orders import Order
     from gateway.cli.running import run
     from gateway.cli.screen import Screen
-    from gateway.client import ClientError
+    from gateway.client import ClientError, SourceUnreadable, StudyUnreadable
 
     if arguments.study is None:
         raise Failure("run needs a study: -i STUDY", USAGE)
     try:
         run(arguments.target, Order.from_arguments(arguments), Screen(script=arguments.json), profile=arguments.profile)
+    except StudyUnreadable as error:
+        raise _unreadable(error) from error
+    except SourceUnreadable as error:
+        raise Failure(error.detail) from error
     except ClientError as error:
         raise Failure(f"a gateway would refuse: {error.detail}") from error
 
@@ -152,8 +171,6 @@ def _judge_wrapper(arguments: argparse.Namespace) -> None:
 
 
 def _schema(arguments: argparse.Namespace) -> None:
-    import json
-
     from gateway.cli.targets import application
     from gateway.schema import openapi
 

@@ -34,6 +34,7 @@ class Order:
     timeout: float | None = None
     digest: str = "sha256"
     store: bool = False
+    skip_unreadable: bool = False
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> Self:

@@ -22,6 +22,12 @@ def add_address(verb: argparse.ArgumentParser) -> None:
     add("--timeout", type=count, metavar="S", help="seconds to wait for a silent server (1800)")
 
 
+def add_skip_unreadable(verb: argparse.ArgumentParser) -> None:
+    """Whether a study may lack what cannot be read."""
+    what = "go on without files that look like a part of the study and cannot be read; they are listed"
+    verb.add_argument("--skip-unreadable", action="store_true", help=what)
+
+
 def add_access(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
     """How to be let in, and whom to trust."""
     add = verb.add_argument_group("access").add_argument

@@ -22,6 +22,7 @@ from gateway.client.answer import Answer, read_answer
 from gateway.client.inference import encoded
 from gateway.client.loading import load
 from gateway.client.transport import Transport, new_session
+from gateway.client.unreadable import Skipping
 from gateway.client.upload import PIECE, Source, Upload
 from gateway.client.wsgi import LOCAL, WSGI, session
 from gateway.dicom.reading.instances import Instance
@@ -48,7 +49,7 @@ class Replay:
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> Self:
         """What a command line asks for. Raises ValueError with a sentence for what is no receipt or no key, OSError."""
-        names = ("study", "attachments", "command", "kind", "study_size", "options")
+        names = ("study", "skip_unreadable", "attachments", "command", "kind", "study_size", "options")
         order = Order(out=Path(), **{name: getattr(arguments, name) for name in names})
         given = {name: getattr(arguments, name) for name in ("target", "url", "json")}
         receipt, key = receipts.load(arguments.receipt), find_key(arguments.key)
@@ -83,7 +84,8 @@ def _signature(asked: Replay, screen: Screen) -> bool:
 
 def _parts(asked: Replay) -> Parts:
     """The request's parts in the order whose digest is the receipt's; in spatial order where no order's is."""
-    instances = load(asked.order.study) if asked.order.study else []
+    skipping = Skipping(asked.order.skip_unreadable)
+    instances = load(asked.order.study, skipping) if asked.order.study else []
     json = asked.json.read_bytes() if asked.json else encoded(asked.order.request(instances))
     first: Parts = [("application/json", json)]
     first += [("application/octet-stream", path) for path in asked.order.attachments]

@@ -3,8 +3,8 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sized
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sized
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from gateway.client import Answer, Client
 from gateway.client.errors import counted
 from gateway.client.loading import load
 from gateway.client.reading import segments
+from gateway.client.unreadable import Skipping, Unreadable
 from gateway.dicom.drawing.gallery import write_pictures
 from gateway.dicom.reading.instances import Instance
 from gateway.errors import AnswerInvalid
@@ -34,17 +35,25 @@ def send(order: Order, screen: Screen, client: Client | None = None) -> list[Pat
     An answer that came whole is saved before it is pictured. Raises ClientError, GatewayError and OSError, each with a
     sentence for the user.
     """
-    instances = load(order.study, screen.note) if order.study else []
+    skipping = Skipping(order.skip_unreadable)
+    instances = load(order.study, skipping, screen.note) if order.study else []
     order.out.mkdir(parents=True, exist_ok=True)  # rather than find out after a prediction of ten minutes
     answer = _ask(order, instances, screen, client)
     written, pictures = answer.save(order.out, legacy=order.legacy), list[Path]()
     try:
         pictures = _picture(order, instances, answer, screen)
     finally:
-        for line in summary(order, answer, written, pictures):
+        for line in chain(of_skipped(skipping.files), summary(order, answer, written, pictures)):
             screen.say(line)
-        screen.tell(words(order, answer, [*pictures[:1], *written, *pictures[1:]]))
+        skipped = [one.words for one in skipping.files]
+        screen.tell(words(order, answer, [*pictures[:1], *written, *pictures[1:]]) | {"skipped": skipped})
     return [*pictures[:1], *written, *pictures[1:]]
+
+
+def of_skipped(files: Iterable[Unreadable]) -> Iterator[str]:
+    """The unreadable parts of a study that were left out, a line each."""
+    for one in files:
+        yield f"skipped {one.file}: {one.reason}"
 
 
 def summary(order: Order, answer: Answer, written: list[Path], pictures: list[Path]) -> Iterator[str]:

@@ -50,6 +50,7 @@ def add_upload(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
         "--on-conflict", choices=("fail", "keep", "replace"), default="fail",
         help="where the gateway holds another file of the same SOP Instance UID (%(default)s)",
     )  # fmt: skip
+    reaching.add_skip_unreadable(verb)
     add("--chunk", type=reaching.count, default=16, metavar="N", help="instances of one request (%(default)s)")
     add("--parallel", type=reaching.count, default=8, metavar="N", help="requests at a time (%(default)s)")
     _add_common(verb, environ)
@@ -119,14 +120,18 @@ def _upload(arguments: argparse.Namespace, screen: "Screen", client: "Client") -
             hashing=hashing,
             chunk=arguments.chunk,
             parallel=arguments.parallel,
+            skip_unreadable=arguments.skip_unreadable,
         )
     return done.words, _of_upload(done)
 
 
 def _of_upload(done: "Uploaded") -> Iterator[str]:
+    from gateway.cli.sending import of_skipped
+
     yield f"sent    {done.sent} of {len(done.entries)} instances, {done.bytes_sent / MiB:.1f} MiB"
     if done.left_out:
         yield f"left    {done.left_out} out, which {'is' if done.left_out == 1 else 'are'} not DICOM"
+    yield from of_skipped(done.skipped)
     if done.kept:
         yield f"kept    {len(done.kept)} that the gateway holds with other bytes"
     for uid in done.study_instance_uids:

@@ -26,6 +26,7 @@ from gateway.client.errors import (
 )
 from gateway.client.result import Result
 from gateway.client.studies import Reference, Uploaded
+from gateway.client.unreadable import StudyUnreadable, Unreadable
 from gateway.client.upload import Progress, Source
 
 __all__ = [
@@ -45,8 +46,10 @@ __all__ = [
     "Result",
     "Source",
     "SourceUnreadable",
+    "StudyUnreadable",
     "TimedOut",
     "Unreachable",
+    "Unreadable",
     "Uploaded",
     "Verdict",
     "printable",

@@ -20,6 +20,7 @@ from gateway.client.scanning import Files, Scan
 from gateway.client.sources import Study, headers_of, instances_of
 from gateway.client.studies import CHUNK, PARALLEL, OnConflict, Pace, Reference, Uploaded
 from gateway.client.transport import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Transport, refused_before_work
+from gateway.client.unreadable import Skipping
 from gateway.client.upload import Progress, Source
 
 __all__ = ["DEFAULT_TIMEOUT", "Client"]
@@ -90,6 +91,7 @@ class Client:
         progress: Progress | None = None,
         timeout: float | None = None,
         retries: int = 0,
+        skip_unreadable: bool = False,
     ) -> Result: ...
 
     def infer(self, study: Any, *given: Any, **options: Any) -> Answer | Result:
@@ -98,6 +100,8 @@ class Client:
         Files at hand are sent, series by series in spatial order, ``attachments`` before them; what ``upload`` returned
         is named instead. ``progress(sent, total)`` is in bytes. ``timeout`` (seconds) is told to the server as the time
         after which nobody waits. ``retries`` allows to ask again after a 503 with Retry-After, when nothing was begun.
+        Raises StudyUnreadable where a file looks like a part of the study and cannot be read; ``skip_unreadable`` goes
+        on without it, and ``Result.skipped`` names it.
 
         A dict in the place of the study is a request of one's own: that is ``ask``, and returns an Answer.
         """
@@ -133,15 +137,19 @@ class Client:
         hashing: Progress | None = None,
         chunk: int = CHUNK,
         parallel: int = PARALLEL,
+        skip_unreadable: bool = False,
     ) -> Uploaded:
         """Let the gateway keep a study; only what it lacks is sent, ``chunk`` instances at once, ``parallel`` times.
 
         ``progress`` and ``hashing`` are in bytes. Run again after a failure it sends only the rest. Raises Conflict
         where the gateway holds other bytes under a SOP Instance UID of the study, unless ``on_conflict`` says which to
-        keep; SourceUnreadable for a file that changes meanwhile.
+        keep; SourceUnreadable for a file that changes meanwhile; StudyUnreadable for one that looks like a part of the
+        study and cannot be read, before anything is sent where its first bytes show it. ``skip_unreadable`` goes on
+        without such files, and ``Uploaded.skipped`` names them.
         """
         pace = Pace(chunk, parallel, progress)
-        return studies.upload(self._transport, Scan(study, self._cache, hashing), self._cache, on_conflict, pace)
+        found = Scan(study, self._cache, hashing, Skipping(skip_unreadable))
+        return studies.upload(self._transport, found, self._cache, on_conflict, pace)
 
     def studies(self) -> list[Record]:
         """The studies that the gateway keeps for this caller."""
@@ -218,9 +226,11 @@ class Client:
         progress: Progress | None = None,
         timeout: float | None = None,
         retries: int = 0,
+        skip_unreadable: bool = False,
     ) -> Result:
         words = dict(params or {}) | ({"output": "dicom"} if output == "dicom" else {})
-        sources = instances_of(study)
+        skipping = Skipping(skip_unreadable)
+        sources = instances_of(study, skipping)
         files = [instance.source for instance in sources]
 
         def once() -> Answer:
@@ -234,7 +244,8 @@ class Client:
         if attachments and isinstance(study, Uploaded | Reference):
             raise ValueError("attachments go with files that are sent; a study that is named takes none")
         answer = self._transport.retried(once, retries=retries, when=refused_before_work)
-        return Result(answer, tuple(sources), Asked(route, words, datetime.now(UTC)))
+        skipped = study.skipped if isinstance(study, Uploaded) else skipping.files
+        return Result(answer, tuple(sources), Asked(route, words, datetime.now(UTC)), skipped)
 
     def _text(self, route: str) -> str:
         with self._transport.response("GET", route) as response:

@@ -2,6 +2,7 @@
 
 ClientError
 ├── SourceUnreadable    a file of the study cannot be read, or changed while it was sent
+│   └── StudyUnreadable files that look like a part of the study cannot be read; ``files`` names them
 ├── Unreachable         nothing listens there, or the name does not resolve
 ├── Disconnected        the connection broke
 │   └── TimedOut        no answer came in time

@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS files (
     inode INTEGER NOT NULL, sha256 TEXT NOT NULL, study TEXT NOT NULL, series TEXT NOT NULL, sop TEXT NOT NULL
 ) WITHOUT ROWID
 """
-_VERSION = 1
+_VERSION = 2
 T = TypeVar("T")
 
 
@@ -48,13 +48,14 @@ class Stat(NamedTuple):
 
 @dataclass(frozen=True)
 class Known:
-    """The digest of a file, and the UIDs in it where it is a DICOM instance."""
+    """The digest of a file, and the UIDs in it where it is a DICOM instance; ``fault`` says why it is a broken one."""
 
     stat: Stat
     sha256: str
     study: str = ""
     series: str = ""
     sop: str = ""
+    fault: str = ""
 
 
 class HashCache:
@@ -79,12 +80,12 @@ class HashCache:
         return self._run(read) or {}
 
     def remember(self, known: Mapping[str, Known], *, now_ns: int | None = None) -> None:
-        """Keep what was found of files, but for those that changed just now."""
+        """Keep what was found of files, but for those that changed just now and those that are broken."""
         latest = (now_ns or time.time_ns()) - RACY_NS
         rows = [
             (_key(path), *one.stat, one.sha256, one.study, one.series, one.sop)
             for path, one in known.items()
-            if one.stat.mtime_ns < latest
+            if one.stat.mtime_ns < latest and not one.fault
         ]
         if rows:
             self._run(

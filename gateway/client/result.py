@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.client.answer import Answer
 from gateway.client.errors import ClientError
+from gateway.client.unreadable import Unreadable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,12 +36,14 @@ class Result:
     """One checked answer and the study that it is about; ``source`` are its headers in the order that was sent.
 
     ``source`` is empty where the study was named and is not at hand: masks then have no geometry, and only ``save``
-    writes them. Its methods raise AnswerInvalid for an answer that breaks protocol 1.0, or lies on other images.
+    writes them. ``skipped`` are the unreadable files that ``skip_unreadable`` left out. Its methods raise
+    AnswerInvalid for an answer that breaks protocol 1.0, or lies on other images.
     """
 
     answer: Answer
     source: "tuple[Instance, ...]"
     asked: Asked
+    skipped: tuple[Unreadable, ...] = ()
 
     @property
     def json(self) -> dict[str, Any]:

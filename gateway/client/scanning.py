@@ -3,8 +3,9 @@
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, suppress
+import re
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any, BinaryIO
 from gateway.client.errors import SourceUnreadable
 from gateway.client.hashes import HashCache, Known, Stat
 from gateway.client.parallel import Tally, in_parallel
+from gateway.client.unreadable import Skipping, Unreadable, named
 from gateway.client.upload import PIECE, Progress, Source
+from gateway.dicom.reading.holes import File, find_holes, head_of, is_part10
 from gateway.errors import StudyRefused
 
 THREADS = min(8, os.cpu_count() or 1)
@@ -21,6 +24,9 @@ THREADS = min(8, os.cpu_count() or 1)
 
 HASHED = 1 << 18
 """Bytes hashed at once, into the same memory again, which stays in a core's cache."""
+
+LONGEST_UID = 64
+_UID = re.compile(r"[0-9]+(\.[0-9]+){0,31}")
 
 Files = str | Path | Iterable[Source]
 """A study at hand: a file, a folder of them, or files by path, as bytes or open."""
@@ -49,28 +55,27 @@ class Entry:
         }
 
 
-def scan(files: Files, cache: HashCache, progress: Progress | None = None) -> list[Entry]:
-    """Every DICOM instance among ``files``, once; other files are left out. Raises as a ``Scan``."""
-    return list(Scan(files, cache, progress))
-
-
 class Scan:
     """Every DICOM instance among ``files``, once and in their order, each as soon as it has been hashed; other files
     are left out. To be iterated once.
 
-    ``progress`` is in bytes hashed. Raises SourceUnreadable for what cannot be read or changes meanwhile, StudyRefused
-    for a broken DICOM file, or where there is none.
+    ``progress`` is in bytes hashed. Raises SourceUnreadable for what cannot be read or changes meanwhile;
+    StudyUnreadable for a part of the study that cannot be read and that ``skipping`` does not allow to leave out, at
+    once where its first bytes show it; StudyRefused where there is no DICOM file.
     """
 
-    def __init__(self, files: Files, cache: HashCache, progress: Progress | None = None) -> None:
-        self._paths, self._held = _sorted(files)
-        self._digests = Digests(self._paths, cache, progress)
-        self._described = [(source, _describe(source)) for source in self._held]
-        if missing := sum(not known.sop for _, known in self._described):
-            raise SourceUnreadable(f"{missing} of the files are no DICOM instances.")
-        self.left = self._digests.size + sum(known.stat.size for _, known in self._described)
+    def __init__(
+        self, files: Files, cache: HashCache, progress: Progress | None = None, skipping: Skipping | None = None
+    ) -> None:
+        self._skipping = skipping or Skipping()
+        self._given = _Given(files)
+        self._digests = Digests(self._given.paths, cache, progress)
+        if self._leave_out_holes():
+            self._digests = Digests(self._given.paths, cache, progress)
+        self._described = [(place, source, _describe(source)) for place, source in self._given.held]
+        self.left = self._digests.size + sum(known.stat.size for _, _, known in self._described)
         """Bytes of the files that have not been looked at yet."""
-        self.left_out = 0
+        self.left_out = len(self._given.special)
         """Files that were no DICOM instances, of those looked at."""
 
     @property
@@ -78,19 +83,89 @@ class Scan:
         """Whether nothing is left to be hashed."""
         return not self._digests.unknown
 
+    @property
+    def skipped(self) -> tuple[Unreadable, ...]:
+        """Unreadable parts of the study that were left out, of those looked at."""
+        return self._skipping.files
+
     def __iter__(self) -> Iterator[Entry]:
         seen = set[str]()
-        for source, known in chain(self._from_disk(), self._described):
+        source: Source
+        for name, source, known in chain(self._from_disk(), self._described):
             self.left -= known.stat.size
-            self.left_out += not known.sop
-            if known.sop and known.sha256 not in seen:
+            if known.fault:
+                self._skipping.skip([Unreadable(name, known.fault)])
+            elif not known.sop:
+                self.left_out += 1
+            elif known.sha256 not in seen:
                 seen.add(known.sha256)
                 yield _entry(source, known)
         if not seen:
             raise StudyRefused("There is no DICOM file here.")
 
-    def _from_disk(self) -> Iterator[tuple[Path, Known]]:
-        return ((self._paths[key], known) for key, known in self._digests)
+    def _from_disk(self) -> Iterator[tuple[str, Path, Known]]:
+        paths = self._given.paths
+        return ((self._given.name(paths[key]), paths[key], known) for key, known in self._digests)
+
+    def _leave_out_holes(self) -> bool:
+        """Leave out what looks like a part of the study by its first bytes. Raises StudyUnreadable."""
+        given = self._given
+        unknown = self._digests.without_uids()
+        files = {file.path: file for file in in_parallel(_peek, [given.paths[key] for key in unknown], THREADS) if file}
+        instances = (path for path in given.paths.values() if path not in files)
+        others = sorted([*given.special, *files.values()], key=lambda file: file.path)
+        holes = find_holes(instances, others)
+        unreadable = [Unreadable(f"{given.name(path)}/", "It cannot be listed.") for path in given.unlisted]
+        unreadable += [Unreadable(given.name(hole.path), hole.why) for hole in holes]
+        self._skipping.skip(unreadable)
+        given.leave_out({hole.path for hole in holes})
+        return bool(holes)
+
+
+class _Given:
+    """What was given: files that a cache can remember, ``special`` ones that are none, and those in memory by name."""
+
+    def __init__(self, files: Files) -> None:
+        self.special: list[File] = []
+        self.unlisted: list[Path] = []
+        self._roots: dict[Path, Path] = {}
+        given = [Path(files)] if isinstance(files, str | Path) else list(files)
+        self.paths = absolute(path for one in given if isinstance(one, Path) for path in self._below(one))
+        self.held = [(f"File {n}", one) for n, one in enumerate(given, 1) if not isinstance(one, Path)]
+
+    def name(self, path: Path) -> str:
+        """How a file is named: by its path below the folder that was given."""
+        return named(self._roots[path], path)
+
+    def leave_out(self, paths: Collection[Path]) -> None:
+        """Look at these no more."""
+        self.paths = {key: path for key, path in self.paths.items() if path not in paths}
+        self.special = [file for file in self.special if file.path not in paths]
+
+    def _below(self, root: Path) -> Iterator[Path]:
+        from gateway.dicom.reading.files import find_files  # brings pydicom
+
+        if not root.exists():
+            raise SourceUnreadable(f"{root} is not there.")
+        if not (root.is_dir() or root.is_file()):  # a pipe would wait for ever, a device has no end
+            raise SourceUnreadable(f"{root} is neither a file nor a folder.")
+        for path in find_files(root, lambda path, why: self._set_aside(root, path)):
+            self._roots[path] = root
+            yield path
+
+    def _set_aside(self, root: Path, path: Path) -> None:
+        self._roots[path] = root
+        if path.is_dir():
+            self.unlisted.append(path)
+        else:
+            self.special.append(File(path, 0, None))
+
+
+def _peek(path: Path) -> File | None:
+    """The file and its first bytes; None for DICOM, and for what the reading of all its bytes will refuse."""
+    with suppress(OSError), path.open("rb") as file:
+        return File(path, 0, head) if not is_part10(head := head_of(file)) else None
+    return None
 
 
 class Digests:
@@ -108,6 +183,10 @@ class Digests:
         self.unknown = [key for key in paths if key not in self._known]
         self.size = sum(one.size for one in stats.values())
         self._tally = Tally(sum(stats[key].size for key in self.unknown), progress)
+
+    def without_uids(self) -> list[str]:
+        """Files of which nothing is known, or which were no DICOM instances when they were hashed."""
+        return [key for key in self._paths if key not in self._known or not self._known[key].sop]
 
     def __iter__(self) -> Iterator[tuple[str, Known]]:
         fresh: dict[str, Known] = {}
@@ -134,38 +213,6 @@ def absolute(paths: Iterable[Path]) -> dict[str, Path]:
     return {str(path.absolute()): path for path in paths}
 
 
-def _sorted(files: Files) -> tuple[dict[str, Path], list[bytes | BinaryIO]]:
-    """Files that a cache can remember, and those in memory."""
-    if isinstance(files, str | Path):
-        return absolute(_below(Path(files))), []
-    given = list(files)
-    paths = absolute(path for one in given if isinstance(one, Path) for path in _below(one))
-    return paths, [one for one in given if not isinstance(one, Path)]
-
-
-def _below(path: Path) -> Iterator[Path]:
-    from gateway.dicom.reading.files import find_files
-
-    if not path.exists():
-        raise SourceUnreadable(f"{path} is not there.")
-    if not (path.is_dir() or path.is_file()):  # a pipe would wait for ever, a device has no end
-        raise SourceUnreadable(f"{path} is neither a file nor a folder.")
-    return find_files(path, refuse_unlisted)
-
-
-def refuse_unlisted(path: Path, why: str) -> None:
-    """Raise SourceUnreadable for a folder that cannot be listed: half of a study may be in it."""
-    if path.is_dir():
-        raise SourceUnreadable(f"{path} {why}.")
-
-
-def named(path: Path) -> AbstractContextManager[None]:
-    """Let a StudyRefused from inside say which file it is about, as one who has the files wants to know."""
-    from gateway.dicom.reading.naming import saying
-
-    return saying(lambda why: f"{path}: {why}")
-
-
 def _entry(source: Source, known: Known) -> Entry:
     return Entry(source, known.sop, known.series, known.study, known.stat.size, known.sha256)
 
@@ -185,8 +232,7 @@ def _read(path: Path, tally: Tally, dicom: bool) -> Known:
             while count := file.readinto(buffer):
                 digest.update(buffer[:count])
                 tally.add(count)
-            with named(path):
-                uids = _uids(file) if dicom else ()
+            uids = _uids(file) if dicom else ()
             after = Stat.of(os.fstat(file.fileno()))
     except OSError as error:
         raise SourceUnreadable(f"{path} cannot be read: {error.strerror}.") from error
@@ -204,18 +250,29 @@ def _describe(source: Source) -> Known:
     while piece := file.read(PIECE):
         digest.update(piece)
         size += len(piece)
-    from gateway.dicom.reading.naming import naming
-
-    with naming(file):
-        return Known(Stat(size, 0, 0, 0), digest.hexdigest(), *_uids(file))
+    return Known(Stat(size, 0, 0, 0), digest.hexdigest(), *(_uids(file) or ("", "", "", "It is no DICOM instance.")))
 
 
 def _uids(file: BinaryIO) -> tuple[str, ...]:
-    """Study, series and SOP Instance UID; nothing for a file that is no instance. Raises StudyRefused."""
+    """Study, series and SOP Instance UID of an instance, and what is wrong with it; nothing for any other file."""
     from gateway.dicom.reading.files import NotAnInstance
     from gateway.dicom.reading.identity import identify
 
-    with suppress(NotAnInstance):
+    try:
         found = identify(file)
-        return found.study_instance_uid, found.series_instance_uid, found.sop_instance_uid
-    return ()
+    except NotAnInstance:
+        return ()
+    except StudyRefused as error:
+        return "", "", "", error.detail
+    uids = found.study_instance_uid, found.series_instance_uid, found.sop_instance_uid
+    return *uids, _fault(uids)
+
+
+def _fault(uids: tuple[str, str, str]) -> str:
+    """Which UID is none, in a sentence that does not show it (PS3.5 9.1)."""
+    for level, uid in zip(("Study", "Series", "SOP"), uids, strict=True):
+        if not uid:
+            return f"It has no {level} Instance UID."
+        if len(uid) > LONGEST_UID or not _UID.fullmatch(uid):
+            return f"Its {level} Instance UID is not a UID."
+    return ""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from gateway.client.scanning import Files
 from gateway.client.studies import Reference, Uploaded
+from gateway.client.unreadable import Skipping
 
 if TYPE_CHECKING:
     from gateway.dicom.reading.instances import Instance
@@ -12,19 +13,22 @@ if TYPE_CHECKING:
 Study = Files | Uploaded | Reference
 
 
-def instances_of(study: Study) -> "list[Instance]":
-    """The headers of a study at hand, in the order in which a model is given them. Raises StudyRefused."""
+def instances_of(study: Study, skipping: Skipping) -> "list[Instance]":
+    """The headers of a study at hand, in the order in which a model expects them.
+
+    Raises StudyRefused, and StudyUnreadable for a file that ``skipping`` does not allow to leave out.
+    """
     if isinstance(study, Reference):
         return []
     if isinstance(study, Uploaded):
         return study.instances
     from gateway.client.loading import load, spatial
 
-    return load(Path(study)) if isinstance(study, str | Path) else spatial(study)
+    return load(Path(study), skipping) if isinstance(study, str | Path) else spatial(study, skipping)
 
 
 def headers_of(study: Study) -> list[bytes]:
     """The same, each as a file that ends before its pixels."""
     from gateway.dicom.reading.files import convert_dataset_to_bytes
 
-    return [convert_dataset_to_bytes(one.header) for one in instances_of(study)]
+    return [convert_dataset_to_bytes(one.header) for one in instances_of(study, Skipping())]

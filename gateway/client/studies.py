@@ -15,6 +15,7 @@ from gateway.client.hashes import HashCache
 from gateway.client.parallel import Tally, in_parallel
 from gateway.client.scanning import Entry, Scan, absolute
 from gateway.client.transport import Transport
+from gateway.client.unreadable import Skipping, Unreadable
 from gateway.client.upload import Progress
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ class Uploaded:
     """What became of an upload: all its instances are with the gateway now, ``sent`` of them by this upload.
 
     ``bytes_sent`` counts their pixels and headers, ``left_out`` the files that are no DICOM instances. ``kept`` are SOP
-    Instance UIDs of which the gateway kept a file of its own; their entries name that file's digest.
+    Instance UIDs of which the gateway kept a file of its own; their entries name that file's digest. ``skipped`` are
+    the unreadable parts of the study that ``skip_unreadable`` left out.
     """
 
     entries: tuple[Entry, ...]
@@ -66,6 +68,7 @@ class Uploaded:
     bytes_sent: int
     kept: tuple[str, ...] = ()
     left_out: int = 0
+    skipped: tuple[Unreadable, ...] = ()
 
     @property
     def study_instance_uids(self) -> list[str]:
@@ -77,7 +80,7 @@ class Uploaded:
         """The headers of its files, series by series, each in spatial order. Raises StudyRefused."""
         from gateway.client.loading import spatial
 
-        return spatial(entry.source for entry in self.entries)
+        return spatial((entry.source for entry in self.entries), Skipping())
 
     @property
     def reference(self) -> Reference:
@@ -95,6 +98,7 @@ class Uploaded:
             "bytes_sent": self.bytes_sent,
             "kept": list(self.kept),
             "left_out": self.left_out,
+            "skipped": [one.words for one in self.skipped],
         }
 
 
@@ -139,7 +143,7 @@ def upload(transport: Transport, found: Scan, cache: HashCache, on_conflict: OnC
             theirs |= kept_meanwhile
     kept = tuple(entry.sop_instance_uid for entry in entries if entry.sha256 in theirs)
     now = tuple(replace(one, sha256=theirs[one.sha256]) if one.sha256 in theirs else one for one in entries)
-    return Uploaded(now, len(wanted), sum(entry.size for entry in wanted), kept, found.left_out)
+    return Uploaded(now, len(wanted), sum(entry.size for entry in wanted), kept, found.left_out, found.skipped)
 
 
 def _manifests(found: Scan) -> Iterator[list[Entry]]:

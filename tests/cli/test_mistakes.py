@@ -151,7 +151,7 @@ def test_a_broken_file_is_named(run: Run, study: Path, tmp_path: Path, verb: str
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "whole.dcm").write_bytes(whole)
     (tmp_path / "study" / "half.dcm").write_bytes(whole[:300])
-    assert f"{tmp_path / 'study' / 'half.dcm'}: " in line_of(run, verb, *target, "-i", tmp_path / "study")
+    assert " half.dcm: A DICOM file is cut off" in line_of(run, verb, *target, "-i", tmp_path / "study")
 
 
 def test_a_pipe_is_not_waited_for(run: Run, tmp_path: Path) -> None:
@@ -276,3 +276,41 @@ def test_a_folder_that_cannot_be_listed_is_no_smaller_study(study: Path, tmp_pat
         ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
         assert (ran.returncode, ran.stdout) == (1, "")
         assert "cannot be listed" in ran.stderr
+
+
+def with_a_hole(study: Path, folder: Path) -> Path:
+    folder.mkdir()
+    for number, path in enumerate(sorted(study.rglob("*.dcm"))):
+        (folder / f"{number}.dcm").write_bytes(path.read_bytes())
+    (folder / "4.dcm").write_bytes(b"<html>502</html>")
+    return folder
+
+
+@pytest.mark.parametrize("verb", ["send", "upload", "run"])
+def test_a_script_reads_which_files_of_a_study_are_unreadable(run: Run, study: Path, tmp_path: Path, verb: str) -> None:
+    target = ["models.segmentation_3d:segment"] if verb == "run" else ["-p", 9]
+    ran = run(verb, *target, "-i", with_a_hole(study, tmp_path / "study"), "--json")
+    assert ran.status == 1
+    assert [one["file"] for one in json.loads(ran.out)["unreadable"]] == ["4.dcm"]
+    assert "4.dcm: It is an HTML page." in ran.err
+
+
+def test_run_goes_on_without_an_unreadable_file_and_says_so(run: Run, study: Path, tmp_path: Path) -> None:
+    folder = with_a_hole(study, tmp_path / "study")
+    words = ["run", "models.segmentation_3d:segment", "-i", folder, "-o", tmp_path / "out"]
+    ran = run(*words, "--skip-unreadable")
+    assert ran.status == 0, ran.err
+    assert "skipped 4.dcm: It is an HTML page." in ran.out
+    ran = run(*words, "--skip-unreadable", "--json")
+    assert [one["file"] for one in json.loads(ran.out)["skipped"]] == ["4.dcm"]
+
+
+def test_an_upload_goes_on_without_an_unreadable_file_and_says_so(run: Run, study: Path, tmp_path: Path) -> None:
+    from tests.cli.test_storing import Store
+
+    folder = with_a_hole(study, tmp_path / "study")
+    with listening(Store()) as url:
+        ran = run("upload", "-i", folder, "--host", url, "--skip-unreadable")
+        assert (ran.status, "skipped 4.dcm: " in ran.out) == (0, True)
+        ran = run("upload", "-i", folder, "--host", url, "--skip-unreadable", "--json")
+    assert [one["file"] for one in json.loads(ran.out)["skipped"]] == ["4.dcm"]

@@ -1,5 +1,6 @@
 """A ``studyPath`` hands over files in spatial order, and never a byte from outside the study root."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -107,3 +108,12 @@ def test_without_a_study_root_the_setting_is_named(root: Path) -> None:
 @pytest.mark.parametrize("path", [1, "", None, ["study"]])
 def test_a_path_that_is_no_text_is_refused(root: Path, path: Any) -> None:
     assert ask(root, path).status_code in (400, 415)
+
+
+@pytest.mark.parametrize("data", [b"", b"<html>502</html>", gzip.compress(b"x"), bytes(128) + b"DICM"])
+def test_an_unreadable_part_of_the_study_is_refused_by_its_place_and_not_by_its_name(root: Path, data: bytes) -> None:
+    (root / "study" / "doe-jane.dcm").write_bytes(data)
+    response = ask(root, "study")
+    assert (response.status_code, response.json["type"]) == (422, "urn:gateway:problem:study-refused")
+    assert [one["place"] for one in response.json["unreadable"]] == [4]
+    assert "jane" not in response.text

@@ -1,7 +1,7 @@
 """The instances of a study: read by their headers, grouped by series, ordered by where they lie in the patient."""
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -15,6 +15,7 @@ from gateway.dicom.reading.attributes import Vector, functional_group, ordinal, 
 from gateway.dicom.reading.files import NotAnInstance, Source, find_files, opened, read_header, refusing
 from gateway.dicom.reading.geometry import is_orthonormal, normal
 from gateway.dicom.reading.headers import Element, Uncommon
+from gateway.dicom.reading.holes import File, Hole, find_holes, head_of, refuse
 from gateway.dicom.reading.naming import naming
 from gateway.errors import LimitExceeded, StudyRefused
 
@@ -115,27 +116,70 @@ def read_study(
     path: Path,
     *,
     on_skip: Callable[[Path, str], None] = lambda path, why: None,
+    on_holes: Callable[[Sequence[Hole]], None] = refuse,
     max_files: int | None = None,
-    within: Callable[[Path], AbstractContextManager[object]] = nullcontext,
 ) -> list[Instance]:
     """Read every DICOM file at or below ``path``, in folder and name order (see ``spatial_order``).
 
-    ``on_skip(path, why)`` hears of each file left out: no DICOM, a DICOMDIR, no regular file. A broken DICOM file is
-    not left out but refused: a study with a hole is worse than none. Each is read ``within`` a context of its path.
-    Raises StudyRefused, LimitExceeded (``max_study_files``).
+    ``on_skip(path, why)`` is called for each file left out: no DICOM, a DICOMDIR, no regular file. Broken DICOM
+    files, folders that cannot be listed and what else looks like a part of the study (``holes``) go to ``on_holes``,
+    which refuses them unless told otherwise. Raises StudyRefused, LimitExceeded (``max_study_files``).
     """
     if not path.exists():
         raise StudyRefused("There is no file or folder at the path of the study.")
-    found: list[Instance] = []
-    for count, file in enumerate(find_files(path, on_skip), start=1):
+    reading = _Reading(on_skip)
+    for count, file in enumerate(find_files(path, reading.skip), start=1):
         if max_files is not None and count > max_files:
             raise LimitExceeded("max_study_files", max_files, "files", what="The study")
+        reading.read(file)
+    if holes := reading.holes():
+        on_holes(holes)
+    return reading.instances
+
+
+class _Reading:
+    """The files of one study, sorted into instances, broken ones and others."""
+
+    def __init__(self, on_skip: Callable[[Path, str], None]) -> None:
+        self.instances: list[Instance] = []
+        self._on_skip = on_skip
+        self._broken: list[Hole] = []
+        self._others: list[tuple[File, str]] = []
+        self._place = 0
+
+    def read(self, path: Path) -> None:
+        self._place += 1
         try:
-            with within(file):
-                found.append(read_instance(file))
+            self.instances.append(read_instance(path))
         except NotAnInstance as error:
-            on_skip(file, error.detail)
-    return found
+            self._others.append((File(path, self._place, _head(path)), error.detail))
+        except StudyRefused as error:
+            self._broken.append(Hole(path, self._place, error.detail))
+
+    def skip(self, path: Path, why: str) -> None:
+        """Sort what cannot be opened."""
+        self._place += 1
+        if path.is_dir():
+            self._broken.append(Hole(path, self._place, f"It {why}."))
+        else:
+            self._others.append((File(path, self._place, None), why))
+
+    def holes(self) -> list[Hole]:
+        """The parts that cannot be read, in their order; the other files are reported as skipped."""
+        found = find_holes((Path(str(one.source)) for one in self.instances), [file for file, _ in self._others])
+        places = {hole.place for hole in found}
+        for file, why in self._others:
+            if file.place not in places:
+                self._on_skip(file.path, why)
+        return sorted([*self._broken, *found], key=lambda hole: hole.place)
+
+
+def _head(path: Path) -> bytes | None:
+    try:
+        with opened(path) as file:
+            return head_of(file)
+    except StudyRefused:
+        return None
 
 
 def group_by_series(instances: Iterable[Instance]) -> dict[str, list[Instance]]:
