@@ -43,6 +43,9 @@ def _masked(depth: int, seen: int) -> Answer:
 
 @functools.cache
 def _noise(depth: int) -> "numpy.ndarray[Any, numpy.dtype[numpy.uint8]]":
-    """uint8, (slice, row, column), C order. Made once: a model that made it anew would hide what the gateway costs."""
-    block = numpy.frombuffer(random.Random(depth).randbytes(SLICE), numpy.uint8)
-    return numpy.resize(block, (depth, HEIGHT, WIDTH))
+    """uint8, (slice, row, column), C order. Made once: a model that made it anew would hide what the gateway costs.
+
+    It lies on ``bytes``, which leave without a copy, as an array would that the model does not keep.
+    """
+    noise = random.Random(depth).randbytes(SLICE) * depth
+    return numpy.frombuffer(noise, numpy.uint8).reshape(depth, HEIGHT, WIDTH)

@@ -40,7 +40,7 @@ def view(model: Model, service: Service) -> Callable[[], flask.Response]:
         received = take(exchange)
         request = request_of(exchange, received)
         if received.held and (kept := _kept(exchange, request, received)):
-            return respond(exchange, kept.result, {"Age": str(kept.age)})
+            return respond(exchange, kept.result, {"Age": str(kept.age)}, output_digest=kept.output_digest)
         return respond(exchange, infer(exchange, request))
 
     return admitted(model, service, answer)
@@ -163,24 +163,32 @@ def infer(exchange: Exchange, request: Request) -> Result:
     return result
 
 
-def respond(exchange: Exchange, result: Result, more: Mapping[str, str] | None = None) -> flask.Response:
-    """A checked answer as a response of known length, with ``more`` headers."""
+def respond(
+    exchange: Exchange, result: Result, more: Mapping[str, str] | None = None, *, output_digest: str = ""
+) -> flask.Response:
+    """A checked answer as a response of known length, with ``more`` headers.
+
+    A stored answer has an ``output_digest``, and is not hashed again: it leaves under the digest of its first time.
+    """
     data = [memoryview(result.json_bytes), *(part.data for part in result.parts)]
-    with exchange.phases.measure("hash"):
-        for piece in data:
-            exchange.output.update(len(piece), [piece])
+    if not output_digest:
+        with exchange.phases.measure("hash"):
+            for piece in data:
+                exchange.output.update(len(piece), [piece])
+
+    def digest() -> str:
+        return output_digest or exchange.output.hexdigest()
 
     def hashes() -> Iterator[bytes]:
-        output_digest = exchange.output.hexdigest()
         if exchange.recall is not None:
-            exchange.recall.keep(result, output_digest)
-        exchange.answered(result, output_digest, sum(map(len, data)))
-        yield hashes_of(result.input_digest, output_digest)
+            exchange.recall.keep(result, digest())
+        exchange.answered(result, digest(), sum(map(len, data)))
+        yield hashes_of(result.input_digest, digest())
 
     algorithm = exchange.service.settings.digest
     headers = {DIGEST_HEADER: algorithm, TIMEOUT_HEADER: f"{exchange.timeout:g}"} | receipt_headers(
         exchange.environ,
-        lambda: exchange.outcome(exchange.output.hexdigest()),
+        lambda: exchange.outcome(digest()),
         algorithm=algorithm,
         key=exchange.service.key,
     )

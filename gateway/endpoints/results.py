@@ -55,13 +55,13 @@ def _moment(name: str) -> float | None:
 
 def _result(id: str) -> flask.Response:
     require("read")
-    return answer(kept().results.get(id, caller_name()), kept().store.settings.digest)
+    return answer(kept().results.get(id, caller_name()))
 
 
-def answer(one: KeptResult, algorithm: str) -> flask.Response:
+def answer(one: KeptResult) -> flask.Response:
     """A kept answer as the model's route gave it, with ``Age`` in seconds (RFC 9111 5.1)."""
     hashes = [hashes_of(one.result.input_digest, one.output_digest)]
-    return response(parts_of(one.result, hashes), {"Age": str(one.age), DIGEST_HEADER: algorithm})
+    return response(parts_of(one.result, hashes), {"Age": str(one.age), DIGEST_HEADER: one.algorithm})
 
 
 def _remove(id: str) -> flask.Response:

@@ -12,7 +12,7 @@ from gateway.errors import Unavailable
 from gateway.executors.queues import Queue
 from gateway.executors.states import FAILED, READY, STARTING, ModelHealth, at_work
 from gateway.executors.waiting import Pending
-from gateway.executors.work import Checks, answer, batch_key_of, card_of, prepare, running_of
+from gateway.executors.work import Checks, answer, batch_key_of, card_of, own, prepare, running_of
 from gateway.running import Card
 
 UNBOUNDED = 1 << 30
@@ -153,7 +153,7 @@ class Lane:
             started = time.monotonic()
             for job in jobs:
                 job.begin(started - job.submitted)
-            outcomes = jobs[0].context.run(answer, self._model, [job.request for job in jobs], jobs[0].checks)
+            outcomes = own(jobs[0].context.run(answer, self._model, [job.request for job in jobs], jobs[0].checks))
             with self._changed:
                 self._on = [job for job in self._on if job not in jobs]
                 self._queue.finish(len(jobs), time.monotonic() - started, time.monotonic())

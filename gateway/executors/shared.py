@@ -1,9 +1,11 @@
 """Requests and answers as they cross between processes: words as JSON in one file, bulk bytes in another.
 
 Both files are memory without a name. The bytes of a study are received into one and read where they lie; an answer's
-arrays are allocated in one by ``request.empty``, and others are written into it once.
+arrays are allocated in one by ``request.empty``, and others are written into it once. Before a model's next call
+nothing of its process can change them any more.
 """
 
+import contextlib
 import fcntl
 import json
 import mmap
@@ -11,7 +13,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -71,6 +73,19 @@ def take_request(files: Sequence[UnnamedFile], run: "SharedRun") -> Request:
     )
 
 
+class _Region(NamedTuple):
+    """An array of ``request.empty``: its pages, the address of the first, and where they lie in the file."""
+
+    pages: mmap.mmap
+    address: int
+    offset: int
+    length: int
+
+    def holds(self, address: int, size: int) -> bool:
+        """Whether so many bytes at an address are its own."""
+        return self.address <= address and address + size <= self.address + self.length
+
+
 class SharedRun(Run):
     """A run whose ``empty`` gives arrays in a file that the answer is sent from."""
 
@@ -78,8 +93,7 @@ class SharedRun(Run):
         super().__init__()
         self._file: UnnamedFile | None = None
         self._size = 0
-        self._regions: list[tuple[int, int, int]] = []
-        """Address, offset in the file, and length, of each array in it."""
+        self._regions: list[_Region] = []
 
     def empty(self, shape: Sequence[int], dtype: Any) -> "np.ndarray[Any, Any]":
         """See ``Run.empty``."""
@@ -87,36 +101,76 @@ class SharedRun(Run):
         length = count * np.dtype(dtype).itemsize
         if not length:
             return np.empty(shape, dtype)
-        offset, file = self._room(length)
+        offset, file = self._room(length, mmap.ALLOCATIONGRANULARITY)
+        os.ftruncate(file.descriptor, self._size)
         pages = mmap.mmap(file.descriptor, length, offset=offset)
         found = np.frombuffer(pages, dtype, count).reshape(shape)
-        self._regions.append((found.__array_interface__["data"][0], offset, length))
+        self._regions.append(_Region(pages, found.__array_interface__["data"][0], offset, length))
         return found
 
-    def _room(self, length: int) -> tuple[int, UnnamedFile]:
-        """So many more bytes at the end of the file, from a page's beginning on."""
+    def _room(self, length: int, alignment: int = ALIGNMENT) -> tuple[int, UnnamedFile]:
+        """So many more bytes at the end of the file."""
         self._file = self._file or UnnamedFile.in_memory()
-        offset = -(-self._size // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
+        offset = -(-self._size // alignment) * alignment
         self._size = offset + length
-        os.ftruncate(self._file.descriptor, self._size)
         return offset, self._file
 
-    def place(self, data: memoryview) -> tuple[int, int]:
-        """Where in the file these bytes lie: where they were allocated, or at its end, written there now."""
-        if not data.nbytes:
+    def place(self, pieces: Sequence[memoryview]) -> list[tuple[int, int]]:
+        """Where in the file these bytes lie, each its offset and length: where they were allocated, or written now.
+
+        Those that were allocated in the file are released. Where the model still refers to an array of theirs, all
+        bytes go to another file, which it cannot change.
+        """
+        places = [self._allocated(piece) for piece in pieces]
+        allocated = [place for place in places if place is not None]
+        for piece, place in zip(pieces, places, strict=True):
+            if place is not None:
+                with contextlib.suppress(BufferError):  # something lies on it, and so on the array
+                    piece.release()
+        kept = None if self._closed(allocated) else self._file
+        if kept is not None:
+            self._file, self._size = None, 0
+        return [
+            self._written(piece) if place is None else self._copied(kept, *place) if kept else place
+            for piece, place in zip(pieces, places, strict=True)
+        ]
+
+    def _allocated(self, piece: memoryview) -> tuple[int, int] | None:
+        """Offset and length of a piece of an array from ``empty``; None for any other."""
+        size = piece.nbytes
+        address = np.frombuffer(piece, np.uint8).__array_interface__["data"][0] if size else 0
+        region = next((one for one in self._regions if size and one.holds(address, size)), None)
+        return None if region is None else (region.offset + address - region.address, size)
+
+    def _closed(self, places: Sequence[tuple[int, int]]) -> bool:
+        """Unmap the arrays at these places; False where a view of one is left, whoever has it."""
+        try:
+            for offset, _ in places:
+                for region in self._regions:
+                    if region.offset <= offset < region.offset + region.length:
+                        region.pages.close()
+        except BufferError:
+            return False
+        return True
+
+    def _copied(self, file: UnnamedFile, start: int, length: int) -> tuple[int, int]:
+        """Copy a stretch of another file to the end of this one."""
+        offset, target = self._room(length)
+        os.lseek(target.descriptor, offset, os.SEEK_SET)
+        while length:
+            count = os.sendfile(target.descriptor, file.descriptor, start, length)
+            start, length = start + count, length - count
+        return offset, self._size - offset
+
+    def _written(self, piece: memoryview) -> tuple[int, int]:
+        if not piece.nbytes:
             return 0, 0
-        address = np.frombuffer(data, np.uint8).__array_interface__["data"][0]
-        for start, offset, length in self._regions:
-            if start <= address and address + data.nbytes <= start + length:
-                return offset + address - start, data.nbytes
-        self._file = self._file or UnnamedFile.in_memory()
-        offset = -(-self._size // ALIGNMENT) * ALIGNMENT
-        self._size = offset + data.nbytes
-        view = data.cast("B")
+        offset, file = self._room(piece.nbytes)
+        view, at = piece.cast("B"), offset
         while view:
-            count = os.pwrite(self._file.descriptor, view, offset)
-            view, offset = view[count:], offset + count
-        return self._size - data.nbytes, data.nbytes
+            count = os.pwrite(file.descriptor, view, at)
+            view, at = view[count:], at + count
+        return offset, piece.nbytes
 
     def sealed(self) -> UnnamedFile | None:
         """The file, which can shrink no more: a mapping of it is safe in another process."""
@@ -126,9 +180,8 @@ class SharedRun(Run):
 
 
 def give_result(result: Result, run: SharedRun) -> list[UnnamedFile]:
-    """A result as files: its words, and its bytes."""
-    pieces = [memoryview(result.json_bytes), *(part.data for part in result.parts)]
-    places = [run.place(data) for data in pieces]
+    """A result as files: its words, and its bytes. Its parts may be gone then: see ``SharedRun.place``."""
+    places = run.place([memoryview(result.json_bytes), *(part.data for part in result.parts)])
     words = {
         "media_types": [part.media_type for part in result.parts],
         "places": places,

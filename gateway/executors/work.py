@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.config import Settings
-from gateway.contract import Model, Request, Result, current
+from gateway.contract import Model, Part, Request, Result, current
 from gateway.errors import AnswerInvalid, Cancelled, ModelFailed
+from gateway.protocol.ownership import References, owned, references
 from gateway.protocol.response import Serializer, check, unpack
 from gateway.running import Card, Running
 
@@ -78,6 +79,26 @@ def answer(model: Model, requests: Sequence[Request], checks: Checks) -> list[Re
         _checked(model, request, one, seconds, len(requests), checks)
         for request, one in zip(requests, returned, strict=True)
     ]
+
+
+def own(outcomes: Sequence[Result | Exception]) -> list[Result | Exception]:
+    """The outcomes of one call in memory that the model's next call cannot change.
+
+    Where an answer leaves from memory of this process, it follows on ``answer``, before the model's place is free.
+    """
+    pieces = (part.data for outcome in outcomes if isinstance(outcome, Result) for part in outcome.parts)
+    ours = references(pieces)
+    return [_owned(outcome, ours) if isinstance(outcome, Result) else outcome for outcome in outcomes]
+
+
+def _owned(result: Result, ours: References) -> Result | Exception:
+    started = time.perf_counter()
+    try:
+        parts = [Part(part.media_type, owned(part.data, ours)) for part in result.parts]
+    except MemoryError as error:
+        return error
+    encode = result.phases.get("encode", 0.0) + time.perf_counter() - started
+    return replace(result, parts=parts, phases={**result.phases, "encode": encode})
 
 
 def _predict_batch(model: Model, requests: Sequence[Request]) -> list[Any]:

@@ -118,7 +118,13 @@ def _part(index: int, pair: Any) -> Part:
         raise ModelFailed("The serializer should yield pairs of a media type and data.") from None
     if not isinstance(media_type, str):
         raise ModelFailed("The serializer should yield a media type that is text.")
-    return Part(media_type, as_bytes(data.encode() if isinstance(data, str) else data, pointer(("parts", index))))
+    return Part(media_type, _bytes(data.encode() if isinstance(data, str) else data, index))
+
+
+def _bytes(data: Any, index: int) -> memoryview:
+    """``as_bytes``, unless the serializer has called it: a view of a view would hide the array that it lies on."""
+    is_done = isinstance(data, memoryview) and (data.format, data.ndim, data.contiguous) == ("B", 1, True)
+    return data if is_done else as_bytes(data, pointer(("parts", index)))
 
 
 def _check_part(index: int, entry: Any, buffer: Buffer, part: Part, report: Report) -> None:

@@ -27,8 +27,8 @@ class InferenceSerializer:
     def __call__(self, json_response: JSON, binary_components: Sequence[Buffer]) -> Iterator[tuple[str, Any]]:
         """Yield ``(media type, data)`` for each entry of ``parts`` and its buffer, in order.
 
-        ``data`` is a memoryview of bytes; a C-contiguous array is not copied. Raises AnswerInvalid for a buffer that
-        holds no bytes, ValueError if the two lists differ in length.
+        ``data`` is a memoryview of bytes; a C-contiguous array is not copied here. Raises AnswerInvalid for a buffer
+        that holds no bytes, ValueError if the two lists differ in length.
         """
         pairs = zip(json_response.get("parts", []), binary_components, strict=True)
         for index, (entry, buffer) in enumerate(pairs):
@@ -36,7 +36,7 @@ class InferenceSerializer:
 
 
 def as_bytes(buffer: Buffer, pointer: str) -> memoryview:
-    """The bytes of ``buffer``: one dimension, format ``B``, without a copy where the memory allows it.
+    """The bytes of ``buffer``: read-only, one dimension, format ``B``, without a copy where the memory allows it.
 
     Arrays of any strides come in C order; bool as 0 and 1; files from their start; a pydicom Dataset as a Part 10
     file. Raises AnswerInvalid at ``pointer`` for anything else.
@@ -54,7 +54,9 @@ def as_bytes(buffer: Buffer, pointer: str) -> memoryview:
 def _of_array(array: "numpy.ndarray[Any, Any]", pointer: str) -> memoryview:
     if array.dtype.hasobject:
         raise AnswerInvalid(pointer, "The buffer is an array of Python objects; make it an array of numpy.uint8.")
-    return numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8).data
+    view = numpy.ascontiguousarray(array).reshape(-1).view(numpy.uint8)
+    view.flags.writeable = False
+    return view.data
 
 
 def _of_file(file: Any, pointer: str) -> memoryview:
@@ -91,9 +93,9 @@ def _of_dataset(dataset: "Dataset", pointer: str) -> memoryview:
             "The Dataset cannot be written as a DICOM file: it needs SOPClassUID, SOPInstanceUID, valid values and, "
             "if its pixels are compressed, file_meta.TransferSyntaxUID.",
         ) from error
-    view = file.getbuffer()
-    view[:128] = bytes(128)  # a preamble can hold a second file (PS3.10 7.5); ours is zero
-    return view.toreadonly()
+    with file.getbuffer() as view:
+        view[:128] = bytes(128)  # a preamble can hold a second file (PS3.10 7.5); ours is zero
+    return memoryview(file.getvalue())
 
 
 def _with_transfer_syntax(dataset: "Dataset") -> "Dataset":

@@ -2,18 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from gateway.contract import Part, Result
-from gateway.errors import ResultNotFound
+from gateway.errors import DigestMismatch, ResultNotFound
+from gateway.protocol.digests import ALGORITHMS, hash_function
 from gateway.studies.blobs import Incoming, Spoiled
 from gateway.studies.instances import TOUCH_SECONDS, Held
 from gateway.studies.store import Store
 from gateway.studies.tables import result_instances, results
+
+logger = logging.getLogger("gateway")
 
 JSON_TYPE = "application/json"
 
@@ -41,12 +46,13 @@ class Key:
 
 @dataclass(frozen=True)
 class KeptResult:
-    """An answer as it was given; ``age`` in seconds (RFC 9111 5.1)."""
+    """An answer as it was given; ``age`` in seconds (RFC 9111 5.1). ``algorithm`` made its digests."""
 
     id: str
     result: Result
     output_digest: str
     age: int
+    algorithm: str
 
 
 class Results:
@@ -58,7 +64,7 @@ class Results:
     def find(self, key: Key, caller: str, input_digest: str) -> KeptResult | None:
         """The answer that this caller got before; None where there is none, or it was to another input.
 
-        One whose bytes have changed is forgotten, not given.
+        One whose bytes do not have its output digest is removed, and None.
         """
         try:
             found = self.get(key.id(caller), caller)
@@ -77,21 +83,33 @@ class Results:
         try:
             with self._store.blobs["results"].open(row.location, row.body_sha256) as file:
                 body = memoryview(file.read())
+            algorithm = self._algorithm(body, row.output_digest)
         except Spoiled:
+            logger.warning("a stored result does not have its digest and was removed: %s", row.id)
             self._drop(row.id, row.location)
             raise ResultNotFound("This result is not what was kept, and was removed.") from None
         self._touch(row, now)
-        return KeptResult(row.id, _result(row, body), row.output_digest, max(0, int(now - row.created_at)))
+        age = max(0, int(now - row.created_at))
+        return KeptResult(row.id, _result(row, body), row.output_digest, age, algorithm)
+
+    def _algorithm(self, body: memoryview, output_digest: str) -> str:
+        """The name of the algorithm by which the bytes of an answer have its digest. Raises Spoiled for none."""
+        now = self._store.settings.digest
+        for algorithm in (now, *(ALGORITHMS.keys() - {now})):
+            with suppress(ValueError):  # its package is not installed
+                if _digest([body], algorithm) == output_digest:
+                    return algorithm
+        raise Spoiled
 
     def keep(self, key: Key, caller: str, result: Result, output_digest: str, held: Sequence[Held]) -> str:
         """Keep an answer made from ``held``, instead of an older one of the same key; its id.
 
-        Raises StorageFull, Unavailable; the answer itself is none the worse for it.
+        Raises StorageFull, Unavailable, and DigestMismatch where its bytes do not have ``output_digest``; the answer
+        itself is none the worse for the first two.
         """
         id, blobs = key.id(caller), self._store.blobs["results"]
         with self._store.incoming() as incoming:
-            for piece in (memoryview(result.json_bytes), *(part.data for part in result.parts)):
-                incoming.write(piece)
+            self._write(incoming, result, output_digest)
             location = blobs.settle(incoming, id)
             try:
                 with self._store.index.writing() as connection:
@@ -109,6 +127,14 @@ class Results:
                 blobs.abandon(location)
                 raise
         return id
+
+    def _write(self, incoming: Incoming, result: Result, output_digest: str) -> None:
+        pieces = [memoryview(result.json_bytes), *(part.data for part in result.parts)]
+        for piece in pieces:
+            incoming.write(piece)
+        algorithm = self._store.settings.digest
+        if (incoming.sha256 if algorithm == "sha256" else _digest(pieces, algorithm)) != output_digest:
+            raise DigestMismatch("The bytes of this answer changed after they were hashed; it is not stored.")
 
     def _replace(self, connection: Connection, id: str) -> None:
         """An older answer of the same key goes."""
@@ -166,6 +192,13 @@ class Results:
 def visible(caller: str, since: float) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     """What a caller may see of the results: their own, and none from before ``since``."""
     return results.c.caller == caller, results.c.created_at >= since
+
+
+def _digest(pieces: Iterable[memoryview], algorithm: str) -> str:
+    found = hash_function(algorithm)()
+    for piece in pieces:
+        found.update(piece)
+    return found.hexdigest()
 
 
 def _instance_row(id: str, position: int, one: Held) -> dict[str, object]:

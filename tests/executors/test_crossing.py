@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -239,22 +240,34 @@ def test_an_answer_is_the_same_on_the_other_side_wherever_its_bytes_were_allocat
 def test_an_array_from_empty_lies_where_it_leaves_from_and_so_does_a_part_of_it() -> None:
     run = SharedRun()
     first, second = run.empty([1000], np.uint8), run.empty([10, 10], np.float32)
-    first[:], second[:] = 1, 2
     size = os.fstat(run.sealed().descriptor).st_size  # type: ignore[union-attr]
-    offset, length = run.place(memoryview(first))
-    assert length == 1000
-    assert run.place(memoryview(first)[100:300]) == (offset + 100, 200)
-    assert run.place(memoryview(second).cast("B"))[1] == 400
-    assert os.fstat(run.sealed().descriptor).st_size == size  # type: ignore[union-attr]
-    assert run.place(memoryview(b"other"))[0] >= size  # written at the end
+    pieces = [memoryview(first), memoryview(first)[100:300], memoryview(second).cast("B"), memoryview(b"other")]
+    del first, second
+    whole, part, other, foreign = run.place(pieces)
+    assert (whole[1], other[1]) == (1000, 400)
+    assert part == (whole[0] + 100, 200)
+    assert max(whole[0] + whole[1], other[0] + other[1]) <= size <= foreign[0]  # the last is written at the end
+
+
+@pytest.mark.parametrize("keep", [np.asarray, memoryview, lambda array: array[10:20]], ids=["whole", "buffer", "part"])
+def test_an_array_from_empty_that_its_model_keeps_leaves_as_it_was(keep: Callable[[Any], Any]) -> None:
+    run = SharedRun()
+    first, second = run.empty([1000], np.uint8), run.empty([500], np.uint8)
+    first[:], second[:] = 1, 2
+    kept = keep(first)
+    pieces = [second.data, first.data, memoryview(b"other")]
+    del first, second
+    result = Result(b"{}", [Part("application/x", piece) for piece in pieces], "ab" * 32, 0)
+    found = take_outcome(give_result(result, run))
+    np.asarray(kept)[:] = 9
+    assert isinstance(found, Result)
+    assert [bytes(part.data) for part in found.parts] == [bytes([2]) * 500, bytes([1]) * 1000, b"other"]
 
 
 def test_an_array_that_is_not_from_empty_is_written_where_numpy_may_read_it() -> None:
-    run = SharedRun()
-    for length in (1, 63, 64, 65):
-        offset, _ = run.place(memoryview(bytes(length)))
-        assert offset % 64 == 0
-    assert run.place(memoryview(b"")) == (0, 0)
+    places = SharedRun().place([memoryview(bytes(length)) for length in (1, 63, 64, 65, 0)])
+    assert [offset % 64 for offset, _ in places] == [0] * 5
+    assert places[-1] == (0, 0)
 
 
 def test_an_answer_cannot_be_cut_off_below_its_reader() -> None:

@@ -4,15 +4,17 @@ import hashlib
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import update
 
 from gateway.contract import Part, Result
-from gateway.errors import ResultNotFound
+from gateway.errors import DigestMismatch, ResultNotFound
 from gateway.studies import instances
 from gateway.studies.forgetting import forget
 from gateway.studies.instances import Held
 from gateway.studies.listings import Filter, list_results
 from gateway.studies.results import Key, Results
 from gateway.studies.store import Store
+from gateway.studies.tables import results
 from tests.studies.conftest import Clock, OpenStore, blobs
 from tests.studies.files import File, files, states, upload
 
@@ -105,6 +107,31 @@ def test_an_answer_that_has_changed_on_the_disk_is_not_given(store: Store) -> No
     with pytest.raises(ResultNotFound):
         Results(store).get(id, "one")
     assert blobs(store, "results") == []
+
+
+def test_an_answer_that_has_changed_since_it_was_hashed_is_not_stored(store: Store) -> None:
+    changed = replace(RESULT, parts=[Part("application/octet-stream", memoryview(b"\x00\x02"))])
+    with pytest.raises(DigestMismatch):
+        keep(store, "one", files(1), changed)
+    assert blobs(store, "results") == []
+    assert list_results(store, "one", Filter(), limit=1) == []
+
+
+def test_a_stored_answer_without_its_output_digest_is_removed_and_not_given(store: Store) -> None:
+    sent = files(1)
+    id = keep(store, "one", sent)
+    with store.index.writing() as connection:
+        connection.execute(update(results).values(output_digest="6" * 64))
+    assert Results(store).find(key(sent), "one", RESULT.input_digest) is None
+    with pytest.raises(ResultNotFound):
+        Results(store).get(id, "one")
+    assert blobs(store, "results") == []
+
+
+def test_an_answer_stored_under_another_algorithm_is_given_with_the_name_of_that(store: Store) -> None:
+    id = keep(store, "one", files(1))
+    later = replace(store, settings=replace(store.settings, digest="blake3"))
+    assert Results(later).get(id, "one").algorithm == "sha256"
 
 
 def test_results_are_found_by_what_they_belong_to_the_newest_first(store: Store, clock: Clock) -> None:

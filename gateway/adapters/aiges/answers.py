@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.adapters.aiges.constants import AUDIO, IMAGE, STRING, VIDEO, DataBegin, DataContinue, DataEnd, DataOnce
 from gateway.errors import AnswerInvalid, ModelError
+from gateway.protocol.ownership import owned
 
 ONCE = frozenset({DataOnce})
 STREAMED = frozenset({DataBegin, DataContinue, DataEnd})
@@ -130,7 +131,7 @@ def media_type(kind: int, data: memoryview) -> str:
 
 
 def _item(piece: Any, dicom: Collection[str]) -> Item:
-    data = memoryview(piece.data).cast("B")
+    data = owned(memoryview(piece.data).cast("B"), {})  # the wrapper may fill it again while this answer is sent
     named = "application/dicom" if piece.key in dicom else media_type(piece.type, data)
     return Item(piece.key, int(piece.type), int(piece.status), data, named)
 
