@@ -146,3 +146,18 @@ def test_what_is_printed_of_a_volume_tells_nothing_of_the_patient() -> None:
     shown = [whole, whole.series[0], whole.series[0].volume(), image(whole.instances[0])]
     assert not any(PATIENT in repr(one) or "4711" in repr(one) for one in shown)
     assert np.array_equal(shown[2].shape, (5, ROWS, COLUMNS))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [("StudyInstanceUID", "1.2.3"), ("StudyInstanceUID", None), ("PatientID", "4712"), ("Modality", "MR")],
+)
+def test_an_instance_of_another_study_patient_or_modality_within_a_series_is_refused(
+    keyword: str, value: str | None
+) -> None:
+    with pytest.raises(StudyRefused):
+        study(parts(changed(**{keyword: value})))
+
+
+def test_an_instance_without_a_patient_is_not_one_of_another_patient() -> None:
+    assert len(study(parts(changed(PatientID=None))).instances) == 5
