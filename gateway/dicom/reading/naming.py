@@ -1,7 +1,7 @@
 """How an instance is named in a refusal: by its digest, since neither names nor UIDs are for logs."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gateway.dicom.reading.files import NotAnInstance, Source, opened
@@ -27,17 +27,6 @@ def naming(source: Source) -> Iterator[None]:
     except StudyRefused as error:
         detail = f"{error.detail} The instance is that whose sha256 begins with {_digest(source)}."
         raise Named(detail, private=error.private, **error.members) from error
-
-
-@contextmanager
-def saying(sentence: Callable[[str], str]) -> Iterator[None]:
-    """Put the detail of a StudyRefused from inside into a sentence; NotAnInstance passes as it is."""
-    try:
-        yield
-    except NotAnInstance:
-        raise
-    except StudyRefused as error:
-        raise StudyRefused(sentence(error.detail), private=error.private, **error.members) from error
 
 
 def _digest(source: Source) -> str:
