@@ -27,7 +27,7 @@ HOST = "gateway.executors.host"
 
 
 def test_the_health_words_are_those_of_the_code() -> None:
-    assert {word.strip("`") for word, *_ in rows(PAGE, "word")} == {*WORST_FIRST, DRAINING}
+    assert {state.strip("`") for state, *_ in rows(PAGE, "state")} == {*WORST_FIRST, DRAINING}
 
 
 def test_the_health_paths_are_those_of_the_code() -> None:
