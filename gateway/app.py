@@ -18,7 +18,7 @@ from gateway.observe.logs import exception_frames, quiet_pydicom
 from gateway.observe.phases import server_timing
 from gateway.protocol.serializer import InferenceSerializer
 from gateway.running import Running
-from gateway.service import Service
+from gateway.service.service import Service
 
 if TYPE_CHECKING:
     from gateway.binding.requirements import Requires
@@ -204,6 +204,6 @@ class Gateway(flask.Flask):
 
 def _describe_request(response: flask.Response) -> flask.Response:
     response.headers["X-Request-ID"] = problems.request_id()
-    if phases := flask.request.environ.get("gateway.phases"):
+    if phases := flask.request.environ.get(problems.PHASES):
         response.headers["Server-Timing"] = server_timing(phases)
     return response

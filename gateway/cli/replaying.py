@@ -6,8 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import requests
 
@@ -24,12 +26,13 @@ from gateway.client.loading import load
 from gateway.client.transport import Transport, new_session
 from gateway.client.unreadable import Skipping
 from gateway.client.upload import PIECE, Source, Upload
-from gateway.client.wsgi import LOCAL, WSGI, session
 from gateway.dicom.reading.instances import Instance
-from gateway.endpoints.receipts import RECEIVED
+from gateway.intake.receiving import receive_files
 from gateway.observe.audit.comparison import Line, compare
 from gateway.observe.audit.receipts import Receipt, is_signed
 from gateway.protocol.digests import hash_function
+from gateway.service.exchange import Head, new_request_id
+from gateway.service.service import Service
 
 Parts = list[tuple[str, Source]]
 
@@ -107,17 +110,45 @@ def _digest(parts: Parts, new_hash: Callable[[], Any]) -> str:
 
 
 def _ask(asked: Replay, parts: Parts) -> Receipt:
-    """The receipt of a new answer, with the digests of the bytes that were sent and came back here."""
+    """The receipt of a new answer: of a gateway that runs, or of an application in this process."""
+    return _ask_server(asked, parts) if asked.url else _ask_here(asked, parts)
+
+
+def _ask_here(asked: Replay, parts: Parts) -> Receipt:
+    """The receipt of an answer made in this process, as at the time of receipt, which DICOM objects hold."""
+    receipt, app = asked.receipt, served(asked.target)
+    app.open()
+    service: Service = app.extensions["gateway"]
+    model = service.models[_route(app, receipt["route"])]
+    head = Head(door="replay", request_id=new_request_id(), accept=_accept(receipt), received=_moment(receipt["time"]))
+    json, *files = (_open(source) for _, source in parts)
+    with service.open_exchange(model, head) as exchange:
+        request = exchange.receive(partial(receive_files, json.read(), files))
+        exchange.answer(exchange.infer(request))
+        exchange.finish()
+        answer = exchange.receipt()
+    exchange.close()
+    return answer
+
+
+def _open(source: Source) -> BinaryIO:
+    if isinstance(source, Path):
+        return source.open("rb")
+    file = BytesIO(source) if isinstance(source, bytes) else source
+    file.seek(0)
+    return file
+
+
+def _ask_server(asked: Replay, parts: Parts) -> Receipt:
+    """The receipt of an answer over HTTP, with the digests of the bytes that were sent and came back here."""
     receipt = asked.receipt
-    app = None if asked.url else served(asked.target)
-    asking = receipts.Asking(new_session() if app is None else session(_at(app, receipt["time"])))
-    route = receipt["route"] if app is None else _route(app, receipt["route"])
+    asking = receipts.Asking(new_session())
     new_hash = hash_function(receipt["algorithm"])
     body = Upload(parts, None, new_hash)
     headers = {"Content-Type": body.content_type, "Accept": _accept(receipt)}
-    transport = Transport(asked.url or LOCAL, timeout=None, session=asking.session, access=asked.access, retries=0)
+    transport = Transport(asked.url, timeout=None, session=asking.session, access=asked.access, retries=0)
     try:
-        with transport.response("POST", route, headers=headers, data=body) as response:
+        with transport.response("POST", receipt["route"], headers=headers, data=body) as response:
             answer = _read(response, new_hash)
             now = asking.receipt
     finally:
@@ -144,16 +175,6 @@ def _route(app: Gateway, route: str) -> str:
     if len(models) == 1:
         return str(next(iter(models)))
     raise NoTarget("the application has several models and none on the receipt's route; name the model instead")
-
-
-def _at(app: WSGI, moment: str) -> WSGI:
-    """The application as it was at the time of receipt, which DICOM objects tell of."""
-    received = _moment(moment)
-
-    def answered(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        return app({**environ, RECEIVED: received}, start_response)
-
-    return answered
 
 
 def _moment(text: str) -> datetime:

@@ -11,7 +11,7 @@ from gateway.client.errors import AnswerCorrupt, one_line
 from gateway.client.upload import NewHash
 from gateway.errors import GatewayError
 from gateway.protocol.digests import Hash
-from gateway.wire import Data, Decoder, Headers, Limits, Part, parse_options_header
+from gateway.wire import Data, Headers, Part, decode, parse_options_header
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,18 +106,16 @@ def _receive(content_type: str, pieces: Iterable[bytes], digest: Hash) -> Iterat
     media_type, parameters = parse_options_header(content_type)
     if media_type != "multipart/related" or not parameters.get("boundary"):
         raise AnswerCorrupt(f"The answer is {media_type or 'of no media type'}, not multipart/related.")
-    decoder, part = Decoder(parameters["boundary"], Limits()), None
-    for piece in pieces:
-        for event in decoder.receive(piece):
-            if isinstance(event, Part):
-                if part is not None:
-                    yield part
-                part = _Received.begin(event.headers)
-            elif isinstance(event, Data) and part is not None:
-                part.data += event.data
-                if not part.is_hashes:
-                    digest.update(event.data)
-    decoder.close()
+    part = None
+    for event in decode(parameters["boundary"], pieces):
+        if isinstance(event, Part):
+            if part is not None:
+                yield part
+            part = _Received.begin(event.headers)
+        elif isinstance(event, Data) and part is not None:
+            part.data += event.data
+            if not part.is_hashes:
+                digest.update(event.data)
     if part is not None:
         yield part
 

@@ -15,7 +15,7 @@ from gateway.access.gate import ASK, Gate
 from gateway.access.limits import Limits
 from gateway.config import Settings
 from gateway.endpoints.headers import Origins, secure
-from gateway.endpoints.problems import problem_response
+from gateway.endpoints.problems import DOOR, problem_response
 from gateway.errors import Forbidden, GatewayError, Unauthenticated
 
 logger = logging.getLogger("gateway")
@@ -46,6 +46,12 @@ def caller() -> Caller | None:
     """Who sent this request; None for one without a name."""
     found: Caller | None = flask.request.environ.get(CALLER)
     return found
+
+
+def caller_name() -> str:
+    """Return the name of who sent this request, "" for one without a name."""
+    one = caller()
+    return one.name if one else ""
 
 
 def require(role: Role, *, route: str = "") -> None:
@@ -122,7 +128,7 @@ class Door:
         try:
             self._let_in(rule, is_model=rule in service.models)
         except GatewayError as error:  # answered here: a service's own error handler is not asked
-            service.metrics.turned_away(rule, error.status, error.code)
+            service.metrics.turned_away(rule, error.status, error.code, DOOR)
             return problem_response(error)
         return None
 

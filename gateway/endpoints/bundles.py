@@ -9,7 +9,7 @@ import flask
 from gateway.config import KiB
 from gateway.endpoints import chunks
 from gateway.endpoints.access import require
-from gateway.endpoints.kept import Rule, kept, place
+from gateway.endpoints.kept import Rule, place, store_context
 from gateway.errors import BundleNotFound
 from gateway.studies.bundles import BundleUpload, read_files, read_push
 from gateway.studies.keys import check_bundle
@@ -20,24 +20,24 @@ SEND_SIZE = 128 * KiB
 
 def _list() -> flask.Response:
     require("admin")
-    return flask.jsonify({"bundles": kept().bundles.names()})
+    return flask.jsonify({"bundles": store_context().bundles.names()})
 
 
 def _files(name: str) -> flask.Response:
     require("admin")
-    return flask.jsonify({"name": name, "files": [asdict(one) for one in kept().bundles.files(name)]})
+    return flask.jsonify({"name": name, "files": [asdict(one) for one in store_context().bundles.files(name)]})
 
 
 def _manifest(name: str) -> flask.Response:
     require("admin")
-    store = kept().store
+    store = store_context().store
     theirs = read_files(chunks.read_json(flask.request.environ, store.settings), store)
-    return flask.jsonify(asdict(kept().bundles.difference(name, theirs)))
+    return flask.jsonify(asdict(store_context().bundles.difference(name, theirs)))
 
 
 def _push(name: str) -> flask.Response:
     require("admin")
-    store = kept().store
+    store = store_context().store
     check_bundle(name)
 
     def opened(text: bytes) -> BundleUpload:
@@ -53,7 +53,7 @@ def _pull(name: str, sha256: str) -> flask.Response:
     require("admin")
     if not is_digest(sha256):
         raise BundleNotFound("There is no such file in this bundle.")
-    file, size = kept().bundles.open(name, sha256)
+    file, size = store_context().bundles.open(name, sha256)
     response = flask.Response(_pieces(file), content_type="application/octet-stream")
     response.content_length = size
     response.call_on_close(file.close)
@@ -67,7 +67,7 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
 
 def _remove(name: str) -> flask.Response:
     require("admin")
-    files, size = kept().bundles.remove(name)
+    files, size = store_context().bundles.remove(name)
     return flask.jsonify({"files": files, "bytes": size})
 
 

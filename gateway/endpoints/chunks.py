@@ -6,8 +6,8 @@ from typing import Any, Generic, TypeVar
 
 from gateway.admission import Ticket
 from gateway.config import KiB, MiB, Settings
-from gateway.endpoints.body import body, content_length, limit_json_size, limit_json_values
 from gateway.errors import BrokenBody, LimitExceeded, UnsupportedMedia
+from gateway.intake.body import body, content_length, limit_json_size, limit_json_values
 from gateway.studies.batch import Batch
 from gateway.wire import Data, Decoder, EndOfPart, Event, Limits, Part, parse_options_header
 

@@ -9,7 +9,7 @@ from typing import Any
 import flask
 
 from gateway.endpoints.access import may_see_reasons
-from gateway.service import Report, Service
+from gateway.service.service import Report, Service
 
 PONG = "inference-service is up and accepting connections"
 View = Callable[[], flask.Response]

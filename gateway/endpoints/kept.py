@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, ParamSpec
@@ -10,15 +9,11 @@ from typing import Any, ParamSpec
 import flask
 
 from gateway.admission import Ticket
-from gateway.endpoints import access
 from gateway.endpoints.problems import problem_response
 from gateway.errors import GatewayError, ParameterRefused
-from gateway.studies.bundles import Bundles
-from gateway.studies.forgetting import Sink, log_forgotten
+from gateway.service.service import Service
+from gateway.studies.context import StoreContext
 from gateway.studies.instances import MAX_PAGE
-from gateway.studies.references import References
-from gateway.studies.results import Results
-from gateway.studies.store import Store
 
 DEFAULT_PAGE = 100
 
@@ -28,35 +23,11 @@ Rule = tuple[str, str, Callable[..., flask.Response]]
 """Method, path and view."""
 
 
-@dataclass
-class Kept:
-    """The store of one application and what is asked of it; found as ``app.extensions["gateway.studies"]``.
-
-    ``audit`` is told of each study that was forgotten.
-    """
-
-    store: Store
-    audit: Sink = log_forgotten
-    references: References = field(init=False)
-    results: Results = field(init=False)
-    bundles: Bundles = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.references = References(self.store)
-        self.results = Results(self.store)
-        self.bundles = Bundles(self.store)
-
-
-def kept() -> Kept:
-    """What this application keeps."""
-    found: Kept = flask.current_app.extensions["gateway.studies"]
-    return found
-
-
-def caller_name() -> str:
-    """The name of who asks, "" for one without a name."""
-    one = access.caller()
-    return one.name if one else ""
+def store_context() -> StoreContext:
+    """Return the store of this application."""
+    service: Service = flask.current_app.extensions["gateway"]
+    assert service.store is not None  # these routes are added with it
+    return service.store
 
 
 def answering(view: View[P]) -> View[P]:

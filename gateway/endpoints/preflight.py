@@ -8,10 +8,11 @@ import flask
 
 from gateway.contract import Model
 from gateway.endpoints import chunks
-from gateway.endpoints.access import require
-from gateway.endpoints.kept import Rule, caller_name, kept, place
-from gateway.endpoints.receiving import Terms, receive
+from gateway.endpoints.access import caller_name, require
+from gateway.endpoints.kept import Rule, place, store_context
 from gateway.errors import ParameterRefused
+from gateway.intake.body import Body
+from gateway.intake.receiving import Terms, receive_body
 from gateway.observe.phases import Phases
 from gateway.protocol.request import parse_json
 from gateway.wire import parse_options_header
@@ -44,14 +45,14 @@ def _preflight() -> flask.Response:
 @contextmanager
 def _asked() -> Iterator[tuple[dict[str, Any], list[BinaryIO]]]:
     """The JSON and the files, from parts or from the store."""
-    environ, settings = flask.request.environ, kept().store.settings
+    environ, settings = flask.request.environ, store_context().store.settings
     with place() as ticket:
         if parse_options_header(environ.get("CONTENT_TYPE", ""))[0] == "application/json":
             json = parse_json(chunks.read_json(environ, settings), None)
-            with kept().references.resolve(json, caller_name()) as resolved:
+            with store_context().references.resolve(json, caller_name()) as resolved:
                 yield json, resolved.files
         else:
-            received = receive(environ, Terms(settings, ticket, Phases()))
+            received = receive_body(Body.of(environ, settings), Terms(settings, ticket, Phases()))
             yield received.json, received.instances
 
 

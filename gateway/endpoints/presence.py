@@ -22,15 +22,15 @@ KNOCK = b"HTTP/1.1 100 Continue\r\n\r\n"
 status will do: Python's http.client takes the first one that is not 100 for the response."""
 
 
-def granted_timeout(environ: dict[str, Any], most: float) -> float:
-    """Seconds that this request gets: what it asks for, at most ``most``. Raises RequestError for no number."""
+def requested_timeout(environ: dict[str, Any]) -> float | None:
+    """Return the seconds that a request asks for, None where it asks for none. Raises RequestError for no number."""
     asked = environ.get("HTTP_X_REQUEST_TIMEOUT")
     if asked is None:
-        return most
+        return None
     seconds = float(asked) if NUMBER.fullmatch(asked) else math.nan
     if not seconds > 0 or math.isinf(seconds):
         raise RequestError(f"{TIMEOUT_HEADER} should be a number of seconds above 0, such as 30.")
-    return min(seconds, most)
+    return seconds
 
 
 def gone(environ: dict[str, Any]) -> bool:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import re
-import secrets
 
 import flask
 from werkzeug.exceptions import HTTPException
@@ -12,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from gateway.errors import AnswerInvalid, Cancelled, GatewayError, ModelFailed
 from gateway.observe.logs import TAGS, exception_frames
 from gateway.protocol.faults import loggable
+from gateway.service.exchange import new_request_id
 
 logger = logging.getLogger("gateway")
 
@@ -19,8 +19,15 @@ REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}
 """What is taken over from a caller's ``X-Request-ID`` as it is: 128 bits as UUIDs and nginx write them, which are
 nobody's name. Any other word is used as its digest."""
 
+DOOR = "multipart"
+"""The name of the door of the models' own routes, in metrics, audit and logs."""
+
 LOG_TAGS = "gateway.log_tags"
 """Where the WSGI environment holds the tags of an inference request's lines."""
+
+
+PHASES = "gateway.phases"
+"""Where it holds the seconds of an inference request by phase."""
 
 
 def request_id() -> str:
@@ -28,7 +35,7 @@ def request_id() -> str:
     environ = flask.request.environ
     if "gateway.request_id" not in environ:
         given = environ.get("HTTP_X_REQUEST_ID", "")
-        derived = hashlib.sha256(given.encode()).hexdigest()[:32] if given else secrets.token_hex(16)
+        derived = hashlib.sha256(given.encode()).hexdigest()[:32] if given else new_request_id()
         environ["gateway.request_id"] = given if REQUEST_ID.fullmatch(given) else derived
     return str(environ["gateway.request_id"])
 

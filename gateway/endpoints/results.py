@@ -4,8 +4,8 @@ from datetime import datetime
 
 import flask
 
-from gateway.endpoints.access import require
-from gateway.endpoints.kept import Rule, caller_name, kept, moment, page, paged
+from gateway.endpoints.access import caller_name, require
+from gateway.endpoints.kept import Rule, moment, page, paged, store_context
 from gateway.endpoints.related import DIGEST_HEADER, hashes_of, parts_of, response
 from gateway.errors import ParameterRefused
 from gateway.studies.listings import Filter, Summary, list_results
@@ -23,7 +23,7 @@ def _list() -> flask.Response:
         since=_moment("since"),
         until=_moment("until"),
     )
-    found = list_results(kept().store, caller_name(), wanted, limit=limit + 1, after=after)
+    found = list_results(store_context().store, caller_name(), wanted, limit=limit + 1, after=after)
     return paged("results", list(map(_words, found)), limit, "id")
 
 
@@ -55,7 +55,7 @@ def _moment(name: str) -> float | None:
 
 def _result(id: str) -> flask.Response:
     require("read")
-    return answer(kept().results.get(id, caller_name()))
+    return answer(store_context().results.get(id, caller_name()))
 
 
 def answer(one: KeptResult) -> flask.Response:
@@ -66,7 +66,7 @@ def answer(one: KeptResult) -> flask.Response:
 
 def _remove(id: str) -> flask.Response:
     require("delete")
-    kept().results.delete(id, caller_name())
+    store_context().results.delete(id, caller_name())
     return flask.Response(status=204)
 
 

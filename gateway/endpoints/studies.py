@@ -6,14 +6,13 @@ from dataclasses import asdict
 import flask
 
 from gateway.endpoints import bundles, chunks, preflight, results
-from gateway.endpoints.access import require
-from gateway.endpoints.kept import Kept, Rule, answering, caller_name, kept, moment, page, paged, place
+from gateway.endpoints.access import caller_name, require
+from gateway.endpoints.kept import Rule, answering, moment, page, paged, place, store_context
 from gateway.errors import ParameterRefused, StudyNotFound
-from gateway.service import Service
+from gateway.service.service import Service
 from gateway.studies import instances
-from gateway.studies.forgetting import Forgotten, Sink, forget, log_forgotten
+from gateway.studies.forgetting import forget
 from gateway.studies.manifests import is_uid, read_chunk, read_manifest
-from gateway.studies.store import Store
 from gateway.studies.tables import instances as table
 from gateway.studies.uploads import WAYS, Upload
 
@@ -21,11 +20,10 @@ from gateway.studies.uploads import WAYS, Upload
 def add_store(app: flask.Flask, taken: Collection[str]) -> None:
     """Open the store that the settings name, and add its routes but for the paths that the service has ``taken``.
 
-    What is forgotten is told to the log, and to the audit where there is one. Raises as ``Store.open``.
+    Raises as ``Store.open``.
     """
     service: Service = app.extensions["gateway"]
-    store = Store.open(service.settings, authenticated=app.extensions["gateway.access"].gate.on)
-    app.extensions["gateway.studies"] = Kept(store, _telling(service))
+    service.open_store(authenticated=app.extensions["gateway.access"].gate.on)
     pages = flask.Blueprint("gateway_studies", __name__)
     for method, path, view in (*RULES, *results.RULES, *bundles.RULES, *preflight.RULES):
         if path not in taken:
@@ -33,20 +31,9 @@ def add_store(app: flask.Flask, taken: Collection[str]) -> None:
     app.register_blueprint(pages)
 
 
-def _telling(service: Service) -> Sink:
-    """What tells of a study that was forgotten; the auditor is opened after the store."""
-
-    def tell(record: Forgotten) -> None:
-        log_forgotten(record)
-        if service.auditor is not None:
-            service.auditor.event("forgotten", record.caller, **record.members)
-
-    return tell
-
-
 def _manifest() -> flask.Response:
     require("write")
-    store = kept().store
+    store = store_context().store
     entries = read_manifest(chunks.read_json(flask.request.environ, store.settings), store.settings.max_parts)
     states = store.states(caller_name(), entries)
     answers = [
@@ -58,7 +45,7 @@ def _manifest() -> flask.Response:
 
 def _instances() -> flask.Response:
     require("write")
-    store, caller = kept().store, caller_name()
+    store, caller = store_context().store, caller_name()
     way = flask.request.args.get("on_conflict", "fail")
     if way not in WAYS:
         raise ParameterRefused([("/on_conflict", f"on_conflict should be one of {', '.join(WAYS)}.")])
@@ -82,7 +69,7 @@ def _held(digest: str | None) -> dict[str, str]:
 
 def _list() -> flask.Response:
     require("read")
-    store, (limit, after) = kept().store, page()
+    store, (limit, after) = store_context().store, page()
     with store.index.reading() as connection:
         since = store.retention.since
         found = instances.summaries(connection, caller_name(), since, after=after, limit=limit + 1)
@@ -102,7 +89,7 @@ def _list() -> flask.Response:
 
 def _study(uid: str) -> flask.Response:
     require("read")
-    store, series = kept().store, dict[str, list[dict[str, object]]]()
+    store, series = store_context().store, dict[str, list[dict[str, object]]]()
     with store.index.reading() as connection:
         since, of_study = store.retention.since, table.c.study_instance_uid == _checked(uid)
         found = instances.held(connection, caller_name(), since, of_study)
@@ -123,8 +110,8 @@ def _forget(uid: str) -> flask.Response:
     auditor = flask.current_app.extensions["gateway"].auditor
     if auditor is not None:
         auditor.ready()
-    everybody = callers == "all"
-    record = forget(kept().store, _checked(uid), caller_name(), everybody=everybody, audit=kept().audit)
+    everybody, context = callers == "all", store_context()
+    record = forget(context.store, _checked(uid), caller_name(), everybody=everybody, audit=context.audit)
     went = {"instances": record.instances, "bytes": record.size, "results": record.results}
     return flask.jsonify({"study_instance_uid": uid, **went})
 

@@ -1,7 +1,7 @@
 """The names, units and labels of what ``/metrics`` tells.
 
-Labels are routes, statuses, reasons and phases alone, each from a set that the code knows beforehand: nothing that a
-client sends becomes one. What is told of the models is in ``modelhealth``.
+Labels are routes, statuses, doors, reasons and phases alone, each from a set that the code knows beforehand: nothing
+that a client sends becomes one. What is told of the models is in ``modelhealth``.
 """
 
 import functools
@@ -26,7 +26,7 @@ class Instruments:
         gauge = functools.partial(Gauge, registry=registry, multiprocess_mode="livesum")
         histogram = functools.partial(Histogram, registry=registry)
         self.registry = registry
-        self.requests = count("gateway_requests", "Inference requests that are over.", ["route", "status"])
+        self.requests = count("gateway_requests", "Inference requests that are over.", ["route", "status", "door"])
         self.rejections = count("gateway_rejections", "Requests answered with a problem.", ["route", "reason"])
         self.received = count("gateway_received_bytes", "Bytes of the parts of requests.", ["route"])
         self.sent = count("gateway_sent_bytes", "Bytes of the parts of answers.", ["route"])

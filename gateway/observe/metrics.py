@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.errors import GatewayError
 from gateway.observe import multiprocess
-from gateway.observe.outcomes import PHASES, Outcome
+from gateway.observe.outcomes import DOORS, PHASES, Outcome
 
 if TYPE_CHECKING:  # imported when used: prometheus_client must be told of its folder first
     from prometheus_client import Counter, Gauge
@@ -30,7 +30,7 @@ class Metrics:
     def __init__(self, routes: Container[str], instruments: "Instruments | None" = None) -> None:
         self._routes = routes
         self._given = instruments
-        self._by_status: dict[tuple[str, int], Counter] = {}
+        self._by_status: dict[tuple[str, int, str], Counter] = {}
         self._by_reason: dict[tuple[str, str], Counter] = {}
         self._by_route: dict[str, _Route] = {}
         self._health: Snapshot | None = None
@@ -64,7 +64,7 @@ class Metrics:
     def count(self, outcome: Outcome) -> None:
         """Count one request that is over."""
         route = outcome.route if outcome.route in self._routes else OTHER
-        self._count_status(route, outcome.status)
+        self._count_status(route, outcome.status, outcome.door)
         if outcome.reason:
             self._count_reason(route, outcome.reason)
         numbers = self._by_route.get(route)
@@ -72,19 +72,19 @@ class Metrics:
             numbers = self._by_route[route] = _Route(self.instruments, route)
         numbers.count(outcome)
 
-    def turned_away(self, route: str, status: int, reason: str) -> None:
+    def turned_away(self, route: str, status: int, reason: str, door: str) -> None:
         """Count a request that was refused for who sent it, before it was anyone's work."""
         if route in self._routes:
-            self._count_status(route, status)
+            self._count_status(route, status, door)
         self._count_reason(route if route in self._routes else OTHER, reason)
 
-    def _count_status(self, route: str, status: int) -> None:
-        counter = self._by_status.get((route, status))
+    def _count_status(self, route: str, status: int, door: str) -> None:
+        counter = self._by_status.get((route, status, door))
         if counter is None:
             label = str(status) if 100 <= status <= 599 else OTHER
-            counter = self.instruments.requests.labels(route, label)
-            if label != OTHER:
-                self._by_status[route, status] = counter
+            counter = self.instruments.requests.labels(route, label, door if door in DOORS else OTHER)
+            if label != OTHER and door in DOORS:
+                self._by_status[route, status, door] = counter
         counter.inc()
 
     def _count_reason(self, route: str, reason: str) -> None:

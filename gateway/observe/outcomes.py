@@ -7,15 +7,19 @@ from datetime import datetime
 PHASES = ("receive", "hash", "decode", "queue", "predict", "encode", "send")
 """Where a request's time goes, in its order. What is measured under one name is not counted under another."""
 
+DOORS = ("multipart", "replay")
+"""The protocols by which a request comes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """One request that is over, whatever came of it. Holds nothing of a patient.
 
-    Digests are hexadecimal, "" where the request did not come so far. ``reason`` is the ``code`` of the problem it was
-    answered with, "" for an answer. ``phases`` are seconds by the names of ``PHASES``; ``seconds`` is all of its time,
-    from its head to the last byte sent. ``received`` carries its time zone. ``weights_digest`` stands for the model's
-    weights alone, "" where it declares none; ``model_digest`` for its source, version, weights and config.
+    ``door`` names the protocol by which it came, one of ``DOORS``. Digests are hexadecimal, "" where the request
+    did not come so far. ``reason`` is the ``code`` of the problem it was answered with, "" for an answer. ``phases``
+    are seconds by the names of ``PHASES``; ``seconds`` is all of its time, from its head to the last byte sent.
+    ``received`` carries its time zone. ``weights_digest`` stands for the model's weights alone, "" where it declares
+    none; ``model_digest`` for its source, version, weights and config.
     """
 
     request_id: str
@@ -40,6 +44,7 @@ class Outcome:
     deterministic: bool = False
     cached: bool = False
     traceparent: str = ""
+    door: str = ""
 
 
 Sink = Callable[[Outcome], None]

@@ -13,12 +13,13 @@ class Phases:
     ``begin`` and ``measure`` are for the thread that serves the request; ``add`` may be called from any.
     """
 
-    __slots__ = ("_lock", "_mark", "_open", "seconds")
+    __slots__ = ("_lock", "_mark", "_open", "seconds", "started")
 
-    def __init__(self) -> None:
+    def __init__(self, first: str = "") -> None:
+        """Start with the phase ``first``, where one is given."""
         self.seconds: dict[str, float] = {}
-        self._open: list[str] = []
-        self._mark = 0.0
+        self.started = self._mark = perf_counter()
+        self._open: list[str] = [first] if first else []
         self._lock = threading.Lock()
 
     def begin(self, name: str) -> float:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, insert, select
 
 from gateway.dicom.reading.instances import read_instance, spatial_order
 from gateway.errors import GatewayError, LimitExceeded, ParameterRefused, StudyNotFound
+from gateway.protocol.digests import hash_function
 from gateway.studies import instances
 from gateway.studies.instances import Held
 from gateway.studies.manifests import is_digest, is_uid
@@ -119,6 +120,10 @@ class References:
             resolved.close()
             raise
 
+    def of(self, caller: str) -> "Resolver":
+        """Return what resolves the studies of one caller."""
+        return Resolver(self, caller, self._store.settings.digest)
+
     def _find(self, reference: Reference, caller: str) -> list[Held]:
         since = self._store.retention.since
         with self._store.index.reading() as connection:
@@ -174,6 +179,31 @@ class References:
             if connection.execute(select(input_digests.c.id).where(input_digests.c.id == key)).first() is None:
                 row = {"id": key, "digest": digest, "used_at": self._store.clock()}
                 connection.execute(insert(input_digests).values(row))
+
+
+@dataclass(frozen=True)
+class Resolver:
+    """The studies that one caller may name instead of sending them; ``algorithm`` is that of input digests."""
+
+    references: References
+    caller: str
+    algorithm: str
+
+    def names(self, json: dict[str, Any]) -> bool:
+        """Return True where a request's JSON names something."""
+        return is_reference(json)
+
+    def without(self, json: dict[str, Any]) -> dict[str, Any]:
+        """Return the JSON as of the same request with parts, which is what a model is given."""
+        return {name: value for name, value in json.items() if name not in MEMBERS}
+
+    def resolve(self, json: dict[str, Any]) -> Resolved:
+        """See ``References.resolve``."""
+        return self.references.resolve(json, self.caller)
+
+    def input_digest(self, json_bytes: bytes, resolved: Resolved) -> str:
+        """See ``References.input_digest``."""
+        return self.references.input_digest(json_bytes, resolved, self.algorithm, hash_function(self.algorithm))
 
 
 def _named(connection: Connection, caller: str, since: float, column: str, values: tuple[str, ...]) -> list[Held]:

@@ -4,7 +4,7 @@ from gateway.wire.decoder import Decoder, Limits
 from gateway.wire.encoder import Encoder
 from gateway.wire.events import Data, EndOfMessage, EndOfPart, Event, Part
 from gateway.wire.headers import Headers
-from gateway.wire.message import OutgoingPart, content_length, encode, new_boundary
+from gateway.wire.message import OutgoingPart, content_length, decode, encode, new_boundary
 from gateway.wire.options import parse_options_header
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "OutgoingPart",
     "Part",
     "content_length",
+    "decode",
     "encode",
     "new_boundary",
     "parse_options_header",

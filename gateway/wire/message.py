@@ -1,12 +1,14 @@
-"""A whole message to send: its length before a byte is made, its bytes as they are asked for."""
+"""A whole message, in pieces: its length before a byte is made, its bytes as they are read, and its events again."""
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Self
 
+from gateway.wire.decoder import Decoder, Limits
 from gateway.wire.encoder import Encoder
-from gateway.wire.events import Data, EndOfMessage, EndOfPart, Part
+from gateway.wire.events import Data, EndOfMessage, EndOfPart, Event, Part
 from gateway.wire.headers import Field, Headers
 
 Bytes = bytes | bytearray | memoryview
@@ -57,6 +59,24 @@ def encode(boundary: str, parts: Iterable[OutgoingPart]) -> Iterator[bytes | mem
             yield encoder.send(Data(data))
         framing = bytes(encoder.send(EndOfPart()))
     yield framing + bytes(encoder.send(EndOfMessage()))
+
+
+def decode(
+    boundary: str,
+    pieces: Iterable[Bytes],
+    limits: Limits | None = None,
+    turn: Callable[[Bytes], AbstractContextManager[object]] = lambda _: nullcontext(),
+) -> Generator[Event, None, None]:
+    """The events of a whole message, the twin of ``encode``; data is valid until the next event is asked for.
+
+    A piece is decoded, and its events are used, within ``turn(piece)``: use ``contextlib.closing``, which ends the turn
+    where an event is refused. Raises BrokenBody, also for a message that ends early, and LimitExceeded.
+    """
+    decoder = Decoder(boundary, limits)
+    for piece in pieces:
+        with turn(piece):
+            yield from decoder.receive(piece)
+    decoder.close()
 
 
 def _checked(part: OutgoingPart) -> Iterator[bytes | memoryview]:

@@ -16,7 +16,7 @@ from gateway.client import ClientError
 from gateway.dicom.samples import phantom
 from gateway.endpoints.health import PROBES
 from gateway.executors.states import WORST_FIRST
-from gateway.service import DRAINING
+from gateway.service.service import DRAINING
 from tests.conftest import Serve, Server
 from tests.executors.processes import below, wait_until_ready
 from tests.house.pages import ROOT, blocks, commands, rows

@@ -19,6 +19,7 @@ PLAIN = Outcome(
     output_digest="b" * 64,
     model_name="lungs",
     model_version="1.2.0",
+    door="multipart",
 )
 
 

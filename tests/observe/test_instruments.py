@@ -20,11 +20,11 @@ from gateway.observe import multiprocess
 from gateway.observe.instruments import Instruments
 from gateway.observe.metrics import Metrics
 from gateway.observe.modelhealth import STATES
-from gateway.observe.outcomes import PHASES
+from gateway.observe.outcomes import DOORS, PHASES
 from tests.conftest import ROOT
 from tests.observe.outcomes import PLAIN, outcome
 
-LABELS = {"route", "status", "reason", "phase", "model", "state", "le"}
+LABELS = {"route", "status", "door", "reason", "phase", "model", "state", "le"}
 NAME = "DOE^JANE"
 
 
@@ -54,8 +54,8 @@ def value(metrics: Metrics, name: str, **labels: str) -> float:
 def test_a_request_is_counted_by_route_and_status_with_its_bytes_and_seconds(metrics: Metrics) -> None:
     for status in (200, 200, 422):
         metrics.count(outcome(status=status))
-    assert value(metrics, "gateway_requests_total", route="/lungs", status="200") == 2
-    assert value(metrics, "gateway_requests_total", route="/lungs", status="422") == 1
+    assert value(metrics, "gateway_requests_total", route="/lungs", status="200", door="multipart") == 2
+    assert value(metrics, "gateway_requests_total", route="/lungs", status="422", door="multipart") == 1
     assert value(metrics, "gateway_received_bytes_total", route="/lungs") == 3 * PLAIN.bytes_in
     assert value(metrics, "gateway_sent_bytes_total", route="/lungs") == 3 * PLAIN.bytes_out
     assert value(metrics, "gateway_request_seconds_sum", route="/lungs") == 3 * PLAIN.seconds
@@ -79,13 +79,16 @@ def test_problems_are_counted_by_reason_and_answers_by_the_size_of_their_batch(m
 
 
 @settings(deadline=None, max_examples=30)
-@given(route=st.text(), reason=st.text(min_size=1), status=st.integers(), phase=st.text())
-def test_what_a_client_could_choose_becomes_no_label(route: str, reason: str, status: int, phase: str) -> None:
+@given(door=st.text(), route=st.text(), reason=st.text(min_size=1), status=st.integers(), phase=st.text())
+def test_what_a_client_could_choose_becomes_no_label(
+    door: str, route: str, reason: str, status: int, phase: str
+) -> None:
     metrics = fresh()
-    metrics.count(outcome(route=NAME + route, reason=NAME + reason, status=status, phases={NAME + phase: 1.0}))
+    names = {"door": NAME + door, "route": NAME + route, "reason": NAME + reason}
+    metrics.count(outcome(**names, status=status, phases={NAME + phase: 1.0}))
     text = metrics.exposition()[0].decode()
     assert NAME not in text
-    known = {"/lungs", "/heart", "other", *PHASES, *map(str, range(100, 600))}
+    known = {"/lungs", "/heart", "other", *DOORS, *PHASES, *map(str, range(100, 600))}
     told = [labels for of in samples(metrics).values() for labels, _ in of]
     assert {name for labels in told for name in labels} <= LABELS
     assert {text for labels in told for name, text in labels.items() if name != "le"} <= known
@@ -182,7 +185,7 @@ def test_what_killed_workers_counted_stays_and_what_they_were_doing_does_not(tmp
     found = {
         (s.name, *s.labels.values()): s.value for f in text_string_to_metric_families(ran.stdout) for s in f.samples
     }
-    assert found["gateway_requests_total", "/lungs", "200"] == 2001
+    assert found["gateway_requests_total", "multipart", "/lungs", "200"] == 2001
     assert found["gateway_request_seconds_count", "/lungs"] == 2001
     assert found.get(("gateway_requests_in_flight",), 0) == 0
     assert folder.exists()

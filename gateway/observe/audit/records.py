@@ -25,6 +25,7 @@ def record_of(outcome: Outcome, algorithm: str = "sha256") -> dict[str, Any]:
         "bytes_out": outcome.bytes_out,
         "cached": outcome.cached,
         "caller": outcome.caller[:LONGEST_TEXT],
+        "door": outcome.door,
         "instances": outcome.instances,
         "phases_us": {name: microseconds(seconds) for name, seconds in outcome.phases.items()},
         "reason": outcome.reason,

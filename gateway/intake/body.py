@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 from gateway.config import KiB, Settings
 from gateway.errors import BrokenBody, LimitExceeded, RequestStalled
@@ -22,6 +23,24 @@ def content_length(environ: dict[str, Any]) -> int | None:
 
 
 Piece = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True)
+class Body:
+    """A body to be read once: what its head says of it, and its pieces, each valid until the next."""
+
+    content_type: str
+    content_encoding: str
+    length: int | None
+    """Bytes; None where the head does not say."""
+    pieces: Iterator[Piece]
+
+    @classmethod
+    def of(cls, environ: dict[str, Any], settings: Settings) -> Self:
+        """The body of a WSGI request (PEP 3333). Raises BrokenBody for a Content-Length that is not a number."""
+        length = content_length(environ)
+        encoding = environ.get("HTTP_CONTENT_ENCODING", "")
+        return cls(environ.get("CONTENT_TYPE", ""), encoding, length, body(environ, length, settings))
 
 
 def body(environ: dict[str, Any], length: int | None, settings: Settings, size: int = READ_SIZE) -> Iterator[Piece]:

@@ -1,34 +1,30 @@
-"""From the bytes of a request to its JSON, its parts as files and their digest: read once, hashed on the way."""
+"""From the bytes of a request to its JSON, its parts as files and their digest: read once, hashed on the way.
+
+Each source of bytes has a function: a body as it arrives, and files that are there already.
+"""
 
 import math
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from gateway.admission import Ticket
 from gateway.config import KiB, MiB, Settings
-from gateway.endpoints.body import (
-    READ_SIZE,
-    Piece,
-    body,
-    content_length,
-    limit_json_size,
-    limit_json_values,
-)
 from gateway.errors import BrokenBody, BrokenJSON, DeadlineExceeded, LimitExceeded, UnsupportedMedia
+from gateway.intake.body import READ_SIZE, Body, Piece, limit_json_size, limit_json_values
 from gateway.observe.phases import Phases
 from gateway.protocol.digests import Digest, hash_function
 from gateway.protocol.request import parse_json
 from gateway.spool import Spool
 from gateway.unnamed import NewFile
-from gateway.wire import Data, Decoder, EndOfPart, Event, Headers, Limits, Part, parse_options_header
+from gateway.wire import Data, EndOfPart, Event, Headers, Limits, Part, decode, parse_options_header
 
 if TYPE_CHECKING:
-    from gateway.endpoints.recall import Named
     from gateway.studies.instances import Held
+    from gateway.studies.references import Resolver
 
 BULK = 64 * KiB
 """Pieces from here on take turns; below, a turn costs more than the work."""
@@ -50,13 +46,21 @@ class Received:
     held: "tuple[Held, ...]" = ()
     """What the study store knows of ``instances``, where the request named them."""
 
+    def names(self) -> tuple[str | None, ...]:
+        """The names of the parts behind ``instances``; those of other files are None."""
+        return tuple(map(_name, self.headers)) or (None,) * len(self.instances)
+
+
+def _name(headers: Headers) -> str | None:
+    return parse_options_header(headers.get("Content-Disposition", ""))[1].get("name") or None
+
 
 @dataclass(frozen=True)
 class Terms:
     """On what terms a request is received: its place, its deadline (``time.monotonic``), and where its bytes go.
 
-    ``shared`` makes memory that another process can read. ``named`` finds what a request names instead of bringing it,
-    where the gateway keeps studies.
+    ``shared`` makes memory that another process can read. ``resolver`` finds the studies that a request names instead
+    of bringing them, where there is a store.
     """
 
     settings: Settings
@@ -64,7 +68,7 @@ class Terms:
     phases: Phases
     deadline: float = math.inf
     shared: NewFile | None = None
-    named: "Named | None" = None
+    resolver: "Resolver | None" = None
 
     def check(self) -> None:
         """Raises DeadlineExceeded once it is too late."""
@@ -132,22 +136,25 @@ class Intake:
         self._digest.close()
 
 
-def receive(environ: dict[str, Any], terms: Terms) -> Received:
-    """Read one request.
+Source = Callable[[Terms], Received]
+"""What reads one request's input."""
+
+
+def receive_body(body: Body, terms: Terms) -> Received:
+    """Read a request from its body.
 
     Raises BrokenBody, BrokenJSON, DeadlineExceeded, LimitExceeded, UnsupportedMedia and those of a studyPath.
     """
     settings = terms.settings
-    if environ.get("HTTP_CONTENT_ENCODING"):
+    if body.content_encoding:
         raise UnsupportedMedia("Send the body without a Content-Encoding: its digest is over the bytes as they are.")
-    media_type, options = parse_options_header(environ.get("CONTENT_TYPE", ""))
-    length = content_length(environ)
-    if length is not None and length > settings.max_body_bytes:
+    media_type, options = parse_options_header(body.content_type)
+    if body.length is not None and body.length > settings.max_body_bytes:
         raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The body")
-    terms.ticket.expect(length or 0)
-    pieces = _counted(body(environ, length, settings), terms)
+    terms.ticket.expect(body.length or 0)
+    pieces = _counted(body.pieces, terms)
     if media_type == "multipart/related":
-        return _receive_multipart(pieces, options, Intake(terms, length), settings)
+        return _receive_multipart(pieces, options, Intake(terms, body.length), settings)
     if media_type == "application/json":
         return _receive_words(pieces, options.get("charset"), terms)
     raise UnsupportedMedia(
@@ -166,14 +173,10 @@ def _receive_multipart(
         max_part_header_bytes=settings.max_part_header_bytes,
         max_part_headers=settings.max_part_headers,
     )
-    decoder = Decoder(options["boundary"], limits)
     headers: list[Headers] = []
-    with intake:
-        for piece in pieces:
-            with intake.turn(piece):
-                for event in decoder.receive(piece):
-                    _take_event(event, intake, headers, settings)
-        decoder.close()
+    with intake, closing(decode(options["boundary"], pieces, limits, intake.turn)) as events:
+        for event in events:
+            _take_event(event, intake, headers, settings)
         return intake.received(_charset(headers[0], options) if headers else None, tuple(headers[1:]))
 
 
@@ -199,8 +202,8 @@ def _receive_words(pieces: Iterable[Piece], charset: str | None, terms: Terms) -
     words = parse_json(bytes(text), charset)
     if "studyPath" in words:
         return _receive_study_path(bytes(text), words["studyPath"], charset, terms)
-    if terms.named is not None and terms.named.is_in(words):
-        return _receive_named(bytes(text), words, charset, terms, terms.named)
+    if terms.resolver is not None and terms.resolver.names(words):
+        return _receive_named(bytes(text), words, charset, terms, terms.resolver)
     raise UnsupportedMedia(
         "application/json is read only with a studyPath, or naming a study that this gateway keeps; send DICOM as "
         "multipart/related."
@@ -210,36 +213,47 @@ def _receive_words(pieces: Iterable[Piece], charset: str | None, terms: Terms) -
 def _receive_study_path(text: bytes, path: Any, charset: str | None, terms: Terms) -> Received:
     if not isinstance(path, str) or not path:
         raise BrokenJSON("studyPath should be a string that names a folder or a file.")
-    with Intake(terms, None) as intake:
-        intake.write(text)
-        intake.end_part()
-        from gateway import study_path  # brings pydicom, which no other way of receiving needs
+    from gateway import study_path  # brings pydicom, which no other way of receiving needs
 
-        for file in study_path.open_study(path, terms.settings):
-            _take(intake, file)
+    return receive_files(text, study_path.open_study(path, terms.settings), terms, charset=charset)
+
+
+def receive_files(
+    json: bytes,
+    files: Iterable[BinaryIO],
+    terms: Terms,
+    *,
+    charset: str | None = None,
+    expected: int | None = None,
+    digest: str = "",
+) -> Received:
+    """Read a request from its JSON text and from open files, each closed once it is read.
+
+    ``expected`` is the number of bytes of all of it where that is known, and ``digest`` theirs. Raises BrokenJSON,
+    DeadlineExceeded, StorageFull, and what the files raise.
+    """
+    with Intake(terms, expected, digest) as intake:
+        intake.write(json)
+        intake.end_part()
+        for file in files:
+            with file:
+                while piece := file.read(READ_SIZE):
+                    intake.write(piece)
+            intake.end_part()
+            terms.check()
         return intake.received(charset)
 
 
-def _receive_named(text: bytes, words: dict[str, Any], charset: str | None, terms: Terms, named: "Named") -> Received:
+def _receive_named(
+    text: bytes, words: dict[str, Any], charset: str | None, terms: Terms, resolver: "Resolver"
+) -> Received:
     """What was sent before, as if it were sent now; its digest is known from the last time."""
-    with named.resolve(words) as resolved:
+    with resolver.resolve(words) as resolved:
         size = len(text) + sum(one.size for one in resolved.held)
         terms.ticket.expect(size)
-        with Intake(terms, size, named.input_digest(text, resolved)) as intake:
-            intake.write(text)
-            intake.end_part()
-            for file in resolved.files:
-                _take(intake, file)
-                terms.check()
-            received = intake.received(charset)
-    return replace(received, json=named.without(received.json), held=resolved.held)
-
-
-def _take(intake: Intake, file: BinaryIO) -> None:
-    with file:
-        while piece := file.read(READ_SIZE):
-            intake.write(piece)
-    intake.end_part()
+        digest = resolver.input_digest(text, resolved)
+        received = receive_files(text, resolved.files, terms, charset=charset, expected=size, digest=digest)
+    return replace(received, json=resolver.without(received.json), held=resolved.held)
 
 
 def _charset(headers: Headers, options: dict[str, str]) -> str | None:

@@ -1,4 +1,4 @@
-"""What serves requests in one process: its models, who may come in, how they are run, who is told. No HTTP in it."""
+"""What one process serves requests with: its models, their executors, admission, store, and the sinks of outcomes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gateway.admission import Admission, Ticket
 from gateway.config import Settings
 from gateway.contract import Model, Request, Result
+from gateway.errors import GatewayError
 from gateway.executors.board import Seat, together
 from gateway.executors.choice import Executor, Executors
 from gateway.executors.process import ProcessExecutor
@@ -18,9 +19,14 @@ from gateway.observe.metrics import Metrics
 from gateway.observe.outcomes import Outcome, Sink
 from gateway.observe.traces import open_traces
 from gateway.protocol.serializer import InferenceSerializer
+from gateway.service.exchange import Exchange, Head
 
 if TYPE_CHECKING:
     from gateway.observe.spans import Spans
+    from gateway.service.result_cache import ResultCache
+    from gateway.studies.context import StoreContext
+    from gateway.studies.forgetting import Forgotten
+    from gateway.studies.references import Resolver
 
 DRAINING = "draining"
 
@@ -46,7 +52,7 @@ class Report:
 
 @dataclass
 class Service:
-    """What the views of one application share; found as ``app.extensions["gateway"]``."""
+    """What the doors of one application share. Flask finds it as ``app.extensions["gateway"]``."""
 
     settings: Settings
     serializer: InferenceSerializer
@@ -65,6 +71,10 @@ class Service:
     key: bytes | None = None
     """What signs receipts, where there is a key."""
     auditor: Auditor | None = None
+    store: "StoreContext | None" = None
+    """The study store, where the settings name a folder for one."""
+    cache: "ResultCache | None" = None
+    """Answers of deterministic models on stored instances."""
     _spans: "Spans | None" = None
 
     def __post_init__(self) -> None:
@@ -72,8 +82,29 @@ class Service:
         self.executors = Executors(self.settings)
         self.metrics = Metrics(self.models)
 
-    def admit(self, model: Model) -> Ticket:
-        """Let a request for ``model`` in, or raise Unavailable, before anything of its body is read."""
+    def open_exchange(self, model: Model, head: Head, timeout: Callable[[], float | None] = lambda: None) -> Exchange:
+        """Admit a request for ``model`` before anything of its input is read.
+
+        ``timeout`` reads the deadline that it asks for, in seconds; None asks for the model's own, which is the most.
+        Raises Unavailable, and what ``timeout`` raises; the sinks are notified of either.
+        """
+        most = running_of(model, self.settings).timeout
+        assert most is not None  # the settings have one
+        try:
+            wanted = timeout()
+            ticket = self._admit(model)
+        except GatewayError as error:
+            self._refused(model, head, error)
+            raise
+        return Exchange(self, model, head, ticket, most if wanted is None else min(wanted, most))
+
+    def _refused(self, model: Model, head: Head, error: GatewayError) -> None:
+        """Notify the sinks of a request that ended at its head."""
+        seconds = head.phases.begin("") - head.phases.started
+        facts, phases = head.facts(model.name), dict(head.phases.seconds)
+        self.notify(Outcome(**facts, status=error.status, reason=error.code, seconds=seconds, phases=phases))
+
+    def _admit(self, model: Model) -> Ticket:
         if self.auditor is not None:
             self.auditor.ready()
         executor = self.executor(model)
@@ -84,11 +115,9 @@ class Service:
         """How a model is run here."""
         return self.executors.of(model)
 
-    def timeout(self, model: Model) -> float:
-        """Seconds that a request of this model may take at most."""
-        seconds = running_of(model, self.settings).timeout
-        assert seconds is not None  # the settings have one
-        return seconds
+    def resolver(self, caller: str) -> "Resolver | None":
+        """Return what resolves the studies that ``caller`` may name instead of sending them, where there is a store."""
+        return None if self.store is None else self.store.references.of(caller)
 
     def infer(self, model: Model, request: Request, *, log: TaggedLogger, gone: Callable[[], bool]) -> Result:
         """Run ``model`` on ``request`` and check its answer; ``gone`` says whether the caller still waits.
@@ -114,6 +143,24 @@ class Service:
             self.executors.processes.open()
         self.metrics.open(lambda: self.report().models)
         self._open_sinks()
+
+    def open_store(self, *, authenticated: bool) -> "StoreContext":
+        """Open the study store that the settings name. Raises as ``Store.open``."""
+        from gateway.service.result_cache import ResultCache  # SQLAlchemy, which a gateway without a store spares
+        from gateway.studies.context import StoreContext
+        from gateway.studies.store import Store
+
+        self.store = StoreContext(Store.open(self.settings, authenticated=authenticated), self._forgotten)
+        self.cache = ResultCache(self.store.results)
+        return self.store
+
+    def _forgotten(self, record: "Forgotten") -> None:
+        """Log and audit that a study was forgotten."""
+        from gateway.studies.forgetting import log_forgotten
+
+        log_forgotten(record)
+        if self.auditor is not None:
+            self.auditor.event("forgotten", record.caller, **record.members)
 
     def _open_sinks(self) -> None:
         """Those that the settings and the environment ask for; in this process, since their threads live in one."""
@@ -148,8 +195,8 @@ class Service:
         for model in reversed(self.to_set_up()):
             getattr(model, "close", _pass)()
 
-    def told(self, outcome: Outcome) -> None:
-        """Tell everyone who listens what came of a request."""
+    def notify(self, outcome: Outcome) -> None:
+        """Pass an outcome to every sink."""
         for sink in self.sinks:
             sink(outcome)
 

@@ -1,0 +1,1 @@
+"""One inference from admission to outcome, below every door. No HTTP and no framing in it."""

@@ -1,0 +1,330 @@
+"""One inference from admission to outcome, in the same verbs for every door.
+
+::
+
+    with service.open_exchange(model, head) as exchange:
+        request = exchange.receive(partial(receive_body, body))
+        result = exchange.infer(request)
+        exchange.answer(result)
+        ...                     # send it
+        digest = exchange.finish()
+    exchange.close()            # with the last byte
+"""
+
+import logging
+import math
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from time import perf_counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from gateway.admission import Ticket
+from gateway.config import Settings
+from gateway.contract import Model, Request, Result
+from gateway.errors import GatewayError, ModelFailed
+from gateway.intake.receiving import Received, Source, Terms
+from gateway.observe.audit.receipts import Receipt, receipt_of
+from gateway.observe.logs import TaggedLogger
+from gateway.observe.outcomes import Outcome
+from gateway.observe.phases import Phases
+from gateway.protocol.digests import Digest, hash_function
+from gateway.running import Card, Run
+
+if TYPE_CHECKING:
+    from gateway.service.result_cache import CacheEntry
+    from gateway.service.service import Service
+
+logger = logging.getLogger("gateway")
+
+PROGRESS_SECONDS = 1.0
+"""The least time between two log lines about one request's progress."""
+
+
+def new_request_id() -> str:
+    """Return a fresh id of 128 random bits in hexadecimal."""
+    return secrets.token_hex(16)
+
+
+def _chosen(accept: str) -> str:
+    """The media type other than the door's own that an Accept header chooses."""
+    from gateway.binding.doors import DICOM_TYPE, accepts_dicom  # brings pydantic, which a plain service spares
+
+    return DICOM_TYPE if accepts_dicom(accept) else ""
+
+
+def _connected() -> bool:
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What is known of a request before its input is read. Make it as soon as the head is there: its time starts here.
+
+    ``door`` names the protocol by which it came: a label of metrics, audit and logs. ``accept`` is the answer that the
+    caller takes, as in an Accept header (RFC 9110 12.5.1). ``no_cache`` asks for a new answer (RFC 9111 5.2.1.4).
+    ``received`` is the time of receipt with its zone; a replay sets it. ``gone`` returns True once the client has
+    disconnected.
+    """
+
+    door: str
+    request_id: str
+    caller: str = ""
+    accept: str = ""
+    traceparent: str = ""
+    no_cache: bool = False
+    received: datetime = field(default_factory=lambda: datetime.now(UTC))
+    gone: Callable[[], bool] = _connected
+    phases: Phases = field(default_factory=partial(Phases, "receive"))
+
+    def tags(self, route: str) -> dict[str, str]:
+        """Return the tags of the request's log lines."""
+        return {"request_id": self.request_id, "route": route, "door": self.door}
+
+    def facts(self, route: str) -> dict[str, Any]:
+        """Return the members of an ``Outcome`` that the head determines."""
+        return {
+            "door": self.door,
+            "request_id": self.request_id,
+            "route": route,
+            "received": self.received,
+            "caller": self.caller,
+            "traceparent": self.traceparent,
+        }
+
+
+class _ObservedRun(Run):
+    """The handle on a run whose progress is reported to its exchange."""
+
+    def __init__(self, deadline: float, report: Callable[[float, float], None]) -> None:
+        super().__init__(deadline)
+        self._report = report
+
+    def progress(self, done: float, total: float, text: str = "") -> None:
+        """See ``Run.progress``."""
+        super().progress(done, total, text)
+        self._report(done, total)
+
+
+class Exchange:
+    """One request and its answer. A context manager that releases everything where its block raises.
+
+    Where the block ends well the answer is still being sent, and ``close`` is the sender's last call. The verbs are
+    called in the order of the module's example, in one thread; ``close`` at any time, once or twice.
+    """
+
+    def __init__(self, service: "Service", model: Model, head: Head, ticket: Ticket, timeout: float) -> None:
+        self.model = model
+        self.head = head
+        self.timeout = timeout
+        """Seconds from the head to the answer at most."""
+        self.age: int | None = None
+        """Seconds since a cached answer was made (RFC 9111 5.1); None for a new one."""
+        self.logger = TaggedLogger(logger)
+        self.logger.add_tags(head.tags(model.name))
+        self._service = service
+        self._ticket = ticket
+        self._phases = head.phases
+        self._run = _ObservedRun(time.monotonic() + self.timeout, self._progressed)
+        self._output = Digest(hash_function(service.settings.digest), overlap=ticket.idle_core)
+        self._output_digest = ""
+        self._size_out = 0
+        self._received: Received | None = None
+        self._spooled = 0
+        self._result: Result | None = None
+        self._cache_entry: CacheEntry | None = None
+        self._facts = head.facts(model.name) | {"status": 200}
+        """Members of the outcome, as they become known."""
+        self._logged = -math.inf
+        self._closed = False
+        service.metrics.in_flight.inc()
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the service."""
+        return self._service.settings
+
+    @property
+    def deadline(self) -> float:
+        """The request's deadline, in seconds of ``time.monotonic``."""
+        return self._run.deadline
+
+    def receive(self, source: Source, *, named: bool = False) -> Request:
+        """Read the input; ``named`` reads the names of its parts too.
+
+        Raises what the source raises: BrokenBody, BrokenJSON, DeadlineExceeded, LimitExceeded, UnsupportedMedia,
+        Unavailable, StorageFull, and those of a study by path or by reference.
+        """
+        service = self._service
+        received = self._received = source(
+            Terms(
+                service.settings,
+                self._ticket,
+                self._phases,
+                self._run.deadline,
+                service.executor(self.model).memory,
+                service.resolver(self.head.caller),
+            )
+        )
+        if not received.in_memory:
+            self._spooled = received.size
+            service.metrics.spool_bytes.inc(received.size)
+        size, count = received.size, len(received.instances)
+        self._facts.update(input_digest=received.input_digest, bytes_in=size, instances=count)
+        self.logger.add_tags({"input_hash": received.input_digest})
+        self.logger.debug("received %d bytes, %d files", received.size, len(received.instances))
+        return Request(
+            received.json,
+            received.instances,
+            received.input_digest,
+            self.head.request_id,
+            self.head.accept,
+            self.head.received,
+            self._run,
+            received.names() if named else (),
+        )
+
+    def infer(self, request: Request) -> Result:
+        """Return the answer: the cached one where there is one, else the model's, checked.
+
+        Raises AnswerInvalid, StudyRefused, ParameterRefused, Unavailable, DeadlineExceeded, Cancelled, ModelDied, and
+        what the model itself raises.
+        """
+        result = self._cached(request)
+        if result is None:
+            result = self._inferred(request)
+        if result.card.version:
+            self.logger.add_tags({"model_version": result.card.version})
+        return result
+
+    def _cached(self, request: Request) -> Result | None:
+        """The answer to the same request before; where there is none, the one to come will be cached."""
+        cache = self._service.cache
+        if cache is None or self._received is None or not self._received.held:
+            return None
+        card = self._service.executor(self.model).card(self.model)
+        self._cache_entry = cache.entry(self.model, card, request, self.head.caller, self._received.held)
+        if self._cache_entry is None or card is None or self.head.no_cache:
+            return None
+        found = cache.find(self._cache_entry, card, request.input_digest)
+        if found is None:
+            return None
+        self.age, self._output_digest = found.age, found.output_digest
+        self._describe(replace(card, parameters_digest=self._cache_entry.parameters_digest), 1)
+        self._facts.update(cached=True)
+        self._cache_entry = None
+        return found.result
+
+    def _inferred(self, request: Request) -> Result:
+        """The model's answer; what it does not account for of the time was spent queued, or on the way."""
+        self._phases.begin("queue")
+        try:
+            result = self._service.infer(self.model, request, log=self.logger, gone=self.head.gone)
+        except BaseException:
+            if self._run.began is not None:  # the time since then is the model's, and not the queue's
+                self._phases.add("predict", max(0.0, time.monotonic() - self._run.began), of="queue")
+            raise
+        for phase, seconds in result.phases.items():
+            self._phases.add(phase, seconds, of="queue")
+        self._phases.begin("encode")
+        self._describe(result.card, result.batch_size)
+        return result
+
+    def begin(self, phase: str) -> None:
+        """Account for the time from now on as ``phase``, a name of ``outcomes.PHASES``."""
+        self._phases.begin(phase)
+
+    def hash(self, *pieces: memoryview) -> None:
+        """Add bytes of the answer to its digest, beside what the caller does next; they must not change until then."""
+        with self._phases.measure("hash"):
+            for piece in pieces:
+                self._size_out += piece.nbytes
+                self._output.update(piece.nbytes, [piece])
+
+    def answer(self, result: Result) -> None:
+        """Take ``result`` as the whole answer: hash it, and cache it once its digest is known.
+
+        A cached answer is not hashed again: it leaves under the digest of its first time.
+        """
+        self._result, data = result, [memoryview(result.json_bytes), *(part.data for part in result.parts)]
+        if self._output_digest:
+            self._size_out = sum(piece.nbytes for piece in data)
+        else:
+            self.hash(*data)
+
+    def receipt(self) -> Receipt:
+        """Return the receipt of the whole answer, signed where there is a key. Waits for the answer's digest."""
+        self._facts["output_digest"] = self._output_digest or self._output.hexdigest()
+        service, outcome = self._service, Outcome(**self._facts, seconds=perf_counter() - self._phases.started)
+        accept = _chosen(self.head.accept)
+        return receipt_of(outcome, algorithm=service.settings.digest, accept=accept, key=service.key)
+
+    def finish(self) -> str:
+        """Return the digest of the whole answer, in hexadecimal; cache the answer where it is worth it."""
+        digest = self._output_digest = self._output_digest or self._output.hexdigest()
+        self._facts.update(output_digest=digest, bytes_out=self._size_out)
+        self.logger.add_tags({"output_hash": digest})
+        if self._result is not None and self._cache_entry is not None and self._service.cache is not None:
+            self._service.cache.store(self._cache_entry, self._result, digest)
+        return digest
+
+    def fail(self, error: BaseException) -> None:
+        """Note that the request is answered with a problem: ``error``'s, or that of a model that raised it."""
+        problem = error if isinstance(error, GatewayError) else ModelFailed()
+        self._facts.update(status=problem.status, reason=problem.code)
+
+    def broke_off(self, error: GatewayError) -> None:
+        """Note why a streamed answer ended early, whose status has been sent."""
+        self._facts["reason"] = error.code
+
+    def close(self) -> None:
+        """Release the input, the place and the hashing thread; notify the sinks of the outcome. Once is enough."""
+        if self._closed:
+            return
+        self._closed = True
+        now = self._phases.begin("")
+        self._output.close()
+        service, self._received = self._service, None
+        if self._spooled:
+            service.metrics.spool_bytes.dec(self._spooled)
+        self._ticket.leave()
+        service.metrics.in_flight.dec()
+        seconds = now - self._phases.started
+        if "bytes_out" in self._facts:  # finished
+            model = "" if self._result is None else f", model {self._result.seconds:.3f} s"
+            self.logger.info("answered in %.3f s%s, %d bytes out", seconds, model, self._size_out)
+        service.notify(Outcome(**self._facts, seconds=seconds, phases=dict(self._phases.seconds)))
+
+    def _describe(self, card: Card, batch_size: int) -> None:
+        """Note which model answered."""
+        self._facts.update(
+            batch_size=batch_size,
+            model_name=card.name,
+            model_version=card.version,
+            model_digest=card.model_digest,
+            weights_digest=card.weights_digest,
+            parameters_digest=card.parameters_digest,
+            deterministic=card.deterministic,
+        )
+
+    def _progressed(self, done: float, total: float) -> None:
+        """Log a model's progress. Its text is the author's and may quote the study: it is not logged."""
+        self._service.metrics.progress(self.model.name)
+        now = time.monotonic()
+        if now - self._logged >= PROGRESS_SECONDS or done >= total:
+            self._logged = now
+            self.logger.info("progress: %g of %g", done, total)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self.fail(error)
+            self.close()
