@@ -12,6 +12,7 @@ import flask
 from gateway.access import bind
 from gateway.config import Settings
 from gateway.contract import Handler, Model, adapt
+from gateway.dicom.decoding import pool as decoding
 from gateway.endpoints import access, health, inference, metrics, openapi, problems
 from gateway.executors.board import Seat
 from gateway.observe.logs import exception_frames, quiet_pydicom
@@ -152,6 +153,7 @@ class Gateway(flask.Flask):
                 from gateway.endpoints import studies  # SQLAlchemy, which a gateway without a store spares
 
                 studies.add_store(self, taken)
+            decoding.configure(self.settings)
             self._service.open(address, seat)
             self._opened = True
             atexit.register(self.close)

@@ -50,6 +50,18 @@ class Settings:
     spare_memory: int = _setting(
         96 * MiB, "bytes of requests to model processes whose memory a worker keeps for the next; two CT series"
     )
+    decode_processes: int = _setting(
+        4, "processes of each worker and model process in which codecs run, never more than cores; 0 runs them inside"
+    )
+    decode_memory: int = _setting(
+        2 * GiB, "bytes of address space of such a process; a mammogram in JPEG 2000 takes a quarter"
+    )
+    decode_seconds: float = _setting(
+        0.5, "seconds of CPU for one frame, beside those by its size; a CT slice takes 0.05"
+    )
+    decode_rate: int = _setting(
+        2 * MiB, "bytes of decoded pixels for each further second of CPU; JPEG 2000 decodes five times as many"
+    )
     request_timeout: float = _setting(
         600.0, "seconds from a request's head to its answer, at most; X-Request-Timeout asks for less"
     )

@@ -63,6 +63,13 @@ def current_request() -> Request:
     return current.get()
 
 
+def stop_if_cancelled() -> None:
+    """Raise Cancelled where nobody waits for the request that is being answered, if one is."""
+    request = current.get(None)
+    if request is not None and request.cancelled():
+        raise Cancelled
+
+
 def measure(phase: str) -> AbstractContextManager[None]:
     """Count the time of a block for a phase of the request that is being answered, if one is."""
     request = current.get(None)

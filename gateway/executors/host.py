@@ -18,6 +18,7 @@ from typing import Any
 from gunicorn.util import import_app
 
 from gateway.contract import Model, Request
+from gateway.dicom.decoding import pool as decoding
 from gateway.errors import GatewayError, ModelFailed
 from gateway.executors.messages import Channel, Words, die_with_parent
 from gateway.executors.shared import SharedRun, give_error, give_result, take_request
@@ -133,6 +134,7 @@ def main(descriptor: str, target: str, name: str) -> None:
     try:
         app: Any = import_app(target)
         state = app.extensions["gateway"]
+        decoding.configure(state.settings)
         jsonlogs.configure(state.settings)
         quiet_hooks(state.settings.log_exception_text)
         model = state.models[name]

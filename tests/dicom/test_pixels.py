@@ -20,7 +20,7 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 
 from gateway.dicom.decoding import pixels
-from gateway.dicom.decoding.codestreams import size
+from gateway.dicom.decoding.codestreams import Announced, announced
 from gateway.dicom.decoding.pixels import convert_monochrome_1to2, decode, to_rgb
 from gateway.dicom.reading.files import NotAnInstance, convert_dataset_to_bytes
 from gateway.dicom.reading.instances import Instance, read_instance
@@ -134,7 +134,7 @@ def test_simple_itk_decodes_the_same_values(tmp_path: Path) -> None:
     ("module", "name", "package"),
     [
         ("gdcm", "SC_rgb_jpeg_gdcm.dcm", "inference-gateway[gdcm]"),
-        ("pylibjpeg", "MR_small_jp2klossless.dcm", "pylibjpeg-openjpeg"),
+        ("pylibjpeg", "GDCMJ2K_TextGBR.dcm", "pylibjpeg-openjpeg"),
         ("jpeg_ls", "MR_small_jpeg_ls_lossless.dcm", "pyjpegls"),
     ],
 )
@@ -195,16 +195,17 @@ def test_an_unknown_photometric_interpretation_is_refused() -> None:
 
 @pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEG2000Lossless])
 @given(st.binary(max_size=64))
-def test_any_bytes_have_a_size_or_none(syntax: str, tail: bytes) -> None:
+def test_any_bytes_announce_an_image_or_none(syntax: str, tail: bytes) -> None:
     start = b"\xff\xd8" if syntax == JPEGBaseline8Bit else b"\x00\x00\x00\x0cjP  \r\n\x87\n"
-    found = size(start + tail)
-    assert found is None or len(found) == 2
+    found = announced(start + tail)
+    assert found is None or (found.rows >= 0 and found.columns >= 0)
 
 
-def test_a_codestream_in_a_jp2_file_tells_its_size() -> None:
-    codestream = b"\xff\x4f\xff\x51" + bytes(4) + struct.pack(">4I", 75, 42, 5, 2)
+def test_a_codestream_in_a_jp2_file_tells_its_size_depth_and_sign() -> None:
+    sizes = struct.pack(">4I16xH3B", 75, 42, 5, 2, 1, 0x80 | 11, 1, 1)
+    codestream = b"\xff\x4f\xff\x51" + bytes(4) + sizes
     boxes = b"\x00\x00\x00\x0cjP  \r\n\x87\n" + (8 + len(codestream)).to_bytes(4, "big") + b"jp2c" + codestream
-    assert size(codestream) == size(boxes) == (40, 70)
+    assert announced(codestream) == announced(boxes) == Announced("JPEG 2000", 40, 70, 1, 12, signed=True)
 
 
 def header(**attributes: Any) -> Dataset:

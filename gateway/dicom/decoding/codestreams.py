@@ -1,4 +1,4 @@
-"""What a compressed image says of its own size.
+"""What a compressed image says of itself.
 
 A decoder believes its codestream, not the DICOM header: 200 bytes of JPEG 2000 may ask it for 16 GiB. So the two are
 compared before any decoder runs.
@@ -6,8 +6,8 @@ compared before any decoder runs.
 
 import os
 import struct
-from collections.abc import Iterable
-from typing import BinaryIO
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, NamedTuple
 
 from pydicom import Dataset
 from pydicom.encaps import generate_frames, get_frame
@@ -18,16 +18,48 @@ from gateway.errors import StudyRefused
 _ELEMENT_HEADER = 12
 """Bytes of (7FE0,0010), OB, two reserved and an undefined length (PS3.5 A.4)."""
 
-_NO_FRAME_HEADER = {0xC4, 0xC8, 0xCC}
-"""Markers among FFC0 to FFCF that are tables or reserved (ISO 10918-1 table B.1)."""
+JPEG, LOSSLESS, JPEG_LS, JPEG_2000 = "JPEG", "JPEG Lossless", "JPEG-LS", "JPEG 2000"
+_FRAME_HEADERS = {0xC0: JPEG, 0xC1: JPEG, 0xC2: JPEG, 0xC3: LOSSLESS, 0xF7: JPEG_LS}
+"""Baseline, extended and progressive DCT, lossless (ISO 10918-1 table B.1), JPEG-LS (ISO 14495-1 C.2.2)."""
+_RGB = (b"RGB", b"rgb")
+_SIZ = struct.Struct(">4I16xH")
+"""Xsiz, Ysiz, XOsiz, YOsiz, four numbers on tiles, and the number of components."""
 
 
-def refuse_other_sizes(file: BinaryIO, header: Dataset, frame: int | None) -> None:
-    """Refuse encapsulated pixels whose codestreams are not of Rows x Columns; ``file`` stands at (7FE0,0010)."""
-    expected = whole(header, "Rows"), whole(header, "Columns")
+class Announced(NamedTuple):
+    """What a codestream says: its kind, size, components, bits of a sample, and whether samples are signed.
+
+    ``space`` is the colour space that it says to hold; "" where it does not, and the header decides.
+    """
+
+    kind: str
+    rows: int
+    columns: int
+    components: int
+    precision: int
+    signed: bool = False
+    space: str = ""
+
+
+def codestreams(file: BinaryIO, header: Dataset, frame: int | None) -> list[bytes]:
+    """The codestream of one frame, or those of all; ``file`` stands at (7FE0,0010). Raises StudyRefused."""
+    size = _end(file)
+    found, total = [], 0
     for codestream in _codestreams(file, header, frame):
-        if size(codestream) != expected:
-            raise StudyRefused("The compressed pixels of an image are not of the size that its header states.")
+        total += len(codestream)
+        if total > size:
+            raise StudyRefused("The frames of an image lie one over the other.")
+        found.append(codestream)
+    if frame is None and len(found) != (whole(header, "NumberOfFrames") or 1):
+        raise StudyRefused("An image holds another number of frames than its header states.")
+    return found
+
+
+def _end(file: BinaryIO) -> int:
+    at = file.tell()
+    end = file.seek(0, os.SEEK_END)
+    file.seek(at)
+    return end
 
 
 def _codestreams(file: BinaryIO, header: Dataset, frame: int | None) -> Iterable[bytes]:
@@ -40,41 +72,61 @@ def _codestreams(file: BinaryIO, header: Dataset, frame: int | None) -> Iterable
     return [get_frame(file, frame, number_of_frames=count, extended_offsets=extended)]
 
 
-def size(codestream: bytes) -> tuple[int, int] | None:
-    """(rows, columns) that a JPEG, JPEG-LS or JPEG 2000 codestream announces; None when it announces none."""
-    if codestream.startswith(b"\xff\xd8"):
-        return _jpeg(codestream)
-    if codestream.startswith(b"\xff\x4f\xff\x51"):
-        return _jpeg_2000(codestream, 0)
-    if codestream[4:8] == b"jP  ":
-        return _boxed_jpeg_2000(codestream)
+def announced(codestream: bytes) -> Announced | None:
+    """What a JPEG, JPEG-LS or JPEG 2000 codestream says of itself; None where it says nothing, or no such thing."""
+    try:
+        if codestream.startswith(b"\xff\xd8"):
+            return _jpeg(codestream)
+        if codestream.startswith(b"\xff\x4f\xff\x51"):
+            return _jpeg_2000(codestream, 0)
+        if codestream[4:8] == b"jP  ":
+            return _boxed_jpeg_2000(codestream)
+    except (struct.error, IndexError):  # it ends within a header
+        pass
     return None
 
 
-def _jpeg(codestream: bytes) -> tuple[int, int] | None:
+def _jpeg(codestream: bytes) -> Announced | None:
     """The frame header (ISO 10918-1 B.2.2, ISO 14495-1 C.2.2), found by walking the marker segments before it."""
+    space = ""
+    for marker, at in _segments(codestream):
+        if marker == 0xE0 and codestream.startswith(b"JFIF", at + 4):
+            space = "YBR_FULL"
+        if (kind := _FRAME_HEADERS.get(marker)) is not None:
+            precision, rows, columns, count = struct.unpack_from(">B2HB", codestream, at + 4)
+            named = codestream[at + 10 : at + 10 + 3 * count : 3]
+            return Announced(kind, rows, columns, count, precision, space="RGB" if named in _RGB else space)
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # tables, and one that is reserved
+            return None
+    return None
+
+
+def _segments(codestream: bytes) -> Iterator[tuple[int, int]]:
+    """Each marker before the image, and where it lies."""
     at = 2
-    while at + 9 <= len(codestream) and codestream[at] == 0xFF:
+    while codestream[at] == 0xFF:
         marker = codestream[at + 1]
         if marker == 0xFF:  # a fill byte (B.1.1.2)
             at += 1
-        elif marker == 0xF7 or (0xC0 <= marker <= 0xCF and marker not in _NO_FRAME_HEADER):
-            rows, columns = struct.unpack_from(">2H", codestream, at + 5)
-            return rows, columns
-        else:
-            at += 2 + int(struct.unpack_from(">H", codestream, at + 2)[0])
-    return None
+            continue
+        yield marker, at
+        at += 2 + int(struct.unpack_from(">H", codestream, at + 2)[0])
 
 
-def _jpeg_2000(codestream: bytes, start: int) -> tuple[int, int] | None:
-    """The SIZ marker segment, always the first (ISO 15444-1 A.5.1): Xsiz, Ysiz, XOsiz, YOsiz at byte 8."""
-    if len(codestream) < start + 24:
+def _jpeg_2000(codestream: bytes, start: int) -> Announced | None:
+    """The SIZ marker segment, always the first (ISO 15444-1 A.5.1); None unless all components are alike."""
+    right, bottom, left, top, count = _SIZ.unpack_from(codestream, start + 8)
+    first = start + 8 + _SIZ.size
+    components = {codestream[at : at + 3] for at in range(first, first + 3 * count, 3)}
+    if len(components) != 1:
         return None
-    right, bottom, left, top = struct.unpack_from(">4I", codestream, start + 8)
-    return bottom - top, right - left
+    depth, across, down = components.pop()
+    if (across, down) != (1, 1):
+        return None
+    return Announced(JPEG_2000, bottom - top, right - left, count, (depth & 0x7F) + 1, depth > 0x7F)
 
 
-def _boxed_jpeg_2000(codestream: bytes) -> tuple[int, int] | None:
+def _boxed_jpeg_2000(codestream: bytes) -> Announced | None:
     """The codestream in a JP2 file (ISO 15444-1 I.4), which some devices store although PS3.5 A.4.4 forbids it."""
     at = 0
     while at + 8 <= len(codestream):

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from gateway.dicom.decoding.stored import Stored, cores, layout, read
+from gateway.contract import stop_if_cancelled
+from gateway.dicom.decoding.compressed import BROKEN
+from gateway.dicom.decoding.pool import cores
+from gateway.dicom.decoding.stored import Stored, layout, read
 from gateway.dicom.decoding.windows import dose_scaling, linear, rescale
 from gateway.dicom.reading.attributes import sequence
 from gateway.dicom.reading.files import refusing
@@ -17,8 +21,6 @@ from gateway.errors import LimitExceeded, StudyRefused
 
 MAX_VOLUME_BYTES = 8 << 30
 """Bytes of one volume as float32: a CT of 2000 slices takes 2 GiB, a tomosynthesis of 300 frames 5 GiB."""
-
-BROKEN = "The pixels of an image are missing or broken."
 
 ROUNDS = 4
 """Tasks given to each thread: enough to share out what differs in cost, few enough to cost nothing themselves."""
@@ -73,7 +75,10 @@ def _each(frames: Sequence[Frame], put: Put) -> None:
     jobs = list(_jobs(frames, threads))
     size = -(-len(jobs) // (threads * ROUNDS))
     with ThreadPoolExecutor(threads) as pool:
-        tasks = [pool.submit(_decode, jobs[first : first + size], put) for first in range(0, len(jobs), size)]
+        tasks = [
+            pool.submit(copy_context().run, _decode, jobs[first : first + size], put)
+            for first in range(0, len(jobs), size)
+        ]
         try:
             for task in tasks:
                 task.result()
@@ -100,7 +105,7 @@ def _jobs(frames: Sequence[Frame], pieces: int) -> Iterator[Job]:
 
 def _read(instance: Instance, wanted: Wanted) -> Sequence[Stored]:
     """Stored values, (row, column) each. A file has one position, so only one thread may read an instance."""
-    with naming(instance.source), refusing(BROKEN):
+    with naming(instance.source), refusing(f"{BROKEN}."):
         arrays = read(instance, [frame for _, frame in wanted])
         if any(array.shape != (instance.rows, instance.columns) for array in arrays):
             raise StudyRefused("The pixels of an image are not of the size that its header states.")
@@ -109,9 +114,10 @@ def _read(instance: Instance, wanted: Wanted) -> Sequence[Stored]:
 
 def _decode(jobs: Sequence[Job], put: Put) -> None:
     for instance, wanted, arrays in jobs:
+        stop_if_cancelled()
         if arrays is None:
             arrays = _read(instance, wanted)
-        with naming(instance.source), refusing(BROKEN):
+        with naming(instance.source), refusing(f"{BROKEN}."):
             for (place, frame), stored in zip(wanted, arrays, strict=True):
                 put(place, instance, frame, stored)
 

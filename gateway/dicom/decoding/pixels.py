@@ -1,25 +1,20 @@
 """Pixels: decoded to stored values, and turned into what a person sees."""
 
+import io
+from typing import BinaryIO
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
-from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    JPEG2000TransferSyntaxes,
-    JPEGBaseline8Bit,
-    JPEGExtended12Bit,
-    JPEGLSTransferSyntaxes,
-    RLELossless,
-)
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
-from gateway.dicom.decoding.codestreams import refuse_other_sizes
+from gateway.dicom.decoding.codestreams import codestreams
+from gateway.dicom.decoding.compressed import BROKEN, decode_frames, describe
 from gateway.dicom.decoding.windows import display_range, linear
 from gateway.dicom.reading.attributes import text, whole
-from gateway.dicom.reading.files import Source, opened, read_header, refusing
+from gateway.dicom.reading.files import Source, convert_dataset_to_bytes, opened, read_header, refusing
 from gateway.errors import LimitExceeded, StudyRefused
 
 Array = NDArray[np.generic]
@@ -28,7 +23,6 @@ RGB = NDArray[np.uint8]
 MAX_DECODED_BYTES = 4 << 30
 """Bytes of one decoded file or frame: a breast tomosynthesis of 300 frames takes 2.5 GiB. A header may state any."""
 
-_PACKAGES = {"pylibjpeg": "pylibjpeg-openjpeg", "gdcm": "inference-gateway[gdcm]"}
 _COLOUR = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
 _DECODED = ("BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration")
 """Numbers by which pydicom decodes, beside those that are read here."""
@@ -43,21 +37,41 @@ def decode(source: Source, frame: int | None = None) -> Array:
     """
     with opened(source) as file:
         header = read_header(file)
-        _check(header, frame)
-        with refusing("The pixels of an image are missing or broken."):
-            syntax = UID(header.file_meta.TransferSyntaxUID)
-            plugin = _plugin(syntax, whole(header, "BitsAllocated") or 0)
-            if syntax.is_encapsulated and syntax != RLELossless:
-                refuse_other_sizes(file, header, frame)
-            file.seek(0)
-            whole_file = syntax == DeflatedExplicitVRLittleEndian  # pydicom seeks for frames in any other
-            array = pixel_array(
-                dcmread(file) if whole_file else file, index=frame, decoding_plugin=plugin, allow_excess_frames=False
-            )
-            return array.astype(array.dtype.newbyteorder("="), copy=False)
+        check_image(header, frame)
+        with refusing(f"{BROKEN}."):
+            if UID(header.file_meta.TransferSyntaxUID).is_encapsulated:
+                return _compressed(file, header, frame)
+            return _native(file, header, frame)
 
 
-def _check(header: Dataset, frame: int | None) -> None:
+def _compressed(file: BinaryIO, header: Dataset, frame: int | None) -> Array:
+    """``file`` stands at (7FE0,0010)."""
+    image = describe(header)
+    arrays = decode_frames(image, codestreams(file, header, frame), frame or 0)
+    return arrays[0] if len(arrays) == 1 else np.stack(arrays)
+
+
+def _native(file: BinaryIO, header: Dataset, frame: int | None) -> Array:
+    """Uncompressed pixels of any byte order. pydicom seeks for frames, which neither of these two lets it."""
+    subsampled = text(header, "PhotometricInterpretation") == "YBR_FULL_422"
+    file.seek(0)
+    source: Dataset | BinaryIO = file
+    if subsampled or header.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
+        source = dcmread(file)
+        if subsampled:
+            _refuse_full_chroma(source)
+    array = pixel_array(source, index=frame, allow_excess_frames=False)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _refuse_full_chroma(dataset: Dataset) -> None:
+    """Refuse YBR_FULL_422 with three bytes a pixel, where two are (PS3.3 C.7.6.3.1.2): all pixels would be others."""
+    pixels = dataset.Rows * dataset.Columns * (whole(dataset, "NumberOfFrames") or 1)
+    if len(dataset.PixelData) > 2 * pixels + 1:
+        raise StudyRefused("An image states YBR_FULL_422 and has more than two bytes a pixel: YBR_FULL may be meant.")
+
+
+def check_image(header: Dataset, frame: int | None) -> None:
     """Refuse what holds no image that we can show, and more bytes than the limit."""
     for keyword in _DECODED:
         whole(header, keyword)  # raises where a decoder would take an unreadable value for its default
@@ -67,38 +81,14 @@ def _check(header: Dataset, frame: int | None) -> None:
     if text(header, "PhotometricInterpretation") not in _COLOUR | _GREY:
         raise StudyRefused("An image has a photometric interpretation that is not supported.")
     frames = whole(header, "NumberOfFrames") or 1
+    high, stored = whole(header, "HighBit"), whole(header, "BitsStored")
+    if high is not None and stored is not None and high != stored - 1:
+        raise StudyRefused("The High Bit of an image is not Bits Stored - 1, as PS3.5 8.1.1 has it.")
     if frame is not None and not 0 <= frame < frames:
         raise StudyRefused(f"An image has no frame {frame}: it has {frames}, counted from 0.")
     size = rows * columns * (whole(header, "SamplesPerPixel") or 1) * -(-(whole(header, "BitsAllocated") or 8) // 8)
     if size * (frames if frame is None else 1) > MAX_DECODED_BYTES:
         raise LimitExceeded("MAX_DECODED_BYTES", MAX_DECODED_BYTES, what="A decoded image")
-
-
-def _plugin(syntax: UID, bits: int) -> str:
-    """The one decoder for a transfer syntax, so that a file gives the same pixels wherever more are installed."""
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError:
-        raise StudyRefused("A transfer syntax of the study holds no still images that can be decoded.") from None
-    if decoder.is_native:
-        return ""
-    if syntax == JPEGExtended12Bit and bits > 8:  # its only decoder, libjpeg's, is under the GPL
-        raise StudyRefused("JPEG Extended of 12 bits cannot be decoded: send the study in another transfer syntax.")
-    plugin = _preferred(syntax)
-    if plugin not in decoder.available_plugins:
-        package = _PACKAGES.get(plugin, plugin)
-        raise StudyRefused(f"{syntax.name} cannot be decoded here: install {package} on this machine.")
-    return plugin
-
-
-def _preferred(syntax: UID) -> str:
-    if syntax == RLELossless:
-        return "pydicom"
-    if syntax in JPEGLSTransferSyntaxes:
-        return "pyjpegls"
-    if syntax in JPEG2000TransferSyntaxes or syntax.name.startswith("High-Throughput"):
-        return "pylibjpeg"
-    return "pillow" if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit) else "gdcm"
 
 
 def to_rgb(header: Dataset, array: Array, frame: int = 0) -> RGB:
@@ -143,9 +133,9 @@ def convert_monochrome_1to2(dcm: Dataset) -> Dataset:
         return dcm
     if "PixelData" not in dcm:
         raise StudyRefused("Only integer pixels can be converted from MONOCHROME1 to MONOCHROME2.")
-    with refusing("The pixels of an image are missing or broken."):
+    with refusing(f"{BROKEN}."):
         if dcm.file_meta.TransferSyntaxUID.is_encapsulated:
-            dcm.decompress(generate_instance_uid=False)
+            _decompress(dcm)
         stored = dcm.pixel_array
         mirror = -1 if dcm.PixelRepresentation else 2**dcm.BitsStored - 1
         inverted = (mirror - stored.astype(np.int64)).astype(stored.dtype)
@@ -153,6 +143,17 @@ def convert_monochrome_1to2(dcm: Dataset) -> Dataset:
         _mirror_window(dcm, mirror)
     dcm.PhotometricInterpretation = "MONOCHROME2"
     return dcm
+
+
+def _decompress(dcm: Dataset) -> None:
+    """Store a grey dataset uncompressed, in place, as ``Dataset.decompress`` does."""
+    values = decode(io.BytesIO(convert_dataset_to_bytes(dcm)))
+    dcm.PixelData = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    dcm["PixelData"].VR = "OB" if values.dtype.itemsize == 1 else "OW"
+    dcm["PixelData"].is_undefined_length = False
+    dcm.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+        dcm.pop(keyword, None)
 
 
 def _mirror_window(dcm: Dataset, mirror: int) -> None:

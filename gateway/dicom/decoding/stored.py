@@ -1,21 +1,20 @@
 """The stored values of one instance, by the shortest way to them.
 
-Plain little-endian pixels are taken from the bytes of their part without pydicom's machinery; JPEG 2000 goes to the
-OpenJPEG in Pillow, which decodes one image with several threads; all else goes to ``pixels.decode``.
+Plain little-endian pixels are taken from the bytes of their part without pydicom's machinery, the codestreams of grey
+ones from where they are known to lie; all else goes to ``pixels.decode``.
 """
 
-import os
 from collections.abc import Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import JPEG2000, UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from gateway.dicom.decoding.codestreams import refuse_other_sizes
-from gateway.dicom.decoding.pixels import decode
+from gateway.dicom.decoding.codestreams import codestreams
+from gateway.dicom.decoding.compressed import KINDS, decode_frames, describe
+from gateway.dicom.decoding.pixels import check_image, decode
 from gateway.dicom.reading.attributes import text
 from gateway.dicom.reading.encoded import short
 from gateway.dicom.reading.files import opened
@@ -27,7 +26,6 @@ Stored = NDArray[np.generic]
 
 _PIXEL_DATA = 0x7FE00010
 _PLAIN = {ImplicitVRLittleEndian, ExplicitVRLittleEndian}
-_JPEG_2000 = {JPEG2000Lossless, JPEG2000}
 
 
 def read(instance: Instance, frames: list[int]) -> Sequence[Stored]:
@@ -39,11 +37,10 @@ def read(instance: Instance, frames: list[int]) -> Sequence[Stored]:
             found = _plain(file, instance, frames, plain)
         if found is not None:
             return found
-    if _is_for_openjpeg(header):
+    if _is_grey_and_compressed(header):
         with opened(instance.source) as file:
-            array = _openjpeg(file, instance, only)
-    else:
-        array = decode(instance.source, only)
+            return _compressed(file, instance, frames)
+    array = decode(instance.source, only)
     return [array] if only is not None else list(array[frames])
 
 
@@ -96,38 +93,18 @@ def _clean(array: NDArray[np.integer], unused: int) -> NDArray[np.integer]:
     return (array << unused) >> unused
 
 
-def _is_for_openjpeg(header: Dataset) -> bool:
-    syntax = text(header.file_meta, "TransferSyntaxUID")
-    if syntax not in _JPEG_2000 or short(header, "SamplesPerPixel") != 1:
-        return False
-    return (short(header, "BitsAllocated") or 0) <= 16 and "pillow" in get_decoder(UID(syntax)).available_plugins
+def _is_grey_and_compressed(header: Dataset) -> bool:
+    return text(header.file_meta, "TransferSyntaxUID") in KINDS and short(header, "SamplesPerPixel") == 1
 
 
-def _openjpeg(file: BinaryIO, instance: Instance, frame: int | None) -> Stored:
-    """(row, column) of one frame, (frame, row, column) of all; the values that ``pixels.decode`` gives, sooner."""
-    header = instance.header
-    pixels = instance.pixels or find_pixels(file, header)
+def _compressed(file: BinaryIO, instance: Instance, frames: list[int]) -> Sequence[Stored]:
+    """The values that ``pixels.decode`` gives, without a second look at the header."""
+    only = frames[0] if len(frames) == 1 else None
+    check_image(instance.header, only)
+    image = describe(instance.header)
+    pixels = instance.pixels or find_pixels(file, instance.header)
     if pixels is None:
         raise StudyRefused("An instance holds no image.")
     file.seek(pixels.at)
-    refuse_other_sizes(file, header, frame)
-    file.seek(pixels.start)
-    image = header.group_dataset(0x0028)  # the image pixel module, and where its frames begin
-    image.update(header.group_dataset(0x7FE0))
-    image.file_meta = header.file_meta
-    image.PixelData = file.read()
-    _use_threads()
-    decoder = get_decoder(header.file_meta.TransferSyntaxUID)
-    options: dict[str, Any] = {"allow_excess_frames": False}
-    return decoder.as_array(image, index=frame, decoding_plugin="pillow", **options)[0]
-
-
-def _use_threads() -> None:
-    """Let OpenJPEG decode the code blocks of an image with all cores: Python's lock is held meanwhile, so that threads
-    of our own would wait for each other."""
-    os.environ.setdefault("OPJ_NUM_THREADS", str(cores()))
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    found = codestreams(file, instance.header, only)
+    return decode_frames(image, found if only is not None else [found[frame] for frame in frames], frames[0])
