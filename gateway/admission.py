@@ -3,18 +3,23 @@
 What cannot be served is refused before its body is read, at the price of its head.
 """
 
+import math
 import os
 import shutil
 import tempfile
 import threading
+import time
+from collections import deque
 from pathlib import Path
 from queue import SimpleQueue
 
 from gateway.config import Settings
-from gateway.errors import Unavailable
+from gateway.errors import DeadlineExceeded, Unavailable
 
 RETRY_AFTER = 2
 """Seconds a refused client is told to wait: about the time in which a study of 100 MiB comes in and is answered."""
+LOOK = 1.0
+"""Seconds between two looks at the clock of a request that waits for a place."""
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -28,6 +33,8 @@ class Admission:
         self._threshold = settings.spool_threshold
         self._folder = settings.spool_folder or Path(tempfile.gettempdir())
         self._lock = threading.Lock()
+        self._free = threading.Condition(self._lock)
+        self._returning: deque[Ticket] = deque()
         self.bulk = Turns(max(1, CORES // 2))
         """Turns at decoding and hashing large pieces: more at once than cores only makes a probe wait for them all."""
         self.requests = 0
@@ -39,10 +46,38 @@ class Admission:
         Work that was ``abandoned`` by its requests but goes on counts as they did.
         """
         with self._lock:
-            if self.max_requests is not None and self.requests + abandoned >= self.max_requests:
+            if self._is_full(self.returning + abandoned):
                 raise Unavailable("All places of this worker are taken; try again.", retry_after=retry_after)
             self.requests += 1
         return Ticket(self)
+
+    @property
+    def returning(self) -> int:
+        """Requests that have lent their places and wait for one."""
+        return len(self._returning)
+
+    def _is_full(self, more: int = 0) -> bool:
+        return self.max_requests is not None and self.requests + more >= self.max_requests
+
+    def lend(self) -> None:
+        """Give the place of a request to another, which waits for its client."""
+        with self._free:
+            self.requests -= 1
+            self._free.notify_all()
+
+    def reclaim(self, ticket: "Ticket", deadline: float) -> None:
+        """Wait for a place until ``deadline``; those that lent one go before new requests. Raises DeadlineExceeded."""
+        with self._free:
+            self._returning.append(ticket)
+            try:
+                while self._returning[0] is not ticket or self._is_full():
+                    if time.monotonic() >= deadline:
+                        raise DeadlineExceeded("No place was free before the deadline of the request.")
+                    self._free.wait(min(LOOK, max(0.0, deadline - time.monotonic())))
+                self.requests += 1
+            finally:
+                self._returning.remove(ticket)
+                self._free.notify_all()
 
     @property
     def idle_core(self) -> bool:
@@ -58,11 +93,12 @@ class Admission:
                 raise Unavailable("Other studies fill the gateway; try again.", retry_after=RETRY_AFTER)
             self.bytes += count
 
-    def leave(self, count: int) -> None:
-        """A request has gone, with the bytes it held."""
-        with self._lock:
-            self.requests -= 1
+    def leave(self, count: int, *, lent: bool = False) -> None:
+        """A request has gone, with the bytes it held, and with its place where that was not ``lent``."""
+        with self._free:
+            self.requests -= not lent
             self.bytes -= count
+            self._free.notify_all()
 
 
 class Turns:
@@ -87,6 +123,7 @@ class Ticket:
         self._admission = admission
         self._reserved = 0
         self._used = 0
+        self._lent = False
         self._left = False
 
     def expect(self, count: int) -> None:
@@ -99,6 +136,18 @@ class Ticket:
         self._used += count
         if self._used > self._reserved:
             self.expect(self._used - self._reserved)
+
+    def lend(self) -> None:
+        """Let another request have the place while this one waits for a slow client; its bytes stay set aside."""
+        if not (self._lent or self._left):
+            self._lent = True
+            self._admission.lend()
+
+    def reclaim(self, deadline: float = math.inf) -> None:
+        """Have the place again, where it was lent: wait for one. Raises DeadlineExceeded."""
+        if self._lent:
+            self._admission.reclaim(self, deadline)
+            self._lent = False
 
     @property
     def bulk(self) -> Turns:
@@ -114,4 +163,4 @@ class Ticket:
         """Give place and bytes back; once is enough."""
         if not self._left:
             self._left = True
-            self._admission.leave(self._reserved)
+            self._admission.leave(self._reserved, lent=self._lent)

@@ -37,7 +37,13 @@ class Settings:
         256 * MiB, "bytes of one request held in memory, about 500 CT slices; more go to an unnamed file"
     )
     spool_folder: Path | None = _setting(None, "folder of those files; unset takes the system's temporary folder")
-    reserved_threads: int = _setting(2, "threads of a worker that no inference takes: one for probes, one for refusals")
+    reserved_threads: int = _setting(2, "threads of a worker that no inference takes: for refusals, lists and pages")
+    spare_threads: int = _setting(
+        64, "threads more of a worker while as many wait for slow clients; each costs some 100 KiB"
+    )
+    reserved_files: int = _setting(
+        256, "open files of a worker that no connection takes; sixteen for each of 16 threads"
+    )
     head_timeout: float = _setting(10.0, "seconds from connecting to the end of a request's head; Apache allows 20")
     read_timeout: float = _setting(30.0, "seconds between two pieces of a body or of an answer; nginx allows 60")
     min_rate: int = _setting(

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import select
 import time
 from typing import Any, NoReturn
 
@@ -32,6 +31,8 @@ class Worker(BoundedWorker):
     def check_config(cls, cfg: Any, log: Any) -> None:
         """Refuse settings under which no thread would be free to say that the server is full (SystemExit)."""
         super().check_config(cfg, log)
+        if "h2" in cfg.http_protocols:
+            raise SystemExit("HTTP/2 is not served here: leave http_protocols at h1, and let a proxy speak it.")
         reserved = Settings.from_environment().reserved_threads
         if not 0 < reserved < cfg.threads:
             raise SystemExit(
@@ -105,8 +106,11 @@ class Worker(BoundedWorker):
         return not self.relief_by or time.monotonic() < self.relief_by
 
     def _drain(self) -> None:
+        """Say that no more should come; requests that come all the same wait for a place, rather than be refused."""
         self.stopped_at = self.stopped_at or time.monotonic()
         if self.service is not None:
+            self.work.threads = self.cfg.threads - self.settings.reserved_threads
+            self.service.admission.max_requests = None
             self.service.draining = True
             self.service.publish()
 
@@ -118,8 +122,6 @@ class Worker(BoundedWorker):
         if self.relief_by and self.alive and not self._awaits_relief():
             self._drain()
             self.alive = False
-        if not self.alive and not self._accepting:
-            self._close_doors()
         if self.service is None:
             return
         if time.monotonic() >= self.publish_at:
@@ -133,10 +135,16 @@ class Worker(BoundedWorker):
             self.log.warning("The supervisor of the model processes is gone; this worker makes way for a new one.")
             self.alive, self.stopped_at = False, time.monotonic()
 
-    def _close_doors(self) -> None:
-        """Take whoever has connected, and listen no more: gunicorn would let others wait in front of a closed door."""
-        for door in self.sockets:
-            while select.select([door], [], [], 0)[0]:
-                self.accept(door)
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Accept connections or not; a worker that stops takes those that have connected, and closes its listeners.
+
+        gunicorn would leave others to wait in front of a closed door.
+        """
+        super().set_accept_enabled(enabled)
+        if enabled or self.alive:
+            return
+        doors, self.sockets[:] = list(self.sockets), []
+        for door in doors:
+            while self.accept(door):
+                pass
             door.close()
-        self.sockets.clear()

@@ -20,14 +20,19 @@ STRIDE = 2 * MiB
 B = TypeVar("B", bound=Batch)
 
 
-def read_json(environ: dict[str, Any], settings: Settings) -> bytes:
-    """A body of JSON. Raises UnsupportedMedia, LimitExceeded, BrokenBody, RequestStalled."""
+def read_json(environ: dict[str, Any], settings: Settings, ticket: Ticket | None = None) -> bytes:
+    """A body of JSON; ``ticket`` is the request's place, if it has one.
+
+    Raises UnsupportedMedia, LimitExceeded, BrokenBody, RequestStalled.
+    """
     _media_type(environ, "application/json")
     text = bytearray()
-    for piece in body(environ, content_length(environ), settings):
+    for piece in body(environ, content_length(environ), settings, ticket):
         text += piece
         limit_json_size(len(text), settings)
     limit_json_values(text, settings)
+    if ticket is not None:
+        ticket.reclaim()
     return bytes(text)
 
 
@@ -47,7 +52,7 @@ def received(
     decoder, size = Decoder(options["boundary"], limits), 0
     with ExitStack() as stack:
         chunk = _Chunk(settings, open_batch, stack)
-        for piece in body(environ, content_length(environ), settings, STRIDE):
+        for piece in body(environ, content_length(environ), settings, ticket, STRIDE):
             size += len(piece)
             if size > settings.max_body_bytes:
                 raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The body")
@@ -55,6 +60,7 @@ def received(
                 for event in decoder.receive(piece):
                     chunk.take(event)
         decoder.close()
+        ticket.reclaim()
         yield chunk.batch
 
 

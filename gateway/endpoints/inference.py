@@ -12,7 +12,7 @@ from gateway.endpoints.presence import TIMEOUT_HEADER, gone, requested_timeout
 from gateway.endpoints.problems import DOOR, LOG_TAGS, PHASES, problem_response, request_id
 from gateway.endpoints.related import DIGEST_HEADER, hashes_of, parts_of, response
 from gateway.errors import GatewayError
-from gateway.intake.body import Body
+from gateway.intake.body import Body, lend_while_waiting
 from gateway.intake.receiving import Received, Terms, receive_body
 from gateway.observe.audit.receipts import HEADER, PREFERENCE, header_of, is_wanted
 from gateway.service.exchange import Exchange, Head
@@ -42,7 +42,7 @@ def respond(exchange: Exchange, *, named: bool = False) -> flask.Response:
 
 def read_body(terms: Terms) -> Received:
     """Read the body of this request: a source for ``Exchange.receive``."""
-    return receive_body(Body.of(flask.request.environ, terms.settings), terms)
+    return receive_body(Body.of(flask.request.environ, terms.settings, terms.ticket), terms)
 
 
 @contextmanager
@@ -76,6 +76,7 @@ def _response(exchange: Exchange, result: Result) -> flask.Response:
         headers["Age"] = str(exchange.age)
     answer = response(parts_of(result, hashes()), headers)
     answer.call_on_close(exchange.close)
+    lend_while_waiting(flask.request.environ, exchange.ticket)
     exchange.begin("send")
     return answer
 

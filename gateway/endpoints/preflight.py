@@ -48,11 +48,11 @@ def _asked() -> Iterator[tuple[dict[str, Any], list[BinaryIO]]]:
     environ, settings = flask.request.environ, store_context().store.settings
     with place() as ticket:
         if parse_options_header(environ.get("CONTENT_TYPE", ""))[0] == "application/json":
-            json = parse_json(chunks.read_json(environ, settings), None)
+            json = parse_json(chunks.read_json(environ, settings, ticket), None)
             with store_context().references.resolve(json, caller_name()) as resolved:
                 yield json, resolved.files
         else:
-            received = receive_body(Body.of(environ, settings), Terms(settings, ticket, Phases()))
+            received = receive_body(Body.of(environ, settings, ticket), Terms(settings, ticket, Phases()))
             yield received.json, received.instances
 
 

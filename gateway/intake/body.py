@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
+from gateway.admission import Ticket
 from gateway.config import KiB, Settings
 from gateway.errors import BrokenBody, LimitExceeded, RequestStalled
 
@@ -36,32 +37,54 @@ class Body:
     pieces: Iterator[Piece]
 
     @classmethod
-    def of(cls, environ: dict[str, Any], settings: Settings) -> Self:
-        """The body of a WSGI request (PEP 3333). Raises BrokenBody for a Content-Length that is not a number."""
+    def of(cls, environ: dict[str, Any], settings: Settings, ticket: Ticket) -> Self:
+        """Return the body of a WSGI request (PEP 3333) that has a place.
+
+        Raises BrokenBody for a Content-Length that is not a number.
+        """
         length = content_length(environ)
         encoding = environ.get("HTTP_CONTENT_ENCODING", "")
-        return cls(environ.get("CONTENT_TYPE", ""), encoding, length, body(environ, length, settings))
+        pieces = body(environ, length, settings, ticket)
+        return cls(environ.get("CONTENT_TYPE", ""), encoding, length, pieces)
 
 
-def body(environ: dict[str, Any], length: int | None, settings: Settings, size: int = READ_SIZE) -> Iterator[Piece]:
+def body(
+    environ: dict[str, Any],
+    length: int | None,
+    settings: Settings,
+    ticket: Ticket | None = None,
+    size: int = READ_SIZE,
+) -> Iterator[Piece]:
     """The pieces of a body of ``length`` bytes, or up to the end that the server marks; each valid until the next.
 
     Each has ``size`` bytes at most; above READ_SIZE it is waited for until it is full. Raises BrokenBody when the body
     ends early or its chunks are malformed, RequestStalled when it comes too slowly, LimitExceeded at the head of a
-    chunk that is larger than a whole body may be.
+    chunk that is larger than a whole body may be. The place of ``ticket`` is lent while a slow client is waited for.
     """
     if length is None and not environ.get("wsgi.input_terminated"):
         length = 0  # a server that does not mark the end of a chunked body would block here
     _bound_chunks(environ["wsgi.input"], settings.max_body_bytes)
     source, received = _source(environ["wsgi.input"], size), 0
+    lend_while_waiting(environ, ticket)
     while length is None or received < length:
         piece = _read(source, size if length is None else min(size, length - received))
         if not piece:
             break
         received += len(piece)
         yield piece
+    lend_while_waiting(environ, None)
     if length is not None and received < length:
         raise BrokenBody(f"The body ended after {received} of {length} bytes; send it again.")
+
+
+def lend_while_waiting(environ: dict[str, Any], ticket: Ticket | None) -> None:
+    """From here on, lend the place of ``ticket`` while a slow client is waited for; None lends no place.
+
+    Only the gateway's own worker does so; under other servers a request keeps its thread and its place.
+    """
+    transfer = getattr(environ.get("gunicorn.socket"), "transfer", None)
+    if transfer is not None:
+        transfer(ticket)
 
 
 def limit_json_size(size: int, settings: Settings, what: str = "The JSON") -> None:

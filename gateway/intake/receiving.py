@@ -271,3 +271,4 @@ def _counted(pieces: Iterable[Piece], terms: Terms) -> Iterator[Piece]:
         terms.check()
         terms.ticket.receive(len(piece))
         yield piece
+    terms.ticket.reclaim(terms.deadline)

@@ -127,7 +127,8 @@ class Exchange:
         self.logger = TaggedLogger(logger)
         self.logger.add_tags(head.tags(model.name))
         self._service = service
-        self._ticket = ticket
+        self.ticket = ticket
+        """The request's place, which a door lends while it waits for a slow client."""
         self._phases = head.phases
         self._run = _ObservedRun(time.monotonic() + self.timeout, self._progressed)
         self._output = Digest(hash_function(service.settings.digest), overlap=ticket.idle_core)
@@ -163,7 +164,7 @@ class Exchange:
         received = self._received = source(
             Terms(
                 service.settings,
-                self._ticket,
+                self.ticket,
                 self._phases,
                 self._run.deadline,
                 service.executor(self.model).memory,
@@ -291,7 +292,7 @@ class Exchange:
         service, self._received = self._service, None
         if self._spooled:
             service.metrics.spool_bytes.dec(self._spooled)
-        self._ticket.leave()
+        self.ticket.leave()
         service.metrics.in_flight.dec()
         seconds = now - self._phases.started
         if "bytes_out" in self._facts:  # finished

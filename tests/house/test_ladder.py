@@ -19,6 +19,7 @@ RUNGS = {
     "unnamed": 0.5,
     "memory": 0,
     "pacing": 2,
+    "lanes": 3,
     "access": 2,
     "admission": 2,
     "protocol": 2,

@@ -3,6 +3,7 @@
 import os
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from gateway import Settings
 from gateway.admission import Admission, Ticket
-from gateway.errors import Unavailable
+from gateway.errors import DeadlineExceeded, Unavailable
 
 BUDGET, PLACES = 1000, 3
 
@@ -28,10 +29,11 @@ class Doors(RuleBasedStateMachine):
         self.admission.max_requests = PLACES
         self.held: dict[Ticket, int] = {}
         self.received: dict[Ticket, int] = {}
+        self.lent: set[Ticket] = set()
 
     @rule(target=tickets)
     def enter(self) -> object:
-        if len(self.held) == PLACES:
+        if len(self.held) - len(self.lent) == PLACES:
             with pytest.raises(Unavailable) as refusal:
                 self.admission.enter()
             assert int(refusal.value.headers()["Retry-After"]) > 0
@@ -59,15 +61,30 @@ class Doors(RuleBasedStateMachine):
             act()
             self.held[ticket] += count
 
+    @rule(ticket=tickets)
+    def lend(self, ticket: Ticket) -> None:
+        ticket.lend()
+        self.lent.add(ticket)
+
+    @rule(ticket=tickets)
+    def reclaim(self, ticket: Ticket) -> None:
+        if ticket in self.lent and len(self.held) - len(self.lent) == PLACES:
+            with pytest.raises(DeadlineExceeded):
+                ticket.reclaim(deadline=0.0)
+        else:
+            ticket.reclaim(deadline=0.0)
+            self.lent.discard(ticket)
+
     @rule(ticket=consumes(tickets), times=st.integers(1, 3))
     def leave(self, ticket: Ticket, times: int) -> None:
         for _ in range(times):
             ticket.leave()
         del self.held[ticket], self.received[ticket]
+        self.lent.discard(ticket)
 
     @invariant()
     def counts_are_those_of_the_requests_within(self) -> None:
-        assert self.admission.requests == len(self.held) <= PLACES
+        assert self.admission.requests == len(self.held) - len(self.lent) <= PLACES
         assert self.admission.bytes == sum(self.held.values()) <= BUDGET
 
     def teardown(self) -> None:
@@ -94,6 +111,24 @@ def test_bytes_that_were_announced_are_not_counted_again_as_they_come() -> None:
     assert admission.bytes == 100
     ticket.receive(5)
     assert admission.bytes == 105
+
+
+def test_a_request_that_lent_its_place_has_the_next_before_any_new_one() -> None:
+    admission = Admission(Settings())
+    admission.max_requests = 1
+    slow = admission.enter()
+    slow.lend()
+    other = admission.enter()
+    waiting = threading.Thread(target=slow.reclaim)
+    waiting.start()
+    while not admission.returning:
+        time.sleep(0.001)
+    other.leave()
+    waiting.join()
+    with pytest.raises(Unavailable):
+        admission.enter()
+    slow.leave()
+    assert admission.requests == 0
 
 
 def test_what_would_be_spooled_needs_room_on_disk_whether_it_was_announced_or_comes_in_pieces(tmp_path: Path) -> None:

@@ -26,27 +26,33 @@ from tests.house.pages import ROOT
 OVERRIDDEN = {
     "_keepalive_after": ("conn", "keepalive"),
     "check_config": ("cfg", "log"),
+    "accept": ("listener",),
     "enqueue_req": ("conn",),
     "finish_request": ("conn", "fs"),
     "handle_error": ("req", "client", "addr", "exc"),
+    "get_thread_pool": (),
     "handle_exit": ("sig", "frame"),
     "load_wsgi": (),
     "murder_pending": (),
+    "set_accept_enabled": ("enabled",),
     "wait_for_and_dispatch_events": ("timeout",),
 }
 """Methods of gunicorn's threaded worker that ``gateway.worker.Worker`` overrides, with their parameters."""
 
 USED: dict[type, set[str]] = {
-    ThreadWorker: {"_accepting", "accept", "age", "alive", "cfg", "log", "nr_conns", "poller", "sockets", "wsgi"},
+    ThreadWorker: {
+        *("age", "alive", "cfg", "keepalived_conns", "log", "max_keepalived", "method_queue"),
+        *("nr_conns", "poller", "sockets", "worker_connections", "wsgi"),
+    },
     TConn: {"close", "data_ready", "initialized", "parser", "sock", "timeout"},
+    SocketUnreader: {"buf", "sock", "take_buffered", "unread"},
     Parser: {"finish_body", "mesg", "unreader"},
     Body: {"buf", "read", "reader"},
     LengthReader: {"length", "read", "unreader"},
-    ChunkedReader: {"parser"},
-    SocketUnreader: {"buf", "sock"},
+    ChunkedReader: {"parse_chunk_size", "parser"},
     Arbiter: {"WORKER_BOOT_ERROR", "app", "cfg", "log", "reload"},
     Logger: {"datefmt", "error_fmt", "setup"},
-    Config: {"address", "is_ssl"},
+    Config: {"address", "is_ssl", "settings"},
 }
 """Attributes that the gateway reads, sets or calls, by the class that has them."""
 

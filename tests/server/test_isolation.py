@@ -30,6 +30,7 @@ def serving(serve: Serve, head: str, read: str, grace: str) -> Server:
         GATEWAY_RATE_GRACE=grace,
         GATEWAY_MIN_RATE="100000",
         GATEWAY_REQUEST_TIMEOUT=AGES,
+        GATEWAY_SPARE_THREADS="0",  # a slow client keeps its thread and its place
     )
 
 

@@ -49,6 +49,21 @@ def test_sigterm_lets_requests_finish_and_models_close_and_leaves_no_file_or_pro
     assert [name for name in mine if (SHARED_MEMORY / name).exists()] == []
 
 
+def test_sigterm_lets_every_request_that_was_accepted_wait_for_a_place(start: Start) -> None:
+    limits = {"GATEWAY_DRAIN_DELAY": "3", "GATEWAY_RESERVED_THREADS": "1"}
+    server = start("inline", "sleeps", "--workers", "1", "--threads", "2", **limits)
+    with ThreadPoolExecutor(9) as threads:
+        asked = [threads.submit(server.ask, "sleeps", {"until": "go", "name": "first"})]
+        eventually(lambda: server.noted("began", "first"))
+        os.kill(server.master, signal.SIGTERM)
+        eventually(lambda: server.get("/readyz").status_code == 503)
+        asked += [threads.submit(server.ask, "sleeps", {"until": "go"}) for _ in range(8)]
+        eventually(lambda: _is_closed(server))
+        server.order("go")
+        assert [one.result().status_code for one in asked] == [200] * 9
+    assert server.server.process.wait(PATIENCE) == 0
+
+
 def _is_open_in(path: Path, server: Running) -> bool:
     """Whether one of the server's processes has a file below this one open."""
     links = (link for pid in server.family() for link in Path(f"/proc/{pid}/fd").glob("*"))
