@@ -220,3 +220,21 @@ def test_without_nibabel_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp
         load_nifti_file(out)
     with pytest.raises(ImportError, match=r"inference-gateway\[nifti\]"):
         convert_to_nifti(tmp_path, out)
+
+
+@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "PatientID", "Modality", "FrameOfReferenceUID"])
+def test_a_slice_of_another_study_patient_modality_or_frame_is_refused(keyword: str, tmp_path: Path, out: Path) -> None:
+    slices = series()
+    for one in slices:
+        setattr(one, keyword, "1")
+    setattr(slices[1], keyword, "2")
+    with pytest.raises(StudyRefused):
+        convert_to_nifti(folder_of(tmp_path / "study", slices), out)
+
+
+@pytest.mark.parametrize("lacking", ["RescaleSlope", "RescaleIntercept"])
+def test_a_slice_with_half_a_rescale_is_refused(lacking: str, tmp_path: Path, out: Path) -> None:
+    slices = series()
+    delattr(slices[1], lacking)
+    with pytest.raises(StudyRefused, match=lacking):
+        convert_to_nifti(folder_of(tmp_path / "study", slices), out)

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from gateway.dicom.decoding.pixels import decode
 from gateway.dicom.decoding.windows import rescale
+from gateway.dicom.reading.encoded import distinct
 from gateway.dicom.reading.geometry import Affine, affine, flip_lps_ras
 from gateway.dicom.reading.instances import Instance, group_by_series, read_instance, read_study, sort_spatially
 from gateway.dicom.reading.naming import naming
-from gateway.dicom.volumes import rescaling
+from gateway.dicom.volumes import belonging, rescaling
 from gateway.errors import StudyRefused
 
 ARTERYS_PROBABILITY_MASK = "probability_mask"
@@ -76,6 +77,9 @@ def _one_series(dicom_files: str | Path | Iterable[Path | BinaryIO]) -> list[Ins
         raise StudyRefused(f"A NIfTI file holds one series; here are {len(group_by_series(images))} with images.")
     if any(one.frames > 1 for one in images):
         raise StudyRefused("Images of several frames cannot be converted to NIfTI.")
+    belonging.check(images)
+    if distinct((one.header for one in images), "FrameOfReferenceUID") > 1:
+        raise StudyRefused("The images belong to several frames of reference, so that their places cannot be compared.")
     rescaling.check([(one, 0) for one in images])
     return images
 

@@ -1,16 +1,15 @@
 """What a model is given: a Study, its Series, and the Volume or the Images in them; all of headers alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from gateway.dicom.reading.attributes import text, unreadable
-from gateway.dicom.reading.encoded import different, distinct
+from gateway.dicom.reading.attributes import text
 from gateway.dicom.reading.files import Source
 from gateway.dicom.reading.instances import Instance, group_by_series, sort_spatially
-from gateway.dicom.reading.naming import naming
 from gateway.dicom.reading.receipt import split
+from gateway.dicom.volumes import belonging
 from gateway.dicom.volumes.images import Image, Sourced, Volume, image, volume
 from gateway.errors import StudyRefused
 
@@ -74,23 +73,5 @@ def study(files: Iterable[Source | Instance]) -> Study:
     if not found:
         raise StudyRefused("The request holds no DICOM instance.")
     series = tuple(Series(tuple(sort_spatially(instances))) for instances in found.values())
-    instances = [one for instances in found.values() for one in instances]
-    studies = distinct((one.header for one in instances), "StudyInstanceUID")
-    if studies > 1:
-        raise StudyRefused(f"The instances belong to {studies} studies; one is needed.")
-    _refuse_others(instances, "PatientID")
-    for one in series:
-        _refuse_others(one.instances, "Modality")
+    belonging.check([one for instances in found.values() for one in instances])
     return Study(series)
-
-
-def _refuse_others(instances: Sequence[Instance], keyword: str) -> None:
-    """Refuse an instance whose value of a shared attribute is not that of the first; an empty one is no other value."""
-    sources = {id(one.header): one.source for one in instances}
-    first = ""
-    for header in different((one.header for one in instances), keyword):
-        stated = text(header, keyword)
-        first = first or stated
-        if stated and stated != first:
-            with naming(sources[id(header)]):
-                raise unreadable(keyword, "differs from that of the other instances")

@@ -43,6 +43,7 @@ def mixtures(instances: Sequence[Instance]) -> Iterator[str]:
     headers = [one.header for one in instances]
     for count, what in (
         (len({one.series_instance_uid for one in instances}), "series"),
+        (distinct(headers, "StudyInstanceUID"), "studies"),
         (distinct(headers, "FrameOfReferenceUID"), "frames of reference, so that their places cannot be compared,"),
     ):
         if count > 1:

@@ -1,0 +1,35 @@
+"""What the instances of a study share, judged by all of them: the first of a series does not answer for the rest."""
+
+from collections.abc import Sequence
+
+from gateway.dicom.reading.attributes import text, unreadable
+from gateway.dicom.reading.encoded import different, distinct
+from gateway.dicom.reading.instances import Instance, group_by_series
+from gateway.dicom.reading.naming import naming
+from gateway.errors import StudyRefused
+
+
+def check(instances: Sequence[Instance]) -> None:
+    """Refuse instances of several studies or patients, and a series of several modalities.
+
+    An instance without a study does not belong to that of the others. One without a patient or a modality contradicts
+    no other instance, and secondary captures often lack both.
+    """
+    studies = distinct((one.header for one in instances), "StudyInstanceUID")
+    if studies > 1:
+        raise StudyRefused(f"The instances belong to {studies} studies; one is needed.")
+    _refuse_others(instances, "PatientID")
+    for series in group_by_series(instances).values():
+        _refuse_others(series, "Modality")
+
+
+def _refuse_others(instances: Sequence[Instance], keyword: str) -> None:
+    """Refuse an instance whose value of a shared attribute is not that of the first."""
+    sources = {id(one.header): one.source for one in instances}
+    first = ""
+    for header in different((one.header for one in instances), keyword):
+        stated = text(header, keyword)
+        first = first or stated
+        if stated and stated != first:
+            with naming(sources[id(header)]):
+                raise unreadable(keyword, "differs from that of the other instances")
