@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from benchmarks import collector, pairs, servers
 from benchmarks.results import Line, Plan, Samples, at_most
@@ -35,7 +36,7 @@ def observability(plan: Plan) -> list[Line]:
 def _both() -> Iterator[dict[str, int]]:
     """The ports of two gateways: one that tells all it can, one that tells nobody."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, collector.serving() as traces:
-        told = {
+        told: dict[str, Any] = {
             "GATEWAY_AUDIT_FILE": str(Path(folder, "audit.jsonl")),
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{traces.port}",
         }

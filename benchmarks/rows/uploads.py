@@ -14,7 +14,7 @@ from benchmarks.studies import MiB
 from gateway import Client
 from gateway.client import Refused
 from gateway.client.hashes import HashCache
-from gateway.client.scanning import scan
+from gateway.client.scanning import Scan
 from gateway.dicom.reading.files import convert_dataset_to_bytes
 from gateway.dicom.samples import phantom
 
@@ -69,10 +69,10 @@ def _again(plan: Plan, files: list[Path], folder: Path) -> Iterator[Line]:
     yield Line(work=f"{len(part)} slices uploaded again: bytes of files sent", ours=sent, must_reach="0", met=sent == 0)
     number = iter(range(1_000_000))
     kept = HashCache(folder / "kept")
-    scan(files, kept)
+    list(Scan(files, kept))
     works = {
-        "ours": _timed(lambda: scan(files, kept)),
-        "hashing": _timed(lambda: scan(files, HashCache(folder / f"fresh-{next(number)}"))),
+        "ours": _timed(lambda: list(Scan(files, kept))),
+        "hashing": _timed(lambda: list(Scan(files, HashCache(folder / f"fresh-{next(number)}")))),
     }
     samples = pairs.alternate(plan.pairs, works)
     yield at_most(0.1, f"{len(files)} instances with cached hashes", samples, "ours", "hashing")
