@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.cli import main as gateway
-from gateway.cli.screen import Screen
+from gateway.cli.terminal import Terminal
 from gateway.client import Client, ClientError
 
 ROOT = Path(__file__).resolve().parent
@@ -30,7 +30,7 @@ def main(out: Path) -> None:
     with served("models.app:app", log) as url:
         for route in ROUTES:
             _do("send", "-i", str(study), "-o", str(out / route), "--host", url, "-r", f"/{route}", "-l")
-    screen = Screen()
+    screen = Terminal()
     screen.say("Look at these:")
     for route in ROUTES:
         screen.say(str((out / route / "contact_sheet.png").resolve()))
@@ -50,7 +50,7 @@ def served(app: str, log: Path) -> Iterator[str]:
 
 def _do(*words: str) -> None:
     """One command of ``python -m gateway``, shown before it runs."""
-    Screen().note(" ".join(("$ python -m gateway", *words)))
+    Terminal().note(" ".join(("$ python -m gateway", *words)))
     if status := gateway(words):
         raise SystemExit(status)
 

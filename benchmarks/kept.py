@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import numpy
 
 from benchmarks.models import Answer, tiny
-from gateway import Batch, Classification, Gateway, Running
+from gateway import Batch, Classification, Execution, Gateway
 
 BATCH_SECONDS = 0.1
 """What one run takes, of one request or of sixteen, as on a GPU that is far from full."""
@@ -54,14 +54,14 @@ class Weights:
         return Classification({"weight": int(self.weights[0])})
 
 
-PLAIN: dict[str, tuple[Any, Running]] = {
-    "/waits": (waits, Running()),
-    "/holds": (holds, Running()),
-    "/single": (single, Running(concurrency=1)),
-    "/batched": (batched, Running(batch=BATCH)),
+PLAIN: dict[str, tuple[Any, Execution]] = {
+    "/waits": (waits, Execution()),
+    "/holds": (holds, Execution()),
+    "/single": (single, Execution(concurrency=1)),
+    "/batched": (batched, Execution(batch=BATCH)),
 }
 for route in os.environ.get("BENCH_ROUTES", "").split():
     if route == "/weights":
         app.model(route)(Weights)
     else:
-        app.add_inference_route(route, PLAIN[route][0], running=PLAIN[route][1])
+        app.add_inference_route(route, PLAIN[route][0], execution=PLAIN[route][1])

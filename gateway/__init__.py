@@ -12,12 +12,9 @@ if TYPE_CHECKING:
     from gateway.binding.parameters import unit
     from gateway.binding.requirements import Requires
     from gateway.client import Client
+    from gateway.client.local import LocalClient
     from gateway.config import Settings
-    from gateway.contract import Attachment, Model, Request, Result
-    from gateway.dicom.volumes.study import Image, Series, Study, Volume
-    from gateway.dicom.writing.codes import codes
-    from gateway.errors import GatewayError, StudyRefused
-    from gateway.findings import (
+    from gateway.contract.findings import (
         BoundingBox,
         Classification,
         Code,
@@ -32,48 +29,51 @@ if TYPE_CHECKING:
         SecondaryCapture,
         StructuredReport,
     )
-    from gateway.local import LocalClient
+    from gateway.contract.requests import Attachment, Model, Request, Result
+    from gateway.dicom.volumes.study import Image, Series, Study, Volume
+    from gateway.dicom.writing.codes import codes
+    from gateway.errors import GatewayError, StudyRefused
     from gateway.protocol.serializer import InferenceSerializer
-    from gateway.server import serve
+    from gateway.server.master import serve
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Attachment": "gateway.contract",
-    "Batch": "gateway.running",
-    "BoundingBox": "gateway.findings",
+    "Attachment": "gateway.contract.requests",
+    "Batch": "gateway.contract.execution",
+    "BoundingBox": "gateway.contract.findings",
     "Cancelled": "gateway.errors",
-    "Classification": "gateway.findings",
+    "Classification": "gateway.contract.findings",
     "Client": "gateway.client",
-    "Code": "gateway.findings",
-    "Conformance": "gateway.findings",
-    "Finding": "gateway.findings",
+    "Code": "gateway.contract.findings",
+    "Conformance": "gateway.contract.findings",
+    "Execution": "gateway.contract.execution",
+    "Finding": "gateway.contract.findings",
     "Gateway": "gateway.app",
     "GatewayError": "gateway.errors",
-    "Heatmap": "gateway.findings",
+    "Heatmap": "gateway.contract.findings",
     "Image": "gateway.dicom.volumes.study",
     "InferenceSerializer": "gateway.protocol.serializer",
-    "Label": "gateway.findings",
-    "LabelMask": "gateway.findings",
-    "LinearMeasurement": "gateway.findings",
-    "LocalClient": "gateway.local",
-    "Mask": "gateway.findings",
-    "Model": "gateway.contract",
-    "ProbabilityMask": "gateway.findings",
-    "Request": "gateway.contract",
+    "Label": "gateway.contract.findings",
+    "LabelMask": "gateway.contract.findings",
+    "LinearMeasurement": "gateway.contract.findings",
+    "LocalClient": "gateway.client.local",
+    "Mask": "gateway.contract.findings",
+    "Model": "gateway.contract.requests",
+    "ProbabilityMask": "gateway.contract.findings",
+    "Request": "gateway.contract.requests",
     "Requires": "gateway.binding.requirements",
-    "Result": "gateway.contract",
-    "Running": "gateway.running",
-    "SecondaryCapture": "gateway.findings",
+    "Result": "gateway.contract.requests",
+    "SecondaryCapture": "gateway.contract.findings",
     "Series": "gateway.dicom.volumes.study",
     "Settings": "gateway.config",
-    "StructuredReport": "gateway.findings",
+    "StructuredReport": "gateway.contract.findings",
     "Study": "gateway.dicom.volumes.study",
     "StudyRefused": "gateway.errors",
     "Volume": "gateway.dicom.volumes.study",
     "codes": "gateway.dicom.writing.codes",
-    "current_request": "gateway.contract",
-    "serve": "gateway.server",
+    "current_request": "gateway.contract.requests",
+    "serve": "gateway.server.master",
     "unit": "gateway.binding.parameters",
 }
 
@@ -86,6 +86,7 @@ __all__ = [
     "Client",
     "Code",
     "Conformance",
+    "Execution",
     "Finding",
     "Gateway",
     "GatewayError",
@@ -102,7 +103,6 @@ __all__ = [
     "Request",
     "Requires",
     "Result",
-    "Running",
     "SecondaryCapture",
     "Series",
     "Settings",

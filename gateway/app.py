@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import flask
 
-from gateway.access import bind
+from gateway.access import listeners
 from gateway.config import Settings
-from gateway.contract import Handler, Model, adapt
+from gateway.contract.execution import Execution
+from gateway.contract.requests import Handler, Model, adapt
 from gateway.dicom.decoding import pool as decoding
-from gateway.endpoints import access, health, inference, metrics, openapi, problems
-from gateway.executors.board import Seat
+from gateway.endpoints import access_control, health, inference, introspection, problems
+from gateway.executors.scoreboard import Slot
 from gateway.observe.logs import exception_frames, quiet_pydicom
 from gateway.observe.phases import server_timing
 from gateway.protocol.serializer import InferenceSerializer
-from gateway.running import Running
 from gateway.service.service import Service
 
 if TYPE_CHECKING:
@@ -53,17 +53,17 @@ class Gateway(flask.Flask):
         self._opened = False
         self.extensions["gateway"] = self._service
         self.register_error_handler(Exception, problems.handle_exception)
-        access.guard(self, self.settings)  # before the service's own hooks
+        access_control.guard(self, self.settings)  # before the service's own hooks
         self.after_request(_describe_request)
         quiet_pydicom(self.settings.log_exception_text)
 
-    def add_inference_route(self, route: str, model_fn: Handler, *, running: Running | None = None) -> None:
+    def add_inference_route(self, route: str, model_fn: Handler, *, execution: Execution | None = None) -> None:
         """Answer ``POST route`` with ``model_fn(json_input, dicom_instances, input_digest) -> (dict, buffers)``.
 
-        ``running`` says how it wants to be run; with a ``Batch`` it is given three lists, and returns a list of pairs.
+        ``execution`` says how it is run; with a ``Batch`` it is given three lists, and returns a list of pairs.
         Raises ValueError when the route is taken.
         """
-        self._add_model(route, adapt(route, model_fn, running))
+        self._add_model(route, adapt(route, model_fn, execution))
 
     def model(
         self,
@@ -77,15 +77,18 @@ class Gateway(flask.Flask):
         research: bool = True,
         config: Mapping[str, Any] | None = None,
         label_maps: bool = False,
-        running: Running | None = None,
+        execution: Execution | None = None,
     ) -> Callable[[Target], Target]:
         """Answer ``POST route`` with a typed function, or with a class that has ``predict``; both stay as they are.
 
-        The signature declares the inputs, the parameters and the findings; see ``binding.model.Options`` for the rest.
+        The signature declares the inputs, the parameters and the findings; see ``typed_model.Options`` for the rest.
         Weights are loaded and a class is set up before ``/healthcheck`` says READY. Raises TypeError for a signature
         that declares no model, ValueError when the route is taken.
         """
-        from gateway.binding.model import Options, TypedModel  # pydantic and pydicom, which a plain service spares
+        from gateway.binding.typed_model import (  # pydantic and pydicom, which a plain service spares
+            Options,
+            TypedModel,
+        )
 
         options = Options(
             version,
@@ -96,7 +99,7 @@ class Gateway(flask.Flask):
             research,
             config,
             label_maps,
-            running or Running(),
+            execution or Execution(),
         )
 
         def register(target: Target) -> Target:
@@ -136,25 +139,25 @@ class Gateway(flask.Flask):
         """Answer ``GET`` and ``POST /healthcheck`` with ``handler_fn()``, instead of the gateway's own answer."""
         self.add_url_rule("/healthcheck", "healthcheck", handler_fn, methods=["GET", "POST"])
 
-    def open(self, address: str = "", seat: Seat | None = None) -> None:
+    def open(self, address: str = "", slot: Slot | None = None) -> None:
         """Add the gateway's own routes and begin to set the models up, beside whatever is asked meanwhile.
 
         Last, at the first request, so that a service's rule for the same path wins. A worker of a server gives its
-        ``seat`` among the others, and the ``address`` at which the model processes are reached, where there are any.
+        ``slot`` among the others, and the ``address`` at which the model processes are reached, where there are any.
         """
         with self._opening:
             if self._opened:
                 return
             self.extensions["gateway.access"].open()
             taken = {rule.rule for rule in self.url_map.iter_rules()}
-            for module in (health, openapi, metrics):
+            for module in (health, introspection):
                 self.register_blueprint(module.blueprint(taken))
             if self.settings.store_folder is not None:
                 from gateway.endpoints import studies  # SQLAlchemy, which a gateway without a store spares
 
                 studies.add_store(self, taken)
             decoding.configure(self.settings)
-            self._service.open(address, seat)
+            self._service.open(address, slot)
             self._opened = True
             atexit.register(self.close)
             threading.Thread(target=self._set_up, name="gateway-setup", daemon=True).start()
@@ -185,8 +188,8 @@ class Gateway(flask.Flask):
     ) -> None:
         """Flask's development server; off loopback without its debugger and reloader, which run code for any caller."""
         bound = host or str(self.config["SERVER_NAME"] or "").partition(":")[0] or "localhost"
-        bind.announce([(bound, port or 0)])
-        if not bind.is_loopback(bound):
+        listeners.announce([(bound, port or 0)])
+        if not listeners.is_loopback(bound):
             if debug or self.debug or options.get("use_debugger") or options.get("use_reloader"):
                 logger.warning("debugger and reloader are off: %s is not a loopback address", bound)
             debug = False  # also where Flask would yet read FLASK_DEBUG from a .env file

@@ -13,7 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from gateway.access import bind
+from gateway.access import listeners
 from tests.waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).parent.parent
@@ -76,9 +76,9 @@ class Server:
 @pytest.fixture(autouse=True)
 def announced() -> Iterator[None]:
     """What a test says of where a server listens is forgotten after it."""
-    before = bind.addresses()
+    before = listeners.addresses()
     yield
-    bind.announce(before)
+    listeners.announce(before)
 
 
 Serve = Callable[..., Server]

@@ -11,12 +11,12 @@ from pydantic import Field
 from benchmarks.pairs import alternate
 from benchmarks.results import Line, Plan
 from gateway import InferenceSerializer, Mask, Request, Requires, Volume
-from gateway.binding.model import Options, TypedModel
-from gateway.contract import Model, adapt
+from gateway.binding.typed_model import Options, TypedModel
+from gateway.contract.requests import Model, adapt
 from gateway.dicom.reading.files import convert_dataset_to_bytes
 from gateway.dicom.samples import phantom
 from gateway.dicom.volumes.study import study
-from gateway.executors.work import Checks, answer
+from gateway.executors.runner import AnswerChecks, answer
 
 SIZE = 512
 ADDED_MS = 5.0
@@ -64,7 +64,7 @@ def segment_plainly(json_input: dict[str, Any], files: list[BinaryIO], digest: s
 
 
 def _timed(model: Model, files: list[bytes]) -> Callable[[], float]:
-    checks = Checks(InferenceSerializer(), True, _refuse)
+    checks = AnswerChecks(InferenceSerializer(), True, _refuse)
 
     def work() -> float:
         request = Request(JSON, [io.BytesIO(file) for file in files], "0" * 64)

@@ -11,7 +11,7 @@ from benchmarks.rows.endurance import LIMIT
 from benchmarks.rows.latencies import SMALL_PART
 from benchmarks.servers import Server
 from benchmarks.studies import PART_SIZE, MiB
-from gateway.unnamed import IDLE_SECONDS
+from gateway.spool.anonymous_files import IDLE_SECONDS
 
 RATE = 20.0
 """Requests a second: an hour of a busy hospital rather than of a load test, so that both forms fit on two cores."""

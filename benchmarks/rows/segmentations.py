@@ -17,7 +17,7 @@ from pydicom.uid import generate_uid
 from benchmarks.pairs import alternate
 from benchmarks.results import Line, Plan, at_most
 from gateway import Finding, LabelMask, Mask, Volume, codes
-from gateway.contract import Provenance
+from gateway.contract.requests import Provenance
 from gateway.dicom.reading.files import convert_dataset_to_bytes
 from gateway.dicom.samples import phantom
 from gateway.dicom.volumes.study import study

@@ -16,7 +16,7 @@ from benchmarks.results import Line, Plan, at_most
 from gateway.dicom.reading.files import convert_dataset_to_bytes
 from gateway.dicom.samples import phantom
 from gateway.dicom.volumes.study import study
-from gateway.spool import PartFile, Spool
+from gateway.spool.parts import PartFile, Spool
 
 STUDY = "BENCHMARK_STUDY"
 """Names a folder with one series to take for the first line, instead of a phantom of the same size."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
-from gateway.access.bind import is_loopback
-from gateway.access.watched import MAX_BYTES, Watched
+from gateway.access.listeners import is_loopback
+from gateway.access.reloading_file import MAX_BYTES, ReloadingFile
 from gateway.errors import Unavailable
 
 logger = logging.getLogger("gateway")
@@ -101,7 +101,7 @@ class KeySet(Generic[Name, Key]):
 def _loader(source: str, parse: Callable[[bytes], Mapping[Name, Key]]) -> Callable[[], Mapping[Name, Key]]:
     url = urlsplit(source)
     if url.scheme not in ("http", "https"):
-        return Watched(Path(source), parse).get
+        return ReloadingFile(Path(source), parse).get
     if url.scheme == "http" and not is_loopback(url.hostname or ""):
         raise ValueError("jwt_jwks (GATEWAY_JWT_JWKS) should be an https URL: over http anyone could answer with keys.")
     return lambda: parse(_fetch(source))

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_h
 
 from gateway.binding.parameters import Parameters, declare
 from gateway.binding.requirements import Requires
-from gateway.contract import Attachment, Request
+from gateway.contract.execution import Batch
+from gateway.contract.findings import Finding
+from gateway.contract.requests import Attachment, Request
 from gateway.dicom.volumes.study import Image, Series, Study, Volume
-from gateway.findings import Finding
-from gateway.running import Batch
 
 INPUTS: dict[type, bool] = {Volume: True, Image: True, Series: True, Study: False, Attachment: True, Request: False}
 """The types that are filled from the request, and whether a list of them is too."""

@@ -5,14 +5,14 @@ from typing import Any
 
 from gateway.binding.declaration import Declaration, Input
 from gateway.binding.requirements import Requires, choose, fitting
-from gateway.contract import Attachment, Request
+from gateway.contract.findings import Conformance
+from gateway.contract.requests import Attachment, Request
 from gateway.dicom.reading.attributes import text
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.volumes import rescaling
 from gateway.dicom.volumes.stack import Frame
 from gateway.dicom.volumes.study import Image, Series, Study, Volume, image, split, study
 from gateway.errors import StudyRefused
-from gateway.findings import Conformance
 
 
 class Inputs:

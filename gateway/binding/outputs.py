@@ -7,9 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from gateway.binding.declaration import FINDINGS, Declaration
-from gateway.dicom.volumes.study import Image, Volume
-from gateway.errors import AnswerInvalid
-from gateway.findings import (
+from gateway.contract.findings import (
     BoundingBox,
     Finding,
     Heatmap,
@@ -19,6 +17,8 @@ from gateway.findings import (
     ProbabilityMask,
     SecondaryCapture,
 )
+from gateway.dicom.volumes.study import Image, Volume
+from gateway.errors import AnswerInvalid
 
 FROM_ARRAYS = (Mask, ProbabilityMask, Heatmap, SecondaryCapture)
 """Findings that an array alone makes; a LabelMask needs the names of its labels."""

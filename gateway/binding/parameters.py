@@ -13,10 +13,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator, create_model
 from pydantic_core import ErrorDetails
 
-from gateway.contract import JSON
+from gateway.contract.requests import JSON
 from gateway.errors import ParameterRefused
-from gateway.protocol.faults import SENTENCES
-from gateway.protocol.pointers import pointer
+from gateway.protocol.faults import SENTENCES, pointer
 
 OUTPUT = "output"
 """The key of a typed model's request that chooses the door: ``dicom``, or ``json`` as by default."""

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.observe.audit.canonical import read_key
-from gateway.observe.audit.chain import Head, key_path
-from gateway.observe.audit.verify import Verdict, verify
+from gateway.observe.audit.chain import ChainHead, key_path
+from gateway.observe.audit.verify import ChainVerdict, verify
 
 if TYPE_CHECKING:  # brings rich, which a server should not carry
-    from gateway.cli.screen import Screen
+    from gateway.cli.terminal import Terminal
 
 VARIABLE = "GATEWAY_AUDIT_KEY_FILE"
 API_KEY = "GATEWAY_API_KEY"
@@ -60,7 +60,7 @@ def add_replay(verb: argparse.ArgumentParser) -> None:
     add("--key", type=Path, metavar="FILE", help=f"that signed the receipt (${VARIABLE})")
 
 
-def run(arguments: argparse.Namespace, screen: "Screen") -> bool:
+def run(arguments: argparse.Namespace, screen: "Terminal") -> bool:
     """Print what was found; returns whether the chain is whole. Raises ValueError with a sentence, OSError."""
     key = find_key(arguments.key, beside=arguments.files[-1])
     for path in arguments.files:
@@ -81,7 +81,7 @@ def find_key(given: Path | None, beside: Path | None = None) -> bytes | None:
     return read_key(path) if path else None
 
 
-def _show(verdict: Verdict, screen: "Screen") -> None:
+def _show(verdict: ChainVerdict, screen: "Terminal") -> None:
     screen.say(f"records {verdict.records}")
     if verdict.head:
         screen.say(f"head    {verdict.head}")
@@ -94,8 +94,8 @@ def _show(verdict: Verdict, screen: "Screen") -> None:
     screen.tell(words | {"notes": list(verdict.notes), "faults": list(map(str, verdict.faults))})
 
 
-def _head(text: str) -> Head:
+def _head(text: str) -> ChainHead:
     try:
-        return Head.parse(text)
+        return ChainHead.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from gateway import __version__
-from gateway.doctor import Finding, Level, Plan, examine, examine_application, stopping, verdict
+from gateway.doctor import Diagnosis, Level, Plan, examine, examine_application, stopping, verdict
 from gateway.doctor.application import load
 
 STYLES = {Level.OK: "green", Level.NOTE: "cyan", Level.WARN: "yellow", Level.FAIL: "bold red"}
@@ -29,7 +29,7 @@ def doctor(arguments: argparse.Namespace) -> list[str]:
 
 
 def _imported(target: str) -> Any:
-    from gateway.cli.targets import application
+    from gateway.client.targets import application
 
     return application(target)
 
@@ -37,20 +37,20 @@ def _imported(target: str) -> Any:
 def _gunicorn() -> Mapping[str, Any]:
     """The settings that ``serve`` gives to gunicorn; none where gunicorn is missing, which a check tells."""
     try:
-        from gateway.server import DEFAULTS
+        from gateway.server.master import DEFAULTS
     except ImportError:
         return {}
     return DEFAULTS
 
 
-def tell_json(findings: list[Finding]) -> None:
+def tell_json(findings: list[Diagnosis]) -> None:
     """One object: the gateway's version, the gravest level, and each finding in its order."""
     told = [{"name": each.name, "level": each.level, "text": each.text, "remedy": each.remedy} for each in findings]
     body = {"gateway": __version__, "verdict": verdict(findings), "findings": told}
     sys.stdout.write(json.dumps(body, indent=2) + "\n")
 
 
-def tell_table(findings: list[Finding]) -> None:
+def tell_table(findings: list[Diagnosis]) -> None:
     """A row each, with what to do under what is not as it should be; in colours on a terminal."""
     from rich.console import Console
     from rich.table import Table
@@ -65,7 +65,7 @@ def tell_table(findings: list[Finding]) -> None:
     Console(highlight=False).print(table)
 
 
-def tell_lines(findings: list[Finding]) -> None:
+def tell_lines(findings: list[Diagnosis]) -> None:
     """The same without rich, which may be what is missing."""
     for each in findings:
         sys.stdout.write(f"{each.level:4} {each.name}: {each.text} {each.remedy}".rstrip() + "\n")

@@ -51,16 +51,16 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _add(arguments: argparse.Namespace, path: Path) -> None:
-    from gateway.access.keyfile import NAME, Entry, change
-    from gateway.access.keys import fingerprint, new_key
+    from gateway.access.api_keys import fingerprint, new_key
+    from gateway.access.callers_file import NAME, CallerEntry, change
 
     if not NAME.fullmatch(arguments.name):
         raise ValueError("A caller's name has up to 64 letters, digits, dots, dashes and underscores.")
     key = "" if arguments.certificate else new_key()
     caller = Caller(arguments.name, arguments.roles, arguments.routes)
-    entry = Entry(caller, fingerprint(key) if key else "", arguments.certificate, arguments.expires)
+    entry = CallerEntry(caller, fingerprint(key) if key else "", arguments.certificate, arguments.expires)
 
-    def append(entries: tuple[Entry, ...]) -> Sequence[Entry]:
+    def append(entries: tuple[CallerEntry, ...]) -> Sequence[CallerEntry]:
         if any(one.caller.name == arguments.name for one in entries):
             raise ValueError(f"There is a caller {arguments.name}; revoke it first, or give this one another name.")
         return [*entries, entry]
@@ -72,9 +72,9 @@ def _add(arguments: argparse.Namespace, path: Path) -> None:
 
 
 def _list(_arguments: argparse.Namespace, path: Path) -> None:
-    from gateway.access.keyfile import Entry, parse
+    from gateway.access.callers_file import CallerEntry, parse
 
-    def line(entry: Entry) -> str:
+    def line(entry: CallerEntry) -> str:
         caller = entry.caller
         until = "" if entry.expires is None else f"{'expired' if entry.expired() else 'until'} {entry.expires:%Y-%m-%d}"
         words = (",".join(sorted(caller.roles)) or "none", ",".join(caller.routes), entry.subject or "key", until)
@@ -84,9 +84,9 @@ def _list(_arguments: argparse.Namespace, path: Path) -> None:
 
 
 def _revoke(arguments: argparse.Namespace, path: Path) -> None:
-    from gateway.access.keyfile import Entry, change
+    from gateway.access.callers_file import CallerEntry, change
 
-    def remove(entries: tuple[Entry, ...]) -> Sequence[Entry]:
+    def remove(entries: tuple[CallerEntry, ...]) -> Sequence[CallerEntry]:
         kept = [one for one in entries if one.caller.name != arguments.name]
         if len(kept) == len(entries):
             raise ValueError(f"There is no caller {arguments.name}.")

@@ -19,7 +19,7 @@ DONE, FAILED, USAGE, NO_CONNECTION, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit statuses; argparse itself ends with 2 for wrong usage, and a shell counts 128 + SIGINT."""
 
 
-class Failure(Exception):
+class CommandFailed(Exception):
     """A sentence for the user and the exit status that goes with it; ``words`` are for a script, where it has any."""
 
     def __init__(self, sentence: str, status: int = FAILED, words: Mapping[str, object] | None = None) -> None:
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         VERBS[arguments.verb](arguments)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Failure as failure:
+    except CommandFailed as failure:
         if failure.words and getattr(arguments, "json", False):
             sys.stdout.write(json.dumps(failure.words, indent=2) + "\n")
         return _complain(str(failure), failure.status)
@@ -67,7 +67,7 @@ def _complain(sentence: str, status: int) -> int:
 def _serve(arguments: argparse.Namespace) -> None:
     from gateway.cli.serving import require_servable
     from gateway.config import Settings
-    from gateway.server import serve
+    from gateway.server.master import serve
 
     require_servable(arguments)
     ours = ("app", "verb", "model_processes", "allow_anonymous")
@@ -79,15 +79,15 @@ def _serve(arguments: argparse.Namespace) -> None:
     try:
         Settings.from_environment()
     except ValueError as error:
-        raise Failure(str(error), USAGE) from error
+        raise CommandFailed(str(error), USAGE) from error
     serve(arguments.app, **options)
 
 
 def _send(arguments: argparse.Namespace) -> None:
-    from gateway.cli import reaching, receipts
-    from gateway.cli.orders import Order
-    from gateway.cli.screen import Screen
+    from gateway.cli import connection_options, receipt_files
+    from gateway.cli.send_options import SendOptions
     from gateway.cli.sending import send
+    from gateway.cli.terminal import Terminal
     from gateway.client import Client
     from gateway.client.transport import new_session
     from gateway.protocol.digests import hash_function
@@ -95,29 +95,29 @@ def _send(arguments: argparse.Namespace) -> None:
     try:
         hash_function(arguments.digest)
     except ValueError as error:
-        raise Failure(str(error)) from error
-    order = Order.from_arguments(arguments)
-    asking = receipts.Asking(new_session()) if arguments.receipt else None
+        raise CommandFailed(str(error)) from error
+    order = SendOptions.from_arguments(arguments)
+    asking = receipt_files.ReceiptRequests(new_session()) if arguments.receipt else None
     session = asking.session if asking else None
     with _client_failures():
-        access = reaching.access(arguments)
+        access = connection_options.access(arguments)
         client = Client(order.url, timeout=order.patience, session=session, digest=order.digest, **access)
-        send(order, Screen(script=arguments.json), client)
+        send(order, Terminal(script=arguments.json), client)
         if asking:
-            receipts.write(asking.receipt, arguments.receipt)
+            receipt_files.write(asking.receipt, arguments.receipt)
 
 
 def _store(arguments: argparse.Namespace) -> None:
     from gateway.cli import storing
-    from gateway.cli.screen import Screen
+    from gateway.cli.terminal import Terminal
 
     with _client_failures():
-        storing.run(arguments, Screen())
+        storing.run(arguments, Terminal())
 
 
 @contextmanager
 def _client_failures() -> Iterator[None]:
-    from gateway.cli.reaching import API_KEY, TOKEN
+    from gateway.cli.connection_options import API_KEY, TOKEN
     from gateway.client import ClientError, StudyUnreadable, Unreachable
 
     try:
@@ -127,52 +127,57 @@ def _client_failures() -> Iterator[None]:
     except ClientError as error:
         request = f" [request {error.request_id}]" if error.request_id else ""
         key = f" Give a key in {API_KEY}, or a token in {TOKEN} or --token-file." if error.status == 401 else ""
-        raise Failure(
+        raise CommandFailed(
             error.detail + request + key, NO_CONNECTION if isinstance(error, Unreachable) else FAILED
         ) from error
 
 
-def _unreadable(error: "StudyUnreadable") -> Failure:
+def _unreadable(error: "StudyUnreadable") -> CommandFailed:
     """The failure of a study that has a hole: a script reads which files it is."""
-    return Failure(error.detail, words={"unreadable": [one.words for one in error.files]})
+    return CommandFailed(error.detail, words={"unreadable": [one.words for one in error.files]})
 
 
 def _run(arguments: argparse.Namespace) -> None:
     if arguments.target.endswith(".py"):
         _judge_wrapper(arguments)
         return
-    from gateway.cli.orders import Order
     from gateway.cli.running import run
-    from gateway.cli.screen import Screen
+    from gateway.cli.send_options import SendOptions
+    from gateway.cli.terminal import Terminal
     from gateway.client import ClientError, SourceUnreadable, StudyUnreadable
 
     if arguments.study is None:
-        raise Failure("run needs a study: -i STUDY", USAGE)
+        raise CommandFailed("run needs a study: -i STUDY", USAGE)
     try:
-        run(arguments.target, Order.from_arguments(arguments), Screen(script=arguments.json), profile=arguments.profile)
+        run(
+            arguments.target,
+            SendOptions.from_arguments(arguments),
+            Terminal(script=arguments.json),
+            profile=arguments.profile,
+        )
     except StudyUnreadable as error:
         raise _unreadable(error) from error
     except SourceUnreadable as error:
-        raise Failure(error.detail) from error
+        raise CommandFailed(error.detail) from error
     except ClientError as error:
-        raise Failure(f"a gateway would refuse: {error.detail}") from error
+        raise CommandFailed(f"a gateway would refuse: {error.detail}") from error
 
 
 def _judge_wrapper(arguments: argparse.Namespace) -> None:
     from gateway.adapters import aiges
-    from gateway.cli.screen import Screen
+    from gateway.cli.terminal import Terminal
 
     verdict = aiges.run(Path(arguments.target))
     if not verdict.good:
-        raise Failure(verdict.sentence)
-    screen = Screen(script=arguments.json)
+        raise CommandFailed(verdict.sentence)
+    screen = Terminal(script=arguments.json)
     screen.say(verdict.sentence)
     screen.tell({"good": True, "verdict": verdict.sentence})
 
 
 def _schema(arguments: argparse.Namespace) -> None:
-    from gateway.cli.targets import application
-    from gateway.schema import openapi
+    from gateway.client.targets import application
+    from gateway.protocol.openapi import openapi
 
     app = application(arguments.app)
     sys.stdout.write(json.dumps(openapi(app.extensions["gateway"].models, app.settings), indent=2) + "\n")
@@ -180,20 +185,20 @@ def _schema(arguments: argparse.Namespace) -> None:
 
 def _new(arguments: argparse.Namespace) -> None:
     from gateway.cli.scaffold import write
-    from gateway.cli.screen import Screen
+    from gateway.cli.terminal import Terminal
 
     folder = write(arguments.name, Path.cwd(), arguments.gateway)
-    screen = Screen()
+    screen = Terminal()
     screen.say(f"wrote   {folder}")
     screen.say(f"next    cd {folder.name} && python -m pytest")
 
 
 def _phantom(arguments: argparse.Namespace) -> None:
-    from gateway.cli.screen import Screen
+    from gateway.cli.terminal import Terminal
     from gateway.dicom.samples import phantom
 
     paths = phantom.write(arguments.out)
-    Screen().say(f"{len(paths)} slices in {arguments.out}")
+    Terminal().say(f"{len(paths)} slices in {arguments.out}")
 
 
 def _keys(arguments: argparse.Namespace) -> None:
@@ -202,41 +207,41 @@ def _keys(arguments: argparse.Namespace) -> None:
     try:
         keys.run(arguments)
     except ValueError as error:
-        raise Failure(str(error)) from error
+        raise CommandFailed(str(error)) from error
 
 
 def _doctor(arguments: argparse.Namespace) -> None:
     from gateway.cli.doctor import doctor
 
     if stopping := doctor(arguments):
-        raise Failure(f"this machine would not serve: {', '.join(stopping)}")
+        raise CommandFailed(f"this machine would not serve: {', '.join(stopping)}")
 
 
 def _audit(arguments: argparse.Namespace) -> None:
     from gateway.cli import audits
-    from gateway.cli.screen import Screen
+    from gateway.cli.terminal import Terminal
 
     try:
-        whole = audits.run(arguments, Screen(script=arguments.json))
+        whole = audits.run(arguments, Terminal(script=arguments.json))
     except ValueError as error:
-        raise Failure(str(error), USAGE) from error
+        raise CommandFailed(str(error), USAGE) from error
     if not whole:
-        raise Failure("the audit is not whole")
+        raise CommandFailed("the audit is not whole")
 
 
 def _replay(arguments: argparse.Namespace) -> None:
     from gateway.cli import replaying
-    from gateway.cli.screen import Screen
+    from gateway.cli.terminal import Terminal
     from gateway.client import ClientError, Unreachable
 
     try:
-        same = replaying.replay(replaying.Replay.from_arguments(arguments), Screen())
+        same = replaying.replay(replaying.Replay.from_arguments(arguments), Terminal())
     except ValueError as error:
-        raise Failure(str(error)) from error
+        raise CommandFailed(str(error)) from error
     except ClientError as error:
-        raise Failure(error.detail, NO_CONNECTION if isinstance(error, Unreachable) else FAILED) from error
+        raise CommandFailed(error.detail, NO_CONNECTION if isinstance(error, Unreachable) else FAILED) from error
     if not same:
-        raise Failure("the answer could not be made again as it was")
+        raise CommandFailed("the answer could not be made again as it was")
 
 
 VERBS: dict[str, Callable[[argparse.Namespace], None]] = {

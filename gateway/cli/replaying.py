@@ -14,18 +14,18 @@ from typing import Any, BinaryIO, Self
 import requests
 
 from gateway.app import Gateway
-from gateway.cli import receipts
+from gateway.cli import receipt_files
 from gateway.cli.audits import API_KEY, find_key
-from gateway.cli.orders import Order
-from gateway.cli.screen import Screen
-from gateway.cli.targets import NoTarget, served
-from gateway.client.access import Access
+from gateway.cli.send_options import SendOptions
+from gateway.cli.terminal import Terminal
 from gateway.client.answer import Answer, read_answer
-from gateway.client.inference import encoded
-from gateway.client.loading import load
+from gateway.client.credentials import Credentials
+from gateway.client.inference_requests import encoded
+from gateway.client.study_files import load
+from gateway.client.targets import NoTarget, served
 from gateway.client.transport import Transport, new_session
 from gateway.client.unreadable import Skipping
-from gateway.client.upload import PIECE, Source, Upload
+from gateway.client.upload_body import PIECE, Source, UploadBody
 from gateway.dicom.reading.instances import Instance
 from gateway.intake.receiving import receive_files
 from gateway.observe.audit.comparison import Line, compare
@@ -42,24 +42,26 @@ class Replay:
     """What is to be made again. ``json`` holds the request's first part as it was sent, else ``order`` makes it."""
 
     receipt: Receipt
-    order: Order
+    order: SendOptions
     target: str = ""
     url: str = ""
     json: Path | None = None
     key: bytes | None = None
-    access: Access = field(default_factory=Access)
+    access: Credentials = field(default_factory=Credentials)
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> Self:
         """What a command line asks for. Raises ValueError with a sentence for what is no receipt or no key, OSError."""
         names = ("study", "skip_unreadable", "attachments", "command", "kind", "study_size", "options")
-        order = Order(out=Path(), **{name: getattr(arguments, name) for name in names})
+        order = SendOptions(out=Path(), **{name: getattr(arguments, name) for name in names})
         given = {name: getattr(arguments, name) for name in ("target", "url", "json")}
-        receipt, key = receipts.load(arguments.receipt), find_key(arguments.key)
-        return cls(receipt=receipt, order=order, key=key, access=Access(api_key=os.environ.get(API_KEY, "")), **given)
+        receipt, key = receipt_files.load(arguments.receipt), find_key(arguments.key)
+        return cls(
+            receipt=receipt, order=order, key=key, access=Credentials(api_key=os.environ.get(API_KEY, "")), **given
+        )
 
 
-def replay(asked: Replay, screen: Screen) -> bool:
+def replay(asked: Replay, screen: Terminal) -> bool:
     """Say what is the same and what is not; returns whether all is. Raises ClientError, GatewayError, OSError."""
     genuine = _signature(asked, screen)
     parts = _parts(asked)
@@ -76,7 +78,7 @@ def _verdict(lines: Sequence[Line]) -> str:
     return f"NOT the same: {', '.join(different)}" if different else "the same question, model and answer"
 
 
-def _signature(asked: Replay, screen: Screen) -> bool:
+def _signature(asked: Replay, screen: Terminal) -> bool:
     receipt = asked.receipt
     genuine = asked.key is None or is_signed(receipt, asked.key)
     told = "was not looked at: no key" if asked.key is None else "holds" if genuine else "DOES NOT HOLD"
@@ -104,7 +106,7 @@ def _orders(instances: Sequence[Instance]) -> Iterator[Sequence[Instance]]:
 
 
 def _digest(parts: Parts, new_hash: Callable[[], Any]) -> str:
-    body = Upload(parts, None, new_hash)
+    body = UploadBody(parts, None, new_hash)
     deque(body, maxlen=0)
     return body.input_digest
 
@@ -142,9 +144,9 @@ def _open(source: Source) -> BinaryIO:
 def _ask_server(asked: Replay, parts: Parts) -> Receipt:
     """The receipt of an answer over HTTP, with the digests of the bytes that were sent and came back here."""
     receipt = asked.receipt
-    asking = receipts.Asking(new_session())
+    asking = receipt_files.ReceiptRequests(new_session())
     new_hash = hash_function(receipt["algorithm"])
-    body = Upload(parts, None, new_hash)
+    body = UploadBody(parts, None, new_hash)
     headers = {"Content-Type": body.content_type, "Accept": _accept(receipt)}
     transport = Transport(asked.url, timeout=None, session=asking.session, access=asked.access, retries=0)
     try:

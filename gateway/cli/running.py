@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import gateway
-from gateway.cli.orders import Order
-from gateway.cli.screen import Screen
+from gateway.cli.send_options import SendOptions
 from gateway.cli.sending import send
-from gateway.cli.targets import served
-from gateway.testing import client
+from gateway.cli.terminal import Terminal
+from gateway.client import Client
+from gateway.client.targets import served
+from gateway.client.wsgi import LOCAL, session
 
 SHOWN = 20
 """Functions that a profile lists."""
@@ -28,24 +29,24 @@ _PLUMBING = re.compile(
 _LIBRARY = re.compile(rf"{re.escape(str(Path(gateway.__file__).parent))}|site-packages|{re.escape(os.__file__[:-5])}")
 
 
-def run(target: str, order: Order, screen: Screen, *, profile: bool = False) -> list[Path]:
+def run(target: str, order: SendOptions, screen: Terminal, *, profile: bool = False) -> list[Path]:
     """Ask the model that ``target`` names; returns the files written. Raises what ``send`` raises, and NoTarget."""
     app = served(target)
     with _profiled(screen) if profile else _timed(screen):
-        written = send(order, screen, client(app, digest=app.settings.digest))
+        written = send(order, screen, Client(LOCAL, session=session(app), digest=app.settings.digest))
     screen.say("verdict good: a gateway would send this answer")
     return written
 
 
 @contextmanager
-def _timed(screen: Screen) -> Iterator[None]:
+def _timed(screen: Terminal) -> Iterator[None]:
     started = time.perf_counter()
     yield
     screen.say(f"time    {time.perf_counter() - started:.2f} s, peak memory {_peak()} MiB")
 
 
 @contextmanager
-def _profiled(screen: Screen) -> Iterator[None]:
+def _profiled(screen: Terminal) -> Iterator[None]:
     """Tell where time and memory went, function by function; also when the answer is refused."""
     before, profilers = _peak(), list[cProfile.Profile]()
     try:

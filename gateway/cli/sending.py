@@ -8,12 +8,12 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.orders import Order
-from gateway.cli.screen import Screen
+from gateway.cli.send_options import SendOptions
+from gateway.cli.terminal import Terminal
 from gateway.client import Answer, Client
 from gateway.client.errors import counted
-from gateway.client.loading import load
 from gateway.client.reading import segments
+from gateway.client.study_files import load
 from gateway.client.unreadable import Skipping, Unreadable
 from gateway.dicom.drawing.gallery import write_pictures
 from gateway.dicom.reading.instances import Instance
@@ -28,7 +28,7 @@ FINDINGS = ("bounding_boxes_2d", "linear_measurements_2d", "study_ml_json", "ser
 PICTURES = "pictures"
 
 
-def send(order: Order, screen: Screen, client: Client | None = None) -> list[Path]:
+def send(order: SendOptions, screen: Terminal, client: Client | None = None) -> list[Path]:
     """Do what ``order`` says; returns the files written, the contact sheet first.
 
     ``client`` is asked instead of the gateway that the order names.
@@ -56,7 +56,7 @@ def of_skipped(files: Iterable[Unreadable]) -> Iterator[str]:
         yield f"skipped {one.file}: {one.reason}"
 
 
-def summary(order: Order, answer: Answer, written: list[Path], pictures: list[Path]) -> Iterator[str]:
+def summary(order: SendOptions, answer: Answer, written: list[Path], pictures: list[Path]) -> Iterator[str]:
     """What a person wants to know of an answer, a line each."""
     found = ", ".join(f"{count} {kind}" for kind, count in findings(answer).items())
     yield f"answer  {found or 'no findings'}"
@@ -67,7 +67,7 @@ def summary(order: Order, answer: Answer, written: list[Path], pictures: list[Pa
         yield f"wrote   {first}" + (f" and {len(others)} more {_several(kind, others)}" if others else "")
 
 
-def words(order: Order, answer: Answer, files: list[Path]) -> dict[str, Any]:
+def words(order: SendOptions, answer: Answer, files: list[Path]) -> dict[str, Any]:
     """The same for a script; ``files`` with the contact sheet first, where there is one."""
     return {
         "request_id": answer.request_id,
@@ -95,7 +95,7 @@ def _several(kind: str, others: list[Path]) -> str:
     return kind.removesuffix("s") if kind == PICTURES and len(others) == 1 else kind
 
 
-def _ask(order: Order, instances: list[Instance], screen: Screen, client: Client | None) -> Answer:
+def _ask(order: SendOptions, instances: list[Instance], screen: Terminal, client: Client | None) -> Answer:
     request, started = order.request(instances), time.monotonic()
     files = [instance.source for instance in instances]
     asked = client or Client(order.url, timeout=order.patience, digest=order.digest)
@@ -115,7 +115,7 @@ def _ask(order: Order, instances: list[Instance], screen: Screen, client: Client
     return answer
 
 
-def _picture(order: Order, instances: list[Instance], answer: Answer, screen: Screen) -> list[Path]:
+def _picture(order: SendOptions, instances: list[Instance], answer: Answer, screen: Terminal) -> list[Path]:
     """The answer over its study, if that is at hand. Raises AnswerInvalid for a breach of the protocol or a misfit."""
     if "aiges" in answer.json:  # a wrapper's answer, which says nothing of where it lies in the study
         return []

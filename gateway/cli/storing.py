@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli import reaching
+from gateway.cli import connection_options
 
 if TYPE_CHECKING:
-    from gateway.cli.screen import Screen
+    from gateway.cli.terminal import Terminal
     from gateway.client import Client, Moved, Uploaded
 
 UPLOAD, RESULTS, BUNDLE, PREFLIGHT = "upload", "results", "bundle", "preflight"
@@ -50,9 +50,11 @@ def add_upload(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
         "--on-conflict", choices=("fail", "keep", "replace"), default="fail",
         help="where the gateway holds another file of the same SOP Instance UID (%(default)s)",
     )  # fmt: skip
-    reaching.add_skip_unreadable(verb)
-    add("--chunk", type=reaching.count, default=16, metavar="N", help="instances of one request (%(default)s)")
-    add("--parallel", type=reaching.count, default=8, metavar="N", help="requests at a time (%(default)s)")
+    connection_options.add_skip_unreadable(verb)
+    add(
+        "--chunk", type=connection_options.count, default=16, metavar="N", help="instances of one request (%(default)s)"
+    )
+    add("--parallel", type=connection_options.count, default=8, metavar="N", help="requests at a time (%(default)s)")
     _add_common(verb, environ)
 
 
@@ -65,7 +67,7 @@ def add_results(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> No
     add("--version-of-model", dest="version", default="", metavar="V", help="of this version of the model")
     add("--since", default="", metavar="TIME", help="made at this time or after, such as 2026-11-21T13:00:00Z")
     add("--until", default="", metavar="TIME", help="made before this time")
-    add("--limit", type=reaching.count, metavar="N", help="the newest N; without it all")
+    add("--limit", type=connection_options.count, metavar="N", help="the newest N; without it all")
     _add_common(verb, environ)
 
 
@@ -96,9 +98,9 @@ SUMMARIES = {
 }
 
 
-def run(arguments: argparse.Namespace, screen: "Screen") -> None:
+def run(arguments: argparse.Namespace, screen: "Terminal") -> None:
     """Do what one of these verbs says. Raises ClientError, GatewayError and OSError, each with a sentence."""
-    with reaching.client(arguments) as client:
+    with connection_options.client(arguments) as client:
         words, lines = _DOING[arguments.verb](arguments, screen, client)
     if arguments.json:
         sys.stdout.write(json.dumps(words, indent=2) + "\n")
@@ -111,7 +113,7 @@ Told = tuple[Any, Iterator[str]]
 """What a verb found out: for a script, and line by line for a person."""
 
 
-def _upload(arguments: argparse.Namespace, screen: "Screen", client: "Client") -> Told:
+def _upload(arguments: argparse.Namespace, screen: "Terminal", client: "Client") -> Told:
     with screen.bars("hashing", "sending") as (hashing, sending):
         done = client.upload(
             arguments.files,
@@ -138,7 +140,7 @@ def _of_upload(done: "Uploaded") -> Iterator[str]:
         yield f"study   {uid}"
 
 
-def _results(arguments: argparse.Namespace, screen: "Screen", client: "Client") -> Told:
+def _results(arguments: argparse.Namespace, screen: "Terminal", client: "Client") -> Told:
     names = ("study", "series", "model", "version", "since", "until", "limit")
     with screen.bar("asking"):
         found = client.results(**{name: getattr(arguments, name) for name in names})
@@ -155,7 +157,7 @@ def _of_results(found: list[dict[str, Any]]) -> Iterator[str]:
         yield "no results"
 
 
-def _bundle(arguments: argparse.Namespace, screen: "Screen", client: "Client") -> Told:
+def _bundle(arguments: argparse.Namespace, screen: "Terminal", client: "Client") -> Told:
     move = client.push_bundle if arguments.action == "push" else client.pull_bundle
     with screen.bar(f"{arguments.action}ing") as progress:
         done = move(arguments.name, arguments.folder, progress=progress)
@@ -168,7 +170,7 @@ def _of_bundle(done: "Moved", moved: str) -> Iterator[str]:
         yield f"removed {len(done.removed)} that the folder does not have"
 
 
-def _preflight(arguments: argparse.Namespace, screen: "Screen", client: "Client") -> Told:
+def _preflight(arguments: argparse.Namespace, screen: "Terminal", client: "Client") -> Told:
     from gateway.client import Reference
 
     study: Path | Reference = arguments.files or Reference(study=arguments.study)
@@ -178,7 +180,7 @@ def _preflight(arguments: argparse.Namespace, screen: "Screen", client: "Client"
     return [one.words for one in verdicts], lines
 
 
-_DOING: dict[str, Callable[[argparse.Namespace, "Screen", "Client"], Told]] = {
+_DOING: dict[str, Callable[[argparse.Namespace, "Terminal", "Client"], Told]] = {
     UPLOAD: _upload,
     RESULTS: _results,
     BUNDLE: _bundle,
@@ -188,5 +190,5 @@ _DOING: dict[str, Callable[[argparse.Namespace, "Screen", "Client"], Told]] = {
 
 def _add_common(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
     verb.add_argument("--json", action="store_true", help="print one JSON document, for a script")
-    reaching.add_address(verb)
-    reaching.add_access(verb, environ)
+    connection_options.add_address(verb)
+    connection_options.add_access(verb, environ)

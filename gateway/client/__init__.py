@@ -9,9 +9,9 @@
 """
 
 from gateway.client.answer import Answer
-from gateway.client.asking import Record, Verdict
 from gateway.client.bundles import Moved
-from gateway.client.connection import DEFAULT_TIMEOUT, Client
+from gateway.client.catalog import Record, Verdict
+from gateway.client.client import DEFAULT_TIMEOUT, Client
 from gateway.client.errors import (
     AnswerCorrupt,
     Clash,
@@ -24,10 +24,10 @@ from gateway.client.errors import (
     Unreachable,
     printable,
 )
-from gateway.client.result import Result
-from gateway.client.studies import Reference, Uploaded
+from gateway.client.result import InferenceResult
+from gateway.client.study_upload import Reference, Uploaded
 from gateway.client.unreadable import StudyUnreadable, Unreadable
-from gateway.client.upload import Progress, Source
+from gateway.client.upload_body import Progress, Source
 
 __all__ = [
     "DEFAULT_TIMEOUT",
@@ -43,7 +43,7 @@ __all__ = [
     "Record",
     "Reference",
     "Refused",
-    "Result",
+    "InferenceResult",
     "Source",
     "SourceUnreadable",
     "StudyUnreadable",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from gateway.client.errors import AnswerCorrupt, one_line
-from gateway.client.upload import NewHash
+from gateway.client.upload_body import NewHash
 from gateway.errors import GatewayError
 from gateway.protocol.digests import Hash
 from gateway.wire import Data, Headers, Part, decode, parse_options_header

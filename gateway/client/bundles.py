@@ -14,15 +14,14 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gateway.client.asking import safe
-from gateway.client.chunk import Chunk
+from gateway.client.catalog import safe
 from gateway.client.errors import AnswerCorrupt, SourceUnreadable, one_line
 from gateway.client.hashes import HashCache
 from gateway.client.parallel import Tally
 from gateway.client.scanning import Digests, absolute
-from gateway.client.studies import entries_of
+from gateway.client.study_upload import entries_of
 from gateway.client.transport import Transport
-from gateway.client.upload import PIECE, Progress
+from gateway.client.upload_body import PIECE, ChunkBody, Progress
 
 CHUNK_FILES, CHUNK_BYTES = 16, 256 << 20
 """Files of one request, and bytes after which it takes no more: a chunk is kept whole or not at all, so that this much
@@ -43,7 +42,7 @@ LEFT_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
-class File:
+class BundleItem:
     """One file of a bundle: its ``key`` is its path below the folder, ``mtime`` is in seconds since 1970."""
 
     key: str
@@ -115,14 +114,14 @@ def pull(transport: Transport, name: str, folder: Path, cache: HashCache, progre
     return Moved(name, len(files), tuple(file.key for file in wanted), tally.total)
 
 
-def _files(folder: Path, cache: HashCache) -> Iterator[File]:
+def _files(folder: Path, cache: HashCache) -> Iterator[BundleItem]:
     """Every file below a folder, hashed where it is not known. A link is followed to a file, never to a folder."""
     if not folder.is_dir():
         raise SourceUnreadable(f"{folder} is no folder.")
     paths = absolute(sorted(_below(folder)))
     for key, known in sorted(Digests(paths, cache, dicom=False)):
         path = paths[key]
-        yield File(_key(path, folder), known.sha256, known.stat.size, known.stat.mtime_ns / 1e9)
+        yield BundleItem(_key(path, folder), known.sha256, known.stat.size, known.stat.mtime_ns / 1e9)
 
 
 def _key(path: Path, folder: Path) -> str:
@@ -150,9 +149,9 @@ def _keys(told: Any, member: str) -> list[str]:
     return found
 
 
-def _chunks(files: Sequence[File]) -> Iterator[list[File]]:
+def _chunks(files: Sequence[BundleItem]) -> Iterator[list[BundleItem]]:
     """Files in their order, few and small enough for one request; at least one."""
-    chunk: list[File] = []
+    chunk: list[BundleItem] = []
     for file in files:
         if chunk and (len(chunk) == CHUNK_FILES or sum(one.size for one in chunk) + file.size > CHUNK_BYTES):
             yield chunk
@@ -162,14 +161,16 @@ def _chunks(files: Sequence[File]) -> Iterator[list[File]]:
         yield chunk
 
 
-def _send(transport: Transport, route: str, folder: Path, files: list[File], remove: list[str], tally: Tally) -> None:
+def _send(
+    transport: Transport, route: str, folder: Path, files: list[BundleItem], remove: list[str], tally: Tally
+) -> None:
     words = {"files": [file.words for file in files], "remove": remove}
     sources, size = [folder / file.key for file in files], sum(file.size for file in files)
-    chunk = Chunk(words, "application/octet-stream", sources, size, tally)
+    chunk = ChunkBody(words, "application/octet-stream", sources, size, tally)
     transport.json("POST", route, body=chunk.body)
 
 
-def _stated(one: dict[str, Any]) -> File:
+def _stated(one: dict[str, Any]) -> BundleItem:
     """An entry that a server states, which may be hostile."""
     key, sha256, size, mtime = (one.get(name) for name in ("key", "sha256", "size", "mtime"))
     whole = isinstance(key, str) and isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256)
@@ -177,7 +178,7 @@ def _stated(one: dict[str, Any]) -> File:
         raise AnswerCorrupt("The server's list of files is not in the form of one.")
     if not is_safe(str(key)):
         raise AnswerCorrupt(f"The server names a file {one_line(str(key))}, which is no safe name below a folder.")
-    return File(str(key), str(sha256), size, float(mtime or 0))
+    return BundleItem(str(key), str(sha256), size, float(mtime or 0))
 
 
 def _is_time(mtime: Any) -> bool:
@@ -197,7 +198,7 @@ def _is_plain(name: str) -> bool:
     return short and name[-1] not in ". " and not _DEVICE.fullmatch(name) and not name.startswith(_PARTIAL)
 
 
-def _refuse_twins(files: Sequence[File]) -> None:
+def _refuse_twins(files: Sequence[BundleItem]) -> None:
     """Two keys that are one file where a file system takes a and A for one."""
     for _, group in groupby(sorted(file.key.casefold() for file in files)):
         if len(list(group)) > 1:
@@ -221,7 +222,7 @@ def _target(folder: Path, key: str) -> Path:
     return target
 
 
-def _fetch(transport: Transport, route: str, file: File, target: Path, tally: Tally) -> None:
+def _fetch(transport: Transport, route: str, file: BundleItem, target: Path, tally: Tally) -> None:
     """One file, checked and then renamed: under its own name there is never a half one."""
     unfinished, digest, size = target.with_name(_PARTIAL + secrets.token_hex(8)), hashlib.sha256(), 0
     try:

@@ -9,15 +9,7 @@ from typing import Any
 import numpy as np
 
 from gateway.client.answer import Answer
-from gateway.dicom.drawing.marks import Mark, marks
-from gateway.dicom.drawing.placement import Layer, layers
-from gateway.dicom.reading.files import read_header
-from gateway.dicom.reading.instances import Instance, group_by_series, sort_spatially
-from gateway.dicom.volumes.images import Image, image
-from gateway.dicom.volumes.study import Series
-from gateway.dicom.writing import returned
-from gateway.errors import AnswerInvalid, StudyRefused
-from gateway.findings import (
+from gateway.contract.findings import (
     Array,
     BoundingBox,
     Classification,
@@ -31,6 +23,14 @@ from gateway.findings import (
     SecondaryCapture,
     StructuredReport,
 )
+from gateway.dicom.drawing.marks import Mark, marks
+from gateway.dicom.drawing.placement import Layer, layers
+from gateway.dicom.reading.files import read_header
+from gateway.dicom.reading.instances import Instance, group_by_series, sort_spatially
+from gateway.dicom.volumes.images import Image, image
+from gateway.dicom.volumes.study import Series
+from gateway.dicom.writing import segmentation_reader
+from gateway.errors import AnswerInvalid, StudyRefused
 from gateway.protocol.kinds import kind_of
 from gateway.protocol.response import check
 from gateway.protocol.serializer import InferenceSerializer
@@ -71,20 +71,20 @@ def require_sound(answer: Answer) -> None:
 def objects(answer: Answer) -> list[Any]:
     """The DICOM parts of an answer as datasets. Raises StudyRefused."""
     parts = zip(answer.parts, answer.buffers, strict=True)
-    return [returned.read_object(buffer) for part, buffer in parts if kind_of(part).is_dicom]
+    return [segmentation_reader.read_object(buffer) for part, buffer in parts if kind_of(part).is_dicom]
 
 
-def segments(answer: Answer, source: Sequence[Instance]) -> dict[int, list[returned.Read]]:
+def segments(answer: Answer, source: Sequence[Instance]) -> dict[int, list[segmentation_reader.Read]]:
     """The masks in segmentations that lie on images of ``source``, by their index in ``parts``; others are left out."""
-    found: dict[int, list[returned.Read]] = {}
+    found: dict[int, list[segmentation_reader.Read]] = {}
     for index, (part, buffer) in enumerate(zip(answer.parts, answer.buffers, strict=True)):
         with suppress(StudyRefused):
-            if kind_of(part).is_dicom and returned.is_segmentation(read_header(BytesIO(buffer))):
-                found[index] = [mask for mask in returned.masks(buffer, source) if _covers(mask)]
+            if kind_of(part).is_dicom and segmentation_reader.is_segmentation(read_header(BytesIO(buffer))):
+                found[index] = [mask for mask in segmentation_reader.masks(buffer, source) if _covers(mask)]
     return {index: masks for index, masks in found.items() if masks}
 
 
-def _covers(mask: returned.Read) -> bool:
+def _covers(mask: segmentation_reader.Read) -> bool:
     """Whether the planes of a mask have the size of the images that they lie on."""
     return {(one.rows, one.columns) for one, _ in mask.of.frames} == {mask.array.shape[1:]}
 
@@ -111,7 +111,7 @@ def _laid(layer: Layer, source: Sequence[Instance]) -> tuple[Array, Any]:
     """A mask in the order of the slices that it lies on, and these."""
     instances = {one.source: one for one in source}
     frames = [(instances[file], frame) for file, frame in sorted(layer.where, key=layer.where.__getitem__)]
-    of = returned.on_images(frames, single="depth" not in layer.part["binary_data_shape"])
+    of = segmentation_reader.on_images(frames, single="depth" not in layer.part["binary_data_shape"])
     order = [layer.where[one.source, frame] for one, frame in of.frames]
     planes = layer.planes if order == list(range(len(layer.planes))) else layer.planes[order]
     return (planes[0] if isinstance(of, Image) else planes), of
@@ -142,9 +142,9 @@ def _palette(palette: Any) -> list[tuple[float, tuple[int, int, int, int]]] | No
 
 
 def _dicom(part: Words, buffer: memoryview, source: Sequence[Instance]) -> Iterator[Finding]:
-    dataset, label = returned.read_object(buffer), str(part.get("label", ""))
-    if source and returned.is_segmentation(dataset):
-        yield from returned.masks(buffer, source)
+    dataset, label = segmentation_reader.read_object(buffer), str(part.get("label", ""))
+    if source and segmentation_reader.is_segmentation(dataset):
+        yield from segmentation_reader.masks(buffer, source)
     elif part["binary_type"] == "dicom_secondary_capture":
         yield SecondaryCapture(dataset, label)
     elif part["binary_type"] == "dicom_structured_report":

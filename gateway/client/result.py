@@ -16,14 +16,14 @@ from gateway.client.unreadable import Unreadable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from gateway.contract.findings import Finding
     from gateway.dicom.reading.instances import Instance
-    from gateway.findings import Finding
 
     Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Asked:
+class InferenceCall:
     """What was asked for: the model's route, the JSON, and when the answer came, with its time zone."""
 
     route: str
@@ -32,7 +32,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Result:
+class InferenceResult:
     """One checked answer and the study that it is about; ``source`` are its headers in the order that was sent.
 
     ``source`` is empty where the study was named and is not at hand: masks then have no geometry, and only ``save``
@@ -42,7 +42,7 @@ class Result:
 
     answer: Answer
     source: "tuple[Instance, ...]"
-    asked: Asked
+    asked: InferenceCall
     skipped: tuple[Unreadable, ...] = ()
 
     @property
@@ -105,10 +105,10 @@ class Result:
         uint8: 0 and 1 for a mask, labels for a label mask; float32 of 0 to 1 for probabilities and heat. A mask on
         images that are no volume is refused: StudyRefused. Raises ImportError without nibabel.
         """
-        from gateway.client.volumes import write
+        from gateway.client.saving import write_nifti_files
 
         self._need_source("a NIfTI file")
-        return write(self._masks(), Path(out))
+        return write_nifti_files(self._masks(), Path(out))
 
     def to_dicom(self, out: str | Path) -> list[Path]:
         """Write ``objects`` as ``object_N.dcm``, N from 1; returns the paths."""
@@ -122,7 +122,7 @@ class Result:
         return paths
 
     def _masks(self) -> Iterator[Any]:
-        from gateway.findings import Heatmap, LabelMask, Mask, ProbabilityMask
+        from gateway.contract.findings import Heatmap, LabelMask, Mask, ProbabilityMask
 
         return (one for one in self.findings if isinstance(one, Mask | ProbabilityMask | LabelMask | Heatmap))
 
@@ -132,7 +132,7 @@ class Result:
 
     def _provenance(self) -> Any:
         from gateway import __version__
-        from gateway.contract import Provenance
+        from gateway.contract.requests import Provenance
 
         return Provenance(
             model_name=self.asked.route,

@@ -4,19 +4,24 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gateway.client.answer import Answer, is_mask
-from gateway.dicom.reading.kinds import CAPTURE, STEMS, file_names
+from gateway.contract.findings import Heatmap, ProbabilityMask
+from gateway.dicom.reading.sop_classes import CAPTURE, STEMS, file_names
+from gateway.dicom.volumes.nifti import write_nifti
+from gateway.errors import StudyRefused
 from gateway.protocol.kinds import DICOM
 
 if TYPE_CHECKING:
     from gateway.client.answer import Mask
+
 
 OWN_FILES = re.compile(rf"response\.json|output_masks_\d+\.npy|({STEMS})_\d+\.dcm|part_\d+\.bin")
 
@@ -77,3 +82,25 @@ def _save_others(out: Path, answer: Answer, legacy: bool) -> Iterator[str]:
         name = f"{named[index]}.dcm" if index in named else f"part_{index}.bin"
         (out / name).write_bytes(answer.buffers[index])
         yield name
+
+
+def write_nifti_files(masks: Iterable[Any], out: Path) -> list[Path]:
+    """Write ``mask_N.nii.gz``, N from 1. Raises StudyRefused for a mask on images that are no volume."""
+    out.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for number, mask in enumerate(masks, start=1):
+        matrix = getattr(mask.of, "affine", None)
+        if matrix is None:
+            raise StudyRefused(f"Mask {number} lies on images that are no volume, so it has no place in a NIfTI file.")
+        paths.append(out / f"mask_{number}.nii.gz")
+        write_nifti(_values(mask), matrix, paths[-1])
+    return paths
+
+
+def _values(mask: Any) -> NDArray[Any]:
+    """(slice, row, column): what is 0 to 1 as float32, all else as uint8."""
+    array = mask.array if mask.array.ndim == 3 else mask.array[None]
+    if isinstance(mask, ProbabilityMask | Heatmap):
+        values = np.asarray(array, np.float32)
+        return values / np.float32(255) if array.dtype == np.uint8 else values
+    return np.asarray(array, np.uint8)

@@ -15,7 +15,7 @@ from gateway.client.errors import SourceUnreadable
 from gateway.client.hashes import HashCache, Known, Stat
 from gateway.client.parallel import Tally, in_parallel
 from gateway.client.unreadable import Skipping, Unreadable, named
-from gateway.client.upload import PIECE, Progress, Source
+from gateway.client.upload_body import PIECE, Progress, Source
 from gateway.dicom.reading.holes import File, find_holes, head_of, is_part10
 from gateway.errors import StudyRefused
 
@@ -33,7 +33,7 @@ Files = str | Path | Iterable[Source]
 
 
 @dataclass(frozen=True)
-class Entry:
+class ScannedInstance:
     """One DICOM instance at hand, and what a manifest says of it. ``size`` is in bytes."""
 
     source: Source
@@ -88,7 +88,7 @@ class Scan:
         """Unreadable parts of the study that were left out, of those looked at."""
         return self._skipping.files
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[ScannedInstance]:
         seen = set[str]()
         source: Source
         for name, source, known in chain(self._from_disk(), self._described):
@@ -213,8 +213,8 @@ def absolute(paths: Iterable[Path]) -> dict[str, Path]:
     return {str(path.absolute()): path for path in paths}
 
 
-def _entry(source: Source, known: Known) -> Entry:
-    return Entry(source, known.sop, known.series, known.study, known.stat.size, known.sha256)
+def _entry(source: Source, known: Known) -> ScannedInstance:
+    return ScannedInstance(source, known.sop, known.series, known.study, known.stat.size, known.sha256)
 
 
 def _stat(path: Path) -> Stat:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.client.scanning import Files
-from gateway.client.studies import Reference, Uploaded
+from gateway.client.study_upload import Reference, Uploaded
 from gateway.client.unreadable import Skipping
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def instances_of(study: Study, skipping: Skipping) -> "list[Instance]":
         return []
     if isinstance(study, Uploaded):
         return study.instances
-    from gateway.client.loading import load, spatial
+    from gateway.client.study_files import load, spatial
 
     return load(Path(study), skipping) if isinstance(study, str | Path) else spatial(study, skipping)
 

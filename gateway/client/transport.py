@@ -11,9 +11,18 @@ from typing import Any, TypeVar
 import requests
 from requests.adapters import HTTPAdapter
 
-from gateway.client.access import Access
-from gateway.client.errors import AnswerCorrupt, ClientError, Disconnected, Refused, TimedOut
-from gateway.client.failures import beginning, failure, place, refused
+from gateway.client.credentials import Credentials
+from gateway.client.errors import (
+    AnswerCorrupt,
+    ClientError,
+    Disconnected,
+    Refused,
+    TimedOut,
+    beginning,
+    failure,
+    place,
+    refused,
+)
 
 DEFAULT_TIMEOUT = 1800.0
 """Seconds without a byte before giving up: three times the ten minutes that a long prediction takes, since a request
@@ -55,7 +64,7 @@ class Transport:
         *,
         timeout: float | None,
         session: requests.Session | None,
-        access: Access,
+        access: Credentials,
         retries: int,
     ) -> None:
         self.base_url = base_url.rstrip("/")

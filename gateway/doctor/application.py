@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gateway
-from gateway.doctor.findings import Finding, Level
+from gateway.doctor.diagnoses import Diagnosis, Level
 from gateway.errors import GatewayError
 
 LIBRARIES = (str(Path(traceback.__file__).parent), str(Path(gateway.__file__).parent))
@@ -17,7 +17,7 @@ Load = Callable[[], Any]
 """Imports a Gateway, and raises whatever that raises."""
 
 
-def load(name: str, importing: Load) -> tuple[Any, Finding]:
+def load(name: str, importing: Load) -> tuple[Any, Diagnosis]:
     """The application, None where it does not import, and what there is to say of it.
 
     What the import prints goes to standard error. Of an exception its type and place are told, and its text only where
@@ -28,16 +28,16 @@ def load(name: str, importing: Load) -> tuple[Any, Finding]:
             app = importing()
     except GatewayError as error:
         text = f"{error.detail.removesuffix('.')}."
-        return None, Finding("application", Level.FAIL, text, "Name it as serve would: module:name.")
+        return None, Diagnosis("application", Level.FAIL, text, "Name it as serve would: module:name.")
     except (Exception, SystemExit) as error:
         text = f"{name} does not import: {type(error).__name__}{_module(error)}{_place(error)}."
-        return None, Finding("application", Level.FAIL, text, f"See it: python -c 'import {name.partition(':')[0]}'")
+        return None, Diagnosis("application", Level.FAIL, text, f"See it: python -c 'import {name.partition(':')[0]}'")
     models = app.extensions["gateway"].models
     if not models:
-        return app, Finding(
+        return app, Diagnosis(
             "application", Level.WARN, f"{name} has no model.", "Register one: @app.model or add_inference_route."
         )
-    return app, Finding("application", Level.OK, f"{name} imports; models: {len(models)}.")
+    return app, Diagnosis("application", Level.OK, f"{name} imports; models: {len(models)}.")
 
 
 def _module(error: BaseException) -> str:
@@ -57,7 +57,7 @@ def _is_library(file: str) -> bool:
     return "site-packages" in file or file.startswith(("<", *LIBRARIES))
 
 
-def routes(app: Any) -> Finding:
+def routes(app: Any) -> Diagnosis:
     """What the application answers before the gateway adds its own probes and pages."""
     rules = sorted(app.url_map.iter_rules(), key=lambda rule: str(rule.rule))
     listed = [
@@ -65,26 +65,28 @@ def routes(app: Any) -> Finding:
         for rule in rules
         if rule.endpoint != "static"
     ]
-    return Finding("routes", Level.OK, f"{', '.join(listed) or 'None'}; and the gateway's own.")
+    return Diagnosis("routes", Level.OK, f"{', '.join(listed) or 'None'}; and the gateway's own.")
 
 
-def model(route: str, found: Any) -> Finding:
+def model(route: str, found: Any) -> Diagnosis:
     """One model: its name and version, and whether its weights are the files that it declares."""
     name, options = f"model {route}", getattr(found, "options", None)
     declared = getattr(getattr(found, "declaration", None), "name", "a plain function")
     said = f"{declared} {getattr(options, 'version', '')}".strip()
     if getattr(found, "health", "") == "FAILED":
-        return Finding(name, Level.FAIL, f"{said} could not be set up.", "See the log of its start.")
+        return Diagnosis(name, Level.FAIL, f"{said} could not be set up.", "See the log of its start.")
     weights = getattr(options, "weights", ())
     files = {Path(path): expected for path, expected in _pairs(weights)}
     if wrong := [fault for path, expected in files.items() if (fault := _fault(path, expected))]:
         remedy = "Put the files that this version was made with where it looks for them."
-        return Finding(name, Level.FAIL, f"{said}: {'; '.join(wrong)}.", remedy)
+        return Diagnosis(name, Level.FAIL, f"{said}: {'; '.join(wrong)}.", remedy)
     if files and not all(files.values()):
         remedy = "Declare weights={file: sha256}, and a changed file is refused."
-        return Finding(name, Level.NOTE, f"{said}; weights files that are there, unvouched for: {len(files)}.", remedy)
+        return Diagnosis(
+            name, Level.NOTE, f"{said}; weights files that are there, unvouched for: {len(files)}.", remedy
+        )
     matching = f"; weights files that match: {len(files)}" if files else ", no weights files"
-    return Finding(name, Level.OK, f"{said}{matching}.")
+    return Diagnosis(name, Level.OK, f"{said}{matching}.")
 
 
 def _pairs(weights: Any) -> Iterator[tuple[Any, str]]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from gateway.doctor.findings import Finding, Level
+from gateway.doctor.diagnoses import Diagnosis, Level
 
 YEARS = range(2026, 2100)
 """No earlier than this gateway; a machine that lost its battery wakes in 1970 or 2000."""
@@ -16,17 +16,17 @@ TIME_ERROR = 5
 """What adjtimex(2) returns, with this bit of its status, while no source keeps the clock right."""
 
 
-def clock(now: datetime, ticks: Sequence[int], synchronised: bool | None) -> Finding:
+def clock(now: datetime, ticks: Sequence[int], synchronised: bool | None) -> Diagnosis:
     """Whether the year can be right, ``ticks`` of the monotonic clock in ns go forward, and somebody sets the clock."""
     set_it = "Set the clock, and run chrony or systemd-timesyncd."
     if now.year not in YEARS:
-        return Finding("clock", Level.FAIL, f"It says {now:%Y-%m-%d}, which cannot be.", set_it)
+        return Diagnosis("clock", Level.FAIL, f"It says {now:%Y-%m-%d}, which cannot be.", set_it)
     if list(ticks) != sorted(ticks) or ticks[0] == ticks[-1]:
-        return Finding("clock", Level.FAIL, "The monotonic clock does not go forward.", "Leave this virtual machine.")
+        return Diagnosis("clock", Level.FAIL, "The monotonic clock does not go forward.", "Leave this virtual machine.")
     said = f"{now:%Y-%m-%d %H:%M} UTC"
     if synchronised is False:
-        return Finding("clock", Level.WARN, f"{said}, and no NTP keeps it right.", set_it)
-    return Finding(
+        return Diagnosis("clock", Level.WARN, f"{said}, and no NTP keeps it right.", set_it)
+    return Diagnosis(
         "clock", Level.OK, f"{said}, {'kept right by NTP' if synchronised else 'the kernel does not say how right'}."
     )
 

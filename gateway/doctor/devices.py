@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.doctor.findings import Finding, Level
+from gateway.doctor.diagnoses import Diagnosis, Level
 
 DRIVER = Path("/proc/driver/nvidia/version")
 AMD = Path("/dev/kfd")
@@ -22,30 +22,30 @@ TORCH = (
 
 
 @dataclass(frozen=True)
-class Told:
+class ProgramOutput:
     """What a program said, or why it said nothing; both empty where there is no such program."""
 
     text: str = ""
     fault: str = ""
 
 
-def gpu(driver: str, amd: bool, smi: Told, torch: Told) -> Finding:
+def gpu(driver: str, amd: bool, smi: ProgramOutput, torch: ProgramOutput) -> Diagnosis:
     """Whether kernel, tool and PyTorch agree; ``driver`` is its version, "" without one."""
     mend = "Reinstall the driver, or start the container with the NVIDIA runtime (--gpus all)."
     if smi.fault:
-        return Finding("gpu", Level.WARN, f"nvidia-smi does not work: {smi.fault}.", mend)
+        return Diagnosis("gpu", Level.WARN, f"nvidia-smi does not work: {smi.fault}.", mend)
     if driver and not smi.text:
-        return Finding("gpu", Level.WARN, f"Driver {driver} is loaded, but nvidia-smi is not to be found.", mend)
+        return Diagnosis("gpu", Level.WARN, f"Driver {driver} is loaded, but nvidia-smi is not to be found.", mend)
     if torch.fault:
         remedy = "Install PyTorch again, for this machine's driver."
-        return Finding("gpu", Level.WARN, f"PyTorch is installed but does not import: {torch.fault}.", remedy)
+        return Diagnosis("gpu", Level.WARN, f"PyTorch is installed but does not import: {torch.fault}.", remedy)
     found = "; ".join(smi.text.splitlines()) or ("AMD" if amd else "")
     version, build, count = torch.text.split() if torch.text else ("", "", "0")
     if found and torch.text and count == "0":
         remedy = "Install the PyTorch that is built for this driver, and see CUDA_VISIBLE_DEVICES."
-        return Finding("gpu", Level.WARN, f"{found}, but PyTorch {version} ({build}) sees none of it.", remedy)
+        return Diagnosis("gpu", Level.WARN, f"{found}, but PyTorch {version} ({build}) sees none of it.", remedy)
     seen = f"PyTorch {version} ({build}) sees {count}" if torch.text else "no PyTorch"
-    return Finding("gpu", Level.OK, f"{found or 'None, which is fine: models run on the CPU'}; {seen}.")
+    return Diagnosis("gpu", Level.OK, f"{found or 'None, which is fine: models run on the CPU'}; {seen}.")
 
 
 def driver_version(file: Path = DRIVER) -> str:
@@ -57,28 +57,28 @@ def driver_version(file: Path = DRIVER) -> str:
     return found[0] if found else "unknown"
 
 
-def ask_smi() -> Told:
+def ask_smi() -> ProgramOutput:
     """Name, memory and driver of each GPU, a line each."""
     program = shutil.which("nvidia-smi")
-    return ask([program, *QUERY]) if program else Told()
+    return ask([program, *QUERY]) if program else ProgramOutput()
 
 
-def ask_torch() -> Told:
+def ask_torch() -> ProgramOutput:
     """PyTorch's version, what it is built for, and how many GPUs it sees."""
     from importlib.util import find_spec
 
-    return ask([sys.executable, "-c", TORCH]) if find_spec("torch") else Told()
+    return ask([sys.executable, "-c", TORCH]) if find_spec("torch") else ProgramOutput()
 
 
-def ask(command: list[str]) -> Told:
+def ask(command: list[str]) -> ProgramOutput:
     """What a program prints; its own words on a failure are its last line."""
     try:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:
-        return Told(fault=f"no answer in {PATIENCE:.0f} s")
+        return ProgramOutput(fault=f"no answer in {PATIENCE:.0f} s")
     except OSError as error:
-        return Told(fault=error.strerror or type(error).__name__)
+        return ProgramOutput(fault=error.strerror or type(error).__name__)
     if ran.returncode == 0:
-        return Told(ran.stdout.strip())
+        return ProgramOutput(ran.stdout.strip())
     words = (ran.stderr or ran.stdout).strip().splitlines()
-    return Told(fault=words[-1] if words else f"exit status {ran.returncode}")
+    return ProgramOutput(fault=words[-1] if words else f"exit status {ran.returncode}")

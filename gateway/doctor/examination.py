@@ -4,36 +4,47 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from gateway.doctor import application, clock, codecs, devices, limits, memory, network, packages, storage, variables
-from gateway.doctor.findings import Finding, Level
+from gateway.doctor import (
+    application,
+    clock,
+    devices,
+    installed_codecs,
+    limits,
+    memory,
+    network,
+    packages,
+    storage,
+    variables,
+)
+from gateway.doctor.diagnoses import Diagnosis, Level
 from gateway.doctor.plan import Plan
 
-Check = tuple[str, Callable[[], Finding]]
+Check = tuple[str, Callable[[], Diagnosis]]
 """The name of its finding, and the check itself."""
 
 
-def examine(plan: Plan, environ: Mapping[str, str]) -> Iterator[Finding]:
+def examine(plan: Plan, environ: Mapping[str, str]) -> Iterator[Diagnosis]:
     """Make every check of the machine, of what is installed on it, and of the settings."""
     return _findings([*_machine(plan), *_installed(plan, environ), *_settings(plan, environ)])
 
 
-def examine_application(app: Any) -> Iterator[Finding]:
+def examine_application(app: Any) -> Iterator[Diagnosis]:
     """Look at what an imported ``Gateway`` answers, and at its models."""
     models = app.extensions["gateway"].models
     looks = [(f"model {route}", partial(application.model, route, found)) for route, found in models.items()]
     return _findings([("routes", partial(application.routes, app)), *looks])
 
 
-def _findings(checks: Iterable[Check]) -> Iterator[Finding]:
+def _findings(checks: Iterable[Check]) -> Iterator[Diagnosis]:
     """A check that cannot be made, since a package is missing or the system refuses, is a finding like any other."""
     for name, check in checks:
         try:
             yield check()
         except ImportError as error:
             remedy = "Install the packages of requirements.txt."
-            yield Finding(name, Level.FAIL, f"Cannot be tried: {error.name or 'a module'} does not import.", remedy)
+            yield Diagnosis(name, Level.FAIL, f"Cannot be tried: {error.name or 'a module'} does not import.", remedy)
         except OSError as error:
-            yield Finding(name, Level.FAIL, f"Cannot be tried: {error.strerror or type(error).__name__}.")
+            yield Diagnosis(name, Level.FAIL, f"Cannot be tried: {error.strerror or type(error).__name__}.")
 
 
 def _machine(plan: Plan) -> list[Check]:
@@ -48,19 +59,19 @@ def _machine(plan: Plan) -> list[Check]:
     ]
 
 
-def _memory(plan: Plan) -> Finding:
+def _memory(plan: Plan) -> Diagnosis:
     in_memory = storage.in_memory(storage.spool_folder(plan.settings))
     return memory.memory(plan, memory.machine_bytes(), memory.cgroup_limit(), spool_in_memory=in_memory)
 
 
-def _gpu() -> Finding:
+def _gpu() -> Diagnosis:
     return devices.gpu(devices.driver_version(), devices.AMD.exists(), devices.ask_smi(), devices.ask_torch())
 
 
 def _installed(plan: Plan, environ: Mapping[str, str]) -> list[Check]:
     asked = packages.declared
     return [
-        *((f"codec {family}", partial(codecs.codec, family)) for family in codecs.FAMILIES),
+        *((f"codec {family}", partial(installed_codecs.codec, family)) for family in installed_codecs.FAMILIES),
         ("python", lambda: packages.python(asked())),
         ("packages", lambda: packages.packages(asked())),
         ("extras", lambda: packages.extras(asked(), packages.called_for(plan.settings, environ))),

@@ -3,7 +3,7 @@
 import resource
 from pathlib import Path
 
-from gateway.doctor.findings import Finding, Level
+from gateway.doctor.diagnoses import Diagnosis, Level
 from gateway.doctor.plan import Plan
 
 BASE = 100
@@ -12,23 +12,23 @@ PER_THREAD = 4
 """Files of a request beside its connection: its spool, its way to a model process and back, one that a model reads."""
 
 
-def open_files(plan: Plan, soft: int, hard: int, system: int | None) -> Finding:
+def open_files(plan: Plan, soft: int, hard: int, system: int | None) -> Diagnosis:
     """RLIMIT_NOFILE, ``soft`` and ``hard``, and the ``system``'s limit against what all workers may need."""
     least = BASE + PER_THREAD * plan.threads
     need = least + plan.connections
     raise_it = f"Raise it to {need} or more: ulimit -n, LimitNOFILE= of systemd, --ulimit nofile= of Docker."
     said = f"{soft} for each of {plan.workers} x {plan.connections} connections"
     if soft < least:
-        return Finding("open files", Level.FAIL, f"{said}: too few for {plan.threads} threads.", raise_it)
+        return Diagnosis("open files", Level.FAIL, f"{said}: too few for {plan.threads} threads.", raise_it)
     if soft < need:
         free = "It may be raised without privileges. " if hard >= need else ""
-        return Finding("open files", Level.WARN, f"{said}: the last are not accepted.", free + raise_it)
+        return Diagnosis("open files", Level.WARN, f"{said}: the last are not accepted.", free + raise_it)
     if system is not None and system < plan.workers * need:
         remedy = f"Raise fs.file-max to {plan.workers * need} or more."
-        return Finding(
+        return Diagnosis(
             "open files", Level.WARN, f"The whole system has {system}, {plan.workers * need} may be needed.", remedy
         )
-    return Finding("open files", Level.OK, f"{said}.")
+    return Diagnosis("open files", Level.OK, f"{said}.")
 
 
 def process_limits() -> tuple[int, int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.config import MiB
-from gateway.doctor.findings import Finding, Level, in_words
+from gateway.doctor.diagnoses import Diagnosis, Level, in_words
 from gateway.doctor.plan import Plan
 
 WORKER_BYTES = 128 * MiB
@@ -16,7 +16,7 @@ DOCKER_SHARED = 64 * MiB
 SHARED = Path("/dev/shm")
 
 
-def memory(plan: Plan, total: int, limit: int | None, *, spool_in_memory: bool) -> Finding:
+def memory(plan: Plan, total: int, limit: int | None, *, spool_in_memory: bool) -> Diagnosis:
     """``total`` bytes of the machine, or the ``limit`` of its cgroup, against what requests in work may hold.
 
     A spool folder in memory counts too. Models and answers come on top, which nobody knows beforehand.
@@ -28,32 +28,34 @@ def memory(plan: Plan, total: int, limit: int | None, *, spool_in_memory: bool) 
     need = plan.workers * (WORKER_BYTES + held)
     said = f"{in_words(room)} {'in this cgroup' if room < total else 'in this machine'}"
     if room < plan.workers * WORKER_BYTES:
-        return Finding("memory", Level.FAIL, f"{said}: too little for {plan.workers} workers.", "Give it more memory.")
+        return Diagnosis(
+            "memory", Level.FAIL, f"{said}: too little for {plan.workers} workers.", "Give it more memory."
+        )
     if room < need:
         where = "GATEWAY_MAX_BYTES_IN_FLIGHT" if spool_in_memory else "GATEWAY_SPOOL_THRESHOLD"
         remedy = f"Lower {where} or the workers, or give it more memory."
-        return Finding("memory", Level.WARN, f"{said}: requests alone may hold {in_words(need)}.", remedy)
-    return Finding("memory", Level.OK, f"{said}, up to {in_words(need)} for requests.")
+        return Diagnosis("memory", Level.WARN, f"{said}: requests alone may hold {in_words(need)}.", remedy)
+    return Diagnosis("memory", Level.OK, f"{said}, up to {in_words(need)} for requests.")
 
 
-def shared_memory(folder: Path, model_processes: int) -> Finding:
+def shared_memory(folder: Path, model_processes: int) -> Diagnosis:
     """/dev/shm for gunicorn's signs of life, and memfd_create(2), by which requests cross to model processes."""
     if refusal := memfd_refusal():
         level = Level.FAIL if model_processes else Level.WARN
-        return Finding(
+        return Diagnosis(
             "shared memory", level, f"memfd_create does not work: {refusal}.", "Set GATEWAY_MODEL_PROCESSES=0."
         )
     if not folder.is_dir():
         remedy = "Mount a tmpfs on it."
-        return Finding("shared memory", Level.WARN, f"There is no {folder}: a slow disk may kill workers.", remedy)
+        return Diagnosis("shared memory", Level.WARN, f"There is no {folder}: a slow disk may kill workers.", remedy)
     size, _, free = shutil.disk_usage(folder)
     said = f"{in_words(free)} free in {folder}, memfd_create works"
     if free < MiB:
-        return Finding("shared memory", Level.FAIL, f"{said}: it is full.", "Remove what fills it.")
+        return Diagnosis("shared memory", Level.FAIL, f"{said}: it is full.", "Remove what fills it.")
     if size <= DOCKER_SHARED:
         remedy = "Where a model shares arrays among processes, as PyTorch's loaders do: --shm-size of Docker."
-        return Finding("shared memory", Level.NOTE, f"{said}; all of it is {in_words(size)}.", remedy)
-    return Finding("shared memory", Level.OK, f"{said}.")
+        return Diagnosis("shared memory", Level.NOTE, f"{said}; all of it is {in_words(size)}.", remedy)
+    return Diagnosis("shared memory", Level.OK, f"{said}.")
 
 
 def memfd_refusal() -> str:

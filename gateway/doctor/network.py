@@ -4,7 +4,7 @@ import errno
 import http.client
 import socket
 
-from gateway.doctor.findings import Finding, Level
+from gateway.doctor.diagnoses import Diagnosis, Level
 from gateway.doctor.plan import Plan
 
 GREETING = b"inference-service is up and accepting connections"
@@ -16,7 +16,7 @@ REMEDIES = {
 }
 
 
-def port(plan: Plan) -> Finding:
+def port(plan: Plan) -> Diagnosis:
     """Whether the port of the plan can be listened on, tried by listening as gunicorn would."""
     said = f"{plan.host}, port {plan.port}"
     try:
@@ -24,10 +24,10 @@ def port(plan: Plan) -> Finding:
     except OSError as error:
         if error.errno == errno.EADDRINUSE and is_gateway(plan.host, plan.port):
             remedy = "Choose another port, unless it is the one that you ask about."
-            return Finding("port", Level.WARN, f"{said}: a gateway answers there already.", remedy)
+            return Diagnosis("port", Level.WARN, f"{said}: a gateway answers there already.", remedy)
         remedy = REMEDIES.get(error.errno or 0, "Choose another address or port.")
-        return Finding("port", Level.FAIL, f"{said}: {error.strerror or 'this address cannot be used'}.", remedy)
-    return Finding("port", Level.OK, f"{said} is free." if plan.port else f"{plan.host}, any free port.")
+        return Diagnosis("port", Level.FAIL, f"{said}: {error.strerror or 'this address cannot be used'}.", remedy)
+    return Diagnosis("port", Level.OK, f"{said} is free." if plan.port else f"{plan.host}, any free port.")
 
 
 def listen(host: str, number: int) -> None:

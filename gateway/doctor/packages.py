@@ -9,7 +9,7 @@ from pathlib import Path
 
 import gateway
 from gateway.config import Settings
-from gateway.doctor.findings import Finding, Level
+from gateway.doctor.diagnoses import Diagnosis, Level
 
 DISTRIBUTION = "inference-gateway"
 SHOWN = ("Flask", "gunicorn", "numpy", "pydicom", "pydantic")
@@ -83,30 +83,32 @@ def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
 
-def python(asked: Declared | None) -> Finding:
+def python(asked: Declared | None) -> Diagnosis:
     """Whether this Python is one that the gateway asks for."""
     from packaging.specifiers import SpecifierSet
 
     here = ".".join(map(str, sys.version_info[:3]))
     if asked and here not in SpecifierSet(asked.python):
-        return Finding("python", Level.FAIL, f"{here}, not {asked.python}.", f"Use Python {asked.python}.")
-    return Finding("python", Level.OK, f"{here}{f', as asked ({asked.python})' if asked and asked.python else ''}.")
+        return Diagnosis("python", Level.FAIL, f"{here}, not {asked.python}.", f"Use Python {asked.python}.")
+    return Diagnosis("python", Level.OK, f"{here}{f', as asked ({asked.python})' if asked and asked.python else ''}.")
 
 
-def packages(asked: Declared | None) -> Finding:
+def packages(asked: Declared | None) -> Diagnosis:
     """Whether every package is there in a version that the gateway asks for."""
     if asked is None:
         text = f"gateway {gateway.__version__} does not say which versions it asks for."
-        return Finding("packages", Level.NOTE, text, "Install it as a package, or keep requirements.txt beside it.")
+        return Diagnosis("packages", Level.NOTE, text, "Install it as a package, or keep requirements.txt beside it.")
     wrong = [fault for text in asked.packages if (fault := unmet(text))]
     if wrong:
         remedy = f"pip install {' '.join(repr(text) for text in asked.packages if unmet(text))}"
-        return Finding("packages", Level.FAIL, f"{', '.join(wrong)}.", remedy)
+        return Diagnosis("packages", Level.FAIL, f"{', '.join(wrong)}.", remedy)
     if broken := [name for name in SHOWN if not _imports(name.lower())]:
         remedy = f"pip install --force-reinstall {' '.join(broken)}"
-        return Finding("packages", Level.FAIL, f"Installed, but does not import: {', '.join(broken)}.", remedy)
+        return Diagnosis("packages", Level.FAIL, f"Installed, but does not import: {', '.join(broken)}.", remedy)
     shown = ", ".join(f"{name} {metadata.version(name)}" for name in SHOWN)
-    return Finding("packages", Level.OK, f"gateway {gateway.__version__}, {shown}; all {len(asked.packages)} as asked.")
+    return Diagnosis(
+        "packages", Level.OK, f"gateway {gateway.__version__}, {shown}; all {len(asked.packages)} as asked."
+    )
 
 
 def _imports(module: str) -> bool:
@@ -131,19 +133,19 @@ def called_for(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]
     return {extra: name for name, extra in needs.items() if extra}
 
 
-def extras(asked: Declared | None, wanted: Mapping[str, str]) -> Finding:
+def extras(asked: Declared | None, wanted: Mapping[str, str]) -> Diagnosis:
     """Which extras are there; ``wanted`` are those that a variable calls for, with the variable."""
     offered = {name: texts for name, texts in (asked.extras if asked else {}).items() if name not in FOR_DEVELOPERS}
     missing = {name: absent for name, texts in offered.items() if (absent := [text for text in texts if unmet(text)])}
     there = f"Installed: {', '.join(sorted(offered.keys() - missing.keys())) or 'none'}"
     if not missing:
-        return Finding("extras", Level.OK, f"{there}.")
+        return Diagnosis("extras", Level.OK, f"{there}.")
     told = ", ".join(f"{name} ({PURPOSES[name]})" if name in PURPOSES else name for name in sorted(missing))
     lacking = dict.fromkeys(text for name in sorted(missing) for text in missing[name])
     remedy = f"pip install {' '.join(map(repr, lacking))}"
     called = "".join(f"; {variable} is set and needs {name}" for name, variable in wanted.items() if name in missing)
     level = Level.WARN if called else Level.NOTE
-    return Finding("extras", level, f"{there}; not: {told}{called}.", remedy)
+    return Diagnosis("extras", level, f"{there}; not: {told}{called}.", remedy)
 
 
 def unmet(text: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gateway.config import Settings
-from gateway.doctor.findings import Finding, Level, in_words
+from gateway.doctor.diagnoses import Diagnosis, Level, in_words
 from gateway.doctor.plan import Plan
 
 IN_MEMORY = {"tmpfs", "ramfs"}
@@ -15,36 +15,36 @@ IN_MEMORY = {"tmpfs", "ramfs"}
 SPOOL = "spool room"
 
 
-def spool_room(plan: Plan) -> Finding:
+def spool_room(plan: Plan) -> Diagnosis:
     """Whether the spool folder is there, takes a file without a name, and has room for what may come."""
     try:
         folder = spool_folder(plan.settings)
     except FileNotFoundError:
-        return Finding(SPOOL, Level.FAIL, "No temporary folder can be written.", "Name one in GATEWAY_SPOOL_FOLDER.")
+        return Diagnosis(SPOOL, Level.FAIL, "No temporary folder can be written.", "Name one in GATEWAY_SPOOL_FOLDER.")
     elsewhere = "Name a folder that the gateway's user may write in GATEWAY_SPOOL_FOLDER."
     if not folder.is_dir():
-        return Finding(SPOOL, Level.FAIL, f"{folder} is no folder.", elsewhere)
+        return Diagnosis(SPOOL, Level.FAIL, f"{folder} is no folder.", elsewhere)
     if refusal := unwritable(folder):
-        return Finding(SPOOL, Level.FAIL, f"{folder} cannot be written: {refusal}.", elsewhere)
+        return Diagnosis(SPOOL, Level.FAIL, f"{folder} cannot be written: {refusal}.", elsewhere)
     return judge_room(plan, folder, shutil.disk_usage(folder).free, unnamed=takes_unnamed_files(folder))
 
 
-def judge_room(plan: Plan, folder: Path, free: int, *, unnamed: bool) -> Finding:
+def judge_room(plan: Plan, folder: Path, free: int, *, unnamed: bool) -> Diagnosis:
     """A folder that can be written, by its ``free`` bytes, and by whether it takes files without a name."""
     settings, said = plan.settings, f"{in_words(free)} free in {folder}"
     remedy = "Free some, or name another folder in GATEWAY_SPOOL_FOLDER."
     if free < settings.spool_threshold:
-        return Finding(SPOOL, Level.FAIL, f"{said}: too little for any request that is spooled.", remedy)
+        return Diagnosis(SPOOL, Level.FAIL, f"{said}: too little for any request that is spooled.", remedy)
     if free < settings.max_body_bytes:
         most = in_words(settings.max_body_bytes)
-        return Finding(SPOOL, Level.WARN, f"{said}: less than the largest request, {most}.", remedy)
+        return Diagnosis(SPOOL, Level.WARN, f"{said}: less than the largest request, {most}.", remedy)
     if not unnamed:
         remedy = "Use a file system with O_TMPFILE, such as ext4, XFS or tmpfs."
-        return Finding(SPOOL, Level.WARN, f"{said}, but files there have a name for a moment.", remedy)
+        return Diagnosis(SPOOL, Level.WARN, f"{said}, but files there have a name for a moment.", remedy)
     if free < plan.workers * settings.max_bytes_in_flight:
         most = in_words(plan.workers * settings.max_bytes_in_flight)
-        return Finding(SPOOL, Level.NOTE, f"{said}: less than all requests at once may take, {most}.")
-    return Finding(SPOOL, Level.OK, f"{said}, files without a name work.")
+        return Diagnosis(SPOOL, Level.NOTE, f"{said}: less than all requests at once may take, {most}.")
+    return Diagnosis(SPOOL, Level.OK, f"{said}, files without a name work.")
 
 
 def spool_folder(settings: Settings) -> Path:
@@ -85,14 +85,14 @@ def in_memory(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool
     return next((kinds[place] for place in around if place in kinds), "") in IN_MEMORY
 
 
-def folders(settings: Settings) -> Finding:
+def folders(settings: Settings) -> Diagnosis:
     """What each setting names, but for the spool's folder: there and readable, or writable where it is written."""
     named = {name: getattr(settings, name) for name in USES if getattr(settings, name) is not None}
     faults = [f"{name}: {path} {fault}" for name, path in named.items() if (fault := USES[name](path))]
     if faults:
         remedy = "Mount or make what is missing, and let the gateway's user have it."
-        return Finding("folders", Level.FAIL, f"{'; '.join(faults)}.", remedy)
-    return Finding("folders", Level.OK, f"{', '.join(named) or 'None is set'}.")
+        return Diagnosis("folders", Level.FAIL, f"{'; '.join(faults)}.", remedy)
+    return Diagnosis("folders", Level.OK, f"{', '.join(named) or 'None is set'}.")
 
 
 def _readable_folder(path: Path) -> str:

@@ -6,9 +6,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
-from gateway.access.bind import is_loopback
+from gateway.access.listeners import is_loopback
 from gateway.config import Settings
-from gateway.doctor.findings import Finding, Level
+from gateway.doctor.diagnoses import Diagnosis, Level
 from gateway.doctor.plan import SERVING, Plan, faults, misread
 
 PREFIX = "GATEWAY_"
@@ -19,7 +19,7 @@ NEVER_ZERO = ("max_body_bytes", "max_bytes_in_flight", "max_parts", "max_json_by
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
-def settings(environ: Mapping[str, str]) -> Finding:
+def settings(environ: Mapping[str, str]) -> Diagnosis:
     """Whether each variable that ``serve`` reads can be read; the bad ones are named, their values are not."""
     bad = [sentence for name in SERVING if environ.get(name) and (sentence := misread(name, environ[name]))]
     bad += faults(environ).values()
@@ -29,22 +29,22 @@ def settings(environ: Mapping[str, str]) -> Finding:
         except ValueError as error:
             bad = [str(error)]
     if bad:
-        return Finding("settings", Level.FAIL, " ".join(bad), "Correct it, or unset it and take the default.")
+        return Diagnosis("settings", Level.FAIL, " ".join(bad), "Correct it, or unset it and take the default.")
     count = sum(name in KNOWN for name in environ)
-    return Finding("settings", Level.OK, f"{count or 'No'} {PREFIX}* variables are set, and all can be read.")
+    return Diagnosis("settings", Level.OK, f"{count or 'No'} {PREFIX}* variables are set, and all can be read.")
 
 
-def unknown_variables(environ: Mapping[str, str]) -> Finding:
+def unknown_variables(environ: Mapping[str, str]) -> Diagnosis:
     """``GATEWAY_*`` variables that nothing reads, each with the known name that is nearest."""
     strange = sorted(name for name in environ if name.startswith(PREFIX) and name not in KNOWN)
     typed = [name for name in strange if not SERVICE_LINK.fullmatch(name)]
     if typed:
         text = ", ".join(f"{name}{_nearest(name)}" for name in typed)
-        return Finding("variables", Level.WARN, f"Nothing reads {text}.", "Correct the name, or unset it.")
+        return Diagnosis("variables", Level.WARN, f"Nothing reads {text}.", "Correct the name, or unset it.")
     if strange:
         remedy = "enableServiceLinks: false in the pod's specification leaves them out."
-        return Finding("variables", Level.NOTE, f"{len(strange)} are Kubernetes' links to a Service.", remedy)
-    return Finding("variables", Level.OK, f"No unknown {PREFIX}* variable.")
+        return Diagnosis("variables", Level.NOTE, f"{len(strange)} are Kubernetes' links to a Service.", remedy)
+    return Diagnosis("variables", Level.OK, f"No unknown {PREFIX}* variable.")
 
 
 def _nearest(name: str) -> str:
@@ -52,17 +52,17 @@ def _nearest(name: str) -> str:
     return f" (near: {near[0]})" if near else ""
 
 
-def threads(plan: Plan) -> Finding:
+def threads(plan: Plan) -> Diagnosis:
     """Whether threads are left for probes and for inference; gunicorn's worker refuses to start without either."""
     reserved = plan.settings.reserved_threads
     said = f"{plan.workers} x {plan.threads}, of which {reserved} are kept for probes"
     if not 0 < reserved < plan.threads:
         remedy = f"THREADS={max(1, reserved) + 1} or more, and GATEWAY_RESERVED_THREADS=1 or more."
-        return Finding("threads", Level.FAIL, f"{said}: none is left for one or the other.", remedy)
-    return Finding("threads", Level.OK, f"{said}.")
+        return Diagnosis("threads", Level.FAIL, f"{said}: none is left for one or the other.", remedy)
+    return Diagnosis("threads", Level.OK, f"{said}.")
 
 
-def timeouts(plan: Plan) -> Finding:
+def timeouts(plan: Plan) -> Diagnosis:
     """Whether each time leaves room for those that pass within it."""
     told = [
         f"{first} ({early:g} s) is longer than {second} ({late:g} s)."
@@ -70,8 +70,8 @@ def timeouts(plan: Plan) -> Finding:
         if early > late
     ]
     if told:
-        return Finding("timeouts", Level.WARN, " ".join(told), "Shorten the first, or lengthen the second.")
-    return Finding("timeouts", Level.OK, f"{plan.settings.request_timeout:g} s for a request; a stop waits for it.")
+        return Diagnosis("timeouts", Level.WARN, " ".join(told), "Shorten the first, or lengthen the second.")
+    return Diagnosis("timeouts", Level.OK, f"{plan.settings.request_timeout:g} s for a request; a stop waits for it.")
 
 
 def _times(plan: Plan) -> Iterator[tuple[str, float, str, float]]:
@@ -85,51 +85,51 @@ def _times(plan: Plan) -> Iterator[tuple[str, float, str, float]]:
     yield "jwks_min_interval", own.jwks_min_interval, "jwks_max_age", own.jwks_max_age
 
 
-def limits(own: Settings) -> Finding:
+def limits(own: Settings) -> Diagnosis:
     """Whether any request passes all limits, and whether the largest does."""
     if zero := [name for name in NEVER_ZERO if not getattr(own, name)]:
         remedy = "Unset it, and take the default."
-        return Finding("limits", Level.FAIL, f"{', '.join(zero)}: 0 refuses every request.", remedy)
+        return Diagnosis("limits", Level.FAIL, f"{', '.join(zero)}: 0 refuses every request.", remedy)
     told = []
     if own.max_body_bytes > own.max_bytes_in_flight:
         told.append("max_bytes_in_flight is less than max_body_bytes: the largest requests are always refused.")
     if own.max_json_bytes > own.max_body_bytes:
         told.append("max_json_bytes is more than max_body_bytes, and never met.")
     if told:
-        return Finding("limits", Level.WARN, " ".join(told), "Bring the two into line.")
-    return Finding("limits", Level.OK, "The largest request passes them all.")
+        return Diagnosis("limits", Level.WARN, " ".join(told), "Bring the two into line.")
+    return Diagnosis("limits", Level.OK, "The largest request passes them all.")
 
 
-def audit(own: Settings) -> Finding:
+def audit(own: Settings) -> Diagnosis:
     """Whether its settings go together, and its key is one."""
     from gateway.observe.audit.auditor import check
 
     try:
         check(own)
     except ValueError as error:
-        return Finding("audit", Level.FAIL, str(error), "Correct the settings of the audit, or unset them.")
+        return Diagnosis("audit", Level.FAIL, str(error), "Correct the settings of the audit, or unset them.")
     told = "Each request leaves a record." if own.audit_file else "None is kept."
-    return Finding("audit", Level.OK, told)
+    return Diagnosis("audit", Level.OK, told)
 
 
-def callers(plan: Plan) -> Finding:
+def callers(plan: Plan) -> Diagnosis:
     """Whether callers can be told apart, and whether strangers can come."""
-    from gateway.endpoints.access import Door  # Flask, which may be what is missing
+    from gateway.endpoints.access_control import AccessControl  # Flask, which may be what is missing
 
     try:
-        gate = Door(plan.settings).gate
-        gate.check()
+        authenticator = AccessControl(plan.settings).authenticator
+        authenticator.check()
     except (ValueError, ImportError) as error:
-        return Finding("callers", Level.FAIL, str(error), "Correct the settings of access, or unset them.")
+        return Diagnosis("callers", Level.FAIL, str(error), "Correct the settings of access, or unset them.")
     file = plan.settings.api_keys_file
     if file and file.stat().st_mode & WRITABLE_BY_OTHERS:
         text = "Others than its owner may write the file of callers."
-        return Finding("callers", Level.WARN, text, f"chmod 600 {file}")
-    if gate.on:
-        return Finding("callers", Level.OK, "Each has to show a key, a token or a certificate.")
+        return Diagnosis("callers", Level.WARN, text, f"chmod 600 {file}")
+    if authenticator.on:
+        return Diagnosis("callers", Level.OK, "Each has to show a key, a token or a certificate.")
     if is_loopback(plan.host):
-        return Finding("callers", Level.OK, f"Nobody is asked: only this machine reaches {plan.host}.")
+        return Diagnosis("callers", Level.OK, f"Nobody is asked: only this machine reaches {plan.host}.")
     remedy = "Set GATEWAY_API_KEYS_FILE or GATEWAY_JWT_JWKS, or put authentication in front of it."
-    return Finding(
+    return Diagnosis(
         "callers", Level.WARN, f"Whoever reaches {plan.host} is served, and nobody is asked who it is.", remedy
     )

@@ -7,12 +7,12 @@ from typing import BinaryIO
 import flask
 
 from gateway.config import KiB
-from gateway.endpoints import chunks
-from gateway.endpoints.access import require
-from gateway.endpoints.kept import Rule, place, store_context
+from gateway.endpoints.access_control import require
+from gateway.endpoints.store_views import Rule, admission_ticket, store_context
 from gateway.errors import BundleNotFound
+from gateway.intake import chunks
+from gateway.studies.bundle_keys import check_bundle
 from gateway.studies.bundles import BundleUpload, read_files, read_push
-from gateway.studies.keys import check_bundle
 from gateway.studies.manifests import is_digest
 
 SEND_SIZE = 128 * KiB
@@ -43,7 +43,7 @@ def _push(name: str) -> flask.Response:
     def opened(text: bytes) -> BundleUpload:
         return BundleUpload(store, name, read_push(text, store))
 
-    with place() as ticket, chunks.received(flask.request.environ, store.settings, ticket, opened) as upload:
+    with admission_ticket() as ticket, chunks.received(flask.request.environ, store.settings, ticket, opened) as upload:
         removed = upload.keep()
     files = upload.push.files
     return flask.jsonify({"files": len(files), "bytes": sum(one.size for one in files), "removed": removed})

@@ -8,7 +8,7 @@ from typing import Any
 
 import flask
 
-from gateway.endpoints.access import may_see_reasons
+from gateway.endpoints.access_control import may_see_reasons
 from gateway.service.service import Report, Service
 
 PONG = "inference-service is up and accepting connections"

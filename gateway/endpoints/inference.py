@@ -6,14 +6,15 @@ from functools import partial
 
 import flask
 
-from gateway.contract import Model, Result
-from gateway.endpoints.access import caller_name
-from gateway.endpoints.presence import TIMEOUT_HEADER, gone, requested_timeout
+from gateway.contract.requests import Model, Result
+from gateway.endpoints.access_control import caller_name
+from gateway.endpoints.disconnection import client_disconnected
+from gateway.endpoints.multipart_response import DIGEST_HEADER, hashes_of, parts_of, response
 from gateway.endpoints.problems import DOOR, LOG_TAGS, PHASES, problem_response, request_id
-from gateway.endpoints.related import DIGEST_HEADER, hashes_of, parts_of, response
+from gateway.endpoints.timeouts import TIMEOUT_HEADER, requested_timeout
 from gateway.errors import GatewayError
 from gateway.intake.body import Body, lend_while_waiting
-from gateway.intake.receiving import Received, Terms, receive_body
+from gateway.intake.receiving import Received, ReceiveOptions, receive_body
 from gateway.observe.audit.receipts import HEADER, PREFERENCE, header_of, is_wanted
 from gateway.service.exchange import Exchange, Head
 from gateway.service.service import Service
@@ -40,9 +41,9 @@ def respond(exchange: Exchange, *, named: bool = False) -> flask.Response:
     return _response(exchange, exchange.infer(exchange.receive(read_body, named=named)))
 
 
-def read_body(terms: Terms) -> Received:
+def read_body(options: ReceiveOptions) -> Received:
     """Read the body of this request: a source for ``Exchange.receive``."""
-    return receive_body(Body.of(flask.request.environ, terms.settings, terms.ticket), terms)
+    return receive_body(Body.of(flask.request.environ, options.settings, options.ticket), options)
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def _open(model: Model, service: Service) -> Iterator[Exchange]:
         accept=environ.get("HTTP_ACCEPT", ""),
         traceparent=environ.get("HTTP_TRACEPARENT", ""),
         no_cache=bool(flask.request.cache_control.no_cache),
-        gone=partial(gone, environ),
+        gone=partial(client_disconnected, environ),
     )
     environ[LOG_TAGS], environ[PHASES] = head.tags(model.name), head.phases.seconds
     with service.open_exchange(model, head, partial(requested_timeout, environ)) as exchange:

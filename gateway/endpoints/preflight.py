@@ -6,13 +6,13 @@ from typing import Any, BinaryIO
 
 import flask
 
-from gateway.contract import Model
-from gateway.endpoints import chunks
-from gateway.endpoints.access import caller_name, require
-from gateway.endpoints.kept import Rule, place, store_context
+from gateway.contract.requests import Model
+from gateway.endpoints.access_control import caller_name, require
+from gateway.endpoints.store_views import Rule, admission_ticket, store_context
 from gateway.errors import ParameterRefused
+from gateway.intake import chunks
 from gateway.intake.body import Body
-from gateway.intake.receiving import Terms, receive_body
+from gateway.intake.receiving import ReceiveOptions, receive_body
 from gateway.observe.phases import Phases
 from gateway.protocol.request import parse_json
 from gateway.wire import parse_options_header
@@ -20,7 +20,7 @@ from gateway.wire import parse_options_header
 
 def _preflight() -> flask.Response:
     require("infer")
-    from gateway.studies.preflight import preflight  # pydicom and pydantic, which a service of plain models spares
+    from gateway.binding.preflight import preflight  # pydicom and pydantic, which a service of plain models spares
 
     with _asked() as (json, files):
         opinions = preflight(_models(json.get("models")), files)
@@ -46,13 +46,13 @@ def _preflight() -> flask.Response:
 def _asked() -> Iterator[tuple[dict[str, Any], list[BinaryIO]]]:
     """The JSON and the files, from parts or from the store."""
     environ, settings = flask.request.environ, store_context().store.settings
-    with place() as ticket:
+    with admission_ticket() as ticket:
         if parse_options_header(environ.get("CONTENT_TYPE", ""))[0] == "application/json":
             json = parse_json(chunks.read_json(environ, settings, ticket), None)
             with store_context().references.resolve(json, caller_name()) as resolved:
                 yield json, resolved.files
         else:
-            received = receive_body(Body.of(environ, settings, ticket), Terms(settings, ticket, Phases()))
+            received = receive_body(Body.of(environ, settings, ticket), ReceiveOptions(settings, ticket, Phases()))
             yield received.json, received.instances
 
 

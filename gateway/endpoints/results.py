@@ -4,12 +4,12 @@ from datetime import datetime
 
 import flask
 
-from gateway.endpoints.access import caller_name, require
-from gateway.endpoints.kept import Rule, moment, page, paged, store_context
-from gateway.endpoints.related import DIGEST_HEADER, hashes_of, parts_of, response
+from gateway.endpoints.access_control import caller_name, require
+from gateway.endpoints.multipart_response import DIGEST_HEADER, hashes_of, parts_of, response
+from gateway.endpoints.store_views import Rule, moment, page, paged, store_context
 from gateway.errors import ParameterRefused
 from gateway.studies.listings import Filter, Summary, list_results
-from gateway.studies.results import KeptResult
+from gateway.studies.results import StoredResult
 
 
 def _list() -> flask.Response:
@@ -58,7 +58,7 @@ def _result(id: str) -> flask.Response:
     return answer(store_context().results.get(id, caller_name()))
 
 
-def answer(one: KeptResult) -> flask.Response:
+def answer(one: StoredResult) -> flask.Response:
     """A kept answer as the model's route gave it, with ``Age`` in seconds (RFC 9111 5.1)."""
     hashes = [hashes_of(one.result.input_digest, one.output_digest)]
     return response(parts_of(one.result, hashes), {"Age": str(one.age), DIGEST_HEADER: one.algorithm})

@@ -5,16 +5,17 @@ from dataclasses import asdict
 
 import flask
 
-from gateway.endpoints import bundles, chunks, preflight, results
-from gateway.endpoints.access import caller_name, require
-from gateway.endpoints.kept import Rule, answering, moment, page, paged, place, store_context
+from gateway.endpoints import bundles, preflight, results
+from gateway.endpoints.access_control import caller_name, require
+from gateway.endpoints.store_views import Rule, admission_ticket, answering, moment, page, paged, store_context
 from gateway.errors import ParameterRefused, StudyNotFound
+from gateway.intake import chunks
 from gateway.service.service import Service
-from gateway.studies import instances
+from gateway.studies import instance_rows
 from gateway.studies.forgetting import forget
 from gateway.studies.manifests import is_uid, read_chunk, read_manifest
 from gateway.studies.tables import instances as table
-from gateway.studies.uploads import WAYS, Upload
+from gateway.studies.uploads import WAYS, InstanceUpload
 
 
 def add_store(app: flask.Flask, taken: Collection[str]) -> None:
@@ -23,7 +24,7 @@ def add_store(app: flask.Flask, taken: Collection[str]) -> None:
     Raises as ``Store.open``.
     """
     service: Service = app.extensions["gateway"]
-    service.open_store(authenticated=app.extensions["gateway.access"].gate.on)
+    service.open_store(authenticated=app.extensions["gateway.access"].authenticator.on)
     pages = flask.Blueprint("gateway_studies", __name__)
     for method, path, view in (*RULES, *results.RULES, *bundles.RULES, *preflight.RULES):
         if path not in taken:
@@ -50,10 +51,10 @@ def _instances() -> flask.Response:
     if way not in WAYS:
         raise ParameterRefused([("/on_conflict", f"on_conflict should be one of {', '.join(WAYS)}.")])
 
-    def opened(text: bytes) -> Upload:
-        return Upload(store, caller, way, read_chunk(text, store.settings.max_parts))
+    def opened(text: bytes) -> InstanceUpload:
+        return InstanceUpload(store, caller, way, read_chunk(text, store.settings.max_parts))
 
-    with place() as ticket, chunks.received(flask.request.environ, store.settings, ticket, opened) as upload:
+    with admission_ticket() as ticket, chunks.received(flask.request.environ, store.settings, ticket, opened) as upload:
         outcomes = upload.keep()
     answers = [
         {"sop_instance_uid": one.entry.sop_instance_uid, "sha256": one.entry.sha256, "state": one.state}
@@ -72,7 +73,7 @@ def _list() -> flask.Response:
     store, (limit, after) = store_context().store, page()
     with store.index.reading() as connection:
         since = store.retention.since
-        found = instances.summaries(connection, caller_name(), since, after=after, limit=limit + 1)
+        found = instance_rows.summaries(connection, caller_name(), since, after=after, limit=limit + 1)
     entries = [
         {
             "study_instance_uid": one.study_instance_uid,
@@ -92,7 +93,7 @@ def _study(uid: str) -> flask.Response:
     store, series = store_context().store, dict[str, list[dict[str, object]]]()
     with store.index.reading() as connection:
         since, of_study = store.retention.since, table.c.study_instance_uid == _checked(uid)
-        found = instances.held(connection, caller_name(), since, of_study)
+        found = instance_rows.held(connection, caller_name(), since, of_study)
     if not found:
         raise StudyNotFound("This gateway keeps no such study of yours.")
     for one in found:

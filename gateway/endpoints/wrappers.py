@@ -13,14 +13,14 @@ from typing import Any
 
 import flask
 
-from gateway.adapters.aiges.answers import Item
 from gateway.adapters.aiges.constants import DataEnd
-from gateway.adapters.aiges.inputs import request_list
-from gateway.adapters.aiges.model import WrapperModel, encode_json
 from gateway.adapters.aiges.streaming import converse
+from gateway.adapters.aiges.wrapper_answers import Item
+from gateway.adapters.aiges.wrapper_inputs import request_list
+from gateway.adapters.aiges.wrapper_model import WrapperModel, encode_json
 from gateway.endpoints import inference
+from gateway.endpoints.multipart_response import DIGEST_HEADER, hashes_of
 from gateway.endpoints.problems import log_exception, problem_response
-from gateway.endpoints.related import DIGEST_HEADER, hashes_of
 from gateway.errors import GatewayError, ModelFailed
 from gateway.service.exchange import Exchange
 from gateway.service.service import Service

@@ -17,17 +17,17 @@ from typing import Any
 
 from gunicorn.util import import_app
 
-from gateway.contract import Model, Request
+from gateway.contract.requests import Model, Request
 from gateway.dicom.decoding import pool as decoding
 from gateway.errors import GatewayError, ModelFailed
 from gateway.executors.messages import Channel, Words, die_with_parent
-from gateway.executors.shared import SharedRun, give_error, give_result, take_request
-from gateway.executors.work import Checks, answer, card_of, prepare
-from gateway.memory import keep_memory_flat
+from gateway.executors.runner import AnswerChecks, answer, card_of, prepare
+from gateway.executors.transfer import TransferContext, read_request, write_error, write_result
 from gateway.observe import jsonlogs
 from gateway.observe.logs import TaggedLogger, exception_frames, quiet_hooks
 from gateway.protocol.response import check
-from gateway.unnamed import UnnamedFile
+from gateway.spool.anonymous_files import AnonymousFile
+from gateway.spool.process_memory import keep_memory_flat
 
 logger = logging.getLogger("gateway")
 
@@ -38,13 +38,13 @@ PROGRESS_SECONDS = 0.1
 class Host:
     """One model, and the channel to the supervisor."""
 
-    def __init__(self, channel: Channel, model: Model, checks: Checks, *, log_text: bool) -> None:
+    def __init__(self, channel: Channel, model: Model, checks: AnswerChecks, *, log_text: bool) -> None:
         self._channel = channel
         self._model = model
         self._checks = checks
         self._log_text = log_text
-        self._runs: dict[int, HostedRun] = {}
-        self._work: queue.SimpleQueue[list[tuple[int, list[UnnamedFile]]] | None] = queue.SimpleQueue()
+        self._contexts: dict[int, HostedContext] = {}
+        self._work: queue.SimpleQueue[list[tuple[int, list[AnonymousFile]]] | None] = queue.SimpleQueue()
 
     def serve(self) -> None:
         """Answer until told to stop."""
@@ -68,56 +68,60 @@ class Host:
         os._exit(1)  # the supervisor is gone; nobody will take an answer
 
     def _cancel(self, number: int) -> None:
-        if run := self._runs.get(number):  # it may have ended, or end this very moment
-            run.cancel()
+        if context := self._contexts.get(number):  # it may have ended, or end this very moment
+            context.cancel()
 
-    def _sorted(self, words: Words, files: list[UnnamedFile]) -> list[tuple[int, list[UnnamedFile]]]:
+    def _sorted(self, words: Words, files: list[AnonymousFile]) -> list[tuple[int, list[AnonymousFile]]]:
         """The calls of a run, each with its files, known as cancellable from now on."""
         found = []
         for number, count in words["calls"]:
-            self._runs[number] = HostedRun(self._channel, number)
+            self._contexts[number] = HostedContext(self._channel, number)
             found.append((number, files[:count]))
             files = files[count:]
         return found
 
-    def _run(self, calls: list[tuple[int, list[UnnamedFile]]]) -> None:
+    def _run(self, calls: list[tuple[int, list[AnonymousFile]]]) -> None:
         started = time.monotonic()
         numbers = [number for number, _ in calls]
-        requests = [take_request(files, self._runs[number]) for number, files in calls]
+        requests = [read_request(files, self._contexts[number]) for number, files in calls]
         outcomes = answer(self._model, requests, self._checks)
         for number, request, outcome in zip(numbers, requests, outcomes, strict=True):
-            run = self._runs.pop(number)
-            files = self._told(outcome, request) if isinstance(outcome, Exception) else give_result(outcome, run)
+            context = self._contexts.pop(number)
+            files = (
+                self._reported(outcome, request) if isinstance(outcome, Exception) else write_result(outcome, context)
+            )
             self._channel.send({"type": "outcome", "id": number}, files)
         del outcomes, outcome  # an error holds its frames, and they the request's bytes: no circle may keep them
         self._channel.send({"type": "done", "seconds": time.monotonic() - started})
 
-    def _told(self, error: Exception, request: Request) -> list[UnnamedFile]:
+    def _reported(self, error: Exception, request: Request) -> list[AnonymousFile]:
         """An error as it may leave this process; what it does not say is logged here."""
         if isinstance(error, GatewayError):
             try:
-                return give_error(error)
+                return write_error(error)
             except (TypeError, ValueError) as unspeakable:  # its members are no JSON
                 error = unspeakable
         tagged = TaggedLogger(logger).tag({"request_id": request.request_id, "route": self._model.name})
         tagged.error("exception\n%s", exception_frames(error, with_text=self._log_text))
-        return give_error(ModelFailed("The model raised an exception. The gateway's log has it under this request id."))
+        return write_error(
+            ModelFailed("The model raised an exception. The gateway's log has it under this request id.")
+        )
 
 
-class HostedRun(SharedRun):
+class HostedContext(TransferContext):
     """A run that tells the supervisor how far it is."""
 
     def __init__(self, channel: Channel, number: int) -> None:
         super().__init__()
         self._channel = channel
         self._number = number
-        self._told = 0.0
+        self._reported = 0.0
 
     def progress(self, done: float, total: float, text: str = "") -> None:
-        """See ``Run.progress``; what comes too soon after the one before is not passed on, but for the last."""
+        """See ``RequestContext.progress``; what comes too soon after the one before is dropped, but for the last."""
         super().progress(done, total, text)
-        if time.monotonic() - self._told >= PROGRESS_SECONDS or done >= total:
-            self._told = time.monotonic()
+        if time.monotonic() - self._reported >= PROGRESS_SECONDS or done >= total:
+            self._reported = time.monotonic()
             count = {"done": float(done), "total": float(total)}  # numpy's numbers are no JSON
             self._channel.send({"type": "progress", "id": self._number, **count, "text": text[:1000]})
 
@@ -143,7 +147,7 @@ def main(descriptor: str, target: str, name: str) -> None:
         logger.error("the model on %s could not be set up\n%s", name, exception_frames(error, with_text=True))
         channel.send({"type": "failed", "text": f"{type(error).__name__}: {error}"[:500]})
         sys.exit(1)
-    checks = Checks(app.serializer, state.settings.strict, logger.warning)
+    checks = AnswerChecks(app.serializer, state.settings.strict, logger.warning)
     check({}, [], serializer=checks.serializer, strict=True, warn=logger.warning)  # imports now what answers will need
     Host(channel, model, checks, log_text=state.settings.log_exception_text).serve()
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from contextvars import copy_context
 
 from gateway.config import Settings
-from gateway.contract import Model, Request, Result
+from gateway.contract.execution import Card
+from gateway.contract.requests import Model, Request, Result
 from gateway.errors import Unavailable
+from gateway.executors.pending_call import PendingCall
 from gateway.executors.queues import Queue
+from gateway.executors.runner import AnswerChecks, answer, batch_key_of, card_of, execution_of, own, prepare
 from gateway.executors.states import FAILED, READY, STARTING, ModelHealth, at_work
-from gateway.executors.waiting import Pending
-from gateway.executors.work import Checks, answer, batch_key_of, card_of, own, prepare, running_of
-from gateway.running import Card
 
 UNBOUNDED = 1 << 30
 """A queue as long as the worker's places allow, where a model's concurrency has no bound."""
@@ -32,64 +32,64 @@ class InlineExecutor:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._lanes: dict[str, Lane] = {}
+        self._runners: dict[str, ModelRunner] = {}
 
     def add(self, model: Model) -> None:
         """Take a model in, before it is set up."""
-        self._lane(model)
+        self._runner(model)
 
-    def _lane(self, model: Model) -> "Lane":
-        lane = self._lanes.get(model.name)
-        return lane or self._lanes.setdefault(model.name, Lane(model, self._settings))
+    def _runner(self, model: Model) -> "ModelRunner":
+        runner = self._runners.get(model.name)
+        return runner or self._runners.setdefault(model.name, ModelRunner(model, self._settings))
 
     def set_up(self, model: Model, *, warm: bool) -> None:
         """Set it up, and warm it up; meanwhile it is starting. Raises what the model raises, and it is failed then."""
-        self._lane(model).set_up(warm)
+        self._runner(model).set_up(warm)
 
     def admit(self, model: Model) -> None:
         """Raises Unavailable where a request for this model would find no room."""
-        self._lane(model).admit()
+        self._runner(model).admit()
 
     def card(self, model: Model) -> Card | None:
         """Which model it is, in names and digests; None before it is set up."""
-        return card_of(model) if self._lane(model).is_set_up else None
+        return card_of(model) if self._runner(model).is_set_up else None
 
     def retry_after(self, model: Model) -> int:
         """Whole seconds, by its usual time, until a request of this model is likely to be over."""
-        return self._lane(model).retry_after()
+        return self._runner(model).retry_after()
 
-    def run(self, model: Model, request: Request, checks: Checks, gone: Callable[[], bool]) -> Result:
+    def run(self, model: Model, request: Request, checks: AnswerChecks, gone: Callable[[], bool]) -> Result:
         """Have a request answered.
 
         Raises Unavailable where the line is full, DeadlineExceeded, Cancelled where ``gone`` says that the client has
         left, and what the model raises.
         """
-        return self._lane(model).run(request, checks, gone)
+        return self._runner(model).run(request, checks, gone)
 
     def abandoned(self) -> int:
         """Calls that run though nobody waits for them any more; each holds the place of the request that it was."""
-        return sum(lane.abandoned() for lane in list(self._lanes.values()))
+        return sum(runner.abandoned() for runner in list(self._runners.values()))
 
     def health(self) -> Mapping[str, ModelHealth]:
         """Each model's health, by its name; waits for no model."""
-        return {name: lane.health() for name, lane in self._lanes.items()}
+        return {name: runner.health() for name, runner in self._runners.items()}
 
     def close(self) -> None:
         """Refuse what still stands in line."""
-        for lane in self._lanes.values():
-            lane.close()
+        for runner in self._runners.values():
+            runner.close()
 
 
-class Lane:
+class ModelRunner:
     """One model, its line, and the threads that serve it: as many as ever ran at once, kept for the next."""
 
     def __init__(self, model: Model, settings: Settings) -> None:
-        running = running_of(model, settings)
-        places = running.concurrency or (1 if running.batch else None)
+        execution = execution_of(model, settings)
+        places = execution.concurrency or (1 if execution.batch else None)
         self._model = model
         self._grace = settings.cancel_grace
         self._queue: Queue[_Job] = Queue(
-            places=places, max_queue=(running.max_queue or 0) if places else UNBOUNDED, batch=running.batch
+            places=places, max_queue=(execution.max_queue or 0) if places else UNBOUNDED, batch=execution.batch
         )
         self._changed = threading.Condition()  # its lock is re-entrant: a signal's handler asks for health in between
         self._idle = 0
@@ -122,7 +122,7 @@ class Lane:
         """See InlineExecutor.retry_after."""
         return max(1, math.ceil(self._queue.wait()))
 
-    def run(self, request: Request, checks: Checks, gone: Callable[[], bool]) -> Result:
+    def run(self, request: Request, checks: AnswerChecks, gone: Callable[[], bool]) -> Result:
         """See InlineExecutor.run."""
         job = _Job(request, checks, batch_key_of(self._model, request))
         with self._changed:
@@ -181,7 +181,7 @@ class Lane:
         """See InlineExecutor.health."""
         late = time.monotonic() - self._grace
         with self._changed:
-            hung = sum(job.request.run.deadline < late for job in self._on)
+            hung = sum(job.request.context.deadline < late for job in self._on)
             lost = hung >= (self._queue.places or UNBOUNDED)
             state, reason = at_work((self._state, self._reason), hung=hung, lost=lost, full=self._queue.full)
             return ModelHealth(
@@ -201,8 +201,8 @@ class Lane:
             job.settle(Unavailable("The gateway is stopping; try again."))
 
 
-class _Job(Pending):
-    def __init__(self, request: Request, checks: Checks, key: str) -> None:
+class _Job(PendingCall):
+    def __init__(self, request: Request, checks: AnswerChecks, key: str) -> None:
         super().__init__(request, key)
         self.checks = checks
         self.left = False

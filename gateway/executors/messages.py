@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gateway.unnamed import UnnamedFile
+from gateway.spool.anonymous_files import AnonymousFile
 
 MAX_MESSAGE = 96 << 10
 """Bytes of one message, half of what a socket's buffer holds by default: names, numbers and a batch of them."""
@@ -35,7 +35,7 @@ class Channel:
         """For selectors."""
         return self.socket.fileno()
 
-    def send(self, words: Words, files: Sequence[UnnamedFile] = ()) -> None:
+    def send(self, words: Words, files: Sequence[AnonymousFile] = ()) -> None:
         """Send a message. Raises OSError when the other end is gone, or does not read."""
         text = json.dumps(words, separators=(",", ":")).encode()
         if len(text) > MAX_MESSAGE:
@@ -44,14 +44,14 @@ class Channel:
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if files else []
         self.socket.sendmsg([text], ancillary, socket.MSG_NOSIGNAL)
 
-    def receive(self) -> tuple[Words, list[UnnamedFile]] | None:
+    def receive(self) -> tuple[Words, list[AnonymousFile]] | None:
         """The next message and its files; None when the other end is gone."""
         room = socket.CMSG_SPACE(MAX_DESCRIPTORS * struct.calcsize("i"))
         try:
             text, ancillary, _flags, _address = self.socket.recvmsg(MAX_MESSAGE, room, socket.MSG_CMSG_CLOEXEC)
         except ConnectionError:
             return None
-        files = [UnnamedFile(descriptor) for descriptor in _descriptors(ancillary)]
+        files = [AnonymousFile(descriptor) for descriptor in _descriptors(ancillary)]
         return (json.loads(text), files) if text else None
 
     def hang_up(self) -> None:

@@ -5,9 +5,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from gateway.contract.execution import Batch
 from gateway.errors import Unavailable
 from gateway.executors.states import full
-from gateway.running import Batch
 
 Call = TypeVar("Call")
 
@@ -70,8 +70,8 @@ class Queue(Generic[Call]):
 
     def wait(self) -> float:
         """Seconds until a place in the queue is likely to come free."""
-        lanes = (self.places or 1) * self.max_size
-        return (self.service_seconds or FIRST_GUESS) * max(1, len(self._waiting) // lanes)
+        parallel = (self.places or 1) * self.max_size
+        return (self.service_seconds or FIRST_GUESS) * max(1, len(self._waiting) // parallel)
 
     def submit(self, call: Call, key: str, now: float) -> None:
         """Put a call in line. Raises Unavailable, with the time to try again, where the line is full."""

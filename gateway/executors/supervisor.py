@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.config import Settings
-from gateway.executors.desks import Call, Desk
 from gateway.executors.messages import Channel, Words, accept
-from gateway.executors.processes import ModelProcess
+from gateway.executors.model_process import ModelProcess
+from gateway.executors.scheduler import Call, ModelScheduler
 from gateway.observe import jsonlogs
-from gateway.unnamed import UnnamedFile
+from gateway.spool.anonymous_files import AnonymousFile
 
 logger = logging.getLogger("gateway.supervisor")
 
@@ -34,13 +34,13 @@ HEALTH_SECONDS = 0.05
 
 
 @dataclass(eq=False)
-class Worker:
+class WorkerConnection:
     """An HTTP worker: its channel, and the calls of it that are not answered, by its own numbers."""
 
     channel: Channel
     calls: dict[int, Call] = field(default_factory=dict)
 
-    def tell(self, words: Words, files: tuple[UnnamedFile, ...] | list[UnnamedFile] = ()) -> None:
+    def send(self, words: Words, files: tuple[AnonymousFile, ...] | list[AnonymousFile] = ()) -> None:
         """Send, if it is still there; its end is noticed where it is read from."""
         try:
             self.channel.send(words, files)
@@ -55,14 +55,14 @@ class Supervisor:
         self._app = app
         self._settings = settings
         self._selector = selectors.DefaultSelector()
-        self._workers: set[Worker] = set()
-        self._desks: dict[str, Desk] = {}
+        self._workers: set[WorkerConnection] = set()
+        self._schedulers: dict[str, ModelScheduler] = {}
         self._generation = 0
         self._started = started
         self._closing = False
-        self._told: dict[str, Any] = {}
-        self._told_at = 0.0
-        self._untold = False
+        self._published: dict[str, Any] = {}
+        self._published_at = 0.0
+        self._unpublished = False
         """Whether the workers may know less than is known here, since they were told of something else just before."""
         self._watch(listener, lambda: self._accept(listener))
         self._watch(sys.stdin.buffer, self._orphaned)
@@ -75,19 +75,19 @@ class Supervisor:
 
     def run(self) -> None:
         """Until the server is gone and every model is closed."""
-        while not (self._closing and not any(desk.processes for desk in self._desks.values())):
+        while not (self._closing and not any(scheduler.processes for scheduler in self._schedulers.values())):
             for key, _ in self._selector.select(self._pause()):
                 if self._selector.get_map().get(key.fd) is key:  # an event before may have closed it
                     key.data()
             now = time.monotonic()
-            for desk in self._desks.values():
-                desk.advance(now)
+            for scheduler in self._schedulers.values():
+                scheduler.advance(now)
             self._tell_health(now)
 
     def _pause(self) -> float:
         now = time.monotonic()
-        times = [when for desk in self._desks.values() if (when := desk.wake(now)) is not None]
-        times += [self._told_at + HEALTH_SECONDS] if self._untold else []
+        times = [when for scheduler in self._schedulers.values() if (when := scheduler.wake(now)) is not None]
+        times += [self._published_at + HEALTH_SECONDS] if self._unpublished else []
         pause = min([TICK, *(when - now for when in times)])
         return max(0.0, pause)
 
@@ -99,8 +99,8 @@ class Supervisor:
         with contextlib.suppress(BlockingIOError):
             while self._wake.recv(64):
                 pass
-        for desk in self._desks.values():
-            for process in desk.processes.values():
+        for scheduler in self._schedulers.values():
+            for process in scheduler.processes.values():
                 if process.ended:
                     process.channel.hang_up()  # what it said is still read, and then that it is over
 
@@ -109,8 +109,8 @@ class Supervisor:
         if not os.read(sys.stdin.fileno(), 64):
             self._selector.unregister(sys.stdin.buffer)
             self._closing = True
-            for desk in self._desks.values():
-                desk.close()
+            for scheduler in self._schedulers.values():
+                scheduler.close()
 
     def _accept(self, listener: socket.socket) -> None:
         channel = accept(listener)
@@ -118,11 +118,11 @@ class Supervisor:
             logger.warning("refused a connection of another user")
             return
         channel.socket.settimeout(1.0)
-        worker = Worker(channel)
+        worker = WorkerConnection(channel)
         self._workers.add(worker)
         self._watch(channel, lambda: self._from_worker(worker))
 
-    def _from_worker(self, worker: Worker) -> None:
+    def _from_worker(self, worker: WorkerConnection) -> None:
         try:
             message = worker.channel.receive()
         except (OSError, ValueError):
@@ -137,81 +137,81 @@ class Supervisor:
             self._call(worker, words, files)
         elif words["type"] == "cancel" and words["id"] in worker.calls:
             call = worker.calls[words["id"]]
-            self._desks[call.model].cancel(call)
+            self._schedulers[call.model].cancel(call)
 
-    def _lost(self, worker: Worker) -> None:
+    def _lost(self, worker: WorkerConnection) -> None:
         """A worker has gone, and nobody waits for its calls."""
         self._selector.unregister(worker.channel)
         worker.channel.close()
         self._workers.discard(worker)
         for call in list(worker.calls.values()):
-            self._desks[call.model].cancel(call)
+            self._schedulers[call.model].cancel(call)
 
-    def _hello(self, worker: Worker, words: Words) -> None:
+    def _hello(self, worker: WorkerConnection, words: Words) -> None:
         """A worker says which models it serves, and of which generation of the code."""
         newer = words["generation"] > self._generation
         self._generation = max(self._generation, words["generation"])
-        for running in words["models"]:
-            desk = self._desks.get(running["name"])
-            if desk is None:
-                desk = self._desks[running["name"]] = self._desk(running["name"])
-            if newer or not desk.configured:
-                desk.configure(running, self._generation)
+        for declared in words["models"]:
+            scheduler = self._schedulers.get(declared["name"])
+            if scheduler is None:
+                scheduler = self._schedulers[declared["name"]] = self._scheduler(declared["name"])
+            if newer or not scheduler.configured:
+                scheduler.configure(declared, self._generation)
         if newer:
-            named = {running["name"] for running in words["models"]}
-            for name, desk in self._desks.items():
+            named = {declared["name"] for declared in words["models"]}
+            for name, scheduler in self._schedulers.items():
                 if name not in named:
-                    desk.close()
-        for name, known in self._told.items():
-            worker.tell({"type": "health", "model": name, **known})
+                    scheduler.close()
+        for name, known in self._published.items():
+            worker.send({"type": "health", "model": name, **known})
 
-    def _desk(self, name: str) -> Desk:
+    def _scheduler(self, name: str) -> ModelScheduler:
         def start(number: int) -> ModelProcess:
             process = ModelProcess(number, self._app, name)
-            self._watch(process.channel, lambda: self._from_process(desk, process))
+            self._watch(process.channel, lambda: self._from_process(scheduler, process))
             return process
 
-        desk = Desk(name, self._settings, start)
-        return desk
+        scheduler = ModelScheduler(name, self._settings, start)
+        return scheduler
 
-    def _call(self, worker: Worker, words: Words, files: list[UnnamedFile]) -> None:
+    def _call(self, worker: WorkerConnection, words: Words, files: list[AnonymousFile]) -> None:
         call = Call(words["id"], words["model"], words["key"], words["deadline"], files, worker)
         worker.calls[call.number] = call
-        self._desks[call.model].submit(call, time.monotonic())
+        self._schedulers[call.model].submit(call, time.monotonic())
 
-    def _from_process(self, desk: Desk, process: ModelProcess) -> None:
+    def _from_process(self, scheduler: ModelScheduler, process: ModelProcess) -> None:
         try:
             message = process.channel.receive()
         except (OSError, ValueError):
             message = None
         if message is not None:
-            desk.heard(process, *message, time.monotonic())
+            scheduler.on_message(process, *message, time.monotonic())
             return
         self._selector.unregister(process.channel)
         process.channel.close()
-        desk.died(process, time.monotonic())
+        scheduler.died(process, time.monotonic())
 
     def _tell_health(self, now: float) -> None:
-        for desk in self._desks.values():
-            desk.bury(now)
-        self._untold = now - self._told_at < HEALTH_SECONDS
-        if self._untold:
+        for scheduler in self._schedulers.values():
+            scheduler.reap(now)
+        self._unpublished = now - self._published_at < HEALTH_SECONDS
+        if self._unpublished:
             return
-        for name, desk in self._desks.items():
-            known = {"health": desk.health(now).words(), "card": desk.card}
-            if desk.configured and known != self._told.get(name):
-                self._told[name], self._told_at = known, now
+        for name, scheduler in self._schedulers.items():
+            known = {"health": scheduler.health(now).words(), "card": scheduler.card}
+            if scheduler.configured and known != self._published.get(name):
+                self._published[name], self._published_at = known, now
                 self._tell_all({"type": "health", "model": name, **known})
         self._started = self._started or (
-            bool(self._desks) and all(desk.fleet.ever_ready for desk in self._desks.values())
+            bool(self._schedulers) and all(scheduler.replicas.ever_ready for scheduler in self._schedulers.values())
         )
-        fatal = next((desk.fatal for desk in self._desks.values() if desk.fatal), "")
+        fatal = next((scheduler.fatal for scheduler in self._schedulers.values() if scheduler.fatal), "")
         if fatal and not self._started:
             self._tell_all({"type": "fatal", "text": fatal})
 
     def _tell_all(self, words: Words) -> None:
         for worker in list(self._workers):
-            worker.tell(words)
+            worker.send(words)
 
 
 def main(words: str) -> None:

@@ -1,1 +1,1 @@
-"""From any source of bytes to a received request: read once, bounded, hashed beside. No Flask in it."""
+"""From any source of bytes to a received request: admission, bodies, chunks, study paths. No Flask here."""

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
-from gateway.admission import Ticket
 from gateway.config import KiB, Settings
 from gateway.errors import BrokenBody, LimitExceeded, RequestStalled
+from gateway.intake.admission import Ticket
 
 READ_SIZE = 256 * KiB
 """Bytes asked for at once: few enough to stay in a core's cache while they are decoded and written."""

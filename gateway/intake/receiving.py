@@ -11,19 +11,19 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-from gateway.admission import Ticket
 from gateway.config import KiB, MiB, Settings
 from gateway.errors import BrokenBody, BrokenJSON, DeadlineExceeded, LimitExceeded, UnsupportedMedia
+from gateway.intake.admission import Ticket
 from gateway.intake.body import READ_SIZE, Body, Piece, limit_json_size, limit_json_values
 from gateway.observe.phases import Phases
 from gateway.protocol.digests import Digest, hash_function
 from gateway.protocol.request import parse_json
-from gateway.spool import Spool
-from gateway.unnamed import NewFile
+from gateway.spool.anonymous_files import NewFile
+from gateway.spool.parts import Spool
 from gateway.wire import Data, EndOfPart, Event, Headers, Limits, Part, decode, parse_options_header
 
 if TYPE_CHECKING:
-    from gateway.studies.instances import Held
+    from gateway.studies.instance_rows import HeldInstance
     from gateway.studies.references import Resolver
 
 BULK = 64 * KiB
@@ -43,7 +43,7 @@ class Received:
     in_memory: bool = True
     headers: tuple[Headers, ...] = ()
     """Those of the parts behind ``instances``, where the request had parts."""
-    held: "tuple[Held, ...]" = ()
+    held: "tuple[HeldInstance, ...]" = ()
     """What the study store knows of ``instances``, where the request named them."""
 
     def names(self) -> tuple[str | None, ...]:
@@ -56,7 +56,7 @@ def _name(headers: Headers) -> str | None:
 
 
 @dataclass(frozen=True)
-class Terms:
+class ReceiveOptions:
     """On what terms a request is received: its place, its deadline (``time.monotonic``), and where its bytes go.
 
     ``shared`` makes memory that another process can read. ``resolver`` finds the studies that a request names instead
@@ -76,19 +76,22 @@ class Terms:
             raise DeadlineExceeded("The request was not received before its deadline.")
 
 
-class Intake:
+class RequestReader:
     """Where a request's parts are written, and hashed beside it. Use as a context manager."""
 
-    def __init__(self, terms: Terms, expected: int | None, known: str = "") -> None:
+    def __init__(self, receive_options: ReceiveOptions, expected: int | None, known: str = "") -> None:
         """``expected`` bytes at most, None where that is not known; ``known`` is their digest, if somebody knows it."""
-        settings = self._settings = terms.settings
+        settings = self._settings = receive_options.settings
         self._known = known
         self._spool = Spool(
-            threshold=settings.spool_threshold, folder=settings.spool_folder, expected=expected, shared=terms.shared
+            threshold=settings.spool_threshold,
+            folder=settings.spool_folder,
+            expected=expected,
+            shared=receive_options.shared,
         )
-        self._digest = Digest(hash_function(settings.digest), overlap=terms.ticket.idle_core)
-        self._phases = terms.phases
-        self._ticket = terms.ticket
+        self._digest = Digest(hash_function(settings.digest), overlap=receive_options.ticket.idle_core)
+        self._phases = receive_options.phases
+        self._ticket = receive_options.ticket
         self._hashed = 0
 
     @property
@@ -136,27 +139,27 @@ class Intake:
         self._digest.close()
 
 
-Source = Callable[[Terms], Received]
+Source = Callable[[ReceiveOptions], Received]
 """What reads one request's input."""
 
 
-def receive_body(body: Body, terms: Terms) -> Received:
+def receive_body(body: Body, receive_options: ReceiveOptions) -> Received:
     """Read a request from its body.
 
     Raises BrokenBody, BrokenJSON, DeadlineExceeded, LimitExceeded, UnsupportedMedia and those of a studyPath.
     """
-    settings = terms.settings
+    settings = receive_options.settings
     if body.content_encoding:
         raise UnsupportedMedia("Send the body without a Content-Encoding: its digest is over the bytes as they are.")
     media_type, options = parse_options_header(body.content_type)
     if body.length is not None and body.length > settings.max_body_bytes:
         raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The body")
-    terms.ticket.expect(body.length or 0)
-    pieces = _counted(body.pieces, terms)
+    receive_options.ticket.expect(body.length or 0)
+    pieces = _counted(body.pieces, receive_options)
     if media_type == "multipart/related":
-        return _receive_multipart(pieces, options, Intake(terms, body.length), settings)
+        return _receive_multipart(pieces, options, RequestReader(receive_options, body.length), settings)
     if media_type == "application/json":
-        return _receive_words(pieces, options.get("charset"), terms)
+        return _receive_words(pieces, options.get("charset"), receive_options)
     raise UnsupportedMedia(
         "Send multipart/related with a JSON part first, or application/json that names a study"
         f"{'' if media_type else '; this request has no Content-Type'}."
@@ -164,7 +167,7 @@ def receive_body(body: Body, terms: Terms) -> Received:
 
 
 def _receive_multipart(
-    pieces: Iterable[Piece], options: dict[str, str], intake: Intake, settings: Settings
+    pieces: Iterable[Piece], options: dict[str, str], reader: RequestReader, settings: Settings
 ) -> Received:
     if "boundary" not in options:
         raise BrokenBody("The Content-Type has no boundary parameter.")
@@ -174,54 +177,54 @@ def _receive_multipart(
         max_part_headers=settings.max_part_headers,
     )
     headers: list[Headers] = []
-    with intake, closing(decode(options["boundary"], pieces, limits, intake.turn)) as events:
+    with reader, closing(decode(options["boundary"], pieces, limits, reader.turn)) as events:
         for event in events:
-            _take_event(event, intake, headers, settings)
-        return intake.received(_charset(headers[0], options) if headers else None, tuple(headers[1:]))
+            _take_event(event, reader, headers, settings)
+        return reader.received(_charset(headers[0], options) if headers else None, tuple(headers[1:]))
 
 
-def _take_event(event: Event, intake: Intake, headers: list[Headers], settings: Settings) -> None:
+def _take_event(event: Event, reader: RequestReader, headers: list[Headers], settings: Settings) -> None:
     match event:
         case Data(data):
-            intake.write(data)
+            reader.write(data)
             if len(headers) == 1:
-                limit_json_size(intake.size, settings, "The JSON part")
+                limit_json_size(reader.size, settings, "The JSON part")
         case Part():
             headers.append(event.headers)
         case EndOfPart():
-            intake.end_part()
+            reader.end_part()
 
 
-def _receive_words(pieces: Iterable[Piece], charset: str | None, terms: Terms) -> Received:
+def _receive_words(pieces: Iterable[Piece], charset: str | None, receive_options: ReceiveOptions) -> Received:
     """A request of JSON alone, which says where its study is."""
     text = bytearray()
     for piece in pieces:
         text += piece
-        limit_json_size(len(text), terms.settings, "The JSON body")
-    limit_json_values(text, terms.settings, "The JSON body")
+        limit_json_size(len(text), receive_options.settings, "The JSON body")
+    limit_json_values(text, receive_options.settings, "The JSON body")
     words = parse_json(bytes(text), charset)
     if "studyPath" in words:
-        return _receive_study_path(bytes(text), words["studyPath"], charset, terms)
-    if terms.resolver is not None and terms.resolver.names(words):
-        return _receive_named(bytes(text), words, charset, terms, terms.resolver)
+        return _receive_study_path(bytes(text), words["studyPath"], charset, receive_options)
+    if receive_options.resolver is not None and receive_options.resolver.names(words):
+        return _receive_stored(bytes(text), words, charset, receive_options, receive_options.resolver)
     raise UnsupportedMedia(
         "application/json is read only with a studyPath, or naming a study that this gateway keeps; send DICOM as "
         "multipart/related."
     )
 
 
-def _receive_study_path(text: bytes, path: Any, charset: str | None, terms: Terms) -> Received:
+def _receive_study_path(text: bytes, path: Any, charset: str | None, receive_options: ReceiveOptions) -> Received:
     if not isinstance(path, str) or not path:
         raise BrokenJSON("studyPath should be a string that names a folder or a file.")
-    from gateway import study_path  # brings pydicom, which no other way of receiving needs
+    from gateway.intake import study_path  # brings pydicom, which no other way of receiving needs
 
-    return receive_files(text, study_path.open_study(path, terms.settings), terms, charset=charset)
+    return receive_files(text, study_path.open_study(path, receive_options.settings), receive_options, charset=charset)
 
 
 def receive_files(
     json: bytes,
     files: Iterable[BinaryIO],
-    terms: Terms,
+    receive_options: ReceiveOptions,
     *,
     charset: str | None = None,
     expected: int | None = None,
@@ -232,27 +235,27 @@ def receive_files(
     ``expected`` is the number of bytes of all of it where that is known, and ``digest`` theirs. Raises BrokenJSON,
     DeadlineExceeded, StorageFull, and what the files raise.
     """
-    with Intake(terms, expected, digest) as intake:
-        intake.write(json)
-        intake.end_part()
+    with RequestReader(receive_options, expected, digest) as reader:
+        reader.write(json)
+        reader.end_part()
         for file in files:
             with file:
                 while piece := file.read(READ_SIZE):
-                    intake.write(piece)
-            intake.end_part()
-            terms.check()
-        return intake.received(charset)
+                    reader.write(piece)
+            reader.end_part()
+            receive_options.check()
+        return reader.received(charset)
 
 
-def _receive_named(
-    text: bytes, words: dict[str, Any], charset: str | None, terms: Terms, resolver: "Resolver"
+def _receive_stored(
+    text: bytes, words: dict[str, Any], charset: str | None, receive_options: ReceiveOptions, resolver: "Resolver"
 ) -> Received:
     """What was sent before, as if it were sent now; its digest is known from the last time."""
     with resolver.resolve(words) as resolved:
         size = len(text) + sum(one.size for one in resolved.held)
-        terms.ticket.expect(size)
+        receive_options.ticket.expect(size)
         digest = resolver.input_digest(text, resolved)
-        received = receive_files(text, resolved.files, terms, charset=charset, expected=size, digest=digest)
+        received = receive_files(text, resolved.files, receive_options, charset=charset, expected=size, digest=digest)
     return replace(received, json=resolver.without(received.json), held=resolved.held)
 
 
@@ -262,13 +265,13 @@ def _charset(headers: Headers, options: dict[str, str]) -> str | None:
     return own or options.get("charset")
 
 
-def _counted(pieces: Iterable[Piece], terms: Terms) -> Iterator[Piece]:
-    received, limit = 0, terms.settings.max_body_bytes
+def _counted(pieces: Iterable[Piece], receive_options: ReceiveOptions) -> Iterator[Piece]:
+    received, limit = 0, receive_options.settings.max_body_bytes
     for piece in pieces:
         received += len(piece)
         if received > limit:
             raise LimitExceeded("max_body_bytes", limit, what="The body")
-        terms.check()
-        terms.ticket.receive(len(piece))
+        receive_options.check()
+        receive_options.ticket.receive(len(piece))
         yield piece
-    terms.ticket.reclaim(terms.deadline)
+    receive_options.ticket.reclaim(receive_options.deadline)

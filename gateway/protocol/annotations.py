@@ -42,7 +42,7 @@ WorldPoint = Annotated[
 """(x, y, z) in patient millimetres, LPS (PS3.3 C.7.6.2.1.1)."""
 
 
-class BoundingBox(TypedDict):
+class BoxAnnotation(TypedDict):
     """A box on one image, from its top left to its bottom right corner."""
 
     label: str
@@ -186,18 +186,18 @@ def _complete(entry: PartEntry) -> PartEntry:
     return entry
 
 
-class Answer(TypedDict):
+class AnswerJSON(TypedDict):
     """The whole of an answer's JSON."""
 
     parts: list[Annotated[PartEntry, AfterValidator(_complete)]]
     palettes: NotRequired[dict[str, Palette]]
-    bounding_boxes_2d: NotRequired[list[BoundingBox]]
+    bounding_boxes_2d: NotRequired[list[BoxAnnotation]]
     linear_measurements_2d: NotRequired[list[LinearMeasurement]]
     study_ml_json: NotRequired[dict[str, Any]]
     series_ml_json: NotRequired[dict[str, Any]]
 
 
-def palettes_exist(answer: Answer) -> Answer:
+def palettes_exist(answer: AnswerJSON) -> AnswerJSON:
     """Every ``palette`` that an entry names is a member of ``palettes``."""
     for index, entry in enumerate(answer["parts"]):
         if "palette" in entry and entry["palette"] not in answer.get("palettes", {}):

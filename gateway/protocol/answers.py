@@ -11,9 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from gateway.contract import JSON, Buffer
-from gateway.errors import AnswerInvalid
-from gateway.findings import (
+from gateway.contract.findings import (
     Array,
     BoundingBox,
     Classification,
@@ -29,7 +27,9 @@ from gateway.findings import (
     StructuredReport,
     as_uint8,
 )
-from gateway.protocol.pointers import pointer
+from gateway.contract.requests import JSON, Buffer
+from gateway.errors import AnswerInvalid
+from gateway.protocol.faults import pointer
 
 VERSION = "1.0"
 SOP_CLASSES = {

@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from gateway.contract import JSON, Buffer
+from gateway.contract.requests import JSON, Buffer
 
 
-class Finding(NamedTuple):
+class BufferFault(NamedTuple):
     """A fault of one part: where in its entry, and one sentence for its author."""
 
     at: tuple[str, ...]
     sentence: str
 
 
-Check = Callable[[JSON, Buffer, memoryview], Finding | None]
+Check = Callable[[JSON, Buffer, memoryview], BufferFault | None]
 
 DIMENSIONS = ("timepoints", "depth", "height", "width")
 _WIDEN = "clip it to 0 to 255 if it goes beyond, then use .astype(numpy.uint8)"
@@ -29,44 +29,44 @@ def uint8_or_bool(from_float: str) -> Check:
     """A check that a mask is uint8 or bool; bytes count as uint8. ``from_float`` is the advice for floats."""
     advice = {"f": from_float, "i": _WIDEN, "u": _WIDEN}
 
-    def check(entry: JSON, buffer: Buffer, data: memoryview) -> Finding | None:
+    def check(entry: JSON, buffer: Buffer, data: memoryview) -> BufferFault | None:
         if isinstance(buffer, numpy.ma.MaskedArray):
-            return Finding((), "The mask is a masked array; say what lies beneath with .filled(0).")
+            return BufferFault((), "The mask is a masked array; say what lies beneath with .filled(0).")
         dtype = _dtype(buffer)
         if dtype is None or dtype in (numpy.uint8, numpy.bool_):
             return None
         hint = advice.get(dtype.kind, "send an array of numpy.uint8")
-        return Finding((), f"The mask is {dtype.name}; it should be uint8 or bool. Convert it: {hint}.")
+        return BufferFault((), f"The mask is {dtype.name}; it should be uint8 or bool. Convert it: {hint}.")
 
     return check
 
 
-def fills_its_shape(entry: JSON, buffer: Buffer, data: memoryview) -> Finding | None:
+def fills_its_shape(entry: JSON, buffer: Buffer, data: memoryview) -> BufferFault | None:
     """One byte for each voxel of ``binary_data_shape``; an absent ``timepoints`` or ``depth`` is one."""
     sizes = [entry["binary_data_shape"].get(name, 1) for name in DIMENSIONS]
     expected = math.prod(sizes)
     if data.nbytes == expected:
         return None
     product = " x ".join(map(str, sizes))
-    return Finding(
+    return BufferFault(
         ("binary_data_shape",), f"The mask holds {data.nbytes} bytes, but its shape is {product} = {expected}."
     )
 
 
-def stays_within_its_labels(entry: JSON, buffer: Buffer, data: memoryview) -> Finding | None:
+def stays_within_its_labels(entry: JSON, buffer: Buffer, data: memoryview) -> BufferFault | None:
     """No value of the mask lies above the largest key of ``label_map``."""
     largest = max(map(int, entry["label_map"]), default=0)
     found = int(numpy.frombuffer(data, numpy.uint8).max(initial=0))
     if found <= largest:
         return None
-    return Finding((), f"The mask holds the value {found}, but the largest key of its label_map is {largest}.")
+    return BufferFault((), f"The mask holds the value {found}, but the largest key of its label_map is {largest}.")
 
 
-def is_dicom_file(entry: JSON, buffer: Buffer, data: memoryview) -> Finding | None:
+def is_dicom_file(entry: JSON, buffer: Buffer, data: memoryview) -> BufferFault | None:
     """``DICM`` follows the preamble of 128 bytes (PS3.10 7.1)."""
     if bytes(data[128:132]) == b"DICM":
         return None
-    return Finding(
+    return BufferFault(
         (), "The part is no DICOM file: DICM is not at byte 128. Return the Dataset itself, or a file of it."
     )
 

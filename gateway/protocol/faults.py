@@ -1,6 +1,6 @@
 """Faults of an answer's JSON, each as a JSON pointer and one sentence that quotes no value."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import takewhile
 from typing import Annotated, Any
@@ -8,10 +8,20 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.contract import JSON
+from gateway.contract.requests import JSON
 from gateway.errors import AnswerInvalid
 from gateway.protocol import annotations
-from gateway.protocol.pointers import pointer, tokens
+
+
+def pointer(tokens: Iterable[str | int]) -> str:
+    """Join tokens into a pointer; ``()`` is ``""``, the whole document. ``~`` and ``/`` are escaped (RFC 6901 3)."""
+    return "".join(f"/{str(token).replace('~', '~0').replace('/', '~1')}" for token in tokens)
+
+
+def tokens(text: str) -> list[str]:
+    """Split a pointer into its tokens (RFC 6901 4)."""
+    return [token.replace("~1", "/").replace("~0", "~") for token in text.split("/")[1:]]
+
 
 MEMBERS = frozenset[str]().union(
     *(shape.__annotations__ for shape in vars(annotations).values() if hasattr(shape, "__required_keys__"))
@@ -69,7 +79,7 @@ def loggable(text: str) -> str:
 
 @cache
 def _adapter() -> TypeAdapter[Any]:
-    return TypeAdapter(Annotated[annotations.Answer, AfterValidator(annotations.palettes_exist)])
+    return TypeAdapter(Annotated[annotations.AnswerJSON, AfterValidator(annotations.palettes_exist)])
 
 
 def _fault(detail: ErrorDetails) -> AnswerInvalid:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy
 
-from gateway.contract import JSON
+from gateway.contract.requests import JSON
 from gateway.errors import AnswerInvalid
-from gateway.protocol.pointers import pointer
+from gateway.protocol.faults import pointer
 
 Report = Callable[[AnswerInvalid], None]
 """What happens to a fault of content: raised when strict, else logged."""

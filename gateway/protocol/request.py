@@ -5,7 +5,7 @@ import json
 import math
 from typing import Any, NoReturn
 
-from gateway.contract import JSON
+from gateway.contract.requests import JSON
 from gateway.errors import BrokenJSON
 from gateway.protocol.jsontext import has_half_surrogate
 

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy
 
-from gateway.contract import JSON, Buffer, Part
+from gateway.contract.requests import JSON, BinaryPart, Buffer
 from gateway.errors import AnswerInvalid, ModelFailed
-from gateway.protocol.faults import faults, loggable
+from gateway.protocol.faults import faults, loggable, pointer
 from gateway.protocol.jsontext import Report, encode
 from gateway.protocol.kinds import kind_of
-from gateway.protocol.pointers import pointer
 from gateway.protocol.serializer import as_bytes
 
 Serializer = Callable[[JSON, list[Buffer]], Iterable[Any]]
@@ -32,7 +31,7 @@ def unpack(returned: Any) -> tuple[Any, Any]:
 
 def check(
     json_response: Any, buffers: Any, *, serializer: Serializer, strict: bool, warn: Callable[[str], None]
-) -> tuple[bytes, list[Part]]:
+) -> tuple[bytes, list[BinaryPart]]:
     """Return the JSON bytes exactly as they are to be sent, and the binary parts in order.
 
     Raises AnswerInvalid with a JSON pointer to the first fault. Where not ``strict``, faults of content go to ``warn``
@@ -104,21 +103,21 @@ def _report_all(found: Iterator[AnswerInvalid], report: Report) -> set[str]:
     return broken
 
 
-def _serialize(serializer: Serializer, answer: JSON, components: list[Buffer]) -> list[Part]:
+def _serialize(serializer: Serializer, answer: JSON, components: list[Buffer]) -> list[BinaryPart]:
     parts = [_part(index, pair) for index, pair in enumerate(serializer(answer, components))]
     if len(parts) != len(components):
         raise ModelFailed(f"The serializer yielded {len(parts)} parts for {len(components)} buffers.")
     return parts
 
 
-def _part(index: int, pair: Any) -> Part:
+def _part(index: int, pair: Any) -> BinaryPart:
     try:
         media_type, data = pair
     except (TypeError, ValueError):
         raise ModelFailed("The serializer should yield pairs of a media type and data.") from None
     if not isinstance(media_type, str):
         raise ModelFailed("The serializer should yield a media type that is text.")
-    return Part(media_type, _bytes(data.encode() if isinstance(data, str) else data, index))
+    return BinaryPart(media_type, _bytes(data.encode() if isinstance(data, str) else data, index))
 
 
 def _bytes(data: Any, index: int) -> memoryview:
@@ -127,7 +126,7 @@ def _bytes(data: Any, index: int) -> memoryview:
     return data if is_done else as_bytes(data, pointer(("parts", index)))
 
 
-def _check_part(index: int, entry: Any, buffer: Buffer, part: Part, report: Report) -> None:
+def _check_part(index: int, entry: Any, buffer: Buffer, part: BinaryPart, report: Report) -> None:
     """Report the first fault of one part: a mask of the wrong dtype has the wrong size as well."""
     for rule in kind_of(entry).checks:
         if found := rule(entry, buffer, part.data):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from gateway.contract import JSON, Buffer
+from gateway.contract.requests import JSON, Buffer
 from gateway.errors import AnswerInvalid
 from gateway.protocol.kinds import kind_of
 

@@ -23,17 +23,17 @@ from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from gateway.admission import Ticket
 from gateway.config import Settings
-from gateway.contract import Model, Request, Result
+from gateway.contract.execution import Card, RequestContext
+from gateway.contract.requests import Model, Request, Result
 from gateway.errors import GatewayError, ModelFailed
-from gateway.intake.receiving import Received, Source, Terms
+from gateway.intake.admission import Ticket
+from gateway.intake.receiving import Received, ReceiveOptions, Source
 from gateway.observe.audit.receipts import Receipt, receipt_of
 from gateway.observe.logs import TaggedLogger
 from gateway.observe.outcomes import Outcome
 from gateway.observe.phases import Phases
 from gateway.protocol.digests import Digest, hash_function
-from gateway.running import Card, Run
 
 if TYPE_CHECKING:
     from gateway.service.result_cache import CacheEntry
@@ -52,7 +52,7 @@ def new_request_id() -> str:
 
 def _chosen(accept: str) -> str:
     """The media type other than the door's own that an Accept header chooses."""
-    from gateway.binding.doors import DICOM_TYPE, accepts_dicom  # brings pydantic, which a plain service spares
+    from gateway.binding.bound_request import DICOM_TYPE, accepts_dicom  # brings pydantic, which a plain service spares
 
     return DICOM_TYPE if accepts_dicom(accept) else ""
 
@@ -97,7 +97,7 @@ class Head:
         }
 
 
-class _ObservedRun(Run):
+class _ObservedContext(RequestContext):
     """The handle on a run whose progress is reported to its exchange."""
 
     def __init__(self, deadline: float, report: Callable[[float, float], None]) -> None:
@@ -105,7 +105,7 @@ class _ObservedRun(Run):
         self._report = report
 
     def progress(self, done: float, total: float, text: str = "") -> None:
-        """See ``Run.progress``."""
+        """See ``RequestContext.progress``."""
         super().progress(done, total, text)
         self._report(done, total)
 
@@ -130,7 +130,7 @@ class Exchange:
         self.ticket = ticket
         """The request's place, which a door lends while it waits for a slow client."""
         self._phases = head.phases
-        self._run = _ObservedRun(time.monotonic() + self.timeout, self._progressed)
+        self._context = _ObservedContext(time.monotonic() + self.timeout, self._progressed)
         self._output = Digest(hash_function(service.settings.digest), overlap=ticket.idle_core)
         self._output_digest = ""
         self._size_out = 0
@@ -152,7 +152,7 @@ class Exchange:
     @property
     def deadline(self) -> float:
         """The request's deadline, in seconds of ``time.monotonic``."""
-        return self._run.deadline
+        return self._context.deadline
 
     def receive(self, source: Source, *, named: bool = False) -> Request:
         """Read the input; ``named`` reads the names of its parts too.
@@ -162,11 +162,11 @@ class Exchange:
         """
         service = self._service
         received = self._received = source(
-            Terms(
+            ReceiveOptions(
                 service.settings,
                 self.ticket,
                 self._phases,
-                self._run.deadline,
+                self._context.deadline,
                 service.executor(self.model).memory,
                 service.resolver(self.head.caller),
             )
@@ -185,7 +185,7 @@ class Exchange:
             self.head.request_id,
             self.head.accept,
             self.head.received,
-            self._run,
+            self._context,
             received.names() if named else (),
         )
 
@@ -226,8 +226,8 @@ class Exchange:
         try:
             result = self._service.infer(self.model, request, log=self.logger, gone=self.head.gone)
         except BaseException:
-            if self._run.began is not None:  # the time since then is the model's, and not the queue's
-                self._phases.add("predict", max(0.0, time.monotonic() - self._run.began), of="queue")
+            if self._context.began is not None:  # the time since then is the model's, and not the queue's
+                self._phases.add("predict", max(0.0, time.monotonic() - self._context.began), of="queue")
             raise
         for phase, seconds in result.phases.items():
             self._phases.add(phase, seconds, of="queue")

@@ -6,11 +6,11 @@ Imported only where there is a store, which brings SQLAlchemy.
 import logging
 from dataclasses import dataclass
 
-from gateway.contract import Model, Request, Result
+from gateway.contract.execution import Card
+from gateway.contract.requests import Model, Request, Result
 from gateway.errors import GatewayError
-from gateway.running import Card
-from gateway.studies.instances import Held
-from gateway.studies.results import KeptResult, Key, Results
+from gateway.studies.instance_rows import HeldInstance
+from gateway.studies.results import ResultKey, Results, StoredResult
 
 logger = logging.getLogger("gateway")
 
@@ -20,14 +20,14 @@ class CacheEntry:
     """The place of one answer: of which model, on which instances, for which caller."""
 
     caller: str
-    held: tuple[Held, ...]
+    held: tuple[HeldInstance, ...]
     model: str
     output: str
     parameters_digest: str
 
-    def key(self, card: Card) -> Key:
+    def key(self, card: Card) -> ResultKey:
         """Return the key of the answer by the model of ``card``."""
-        return Key(
+        return ResultKey(
             instances=tuple(one.sha256 for one in self.held),
             model=self.model,
             version=card.version,
@@ -45,7 +45,7 @@ class ResultCache:
         self._results = results
 
     def entry(
-        self, model: Model, card: Card | None, request: Request, caller: str, held: tuple[Held, ...]
+        self, model: Model, card: Card | None, request: Request, caller: str, held: tuple[HeldInstance, ...]
     ) -> CacheEntry | None:
         """Return the place of the answer to ``request``; None where its model's answers are not cached.
 
@@ -56,7 +56,7 @@ class ResultCache:
             return None
         return CacheEntry(caller, held, model.name, *identify(request))
 
-    def find(self, entry: CacheEntry, card: Card, input_digest: str) -> KeptResult | None:
+    def find(self, entry: CacheEntry, card: Card, input_digest: str) -> StoredResult | None:
         """Return the answer in its place; None where there is none to the same input."""
         return self._results.find(entry.key(card), entry.caller, input_digest)
 

@@ -4,15 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gateway.admission import Admission, Ticket
 from gateway.config import Settings
-from gateway.contract import Model, Request, Result
+from gateway.contract.requests import Model, Request, Result
 from gateway.errors import GatewayError
-from gateway.executors.board import Seat, together
-from gateway.executors.choice import Executor, Executors
-from gateway.executors.process import ProcessExecutor
+from gateway.executors.registry import Executor, Executors
+from gateway.executors.remote import ProcessExecutor
+from gateway.executors.runner import AnswerChecks, execution_of
+from gateway.executors.scoreboard import Slot, together
 from gateway.executors.states import ModelHealth, worst
-from gateway.executors.work import Checks, running_of
+from gateway.intake.admission import Admission, Ticket
 from gateway.observe.audit.auditor import Auditor, open_auditor, signing_key
 from gateway.observe.logs import TaggedLogger
 from gateway.observe.metrics import Metrics
@@ -24,9 +24,9 @@ from gateway.service.exchange import Exchange, Head
 if TYPE_CHECKING:
     from gateway.observe.spans import Spans
     from gateway.service.result_cache import ResultCache
-    from gateway.studies.context import StoreContext
     from gateway.studies.forgetting import Forgotten
     from gateway.studies.references import Resolver
+    from gateway.studies.store_context import StoreContext
 
 DRAINING = "draining"
 
@@ -61,7 +61,7 @@ class Service:
     metrics: Metrics = field(init=False)
     models: dict[str, Model] = field(default_factory=dict)
     sinks: list[Sink] = field(default_factory=list)
-    seat: Seat | None = None
+    slot: Slot | None = None
     """Where this worker tells the others how its models are; a process that is alone has none."""
     draining: bool = False
     fatal: str = ""
@@ -88,7 +88,7 @@ class Service:
         ``timeout`` reads the deadline that it asks for, in seconds; None asks for the model's own, which is the most.
         Raises Unavailable, and what ``timeout`` raises; the sinks are notified of either.
         """
-        most = running_of(model, self.settings).timeout
+        most = execution_of(model, self.settings).timeout
         assert most is not None  # the settings have one
         try:
             wanted = timeout()
@@ -126,14 +126,14 @@ class Service:
         ``log``. Raises AnswerInvalid, StudyRefused, Unavailable, DeadlineExceeded, Cancelled, ModelDied; what the model
         itself raises passes through.
         """
-        checks = Checks(self.serializer, self.settings.strict, log.warning)
+        checks = AnswerChecks(self.serializer, self.settings.strict, log.warning)
         return self.executor(model).run(model, request, checks, gone)
 
-    def open(self, address: str, seat: Seat | None) -> None:
+    def open(self, address: str, slot: Slot | None) -> None:
         """Take in the models; their processes are reached at ``address``, "" where there are none. Raises OSError."""
-        self.seat = seat
+        self.slot = slot
         if address:
-            generation = seat.generation if seat else 0
+            generation = slot.generation if slot else 0
             self.executors.processes = ProcessExecutor(
                 self.settings, address, generation, on_fatal=self.die, on_lost=self._lose
             )
@@ -147,8 +147,8 @@ class Service:
     def open_store(self, *, authenticated: bool) -> "StoreContext":
         """Open the study store that the settings name. Raises as ``Store.open``."""
         from gateway.service.result_cache import ResultCache  # SQLAlchemy, which a gateway without a store spares
-        from gateway.studies.context import StoreContext
         from gateway.studies.store import Store
+        from gateway.studies.store_context import StoreContext
 
         self.store = StoreContext(Store.open(self.settings, authenticated=authenticated), self._forgotten)
         self.cache = ResultCache(self.store.results)
@@ -180,7 +180,7 @@ class Service:
     @property
     def in_server(self) -> bool:
         """Whether this process is a worker of a server, rather than a test or a script that calls the application."""
-        return self.seat is not None
+        return self.slot is not None
 
     def to_set_up(self) -> list[Model]:
         """The models that this process itself must load."""
@@ -202,22 +202,22 @@ class Service:
 
     def publish(self) -> None:
         """Tell the other workers how the models of this one are."""
-        if self.seat is not None:
+        if self.slot is not None:
             health = {name: one.words() for name, one in self.executors.inline.health().items()}
-            self.seat.publish({"models": health, "draining": self.draining})
-            if not self.seat.board.started and all(one.serves for one in self.executors.health().values()):
-                self.seat.board.start()
+            self.slot.publish({"models": health, "draining": self.draining})
+            if not self.slot.scoreboard.started and all(one.serves for one in self.executors.health().values()):
+                self.slot.scoreboard.start()
 
     def report(self) -> Report:
         """How the server is, the same from each of its workers; waits for no model."""
         own = self.executors.health()
-        if self.seat is None:
+        if self.slot is None:
             return Report(own, self.draining, all(one.serves for one in own.values()))
         self.publish()
-        said = self.seat.read()
+        said = self.slot.read()
         inline = together({name: ModelHealth.of(one) for name, one in words["models"].items()} for words in said)
         draining = any(words["draining"] for words in said)
-        return Report({**own, **inline}, draining, self.seat.board.started)
+        return Report({**own, **inline}, draining, self.slot.scoreboard.started)
 
 
 def _pass() -> None:

@@ -14,6 +14,12 @@ from typing import BinaryIO, Protocol, Self
 
 from gateway.errors import DigestMismatch, StorageFull
 
+
+def quarantine_label(study_instance_uid: str) -> str:
+    """The sha256 of a Study Instance UID, in 64 hexadecimal digits."""
+    return hashlib.sha256(study_instance_uid.encode()).hexdigest()
+
+
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

@@ -9,16 +9,16 @@ from pydantic import Field, TypeAdapter
 from sqlalchemy import Connection, delete, func, insert, select
 
 from gateway.errors import BrokenJSON, BundleNotFound, KeyRefused, LimitExceeded
-from gateway.studies.batch import Batch
 from gateway.studies.blobs import Spoiled
-from gateway.studies.keys import check_bundle, check_key, folded
+from gateway.studies.bundle_keys import check_bundle, check_key, folded
+from gateway.studies.file_batch import FileBatch
 from gateway.studies.manifests import Sha256, Size, read
 from gateway.studies.store import Store
 from gateway.studies.tables import bundles
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class BundleFile:
     """One file of a bundle. ``mtime`` is when it was written, in seconds since 1970."""
 
     key: str
@@ -31,7 +31,7 @@ class File:
 class Push:
     """The files that follow in the same body, and the keys that go."""
 
-    files: list[File]
+    files: list[BundleFile]
     remove: Annotated[list[str], Field(default_factory=list)]
 
 
@@ -41,14 +41,14 @@ class Difference:
 
     missing: list[str]
     same: list[str]
-    extra: list[File]
+    extra: list[BundleFile]
 
 
-_LIST = TypeAdapter(list[File])
+_LIST = TypeAdapter(list[BundleFile])
 _PUSH = TypeAdapter(Push)
 
 
-def read_files(data: bytes, store: Store) -> list[File]:
+def read_files(data: bytes, store: Store) -> list[BundleFile]:
     """A client's list of a bundle's files. Raises BrokenJSON, KeyRefused, LimitExceeded (``max_bundle_...``)."""
     return _checked(read(_LIST, data), store)
 
@@ -64,7 +64,7 @@ def read_push(data: bytes, store: Store) -> Push:
     return push
 
 
-def _checked(files: list[File], store: Store) -> list[File]:
+def _checked(files: list[BundleFile], store: Store) -> list[BundleFile]:
     settings = store.settings
     if len(files) > settings.max_bundle_files:
         raise LimitExceeded("max_bundle_files", settings.max_bundle_files, "files", what="The bundle")
@@ -97,7 +97,7 @@ class Bundles:
             found = connection.execute(query.order_by(bundles.c.name)).all()
         return [{"name": name, "files": count, "bytes": int(size)} for name, count, size in found]
 
-    def files(self, name: str) -> list[File]:
+    def files(self, name: str) -> list[BundleFile]:
         """The files of a bundle by key. Raises KeyRefused, BundleNotFound."""
         with self._store.index.reading() as connection:
             found = _files(connection, check_bundle(name))
@@ -105,7 +105,7 @@ class Bundles:
             raise BundleNotFound("There is no bundle of this name.")
         return found
 
-    def difference(self, name: str, theirs: Sequence[File]) -> Difference:
+    def difference(self, name: str, theirs: Sequence[BundleFile]) -> Difference:
         """What a client's list and the gateway's differ in; ``mtime`` counts for nothing. Raises KeyRefused."""
         with self._store.index.reading() as connection:
             ours = {one.key: one for one in _files(connection, check_bundle(name))}
@@ -134,7 +134,9 @@ class Bundles:
             self.take_out(connection, name, [one.key for one in files])
         return len(files), sum(one.size for one in files)
 
-    def put_in(self, connection: Connection, name: str, files: Sequence[File], place: Callable[[str], str]) -> None:
+    def put_in(
+        self, connection: Connection, name: str, files: Sequence[BundleFile], place: Callable[[str], str]
+    ) -> None:
         """Add files, each instead of what its key meant before; ``place`` puts bytes that are not here yet.
 
         Raises KeyRefused, LimitExceeded for what the bundle would become, StorageFull.
@@ -165,13 +167,13 @@ class Bundles:
                 self._store.blobs["bundles"].remove(location, used_too=True)
 
 
-def _files(connection: Connection, name: str) -> list[File]:
+def _files(connection: Connection, name: str) -> list[BundleFile]:
     columns = bundles.c.key, bundles.c.sha256, bundles.c.size, bundles.c.mtime
     query = select(*columns).where(bundles.c.name == name).order_by(bundles.c.key)
-    return [File(*row) for row in connection.execute(query)]
+    return [BundleFile(*row) for row in connection.execute(query)]
 
 
-class BundleUpload(Batch):
+class BundleUpload(FileBatch):
     """The files of one chunk of a bundle."""
 
     def __init__(self, store: Store, name: str, push: Push) -> None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from gateway.errors import StudyNotFound
 from gateway.observe.logs import TaggedLogger
-from gateway.studies import instances
-from gateway.studies.quarantine import label
+from gateway.studies import instance_rows
+from gateway.studies.blobs import quarantine_label
 from gateway.studies.results import Results
 from gateway.studies.store import Store
 from gateway.studies.tables import holdings
@@ -63,17 +63,19 @@ def forget(store: Store, study: str, caller: str, *, everybody: bool = False, au
     """
     mine = [] if everybody else [holdings.c.caller == caller]
     with store.index.writing() as connection:
-        found = instances.of_study(connection, None if everybody else caller, study)
-        for some in instances.pieces(one.sha256 for one in found):
-            instances.release(connection, holdings.c.sha256.in_(some), *mine)
-        whole = instances.of_study(connection, None, study) if found else []  # also what another file took the place of
+        found = instance_rows.of_study(connection, None if everybody else caller, study)
+        for some in instance_rows.pieces(one.sha256 for one in found):
+            instance_rows.release(connection, holdings.c.sha256.in_(some), *mine)
+        whole = (
+            instance_rows.of_study(connection, None, study) if found else []
+        )  # also what another file took the place of
         store.retention.collect(connection, (one.sha256 for one in whole), used_too=True)
         results = Results(store).forget(connection, study, None if everybody else caller)
-        store.blobs["instances"].purge(label(study))
+        store.blobs["instance_rows"].purge(quarantine_label(study))
     if not found and not results:
         raise StudyNotFound("This gateway keeps nothing of such a study of yours.")
     record = Forgotten(
-        study_digest=label(study),
+        study_digest=quarantine_label(study),
         caller=caller,
         everybody=everybody,
         instances=len(found),

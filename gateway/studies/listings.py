@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
 
 from gateway.errors import ResultNotFound
-from gateway.studies.instances import MAX_PAGE
+from gateway.studies.instance_rows import MAX_PAGE
 from gateway.studies.results import visible
 from gateway.studies.store import Store
 from gateway.studies.tables import result_instances, results

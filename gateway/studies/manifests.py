@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ManifestEntry:
     """One DICOM file: its UIDs, its size in bytes, its digest."""
 
     sop_instance_uid: Uid
@@ -31,24 +31,24 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class ChunkManifest:
     """The files that follow in the same body."""
 
-    instances: Annotated[list[Entry], Field(min_length=1)]
+    instances: Annotated[list[ManifestEntry], Field(min_length=1)]
 
 
-_LIST = TypeAdapter(list[Entry])
-_CHUNK = TypeAdapter(Chunk)
+_LIST = TypeAdapter(list[ManifestEntry])
+_CHUNK = TypeAdapter(ChunkManifest)
 _UID = TypeAdapter(Uid)
 _DIGEST = TypeAdapter(Sha256)
 
 
-def read_manifest(data: bytes, max_entries: int) -> Sequence[Entry]:
+def read_manifest(data: bytes, max_entries: int) -> Sequence[ManifestEntry]:
     """A list of entries. Raises BrokenJSON, LimitExceeded (``max_parts``)."""
     return _limited(read(_LIST, data), max_entries)
 
 
-def read_chunk(data: bytes, max_entries: int) -> Sequence[Entry]:
+def read_chunk(data: bytes, max_entries: int) -> Sequence[ManifestEntry]:
     """The entries of a chunk, none of them twice. Raises BrokenJSON, LimitExceeded (``max_parts``)."""
     entries = _limited(read(_CHUNK, data).instances, max_entries)
     if len({one.sop_instance_uid for one in entries}) < len(entries):
@@ -88,7 +88,7 @@ def read(kind: TypeAdapter[T], data: bytes) -> T:
         ) from None
 
 
-def _limited(entries: list[Entry], most: int) -> list[Entry]:
+def _limited(entries: list[ManifestEntry], most: int) -> list[ManifestEntry]:
     if len(entries) > most:
         raise LimitExceeded("max_parts", most, "entries", what="The manifest")
     return entries

@@ -6,15 +6,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, BinaryIO, Self
 
 from sqlalchemy import Connection, insert, select
 
 from gateway.dicom.reading.instances import read_instance, spatial_order
 from gateway.errors import GatewayError, LimitExceeded, ParameterRefused, StudyNotFound
-from gateway.protocol.digests import hash_function
-from gateway.studies import instances
-from gateway.studies.instances import Held
+from gateway.protocol.digests import Hash, hash_function
+from gateway.studies import instance_rows
+from gateway.studies.instance_rows import HeldInstance
 from gateway.studies.manifests import is_digest, is_uid
 from gateway.studies.store import Store
 from gateway.studies.tables import input_digests
@@ -28,15 +28,8 @@ PIECE = 1 << 20
 NOT_HELD = "This gateway keeps no such study, series or instances of yours; send them first."
 
 
-class Hash(Protocol):
-    """What hashlib and blake3 have in common."""
-
-    def update(self, data: bytes, /) -> object: ...
-    def hexdigest(self) -> str: ...
-
-
 @dataclass(frozen=True)
-class Reference:
+class StudyReference:
     """What a request names: a study, several series, or instances by digest; one of the three."""
 
     study: str = ""
@@ -49,7 +42,7 @@ class Resolved:
     """The files of a reference, open for reading and in use until they are closed, and their digests in order."""
 
     files: list[BinaryIO]
-    held: tuple[Held, ...]
+    held: tuple[HeldInstance, ...]
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -73,7 +66,7 @@ def is_reference(json: dict[str, Any]) -> bool:
     return any(name in json for name in MEMBERS)
 
 
-def read_reference(json: dict[str, Any]) -> Reference:
+def read_reference(json: dict[str, Any]) -> StudyReference:
     """What a request's JSON names. Raises ParameterRefused with a pointer to what is none."""
     named = [name for name in MEMBERS if name in json]
     if len(named) != 1:
@@ -87,8 +80,8 @@ def read_reference(json: dict[str, Any]) -> Reference:
     if len(set(values)) < len(values):
         raise ParameterRefused([(f"/{name}", "Name each of them once.")])
     if name == "study":
-        return Reference(study=values[0])
-    return Reference(series=tuple(values)) if name == "series" else Reference(instances=tuple(values))
+        return StudyReference(study=values[0])
+    return StudyReference(series=tuple(values)) if name == "series" else StudyReference(instances=tuple(values))
 
 
 class References:
@@ -96,7 +89,7 @@ class References:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._orders: dict[tuple[str, ...], tuple[Held, ...]] = {}
+        self._orders: dict[tuple[str, ...], tuple[HeldInstance, ...]] = {}
         self._lock = Lock()
 
     def resolve(self, json: dict[str, Any], caller: str) -> Resolved:
@@ -124,11 +117,11 @@ class References:
         """Return what resolves the studies of one caller."""
         return Resolver(self, caller, self._store.settings.digest)
 
-    def _find(self, reference: Reference, caller: str) -> list[Held]:
+    def _find(self, reference: StudyReference, caller: str) -> list[HeldInstance]:
         since = self._store.retention.since
         with self._store.index.reading() as connection:
             if reference.study:
-                found = instances.held(connection, caller, since, table.c.study_instance_uid == reference.study)
+                found = instance_rows.held(connection, caller, since, table.c.study_instance_uid == reference.study)
             elif reference.series:
                 found = _named(connection, caller, since, "series_instance_uid", reference.series)
             else:
@@ -153,10 +146,10 @@ class References:
     def _touch(self, digests: Sequence[str]) -> None:
         now = self._store.clock()
         with self._store.index.reading() as connection:
-            stale = instances.stale(connection, digests, now)
+            stale = instance_rows.stale(connection, digests, now)
         if stale:
             with suppress(GatewayError), self._store.index.writing() as connection:  # a note, not worth a refusal
-                instances.touch(connection, digests, now)
+                instance_rows.touch(connection, digests, now)
 
     def input_digest(self, json_bytes: bytes, resolved: Resolved, algorithm: str, new: Callable[[], Hash]) -> str:
         """The digest over the JSON as it was sent, then the files in order: as of the same request with parts.
@@ -206,10 +199,12 @@ class Resolver:
         return self.references.input_digest(json_bytes, resolved, self.algorithm, hash_function(self.algorithm))
 
 
-def _named(connection: Connection, caller: str, since: float, column: str, values: tuple[str, ...]) -> list[Held]:
+def _named(
+    connection: Connection, caller: str, since: float, column: str, values: tuple[str, ...]
+) -> list[HeldInstance]:
     """All that has one of ``values``, in their order. Raises StudyNotFound where one of them has nothing."""
-    found: dict[str, list[Held]] = {value: [] for value in values}
-    for one in instances.held_in(connection, caller, since, table.c[column], values):
+    found: dict[str, list[HeldInstance]] = {value: [] for value in values}
+    for one in instance_rows.held_in(connection, caller, since, table.c[column], values):
         found[getattr(one, column)].append(one)
     if not all(found.values()):
         raise StudyNotFound(NOT_HELD)

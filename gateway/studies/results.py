@@ -10,11 +10,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
-from gateway.contract import Part, Result
+from gateway.contract.requests import BinaryPart, Result
 from gateway.errors import DigestMismatch, ResultNotFound
 from gateway.protocol.digests import ALGORITHMS, hash_function
 from gateway.studies.blobs import Incoming, Spoiled
-from gateway.studies.instances import TOUCH_SECONDS, Held
+from gateway.studies.instance_rows import TOUCH_SECONDS, HeldInstance
 from gateway.studies.store import Store
 from gateway.studies.tables import result_instances, results
 
@@ -24,7 +24,7 @@ JSON_TYPE = "application/json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Key:
+class ResultKey:
     """All that makes an answer what it is. Digests are sha256 in hexadecimal, "" where there is none.
 
     ``model_digest`` is over the source, version, weights and config; ``parameters_digest`` over the parameters after
@@ -45,7 +45,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class KeptResult:
+class StoredResult:
     """An answer as it was given; ``age`` in seconds (RFC 9111 5.1). ``algorithm`` made its digests."""
 
     id: str
@@ -61,7 +61,7 @@ class Results:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def find(self, key: Key, caller: str, input_digest: str) -> KeptResult | None:
+    def find(self, key: ResultKey, caller: str, input_digest: str) -> StoredResult | None:
         """The answer that this caller got before; None where there is none, or it was to another input.
 
         One whose bytes do not have its output digest is removed, and None.
@@ -72,7 +72,7 @@ class Results:
             return None
         return found if found.result.input_digest == input_digest else None
 
-    def get(self, id: str, caller: str) -> KeptResult:
+    def get(self, id: str, caller: str) -> StoredResult:
         """A result of this caller's by its id. Raises ResultNotFound, Unavailable."""
         now = self._store.clock()
         with self._store.index.reading() as connection:
@@ -90,7 +90,7 @@ class Results:
             raise ResultNotFound("This result is not what was kept, and was removed.") from None
         self._touch(row, now)
         age = max(0, int(now - row.created_at))
-        return KeptResult(row.id, _result(row, body), row.output_digest, age, algorithm)
+        return StoredResult(row.id, _result(row, body), row.output_digest, age, algorithm)
 
     def _algorithm(self, body: memoryview, output_digest: str) -> str:
         """The name of the algorithm by which the bytes of an answer have its digest. Raises Spoiled for none."""
@@ -101,7 +101,9 @@ class Results:
                     return algorithm
         raise Spoiled
 
-    def keep(self, key: Key, caller: str, result: Result, output_digest: str, held: Sequence[Held]) -> str:
+    def keep(
+        self, key: ResultKey, caller: str, result: Result, output_digest: str, held: Sequence[HeldInstance]
+    ) -> str:
         """Keep an answer made from ``held``, instead of an older one of the same key; its id.
 
         Raises StorageFull, Unavailable, and DigestMismatch where its bytes do not have ``output_digest``; the answer
@@ -143,7 +145,7 @@ class Results:
             connection.execute(delete(results).where(results.c.id == id))
             self._store.blobs["results"].remove(location, used_too=True)
 
-    def _row(self, key: Key, result: Result, incoming: Incoming) -> dict[str, object]:
+    def _row(self, key: ResultKey, result: Result, incoming: Incoming) -> dict[str, object]:
         now = self._store.clock()
         parts = [[JSON_TYPE, len(result.json_bytes)], *([part.media_type, part.data.nbytes] for part in result.parts)]
         names = ("model", "version", "model_digest", "weights_digest", "parameters_digest")
@@ -201,7 +203,7 @@ def _digest(pieces: Iterable[memoryview], algorithm: str) -> str:
     return found.hexdigest()
 
 
-def _instance_row(id: str, position: int, one: Held) -> dict[str, object]:
+def _instance_row(id: str, position: int, one: HeldInstance) -> dict[str, object]:
     return {
         "result_id": id,
         "position": position,
@@ -212,8 +214,8 @@ def _instance_row(id: str, position: int, one: Held) -> dict[str, object]:
 
 
 def _result(row: Row[Any], body: memoryview) -> Result:
-    parts, start = list[Part](), 0
+    parts, start = list[BinaryPart](), 0
     for media_type, size in json.loads(row.parts):
-        parts.append(Part(media_type, body[start : start + size]))
+        parts.append(BinaryPart(media_type, body[start : start + size]))
         start += size
     return Result(bytes(parts[0].data), parts[1:], row.input_digest, row.seconds)

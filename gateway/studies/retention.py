@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, func, literal, select
 
 from gateway.config import Settings
 from gateway.errors import StorageFull
-from gateway.studies import instances
+from gateway.studies import instance_rows
 from gateway.studies.blobs import Blobs, sweep_incoming
 from gateway.studies.index import Index
 from gateway.studies.tables import LOCATIONS, holdings, input_digests, results
@@ -67,7 +67,7 @@ class Retention:
     def expire(self, connection: Connection) -> None:
         """Remove what is older than it may be; what of it is in use is only out of sight, and goes later."""
         self._expired = self._clock()
-        self.collect(connection, instances.release(connection, holdings.c.held_at < self.since))
+        self.collect(connection, instance_rows.release(connection, holdings.c.held_at < self.since))
         old = select(results.c.id, results.c.location).where(results.c.created_at < self.since)
         for name, location in connection.execute(old).all():
             self._remove(connection, "result", name, location)
@@ -76,13 +76,13 @@ class Retention:
     def tidy(self, connection: Connection) -> None:
         """Expire, and collect what was in use when its time was over or was set aside too long ago."""
         self.expire(connection)
-        self.collect(connection, instances.orphans(connection))
+        self.collect(connection, instance_rows.orphans(connection))
         for blobs in self._blobs.values():
             blobs.purge_older(self.since)
 
     def collect(self, connection: Connection, digests: Iterable[str], *, used_too: bool = False) -> int:
         """Remove those instances that nobody holds any more, and tell how many went."""
-        unheld = list(instances.unheld(connection, digests))
+        unheld = list(instance_rows.unheld(connection, digests))
         return sum(self._remove(connection, "instance", *one, used_too=used_too) for one in unheld)
 
     def _used(self, connection: Connection) -> int:
@@ -90,9 +90,9 @@ class Retention:
 
     def lose(self, connection: Connection, study: str) -> None:
         """Nobody holds anything of a study any more, since a part of it was lost; what is in use goes later."""
-        digests = [one.sha256 for one in instances.of_study(connection, None, study)]
-        for some in instances.pieces(digests):
-            instances.release(connection, holdings.c.sha256.in_(some))
+        digests = [one.sha256 for one in instance_rows.of_study(connection, None, study)]
+        for some in instance_rows.pieces(digests):
+            instance_rows.release(connection, holdings.c.sha256.in_(some))
         self.collect(connection, digests)
 
     def _evicted(self, connection: Connection, excess: int, spare: Collection[str]) -> Iterator[int]:
@@ -128,18 +128,18 @@ class Retention:
 
     def _remove_study(self, connection: Connection, study: str) -> bool:
         """Remove all instances of a study and what anyone holds of them, unless one of them is in use."""
-        found = instances.of_study(connection, None, study)
+        found = instance_rows.of_study(connection, None, study)
         if not self._blobs["instance"].remove(*(one.location for one in found)):
             return False
         for one in found:
-            instances.drop(connection, one.sha256)
+            instance_rows.drop(connection, one.sha256)
         return True
 
     def _remove(self, connection: Connection, kind: str, name: str, location: str, *, used_too: bool = False) -> bool:
         if not self._blobs[kind].remove(location, used_too=used_too):
             return False
         if kind == "instance":
-            instances.drop(connection, name)
+            instance_rows.drop(connection, name)
         else:
             connection.execute(delete(results).where(results.c.id == name))
         return True
@@ -150,7 +150,7 @@ def sweep(index: Index, incoming: Path, keepers: dict[str, Blobs], before: float
     swept = sweep_incoming(incoming)
     for kind, blobs in keepers.items():
         old = [location for location, came in blobs.names() if came < before]
-        for some in instances.pieces(old):
+        for some in instance_rows.pieces(old):
             with index.writing() as connection:
                 query = select(LOCATIONS[kind]).where(LOCATIONS[kind].in_(some))
                 orphans = set(some) - set(connection.execute(query).scalars())

@@ -2,24 +2,49 @@
 
 import logging
 import resource
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
-from gateway.access import bind
+from gateway.access import listeners
 from gateway.config import Settings
-from gateway.errors import StudyNotFound
-from gateway.studies import instances
-from gateway.studies.blobs import Blobs, Incoming, Spoiled
+from gateway.errors import GatewayError, StudyNotFound
+from gateway.studies import instance_rows
+from gateway.studies.blobs import Blobs, Incoming, Spoiled, quarantine_label
 from gateway.studies.folder import FolderBlobs
 from gateway.studies.index import Index
-from gateway.studies.instances import Held
-from gateway.studies.manifests import Entry
-from gateway.studies.quarantine import label
+from gateway.studies.instance_rows import HeldInstance
+from gateway.studies.manifests import ManifestEntry
 from gateway.studies.retention import ORPHAN_SECONDS, Retention, sweep
-from gateway.studies.upkeep import SECONDS, Upkeep
+
+SECONDS = 3600.0
+"""Between two turns: what is too old is out of sight at once, and off the disk an hour later at most."""
+
+
+class PeriodicTask:
+    """A thread that works every so many seconds until it is stopped."""
+
+    def __init__(self, work: Callable[[], None], seconds: float = SECONDS) -> None:
+        self._work, self._seconds = work, seconds
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="store-upkeep", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, once what it does now is done."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._seconds):
+            try:
+                self._work()
+            except GatewayError as error:  # the next turn comes
+                logger.warning("the study store was not looked after: %s %s", error.code, error.private)
+
 
 logger = logging.getLogger("gateway")
 
@@ -41,7 +66,7 @@ class Store:
     index: Index
     blobs: dict[str, Blobs]
     retention: Retention
-    upkeep: Upkeep
+    upkeep: PeriodicTask
     clock: Callable[[], float] = time.time
 
     @classmethod
@@ -66,7 +91,7 @@ class Store:
             one.mkdir(parents=True, exist_ok=True, mode=0o700)
         blobs = {kind: _blobs(settings, folder, kind) for kind in KINDS}
         index = Index(folder, settings.database_url, durable=settings.store_fsync)
-        retention = Retention(settings, blobs["instances"], blobs["results"], clock)
+        retention = Retention(settings, blobs["instance_rows"], blobs["results"], clock)
         _allow_many_files()
         sweep(index, folder / "incoming", blobs, time.time() - ORPHAN_SECONDS)
 
@@ -75,7 +100,7 @@ class Store:
                 retention.tidy(connection)
 
         tidy()
-        return cls(settings, folder, index, blobs, retention, Upkeep(tidy, upkeep_seconds), clock)
+        return cls(settings, folder, index, blobs, retention, PeriodicTask(tidy, upkeep_seconds), clock)
 
     def close(self) -> None:
         """End its upkeep, and close the connections."""
@@ -88,12 +113,12 @@ class Store:
         """A new file to receive into. Raises StorageFull."""
         return Incoming(self.folder / "incoming")
 
-    def states(self, caller: str, entries: Sequence[Entry]) -> list[tuple[str, str | None]]:
+    def states(self, caller: str, entries: Sequence[ManifestEntry]) -> list[tuple[str, str | None]]:
         """What this caller has sent of a manifest: ``have``, ``missing``, or ``conflict`` with the other digest."""
         with self.index.reading() as connection:
-            return instances.states(connection, caller, self.retention.since, entries)
+            return instance_rows.states(connection, caller, self.retention.since, entries)
 
-    def open_instances(self, found: Iterable[Held]) -> list[BinaryIO]:
+    def open_instances(self, found: Iterable[HeldInstance]) -> list[BinaryIO]:
         """The files of instances, each checked against its digest and in use until it is closed.
 
         One that is gone or has changed is set aside and forgotten, and StudyNotFound is raised.
@@ -101,7 +126,7 @@ class Store:
         files: list[BinaryIO] = []
         try:
             for one in found:
-                files.append(self.blobs["instances"].open(one.location, one.sha256))
+                files.append(self.blobs["instance_rows"].open(one.location, one.sha256))
         except BaseException as error:
             for file in files:
                 file.close()
@@ -111,24 +136,24 @@ class Store:
             raise StudyNotFound(SPOILED) from None
         return files
 
-    def set_aside(self, one: Held) -> None:
+    def set_aside(self, one: HeldInstance) -> None:
         """Put a spoiled instance where nobody reads it, and let go of its study, which would be whole without it."""
-        blobs = self.blobs["instances"]
+        blobs = self.blobs["instance_rows"]
         with self.index.writing() as connection:
-            if instances.located(connection, one.sha256) != one.location:
+            if instance_rows.located(connection, one.sha256) != one.location:
                 return
             try:
                 blobs.open(one.location, one.sha256).close()  # sent again meanwhile, perhaps
             except Spoiled:
-                blobs.quarantine(one.location, label(one.study_instance_uid))
-                instances.drop(connection, one.sha256)
+                blobs.quarantine(one.location, quarantine_label(one.study_instance_uid))
+                instance_rows.drop(connection, one.sha256)
                 self.retention.lose(connection, one.study_instance_uid)
                 logger.error("a kept instance had changed and was set aside: %s", one.sha256)
 
 
 def refuse_strangers(settings: Settings, authenticated: bool) -> None:
     """Raise ValueError where a server listens beyond this machine, asks nobody who they are, and was not told to."""
-    if bind.addresses() and not bind.is_private() and not authenticated and not settings.allow_anonymous:
+    if listeners.addresses() and not listeners.is_private() and not authenticated and not settings.allow_anonymous:
         raise ValueError(
             "store_folder is set, and this server listens beyond this machine without asking who calls. Set up "
             "authentication, listen on 127.0.0.1, or allow it by allow_anonymous (GATEWAY_ALLOW_ANONYMOUS)."

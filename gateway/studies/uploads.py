@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from gateway.dicom.reading.files import NotAnInstance
 from gateway.dicom.reading.identity import Identity, identify
 from gateway.errors import InstanceConflict, InstanceMismatch, LimitExceeded, StudyRefused
-from gateway.studies import instances
-from gateway.studies.batch import Batch
-from gateway.studies.manifests import Entry
+from gateway.studies import instance_rows
+from gateway.studies.file_batch import FileBatch
+from gateway.studies.manifests import ManifestEntry
 from gateway.studies.store import Store
 from gateway.studies.tables import holdings
 
@@ -23,18 +23,18 @@ _OUTCOMES = {"fail": "stored", "keep": "kept", "replace": "replaced"}
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class UploadOutcome:
     """What came of one entry: ``stored``, or ``kept`` or ``replaced`` and the digest that stays or went."""
 
-    entry: Entry
+    entry: ManifestEntry
     state: str
     held: str | None = None
 
 
-class Upload(Batch):
+class InstanceUpload(FileBatch):
     """The instances of one chunk."""
 
-    def __init__(self, store: Store, caller: str, on_conflict: OnConflict, entries: Sequence[Entry]) -> None:
+    def __init__(self, store: Store, caller: str, on_conflict: OnConflict, entries: Sequence[ManifestEntry]) -> None:
         """Raises InstanceConflict before a byte has come where ``on_conflict`` is fail; LimitExceeded."""
         super().__init__(store, "instances", entries, self._check_identity)
         self._caller, self._on_conflict, self._entries = caller, on_conflict, entries
@@ -42,31 +42,31 @@ class Upload(Batch):
             raise LimitExceeded("max_body_bytes", store.settings.max_body_bytes, what="The chunk")
         self._refuse_conflicts(store.states(caller, entries))
 
-    def keep(self) -> list[Kept]:
+    def keep(self) -> list[UploadOutcome]:
         """Keep the chunk. Raises BrokenJSON for too few files, InstanceConflict, StorageFull, Unavailable."""
         self.settle()
         with self._store.index.writing() as connection:
             return self._keep(connection)
 
-    def _keep(self, connection: Connection) -> list[Kept]:
+    def _keep(self, connection: Connection) -> list[UploadOutcome]:
         store, now, mine = self._store, self._store.clock(), holdings.c.caller == self._caller
-        states = instances.states(connection, self._caller, store.retention.since, self._entries)
+        states = instance_rows.states(connection, self._caller, store.retention.since, self._entries)
         self._refuse_conflicts(states)
         kept = [
-            Kept(one, _OUTCOMES[self._on_conflict] if state == "conflict" else "stored", held)
+            UploadOutcome(one, _OUTCOMES[self._on_conflict] if state == "conflict" else "stored", held)
             for one, (state, held) in zip(self._entries, states, strict=True)
         ]
         if gone := [one.held for one in kept if one.state == "replaced" and one.held]:
-            store.retention.collect(connection, instances.release(connection, mine, holdings.c.sha256.in_(gone)))
+            store.retention.collect(connection, instance_rows.release(connection, mine, holdings.c.sha256.in_(gone)))
         taken = [one.entry for one in kept if one.state != "kept"]
         # room for all, also for what others have sent: a full store must not tell the two apart
         studies = {one.study_instance_uid for one in taken}
-        begun = partial(instances.begun, connection, self._caller, studies)
+        begun = partial(instance_rows.begun, connection, self._caller, studies)
         store.retention.make_room(connection, sum(one.size for one in taken), begun)
-        here = instances.known(connection, (one.sha256 for one in taken))
+        here = instance_rows.known(connection, (one.sha256 for one in taken))
         new = [(one, self.place(one.sha256)) for one in taken if one.sha256 not in here]
-        instances.add(connection, new, now)
-        instances.hold(connection, self._caller, taken, now)
+        instance_rows.add(connection, new, now)
+        instance_rows.hold(connection, self._caller, taken, now)
         return kept
 
     def _refuse_conflicts(self, states: Sequence[tuple[str, str | None]]) -> None:

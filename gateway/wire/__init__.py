@@ -3,9 +3,8 @@
 from gateway.wire.decoder import Decoder, Limits
 from gateway.wire.encoder import Encoder
 from gateway.wire.events import Data, EndOfMessage, EndOfPart, Event, Part
-from gateway.wire.headers import Headers
+from gateway.wire.headers import Headers, parse_options_header
 from gateway.wire.message import OutgoingPart, content_length, decode, encode, new_boundary
-from gateway.wire.options import parse_options_header
 
 __all__ = [
     "Data",

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.access import keys as keys_module
+from gateway.access import api_keys as keys_module
+from gateway.access.api_keys import KeyRing, fingerprint, new_key
 from gateway.access.callers import ROLES, Caller
-from gateway.access.keyfile import Entry, change, dump, parse
-from gateway.access.keys import KeyRing, fingerprint, new_key
+from gateway.access.callers_file import CallerEntry, change, dump, parse
 from gateway.errors import Unavailable
 from tests.house.pages import ROOT
 from tests.waiting import PATIENCE
@@ -34,13 +34,13 @@ TIMES = st.none() | st.datetimes(timezones=st.just(UTC))
 
 
 @st.composite
-def entries(draw: st.DrawFn) -> Entry:
+def entries(draw: st.DrawFn) -> CallerEntry:
     caller = draw(CALLERS)
-    return Entry(Caller(caller.name, caller.roles, tuple(caller.routes)), **draw(PROOFS), expires=draw(TIMES))
+    return CallerEntry(Caller(caller.name, caller.roles, tuple(caller.routes)), **draw(PROOFS), expires=draw(TIMES))
 
 
 @given(st.lists(entries(), unique_by=lambda entry: entry.caller.name))
-def test_what_is_written_is_what_is_read(written: list[Entry]) -> None:
+def test_what_is_written_is_what_is_read(written: list[CallerEntry]) -> None:
     assert list(parse(dump(written))) == written
 
 
@@ -69,14 +69,14 @@ def test_a_file_with_a_fault_in_one_caller_lets_nobody_in(file: dict[str, object
         parse(json.dumps(file).encode())
 
 
-def written(path: Path, *callers: Entry) -> KeyRing:
+def written(path: Path, *callers: CallerEntry) -> KeyRing:
     path.write_bytes(dump(callers))
     return KeyRing(path)
 
 
 def test_a_key_finds_its_caller_and_no_other(tmp_path: Path) -> None:
     keys = {name: new_key() for name in ("one", "two", "three")}
-    ring = written(tmp_path / "callers", *(Entry(Caller(name), fingerprint(key)) for name, key in keys.items()))
+    ring = written(tmp_path / "callers", *(CallerEntry(Caller(name), fingerprint(key)) for name, key in keys.items()))
     for name, key in keys.items():
         found = ring.of_key(key)
         assert found is not None
@@ -89,7 +89,7 @@ def test_neither_the_file_nor_a_new_key_repeats_a_secret(tmp_path: Path) -> None
     made = [new_key() for _ in range(100)]
     assert len(set(made)) == 100
     assert all(len(key) >= 43 and "." not in key for key in made)
-    written(tmp_path / "callers", Entry(Caller("one"), fingerprint(made[0])))
+    written(tmp_path / "callers", CallerEntry(Caller("one"), fingerprint(made[0])))
     assert made[0] not in (tmp_path / "callers").read_text()
 
 
@@ -115,7 +115,7 @@ def test_every_comparison_is_done_on_digests_wherever_the_match_is(
 ) -> None:
     """What time could tell is how many comparisons there are, and of what: alike for each key that is presented."""
     held = [new_key() for _ in range(count)]
-    ring = written(folder / "callers", *(Entry(Caller(f"c{i}"), fingerprint(key)) for i, key in enumerate(held)))
+    ring = written(folder / "callers", *(CallerEntry(Caller(f"c{i}"), fingerprint(key)) for i, key in enumerate(held)))
     tried = data.draw(st.sampled_from([presented, *held, held[0][:20], held[0][:-1] + "!"]))
     recording = Recording()
     with pytest.MonkeyPatch.context() as patch:
@@ -129,7 +129,7 @@ def test_a_change_is_seen_at_once_and_an_expiry_when_it_comes(tmp_path: Path) ->
     path, key = tmp_path / "callers", new_key()
     ring = written(path)
     assert ring.of_key(key) is None
-    entry = Entry(Caller("one"), fingerprint(key), expires=datetime.now(UTC) + timedelta(hours=1))
+    entry = CallerEntry(Caller("one"), fingerprint(key), expires=datetime.now(UTC) + timedelta(hours=1))
     change(path, lambda callers: [*callers, entry])
     assert ring.of_key(key) == entry
     assert not entry.expired()
@@ -148,7 +148,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_file_that_cannot_be_read_lets_nobody_in(tmp_path: Path, damage: str) -> None:
     path, key = tmp_path / "callers", new_key()
-    ring = written(path, Entry(Caller("one"), fingerprint(key)))
+    ring = written(path, CallerEntry(Caller("one"), fingerprint(key)))
     assert ring.of_key(key)
     DAMAGE[damage](path)
     with pytest.raises(Unavailable) as refusal:
@@ -159,10 +159,10 @@ def test_a_file_that_cannot_be_read_lets_nobody_in(tmp_path: Path, damage: str) 
 
 def test_the_file_is_its_owners_alone_and_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "callers"
-    change(path, lambda callers: [Entry(Caller("one"), "0" * 64)])
+    change(path, lambda callers: [CallerEntry(Caller("one"), "0" * 64)])
     first = path.stat()
     assert stat.S_IMODE(first.st_mode) == 0o600
-    change(path, lambda callers: [*callers, Entry(Caller("two"), "1" * 64)])
+    change(path, lambda callers: [*callers, CallerEntry(Caller("two"), "1" * 64)])
     assert path.stat().st_ino != first.st_ino
     with pytest.raises(RuntimeError):
         change(path, lambda callers: (_ for _ in ()).throw(RuntimeError))
@@ -173,8 +173,8 @@ def test_the_file_is_its_owners_alone_and_replaced_whole(tmp_path: Path) -> None
 def test_processes_that_add_at_once_lose_nobody(tmp_path: Path) -> None:
     path = tmp_path / "callers"
     code = (
-        "import sys, pathlib; from gateway.access.keyfile import *;"
-        "[change(pathlib.Path(sys.argv[1]), lambda c: [*c, Entry(Caller(f'{sys.argv[2]}-{i}'), '0' * 64)])"
+        "import sys, pathlib; from gateway.access.callers_file import *;"
+        "[change(pathlib.Path(sys.argv[1]), lambda c: [*c, CallerEntry(Caller(f'{sys.argv[2]}-{i}'), '0' * 64)])"
         " for i in range(20)]"
     )
     adding = [subprocess.Popen([sys.executable, "-c", code, str(path), name], cwd=ROOT) for name in "abc"]

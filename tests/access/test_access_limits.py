@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import Settings
-from gateway.access import shared
-from gateway.access.limits import Limits
-from gateway.access.shared import Table
+from gateway.access import shared_table
+from gateway.access.rate_limits import CallerLimits
+from gateway.access.shared_table import SharedTable
 from gateway.errors import TooManyRequests, Unavailable
 from tests.waiting import PATIENCE
 
@@ -28,8 +28,8 @@ class Clock:
         return self.now
 
 
-def limits(table: Table | None = None, clock: Callable[[], float] | None = None, **settings: int) -> Limits:
-    return Limits(Settings(**settings), table or Table(), clock or Clock())
+def limits(table: SharedTable | None = None, clock: Callable[[], float] | None = None, **settings: int) -> CallerLimits:
+    return CallerLimits(Settings(**settings), table or SharedTable(), clock or Clock())
 
 
 @given(
@@ -91,7 +91,7 @@ def test_a_place_is_given_back_once() -> None:
 
 
 def test_without_bounds_nothing_is_counted() -> None:
-    table = Table()
+    table = SharedTable()
     bounds = limits(table)
     for _ in range(100):
         bounds.enter("one")
@@ -104,7 +104,7 @@ def test_without_bounds_nothing_is_counted() -> None:
 def test_idle_callers_make_room_for_others_without_end() -> None:
     clock = Clock()
     bounds = limits(clock=clock, caller_rate=60, caller_burst=1)
-    for number in range(3 * shared.ROWS):
+    for number in range(3 * shared_table.ROWS):
         bounds.enter(f"caller-{number}")()
         clock.now += 0.1
 
@@ -112,13 +112,13 @@ def test_idle_callers_make_room_for_others_without_end() -> None:
 def test_a_caller_who_is_not_idle_is_not_forgotten_for_another() -> None:
     bounds = limits(caller_rate=1, caller_burst=1)
     entered = []
-    for number in range(2 * shared.ROWS):
+    for number in range(2 * shared_table.ROWS):
         try:
             bounds.enter(f"caller-{number}")()
             entered.append(f"caller-{number}")
         except Unavailable as refusal:
             assert refusal.retry_after > 0
-    assert len(entered) > shared.ROWS / 2
+    assert len(entered) > shared_table.ROWS / 2
     for name in entered:
         with pytest.raises(TooManyRequests):
             bounds.enter(name)
@@ -127,7 +127,7 @@ def test_a_caller_who_is_not_idle_is_not_forgotten_for_another() -> None:
 FORK = multiprocessing.get_context("fork")
 
 
-def _ask(bounds: Limits, start: Any, answers: Any, count: int) -> None:
+def _ask(bounds: CallerLimits, start: Any, answers: Any, count: int) -> None:
     start.wait()
     taken = 0
     for _ in range(count):
@@ -153,7 +153,7 @@ def test_processes_that_ask_at_once_get_exactly_what_is_allowed_together(setting
         process.join(PATIENCE)
 
 
-def _hold(bounds: Limits, ready: Any) -> None:
+def _hold(bounds: CallerLimits, ready: Any) -> None:
     for _ in range(3):
         bounds.enter("one")
     ready.put(os.getpid())
@@ -178,14 +178,14 @@ def test_what_a_killed_process_had_at_work_counts_no_more() -> None:
     bounds.enter("one")
 
 
-def _keep_locked(table: Table, ready: Any) -> None:
+def _keep_locked(table: SharedTable, ready: Any) -> None:
     with table.locked():
         ready.put(os.getpid())
         signal.pause()
 
 
 def test_a_process_killed_in_the_middle_of_counting_locks_nobody_out() -> None:
-    table, ready = Table(), FORK.SimpleQueue()
+    table, ready = SharedTable(), FORK.SimpleQueue()
     holding = FORK.Process(target=_keep_locked, args=(table, ready))
     holding.start()
     ready.get()
@@ -195,5 +195,5 @@ def test_a_process_killed_in_the_middle_of_counting_locks_nobody_out() -> None:
 
 
 def test_the_first_of_all_processes_is_one() -> None:
-    table = Table()
+    table = SharedTable()
     assert [table.first() for _ in range(3)] == [True, False, False]

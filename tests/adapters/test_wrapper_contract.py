@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.adapters import aiges
 from gateway.adapters.aiges.data import DataListCls, DataListNode, Response, ResponseData
 from gateway.adapters.aiges.fields import BooleanParamField, IntegerParamField, NumberParamField, StringParamField
-from gateway.adapters.aiges.parameters import ParameterRefused, read_params
+from gateway.adapters.aiges.wrapper_parameters import WrapperParameterRefused, read_params
 from gateway.cli import main
 from gateway.dicom.samples import phantom
 from tests.conftest import ROOT
@@ -186,7 +186,7 @@ def test_declared_parameters_are_read_from_text_and_others_left_alone(given: Any
 def test_what_passes_fits_and_what_does_not_is_refused_without_its_value(key: str, value: Any) -> None:
     try:
         read = read_params(FIELDS, {key: value})[key]
-    except ParameterRefused as refused:
+    except WrapperParameterRefused as refused:
         assert refused.detail.startswith(f"The parameter {key} should be ")
         return
     fits = {

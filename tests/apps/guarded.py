@@ -7,7 +7,7 @@ from pathlib import Path
 import flask
 
 from gateway import Gateway
-from gateway.endpoints.access import caller, may_see_reasons, requires
+from gateway.endpoints.access_control import caller, may_see_reasons, requires
 
 logging.basicConfig(level=logging.INFO)
 app = Gateway(__name__)

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from gateway import Batch, Gateway, Running, StudyRefused
+from gateway import Batch, Execution, Gateway, StudyRefused
 
 app = Gateway(__name__)
 SECONDS = 0.1
@@ -55,6 +55,6 @@ def together(jsons, files, digests):
 
 for handler in (answers, refuses, fails, invalid):
     app.add_inference_route(f"/{handler.__name__}", handler)
-app.add_inference_route("/lasts", lasts, running=Running(timeout=0.3))
-app.add_inference_route("/one", one, running=Running(concurrency=1))
-app.add_inference_route("/together", together, running=Running(batch=Batch(max_size=4, max_wait_ms=200)))
+app.add_inference_route("/lasts", lasts, execution=Execution(timeout=0.3))
+app.add_inference_route("/one", one, execution=Execution(concurrency=1))
+app.add_inference_route("/together", together, execution=Execution(batch=Batch(max_size=4, max_wait_ms=200)))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gateway import Batch, Gateway, Image, Mask, Running, current_request
+from gateway import Batch, Execution, Gateway, Image, Mask, current_request
 
 SIZE = 12_000_000
 """Bytes of a mask: more than the sockets between a server and a slow client hold."""
@@ -43,14 +43,14 @@ def same_batch(json_inputs: Sequence[dict[str, Any]], files: Sequence[Any], dige
 
 
 app = Gateway(__name__)
-ONE = Running(concurrency=1)
-app.add_inference_route("/same", same, running=ONE)
-app.add_inference_route("/same_memory", same_memory, running=ONE)
-app.add_inference_route("/same_empty", same_empty, running=ONE)
-app.add_inference_route("/same_batch", same_batch, running=Running(batch=Batch(4), concurrency=1))
+ONE = Execution(concurrency=1)
+app.add_inference_route("/same", same, execution=ONE)
+app.add_inference_route("/same_memory", same_memory, execution=ONE)
+app.add_inference_route("/same_empty", same_empty, execution=ONE)
+app.add_inference_route("/same_batch", same_batch, execution=Execution(batch=Batch(4), concurrency=1))
 
 
-@app.model("/bound", version="1", deterministic=True, running=Running(concurrency=1, warm_up=False))
+@app.model("/bound", version="1", deterministic=True, execution=Execution(concurrency=1, warm_up=False))
 class Bound:
     """A mask in a buffer that is bound once, as sessions of inference engines have it."""
 

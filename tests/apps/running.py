@@ -18,16 +18,7 @@ from pathlib import Path
 import flask
 import numpy as np
 
-from gateway import (
-    Batch,
-    Classification,
-    Gateway,
-    Image,
-    Request,
-    Running,
-    StudyRefused,
-    current_request,
-)
+from gateway import Batch, Classification, Execution, Gateway, Image, Request, StudyRefused, current_request
 from gateway.errors import Cancelled, ParameterRefused, Unavailable
 
 app = Gateway(__name__)
@@ -240,8 +231,8 @@ class Slow(Loaded):
         super().setup()
 
 
-def _batch(size: int, *, mix: bool = False) -> Running:
-    return Running(batch=Batch(max_size=size, max_wait_ms=200, mix_parameters=mix))
+def _batch(size: int, *, mix: bool = False) -> Execution:
+    return Execution(batch=Batch(max_size=size, max_wait_ms=200, mix_parameters=mix))
 
 
 PLAIN = {
@@ -253,9 +244,9 @@ PLAIN = {
     "watches": (watches, None),
     "dies": (dies, None),
     "refuses": (refuses, None),
-    "one": (sleeps, Running(concurrency=1, max_queue=1)),
-    "brief": (sleeps, Running(timeout=1)),
-    "bounded": (echo, Running(timeout=600)),
+    "one": (sleeps, Execution(concurrency=1, max_queue=1)),
+    "brief": (sleeps, Execution(timeout=1)),
+    "bounded": (echo, Execution(timeout=600)),
     "together": (together, _batch(4, mix=True)),
     "apart": (apart, _batch(4)),
 }
@@ -271,9 +262,9 @@ if order("unimportable"):
     raise ImportError(order("unimportable"))
 for name in os.environ.get("MODELS", "echo").split():
     if name in PLAIN:
-        app.add_inference_route(f"/{name}", PLAIN[name][0], running=PLAIN[name][1])
+        app.add_inference_route(f"/{name}", PLAIN[name][0], execution=PLAIN[name][1])
     else:
-        app.model(f"/{name}", running=TYPED[name][1])(TYPED[name][0])
+        app.model(f"/{name}", execution=TYPED[name][1])(TYPED[name][0])
 
 
 @app.after_request

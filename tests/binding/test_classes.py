@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway import Classification, Gateway, Request
-from gateway.binding.model import TypedModel, source_digest
+from gateway.binding.typed_model import TypedModel, source_digest
 from tests.binding.asking import Answer, ask, serving
 from tests.waiting import PATIENCE, eventually
 
@@ -198,7 +198,7 @@ def test_weights_that_are_not_those_declared_are_refused_at_load(tmp_path: Path,
 
 
 def test_the_models_digest_covers_its_source_version_weights_and_config(tmp_path: Path) -> None:
-    from gateway.binding.model import Options
+    from gateway.binding.typed_model import Options
 
     path = tmp_path / "net.bin"
 

@@ -22,7 +22,7 @@ from gateway import (
     SecondaryCapture,
     Volume,
 )
-from gateway.binding.model import TypedModel
+from gateway.binding.typed_model import TypedModel
 from tests.binding.asking import SHAPE, SIZE, ask, series, serving
 
 FLOATS = np.zeros(SHAPE, np.float32)

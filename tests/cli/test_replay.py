@@ -255,10 +255,10 @@ def test_a_mistake_is_a_sentence(bench: Bench, words: tuple[str, ...], status: i
 
 
 def test_a_server_that_gives_no_receipts_is_told() -> None:
-    from gateway.cli.receipts import Asking
+    from gateway.cli.receipt_files import ReceiptRequests
     from tests.cli.service import app
 
-    asking = Asking(session(app))
+    asking = ReceiptRequests(session(app))
     asking.session.get(f"{LOCAL}/ping")
     with pytest.raises(AnswerCorrupt, match="no receipt"):
         _ = asking.receipt

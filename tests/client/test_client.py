@@ -13,16 +13,7 @@ from typing import Any
 import pydicom
 import pytest
 
-from gateway.client import (
-    Answer,
-    AnswerCorrupt,
-    Client,
-    Disconnected,
-    Refused,
-    Source,
-    SourceUnreadable,
-    Unreachable,
-)
+from gateway.client import Answer, AnswerCorrupt, Client, Disconnected, Refused, Source, SourceUnreadable, Unreachable
 from tests.client.servers import Heard, Said, Script, answer, draining, listening, problem
 from tests.waiting import PATIENCE
 

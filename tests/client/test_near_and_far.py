@@ -10,12 +10,8 @@ import pytest
 from pydicom.uid import generate_uid
 
 from gateway import Client, LocalClient
-from gateway.client import Conflict, Reference, Refused, Result
-from gateway.dicom.reading.files import convert_dataset_to_bytes
-from gateway.dicom.reading.instances import read_instance
-from gateway.dicom.samples import phantom
-from gateway.dicom.writing.returned import read_object
-from gateway.findings import (
+from gateway.client import Conflict, InferenceResult, Reference, Refused
+from gateway.contract.findings import (
     BoundingBox,
     Classification,
     Finding,
@@ -26,6 +22,10 @@ from gateway.findings import (
     ProbabilityMask,
     StructuredReport,
 )
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.reading.instances import read_instance
+from gateway.dicom.samples import phantom
+from gateway.dicom.writing.segmentation_reader import read_object
 from tests.conftest import Serve
 
 SERVICE = "tests.client.service:app"
@@ -69,7 +69,7 @@ def write(folder: Path) -> Path:
     return folder
 
 
-def of_kind(result: Result, kind: type[Finding]) -> Any:
+def of_kind(result: InferenceResult, kind: type[Finding]) -> Any:
     (found,) = [one for one in result.findings if isinstance(one, kind)]
     return found
 

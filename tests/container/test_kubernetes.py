@@ -11,7 +11,7 @@ import yaml
 import gateway
 from gateway.config import GiB
 from gateway.doctor import Level, Plan, memory, storage, variables
-from gateway.server import DEFAULTS
+from gateway.server.master import DEFAULTS
 from tests.conftest import ROOT
 from tests.container.dockerfile import Dockerfile
 

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from gateway.doctor import Finding, Level, stopping, verdict
-from gateway.doctor.findings import in_words
+from gateway.doctor import Diagnosis, Level, stopping, verdict
+from gateway.doctor.diagnoses import in_words
 from tests.conftest import ROOT
 from tests.doctor.asking import Told, ask
 from tests.house.pages import blocks, rows
@@ -72,7 +72,7 @@ def test_a_port_that_is_none_is_wrong_usage() -> None:
 
 
 def test_the_gravest_level_is_the_verdict() -> None:
-    found = [Finding(level, level, "") for level in (Level.NOTE, Level.FAIL, Level.OK)]
+    found = [Diagnosis(level, level, "") for level in (Level.NOTE, Level.FAIL, Level.OK)]
     assert (verdict(found), stopping(found), verdict([])) == (Level.FAIL, ["fail"], Level.OK)
 
 

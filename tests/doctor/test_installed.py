@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Settings
-from gateway.doctor import Level, codecs, packages
+from gateway.doctor import Level, installed_codecs, packages
 from gateway.doctor.packages import Declared
 from tests.conftest import ROOT
 from tests.doctor.asking import ask
@@ -21,7 +21,7 @@ LINE = {"numpy": "codec RLE", "pydicom": "codec uncompressed", "packaging": "pac
 def test_every_family_that_there_is_a_specimen_of_is_tried() -> None:
     from gateway.dicom.samples.specimens import FAMILIES
 
-    assert tuple(FAMILIES) == codecs.FAMILIES
+    assert tuple(FAMILIES) == installed_codecs.FAMILIES
 
 
 @pytest.mark.parametrize(

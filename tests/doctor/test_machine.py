@@ -15,7 +15,7 @@ import requests
 from gateway.config import GiB, MiB, Settings
 from gateway.doctor import Level, Plan, devices, limits, memory, network, storage
 from gateway.doctor import clock as clocks
-from gateway.doctor.devices import Told
+from gateway.doctor.devices import ProgramOutput
 from tests.conftest import ROOT, Serve
 from tests.doctor.asking import ask
 from tests.ports import free_port
@@ -212,23 +212,25 @@ def test_the_kernel_is_asked_and_nothing_is_set() -> None:
 
 
 def test_no_gpu_is_fine_and_said_so() -> None:
-    found = devices.gpu("", False, Told(), Told())
+    found = devices.gpu("", False, ProgramOutput(), ProgramOutput())
     assert (found.level, found.text) == (Level.OK, "None, which is fine: models run on the CPU; no PyTorch.")
 
 
 @pytest.mark.parametrize(
     ("driver", "smi", "torch", "level"),
     [
-        ("550.54", Told("NVIDIA H200, 143771 MiB, 550.54"), Told("2.9.0 12.8 1"), Level.OK),
-        ("550.54", Told("NVIDIA H200, 143771 MiB, 550.54"), Told(), Level.OK),
-        ("550.54", Told("NVIDIA H200, 143771 MiB, 550.54"), Told("2.9.0 cpu 0"), Level.WARN),
-        ("550.54", Told(), Told(), Level.WARN),
-        ("", Told(fault="couldn't communicate with the NVIDIA driver"), Told(), Level.WARN),
-        ("", Told(), Told(fault="ImportError: libcudart.so.12"), Level.WARN),
-        ("", Told(), Told("2.9.0 cpu 0"), Level.OK),
+        ("550.54", ProgramOutput("NVIDIA H200, 143771 MiB, 550.54"), ProgramOutput("2.9.0 12.8 1"), Level.OK),
+        ("550.54", ProgramOutput("NVIDIA H200, 143771 MiB, 550.54"), ProgramOutput(), Level.OK),
+        ("550.54", ProgramOutput("NVIDIA H200, 143771 MiB, 550.54"), ProgramOutput("2.9.0 cpu 0"), Level.WARN),
+        ("550.54", ProgramOutput(), ProgramOutput(), Level.WARN),
+        ("", ProgramOutput(fault="couldn't communicate with the NVIDIA driver"), ProgramOutput(), Level.WARN),
+        ("", ProgramOutput(), ProgramOutput(fault="ImportError: libcudart.so.12"), Level.WARN),
+        ("", ProgramOutput(), ProgramOutput("2.9.0 cpu 0"), Level.OK),
     ],
 )
-def test_kernel_tool_and_pytorch_have_to_agree(driver: str, smi: Told, torch: Told, level: Level) -> None:
+def test_kernel_tool_and_pytorch_have_to_agree(
+    driver: str, smi: ProgramOutput, torch: ProgramOutput, level: Level
+) -> None:
     assert devices.gpu(driver, False, smi, torch).level == level
 
 

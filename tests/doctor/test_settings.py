@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.access.keyfile import change
+from gateway.access.callers_file import change
 from gateway.config import Settings
 from gateway.doctor import Level, Plan, storage, variables
 from gateway.doctor.plan import faults

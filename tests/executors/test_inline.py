@@ -8,15 +8,15 @@ from tests.conftest import ROOT
 ASKING = """
 import signal
 from gateway.config import Settings
-from gateway.executors.inline import Lane
+from gateway.executors.inline import ModelRunner
 from tests.apps.faults import app
 
-lane = Lane(next(iter(app.extensions["gateway"].models.values())), Settings())
+runner = ModelRunner(next(iter(app.extensions["gateway"].models.values())), Settings())
 heard = []
-signal.signal(signal.SIGALRM, lambda *_: heard.append(lane.health()))
+signal.signal(signal.SIGALRM, lambda *_: heard.append(runner.health()))
 signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
 while len(heard) < 200:
-    lane.health()
+    runner.health()
 signal.setitimer(signal.ITIMER_REAL, 0)
 """
 

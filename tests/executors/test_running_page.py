@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from gateway import Client, Running, Settings
+from gateway import Client, Execution, Settings
 from gateway.client import ClientError
 from gateway.dicom.samples import phantom
 from gateway.endpoints.health import PROBES
@@ -35,8 +35,8 @@ def test_the_health_paths_are_those_of_the_code() -> None:
 
 
 def test_what_an_author_may_declare_is_what_running_takes_and_falls_back_on_settings_that_exist() -> None:
-    table = {name.strip("`"): setting.strip("`") for name, setting, _ in rows(PAGE, "`Running`")}
-    assert table.keys() == {field.name for field in fields(Running)}
+    table = {name.strip("`"): setting.strip("`") for name, setting, _ in rows(PAGE, "`Execution`")}
+    assert table.keys() == {field.name for field in fields(Execution)}
     assert {setting for setting in table.values() if setting} <= {field.name for field in fields(Settings)}
 
 

@@ -61,7 +61,7 @@ def test_the_table_of_binary_types_is_that_of_the_code() -> None:
 
 
 def test_the_table_of_gunicorn_settings_is_that_of_the_code() -> None:
-    from gateway.server import DEFAULTS
+    from gateway.server.master import DEFAULTS
 
     documented = {name.strip("`"): value.strip("`") for name, value, _ in rows(DEPLOYING, "gunicorn's setting")}
     assert documented == {name: str(value) for name, value in DEFAULTS.items()}

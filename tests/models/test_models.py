@@ -15,8 +15,8 @@ from pydicom import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from gateway import InferenceSerializer, StudyRefused
-from gateway.binding.model import TypedModel
-from gateway.contract import Request, adapt
+from gateway.binding.typed_model import TypedModel
+from gateway.contract.requests import Request, adapt
 from gateway.dicom.reading.files import convert_dataset_to_bytes
 from gateway.dicom.samples import phantom
 from gateway.protocol.response import check

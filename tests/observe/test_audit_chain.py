@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from gateway.observe.audit.auditor import Auditor
 from gateway.observe.audit.canonical import canonical
-from gateway.observe.audit.chain import Head, head_path, unseal
+from gateway.observe.audit.chain import ChainHead, head_path, unseal
 from gateway.observe.audit.file import ChainFile
-from gateway.observe.audit.verify import Verdict, verify
+from gateway.observe.audit.verify import ChainVerdict, verify
 from gateway.observe.outcomes import Outcome
 from tests.conftest import ROOT
 from tests.observe.chains import KEY, OTHER_KEY, heads, lines, outcome, written
@@ -32,7 +32,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "audit.jsonl"
 
 
-def checked(*files: Path, **options: object) -> Verdict:
+def checked(*files: Path, **options: object) -> ChainVerdict:
     return verify(files, **({"key": KEY} | options))  # type: ignore[arg-type]
 
 
@@ -158,7 +158,7 @@ def test_a_chain_that_was_written_anew_is_found_by_its_key_and_by_a_head_that_wa
 
 def test_a_head_from_an_earlier_day_lies_on_the_way(file: Path) -> None:
     written(file, COUNT)
-    third = Head.parse(list(heads(file))[2])
+    third = ChainHead.parse(list(heads(file))[2])
     for verdict in (verify([file], expect=third), checked(file, expect=third)):
         assert verdict.whole
         assert "3 records follow the head that you expect" in verdict.notes
@@ -168,7 +168,7 @@ def test_a_tail_cut_off_with_its_head_is_missed_by_one_who_noted_the_head(file: 
     written(file, 3)
     earlier, head_then = file.read_bytes(), head_path(file).read_bytes()
     written(file, 3)
-    noted = Head.parse(list(heads(file))[-1])
+    noted = ChainHead.parse(list(heads(file))[-1])
     file.write_bytes(earlier)
     head_path(file).write_bytes(head_then)
     assert checked(file).whole, "who kept an old head file can put it back: that is what noting heads elsewhere is for"
@@ -222,7 +222,7 @@ def test_a_file_that_was_renamed_goes_on_in_the_next(file: Path) -> None:
     chain.close()
     assert (len(lines(first)), len(lines(file))) == (3, 2)
     assert checked(first, file).whole
-    assert checked(file, after=Head.parse(list(heads(first))[-1])).whole
+    assert checked(file, after=ChainHead.parse(list(heads(first))[-1])).whole
     assert checked(file).faults == ["line 1 is record 4, where record 1 should follow"]
 
 

@@ -16,7 +16,7 @@ from gateway.config import Settings
 from gateway.errors import Unavailable
 from gateway.observe.audit.auditor import Auditor, open_auditor, signing_key
 from gateway.observe.audit.canonical import read_key
-from gateway.observe.audit.chain import Head
+from gateway.observe.audit.chain import ChainHead
 from gateway.observe.audit.copies import Copies
 from gateway.observe.audit.file import ChainFile
 from gateway.observe.audit.verify import verify
@@ -236,7 +236,7 @@ def test_each_record_is_an_object_in_s3_and_their_names_sort_as_the_chain(s3: An
     copy = file.with_name("copy.jsonl")
     copy.write_bytes(b"".join(s3.get_object(Bucket="audit", Key=key)["Body"].read() for key in found))
     assert copy.read_bytes() == file.read_bytes()
-    assert verify([copy], expect=Head.parse(list(heads(file))[-1])).whole
+    assert verify([copy], expect=ChainHead.parse(list(heads(file))[-1])).whole
     assert failures == {}
 
 

@@ -13,9 +13,9 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import Gateway, Settings
+from gateway.access.api_keys import fingerprint, new_key
 from gateway.access.callers import Caller, Role
-from gateway.access.keyfile import Entry, change
-from gateway.access.keys import fingerprint, new_key
+from gateway.access.callers_file import CallerEntry, change
 from gateway.cli import main
 from tests.access.issuer import AUDIENCE, ISSUER, Issuer, assembled, claims, jwk, rsa_key, token
 from tests.conftest import Serve, Server
@@ -40,7 +40,7 @@ class Callers:
     def add(self, name: str, *roles: Role, **rest: Any) -> str:
         key = new_key()
         routes = rest.pop("routes", ("*",))
-        entry = Entry(Caller(name, frozenset(roles), routes), fingerprint(key), **rest)
+        entry = CallerEntry(Caller(name, frozenset(roles), routes), fingerprint(key), **rest)
         change(self.path, lambda entries: [*entries, entry])
         return key
 

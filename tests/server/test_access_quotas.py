@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from gateway.access.api_keys import fingerprint, new_key
 from gateway.access.callers import Caller
-from gateway.access.keyfile import Entry, change
-from gateway.access.keys import fingerprint, new_key
+from gateway.access.callers_file import CallerEntry, change
 from tests.conftest import Serve, Server
 from tests.server.running import in_flight
 from tests.waiting import PATIENCE, eventually
@@ -32,7 +32,7 @@ def post(url: str, key: str, until: Path = Path("/")) -> requests.Response:
 @pytest.fixture
 def keys(tmp_path: Path) -> dict[str, str]:
     keys = {name: new_key() for name in ("busy", "calm")}
-    entries = [Entry(Caller(name, frozenset({"infer"})), fingerprint(key)) for name, key in keys.items()]
+    entries = [CallerEntry(Caller(name, frozenset({"infer"})), fingerprint(key)) for name, key in keys.items()]
     change(tmp_path / "callers.json", lambda _: entries)
     return keys
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from gateway.access.api_keys import fingerprint, new_key
 from gateway.access.callers import Caller
-from gateway.access.keyfile import Entry, change
-from gateway.access.keys import fingerprint, new_key
+from gateway.access.callers_file import CallerEntry, change
 from gateway.cli import main
 from tests.access.certificates import Authority, named
 from tests.conftest import Serve, Server
@@ -31,7 +31,7 @@ class Setup:
         self.unlisted = self.authority.sign(named(O="Hospital", CN="unlisted"), "unlisted.pem")
         self.foreign = other.sign(named(O="Hospital", CN="archive"), "foreign.pem")
         self.callers = folder / "callers.json"
-        change(self.callers, lambda _: [Entry(Caller("viewer", frozenset({"infer"})), fingerprint(KEY))])
+        change(self.callers, lambda _: [CallerEntry(Caller("viewer", frozenset({"infer"})), fingerprint(KEY))])
         words = ["keys", "add", "archive", "--certificate", "CN=archive,O=Hospital", "--file", str(self.callers)]
         assert main(words) == 0
 

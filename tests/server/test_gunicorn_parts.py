@@ -20,7 +20,7 @@ from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 from packaging.requirements import Requirement
 
-from gateway.worker import Worker
+from gateway.server.worker import Worker
 from tests.house.pages import ROOT
 
 OVERRIDDEN = {

@@ -12,9 +12,9 @@ from typing import Any, BinaryIO
 import pytest
 
 from gateway.config import Settings
-from gateway.contract import JSON, Handler, adapt
+from gateway.contract.requests import JSON, Handler, adapt
 from gateway.errors import BrokenJSON, ModelFailed, RequestError, Unavailable
-from gateway.intake.receiving import Received, Terms, receive_files
+from gateway.intake.receiving import Received, ReceiveOptions, receive_files
 from gateway.observe.outcomes import Outcome
 from gateway.protocol.serializer import InferenceSerializer
 from gateway.service.exchange import Head
@@ -43,7 +43,7 @@ class Place:
         return self.service.open_exchange(self.model, Head(door="folder", request_id="a" * 32, **head))
 
 
-def files(*contents: bytes, json: bytes = TEXT) -> Callable[[Terms], Received]:
+def files(*contents: bytes, json: bytes = TEXT) -> Callable[[ReceiveOptions], Received]:
     return partial(receive_files, json, [io.BytesIO(one) for one in contents])
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import Settings
-from gateway.studies import instances
+from gateway.studies import instance_rows
 from gateway.studies.blobs import Incoming
 from gateway.studies.folder import FolderBlobs
 from gateway.studies.index import Index
@@ -26,8 +26,8 @@ STAGES: dict[str, tuple[Any, str, int]] = {
     "before the index is written": (Index, "writing", 0),
     "before the first file is in its place": (FolderBlobs, "place", 0),
     "with the first file in its place": (FolderBlobs, "place", 1),
-    "before the index has the files": (instances, "add", 0),
-    "before it is said who holds them": (instances, "hold", 0),
+    "before the index has the files": (instance_rows, "add", 0),
+    "before it is said who holds them": (instance_rows, "hold", 0),
 }
 """Where the process dies: at the call of a function, after it has been called so many times."""
 

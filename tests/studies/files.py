@@ -4,24 +4,24 @@ import hashlib
 import io
 from dataclasses import dataclass
 
-from gateway.studies.manifests import Entry
+from gateway.studies.manifests import ManifestEntry
 from gateway.studies.store import Store
-from gateway.studies.uploads import Kept, OnConflict, Upload
+from gateway.studies.uploads import InstanceUpload, OnConflict, UploadOutcome
 from tests.dicom.studies import uid
-from tests.dicom.volume_series import slice_at
+from tests.dicom.volumes.volume_series import slice_at
 
 
 @dataclass(frozen=True)
 class File:
     """A file and its entry in a manifest."""
 
-    entry: Entry
+    entry: ManifestEntry
     data: bytes
 
     @property
     def words(self) -> dict[str, object]:
         """The entry as JSON."""
-        return {name: getattr(self.entry, name) for name in Entry.__slots__}
+        return {name: getattr(self.entry, name) for name in ManifestEntry.__slots__}
 
 
 def file(
@@ -47,7 +47,7 @@ def file(
     dataset.save_as(buffer, enforce_file_format=True)
     data = buffer.getvalue()
     words = (str(dataset[tag].value) for tag in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"))
-    return File(Entry(*words, len(data), hashlib.sha256(data).hexdigest()), data)
+    return File(ManifestEntry(*words, len(data), hashlib.sha256(data).hexdigest()), data)
 
 
 def files(count: int, **words: object) -> list[File]:
@@ -55,9 +55,9 @@ def files(count: int, **words: object) -> list[File]:
     return [file(number, place=number, **words) for number in reversed(range(count))]  # type: ignore[arg-type]
 
 
-def upload(store: Store, caller: str, sent: list[File], on_conflict: OnConflict = "fail") -> list[Kept]:
+def upload(store: Store, caller: str, sent: list[File], on_conflict: OnConflict = "fail") -> list[UploadOutcome]:
     """Send one chunk, in pieces."""
-    with Upload(store, caller, on_conflict, [one.entry for one in sent]) as batch:
+    with InstanceUpload(store, caller, on_conflict, [one.entry for one in sent]) as batch:
         for one in sent:
             batch.begin()
             for start in range(0, len(one.data), 1000):

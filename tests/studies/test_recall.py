@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import requests
 
+from gateway.access.api_keys import fingerprint, new_key
 from gateway.access.callers import Caller, Role
-from gateway.access.keyfile import Entry, change
-from gateway.access.keys import fingerprint, new_key
+from gateway.access.callers_file import CallerEntry, change
 from gateway.observe.audit.receipts import HEADER, read_receipt
 from tests.conftest import ROOT, Serve
 from tests.studies.asking import Asking, plain
@@ -207,7 +207,7 @@ def test_a_kept_answer_that_was_removed_or_forgotten_is_made_anew(models: Models
 @pytest.fixture(scope="module")
 def callers(start: Start, folder: Path) -> dict[str, Models]:
     keys = {name: new_key() for name in ("one", "other")}
-    entries = [Entry(Caller(name, frozenset(ROLES)), fingerprint(key)) for name, key in keys.items()]
+    entries = [CallerEntry(Caller(name, frozenset(ROLES)), fingerprint(key)) for name, key in keys.items()]
     change(folder / "callers.json", lambda _: entries)
     models = start(GATEWAY_API_KEYS_FILE=str(folder / "callers.json"))
     return {name: replace(models, key=key) for name, key in keys.items()}

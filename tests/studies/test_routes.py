@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from gateway import Gateway, Settings
-from gateway.access import bind
+from gateway.access import listeners
+from gateway.access.api_keys import fingerprint, new_key
 from gateway.access.callers import Caller, Role
-from gateway.access.keyfile import Entry, change
-from gateway.access.keys import fingerprint, new_key
+from gateway.access.callers_file import CallerEntry, change
 from gateway.errors import InstanceConflict
 from tests.conftest import ROOT, Serve, Server
 from tests.studies.asking import Asking, entry, plain
@@ -56,7 +56,7 @@ Who = Callable[[str], Asking]
 def guarded(serve: Serve, folder: Path) -> Who:
     """One that knows its callers."""
     keys = {name: new_key() for name in CALLERS}
-    entries = [Entry(Caller(name, frozenset(roles)), fingerprint(keys[name])) for name, roles in CALLERS.items()]
+    entries = [CallerEntry(Caller(name, frozenset(roles)), fingerprint(keys[name])) for name, roles in CALLERS.items()]
     change(folder / "callers.json", lambda _: entries)
     settings = {"GATEWAY_API_KEYS_FILE": str(folder / "callers.json"), "GATEWAY_STORE_FOLDER": str(folder / "guarded")}
     running = serve("tests.apps.typed:app", "--workers", "2", **settings)
@@ -332,8 +332,8 @@ def test_off_loopback_a_store_wants_authentication_or_to_be_told(
     if "api_keys_file" in settings:
         settings = {"api_keys_file": tmp_path / "callers.json"}
         change(tmp_path / "callers.json", lambda entries: entries)
-    before = bind.addresses()
-    bind.announce([address])
+    before = listeners.addresses()
+    listeners.announce([address])
     app = Gateway("service", settings=Settings(store_folder=tmp_path / "store", **settings))  # type: ignore[arg-type]
     try:
         if starts:
@@ -344,7 +344,7 @@ def test_off_loopback_a_store_wants_authentication_or_to_be_told(
                 app.open()
             assert not (tmp_path / "store").exists()
     finally:
-        bind.announce(before)
+        listeners.announce(before)
 
 
 @pytest.mark.parametrize(

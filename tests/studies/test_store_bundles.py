@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BrokenJSON, BundleNotFound, DigestMismatch, KeyRefused, LimitExceeded
-from gateway.studies.bundles import Bundles, BundleUpload, File, read_files, read_push
-from gateway.studies.keys import check_bundle, check_key, folded
+from gateway.studies.bundle_keys import check_bundle, check_key, folded
+from gateway.studies.bundles import BundleFile, Bundles, BundleUpload, read_files, read_push
 from gateway.studies.store import Store
 from tests.studies.conftest import OpenStore, blobs, incoming
 
@@ -19,7 +19,7 @@ def entry(key: str, data: bytes, mtime: float = 1.5) -> dict[str, object]:
     return {"key": key, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "mtime": mtime}
 
 
-def listed(store: Store, contents: dict[str, bytes]) -> list[File]:
+def listed(store: Store, contents: dict[str, bytes]) -> list[BundleFile]:
     return read_files(json.dumps([entry(key, data) for key, data in contents.items()]).encode(), store)
 
 

@@ -6,24 +6,27 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import update
 
-from gateway.contract import Part, Result
+from gateway.contract.requests import BinaryPart, Result
 from gateway.errors import DigestMismatch, ResultNotFound
-from gateway.studies import instances
+from gateway.studies import instance_rows
 from gateway.studies.forgetting import forget
-from gateway.studies.instances import Held
+from gateway.studies.instance_rows import HeldInstance
 from gateway.studies.listings import Filter, list_results
-from gateway.studies.results import Key, Results
+from gateway.studies.results import ResultKey, Results
 from gateway.studies.store import Store
 from gateway.studies.tables import results
 from tests.studies.conftest import Clock, OpenStore, blobs
 from tests.studies.files import File, files, states, upload
 
-PARTS = [Part("application/octet-stream", memoryview(b"\x00\x01")), Part("application/dicom", memoryview(b""))]
+PARTS = [
+    BinaryPart("application/octet-stream", memoryview(b"\x00\x01")),
+    BinaryPart("application/dicom", memoryview(b"")),
+]
 RESULT = Result(b'{"parts": [1]}', PARTS, "1" * 64, 0.5)
 OUTPUT = hashlib.sha256(b'{"parts": [1]}\x00\x01').hexdigest()
 
 
-def key(sent: list[File], **words: str) -> Key:
+def key(sent: list[File], **words: str) -> ResultKey:
     given = {
         "model": "/lungs",
         "version": "1",
@@ -31,12 +34,12 @@ def key(sent: list[File], **words: str) -> Key:
         "weights_digest": "",
         "parameters_digest": "3" * 64,
     }
-    return Key(instances=tuple(one.entry.sha256 for one in sent), **given | words)
+    return ResultKey(instances=tuple(one.entry.sha256 for one in sent), **given | words)
 
 
-def held(store: Store, caller: str, sent: list[File]) -> list[Held]:
+def held(store: Store, caller: str, sent: list[File]) -> list[HeldInstance]:
     with store.index.reading() as connection:
-        found = instances.of_study(connection, caller, sent[0].entry.study_instance_uid)
+        found = instance_rows.of_study(connection, caller, sent[0].entry.study_instance_uid)
     return sorted(found, key=lambda one: [file.entry.sha256 for file in sent].index(one.sha256))
 
 
@@ -110,7 +113,7 @@ def test_an_answer_that_has_changed_on_the_disk_is_not_given(store: Store) -> No
 
 
 def test_an_answer_that_has_changed_since_it_was_hashed_is_not_stored(store: Store) -> None:
-    changed = replace(RESULT, parts=[Part("application/octet-stream", memoryview(b"\x00\x02"))])
+    changed = replace(RESULT, parts=[BinaryPart("application/octet-stream", memoryview(b"\x00\x02"))])
     with pytest.raises(DigestMismatch):
         keep(store, "one", files(1), changed)
     assert blobs(store, "results") == []

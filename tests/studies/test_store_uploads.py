@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from gateway.errors import BrokenJSON, DigestMismatch, InstanceConflict, InstanceMismatch, StorageFull
 from gateway.studies.store import Store
 from gateway.studies.tables import metadata
-from gateway.studies.uploads import Upload
+from gateway.studies.uploads import InstanceUpload
 from tests.studies.conftest import OpenStore, blobs, incoming
 from tests.studies.files import File, file, files, states, upload
 
@@ -86,7 +86,7 @@ def test_what_is_no_dicom_is_refused_and_not_kept(store: Store) -> None:
 @pytest.mark.parametrize("count", [0, 2])
 def test_other_numbers_of_files_than_entries_are_refused(store: Store, count: int) -> None:
     one = file(1)
-    with pytest.raises(BrokenJSON), Upload(store, "one", "fail", [one.entry]) as batch:
+    with pytest.raises(BrokenJSON), InstanceUpload(store, "one", "fail", [one.entry]) as batch:
         for _ in range(count):
             batch.begin()
             batch.write(one.data)

@@ -6,14 +6,7 @@ from hypothesis import strategies as st
 from requests_toolbelt import MultipartDecoder, MultipartEncoder
 
 from gateway.errors import BrokenBody, RequestError
-from gateway.wire import (
-    Decoder,
-    OutgoingPart,
-    content_length,
-    encode,
-    new_boundary,
-    parse_options_header,
-)
+from gateway.wire import Decoder, OutgoingPart, content_length, encode, new_boundary, parse_options_header
 from tests.wire import reference
 from tests.wire.feeding import ReadPart, cut_at, read
 

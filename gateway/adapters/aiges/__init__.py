@@ -3,7 +3,7 @@
 ``load`` gives a model, ``run`` the verdict of a local run. The contract is that of aiges 0.16.0.
 """
 
-from gateway.adapters.aiges.model import WrapperModel, load
-from gateway.adapters.aiges.verdict import Verdict, run
+from gateway.adapters.aiges.verdict import WrapperVerdict, run
+from gateway.adapters.aiges.wrapper_model import WrapperModel, load
 
-__all__ = ["Verdict", "WrapperModel", "load", "run"]
+__all__ = ["WrapperVerdict", "WrapperModel", "load", "run"]

@@ -80,8 +80,8 @@ class WrapperBase:
 
     def run(self, stream: bool = False) -> None:
         """The local run: log the verdict, and end the process with status 1 where it is a bad one."""
-        from gateway.adapters.aiges.model import WrapperModel
         from gateway.adapters.aiges.verdict import judge
+        from gateway.adapters.aiges.wrapper_model import WrapperModel
 
         verdict = judge(WrapperModel("wrapper", self, streams=stream))
         log.log(20 if verdict.good else 40, verdict.sentence)

@@ -7,11 +7,11 @@ from collections.abc import Generator, Iterator
 from functools import partial
 from typing import Any
 
-from gateway.adapters.aiges.answers import Item
 from gateway.adapters.aiges.constants import DataContinue
-from gateway.adapters.aiges.model import Warn, WrapperModel, call, ends
 from gateway.adapters.aiges.sessions import SILENCE, Session
-from gateway.contract import JSON
+from gateway.adapters.aiges.wrapper_answers import Item
+from gateway.adapters.aiges.wrapper_model import Warn, WrapperModel, call, ends
+from gateway.contract.requests import JSON
 from gateway.errors import ModelFailed
 from gateway.observe.logs import exception_frames
 

@@ -6,48 +6,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway.adapters.aiges.answers import VerbFailed, WrapperError
-from gateway.adapters.aiges.inputs import sample_list
-from gateway.adapters.aiges.loading import at_home
-from gateway.adapters.aiges.model import WrapperModel, load
-from gateway.adapters.aiges.parameters import read_params
 from gateway.adapters.aiges.streaming import converse
-from gateway.contract import JSON
+from gateway.adapters.aiges.wrapper_answers import VerbFailed, WrapperError
+from gateway.adapters.aiges.wrapper_class import at_home
+from gateway.adapters.aiges.wrapper_inputs import sample_list
+from gateway.adapters.aiges.wrapper_model import WrapperModel, load
+from gateway.adapters.aiges.wrapper_parameters import read_params
+from gateway.contract.requests import JSON
 from gateway.errors import GatewayError
 
 
 @dataclass(frozen=True)
-class Verdict:
+class WrapperVerdict:
     """Whether a wrapper keeps its contract, in one sentence."""
 
     good: bool
     sentence: str
 
 
-def run(path: Path) -> Verdict:
+def run(path: Path) -> WrapperVerdict:
     """Judge the wrapper in the file ``path``, in its own folder, as AIGES does. Raises OSError."""
     path = path.resolve(strict=True)
     with at_home(path.parent):
         try:
             model = load(path.name, path)
         except (Exception, SystemExit) as error:
-            return Verdict(False, f"{path.name} cannot be loaded. {type(error).__name__}: {error}")
+            return WrapperVerdict(False, f"{path.name} cannot be loaded. {type(error).__name__}: {error}")
         return judge(model)
 
 
-def judge(model: WrapperModel) -> Verdict:
+def judge(model: WrapperModel) -> WrapperVerdict:
     """Start, ask, and close: the verdict is of the first step that fails."""
     model.setup()
     try:
         said = _ask(model)
     except GatewayError as error:
         model.close()
-        return Verdict(False, error.detail or error.title)
+        return WrapperVerdict(False, error.detail or error.title)
     except Exception as error:
         model.close()
-        return Verdict(False, f"wrapperOnceExec raised {type(error).__name__}: {error}")
+        return WrapperVerdict(False, f"wrapperOnceExec raised {type(error).__name__}: {error}")
     refusal = model.finish()
-    return Verdict(False, refusal.detail) if refusal else Verdict(True, said)
+    return WrapperVerdict(False, refusal.detail) if refusal else WrapperVerdict(True, said)
 
 
 def _ask(model: WrapperModel) -> str:

@@ -27,7 +27,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from gateway.contract import stop_if_cancelled
+from gateway.contract.requests import stop_if_cancelled
 from gateway.dicom.decoding import bits
 from gateway.dicom.decoding.codestreams import JPEG, JPEG_2000, JPEG_LS, LOSSLESS, Announced, announced
 from gateway.dicom.decoding.pool import DecoderFailed, Job, pool

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from gateway.contract import stop_if_cancelled
+from gateway.contract.requests import stop_if_cancelled
 from gateway.dicom.decoding.compressed import BROKEN
 from gateway.dicom.decoding.pool import cores
 from gateway.dicom.decoding.stored import Stored, layout, read
@@ -16,7 +16,7 @@ from gateway.dicom.decoding.windows import dose_scaling, linear, rescale
 from gateway.dicom.reading.attributes import sequence
 from gateway.dicom.reading.files import refusing
 from gateway.dicom.reading.instances import Instance
-from gateway.dicom.reading.naming import naming
+from gateway.dicom.reading.redaction import naming
 from gateway.errors import LimitExceeded, StudyRefused
 
 MAX_VOLUME_BYTES = 8 << 30

@@ -25,7 +25,7 @@ from gateway.dicom.decoding import codecs
 from gateway.dicom.decoding.codecs import Words
 from gateway.errors import Unavailable
 
-MODULE = "gateway.dicom.decoding.decoder"
+MODULE = "gateway.dicom.decoding.decoder_process"
 MAX_MESSAGE = 4096
 """Bytes of a message: names and numbers alone."""
 START_SECONDS = 60.0
@@ -52,7 +52,7 @@ class DecoderFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Limits:
+class DecoderLimits:
     """What decoding may take: the settings ``decode_processes``, ``decode_memory`` and so on."""
 
     processes: int
@@ -91,7 +91,7 @@ def cores() -> int:
 class DecodingProcess:
     """One process, its channel, and the memory shared with it: the codestream, then the samples."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: DecoderLimits) -> None:
         """Start it. Raises OSError, or DecoderFailed where it does not get as far as to wait for work."""
         self._limits = limits
         self._memory: mmap.mmap | None = None
@@ -221,7 +221,7 @@ def _fault(name: str) -> str:
 class Pool:
     """Processes, as many as frames are decoded at once, up to a limit; or none, and codecs run here."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: DecoderLimits) -> None:
         self.limits = limits
         if not limits.processes:
             os.environ.setdefault(OPENJPEG_THREADS, str(cores()))
@@ -308,8 +308,8 @@ class _Process:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.limits: Limits | None = None
-        self.pools: dict[Limits, Pool] = {}
+        self.limits: DecoderLimits | None = None
+        self.pools: dict[DecoderLimits, Pool] = {}
 
 
 _here = _Process()
@@ -318,7 +318,7 @@ _inherited: list[_Process] = []
 
 def configure(settings: Settings) -> None:
     """Decode within the limits of these settings from now on, in this process."""
-    _here.limits = Limits.of(settings)
+    _here.limits = DecoderLimits.of(settings)
 
 
 def pool() -> Pool:
@@ -326,7 +326,7 @@ def pool() -> Pool:
     with _here.lock:
         if _here.limits is None:
             configure(Settings.from_environment())
-        limits = cast(Limits, _here.limits)
+        limits = cast(DecoderLimits, _here.limits)
         if limits not in _here.pools:
             _here.pools[limits] = Pool(limits)
         return _here.pools[limits]

@@ -16,10 +16,10 @@ from gateway.dicom.decoding.codestreams import codestreams
 from gateway.dicom.decoding.compressed import KINDS, decode_frames, describe
 from gateway.dicom.decoding.pixels import check_image, decode
 from gateway.dicom.reading.attributes import text
-from gateway.dicom.reading.encoded import short
+from gateway.dicom.reading.fast_headers import find_pixels
 from gateway.dicom.reading.files import opened
-from gateway.dicom.reading.headers import find_pixels
 from gateway.dicom.reading.instances import Instance
+from gateway.dicom.reading.raw_values import short
 from gateway.errors import StudyRefused
 
 Stored = NDArray[np.generic]

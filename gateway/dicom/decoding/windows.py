@@ -9,7 +9,7 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi
 from pydicom.uid import RTDoseStorage
 
 from gateway.dicom.reading.attributes import functional_group, sequence, text, unreadable
-from gateway.dicom.reading.encoded import number, uid
+from gateway.dicom.reading.raw_values import number, uid
 
 Array = NDArray[np.generic]
 Floats = NDArray[np.floating[Any]]

@@ -10,7 +10,7 @@ from gateway.dicom.decoding.pixels import decode, to_rgb
 from gateway.dicom.drawing import render
 from gateway.dicom.drawing.sheet import MAX_TILES, Tile, evenly, reduced
 from gateway.dicom.reading.instances import Instance, read_instance
-from gateway.dicom.reading.kinds import STEMS, file_names
+from gateway.dicom.reading.sop_classes import STEMS, file_names
 from gateway.errors import StudyRefused
 
 CAPTURE = re.compile(rf"({STEMS})_\d+(_frame\d+)?\.png")

@@ -18,8 +18,8 @@ from gateway.dicom.drawing.placement import Key, Layer, images, layers, over
 from gateway.dicom.drawing.sheet import MAX_TILES, Tile, choose, contact_sheet, reduced
 from gateway.dicom.reading.geometry import normal, pixel_spacing
 from gateway.dicom.reading.instances import Instance, group_by_series, sort_spatially
-from gateway.dicom.reading.kinds import kind_of
-from gateway.dicom.reading.naming import naming
+from gateway.dicom.reading.redaction import naming
+from gateway.dicom.reading.sop_classes import kind_of
 from gateway.errors import StudyRefused
 
 SHEET = "contact_sheet.png"

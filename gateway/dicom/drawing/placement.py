@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.contract.findings import LabelMask, ProbabilityMask
 from gateway.dicom.drawing.palettes import LUT, Colour, colour, from_palette
 from gateway.dicom.reading.files import Source
 from gateway.dicom.reading.instances import Instance, group_by_series, spatial_order
 from gateway.errors import AnswerInvalid
-from gateway.findings import LabelMask, ProbabilityMask
 
 Mask = NDArray[np.uint8]
 Key = tuple[Source, int]

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydicom import Dataset
 
 from gateway.dicom.reading.attributes import Vector, functional_group, number, numbers, unreadable
-from gateway.dicom.reading.naming import naming
+from gateway.dicom.reading.redaction import naming
 from gateway.errors import StudyRefused
 
 if TYPE_CHECKING:

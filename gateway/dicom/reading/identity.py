@@ -2,9 +2,9 @@
 
 from typing import BinaryIO, NamedTuple
 
-from gateway.dicom.reading import encoded
+from gateway.dicom.reading import raw_values
+from gateway.dicom.reading.fast_headers import Uncommon, read_values
 from gateway.dicom.reading.files import opened, read_header, refusing
-from gateway.dicom.reading.headers import Uncommon, read_values
 
 _TAGS = 0x00080018, 0x0020000E, 0x0020000D
 
@@ -24,7 +24,9 @@ def identify(file: BinaryIO) -> Identity:
             return Identity(*_plainly(file))
         except Uncommon:
             header = read_header(file)
-            uids = (encoded.uid(header, name) for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"))
+            uids = (
+                raw_values.uid(header, name) for name in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+            )
             return Identity(*uids)
 
 

@@ -10,13 +10,13 @@ from typing import BinaryIO
 import numpy as np
 from pydicom import Dataset
 
-from gateway.dicom.reading import encoded, headers
+from gateway.dicom.reading import fast_headers, raw_values
 from gateway.dicom.reading.attributes import Vector, functional_group, ordinal, tag, text, unreadable
+from gateway.dicom.reading.fast_headers import Element, Uncommon
 from gateway.dicom.reading.files import NotAnInstance, Source, find_files, opened, read_header, refusing
 from gateway.dicom.reading.geometry import is_orthonormal, normal
-from gateway.dicom.reading.headers import Element, Uncommon
 from gateway.dicom.reading.holes import File, Hole, find_holes, head_of, refuse
-from gateway.dicom.reading.naming import naming
+from gateway.dicom.reading.redaction import naming
 from gateway.errors import LimitExceeded, StudyRefused
 
 SAME_POSITION_MM = 0.01
@@ -69,7 +69,7 @@ def read_instance(source: Source) -> Instance:
 def _read(file: BinaryIO) -> tuple[Dataset, Element | None]:
     """The header, quickly where the file is common, and where its pixels lie, where that is known."""
     with suppress(Uncommon):
-        header, pixels = headers.read(file)
+        header, pixels = fast_headers.read(file)
         if not any(tag(keyword) in header for keyword in _GROUPS):
             return header, pixels
     return read_header(file), None
@@ -80,20 +80,20 @@ def describe(source: Source, header: Dataset, pixels: Element | None = None) -> 
 
     Raises LimitExceeded (``MAX_FRAMES``), and StudyRefused for a size or a place that is present and unreadable.
     """
-    rows, columns = encoded.short(header, "Rows") or 0, encoded.short(header, "Columns") or 0
+    rows, columns = raw_values.short(header, "Rows") or 0, raw_values.short(header, "Columns") or 0
     position = functional_group(header, "PlanePositionSequence")
-    orientation = encoded.numbers(functional_group(header, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
+    orientation = raw_values.numbers(functional_group(header, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
     return Instance(
         source=source,
         header=header,
-        sop_instance_uid=encoded.uid(header, "SOPInstanceUID"),
-        series_instance_uid=encoded.uid(header, "SeriesInstanceUID"),
-        position=encoded.numbers(position, "ImagePositionPatient", 3),
+        sop_instance_uid=raw_values.uid(header, "SOPInstanceUID"),
+        series_instance_uid=raw_values.uid(header, "SeriesInstanceUID"),
+        position=raw_values.numbers(position, "ImagePositionPatient", 3),
         orientation=orientation if orientation is not None and is_orthonormal(orientation) else None,
         instance_number=_instance_number(header),
         rows=rows,
         columns=columns,
-        frames=_frames(encoded.whole(header, "NumberOfFrames")) if rows and columns else 0,
+        frames=_frames(raw_values.whole(header, "NumberOfFrames")) if rows and columns else 0,
         pixels=pixels,
     )
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from gateway.dicom.reading.attributes import text, unreadable
-from gateway.dicom.reading.encoded import different, distinct
 from gateway.dicom.reading.instances import Instance, group_by_series
-from gateway.dicom.reading.naming import naming
+from gateway.dicom.reading.raw_values import different, distinct
+from gateway.dicom.reading.redaction import naming
 from gateway.errors import StudyRefused
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from gateway.contract import measure
+from gateway.contract.requests import measure
 from gateway.dicom.decoding.loading import load_stored, load_values
 from gateway.dicom.decoding.pixels import decode, to_rgb
 from gateway.dicom.reading.attributes import Vector, text
@@ -19,7 +19,7 @@ from gateway.dicom.reading.geometry import Affine, stated_spacing
 from gateway.dicom.reading.geometry import affine as affine_of
 from gateway.dicom.reading.geometry import spacing as spacing_of
 from gateway.dicom.reading.instances import Instance
-from gateway.dicom.reading.naming import naming
+from gateway.dicom.reading.redaction import naming
 from gateway.dicom.volumes.stack import GREY, Frame, group, place, stack
 from gateway.errors import StudyRefused
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from gateway.dicom.decoding.pixels import decode
 from gateway.dicom.decoding.windows import rescale
-from gateway.dicom.reading.encoded import distinct
 from gateway.dicom.reading.geometry import Affine, affine, flip_lps_ras
 from gateway.dicom.reading.instances import Instance, group_by_series, read_instance, read_study, sort_spatially
-from gateway.dicom.reading.naming import naming
+from gateway.dicom.reading.raw_values import distinct
+from gateway.dicom.reading.redaction import naming
 from gateway.dicom.volumes import belonging, rescaling
 from gateway.errors import StudyRefused
 

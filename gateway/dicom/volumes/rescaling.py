@@ -6,9 +6,9 @@ from pydicom import Dataset
 
 from gateway.dicom.decoding.windows import dose_scaling, linear
 from gateway.dicom.reading.attributes import sequence, tag, unreadable
-from gateway.dicom.reading.encoded import encoded
 from gateway.dicom.reading.instances import Instance
-from gateway.dicom.reading.naming import naming
+from gateway.dicom.reading.raw_values import encoded
+from gateway.dicom.reading.redaction import naming
 from gateway.dicom.volumes.uniformity import Frame, group
 
 _LINEAR = ("RescaleSlope", "RescaleIntercept")

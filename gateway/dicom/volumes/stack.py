@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gateway.dicom.reading.attributes import Vector, number, numbers
-from gateway.dicom.reading.encoded import distinct
 from gateway.dicom.reading.geometry import EVEN_MM, EVEN_RATIO, Affine, affine, is_orthonormal, normal, pixel_spacing
 from gateway.dicom.reading.instances import Instance
-from gateway.dicom.reading.naming import naming
+from gateway.dicom.reading.raw_values import distinct
+from gateway.dicom.reading.redaction import naming
 from gateway.dicom.volumes import rescaling, uniformity
 from gateway.dicom.volumes.uniformity import GREY, Frame, group
 from gateway.errors import StudyRefused

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pydicom import Dataset
 
 from gateway.dicom.reading.attributes import text
+from gateway.dicom.reading.classify import split
 from gateway.dicom.reading.files import Source
 from gateway.dicom.reading.instances import Instance, group_by_series, sort_spatially
-from gateway.dicom.reading.receipt import split
 from gateway.dicom.volumes import belonging
 from gateway.dicom.volumes.images import Image, Sourced, Volume, image, volume
 from gateway.errors import StudyRefused

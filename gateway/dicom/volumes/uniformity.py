@@ -11,10 +11,10 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
 from gateway.dicom.reading.attributes import Vector, functional_group, text, value
-from gateway.dicom.reading.encoded import different, distinct
 from gateway.dicom.reading.geometry import EVEN_MM, EVEN_RATIO, stated_spacing
 from gateway.dicom.reading.instances import SAME_DIRECTION, SAME_POSITION_MM, Instance
-from gateway.dicom.reading.naming import naming
+from gateway.dicom.reading.raw_values import different, distinct
+from gateway.dicom.reading.redaction import naming
 
 Frame = tuple[Instance, int]
 """One image: its instance, and its frame counted from 0."""

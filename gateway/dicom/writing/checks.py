@@ -19,7 +19,7 @@ from pydicom.uid import (
 
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.volumes.stack import Frame
-from gateway.dicom.writing.origins import is_placed, position
+from gateway.dicom.writing.source_frames import is_placed, position
 from gateway.errors import AnswerInvalid
 
 LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"

@@ -6,14 +6,7 @@ from typing import TypeVar
 
 from pydicom import Dataset
 
-from gateway.contract import Provenance
-from gateway.dicom.reading.instances import Instance
-from gateway.dicom.volumes.stack import Frame
-from gateway.dicom.writing import checks, parametric, picture, presentation, report, segmentation
-from gateway.dicom.writing.origins import frames_of, is_placed
-from gateway.dicom.writing.stamps import FIRST_NUMBER, Stamp
-from gateway.errors import AnswerInvalid
-from gateway.findings import (
+from gateway.contract.findings import (
     BoundingBox,
     Classification,
     Finding,
@@ -25,6 +18,13 @@ from gateway.findings import (
     SecondaryCapture,
     StructuredReport,
 )
+from gateway.contract.requests import Provenance
+from gateway.dicom.reading.instances import Instance
+from gateway.dicom.volumes.stack import Frame
+from gateway.dicom.writing import checks, parametric, picture, presentation, report, segmentation
+from gateway.dicom.writing.provenance import FIRST_NUMBER, Stamp
+from gateway.dicom.writing.source_frames import frames_of, is_placed
+from gateway.errors import AnswerInvalid
 
 Made = tuple[Dataset, tuple[Frame, ...] | None]
 """An object, and the frames that its planes lie on; None for one that the model made itself, which is not checked."""

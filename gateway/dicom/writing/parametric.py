@@ -6,13 +6,13 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
+from gateway.contract.findings import Array, Heatmap
 from gateway.dicom.volumes.stack import Frame
 from gateway.dicom.writing import planes
-from gateway.dicom.writing.origins import gap, stand_in
 from gateway.dicom.writing.planes import Plane
-from gateway.dicom.writing.stamps import SHORT_STRING, Stamp, code_of, line
+from gateway.dicom.writing.provenance import SHORT_STRING, Stamp, code_of, line
+from gateway.dicom.writing.source_frames import gap, stand_in
 from gateway.errors import AnswerInvalid
-from gateway.findings import Array, Heatmap
 
 DERIVATION = ("113041", "DCM", "Image processing")
 HIGHEST = 255

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
-from gateway.dicom.writing.stamps import Stamp
+from gateway.contract.findings import Heatmap, SecondaryCapture, as_uint8
+from gateway.dicom.writing.provenance import Stamp
 from gateway.errors import AnswerInvalid
-from gateway.findings import Heatmap, SecondaryCapture, as_uint8
 
 
 def secondary_capture(finding: SecondaryCapture, stamp: Stamp) -> Dataset:

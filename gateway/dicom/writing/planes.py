@@ -11,7 +11,7 @@ from pydicom import DataElement, Dataset
 
 from gateway.dicom.reading.attributes import value
 from gateway.dicom.volumes.stack import Frame
-from gateway.dicom.writing.origins import is_placed, position, reference, referenced_series
+from gateway.dicom.writing.source_frames import is_placed, position, reference, referenced_series
 
 Coding = tuple[str, str, str]
 """Value, scheme and meaning of a code (PS3.3 8.8)."""

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 
+from gateway.contract.findings import Array, BoundingBox, LinearMeasurement
 from gateway.dicom.decoding.windows import linear
 from gateway.dicom.reading.attributes import number, numbers, text
 from gateway.dicom.reading.geometry import affine, to_index
 from gateway.dicom.reading.instances import Instance
-from gateway.dicom.reading.naming import naming
+from gateway.dicom.reading.redaction import naming
 from gateway.dicom.volumes.stack import GREY, Frame, group, place
-from gateway.dicom.writing.origins import classes_of, frame_of, name_classes, spacing_mm, stand_in
-from gateway.dicom.writing.stamps import Stamp, line
+from gateway.dicom.writing.provenance import Stamp, line
+from gateway.dicom.writing.source_frames import classes_of, frame_of, name_classes, spacing_mm, stand_in
 from gateway.errors import AnswerInvalid, StudyRefused
-from gateway.findings import Array, BoundingBox, LinearMeasurement
 
 Mark = BoundingBox | LinearMeasurement
 

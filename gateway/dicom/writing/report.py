@@ -9,14 +9,14 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
+from gateway.contract.findings import BoundingBox, Classification, Code, Coded, LinearMeasurement, StructuredReport
 from gateway.dicom.reading.attributes import text
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.volumes.stack import Frame
-from gateway.dicom.writing.origins import classes_of, frame_of_reference, name_classes, spacing_mm, stand_in
 from gateway.dicom.writing.presentation import draw
-from gateway.dicom.writing.stamps import Stamp, code_of, line
+from gateway.dicom.writing.provenance import Stamp, code_of, line
+from gateway.dicom.writing.source_frames import classes_of, frame_of_reference, name_classes, spacing_mm, stand_in
 from gateway.errors import AnswerInvalid
-from gateway.findings import BoundingBox, Classification, Code, Coded, LinearMeasurement, StructuredReport
 
 Measured = BoundingBox | LinearMeasurement | Classification | StructuredReport
 

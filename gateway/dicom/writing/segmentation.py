@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
+from gateway.contract.findings import Array, Code, Coded, Label, LabelMask, Mask, ProbabilityMask, as_uint8
 from gateway.dicom.volumes.stack import Frame
 from gateway.dicom.writing import planes
-from gateway.dicom.writing.origins import gap, stand_in
 from gateway.dicom.writing.planes import Plane
-from gateway.dicom.writing.stamps import Stamp, code_of, line
+from gateway.dicom.writing.provenance import Stamp, code_of, line
+from gateway.dicom.writing.source_frames import gap, stand_in
 from gateway.errors import AnswerInvalid
-from gateway.findings import Array, Code, Coded, Label, LabelMask, Mask, ProbabilityMask, as_uint8
 
 Bits = NDArray[np.uint8]
 """(slice, byte): each plane as bits, the first pixel in the lowest (PS3.5 8.1.1), filled up to whole bytes; or as

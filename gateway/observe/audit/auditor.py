@@ -12,7 +12,7 @@ from gateway.config import Settings
 from gateway.errors import Unavailable
 from gateway.observe.audit.canonical import read_key, read_or_make_key
 from gateway.observe.audit.chain import key_path
-from gateway.observe.audit.copies import Copies, OnFailure, Place
+from gateway.observe.audit.copies import Copies, Destination, OnFailure
 from gateway.observe.audit.file import ChainFile
 from gateway.observe.audit.records import event_of, record_of
 from gateway.observe.outcomes import Outcome
@@ -162,8 +162,8 @@ def _key_path(settings: Settings) -> Path | None:
     return settings.audit_key_file
 
 
-def _places(settings: Settings) -> list[Place]:
-    places: list[Place] = []
+def _places(settings: Settings) -> list[Destination]:
+    places: list[Destination] = []
     if settings.audit_s3:
         _require("boto3", "audit_s3", "s3")
         from gateway.observe.audit.s3 import S3Copies

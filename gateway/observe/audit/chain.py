@@ -32,7 +32,7 @@ HEAD_FILE_BYTES = 204
 
 
 @dataclass(frozen=True)
-class Head:
+class ChainHead:
     """The end of a chain: the number and the digest of its last record. ``chain`` tells one chain from another."""
 
     seq: int
@@ -62,7 +62,7 @@ class Sealed:
 
     record: Mapping[str, Any]
     line: bytes
-    head: Head
+    head: ChainHead
 
     @property
     def prev(self) -> str:
@@ -70,13 +70,13 @@ class Sealed:
         return str(self.record["prev"])
 
 
-def seal(members: Mapping[str, Any], after: Head, key: bytes) -> Sealed:
+def seal(members: Mapping[str, Any], after: ChainHead, key: bytes) -> Sealed:
     """Put a record behind ``after``, signed with ``key``."""
     record = {**members, "chain": after.chain, "mac": UNSIGNED, "prev": after.digest, "seq": after.seq + 1}
     before, after_it = canonical(record).split(_UNSIGNED_MEMBER)
     record["mac"] = sign(before + after_it, key)
     line = b'%b"mac":"%b",%b' % (before, record["mac"].encode(), after_it)
-    return Sealed(record, line, Head(after.seq + 1, sha256(line), after.chain))
+    return Sealed(record, line, ChainHead(after.seq + 1, sha256(line), after.chain))
 
 
 def unseal(line: bytes, key: bytes | None) -> Sealed:
@@ -98,14 +98,14 @@ def unseal(line: bytes, key: bytes | None) -> Sealed:
         raise ValueError("is not spelt as it was written")
     if key is not None and not signed(canonical(unsigned), key, record["mac"]):
         raise ValueError("is not signed with this key")
-    return Sealed(record, line, Head(record["seq"], sha256(line), record["chain"]))
+    return Sealed(record, line, ChainHead(record["seq"], sha256(line), record["chain"]))
 
 
 @dataclass(frozen=True)
 class HeadFile:
     """What lies beside the file: its newest head, and the bytes that it had then."""
 
-    head: Head
+    head: ChainHead
     size: int
 
     def written(self, key: bytes) -> bytes:
@@ -122,7 +122,7 @@ class HeadFile:
         text = found[0].rpartition(" ")[0].encode()
         if key is not None and not signed(text, key, found["mac"]):
             raise ValueError("The head beside the audit file is not signed with this key.")
-        return cls(Head(int(found["seq"]), found["digest"], found["chain"]), int(found["size"]))
+        return cls(ChainHead(int(found["seq"]), found["digest"], found["chain"]), int(found["size"]))
 
 
 def head_path(path: Path) -> Path:

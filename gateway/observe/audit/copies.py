@@ -23,7 +23,7 @@ OnFailure = Callable[[str], None]
 """Told the name of a sink for each attempt that failed, and for each record that was dropped."""
 
 
-class Place(Protocol):
+class Destination(Protocol):
     """Where copies go."""
 
     name: str
@@ -38,7 +38,7 @@ class Place(Protocol):
 class Copies:
     """The queue before one place, and the thread that empties it."""
 
-    def __init__(self, place: Place, *, limit: int, on_failure: OnFailure) -> None:
+    def __init__(self, place: Destination, *, limit: int, on_failure: OnFailure) -> None:
         """``limit`` records wait at most; what comes beyond is dropped, and counted by ``on_failure``."""
         self.name = place.name
         self.failing = False

@@ -18,7 +18,7 @@ from typing import Any
 
 from gateway.config import MiB
 from gateway.observe.audit.canonical import sha256
-from gateway.observe.audit.chain import HEAD_FILE_BYTES, Head, HeadFile, Sealed, head_path, seal, unseal
+from gateway.observe.audit.chain import HEAD_FILE_BYTES, ChainHead, HeadFile, Sealed, head_path, seal, unseal
 
 logger = logging.getLogger("gateway")
 
@@ -40,7 +40,7 @@ class ChainFile:
         self._file = self._lock = self._pid = -1
         self._size = -1
         """Bytes of the file after our own last record; another size means that another worker wrote since."""
-        self._head = Head(0, "")
+        self._head = ChainHead(0, "")
 
     def append(self, members: Mapping[str, Any]) -> Sealed:
         """Write one record; returns it in its place. Raises OSError, and ValueError where the file is another's."""
@@ -117,7 +117,7 @@ class ChainFile:
             return {}, b""
         noted = HeadFile.read(os.pread(self._lock, HEAD_FILE_BYTES + 1, 0), self._key)
         if noted is None and size == 0:
-            noted = HeadFile(Head.begin(), 0)
+            noted = HeadFile(ChainHead.begin(), 0)
             self._note(noted)
         self._size = size
         return self._resume(noted, size)
@@ -143,7 +143,7 @@ class ChainFile:
         return marks, b"\n" if tail and not tail.endswith(b"\n") else b""
 
 
-def _follow(tail: bytes, head: Head, key: bytes) -> tuple[Head, bytes]:
+def _follow(tail: bytes, head: ChainHead, key: bytes) -> tuple[ChainHead, bytes]:
     """The head that ``tail`` leads to from ``head``, and the bytes behind it; a record may lack its line end alone."""
     while tail:
         line, _, behind = tail.partition(b"\n")
@@ -157,7 +157,7 @@ def _follow(tail: bytes, head: Head, key: bytes) -> tuple[Head, bytes]:
     return head, tail
 
 
-def _last(tail: bytes, key: bytes) -> tuple[Head | None, bytes]:
+def _last(tail: bytes, key: bytes) -> tuple[ChainHead | None, bytes]:
     """The head that the last record in ``tail`` makes, wherever it comes from, and the bytes behind it."""
     lines = [line + b"\n" for line in tail.split(b"\n")]
     lines[-1] = lines[-1].removesuffix(b"\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gateway.config import KiB, MiB
 from gateway.observe.audit.canonical import sha256
-from gateway.observe.audit.chain import GENESIS, HEAD_FILE_BYTES, Head, HeadFile, Sealed, head_path, unseal
+from gateway.observe.audit.chain import GENESIS, HEAD_FILE_BYTES, ChainHead, HeadFile, Sealed, head_path, unseal
 
 LONGEST_LINE = 64 * KiB
 """Bytes of a line that may be a record; ours have one or two thousand."""
@@ -17,11 +17,11 @@ MOST_FAULTS = 20
 
 
 @dataclass
-class Verdict:
+class ChainVerdict:
     """What was found. ``notes`` are no faults: a killed writer, or the time since a head was written down."""
 
     records: int = 0
-    head: Head | None = None
+    head: ChainHead | None = None
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -32,8 +32,8 @@ class Verdict:
 
 
 def verify(
-    files: Sequence[Path], *, key: bytes | None = None, expect: Head | None = None, after: Head | None = None
-) -> Verdict:
+    files: Sequence[Path], *, key: bytes | None = None, expect: ChainHead | None = None, after: ChainHead | None = None
+) -> ChainVerdict:
     """Read the ``files`` of one chain, the oldest first. Records may be appended meanwhile.
 
     With ``key`` each record's signature is checked, and that the chain leads through the head that lies beside the last
@@ -57,16 +57,16 @@ def verify(
 class Reading:
     """A walk along a chain, line by line."""
 
-    def __init__(self, key: bytes | None, after: Head | None) -> None:
-        self.verdict = Verdict()
+    def __init__(self, key: bytes | None, after: ChainHead | None) -> None:
+        self.verdict = ChainVerdict()
         self._key = key
-        self._at = after or Head(0, GENESIS)
-        self._goals: list[tuple[Head, str]] = []
-        self._reached: set[Head] = set()
+        self._at = after or ChainHead(0, GENESIS)
+        self._goals: list[tuple[ChainHead, str]] = []
+        self._reached: set[ChainHead] = set()
         self._torn = b""
         self._why = ""
 
-    def lead_to(self, head: Head | None, name: str) -> None:
+    def lead_to(self, head: ChainHead | None, name: str) -> None:
         """A head that the chain must lead through."""
         if head is not None:
             self._goals.append((replace(head, chain=""), name))

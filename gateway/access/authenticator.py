@@ -1,0 +1,78 @@
+"""Who comes in, and on which proof: an API key, a token, or the certificate behind the connection."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from gateway.access.api_keys import KeyRing
+from gateway.access.callers import Caller
+from gateway.access.callers_file import CallerEntry
+from gateway.access.certificates import subject
+from gateway.config import Settings
+from gateway.errors import Unauthenticated
+
+if TYPE_CHECKING:
+    from gateway.access.tokens import Tokens
+
+ASK = "Send an API key or a token: Authorization: Bearer ..."
+
+
+class Authenticator:
+    """What the settings ask of callers; ``on`` where they ask anything."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises ValueError for settings that do not go together, ImportError where tokens need PyJWT."""
+        self._keys = KeyRing(settings.api_keys_file) if settings.api_keys_file else None
+        self._tokens = _tokens(settings) if settings.jwt_jwks else None
+        self.on = bool(self._keys or self._tokens)
+
+    def check(self) -> None:
+        """Raises ValueError with a sentence where the file of callers cannot be read, before a request meets it."""
+        if self._keys:
+            self._keys.check()
+
+    def caller(self, environ: Mapping[str, Any]) -> Caller:
+        """Who asks. Raises Unauthenticated, and Unavailable where that cannot be told now."""
+        proof = _proof(environ)
+        if proof.count(".") == 2 and self._tokens:  # a JWT (RFC 7515 3.1); a key of ours has no dot
+            return self._only_one(self._tokens.caller(proof))
+        if proof:
+            return _unexpired(self._keys.of_key(proof) if self._keys else None, "key")
+        return self._of_certificate(environ)
+
+    def _only_one(self, one: Caller) -> Caller:
+        """A caller by token, whom no caller by key or certificate is named like: what is kept is kept by name."""
+        if self._keys and self._keys.knows(one.name):
+            private = f"token: its sub is the caller {one.name} of the file"
+            raise Unauthenticated("The token is not accepted.", proof_given=True, private=private)
+        return one
+
+    def _of_certificate(self, environ: Mapping[str, Any]) -> Caller:
+        name = subject(environ) if self._keys else ""
+        if not self._keys or not name:
+            raise Unauthenticated(ASK, private="no proof")
+        return _unexpired(self._keys.of_subject(name), "certificate")
+
+
+def _tokens(settings: Settings) -> "Tokens":
+    from gateway.access.tokens import Tokens  # PyJWT and cryptography, which keys alone do without
+
+    return Tokens(settings)
+
+
+def _proof(environ: Mapping[str, Any]) -> str:
+    """The one credential among the headers; "" where there is none. Raises Unauthenticated for two (RFC 6750 2)."""
+    scheme, _, rest = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    bearer = rest.strip() if scheme.lower() == "bearer" else ""
+    key = environ.get("HTTP_X_API_KEY", "").strip()
+    if bearer and key and bearer != key:
+        raise Unauthenticated("Send one key or token, not two.", proof_given=True, private="two proofs")
+    return str(bearer or key)
+
+
+def _unexpired(entry: CallerEntry | None, kind: str) -> Caller:
+    if entry is None:
+        raise Unauthenticated(f"The {kind} is not accepted.", proof_given=True, private=f"unknown {kind}")
+    if entry.expired():
+        private = f"expired {kind} of {entry.caller.name}"
+        raise Unauthenticated(f"The {kind} has expired.", proof_given=True, private=private)
+    return entry.caller

@@ -1,0 +1,138 @@
+"""The file of callers: who may come in, by the digest of a key or by the subject of a certificate.
+
+``{"version": 1, "callers": [{"name", "sha256" | "subject", "roles", "routes", "expires"}]}``, one JSON file (RFC 8259),
+mode 0600. A key itself is in no file: it has 256 bits of its own, so that one sha256 is as good as a slow hash.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gateway.access.callers import ROLES, Caller, roles
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""A caller's name: a word that breaks no header and no log line."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class CallerEntry:
+    """One caller: ``sha256`` of its key in hexadecimal, or ``subject`` of its certificate (RFC 4514), the other "".
+
+    ``expires`` carries its time zone.
+    """
+
+    caller: Caller
+    sha256: str = ""
+    subject: str = ""
+    expires: datetime | None = None
+
+    def expired(self, now: datetime | None = None) -> bool:
+        """Whether its time is over."""
+        return self.expires is not None and self.expires <= (now or datetime.now(UTC))
+
+
+def parse(data: bytes) -> tuple[CallerEntry, ...]:
+    """Read the file. Raises ValueError with a sentence that quotes nothing but the number of an entry."""
+    try:
+        file = json.loads(data)
+        if file["version"] != 1:
+            raise ValueError("it is not of version 1")
+        entries = tuple(_numbered(i, one) for i, one in enumerate(file["callers"]))
+    except (KeyError, TypeError, RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"The file of callers cannot be read: {type(error).__name__}.") from None
+    except ValueError as error:
+        raise ValueError(f"The file of callers cannot be read: {error}.") from None
+    if len({entry.caller.name for entry in entries}) < len(entries):
+        raise ValueError("The file of callers cannot be read: two callers have one name.")
+    return entries
+
+
+def _numbered(number: int, one: dict[str, Any]) -> CallerEntry:
+    try:
+        return _entry(one)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ValueError(f"caller {number} has a fault") from None
+
+
+def _entry(one: dict[str, Any]) -> CallerEntry:
+    if unknown := one.keys() - {"name", "sha256", "subject", "roles", "routes", "expires"}:
+        raise ValueError(f"{len(unknown)} unknown members")
+    name, sha256, subject = one["name"], one.get("sha256", ""), one.get("subject", "")
+    if not NAME.fullmatch(name) or bool(sha256) == bool(subject) or not isinstance(subject, str):
+        raise ValueError("neither a key nor a certificate")
+    if sha256 and not _DIGEST.fullmatch(sha256):
+        raise ValueError("no sha256")
+    expires = datetime.fromisoformat(one["expires"]) if one.get("expires") else None
+    if expires is not None and expires.tzinfo is None:
+        raise ValueError("no time zone")
+    return CallerEntry(Caller(name, _roles(one["roles"]), _routes(one["routes"])), sha256, subject, expires)
+
+
+def _roles(words: Sequence[Any]) -> frozenset[Any]:
+    if not isinstance(words, list) or not set(words) <= set(ROLES):
+        raise ValueError("a role that is none")  # a misspelt one may have been meant to bound
+    return roles(words)
+
+
+def _routes(words: Sequence[Any]) -> tuple[str, ...]:
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ValueError("a route that is none")
+    return tuple(words)
+
+
+def dump(entries: Sequence[CallerEntry]) -> bytes:
+    """The file's bytes; ``parse`` is its twin."""
+    return json.dumps({"version": 1, "callers": [_words(entry) for entry in entries]}, indent=2).encode() + b"\n"
+
+
+def _words(entry: CallerEntry) -> dict[str, Any]:
+    caller = entry.caller
+    proof = {"sha256": entry.sha256} if entry.sha256 else {"subject": entry.subject}
+    expires = {"expires": entry.expires.isoformat()} if entry.expires else {}
+    given = [role for role in ROLES if role in caller.roles]
+    return {"name": caller.name, **proof, "roles": given, "routes": list(caller.routes), **expires}
+
+
+def change(path: Path, edit: Callable[[tuple[CallerEntry, ...]], Sequence[CallerEntry]]) -> None:
+    """Rewrite the file whole, by a rename, one process at a time; it begins empty where it is missing.
+
+    Raises OSError, ValueError where what is there cannot be read, and what ``edit`` raises.
+    """
+    with _only_one(path.parent):
+        entries = parse(path.read_bytes()) if path.exists() else ()
+        _replace(path, dump(edit(entries)))
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    """Hold the folder (flock(2)): the file itself is replaced, so that a lock on it would be a lock on the old one."""
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    handle, name = tempfile.mkstemp(prefix=".callers-", dir=path.parent)  # mode 0600 from its first moment
+    try:
+        with os.fdopen(handle, "wb") as file:
+            if path.exists() and os.geteuid() == 0:
+                os.fchown(file.fileno(), (was := path.stat()).st_uid, was.st_gid)  # the server still reads its file
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,87 @@
+"""How often, and how much at once, each caller may ask: a token bucket and a count, for all workers of a host together.
+
+A caller above its bounds is refused at the price of its head, and no other caller waits for it.
+"""
+
+import math
+import time
+from collections.abc import Callable
+
+from gateway.access.shared_table import Row, SharedTable
+from gateway.config import Settings
+from gateway.errors import TooManyRequests, Unavailable
+
+RETRY_AFTER = 2
+"""Seconds that a caller with too much at work is told to wait: about the time in which a study is answered."""
+
+
+class CallerLimits:
+    """The bounds of every caller, each counted for itself."""
+
+    def __init__(self, settings: Settings, table: SharedTable, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` counts seconds alike in all processes that share ``table``."""
+        self._rate = settings.caller_rate / 60  # tokens a second
+        self._burst = max(1, settings.caller_burst)
+        self._concurrency = settings.caller_concurrency
+        self._table, self._clock = table, clock
+
+    def enter(self, name: str) -> Callable[[], None] | None:
+        """Let a request of the caller in; call what is returned, once or more, when it is over. None without bounds.
+
+        Raises TooManyRequests for a caller above its rate or concurrency; Unavailable when more callers are at it than
+        can be counted.
+        """
+        if not (self._rate or self._concurrency):
+            return None
+        with self._table.locked():
+            row = self._row(name)
+            self._check_concurrency(name, row)
+            self._take_token(name, row)
+            self._table.write(row)
+            self._table.add(row, +1)
+        return _once(lambda: self._leave(row))
+
+    def _row(self, name: str) -> Row:
+        """The caller's row, its bucket filled up to now."""
+        now = self._clock()
+        idle_before = now - (self._burst / self._rate if self._rate else 0)
+        row = self._table.row(name, idle_before=idle_before)
+        if row is None:
+            raise Unavailable("More callers ask at once than the gateway counts; try again.", retry_after=RETRY_AFTER)
+        full = not row.stamp or not self._rate
+        row.tokens = self._burst if full else min(self._burst, row.tokens + (now - row.stamp) * self._rate)
+        row.stamp = now
+        return row
+
+    def _check_concurrency(self, name: str, row: Row) -> None:
+        if self._concurrency and self._table.at_work(row, at_least=self._concurrency):
+            raise TooManyRequests(
+                f"caller_concurrency is {self._concurrency} here; wait for one of yours to end.",
+                retry_after=RETRY_AFTER,
+                private=f"caller {name}",
+            )
+
+    def _take_token(self, name: str, row: Row) -> None:
+        if not self._rate:
+            return
+        if row.tokens < 1:
+            raise TooManyRequests(
+                f"caller_rate is {self._rate * 60:.0f} requests a minute here.",
+                retry_after=max(1, math.ceil((1 - row.tokens) / self._rate)),
+                private=f"caller {name}",
+            )
+        row.tokens -= 1
+
+    def _leave(self, row: Row) -> None:
+        with self._table.locked():
+            self._table.add(row, -1)
+
+
+def _once(call: Callable[[], None]) -> Callable[[], None]:
+    pending = [call]
+
+    def leave() -> None:
+        if pending:
+            pending.pop()()
+
+    return leave

@@ -1,0 +1,165 @@
+"""Counts of callers in memory that all processes of a server share, exact across them and after one was killed.
+
+The process that forks the others makes the table, anonymous and without a name in any file system. Updates are guarded
+by record locks (fcntl(2)), which the kernel lifts when their holder dies: no worker can leave the table locked. What is
+at work is counted apart for each process, under a lock that it keeps while it lives; the counts of one that died
+are emptied by whoever finds that lock gone.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import mmap
+import os
+import struct
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+ROWS = 1024
+"""Callers counted at once; one who has been idle for a while gives the row to another."""
+PROBES = 16
+"""Rows in which a caller may stand, so that none is searched for through them all."""
+PROCESSES = 128
+"""Processes that share a table; gunicorn's workers, with those that are being replaced."""
+HEADER_BYTES = 64
+_ROW = struct.Struct("=16sdd")
+_COUNTS = HEADER_BYTES + ROWS * _ROW.size
+"""Where the counts begin, "=H" each; those of one process lie together, so that they are emptied at one stroke."""
+_SIZE = _COUNTS + PROCESSES * ROWS * 2
+_TABLE_LOCK, _PROCESS_LOCKS = 0, HEADER_BYTES
+_EMPTY = bytes(16)
+
+
+@dataclass
+class Row:
+    """One caller's: ``tokens`` left in its bucket at ``stamp``, in seconds of the monotonic clock."""
+
+    index: int
+    name: bytes
+    tokens: float
+    stamp: float
+
+
+class SharedTable:
+    """The rows. Everything but ``locked`` and ``first`` is called with the lock held."""
+
+    def __init__(self) -> None:
+        self._file = _unnamed_file()
+        weakref.finalize(self, os.close, self._file)
+        os.ftruncate(self._file, _SIZE)
+        self._map = mmap.mmap(self._file, _SIZE)
+        self._counts = memoryview(self._map)[_COUNTS:].cast("H")
+        self._threads = threading.Lock()
+        self._own: tuple[int, int] | None = None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the table: a record lock is the process's own, so that its threads need another among themselves."""
+        with self._threads:
+            fcntl.lockf(self._file, fcntl.LOCK_EX, 1, _TABLE_LOCK)
+            try:
+                yield
+            finally:
+                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _TABLE_LOCK)
+
+    def first(self) -> bool:
+        """True for the first process that asks; what is said once is said by that one."""
+        with self.locked():
+            was, self._map[0] = self._map[0], 1
+        return not was
+
+    def row(self, name: str, *, idle_before: float) -> Row | None:
+        """The caller's row, or a fresh one with ``stamp`` 0; None when all it may have are in use.
+
+        A row untouched since ``idle_before`` and without anything at work is free: its bucket is full again.
+        """
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:16]
+        start = int.from_bytes(digest[:4], "little")
+        rows = [self._read((start + probe) % ROWS) for probe in range(PROBES)]
+        for row in rows:
+            if row.name == digest:
+                return row
+        for row in rows:
+            if row.name == _EMPTY or (row.stamp < idle_before and not self.at_work(row, at_least=1)):
+                return Row(row.index, digest, 0.0, 0.0)
+        return None
+
+    def write(self, row: Row) -> None:
+        """Keep a row."""
+        _ROW.pack_into(self._map, _offset(row.index), row.name, row.tokens, row.stamp)
+
+    def at_work(self, row: Row, *, at_least: int) -> bool:
+        """Whether so many of the caller's requests are at work in all processes that live."""
+        counts = self._counts[row.index :: ROWS]
+        if sum(counts) < at_least:
+            return False
+        self._forget_the_dead([process for process, count in enumerate(counts) if count])
+        return sum(counts) >= at_least
+
+    def add(self, row: Row, change: int) -> None:
+        """One more of the caller's requests is at work in this process, or one less."""
+        self._counts[self._own_process() * ROWS + row.index] += change
+
+    def _forget_the_dead(self, processes: list[int]) -> None:
+        own = self._own_process()
+        for process in processes:
+            if process != own and self._take(process):
+                self._empty(process)
+                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _PROCESS_LOCKS + process)
+
+    def _read(self, index: int) -> Row:
+        return Row(index, *_ROW.unpack_from(self._map, _offset(index)))
+
+    def _own_process(self) -> int:
+        if self._own is None or self._own[0] != os.getpid():  # a fork inherits no record locks
+            process = next((process for process in range(PROCESSES) if self._take(process)), None)
+            if process is None:
+                raise RuntimeError(f"More than {PROCESSES} processes share one table of callers.")
+            self._empty(process)
+            self._own = (os.getpid(), process)
+        return self._own[1]
+
+    def _take(self, process: int) -> bool:
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _PROCESS_LOCKS + process)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                return False
+            raise
+        return True
+
+    def _empty(self, process: int) -> None:
+        start = _COUNTS + process * ROWS * 2
+        self._map[start : start + ROWS * 2] = bytes(ROWS * 2)
+
+
+def _offset(index: int) -> int:
+    return HEADER_BYTES + index * _ROW.size
+
+
+def _unnamed_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("gateway-callers")
+    with tempfile.TemporaryFile() as file:  # where there is no memfd: unlinked from the start
+        return os.dup(file.fileno())
+
+
+class _Here:
+    """The table of this process and of those that it forks."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._table: SharedTable | None = None
+
+    def __call__(self) -> SharedTable:
+        with self._lock:
+            self._table = self._table or SharedTable()
+            return self._table
+
+
+table = _Here()
+"""The one table, made when it is first asked for: by the process that forks, where that is ours."""

@@ -1,0 +1,217 @@
+"""A wrapper as a model: loaded, started once, asked, and closed."""
+
+import inspect
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from gateway.adapters.aiges import modules
+from gateway.adapters.aiges.constants import DataEnd, DataOnce, Once
+from gateway.adapters.aiges.fields import DicomBodyField, declared
+from gateway.adapters.aiges.wrapper_answers import ONCE, STREAMED, Item, Rules, VerbFailed, read_items
+from gateway.adapters.aiges.wrapper_class import at_home, load_class, overrides
+from gateway.adapters.aiges.wrapper_inputs import request_list
+from gateway.adapters.aiges.wrapper_parameters import read_params
+from gateway.contract.execution import Card, Execution
+from gateway.contract.requests import JSON, BinaryPart, Request, Result
+from gateway.errors import GatewayError, ModelFailed
+from gateway.observe.logs import exception_frames
+
+logger = logging.getLogger("gateway")
+
+Warn = Callable[[str], None]
+
+
+def load(name: str, path: Path, *, stream: bool | None = None) -> "WrapperModel":
+    """The wrapper in the file ``path``, not started yet. It streams if it has a ``wrapperCreate``, or as told.
+
+    Raises what importing the file raises, ImportError without a class ``Wrapper``, NotImplementedError without
+    ``wrapperInit``, ``wrapperOnceExec`` or ``wrapperFini``.
+    """
+    path = path.resolve(strict=True)
+    ours = modules.acquire()
+    try:
+        with at_home(path.parent):
+            cls, module = load_class(path)
+            streams = overrides(cls, "wrapperCreate") if stream is None else stream
+            if streams and not ours:
+                raise ImportError(f"{path.name} streams, which needs the gateway's own aiges: uninstall the package")
+            return WrapperModel(name, cls(), streams=streams, module=module, home=path.parent, ours=ours)
+    except BaseException:
+        if ours:
+            modules.release()
+        raise
+
+
+class WrapperModel:
+    """One wrapper on one route. ``setup`` and ``close`` are called once each; the rest from many threads."""
+
+    def __init__(
+        self,
+        name: str,
+        wrapper: Any,
+        *,
+        streams: bool = False,
+        module: ModuleType | None = None,
+        home: Path | None = None,
+        ours: bool = False,
+    ) -> None:
+        sdk = import_module("aiges.sdk")
+        self.name = name
+        self.wrapper = wrapper
+        self.streams = streams
+        self.params = declared(wrapper.requestCls, sdk.ParamField)
+        self.inputs = declared(wrapper.requestCls, sdk.PayloadField)
+        self.outputs = declared(wrapper.responseCls, sdk.PayloadField)
+        self.uses_callback = any(value is sdk.callback for value in vars(module).values()) if module else True
+        self._response_class = sdk.Response
+        self._home = home or Path.cwd()
+        self._ours = ours
+        self._process = 0
+        self._failure: GatewayError | None = ModelFailed("The wrapper was not started.")
+        if home:
+            sys.path.append(str(home))  # for imports that a wrapper makes later, behind all others
+
+    needs_loading = True
+    execution = Execution(processes=0)  # it was started where it was registered
+
+    def setup(self) -> None:
+        """Call ``wrapperInit``, once. A failure does not leave here: it answers every request, and the server lives."""
+        if self._process:
+            return
+        self._process = os.getpid()
+        try:
+            with at_home(self._home):
+                code = self.wrapper.wrapperInit(self.wrapper.config)
+        except (Exception, SystemExit) as error:
+            logger.error("wrapperInit of %s raised\n%s", self.name, exception_frames(error))
+            self._failure = ModelFailed("The wrapper did not start: its wrapperInit raised an exception.")
+            return
+        self._failure = self._refusal("wrapperInit", code)
+        if self._failure:
+            logger.error("%s did not start: %s", self.name, self._failure.detail)
+
+    def warm_up(self) -> None:
+        """Raise what kept the wrapper from starting; there is nothing to predict for the sake of it."""
+        self.check_started()
+
+    def close(self) -> None:
+        """Call ``wrapperFini`` if the wrapper was started, and let the modules of aiges go."""
+        if refusal := self.finish():
+            logger.error("%s did not close well: %s", self.name, refusal.detail)
+
+    def finish(self) -> GatewayError | None:
+        """``close``, with what went wrong for whoever wants it."""
+        started = self._failure is None and self._process == os.getpid()  # a forked child has started nothing
+        self._failure = ModelFailed("The wrapper is closed.")
+        refusal = self._fini() if started else None
+        if self._ours:
+            self._ours = False
+            sys.path.remove(str(self._home))
+            modules.release()
+        return refusal
+
+    def predict(self, request: Request) -> tuple[JSON, Sequence[Any]]:
+        """Answer one request whose parts have no names, as every model does."""
+        pieces = request_list(self.inputs, [(None, file) for file in request.instances], Once)
+        items = self.exec(self.read_params(request.json), pieces, strict=True, warn=logger.warning)
+        return describe(items), [item.data for item in items]
+
+    def answer(self, request: Request, checks: Any) -> Result:
+        """Answer one request, checked by AIGES' rules rather than by protocol 1.0; ``checks`` as in ``work.Checks``."""
+        params = self.read_params(request.json)
+        named = list(zip(request.names, request.instances, strict=True))
+        started = time.perf_counter()
+        items = self.exec(params, request_list(self.inputs, named, DataOnce), strict=checks.strict, warn=checks.warn)
+        seconds = time.perf_counter() - started
+        parts = [BinaryPart(item.media_type, item.data) for item in items]
+        phases = {"predict": seconds}
+        return Result(encode_json(items), parts, request.input_digest, seconds, phases, card=Card(name=self.name))
+
+    def exec(self, params: JSON, request: Any, *, strict: bool, warn: Warn) -> list[Item]:
+        """Call ``wrapperOnceExec`` and check what it gives. What the wrapper itself raises passes through."""
+        self.check_started()
+        try:
+            response = self.wrapper.wrapperOnceExec(params, request)
+        except SystemExit as error:  # would end the worker, not the request
+            raise ModelFailed("The wrapper tried to end the process.") from error
+        return self.read(response, strict=strict, warn=warn)
+
+    def read(self, response: Any, *, strict: bool, warn: Warn) -> list[Item]:
+        """What is to be sent of a Response."""
+        dicom = {field.key for field in self.outputs if isinstance(field, DicomBodyField)}
+        return read_items(response, self.rules(), strict=strict, warn=warn, explain=self.explain, dicom=dicom)
+
+    def rules(self) -> Rules:
+        """What the wrapper's answers are held against; without a ``responseCls`` any key and type will do."""
+        accepts = {field.key: field.data_type for field in self.outputs} if self.wrapper.responseCls else None
+        return Rules(self._response_class, accepts, STREAMED if self.streams else ONCE)
+
+    def read_params(self, params: JSON) -> JSON:
+        """The members of a request's JSON as the wrapper declared them."""
+        return read_params(self.params, params)
+
+    def check_started(self) -> None:
+        """Raise what kept the wrapper from starting."""
+        if self._failure:
+            raise type(self._failure)(self._failure.detail, **self._failure.members)
+
+    def explain(self, code: int) -> str:
+        """The wrapper's text for an error code."""
+        try:
+            return str(self.wrapper.wrapperError(code) or "")
+        except Exception as error:  # the code itself must still travel
+            logger.error("wrapperError of %s raised\n%s", self.name, exception_frames(error))
+            return ""
+
+    def refuse(self, verb: str, code: Any) -> None:
+        """Raise the problem for what ``verb`` gave back, unless it is 0."""
+        if refusal := self._refusal(verb, code):
+            raise refusal
+
+    def _refusal(self, verb: str, code: Any) -> GatewayError | None:
+        if not isinstance(code, int):
+            return ModelFailed(f"The wrapper's {verb} should return 0 or an error code.")
+        text = self.explain(code) if code else ""
+        return VerbFailed(f"{verb} failed. {text or f'Its error code is {code}.'}", error_code=code) if code else None
+
+    def _fini(self) -> GatewayError | None:
+        try:
+            return self._refusal("wrapperFini", self.wrapper.wrapperFini())
+        except Exception as error:
+            logger.error("wrapperFini of %s raised\n%s", self.name, exception_frames(error))
+            return ModelFailed("The wrapper's wrapperFini raised an exception.")
+
+
+def describe(items: Sequence[Item]) -> JSON:
+    """The JSON of an answer."""
+    return {"aiges": [item.entry() for item in items]}
+
+
+def encode_json(items: Sequence[Item]) -> bytes:
+    """The JSON of an answer as it is sent."""
+    return json.dumps(describe(items), separators=(",", ":")).encode("ascii")
+
+
+def ends(items: Sequence[Item]) -> bool:
+    """Whether this answer of a stream is its last."""
+    return any(item.status == DataEnd for item in items)
+
+
+def call(verb: Any, *arguments: Any) -> Any:
+    """Call a verb with as many arguments as it takes: examples of AIGES differ in whether ``sid`` is among them."""
+    try:
+        parameters = inspect.signature(verb).parameters.values()
+    except (TypeError, ValueError):
+        return verb(*arguments)
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return verb(*arguments)
+    taken = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+    return verb(*arguments[:taken])

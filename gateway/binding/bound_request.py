@@ -1,0 +1,79 @@
+"""Requests as a model is given them: one, or a batch answered by one call."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from gateway.binding import outputs, parameters
+from gateway.binding.declaration import Declaration
+from gateway.binding.inputs import Inputs
+from gateway.binding.parameters import OUTPUT
+from gateway.contract.execution import Batch
+from gateway.contract.findings import Finding
+from gateway.contract.requests import Request
+from gateway.errors import AnswerInvalid, BrokenBody, ParameterRefused
+from gateway.wire.headers import parse_options_header
+
+JSON_OUTPUT, DICOM_OUTPUT = "json", "dicom"
+DICOM_TYPE = "application/dicom"
+
+
+def negotiate_output(request: Request) -> str:
+    """``dicom`` or ``json``; the request's own word wins over its Accept. Raises ParameterRefused for another word."""
+    word = request.json.get(OUTPUT)
+    if word is None:
+        return DICOM_OUTPUT if accepts_dicom(request.accept) else JSON_OUTPUT
+    if word not in (JSON_OUTPUT, DICOM_OUTPUT):
+        raise ParameterRefused([(f"/{OUTPUT}", f"{OUTPUT} should be {JSON_OUTPUT} or {DICOM_OUTPUT}.")])
+    return str(word)
+
+
+def accepts_dicom(accept: str) -> bool:
+    """Whether an Accept header (RFC 9110 12.5.1) names ``application/dicom``, alone or as the type of related parts."""
+    for item in accept.split(","):
+        try:
+            media_type, options = parse_options_header(item)
+        except BrokenBody:  # a preference that cannot be read is none
+            continue
+        named = media_type == DICOM_TYPE or options.get("type", "").lower() == DICOM_TYPE
+        if named and options.get("q", "1").strip("0.") != "":
+            return True
+    return False
+
+
+@dataclass(frozen=True)
+class BoundRequest:
+    """One request, read: the door its answer leaves by, its parameters, and the arguments that its study gives."""
+
+    request: Request
+    output: str
+    inputs: Inputs
+    given: parameters.Parameters
+    arguments: dict[str, Any]
+
+    @classmethod
+    def of(cls, request: Request, declaration: Declaration) -> Self:
+        """Read a request. Raises ParameterRefused before any file is read, and StudyRefused."""
+        wanted, inputs = negotiate_output(request), Inputs(request)
+        given = parameters.read(declaration.parameters, request.json, forbid_unknown=declaration.forbid_unknown)
+        with request.context.measure("decode"):
+            return cls(request, wanted, inputs, given, inputs.arguments(declaration))
+
+    def predict(self, predict: Callable[..., Any]) -> Any:
+        """What a model says of this request alone."""
+        return predict(**self.arguments, **parameters.values(self.given))
+
+    def findings(self, returned: Any, declaration: Declaration) -> list[Finding]:
+        """What it said, checked. Raises AnswerInvalid."""
+        return [*outputs.findings(returned, declaration, self.arguments), *self.inputs.conformance]
+
+
+def predict_together(predict: Callable[..., Any], bound: Sequence[BoundRequest], batch: Batch) -> list[Any]:
+    """What a model says of each request, in one call. Raises AnswerInvalid where it does not say as many things."""
+    arguments = {name: [one.arguments[name] for one in bound] for name in bound[0].arguments}
+    given = [parameters.values(one.given) for one in bound]
+    alike = {name: [one[name] for one in given] for name in given[0]} if batch.mix_parameters else given[0]
+    returned = list(predict(**arguments, **alike))
+    if len(returned) != len(bound):
+        raise AnswerInvalid("", f"A batch of {len(bound)} requests needs as many answers, not {len(returned)}.")
+    return returned

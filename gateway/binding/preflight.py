@@ -1,0 +1,77 @@
+"""What each model would take of a study, and why not, in the sentences that the model itself would refuse with."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
+
+from gateway.binding.declaration import Declaration, Input
+from gateway.binding.inputs import Inputs
+from gateway.binding.requirements import fitting
+from gateway.binding.typed_model import TypedModel
+from gateway.contract.requests import Model, Request
+from gateway.dicom.volumes.study import Series, Volume, split
+from gateway.errors import StudyRefused
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """Why something would not be taken; no reason where it would."""
+
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def taken(self) -> bool:
+        """Whether nothing stands against it."""
+        return not self.reasons
+
+
+@dataclass(frozen=True)
+class ModelAcceptance:
+    """What one model says of a whole request, and of each of its series by its UID."""
+
+    model: str
+    request: Acceptance
+    series: dict[str, Acceptance]
+
+
+def preflight(models: Mapping[str, Model], files: Iterable[BinaryIO]) -> list[ModelAcceptance]:
+    """Ask each typed model of ``models``, by route. The files may be cut off before their pixels.
+
+    Raises StudyRefused for a header that cannot be read, for no instance at all, or instances of several studies.
+    """
+    instances, attachments = split(files)
+    read: list[Any] = [*instances, *attachments]  # headers are read once, not once for each model
+    series = Inputs(Request({}, read, "")).study.series
+    return [
+        ModelAcceptance(
+            route,
+            _judged(lambda asked=model.declaration: Inputs(Request({}, read, "")).arguments(asked)),  # type: ignore[misc]
+            {one.series_instance_uid: _of_series(model.declaration, one) for one in series},
+        )
+        for route, model in models.items()
+        if isinstance(model, TypedModel)
+    ]
+
+
+def _of_series(declaration: Declaration, series: Series) -> Acceptance:
+    """Whether a series fits one of the arguments: all reasons where it fits none, each of them once."""
+    verdicts = [_judged(lambda one=one: _fit(one, series)) for one in declaration.inputs if one.of_images]  # type: ignore[misc]
+    if any(verdict.taken for verdict in verdicts):
+        return Acceptance()
+    reasons = dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons)
+    return Acceptance(tuple(reasons) or ("This model takes no images.",))
+
+
+def _fit(declared: Input, series: Series) -> None:
+    fitting([series], replace(declared.requires, min_series=1, max_series=None))
+    if declared.type is Volume:
+        series.volume(allow_tilt=declared.requires.allow_tilt)
+
+
+def _judged(ask: Callable[[], object]) -> Acceptance:
+    try:
+        ask()
+    except StudyRefused as refusal:
+        reasons = refusal.members.get("reasons")
+        return Acceptance(tuple(reasons) if reasons else (refusal.detail,))
+    return Acceptance()

@@ -1,0 +1,274 @@
+"""A typed function or class as a model that the gateway runs: arguments in, findings out, through one of two doors."""
+
+import hashlib
+import inspect
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gateway import __version__
+from gateway.binding import parameters
+from gateway.binding.bound_request import DICOM_OUTPUT, BoundRequest, negotiate_output, predict_together
+from gateway.binding.declaration import read_declaration
+from gateway.binding.inputs import Inputs
+from gateway.binding.requirements import Requires
+from gateway.binding.warmup import warmup_request
+from gateway.binding.weights import Weights
+from gateway.contract.execution import Batch, Card, Execution
+from gateway.contract.findings import Finding, SecondaryCapture, StructuredReport
+from gateway.contract.requests import JSON, Buffer, Provenance, Request
+from gateway.errors import ModelFailed, RequestError
+from gateway.protocol.answers import answer, dicom_answer
+
+logger = logging.getLogger("gateway")
+
+READY, LOADING, FAILED = "READY", "LOADING", "FAILED"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a model's author declares beside the signature.
+
+    ``weights`` are the files it loads, or a mapping of them to the sha256 they must have. ``deterministic`` says that
+    the same input gives the same answer. ``research`` marks what it makes as not for clinical use. ``config`` is what a
+    class finds as ``self.config``, over the items of its own ``config``. ``label_maps`` writes label masks as label map
+    SEG, which few viewers read yet, instead of a binary segment for each label.
+    """
+
+    version: str = ""
+    weights: Iterable[str | Path] | Mapping[str | Path, str] = ()
+    deterministic: bool = False
+    forbid_unknown: bool = False
+    requires: Requires | None = None
+    research: bool = True
+    config: Mapping[str, Any] | None = None
+    label_maps: bool = False
+    execution: Execution = Execution()
+
+
+class TypedModel:
+    """A function, or a class with ``predict`` and where it wants them ``setup`` and ``close``, as a model.
+
+    ``name`` is how logs call it. Raises TypeError for a signature that declares no model.
+    """
+
+    def __init__(self, name: str, target: Callable[..., Any], options: Options | None = None) -> None:
+        self.name = name
+        self.options = options or Options()
+        self.declaration = read_declaration(
+            target,
+            requires=self.options.requires,
+            forbid_unknown=self.options.forbid_unknown,
+            batch=self.options.execution.batch,
+        )
+        self._target = target
+        self._lock = threading.Lock()
+        self._instance: Any = None
+        self._predict: Callable[..., Any] = target
+        self._weights = Weights({}, {})
+        self.model_digest = ""
+        self.health = LOADING
+
+    @property
+    def target(self) -> Callable[..., Any]:
+        """The function or class that it was made of."""
+        return self._target
+
+    @property
+    def execution(self) -> Execution:
+        """How it wants to be run."""
+        return self.options.execution
+
+    @property
+    def needs_loading(self) -> bool:
+        """Whether there is anything to wait for before it answers."""
+        return inspect.isclass(self._target) or bool(self.options.weights) or callable(self.execution.warm_up)
+
+    def setup(self) -> None:
+        """Hash the weights, make the instance of a class and set it up, once; a second call waits for the first.
+
+        Raises what the model's ``setup`` raises, ModelFailed where it failed before, or a weights file is another.
+        """
+        with self._lock:
+            if self.health == FAILED:
+                raise ModelFailed("This model could not be set up; the gateway's log says why.")
+            if self.health == LOADING:
+                try:
+                    self._load()
+                except BaseException:
+                    self.health = FAILED
+                    raise
+                self.health = READY
+
+    def _load(self) -> None:
+        self._weights = Weights.load(self.options.weights)
+        if inspect.isclass(self._target):
+            self._instance = self._target()
+            if self.options.config is not None:
+                self._instance.config = {**getattr(self._instance, "config", {}), **self.options.config}
+            getattr(self._instance, "setup", _nothing)()
+            self._predict = self._instance.predict
+        self._weights.check()
+        self.model_digest = self._digest()
+
+    def warm_up(self) -> None:
+        """Predict once, on a phantom that fits the declaration or as the author says. Raises what the model raises.
+
+        Where the phantom will not do, since a description or a parameter is asked for, the model stays cold.
+        """
+        wanted = self.execution.warm_up
+        if callable(wanted):
+            wanted(self._predict)
+        elif wanted and (request := warmup_request(self.declaration)) is not None:
+            try:
+                outcome = self.predict_batch([request])[0] if self.execution.batch else self.predict(request)
+                if isinstance(outcome, Exception):
+                    raise outcome
+            except RequestError as error:
+                logger.info("the model on %s was not warmed up: %s", self.name, error.code)
+
+    def close(self) -> None:
+        """Close the instance of a class; the next use sets it up anew. One that is still loading is not waited for."""
+        if self.health != READY:
+            return
+        with self._lock:
+            instance, self._instance = self._instance, None
+            self.health = LOADING
+            getattr(instance, "close", _nothing)()
+
+    def predict(self, request: Request) -> tuple[JSON, Sequence[Buffer]]:
+        """Answer one request in protocol 1.0, or in DICOM objects where it asks for them.
+
+        Raises ParameterRefused, StudyRefused, AnswerInvalid, ModelFailed, and what the model raises.
+        """
+        bound = BoundRequest.of(request, self.declaration)
+        self._ready()
+        return self._leave(bound, bound.predict(self._predict))
+
+    def predict_batch(self, requests: Sequence[Request]) -> list[Any]:
+        """Answer several requests in one call of the model: for each an answer, or the error that is its own.
+
+        Raises what the model raises, and AnswerInvalid where it does not return one thing for each.
+        """
+        self._ready()
+        read = [_attempt(partial(BoundRequest.of, request, self.declaration)) for request in requests]
+        taken = [one for one in read if isinstance(one, BoundRequest)]
+        batch = self.execution.batch or Batch(len(requests))
+        returned = iter(predict_together(self._predict, taken, batch) if taken else [])
+        return [
+            _attempt(partial(self._leave, one, next(returned))) if isinstance(one, BoundRequest) else one
+            for one in read
+        ]
+
+    def identify(self, request: Request) -> tuple[str, str]:
+        """What tells one answer to the same instances from another: its door and the parameters' digest.
+
+        Raises ParameterRefused.
+        """
+        return negotiate_output(request), parameters.digest(self._parameters(request))
+
+    @property
+    def card(self) -> Card:
+        """Which model this is, once it is set up."""
+        return Card(
+            name=self.declaration.name,
+            version=self.options.version,
+            model_digest=self.model_digest,
+            weights_digest=self._weights.digest,
+            deterministic=self.options.deterministic,
+        )
+
+    def batch_key(self, request: Request) -> str:
+        """What requests must have in common to be answered together: their parameters. Raises ParameterRefused."""
+        return parameters.digest(self._parameters(request))
+
+    def findings(self, request: Request) -> list[Finding]:
+        """What the model says of a request, before any door; where it is implied, ``of`` is filled in."""
+        bound = BoundRequest.of(request, self.declaration)
+        self._ready()
+        return bound.findings(bound.predict(self._predict), self.declaration)
+
+    def _parameters(self, request: Request) -> parameters.Parameters:
+        return parameters.read(
+            self.declaration.parameters, request.json, forbid_unknown=self.declaration.forbid_unknown
+        )
+
+    def _leave(self, bound: BoundRequest, returned: Any) -> tuple[JSON, Sequence[Buffer]]:
+        """What the model returned, through the door that the request asks for; an error that it returned is raised."""
+        if isinstance(returned, Exception):
+            raise returned
+        found, inputs = bound.findings(returned, self.declaration), bound.inputs
+        provenance = self._provenance(bound.request, bound.given)
+        bound.request.context.card = replace(self.card, parameters_digest=provenance.parameters_digest)
+        if bound.output == DICOM_OUTPUT:
+            with bound.request.context.measure("encode"):
+                return dicom_answer(_objects(found, inputs, provenance, self.options.label_maps), found)
+        return answer([_finished(finding, inputs, provenance) for finding in found])
+
+    def _ready(self) -> None:
+        if self.health != READY:
+            self.setup()
+        self._weights.check()
+
+    def _provenance(self, request: Request, given: parameters.Parameters) -> Provenance:
+        return Provenance(
+            model_name=self.declaration.name,
+            model_version=self.options.version,
+            input_digest=request.input_digest,
+            parameters_digest=parameters.digest(given),
+            received=request.received,
+            model_digest=self.model_digest,
+            research=self.options.research,
+            gateway_version=__version__,
+        )
+
+    def _digest(self) -> str:
+        """sha256 over all that makes this model what it is: source, version, weights and config."""
+        parts = {
+            "source": source_digest(self._target),
+            "version": self.options.version,
+            "weights": list(self._weights.digests.values()),
+            "config": getattr(self._instance, "config", {}),
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _attempt(act: Callable[[], Any]) -> Any:
+    """What ``act`` gives, or the error that it raises: one request's, and not the whole batch's."""
+    try:
+        return act()
+    except Exception as error:
+        return error
+
+
+def _objects(found: Sequence[Finding], inputs: Inputs, provenance: Provenance, label_maps: bool = False) -> list[Any]:
+    """DICOM datasets of findings (``gateway.dicom.writing.objects``, which costs the import of highdicom)."""
+    from gateway.dicom.writing.objects import objects
+
+    return list(objects(found, source=inputs.instances, provenance=provenance, label_maps=label_maps))
+
+
+def _finished(finding: Finding, inputs: Inputs, provenance: Provenance) -> Finding:
+    """A picture and a list of measurements are DICOM in protocol 1.0 too; all else stays as it is."""
+    if isinstance(finding, SecondaryCapture) and not hasattr(finding.picture, "SOPClassUID"):
+        return replace(finding, picture=_objects([finding], inputs, provenance)[0])
+    if isinstance(finding, StructuredReport) and not hasattr(finding.content, "SOPClassUID"):
+        return replace(finding, content=_objects([finding], inputs, provenance)[0])
+    return finding
+
+
+def source_digest(target: Callable[..., Any]) -> str:
+    """sha256 in hexadecimal over the source text of a function or class; "" where there is none to read."""
+    try:
+        return hashlib.sha256(inspect.getsource(target).encode()).hexdigest()
+    except (OSError, TypeError):
+        return ""
+
+
+def _nothing() -> None:
+    pass

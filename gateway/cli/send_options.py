@@ -1,0 +1,70 @@
+"""What ``send`` was asked to do, and the request that it makes of it."""
+
+import argparse
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from gateway.cli.connection_options import url_of
+from gateway.config import DEFAULT_PORT
+from gateway.dicom.reading.attributes import text
+from gateway.dicom.reading.instances import Instance
+
+COMMANDS = {"box": "get-bounding-box-2d", "label": "get-classification-labels"}
+"""``inference_command`` for a kind of model, as the predecessor's test tool named them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendOptions:
+    """One ``send``. Its fields are the destinations of the command line's options."""
+
+    study: Path | None = None
+    out: Path
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    route: str = "/"
+    attachments: list[Path] = field(default_factory=list)
+    study_path: str = ""
+    command: str = ""
+    kind: str | None = None
+    study_size: bool = False
+    options: list[tuple[str, str]] = field(default_factory=list)
+    labels: bool = False
+    legacy: bool = False
+    timeout: float | None = None
+    digest: str = "sha256"
+    store: bool = False
+    skip_unreadable: bool = False
+
+    @classmethod
+    def from_arguments(cls, arguments: argparse.Namespace) -> Self:
+        """The order in a parsed command line."""
+        return cls(**{f.name: getattr(arguments, f.name) for f in fields(cls)})
+
+    @property
+    def url(self) -> str:
+        """Where the gateway is; a ``host`` that is a whole URL stands for itself."""
+        return url_of(self.host, self.port)
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds to wait for a silent server, where somebody said so."""
+        return self.timeout
+
+    def request(self, instances: list[Instance]) -> dict[str, Any]:
+        """The JSON part, with the predecessor's names: ``studyUID``, ``inference_command``, ``depth`` ..., options."""
+        request: dict[str, Any] = {}
+        if instances:
+            request["studyUID"] = text(instances[0].header, "StudyInstanceUID")
+        if command := self.command or _command(self.kind, instances):
+            request["inference_command"] = command
+        if self.study_size and instances:
+            request |= {"depth": len(instances), "height": instances[0].rows, "width": instances[0].columns}
+        return request | dict(self.options)
+
+
+def _command(kind: str | None, instances: list[Instance]) -> str:
+    if kind == "mask":
+        in_space = bool(instances) and instances[0].position is not None
+        return "get-probability-mask-3D" if in_space else "get-probability-mask-2D"
+    return COMMANDS.get(kind or "", "")

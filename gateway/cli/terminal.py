@@ -1,0 +1,74 @@
+"""What a person sees while a study is on its way: progress on stderr, results on stdout."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from gateway.client import printable
+
+Report = Callable[[int, int], None]
+"""Told how much of how much is done."""
+
+
+class Terminal:
+    """Standard output for what was done, standard error for what is being done; bars only on a terminal.
+
+    For a ``script`` standard output has one JSON document, and all else is on standard error.
+    """
+
+    def __init__(self, *, script: bool = False) -> None:
+        self._script = script
+        self._out = Console(highlight=False, soft_wrap=True)
+        self._err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+    def say(self, text: str) -> None:
+        """One line of the result. Text that a server sent cannot steer the terminal."""
+        (self._err if self._script else self._out).print(printable(text), markup=False)
+
+    def tell(self, words: Any) -> None:
+        """The result as JSON, where it is a script that asks."""
+        if self._script:
+            sys.stdout.write(json.dumps(words, indent=2) + "\n")
+
+    def note(self, text: str) -> None:
+        """One line on what is happening, kept out of a pipe."""
+        self._err.print(printable(text), markup=False, style="dim")
+
+    @contextmanager
+    def bar(self, doing: str, then: str = "") -> Iterator[Report]:
+        """A bar that fills while the block reports; once full, a spinner saying ``then`` until the block ends."""
+        with self._progress() as bar:
+            yield _reporter(bar, bar.add_task(doing, total=None), then)
+
+    @contextmanager
+    def bars(self, *doing: str) -> Iterator[list[Report]]:
+        """A bar for each of several things that are done at once."""
+        with self._progress() as bar:
+            yield [_reporter(bar, bar.add_task(one, total=None), "") for one in doing]
+
+    def _progress(self) -> Progress:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+        )
+        return Progress(*columns, console=self._err, transient=True, disable=not self._err.is_terminal)
+
+
+def _reporter(bar: Progress, task: TaskID, then: str) -> Report:
+    spinners: list[TaskID] = []
+
+    def report(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+        if done == total and then and not spinners:
+            bar.update(task, visible=False)
+            spinners.append(bar.add_task(then, total=None))
+
+    return report

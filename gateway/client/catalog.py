@@ -1,0 +1,95 @@
+"""What a gateway knows of studies and results, asked for in JSON."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+from urllib.parse import quote
+
+from gateway.client.errors import ClientError, one_line
+from gateway.client.inference_requests import encoded
+from gateway.client.study_upload import entries_of
+from gateway.client.transport import Transport
+from gateway.client.upload_body import UploadBody
+
+Record = dict[str, Any]
+"""One entry of a list, as the gateway gives it (docs/studies.md)."""
+
+PAGE = 1000
+"""Entries asked for at once."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether the model on the route ``model`` would take a study; ``reasons`` are sentences why it would not.
+
+    ``series`` has the same for each series: whether it fits one of the model's arguments.
+    """
+
+    model: str
+    taken: bool
+    reasons: tuple[str, ...]
+    series: tuple[Record, ...] = ()
+
+    @property
+    def words(self) -> Record:
+        """For a script."""
+        return {"model": self.model, "taken": self.taken, "reasons": list(self.reasons), "series": list(self.series)}
+
+
+def pages(
+    transport: Transport, route: str, member: str, wanted: Mapping[str, str], limit: int | None = None
+) -> Iterator[Record]:
+    """Every entry of a list that comes in pages, ``limit`` of them at most."""
+    return islice(_pages(transport, route, member, wanted, min(limit or PAGE, PAGE)), limit)
+
+
+def _pages(transport: Transport, route: str, member: str, wanted: Mapping[str, str], count: int) -> Iterator[Record]:
+    params: dict[str, str | int] = {name: value for name, value in wanted.items() if value} | {"limit": count}
+    while True:
+        told = transport.json("GET", route, params=params)
+        yield from entries_of(told, member)
+        after = told.get("next")
+        if not after or after == params.get("after"):
+            return
+        params["after"] = str(after)
+
+
+def forget(transport: Transport, study_instance_uid: str) -> Record:
+    """Forget a study. Asked again after a broken connection it may be gone: 404 then says that it is."""
+    told = transport.json("DELETE", f"/studies/{safe(study_instance_uid)}")
+    return told if isinstance(told, dict) else {}
+
+
+def preflight(transport: Transport, words: Mapping[str, Any], headers: Sequence[bytes] | None) -> list[Verdict]:
+    """Ask about a study that is named in ``words``, or of which these are the headers."""
+
+    def body() -> dict[str, Any]:
+        data = encoded(words)
+        if headers is None:
+            return {"data": data, "headers": {"Content-Type": "application/json"}}
+        made = UploadBody([("application/json", data), *(("application/dicom", one) for one in headers)], None, None)
+        return {"data": made, "headers": {"Content-Type": made.content_type}}
+
+    told = entries_of(transport.json("POST", "/preflight", body=body), "models")
+    return [
+        Verdict(one_line(str(one.get("model", ""))), one.get("taken") is True, _reasons(one), _series(one))
+        for one in told
+    ]
+
+
+def safe(word: str) -> str:
+    """A word as one segment of a path. Raises ClientError for one that is none."""
+    if word in ("", ".", "..") or "/" in word or not word.isprintable():
+        raise ClientError(f"{one_line(word)!r} is no name: it is one word, without slashes.")
+    return quote(word, safe="")
+
+
+def _reasons(one: Record) -> tuple[str, ...]:
+    found = one.get("reasons")
+    return tuple(one_line(str(reason)) for reason in found) if isinstance(found, list) else ()
+
+
+def _series(one: Record) -> tuple[Record, ...]:
+    found = one.get("series")
+    return tuple(each for each in found if isinstance(each, dict)) if isinstance(found, list) else ()

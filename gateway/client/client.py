@@ -1,0 +1,252 @@
+"""``Client``: one gateway, reached over HTTP."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Self, overload
+
+import requests
+
+from gateway.client import bundles, catalog, study_upload
+from gateway.client.answer import Answer
+from gateway.client.bundles import Moved
+from gateway.client.catalog import Record, Verdict
+from gateway.client.credentials import Credentials
+from gateway.client.errors import beginning
+from gateway.client.hashes import HashCache
+from gateway.client.inference_requests import Inference
+from gateway.client.result import InferenceCall, InferenceResult
+from gateway.client.scanning import Files, Scan
+from gateway.client.sources import Study, headers_of, instances_of
+from gateway.client.study_upload import CHUNK, PARALLEL, OnConflict, Reference, Uploaded, UploadOptions
+from gateway.client.transport import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Transport, refused_before_work
+from gateway.client.unreadable import Skipping
+from gateway.client.upload_body import Progress, Source
+
+__all__ = ["DEFAULT_TIMEOUT", "Client"]
+
+Output = Literal["json", "dicom"]
+
+
+class Client:
+    """A gateway at ``base_url``. Keeps connections open between requests; close it, or use it with ``with``.
+
+    Any thread may use it. ``timeout`` is in seconds, for a silent server: it bounds each wait, not the whole request,
+    and the server is told of it. ``token`` or ``api_key`` let the caller in; ``verify`` is a file of certificates to
+    trust, ``cert`` the client's own, or that and its key. ``retries`` counts what is asked again where that does no
+    harm; inference never is, unless its own ``retries`` says so. ``session`` brings proxies and the like, ``digest``
+    names the algorithm that the server is set to, ``cache`` the folder that remembers the digests of files. All
+    methods raise ClientError, and StudyRefused for files that are no study.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        timeout: float | None = None,
+        session: requests.Session | None = None,
+        digest: str = "sha256",
+        token: str = "",
+        api_key: str = "",
+        verify: bool | str | Path = True,
+        cert: str | Path | tuple[str | Path, str | Path] | None = None,
+        retries: int = DEFAULT_RETRIES,
+        cache: Path | None = None,
+    ) -> None:
+        access = Credentials(token, api_key, verify, cert)
+        self._transport = Transport(base_url, timeout=timeout, session=session, access=access, retries=retries)
+        self._inference = Inference(self._transport, digest)
+        self._cache = HashCache(cache)
+
+    @property
+    def base_url(self) -> str:
+        """Where the gateway is, without a slash at its end."""
+        return self._transport.base_url
+
+    @property
+    def address(self) -> str:
+        """Host and port, without the credentials that a URL may hold."""
+        return self._transport.address
+
+    @overload
+    def infer(
+        self,
+        study: dict[str, Any],
+        files: Iterable[Source],
+        route: str = "/",
+        progress: Progress | None = None,
+        *,
+        attachments: Sequence[Source] = (),
+    ) -> Answer: ...
+
+    @overload
+    def infer(
+        self,
+        study: Study,
+        route: str = "/",
+        params: Mapping[str, Any] | None = None,
+        *,
+        output: Output = "json",
+        attachments: Sequence[Source] = (),
+        progress: Progress | None = None,
+        timeout: float | None = None,
+        retries: int = 0,
+        skip_unreadable: bool = False,
+    ) -> InferenceResult: ...
+
+    def infer(self, study: Any, *given: Any, **options: Any) -> Answer | InferenceResult:
+        """Ask the model on ``route`` about ``study``, with its parameters; ``output="dicom"`` wants DICOM objects.
+
+        Files at hand are sent, series by series in spatial order, ``attachments`` before them; what ``upload`` returned
+        is named instead. ``progress(sent, total)`` is in bytes. ``timeout`` (seconds) is told to the server as the time
+        after which nobody waits. ``retries`` allows to ask again after a 503 with Retry-After, when nothing was begun.
+        Raises StudyUnreadable where a file looks like a part of the study and cannot be read; ``skip_unreadable`` goes
+        on without it, and ``Result.skipped`` names it.
+
+        A dict in the place of the study is a request of one's own: that is ``ask``, and returns an Answer.
+        """
+        if isinstance(study, dict):
+            return self.ask(study, *given, **options)
+        return self._infer(study, *given, **options)
+
+    def ask(
+        self,
+        json: dict[str, Any],
+        files: Iterable[Source],
+        route: str = "/",
+        progress: Progress | None = None,
+        *,
+        attachments: Sequence[Source] = (),
+    ) -> Answer:
+        """Send ``json``, ``attachments`` and the DICOM ``files`` in this order, and read the checked answer.
+
+        Files given by path are opened one after another as they are sent. ``progress(sent, total)`` is in bytes.
+        """
+        return self._inference.send(json, files, route, progress, attachments)
+
+    def infer_path(self, json: dict[str, Any], study_path: str, route: str = "/") -> Answer:
+        """Ask for a study that the server itself can read below its ``study_root``."""
+        return self._inference.name(json | {"studyPath": study_path}, route)
+
+    def upload(
+        self,
+        study: Files,
+        *,
+        on_conflict: OnConflict = "fail",
+        progress: Progress | None = None,
+        hashing: Progress | None = None,
+        chunk: int = CHUNK,
+        parallel: int = PARALLEL,
+        skip_unreadable: bool = False,
+    ) -> Uploaded:
+        """Let the gateway keep a study; only what it lacks is sent, ``chunk`` instances at once, ``parallel`` times.
+
+        ``progress`` and ``hashing`` are in bytes. Run again after a failure it sends only the rest. Raises Conflict
+        where the gateway holds other bytes under a SOP Instance UID of the study, unless ``on_conflict`` says which to
+        keep; SourceUnreadable for a file that changes meanwhile; StudyUnreadable for one that looks like a part of the
+        study and cannot be read, before anything is sent where its first bytes show it. ``skip_unreadable`` goes on
+        without such files, and ``Uploaded.skipped`` names them.
+        """
+        pace = UploadOptions(chunk, parallel, progress)
+        found = Scan(study, self._cache, hashing, Skipping(skip_unreadable))
+        return study_upload.upload(self._transport, found, self._cache, on_conflict, pace)
+
+    def studies(self) -> list[Record]:
+        """The studies that the gateway keeps for this caller."""
+        return list(catalog.pages(self._transport, "/studies", "studies", {}))
+
+    def forget(self, study_instance_uid: str) -> Record:
+        """Let the gateway forget a study, and its results; returns what was forgotten."""
+        return catalog.forget(self._transport, study_instance_uid)
+
+    def results(
+        self,
+        *,
+        study: str = "",
+        series: str = "",
+        model: str = "",
+        version: str = "",
+        since: str = "",
+        until: str = "",
+        limit: int | None = None,
+    ) -> list[Record]:
+        """What models said before, the newest first. ``since`` and ``until`` are times of RFC 3339."""
+        wanted = {"study": study, "series": series, "model": model, "version": version, "since": since, "until": until}
+        return list(catalog.pages(self._transport, "/results", "results", wanted, limit))
+
+    def result(self, result_id: str) -> Answer:
+        """One kept answer, byte by byte as it was given."""
+        return self._inference.kept(f"/results/{catalog.safe(result_id)}")
+
+    def preflight(self, study: Study, models: Sequence[str] = ()) -> list[Verdict]:
+        """Whether models (routes; all that are typed) would take a study, and why not. Only headers are sent."""
+        words = {"models": list(models)} if models else {}
+        if isinstance(study, Uploaded | Reference):
+            named = study.reference if isinstance(study, Uploaded) else study
+            return catalog.preflight(self._transport, words | named.words, None)
+        return catalog.preflight(self._transport, words, headers_of(study))
+
+    def push_bundle(self, name: str, folder: str | Path, *, progress: Progress | None = None) -> Moved:
+        """Make the bundle ``name`` what ``folder`` holds; only what differs is sent. ``progress`` is in bytes."""
+        return bundles.push(self._transport, name, Path(folder), self._cache, progress)
+
+    def pull_bundle(self, name: str, folder: str | Path, *, progress: Progress | None = None) -> Moved:
+        """Bring the files of a bundle below ``folder``; only what differs travels, and is checked before it is named.
+
+        Other files in the folder stay. Raises AnswerCorrupt for a key that is no safe name, or bytes of another digest.
+        """
+        return bundles.pull(self._transport, name, Path(folder), self._cache, progress)
+
+    def ping(self) -> str:
+        """The text of ``GET /ping``: the server takes connections."""
+        return self._text("/ping")
+
+    def health(self) -> str:
+        """The text of ``GET /healthcheck``: ``READY``, or another word while the models are not."""
+        return self._text("/healthcheck")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _infer(
+        self,
+        study: Study,
+        route: str = "/",
+        params: Mapping[str, Any] | None = None,
+        *,
+        output: Output = "json",
+        attachments: Sequence[Source] = (),
+        progress: Progress | None = None,
+        timeout: float | None = None,
+        retries: int = 0,
+        skip_unreadable: bool = False,
+    ) -> InferenceResult:
+        words = dict(params or {}) | ({"output": "dicom"} if output == "dicom" else {})
+        skipping = Skipping(skip_unreadable)
+        sources = instances_of(study, skipping)
+        files = [instance.source for instance in sources]
+
+        def once() -> Answer:
+            if isinstance(study, Uploaded):
+                here = [] if study.kept else files
+                return self._inference.name(words | study.reference.words, route, here, timeout)
+            if isinstance(study, Reference):
+                return self._inference.name(words | study.words, route, timeout=timeout)
+            return self._inference.send(words, files, route, progress, attachments, timeout)
+
+        if attachments and isinstance(study, Uploaded | Reference):
+            raise ValueError("attachments go with files that are sent; a study that is named takes none")
+        answer = self._transport.retried(once, retries=retries, when=refused_before_work)
+        skipped = study.skipped if isinstance(study, Uploaded) else skipping.files
+        return InferenceResult(answer, tuple(sources), InferenceCall(route, words, datetime.now(UTC)), skipped)
+
+    def _text(self, route: str) -> str:
+        with self._transport.response("GET", route) as response:
+            return beginning(response).decode("utf-8", "replace").strip()

@@ -1,0 +1,85 @@
+"""Asking a model, with the bytes of a study or with its name, and checking that the answer is for these bytes."""
+
+import json as jsonlib
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, repeat
+from typing import Any
+
+from gateway.client.answer import Answer, read_answer
+from gateway.client.errors import AnswerCorrupt, one_line
+from gateway.client.transport import Transport
+from gateway.client.upload_body import PIECE, Progress, Source, UploadBody, digest_of
+from gateway.protocol.digests import hash_function
+
+ACCEPT = "multipart/related, application/problem+json"
+
+
+class Inference:
+    """Model requests through one transport; ``digest`` names the algorithm that the server is set to."""
+
+    def __init__(self, transport: Transport, digest: str) -> None:
+        self._transport = transport
+        self._digest = digest
+        self._new_hash = hash_function(digest)
+
+    def send(
+        self,
+        json: Mapping[str, Any],
+        files: Iterable[Source],
+        route: str,
+        progress: Progress | None = None,
+        attachments: Sequence[Source] = (),
+        timeout: float | None = None,
+    ) -> Answer:
+        """Send all bytes. Raises AnswerCorrupt for an answer to others."""
+        parts = chain(
+            [("application/json", encoded(json))],
+            zip(repeat("application/octet-stream"), attachments),
+            zip(repeat("application/dicom"), files),
+        )
+        body = UploadBody(parts, progress, self._new_hash)
+        answer = self._post(route, body.content_type, body, timeout)
+        return _checked(answer, body.input_digest)
+
+    def name(
+        self, json: Mapping[str, Any], route: str, sources: Sequence[Source] = (), timeout: float | None = None
+    ) -> Answer:
+        """Send the JSON alone, in which a study is named. ``sources`` are its files, as far as they are here.
+
+        They are hashed while the model runs: an answer to other bytes is refused, as if they had been sent.
+        """
+        data = encoded(json)
+        if not sources:
+            return self._post(route, "application/json", data, timeout)
+        with ThreadPoolExecutor(1) as beside:
+            expected = beside.submit(digest_of, [data, *sources], self._new_hash)
+            answer = self._post(route, "application/json", data, timeout)
+            return _checked(answer, expected.result())
+
+    def kept(self, route: str) -> Answer:
+        """An answer that was given before."""
+        return self._transport.retried(lambda: self._ask("GET", route, {"Accept": ACCEPT}))
+
+    def _post(self, route: str, content_type: str, body: bytes | UploadBody, timeout: float | None) -> Answer:
+        return self._ask("POST", route, {"Content-Type": content_type, "Accept": ACCEPT}, data=body, timeout=timeout)
+
+    def _ask(self, method: str, route: str, headers: dict[str, str], **options: Any) -> Answer:
+        with self._transport.response(method, route, headers=headers, **options) as response:
+            request_id = one_line(response.headers.get("X-Request-ID", ""))
+            used = one_line(response.headers.get("X-Digest-Algorithm", "sha256"))
+            if used != self._digest:
+                raise AnswerCorrupt(f"The server hashes with {used}, this client with {self._digest}: set them alike.")
+            content_type = response.headers.get("Content-Type", "")
+            return read_answer(content_type, response.iter_content(PIECE), request_id, self._new_hash)
+
+
+def encoded(json: Mapping[str, Any]) -> bytes:
+    """A request's JSON. Raises ValueError for what JSON has no word for, such as NaN."""
+    return jsonlib.dumps(json, ensure_ascii=False, allow_nan=False).encode("utf-8")
+
+
+def _checked(answer: Answer, input_digest: str) -> Answer:
+    if answer.input_digest != input_digest:
+        raise AnswerCorrupt("The server answered for other bytes than were sent.", request_id=answer.request_id)
+    return answer

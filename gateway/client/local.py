@@ -1,0 +1,59 @@
+"""``LocalClient``: the gateway of one person and one folder, without a server.
+
+::
+
+    with LocalClient("store", "models.app:app") as client:
+        result = client.infer(client.upload_body("study"), "/segmentation-3d")
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gateway.access import listeners
+from gateway.app import Gateway
+from gateway.client import Client
+from gateway.client.targets import served
+from gateway.client.wsgi import LOCAL, WSGI, session
+from gateway.config import Settings
+from gateway.contract.requests import PlainModel
+
+IN_PROCESS = b"this process"
+"""Where a LocalClient's gateway listens: like a Unix socket's path it is no network address, so that nobody else comes
+and the caller may do what an administrator may."""
+
+
+class LocalClient(Client):
+    """A Client on an application in this process that keeps its studies, results and bundles in ``folder``.
+
+    ``app`` is one, or ``module:name`` of an application or a model; a Gateway whose store lies elsewhere is asked
+    through one that has its models and settings, and this store. Without it nothing but the store answers. All else is
+    as of a Client, threads included. Raises NoTarget for a name that leads nowhere.
+    """
+
+    def __init__(self, folder: str | Path, app: WSGI | str | None = None, **options: Any) -> None:
+        if not listeners.addresses():  # where a server was announced, that decides who may come
+            listeners.announce([IN_PROCESS])
+        found = served(app) if isinstance(app, str) else app
+        self._app = _at_home(found, Path(folder)) if found is None or isinstance(found, Gateway) else found
+        super().__init__(LOCAL, session=session(self._app), **options)
+
+    def close(self) -> None:
+        """Close the models of the application."""
+        super().close()
+        if isinstance(self._app, Gateway):
+            self._app.close()
+
+
+def _at_home(app: Gateway | None, folder: Path) -> Gateway:
+    """A Gateway with the models of ``app`` whose store is ``folder``."""
+    settings = app.settings if app is not None else Settings.from_environment()
+    if app is not None and settings.store_folder == folder:
+        return app
+    made = Gateway(__name__, settings=replace(settings, store_folder=folder))
+    for route, model in app.extensions["gateway"].models.items() if app is not None else ():
+        if isinstance(model, PlainModel):
+            made.add_inference_route(route, model.handler)
+        elif hasattr(model, "target"):
+            made.model(route, **vars(model.options))(model.target)
+    return made

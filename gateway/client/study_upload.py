@@ -1,0 +1,211 @@
+"""A study kept by the gateway: what is missing there is sent, once, and then the study is named instead of sent."""
+
+import json
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from gateway.client.errors import AnswerCorrupt, Clash, Conflict, Refused, SourceUnreadable, one_line
+from gateway.client.hashes import HashCache
+from gateway.client.parallel import Tally, in_parallel
+from gateway.client.scanning import Scan, ScannedInstance, absolute
+from gateway.client.transport import Transport
+from gateway.client.unreadable import Skipping, Unreadable
+from gateway.client.upload_body import ChunkBody, Progress
+
+if TYPE_CHECKING:
+    from gateway.dicom.reading.instances import Instance
+
+CHUNK, PARALLEL = 16, 8
+"""Instances in one request, and requests at a time: 8 MiB of CT slices each, so that little is sent twice after a
+failure, and eight fill a link that loses time with each round trip."""
+
+MANIFEST = 10_000
+"""Entries of one manifest; the gateway takes ``max_parts``, 20,000 by default."""
+
+FIRST_MANIFEST, NEXT_MANIFESTS = CHUNK * PARALLEL, 512
+"""Entries of a manifest while others are still hashed: what fills the connections, then more, up to where a round trip
+no longer counts."""
+
+OnConflict = Literal["fail", "keep", "replace"]
+"""What is to be done where the gateway holds other bytes under the same SOP Instance UID."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A study that the gateway holds, named in one of three ways: by its UID, by series, or by the digests of files."""
+
+    study: str = ""
+    series: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """The member of a request's JSON. Raises ValueError unless just one way is used."""
+        named = {"study": self.study, "series": list(self.series), "instances": list(self.digests)}
+        used = {name: value for name, value in named.items() if value}
+        if len(used) != 1:
+            raise ValueError("name a study by its UID, by series or by digests: one of the three")
+        return used
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """What became of an upload: all its instances are with the gateway now, ``sent`` of them by this upload.
+
+    ``bytes_sent`` counts their pixels and headers, ``left_out`` the files that are no DICOM instances. ``kept`` are SOP
+    Instance UIDs of which the gateway kept a file of its own; their entries name that file's digest. ``skipped`` are
+    the unreadable parts of the study that ``skip_unreadable`` left out.
+    """
+
+    entries: tuple[ScannedInstance, ...]
+    sent: int
+    bytes_sent: int
+    kept: tuple[str, ...] = ()
+    left_out: int = 0
+    skipped: tuple[Unreadable, ...] = ()
+
+    @property
+    def study_instance_uids(self) -> list[str]:
+        """Each once, in the order in which they were found."""
+        return list(dict.fromkeys(entry.study_instance_uid for entry in self.entries))
+
+    @cached_property
+    def instances(self) -> "list[Instance]":
+        """The headers of its files, series by series, each in spatial order. Raises StudyRefused."""
+        from gateway.client.study_files import spatial
+
+        return spatial((entry.source for entry in self.entries), Skipping())
+
+    @property
+    def reference(self) -> Reference:
+        """Its files by their digests, in the order of ``instances``."""
+        digests = {entry.sop_instance_uid: entry.sha256 for entry in self.entries}
+        return Reference(digests=tuple(dict.fromkeys(digests[one.sop_instance_uid] for one in self.instances)))
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """For a script."""
+        return {
+            "studies": self.study_instance_uids,
+            "instances": len(self.entries),
+            "sent": self.sent,
+            "bytes_sent": self.bytes_sent,
+            "kept": list(self.kept),
+            "left_out": self.left_out,
+            "skipped": [one.words for one in self.skipped],
+        }
+
+
+@dataclass(frozen=True)
+class UploadOptions:
+    """How an upload goes: instances of one request, requests at a time, and who hears of the bytes."""
+
+    chunk: int = CHUNK
+    parallel: int = PARALLEL
+    progress: Progress | None = None
+
+
+def upload(
+    transport: Transport, found: Scan, cache: HashCache, on_conflict: OnConflict, pace: UploadOptions
+) -> Uploaded:
+    """Bring the instances of a scan to the gateway; only what it lacks travels, while others are still hashed.
+
+    Run again after a failure it sends only the rest: a chunk is kept as soon as it has arrived. Raises Conflict before
+    anything is sent of the manifest that it is found in; SourceUnreadable for a file that is no longer as it was
+    hashed, ClientError.
+    """
+    if on_conflict not in get_args(OnConflict):
+        raise ValueError(f"on_conflict is fail, keep or replace, not {on_conflict!r}")
+    tally = Tally(found.left, pace.progress)
+    entries: list[ScannedInstance] = []
+    wanted: list[ScannedInstance] = []
+    theirs: dict[str, str] = {}
+
+    def batches() -> Generator[list[ScannedInstance]]:
+        for some in _manifests(found):
+            held = _held(transport, some, on_conflict)
+            missing = [entry for entry in some if held[entry.sha256] is None]
+            entries.extend(some)
+            wanted.extend(missing)
+            theirs.update({digest: other for digest, other in held.items() if other and other != digest})
+            tally.expect(found.left + sum(entry.size for entry in wanted))
+            yield from _batches(missing, pace.chunk)
+
+    def send(batch: list[ScannedInstance]) -> dict[str, str]:
+        return _send(transport, batch, on_conflict, tally, cache)
+
+    with closing(batches()) as todo:  # where sending fails, hashing ends too
+        for kept_meanwhile in in_parallel(send, todo, pace.parallel):
+            theirs |= kept_meanwhile
+    kept = tuple(entry.sop_instance_uid for entry in entries if entry.sha256 in theirs)
+    now = tuple(replace(one, sha256=theirs[one.sha256]) if one.sha256 in theirs else one for one in entries)
+    return Uploaded(now, len(wanted), sum(entry.size for entry in wanted), kept, found.left_out, found.skipped)
+
+
+def _manifests(found: Scan) -> Iterator[list[ScannedInstance]]:
+    """All at once where all is known; else some at a time, so that they are sent while the next are hashed."""
+    size, rest = MANIFEST if found.known else FIRST_MANIFEST, iter(found)
+    while some := list(islice(rest, size)):
+        yield some
+        size = min(2 * size, max(size, NEXT_MANIFESTS))
+
+
+def _held(transport: Transport, entries: Sequence[ScannedInstance], on_conflict: str) -> dict[str, str | None]:
+    """What the gateway holds of each digest: that digest, another in conflict that is to be kept, or nothing."""
+    held: dict[str, str | None] = {}
+    clashes: list[Clash] = []
+    for entry, told in zip(entries, _ask(transport, entries), strict=True):
+        state, other = told.get("state"), one_line(str(told.get("held", "")))
+        if state == "conflict":
+            clashes.append(Clash(entry.sop_instance_uid, entry.sha256, other))
+        keep = state == "conflict" and on_conflict == "keep"
+        held[entry.sha256] = other if keep else entry.sha256 if state == "have" else None
+    if clashes and on_conflict == "fail":
+        raise Conflict(clashes)
+    return held
+
+
+def _ask(transport: Transport, batch: Sequence[ScannedInstance]) -> list[dict[str, Any]]:
+    data = json.dumps([entry.words for entry in batch]).encode()
+    body = {"data": data, "headers": {"Content-Type": "application/json"}}
+    told = transport.json("POST", "/studies/manifest", body=lambda: dict(body))
+    return entries_of(told, "instances", len(batch))
+
+
+def entries_of(told: Any, member: str, count: int | None = None) -> list[dict[str, Any]]:
+    """A list of objects in an answer, of a known length. Raises AnswerCorrupt."""
+    found = told.get(member) if isinstance(told, dict) else None
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise AnswerCorrupt(f"The server's answer has no list of {member}.")
+    if count not in (None, len(found)):
+        raise AnswerCorrupt(f"The server answered for {len(found)} {member}, not for {count}.")
+    return found
+
+
+def _send(
+    transport: Transport, batch: list[ScannedInstance], on_conflict: str, tally: Tally, cache: HashCache
+) -> dict[str, str]:
+    """Send one chunk; returns the digests of what the gateway kept instead, by those of what it was sent."""
+    words = {"instances": [entry.words for entry in batch]}
+    sources, size = [entry.source for entry in batch], sum(entry.size for entry in batch)
+    chunk = ChunkBody(words, "application/dicom", sources, size, tally)
+    try:
+        told = transport.json("POST", "/studies/instances", body=chunk.body, params={"on_conflict": on_conflict})
+    except Refused as error:
+        if error.code in ("digest-mismatch", "instance-mismatch"):
+            cache.forget(absolute(entry.source for entry in batch if isinstance(entry.source, Path)))
+            raise SourceUnreadable(f"A file changed after it was hashed; try again. {error.detail}") from error
+        raise
+    pairs = zip(batch, entries_of(told, "instances", len(batch)), strict=True)
+    return {entry.sha256: one_line(str(one.get("held", ""))) for entry, one in pairs if one.get("state") == "kept"}
+
+
+def _batches(entries: Sequence[ScannedInstance], count: int) -> Iterator[list[ScannedInstance]]:
+    rest = iter(entries)
+    while batch := list(islice(rest, count)):
+        yield batch

@@ -1,0 +1,106 @@
+"""How a model is run: the handle on one request in work, and what an author may declare for all of them."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MAX_BATCH = 100
+"""Requests in a batch: each crosses to a model process as two descriptors, of which Linux takes 253 at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """Which model gave an answer, in names and sha256 digests; "" where there is none."""
+
+    name: str = ""
+    version: str = ""
+    model_digest: str = ""
+    weights_digest: str = ""
+    parameters_digest: str = ""
+    deterministic: bool = False
+
+
+class RequestContext:
+    """One request while it is worked on: until when, whether it is still wanted, how far it has come.
+
+    ``deadline`` is in seconds of ``time.monotonic``, which all processes of a machine share.
+    """
+
+    def __init__(self, deadline: float = math.inf) -> None:
+        self.deadline = deadline
+        self.done: tuple[float, float, str] = (0, 0, "")
+        self.began: float | None = None
+        """When the model was given it, on the same clock; None in line, and where another process has not said yet."""
+        self.spent: dict[str, float] = {}
+        """Seconds by phase, of those that only the model's side can tell from its own work."""
+        self.card: Card | None = None
+        """Which model it is that answers, where that says."""
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Nobody waits for the answer any more."""
+        self._cancelled = True
+
+    def cancelled(self) -> bool:
+        """Whether the answer is no longer wanted: its caller has gone, or its deadline has passed."""
+        return self._cancelled or time.monotonic() >= self.deadline
+
+    def progress(self, done: float, total: float, text: str = "") -> None:
+        """Note how far the work has come: ``done`` of ``total``, in any unit."""
+        self.done = (done, total, text)
+
+    @contextmanager
+    def measure(self, phase: str) -> Iterator[None]:
+        """Count the time of a block for a phase."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.spent[phase] = self.spent.get(phase, 0.0) + time.perf_counter() - started
+
+    def empty(self, shape: Sequence[int], dtype: Any) -> "np.ndarray[Any, Any]":
+        """An array to write an answer into, from where the executor can send it without a copy."""
+        import numpy
+
+        return numpy.empty(shape, dtype)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How requests of one model may be answered together.
+
+    ``max_size`` is the most at once; the first waits ``max_wait_ms`` milliseconds for others. Requests of different
+    parameters are kept apart unless ``mix_parameters``, which gives the model a list of each parameter too.
+    """
+
+    max_size: int
+    max_wait_ms: float = 5.0
+    mix_parameters: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what is no batch."""
+        if not (1 <= self.max_size <= MAX_BATCH and self.max_wait_ms >= 0):
+            raise ValueError(f"Batch: max_size should be 1 to {MAX_BATCH} and max_wait_ms 0 or more.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a model wants to be run; what is unset comes from the settings.
+
+    ``processes`` of its own (0: inside the HTTP workers), ``concurrency`` requests at once inside a worker,
+    ``max_queue`` requests waiting, ``timeout`` seconds at most for a request, ``batch`` where it takes several at once.
+    ``warm_up`` false spares it the phantom study at start; a function is called with the model's ``predict`` instead.
+    """
+
+    processes: int | None = None
+    concurrency: int | None = None
+    max_queue: int | None = None
+    timeout: float | None = None
+    batch: Batch | None = None
+    warm_up: bool | Callable[..., Any] = True

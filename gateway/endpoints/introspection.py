@@ -1,0 +1,37 @@
+"""What a service shows of itself: ``/openapi.json``, ``/docs``, which renders it, and ``/metrics`` for Prometheus."""
+
+from collections.abc import Collection
+from importlib.resources import files
+
+import flask
+
+from gateway.protocol.openapi import openapi
+
+POLICY = "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
+"""The page brings all it needs and loads nothing but the description (Content Security Policy Level 3)."""
+
+
+def blueprint(taken: Collection[str]) -> flask.Blueprint:
+    """The three pages, but for the paths that the service has ``taken`` for rules of its own."""
+    pages = flask.Blueprint("gateway_openapi", __name__)
+    for path, view in {"/openapi.json": _description, "/docs": _docs, "/metrics": _metrics}.items():
+        if path not in taken:
+            pages.add_url_rule(path, view_func=view, methods=["GET"])
+    return pages
+
+
+def _description() -> flask.Response:
+    state = flask.current_app.extensions["gateway"]
+    return flask.jsonify(openapi(state.models, state.settings))
+
+
+def _docs() -> flask.Response:
+    page = files("gateway.endpoints").joinpath("pages", "docs.html").read_text("utf-8")
+    headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
+    return flask.Response(page, headers=headers, content_type="text/html; charset=utf-8")
+
+
+def _metrics() -> flask.Response:
+    metrics = flask.current_app.extensions["gateway"].metrics
+    text, media_type = metrics.exposition(flask.request.headers.get("Accept", ""))
+    return flask.Response(text, content_type=media_type, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,73 @@
+"""What the routes of the study store share: the store itself, who asks, and how they answer."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any, ParamSpec
+
+import flask
+
+from gateway.endpoints.problems import problem_response
+from gateway.errors import GatewayError, ParameterRefused
+from gateway.intake.admission import Ticket
+from gateway.service.service import Service
+from gateway.studies.instance_rows import MAX_PAGE
+from gateway.studies.store_context import StoreContext
+
+DEFAULT_PAGE = 100
+
+P = ParamSpec("P")
+View = Callable[P, flask.Response]
+Rule = tuple[str, str, Callable[..., flask.Response]]
+"""Method, path and view."""
+
+
+def store_context() -> StoreContext:
+    """Return the store of this application."""
+    service: Service = flask.current_app.extensions["gateway"]
+    assert service.store is not None  # these routes are added with it
+    return service.store
+
+
+def answering(view: View[P]) -> View[P]:
+    """A view whose refusals are problems, and never reach the service's own error handlers."""
+
+    @wraps(view)
+    def answered(*args: P.args, **kwargs: P.kwargs) -> flask.Response:
+        try:
+            return view(*args, **kwargs)
+        except GatewayError as error:
+            return problem_response(error)
+
+    return answered
+
+
+@contextmanager
+def admission_ticket() -> Iterator[Ticket]:
+    """A place among the requests in work, for one that brings many bytes. Raises Unavailable."""
+    ticket = flask.current_app.extensions["gateway"].admission.enter()
+    try:
+        yield ticket
+    finally:
+        ticket.leave()
+
+
+def moment(seconds: float) -> str:
+    """Seconds since 1970 as RFC 3339 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def page() -> tuple[int, str]:
+    """``limit`` and ``after`` of a list. Raises ParameterRefused."""
+    text = flask.request.args.get("limit", str(DEFAULT_PAGE))
+    limit = int(text) if text.isascii() and text.isdigit() and len(text) <= 6 else 0
+    if not 1 <= limit <= MAX_PAGE:
+        raise ParameterRefused([("/limit", f"limit should be 1 to {MAX_PAGE}.")])
+    return limit, flask.request.args.get("after", "")
+
+
+def paged(name: str, entries: list[dict[str, Any]], limit: int, key: str) -> flask.Response:
+    """A list with the ``after`` of its next page; ``entries`` may be one more than ``limit``."""
+    more = len(entries) > limit
+    return flask.jsonify({name: entries[:limit], "next": entries[limit - 1][key] if more else None})

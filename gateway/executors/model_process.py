@@ -1,0 +1,75 @@
+"""A model process as its supervisor sees it: started anew, never forked, so that CUDA and threads are its own."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from gateway.executors.messages import pair
+
+END_SECONDS = 5.0
+"""How long a process may take to end once its channel is closed."""
+
+
+class ModelProcess:
+    """One process, and its channel."""
+
+    def __init__(self, number: int, app: str, model: str) -> None:
+        self.number = number
+        self.channel, theirs = pair()
+        self.channel.socket.settimeout(1.0)
+        self.lost_at: float | None = None
+        """When its channel was closed; it may take a moment more to end."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "gateway.executors.host", str(theirs.fileno()), app, model],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+        theirs.socket.close()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended; it is not reaped before ``reap``, so that its number is nobody else's till then."""
+        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return self._process.returncode is not None or os.waitid(os.P_PID, self._process.pid, flags) is not None
+
+    def kill(self) -> None:
+        """End it and all that it started, at once."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def reap(self) -> None:
+        """It is to end, or has: see how, within a moment; end it if it did not, and what it started in any case."""
+        self._wait()
+        self.kill()
+        self._wait()
+        self._process.poll()
+
+    def overdue(self, now: float) -> bool:
+        """Whether it should have ended by now."""
+        return self.lost_at is not None and now - self.lost_at > END_SECONDS
+
+    def why(self) -> str:
+        """How it ended, in words."""
+        code = self._process.poll()
+        if code is None:
+            return "it closed its channel"
+        if code >= 0:
+            return f"it exited with status {code}"
+        return f"it was ended by {_name(-code)}" + (", perhaps out of memory" if code == -signal.SIGKILL else "")
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 0.1
+        while not self.ended and time.monotonic() < deadline:
+            time.sleep(0.002)
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

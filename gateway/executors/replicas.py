@@ -1,0 +1,175 @@
+"""The processes of one model: which to start, which to stop, and what that says of its health.
+
+No processes in it: events and a clock come in, orders go out. ``supervisor`` carries them out.
+"""
+
+import itertools
+from dataclasses import dataclass
+from enum import Enum
+
+from gateway.executors.states import DEGRADED, FAILED, READY, STARTING
+
+CRASHES = 3
+"""Deaths in a row, without an answer between them, that open the breaker."""
+
+
+class Phase(Enum):
+    """Where a process is in its life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+@dataclass
+class Replica:
+    """One process: a number that stays its own, and the generation of the code that it runs."""
+
+    number: int
+    generation: int
+    phase: Phase = Phase.STARTING
+
+
+@dataclass(frozen=True)
+class Start:
+    """Start a process of this number."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Let a process finish what it is at, close its model and end."""
+
+    number: int
+
+
+class Replicas:
+    """As many processes as wanted, of the newest generation that works.
+
+    A process that dies is replaced at once; after ``CRASHES`` in a row, or a setup that raised, not before
+    ``cooldown`` seconds, and then one is tried. A new generation replaces the old one by one: each is ready before the
+    one it replaces drains, and where it does not get ready the old ones serve on.
+    """
+
+    def __init__(self, wanted: int, *, cooldown: float) -> None:
+        self.wanted = wanted
+        self.cooldown = cooldown
+        self.generation = 0
+        self.members: dict[int, Replica] = {}
+        self.restarts = 0
+        self.ever_ready = False
+        self.crashes = 0
+        self.reason = ""
+        """Why the latest process did not live, in words."""
+        self._rest_until = 0.0
+        self._given_up = ""
+        """Why the newest generation was given up, where it was."""
+        self._numbers = itertools.count(1)
+
+    def renew(self, generation: int) -> None:
+        """The code has changed: bring every process to this generation."""
+        if generation > self.generation:
+            self.generation = generation
+            self._rest_until, self.crashes, self._given_up = 0.0, 0, ""
+
+    def plan(self, now: float) -> list[Start | Stop]:
+        """What to do now; what it orders it counts as under way."""
+        current = self._of(Phase.STARTING, Phase.READY, current=True)
+        former = self._of(Phase.STARTING, Phase.READY, current=False)
+        if former:
+            return self._replace_one(current, former)
+        if now < self._rest_until:
+            return []
+        allowed = self.wanted if self.crashes < CRASHES else 1
+        return [self._start() for _ in range(allowed - len(current))]
+
+    def _replace_one(self, current: list[Replica], former: list[Replica]) -> list[Start | Stop]:
+        draining = any(replica.phase is Phase.DRAINING for replica in self.members.values())
+        if draining or any(replica.phase is Phase.STARTING for replica in current):
+            return []  # one after another: what drains still holds its memory
+        if len(self.members) <= self.wanted:
+            return [self._start()]
+        oldest = min(former, key=lambda replica: (replica.phase is Phase.READY, replica.number))
+        oldest.phase = Phase.DRAINING
+        return [Stop(oldest.number)]
+
+    def _start(self) -> Start:
+        replica = Replica(next(self._numbers), self.generation)
+        self.members[replica.number] = replica
+        return Start(replica.number)
+
+    def _of(self, *phases: Phase, current: bool) -> list[Replica]:
+        return [
+            one
+            for one in self.members.values()
+            if one.phase in phases and current == (one.generation == self.generation)
+        ]
+
+    def ready(self, number: int) -> None:
+        """A process is set up and warm; one that was told to end meanwhile counts no more."""
+        replica = self.members.get(number)
+        if replica is not None and replica.phase is Phase.STARTING:
+            replica.phase = Phase.READY
+            self.ever_ready = True
+
+    def answered(self) -> None:
+        """One of its processes gave an answer: whatever was wrong is over."""
+        self.crashes, self.reason = 0, ""
+
+    def died(self, number: int, reason: str, now: float, *, for_good: bool = False) -> bool:
+        """A process has ended; True unless it was told to.
+
+        ``for_good`` says that another try would end the same way, as after a setup that raised.
+        """
+        replica = self.members.pop(number)
+        if replica.phase is Phase.DRAINING:
+            return False
+        self.restarts += 1
+        self.crashes += 1
+        self.reason = reason
+        former = self._of(Phase.STARTING, Phase.READY, current=False)
+        if replica.phase is Phase.STARTING and replica.generation == self.generation and former:
+            self._give_up(former)
+        elif for_good or self.crashes >= CRASHES:
+            self._rest_until = now + self.cooldown
+        return True
+
+    def _give_up(self, former: list[Replica]) -> None:
+        """The new generation does not start: the one before it stays."""
+        self._given_up = self.reason
+        self.generation = max(replica.generation for replica in former)
+
+    def wake(self, now: float) -> float | None:
+        """When ``plan`` may order something though nothing happens."""
+        return self._rest_until if self._rest_until > now else None
+
+    def resting(self, now: float) -> bool:
+        """Whether no process is started for a while, as the last ones did not live."""
+        return now < self._rest_until
+
+    def ready_numbers(self) -> list[int]:
+        """The processes that answer."""
+        return [one.number for one in self.members.values() if one.phase is Phase.READY]
+
+    @property
+    def serving(self) -> int:
+        """How many processes answer."""
+        return len(self.ready_numbers())
+
+    def state(self, now: float) -> tuple[str, str]:
+        """One of the words of ``states``, and why where it is not ready."""
+        serving = self.serving
+        if self._rest_until > now and not serving:
+            again = f"it is tried again in {self._rest_until - now:.0f} s"
+            return FAILED, f"{self.reason}; {again}" if self.crashes < CRASHES else self._breaker(again)
+        if not serving:
+            return STARTING, self.reason or "its setup and warm-up are not through"
+        if serving < self.wanted:
+            return DEGRADED, self.reason or self._given_up or f"{serving} of {self.wanted} processes answer"
+        if self._given_up:  # no reason to send nobody here
+            return READY, f"its new version did not start, the former serves on: {self._given_up}"
+        return READY, ""
+
+    def _breaker(self, again: str) -> str:
+        return f"its process died {self.crashes} times in a row ({self.reason}); {again}"

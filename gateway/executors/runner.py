@@ -1,0 +1,162 @@
+"""The model's own part of a request: set up, warm up, predict, check; alike in a worker and in a model process."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.config import Settings
+from gateway.contract.execution import Card, Execution
+from gateway.contract.requests import BinaryPart, Model, Request, Result, current
+from gateway.errors import AnswerInvalid, Cancelled, ModelFailed
+from gateway.protocol.ownership import References, owned, references
+from gateway.protocol.response import Serializer, check, unpack
+
+DEFAULTS = {
+    "processes": "model_processes",
+    "concurrency": "concurrency",
+    "max_queue": "max_queue",
+    "timeout": "request_timeout",
+}
+"""The settings that stand in for what a model's Running leaves out."""
+ENDS = "The model tried to end the process."
+
+
+@dataclass(frozen=True)
+class AnswerChecks:
+    """How an answer is looked at before it leaves: see ``protocol.response.check``."""
+
+    serializer: Serializer
+    strict: bool
+    warn: Callable[[str], None]
+
+
+def prepare(model: Model, *, warm: bool) -> None:
+    """Set a model up, and ``warm`` it by a prediction: no request meets it cold. Raises what the model raises."""
+    getattr(model, "setup", _nothing)()
+    if warm:
+        getattr(model, "warm_up", _nothing)()
+
+
+def execution_of(model: Model, settings: Settings) -> Execution:
+    """How a model is run: as it declares, and where it does not as the settings say."""
+    declared = model.execution
+    unset = {name: getattr(settings, of) for name, of in DEFAULTS.items() if getattr(declared, name) is None}
+    return replace(declared, **unset)
+
+
+def batch_key_of(model: Model, request: Request) -> str:
+    """What requests must have in common to be run together; "" where any may be, or none are."""
+    batch = model.execution.batch
+    if batch is None or batch.mix_parameters:
+        return ""
+    key: str = model.batch_key(request)  # type: ignore[attr-defined]
+    return key
+
+
+def card_of(model: Model) -> Card:
+    """Which model it is; one that does not say has its name alone."""
+    card: Card | None = getattr(model, "card", None)
+    return card or Card(name=model.name)
+
+
+def answer(model: Model, requests: Sequence[Request], checks: AnswerChecks) -> list[Result | Exception]:
+    """Answer each request, several in one call of the model where it takes batches.
+
+    A batch that raises is run again one by one, so that the item at fault fails alone.
+    """
+    if model.execution.batch is None:
+        return [_one(model, request, checks) for request in requests]
+    started = time.perf_counter()
+    try:
+        returned = _predict_batch(model, requests)
+    except Exception as error:
+        if len(requests) == 1:
+            return [error]
+        return [outcome for request in requests for outcome in answer(model, [request], checks)]
+    seconds = time.perf_counter() - started
+    return [
+        _checked(model, request, one, seconds, len(requests), checks)
+        for request, one in zip(requests, returned, strict=True)
+    ]
+
+
+def own(outcomes: Sequence[Result | Exception]) -> list[Result | Exception]:
+    """The outcomes of one call in memory that the model's next call cannot change.
+
+    Where an answer leaves from memory of this process, it follows on ``answer``, before the model's place is free.
+    """
+    pieces = (part.data for outcome in outcomes if isinstance(outcome, Result) for part in outcome.parts)
+    ours = references(pieces)
+    return [_owned(outcome, ours) if isinstance(outcome, Result) else outcome for outcome in outcomes]
+
+
+def _owned(result: Result, ours: References) -> Result | Exception:
+    started = time.perf_counter()
+    try:
+        parts = [BinaryPart(part.media_type, owned(part.data, ours)) for part in result.parts]
+    except MemoryError as error:
+        return error
+    encode = result.phases.get("encode", 0.0) + time.perf_counter() - started
+    return replace(result, parts=parts, phases={**result.phases, "encode": encode})
+
+
+def _predict_batch(model: Model, requests: Sequence[Request]) -> list[Any]:
+    token = current.set(requests[0])
+    try:
+        returned = list(model.predict_batch(requests))  # type: ignore[attr-defined]
+    except Exception:
+        raise
+    except BaseException as error:
+        raise ModelFailed(ENDS) from error
+    finally:
+        current.reset(token)
+    if len(returned) != len(requests):
+        raise AnswerInvalid("", f"A batch of {len(requests)} requests needs as many answers, not {len(returned)}.")
+    return returned
+
+
+def _one(model: Model, request: Request, checks: AnswerChecks) -> Result | Exception:
+    started = time.perf_counter()
+    token = current.set(request)
+    try:
+        answering = getattr(model, "answer", None)
+        returned = model.predict(request) if answering is None else answering(request, checks)
+    except Exception as error:
+        return error
+    except BaseException as error:  # SystemExit and its like would end the process, not the request
+        return _caused(ModelFailed(ENDS), error)
+    finally:
+        current.reset(token)
+    return _checked(model, request, returned, time.perf_counter() - started, 1, checks)
+
+
+def _checked(
+    model: Model, request: Request, returned: Any, seconds: float, size: int, checks: AnswerChecks
+) -> Result | Exception:
+    """The answer as it will be sent, or what is wrong with it."""
+    if isinstance(returned, (Exception, Result)):  # a Result is checked already, by the model's own rules
+        return returned
+    if request.cancelled():
+        return Cancelled()
+    started = time.perf_counter()
+    try:
+        json_response, buffers = unpack(returned)
+        json_bytes, parts = check(
+            json_response, buffers, serializer=checks.serializer, strict=checks.strict, warn=checks.warn
+        )
+    except Exception as error:
+        return error
+    spent = request.context.spent
+    phases = {**spent, "predict": max(0.0, seconds - sum(spent.values())), "encode": time.perf_counter() - started}
+    card = request.context.card or card_of(model)
+    return Result(json_bytes, parts, request.input_digest, seconds, phases, size, card)
+
+
+def _caused(error: Exception, cause: BaseException) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,250 @@
+"""One model at the supervisor: its line of calls, its processes, and what the workers are told of both."""
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.config import Settings
+from gateway.contract.execution import Batch
+from gateway.errors import GatewayError, ModelDied, Unavailable, to_words
+from gateway.executors.messages import Words
+from gateway.executors.model_process import ModelProcess
+from gateway.executors.queues import Queue
+from gateway.executors.replicas import Replicas, Start
+from gateway.executors.states import FAILED, ModelHealth, at_work, resting
+from gateway.spool.anonymous_files import AnonymousFile
+
+logger = logging.getLogger("gateway.supervisor")
+
+
+class Submitter(Protocol):
+    """Who waits for the outcome of a call."""
+
+    calls: "dict[int, Call]"
+
+    def send(self, words: Words, files: list[AnonymousFile] = ...) -> None:
+        """Send it a message."""
+
+
+@dataclass(eq=False)
+class Call:
+    """One request in the supervisor's hands: by number, never by content."""
+
+    number: int
+    model: str
+    key: str
+    deadline: float
+    files: list[AnonymousFile]
+    submitter: Submitter
+    submitted: float = field(default_factory=time.monotonic)
+    cancelled: bool = False
+
+    def settle(self, words: Words, files: list[AnonymousFile] | None = None) -> None:
+        """Tell the caller what came of it."""
+        self.submitter.calls.pop(self.number, None)
+        self.submitter.send({"type": "outcome", "id": self.number, **words}, files or [])
+
+    def refuse(self, error: GatewayError) -> None:
+        """Tell the caller that nothing did."""
+        self.settle({"error": to_words(error)})
+
+
+@dataclass
+class RunningBatch:
+    """What one process is at: calls by the numbers it knows them by, and since when."""
+
+    calls: dict[int, Call]
+    size: int
+    deadline: float
+    """The last moment at which anyone waits for it."""
+
+
+class ModelScheduler:
+    """See the module. ``start`` starts a process of a number; times are those of ``time.monotonic``."""
+
+    def __init__(self, name: str, settings: Settings, start: Callable[[int], ModelProcess]) -> None:
+        self.name = name
+        self.configured = False
+        self.card: Words = {}
+        """Which model it is, as its latest process says."""
+        self.fatal = ""
+        """Why it could not be set up, where it never was."""
+        self.replicas = Replicas(0, cooldown=settings.breaker_cooldown)
+        self.processes: dict[int, ModelProcess] = {}
+        self._settings = settings
+        self._start = start
+        self._queue: Queue[Call] = Queue(places=0, max_queue=settings.max_queue)
+        self._batches: dict[int, RunningBatch] = {}
+        self._failed: dict[int, str] = {}
+        self._hung: set[int] = set()
+        self._serial = 0
+
+    def configure(self, words: Words, generation: int) -> None:
+        """Take what a worker says of this model: how many processes, its queue and its batches."""
+        batch = Batch(**words["batch"]) if words["batch"] else None
+        self._queue.batch, self._queue.max_queue = batch, words["max_queue"]
+        self.replicas.wanted = words["processes"]
+        self.replicas.renew(generation)
+        self.configured = True
+
+    def close(self) -> None:
+        """Let every process finish and end; start none."""
+        self.replicas.wanted = 0
+        for number, process in self.processes.items():
+            self._send(process, {"type": "stop"})
+            if number in self.replicas.members:
+                self.replicas.members.pop(number)
+
+    def submit(self, call: Call, now: float) -> None:
+        """Put a call in line, or refuse it at once."""
+        state, reason = self.replicas.state(now)
+        try:
+            if state == FAILED:
+                raise resting(reason, self._rest(now))
+            self._queue.submit(call, call.key, now)
+        except Unavailable as error:
+            call.refuse(error)
+
+    def cancel(self, call: Call) -> None:
+        """Nobody waits for a call any more: out of the line with it, or tell its process."""
+        call.submitter.calls.pop(call.number, None)
+        call.cancelled = True
+        if self._queue.drop(call):
+            return
+        for number, batch in self._batches.items():
+            for serial, one in batch.calls.items():
+                if one is call:
+                    self._send(self.processes[number], {"type": "cancel", "id": serial})
+
+    def advance(self, now: float) -> None:
+        """Whatever is due: processes to start or stop, calls to run, hung processes to end."""
+        self._carry_out(now)
+        ready = self.replicas.ready_numbers()
+        self._queue.places = len(ready) + len(self._batches.keys() - set(ready))  # those that drain hold theirs
+        self._dispatch(now)
+        self._end_hung(now)
+
+    def wake(self, now: float) -> float | None:
+        """When ``advance`` will have something to do though nothing happens."""
+        grace = self._settings.cancel_grace
+        ends = [batch.deadline + grace for number, batch in self._batches.items() if number not in self._hung]
+        times = [self._queue.due(), self.replicas.wake(now), *(end for end in ends if math.isfinite(end))]
+        return min((when for when in times if when is not None), default=None)
+
+    def _carry_out(self, now: float) -> None:
+        for order in self.replicas.plan(now):
+            if isinstance(order, Start):
+                self.processes[order.number] = self._start(order.number)
+            elif order.number in self.processes:
+                self._send(self.processes[order.number], {"type": "stop"})
+
+    def _dispatch(self, now: float) -> None:
+        idle = [number for number in self.replicas.ready_numbers() if number not in self._batches]
+        for number in idle:
+            calls = self._queue.take(now)
+            if not calls:
+                return
+            self._run(self.processes[number], calls, now)
+
+    def _run(self, process: ModelProcess, calls: list[Call], now: float) -> None:
+        numbered = {self._next(): call for call in calls}
+        self._batches[process.number] = RunningBatch(numbered, len(calls), max(call.deadline for call in calls))
+        words = {"type": "run", "calls": [[serial, len(call.files)] for serial, call in numbered.items()]}
+        self._send(process, words, [file for call in calls for file in call.files])
+        for call in calls:
+            call.files = []  # the process has them now
+            call.submitter.send({"type": "begun", "id": call.number, "queued": now - call.submitted})
+
+    def _next(self) -> int:
+        self._serial += 1
+        return self._serial
+
+    def _send(self, process: ModelProcess, words: Words, files: list[AnonymousFile] | None = None) -> None:
+        """Send, if it is still there; its end is noticed where it is read from."""
+        with contextlib.suppress(OSError):
+            process.channel.send(words, files or [])
+
+    def on_message(self, process: ModelProcess, words: Words, files: list[AnonymousFile], now: float) -> None:
+        """A process says something."""
+        batch = self._batches.get(process.number)
+        if words["type"] == "ready":
+            self.replicas.ready(process.number)
+            self.card = words["card"]
+            logger.info("the model on %s is ready (process %d)", self.name, process.number)
+        elif words["type"] == "failed":
+            self._failed[process.number] = words["text"]
+        elif words["type"] == "outcome" and batch:
+            call = batch.calls.pop(words["id"])
+            if not call.cancelled:
+                call.settle({}, files)
+            self.replicas.answered()
+        elif words["type"] == "progress" and batch and words["id"] in batch.calls:
+            call = batch.calls[words["id"]]
+            call.submitter.send({**words, "id": call.number})
+        elif words["type"] == "done" and batch:
+            self._queue.finish(batch.size, words["seconds"], now)
+            del self._batches[process.number]
+            self._hung.discard(process.number)
+
+    def died(self, process: ModelProcess, now: float) -> None:
+        """The channel of a process is closed: what it was at fails now, what stands in line goes to another."""
+        process.reap()
+        hung = process.number in self._hung
+        failed = self._failed.pop(process.number, "")
+        reason = failed or ("it hung past deadline and grace" if hung else process.why())
+        self._hung.discard(process.number)
+        process.lost_at = now
+        if batch := self._batches.pop(process.number, None):
+            self._queue.finish(batch.size, None, now)
+            for call in batch.calls.values():
+                if not call.cancelled:
+                    call.refuse(ModelDied("The process of this model died while it ran this request; send it again."))
+        if process.number in self.replicas.members:
+            draining = not self.replicas.died(process.number, reason, now, for_good=bool(failed))
+            if not draining:
+                logger.error("the process of the model on %s is gone: %s", self.name, reason)
+            if not self.replicas.ever_ready and self.replicas.resting(now):
+                self.fatal = f"The model on {self.name} could not be set up: {reason}"
+        if self.replicas.resting(now) and not self.replicas.serving:
+            self._refuse_all(now)
+
+    def _refuse_all(self, now: float) -> None:
+        """No process will come soon: tell those in line."""
+        for call in self._queue.clear():
+            self.submit(call, now)
+
+    def reap(self, now: float) -> None:
+        """Forget processes that have ended, and end those that should have."""
+        for number, process in list(self.processes.items()):
+            if process.lost_at is not None and process.ended:
+                del self.processes[number]
+            elif process.overdue(now):
+                process.kill()
+
+    def _end_hung(self, now: float) -> None:
+        for number, batch in self._batches.items():
+            if number not in self._hung and now >= batch.deadline + self._settings.cancel_grace:
+                self._hung.add(number)
+                self.processes[number].kill()
+
+    def health(self, now: float) -> ModelHealth:
+        """What the workers are told."""
+        state, reason = at_work(self.replicas.state(now), hung=len(self._hung), full=self._queue.full)
+        return ModelHealth(
+            state=state,
+            reason=reason,
+            queued=len(self._queue),
+            running=self._queue.running,
+            places=self.replicas.serving,
+            restarts=self.replicas.restarts,
+            service_seconds=round(self._queue.service_seconds, 3),
+            rest_seconds=self._rest(now) if state == FAILED else 0,
+        )
+
+    def _rest(self, now: float) -> int:
+        """Whole seconds, one at least, until a process is started again."""
+        return max(1, math.ceil((self.replicas.wake(now) or now) - now))

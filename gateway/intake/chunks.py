@@ -1,0 +1,110 @@
+"""A JSON part and the files that it announces: each file goes from the socket straight to where it is kept."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import Any, Generic, TypeVar
+
+from gateway.config import KiB, MiB, Settings
+from gateway.errors import BrokenBody, LimitExceeded, UnsupportedMedia
+from gateway.intake.admission import Ticket
+from gateway.intake.body import body, content_length, limit_json_size, limit_json_values
+from gateway.studies.file_batch import FileBatch
+from gateway.wire import Data, Decoder, EndOfPart, Event, Limits, Part, parse_options_header
+
+BULK = 64 * KiB
+"""Pieces from here on take turns; below, a turn costs more than the work."""
+
+STRIDE = 2 * MiB
+"""Bytes received before they take their turn: eight chunks come at once, and each turn wakes a thread."""
+
+B = TypeVar("B", bound=FileBatch)
+
+
+def read_json(environ: dict[str, Any], settings: Settings, ticket: Ticket | None = None) -> bytes:
+    """A body of JSON; ``ticket`` is the request's place, if it has one.
+
+    Raises UnsupportedMedia, LimitExceeded, BrokenBody, RequestStalled.
+    """
+    _media_type(environ, "application/json")
+    text = bytearray()
+    for piece in body(environ, content_length(environ), settings, ticket):
+        text += piece
+        limit_json_size(len(text), settings)
+    limit_json_values(text, settings)
+    if ticket is not None:
+        ticket.reclaim()
+    return bytes(text)
+
+
+@contextmanager
+def received(
+    environ: dict[str, Any], settings: Settings, ticket: Ticket, open_batch: Callable[[bytes], B]
+) -> Iterator[B]:
+    """The files of a ``multipart/related`` body, all received and checked; what is not kept in the block is gone.
+
+    ``open_batch`` makes their batch of the JSON part. Raises what it and the batch raise; UnsupportedMedia, BrokenBody,
+    LimitExceeded, RequestStalled.
+    """
+    options = _media_type(environ, "multipart/related")
+    if "boundary" not in options:
+        raise BrokenBody("The Content-Type has no boundary parameter.")
+    limits = Limits(settings.max_parts, settings.max_part_header_bytes, settings.max_part_headers)
+    decoder, size = Decoder(options["boundary"], limits), 0
+    with ExitStack() as stack:
+        chunk = _Chunk(settings, open_batch, stack)
+        for piece in body(environ, content_length(environ), settings, ticket, STRIDE):
+            size += len(piece)
+            if size > settings.max_body_bytes:
+                raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The body")
+            with nullcontext() if len(piece) < BULK else ticket.bulk:
+                for event in decoder.receive(piece):
+                    chunk.take(event)
+        decoder.close()
+        ticket.reclaim()
+        yield chunk.batch
+
+
+class _Chunk(Generic[B]):
+    """What has come of a chunk: at first its JSON, then its files."""
+
+    def __init__(self, settings: Settings, open_batch: Callable[[bytes], B], stack: ExitStack) -> None:
+        self._settings, self._open_batch, self._stack = settings, open_batch, stack
+        self._json: bytearray | None = bytearray()
+        self._batch: B | None = None
+
+    def take(self, event: Event) -> None:
+        """The next event of the decoder."""
+        if self._json is None:
+            self._take_file(event)
+        elif isinstance(event, Data):
+            self._json += event.data
+            limit_json_size(len(self._json), self._settings)
+        elif isinstance(event, EndOfPart):
+            limit_json_values(self._json, self._settings)
+            batch = self._open_batch(bytes(self._json))
+            self._stack.enter_context(batch)
+            self._batch, self._json = batch, None
+
+    @property
+    def batch(self) -> B:
+        """The files, once the JSON has come; the decoder lets no message end before."""
+        assert self._batch is not None
+        return self._batch
+
+    def _take_file(self, event: Event) -> None:
+        match event:
+            case Data(data):
+                self.batch.write(data)
+            case Part():
+                self.batch.begin()
+            case EndOfPart():
+                self.batch.end()
+
+
+def _media_type(environ: dict[str, Any], wanted: str) -> dict[str, str]:
+    if environ.get("HTTP_CONTENT_ENCODING"):
+        raise UnsupportedMedia("Send the body without a Content-Encoding: digests are over the bytes as they are.")
+    media_type, options = parse_options_header(environ.get("CONTENT_TYPE", ""))
+    if media_type != wanted:
+        raise UnsupportedMedia(f"Send {wanted} here.")
+    return options

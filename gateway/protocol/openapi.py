@@ -1,0 +1,180 @@
+"""What a service takes and answers, as OpenAPI 3.1: made from the models themselves, so that it cannot fall behind."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from gateway import __version__
+from gateway.config import Settings
+from gateway.contract.requests import Model
+from gateway.errors import GatewayError
+from gateway.protocol.annotations import AnswerJSON
+from gateway.protocol.kinds import KINDS
+
+REFERENCE = "#/components/schemas/{model}"
+ORDER = (
+    "The body is multipart/related (RFC 2387). OpenAPI cannot say it: the parts have no names and their order counts. "
+    "First one JSON object, then attachments, then the DICOM files, each as one binary part. "
+    "The answer is multipart/related too: json-body, elem_0 and so on (one for each entry of parts), and hashes, "
+    "which is the digest of what came in, a colon, and the digest of what goes out."
+)
+
+
+def openapi(models: Mapping[str, Model], settings: Settings) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of a service; ``models`` by route."""
+    components = {"Answer": _answer(), "Problem": _problem(), **_definitions(TypeAdapter(AnswerJSON))}
+    paths: dict[str, Any] = {}
+    for route, model in models.items():
+        parameters, definitions = _parameters(model)
+        name = _name(route)
+        components |= {f"{name}Request": parameters, **definitions}
+        paths[route] = {"post": _operation(route, name, model, settings)}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Inference gateway", "version": __version__, "description": ORDER},
+        "paths": paths | {path: {"get": _probe(path, text)} for path, text in _PROBES.items()},
+        "components": {"schemas": components},
+    }
+
+
+_PROBES = {
+    "/ping": "Whether the service is up.",
+    "/healthcheck": "READY, or another word while models are not.",
+}
+
+
+def _name(route: str) -> str:
+    words = "".join(letter if letter.isalnum() else " " for letter in route).split()
+    return "".join(word.capitalize() for word in words) or "Root"
+
+
+def _operation(route: str, name: str, model: Model, settings: Settings) -> dict[str, Any]:
+    declaration = getattr(model, "declaration", None)
+    description = getattr(declaration, "description", "") or ""
+    content = {"multipart/related": _multipart(name)}
+    if settings.study_root is not None:
+        content["application/json"] = {"schema": {"allOf": [_ref(f"{name}Request"), _STUDY_PATH]}}
+    return {
+        "operationId": f"infer{name}",
+        "summary": description.partition("\n")[0] or f"Infer on {route}",
+        "description": "\n\n".join(filter(None, [description, *_sentences(declaration), ORDER])),
+        "requestBody": {"required": True, "content": content},
+        "responses": {"200": _answered(), **dict(_problems())},
+    }
+
+
+_STUDY_PATH = {
+    "type": "object",
+    "properties": {"studyPath": {"type": "string", "description": "A folder below the study root of the gateway."}},
+    "required": ["studyPath"],
+}
+
+
+def _sentences(declaration: Any) -> Iterator[str]:
+    """What a typed model takes and says, in words."""
+    if declaration is None:
+        return
+    for one in declaration.inputs:
+        kind = f"several of type {one.type.__name__}" if one.many else f"one {one.type.__name__}"
+        yield f"Takes {kind} as {one.name}{', if there is any' if one.optional else ''}."
+    names = ", ".join(one.__name__ for one in declaration.outputs)
+    yield f'Answers {names or "nothing"}; with "output": "dicom" in the JSON, as DICOM objects.'
+
+
+def _multipart(name: str) -> dict[str, Any]:
+    files = {"type": "array", "items": {"type": "string", "contentMediaType": "application/dicom"}}
+    schema = {"type": "object", "properties": {"json": _ref(f"{name}Request"), "files": files}, "required": ["json"]}
+    encoding = {"json": {"contentType": "application/json"}, "files": {"contentType": "application/dicom"}}
+    return {"schema": schema, "encoding": encoding}
+
+
+def _answered() -> dict[str, Any]:
+    hashes = {"type": "string", "pattern": "^[0-9a-f]{64}:[0-9a-f]{64}$"}
+    elements = {"type": "array", "items": {"type": "string", "contentMediaType": "application/octet-stream"}}
+    properties = {"json-body": _ref("Answer"), "elem": elements, "hashes": hashes}
+    schema = {"type": "object", "properties": properties, "required": ["json-body", "hashes"]}
+    media_types = sorted({kind.media_type for kind in KINDS.values()})
+    encoding = {
+        "json-body": {"contentType": "application/json"},
+        "elem": {"contentType": ", ".join(media_types)},
+        "hashes": {"contentType": "text/plain"},
+    }
+    content = {"multipart/related": {"schema": schema, "encoding": encoding}}
+    return {
+        "description": "The answer: its JSON, one binary part for each entry of parts, and the hashes.",
+        "content": content,
+    }
+
+
+def _problems() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each status that an error of the gateway has, with the codes that share it."""
+    by_status: dict[int, list[type[GatewayError]]] = {}
+    for leaf in _leaves(GatewayError):
+        by_status.setdefault(leaf.status, []).append(leaf)
+    for status, leaves in sorted(by_status.items()):
+        words = "; ".join(dict.fromkeys(f"{leaf.code}: {leaf.title}" for leaf in leaves))
+        yield str(status), {"description": words, "content": {"application/problem+json": {"schema": _ref("Problem")}}}
+
+
+def _leaves(error: type[GatewayError]) -> Iterator[type[GatewayError]]:
+    children = [child for child in error.__subclasses__() if child.__module__ == GatewayError.__module__]
+    if not children:
+        yield error
+    for child in children:
+        yield from _leaves(child)
+
+
+def _probe(path: str, text: str) -> dict[str, Any]:
+    answer = {"description": text, "content": {"text/plain": {"schema": {"type": "string"}}}}
+    return {"operationId": path.strip("/"), "summary": text, "responses": {"200": answer}}
+
+
+def _parameters(model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The schema of a model's JSON, and the definitions that it refers to."""
+    declaration = getattr(model, "declaration", None)
+    if declaration is None:
+        return {"type": "object", "description": "Whatever the handler reads."}, {}
+    schema = declaration.parameters.model_json_schema(ref_template=REFERENCE)
+    definitions = schema.pop("$defs", {})
+    schema["additionalProperties"] = not declaration.forbid_unknown
+    schema.setdefault("properties", {})["output"] = {
+        "enum": ["json", "dicom"],
+        "default": "json",
+        "description": "The form of the answer: JSON and masks, or DICOM objects.",
+    }
+    return schema, definitions
+
+
+def _answer() -> dict[str, Any]:
+    schema = TypeAdapter(AnswerJSON).json_schema(ref_template=REFERENCE)
+    schema.pop("$defs", None)
+    return schema
+
+
+def _definitions(adapter: TypeAdapter[Any]) -> dict[str, Any]:
+    found: dict[str, Any] = adapter.json_schema(ref_template=REFERENCE).get("$defs", {})
+    return found
+
+
+def _problem() -> dict[str, Any]:
+    text = {"type": "string"}
+    return {
+        "type": "object",
+        "description": "RFC 9457. limit and value name a limit, pointer a place in JSON.",
+        "properties": {
+            "type": {"type": "string", "format": "uri-reference"},
+            "title": text,
+            "status": {"type": "integer"},
+            "detail": text,
+            "request_id": text,
+            "pointer": text,
+            "limit": text,
+            "value": {"type": "integer"},
+        },
+        "required": ["type", "title", "status", "request_id"],
+    }
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": REFERENCE.format(model=name)}

@@ -1,0 +1,95 @@
+"""Bulkheads: so many threads serve the requests of one kind, and more while some of them wait for slow clients."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.server.rate_limited_socket import RateLimited
+
+
+class ReadyConnection(Protocol):
+    """A connection whose request is complete enough for a thread."""
+
+    sock: RateLimited
+
+
+class Bulkhead:
+    """The connections of one kind: those in threads, and those that wait for one.
+
+    All but ``lend`` is called by the worker's main thread.
+    """
+
+    def __init__(
+        self, threads: int, spare: int, start: Callable[[ReadyConnection], None], wake: Callable[[], None]
+    ) -> None:
+        """``start`` has a thread take a connection; ``wake`` has the main thread call ``go``.
+
+        At most ``spare`` threads more run while as many wait for slow clients.
+        """
+        self.threads = threads
+        self.waiting: deque[ReadyConnection] = deque()
+        self.busy = 0
+        self._spare, self._start, self._wake = spare, start, wake
+        self._lent: set[RateLimited] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def working(self) -> int:
+        """Requests that keep a thread from others."""
+        return self.busy - len(self._lent)
+
+    def join(self, connection: ReadyConnection) -> None:
+        """Have a thread take the connection, as soon as one is free."""
+        self.waiting.append(connection)
+        self.go()
+
+    def go(self) -> None:
+        """Start those that wait, as far as threads are free."""
+        while self.waiting and self.working < self.threads:
+            self.busy += 1
+            connection = self.waiting.popleft()
+            connection.sock.start(Loan(self, connection.sock))
+            self._start(connection)
+
+    def leave(self, connection: ReadyConnection) -> None:
+        """A thread has finished with the connection."""
+        with self._lock:
+            self._lent.discard(connection.sock)
+        self.busy -= 1
+        self.go()
+
+    def lend(self, sock: RateLimited) -> bool:
+        """Let another thread run while this connection is waited for; return whether one may.
+
+        Where as many wait as may, and other requests wait for a thread, the slowest connection is cut.
+        """
+        with self._lock:
+            if sock in self._lent:
+                return True
+            if len(self._lent) >= self._spare:
+                min((*self._lent, sock), key=lambda one: one.rate).cut = bool(self.waiting)
+                return False
+            self._lent.add(sock)
+        self._wake()
+        return True
+
+    def reclaim(self, sock: RateLimited) -> None:
+        """The connection is waited for no longer: its thread works."""
+        with self._lock:
+            self._lent.discard(sock)
+
+
+class Loan:
+    """The thread of one request, which may be lent."""
+
+    def __init__(self, bulkhead: Bulkhead, sock: RateLimited) -> None:
+        self._bulkhead, self._sock = bulkhead, sock
+
+    def lend(self) -> bool:
+        """See gateway.server.rate_limited_socket.Thread."""
+        return self._bulkhead.lend(self._sock)
+
+    def reclaim(self) -> None:
+        """See gateway.server.rate_limited_socket.Thread."""
+        self._bulkhead.reclaim(self._sock)

@@ -1,0 +1,334 @@
+"""gunicorn's threaded worker, with bounds that a slow or hostile client cannot stretch.
+
+Plain ``gthread`` gives a thread to a connection as soon as one byte has arrived and lets it wait without a bound for
+the rest. Here the poller does the TLS handshake and reads the head of a request before a thread takes it, and probes
+have threads of their own. Each wait for bytes, in either direction, is bounded by a timeout and by a minimum rate
+(``gateway.config``), and a thread that waits for a slow client is lent to another request.
+"""
+
+import contextlib
+import errno
+import resource
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from selectors import EVENT_READ, EVENT_WRITE
+from typing import Any
+
+from gunicorn.http import get_parser
+from gunicorn.sock import ssl_context
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from gateway.config import Settings
+from gateway.server.bulkheads import Bulkhead
+from gateway.server.rate_limited_socket import RateLimitedSocket, RateLimitedTLSSocket
+
+END_OF_HEAD = b"\r\n\r\n"
+HEAD_BYTES = 65536
+"""Bytes of a head that the poller waits for; a longer one goes to gunicorn's parser and meets the limits there."""
+PROBES = frozenset([b"/ping", b"/healthcheck", b"/livez", b"/readyz", b"/startupz"])
+"""Paths that have threads of their own."""
+PROBE_THREADS = 2
+"""Their number: a load balancer and Kubernetes ask at once."""
+LINGER_TIME = 30.0
+"""Seconds for which a client that was answered may go on writing; nginx's lingering_time. Closing at once would reset
+the connection, and the client would not see why it was refused."""
+DISCARD = bytearray(1 << 18)
+"""Where unwanted bytes are read to."""
+DRAIN_TIME = 0.002
+"""Seconds a thread spends on the unread rest of a body, for keep-alive's sake; a client can stall gunicorn's own 5."""
+STOP_TIME = 1.0
+"""Seconds that a stopping worker has for connections whose request is still on its way; gunicorn's own linger."""
+CERTIFICATE_AGE = 60.0
+"""Seconds for which the certificate is not read again; one that was renewed serves after that."""
+EXHAUSTED = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+ACCEPT_PAUSE = 0.5
+"""Seconds without accepting, after the system had no file or memory for another connection."""
+REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+def _unquoted(error: BaseException) -> BaseException:
+    """An error of the same class, for gunicorn to choose a status by, whose text is the name of that class."""
+    kind = type(error)
+    members = {"__init__": lambda self: None, "__str__": lambda self: kind.__name__}
+    return type(kind.__name__, (kind,), members)()  # type: ignore[no-any-return]
+
+
+def connection_bound(settings: Settings, wanted: int, threads: int) -> int:
+    """Connections of one worker: as many as ``wanted``, less where RLIMIT_NOFILE leaves too few files for requests."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    return max(threads, min(wanted, soft - settings.reserved_files))
+
+
+class Connection(TConn):  # type: ignore[misc]
+    """A connection whose head is read by the poller: ``head`` holds what has arrived of a request."""
+
+    def __init__(self, cfg: Any, sock: RateLimitedSocket | RateLimitedTLSSocket, client: Any, server: Any) -> None:
+        super().__init__(cfg, sock, client, server)
+        self.parser = get_parser(cfg, sock, client)
+        self.initialized = True
+        self.shaken = not isinstance(sock, RateLimitedTLSSocket)
+        self.head = bytearray()
+        self.bulkhead: Bulkhead | None = None
+
+    def begin(self, timeout: float) -> None:
+        """Wait for a request until ``timeout``; bytes that arrived behind the last one belong to it."""
+        self.timeout = timeout
+        self.sock.setblocking(False)
+        self.head += self.parser.unreader.take_buffered()
+
+    def advance(self) -> int:
+        """Go on with the handshake and the head, without waiting: 0 once a thread may take it, or what to poll for.
+
+        Raises OSError where the handshake fails or the client has closed.
+        """
+        try:
+            if not self.shaken:
+                self.sock.do_handshake()
+                self.shaken = True
+        except ssl.SSLWantReadError:
+            return EVENT_READ
+        except ssl.SSLWantWriteError:
+            return EVENT_WRITE
+        return 0 if self._read() else EVENT_READ
+
+    def _read(self) -> bool:
+        """Whether a whole head is there, or more than one may be."""
+        searched = 0
+        while self.head.find(END_OF_HEAD, searched) < 0 and len(self.head) < HEAD_BYTES:
+            searched = max(0, len(self.head) - len(END_OF_HEAD) + 1)
+            piece = self.sock.receive(HEAD_BYTES)
+            if piece is None:
+                return False
+            if not piece:
+                raise ConnectionResetError("the client has closed the connection")
+            self.head += piece
+        return True
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether the head asks for a probe."""
+        words = bytes(self.head[:64]).split(b" ", 2)
+        return len(words) == 3 and words[1].partition(b"?")[0] in PROBES
+
+    def hand_over(self) -> None:
+        """Give what has been read to gunicorn's parser."""
+        self.parser.unreader.unread(bytes(self.head))
+        self.head.clear()
+        self.data_ready = True  # no second wait in the thread
+
+
+class BoundedWorker(ThreadWorker):  # type: ignore[misc]
+    """gthread in which a connection gets a thread once the head of its request is there."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.settings = Settings.from_environment()
+        self.worker_connections = connection_bound(self.settings, self.cfg.worker_connections, self.cfg.threads)
+        self.max_keepalived = self.worker_connections - self.cfg.threads
+        self.heads: dict[Connection, int] = {}
+        """What each is polled for; the oldest first."""
+        self.lingering: dict[Connection, None] = {}
+        self.work = self._bulkhead(self.cfg.threads, self.settings.spare_threads)
+        self.probes = self._bulkhead(PROBE_THREADS, PROBE_THREADS)
+        self.stopped_at = 0.0
+        """When it was told to stop, by ``time.monotonic``."""
+        self.accept_at = 0.0
+        self._tls: tuple[float, ssl.SSLContext] | None = None
+
+    def _bulkhead(self, threads: int, spare: int) -> Bulkhead:
+        def wake() -> None:
+            self.method_queue.defer(bulkhead.go)
+
+        bulkhead = Bulkhead(threads, spare, super().enqueue_req, wake)
+        return bulkhead
+
+    def get_thread_pool(self) -> ThreadPoolExecutor:
+        """Threads for all that the lanes start; one is made when none is idle."""
+        return ThreadPoolExecutor(self.cfg.threads + self.settings.spare_threads + 2 * PROBE_THREADS)
+
+    def accept(self, listener: Any) -> bool:
+        """Accept one connection; return whether there was one."""
+        try:
+            accepted, client = listener.accept()
+        except OSError as error:  # of a client that is gone again, or of the network (accept(2))
+            if error.errno in EXHAUSTED:
+                self._pause(error)
+            return False
+        try:
+            connection = Connection(self.cfg, self._wrapped(accepted), client, listener.getsockname())
+        except OSError:  # reset before TLS began
+            accepted.close()
+            return True
+        self.nr_conns += 1
+        self.enqueue_req(connection)
+        return True
+
+    def _wrapped(self, accepted: socket.socket) -> RateLimitedSocket | RateLimitedTLSSocket:
+        sock: Any = None
+        if not self.cfg.is_ssl:
+            sock = RateLimitedSocket(fileno=accepted.detach())
+        else:
+            sock = self._tls_context().wrap_socket(
+                accepted,
+                server_side=True,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=self.cfg.suppress_ragged_eofs,
+            )
+        sock.settings = self.settings
+        return sock  # type: ignore[no-any-return]
+
+    def _tls_context(self) -> ssl.SSLContext:
+        """The certificate and its rules, read again now and then; one that cannot be read leaves the last in force."""
+        now = time.monotonic()
+        if self._tls is None or now >= self._tls[0] + CERTIFICATE_AGE:
+            try:
+                context = ssl_context(self.cfg)
+            except OSError as error:
+                if self._tls is None:
+                    raise
+                self.log.error("The certificate cannot be read: %s", type(error).__name__)
+                context = self._tls[1]
+            context.sslsocket_class = RateLimitedTLSSocket
+            self._tls = now, context
+        return self._tls[1]
+
+    def _pause(self, error: OSError) -> None:
+        """Accept again in a moment; where this process has too many files open, have fewer connections from now on."""
+        if error.errno == errno.EMFILE:
+            self.worker_connections = max(self.cfg.threads, self.nr_conns * 7 // 8)
+        name, bound = errno.errorcode[error.errno or 0], self.worker_connections
+        self.log.warning("No connection is accepted for a moment (%s); at most %d are held.", name, bound)
+        self._close_idle()
+        self.accept_at = time.monotonic() + ACCEPT_PAUSE
+        self.set_accept_enabled(False)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Accept connections or not; gunicorn's main loop asks for it at each turn."""
+        super().set_accept_enabled(enabled and time.monotonic() >= self.accept_at)
+
+    def enqueue_req(self, conn: Connection) -> None:
+        """Wait for a request on a connection, some of which may have arrived with the last."""
+        conn.begin(time.monotonic() + self.settings.head_timeout)
+        try:
+            wanted = conn.advance()
+        except OSError:
+            self._close(conn)
+            return
+        if not wanted:
+            self._dispatch(conn)
+            return
+        self.heads[conn] = wanted
+        self.poller.register(conn.sock, wanted, partial(self._on_head, conn))
+
+    def _on_head(self, conn: Connection, _fileobj: Any) -> None:
+        try:
+            wanted = conn.advance()
+        except OSError:
+            del self.heads[conn]
+            self._drop(conn)
+            return
+        if not wanted:
+            del self.heads[conn]
+            self.poller.unregister(conn.sock)
+            self._dispatch(conn)
+        elif wanted != self.heads[conn]:
+            self.heads[conn] = wanted
+            self.poller.modify(conn.sock, wanted, partial(self._on_head, conn))
+
+    def _dispatch(self, conn: Connection) -> None:
+        conn.bulkhead = self.probes if conn.is_probe else self.work
+        conn.hand_over()
+        conn.bulkhead.join(conn)
+
+    def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
+        if not keepalive:
+            return False
+        reader = getattr(getattr(conn.parser.mesg, "body", None), "reader", None)
+        unread = getattr(reader, "length", getattr(reader, "parser", reader))
+        if not unread:  # all of it was read, however late this thread says so
+            return True
+        return bool(conn.parser.finish_body(deadline=time.monotonic() + DRAIN_TIME))
+
+    def finish_request(self, conn: Connection, fs: Any) -> None:
+        """Take a connection back from a thread: keep it, or let the client finish writing before it is closed."""
+        if conn.bulkhead is not None:
+            conn.bulkhead.leave(conn)
+        if not fs.cancelled() and fs.exception() is None and fs.result():
+            if isinstance(conn.sock, RateLimitedTLSSocket) and conn.sock.pending():
+                self.enqueue_req(conn)  # decrypted already, so that the poller would not report it
+            else:
+                super().finish_request(conn, fs)
+            return
+        with contextlib.suppress(OSError, ValueError):
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+        conn.timeout = time.monotonic() + LINGER_TIME
+        try:
+            self.poller.register(conn.sock, EVENT_READ, partial(self._on_linger, conn))
+        except (OSError, ValueError):  # closed already
+            self._close(conn)
+        else:
+            self.lingering[conn] = None
+
+    def _on_linger(self, conn: Connection, _fileobj: Any) -> None:
+        try:
+            more = socket.socket.recv_into(conn.sock, DISCARD)
+        except BlockingIOError:
+            return
+        except OSError:
+            more = 0
+        if not more:
+            del self.lingering[conn]
+            self._drop(conn)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer what gunicorn cannot read, and log it; its own words quote the request, with all that it may hold."""
+        super().handle_error(None, client, addr, _unquoted(exc))
+
+    def _drop(self, conn: Connection) -> None:
+        self.poller.unregister(conn.sock)
+        self._close(conn)
+
+    def _close(self, conn: Connection) -> None:
+        self.nr_conns -= 1
+        conn.close()
+
+    def _close_idle(self) -> bool:
+        """Close the connection that has waited longest for a request or for its end; return whether there was one."""
+        for waiting in (self.heads, self.lingering):
+            if waiting:
+                conn = next(iter(waiting))
+                del waiting[conn]
+                self._drop(conn)
+                return True
+        if self.keepalived_conns:
+            self._drop(self.keepalived_conns.popleft())
+            return True
+        return False
+
+    def murder_pending(self) -> None:
+        """Close what is overdue: heads that are not whole in time, clients that go on writing, too many idle ones."""
+        super().murder_pending()
+        for conn in self._overdue(self.heads):
+            if conn.head:
+                with contextlib.suppress(OSError):
+                    conn.sock.send(REQUEST_TIMEOUT)
+            self._drop(conn)
+        for conn in self._overdue(self.lingering):
+            self._drop(conn)
+        while self.nr_conns >= self.worker_connections and self._close_idle():
+            pass
+
+    def _overdue(self, waiting: dict[Connection, Any]) -> Iterator[Connection]:
+        """Take those whose time is over; all of them when the worker stops."""
+        now = time.monotonic()
+        stopped = not self.alive and now >= self.stopped_at + STOP_TIME
+        while waiting and ((conn := next(iter(waiting))).timeout <= now or stopped):
+            del waiting[conn]
+            yield conn

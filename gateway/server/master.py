@@ -1,0 +1,131 @@
+"""gunicorn with settings that suit long predictions and large studies: ``serve`` and ``gunicorn -c`` share them."""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from gunicorn import glogging
+from gunicorn.app.base import BaseApplication
+from gunicorn.util import import_app
+
+from gateway.access import listeners, shared_table
+from gateway.config import DEFAULT_PORT, Settings
+from gateway.observe import jsonlogs, multiprocess
+from gateway.server import import_check
+from gateway.server.shared_state import ServerState
+from gateway.spool.process_memory import leave_no_dump
+
+DEFAULTS: dict[str, Any] = {
+    "worker_class": "gateway.worker.Worker",
+    "threads": 16,
+    # gthread's main thread tells the arbiter that it lives, whatever the others do; only a model that holds the GIL
+    # this long is taken for dead.
+    "timeout": 900,
+    # A prediction of ten minutes may finish after SIGTERM; an idle worker stops at once.
+    "graceful_timeout": 630,
+    "keepalive": 5,
+    "control_socket_disable": True,
+    # gunicorn would believe SCRIPT_NAME from loopback, where a proxy hands on what any client sends: a path that the
+    # proxy lets pass would then be another one here.
+    "forwarder_headers": "",
+    "logger_class": "gateway.server.Logger",
+    "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
+}
+"""gunicorn's settings by gunicorn's names."""
+
+
+class Logger(glogging.Logger):  # type: ignore[misc]
+    """gunicorn's own lines, in the form that the gateway's settings ask for and without the texts of exceptions."""
+
+    def setup(self, cfg: Any) -> None:
+        """At the start, and after each reload of the configuration."""
+        super().setup(cfg)
+        jsonlogs.configure_server(Settings.from_environment(), self.error_fmt, self.datefmt)
+
+
+def on_starting(master: Any) -> None:
+    """Before the first worker, in the master: what it makes here, all workers inherit."""
+    handed_over = os.environ.get("LISTEN_PID") == str(os.getpid())  # sockets of systemd's, whatever is configured
+    listeners.announce([0] if handed_over else master.cfg.address)
+    shared_table.table()
+    multiprocess.prepare()
+    settings = Settings.from_environment()
+    if not settings.core_dumps:
+        leave_no_dump()
+    ServerState.of_this_server().start(getattr(master.app, "app_uri", None), settings)
+    master.reload = partial(_reload, master, master.reload)  # gunicorn has no hook before it reads anything anew
+
+
+def _reload(master: Any, reload: Callable[[], None]) -> None:
+    """SIGHUP, in the master: not for code that no worker could import, since gunicorn would end the whole server."""
+    app = getattr(master.app, "app_uri", None)
+    if app is None or import_check.imports(app):
+        reload()
+    else:
+        master.log.error("The application was not loaded anew; this server goes on with what it has.")
+
+
+def on_reload(master: Any) -> None:
+    """After SIGHUP, in the master: addresses may be others now, and the code that workers and models come with."""
+    listeners.announce(master.cfg.address)
+    ServerState.of_this_server().scoreboard.renew()
+
+
+def pre_fork(_master: Any, _worker: Any) -> None:
+    """Before each worker, in the master."""
+    ServerState.of_this_server().before_fork()
+
+
+def child_exit(_master: Any, worker: Any) -> None:
+    """After each worker, in the master, however it ended."""
+    multiprocess.worker_exited(worker.pid)
+    ServerState.of_this_server().scoreboard.clear(worker.age)
+
+
+def on_exit(_master: Any) -> None:
+    """After the last worker, in the master."""
+    ServerState.of_this_server().close()
+    multiprocess.clean_up()
+
+
+HOOKS: dict[str, Any] = {
+    "on_starting": on_starting,
+    "on_reload": on_reload,
+    "pre_fork": pre_fork,
+    "child_exit": child_exit,
+    "on_exit": on_exit,
+}
+"""What gunicorn calls in its master (gunicorn's Server Hooks)."""
+
+
+class _Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn, configured from a dict and given an application or its import string."""
+
+    def __init__(self, app: Any, options: dict[str, Any]) -> None:
+        self._app = app
+        self._options = options
+        self.app_uri = app if isinstance(app, str) else None
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        return import_app(self._app) if isinstance(self._app, str) else self._app
+
+
+def serve(app: Any, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT, workers: int = 1, **options: Any) -> None:
+    """Serve ``app``, a WSGI application or an import string ``module:name``, until a signal ends it.
+
+    ``options`` are gunicorn's settings by gunicorn's names and win over ours. An import string is loaded in each
+    worker, never in the master. ``port`` 0 takes a free one; the log names it.
+    """
+    if isinstance(app, str) and (folder := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, folder)  # as gunicorn's own command does
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    given = {name: value for name, value in options.items() if value is not None}
+    _Server(app, DEFAULTS | HOOKS | {"bind": address, "workers": workers} | given).run()

@@ -1,0 +1,150 @@
+"""Connections on the clock: each wait for bytes, in either direction, is bounded by a timeout and a minimum rate.
+
+A request that waits for a slow client lends its thread to others, and its place too where it has one.
+"""
+
+import contextlib
+import errno
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from gateway.config import MiB, Settings
+
+SLICE = 1.0
+"""Seconds of one wait, after which the connection looks at the clock."""
+LEND_AFTER = 1.0
+"""Seconds for which a request waits for its client before its thread is lent."""
+BRISK = 1 * MiB
+"""Bytes per second of a client that is not called slow: a CT series in about a minute."""
+
+
+class Place(Protocol):
+    """A request's place among those that are let in."""
+
+    def lend(self) -> None:
+        """Let another request have it."""
+
+
+class Thread(Protocol):
+    """What works at a request."""
+
+    def lend(self) -> bool:
+        """Let another one work while this one waits for its client; return whether that is so."""
+
+    def reclaim(self) -> None:
+        """Have it work again."""
+
+
+class RateLimited:
+    """A mixin for sockets that raise TimeoutError when the peer stalls or falls below the minimum rate.
+
+    ``thread`` and ``place`` are lent once the peer is slow. ``cut`` ends the connection at the next look at the clock.
+    """
+
+    settings = Settings()
+    waited = 0.0
+    moved = 0
+    cut = False
+    thread: Thread | None = None
+    place: Place | None = None
+
+    def start(self, thread: Thread | None = None) -> None:
+        """Begin a request in ``thread``: what was waited for before does not count."""
+        self.thread = thread
+        self.transfer(None)
+
+    def transfer(self, place: Place | None) -> None:
+        """Begin to wait for the peer, which may lend ``place``, or to work: the clock starts again."""
+        self.waited, self.moved, self.cut, self.place = 0.0, 0, False, place
+        if self.thread is not None:
+            self.thread.reclaim()
+
+    @property
+    def rate(self) -> float:
+        """Bytes per second of waiting."""
+        return self.moved / max(self.waited, 1e-3)
+
+    @property
+    def slow(self) -> bool:
+        """Whether the peer keeps a thread waiting."""
+        return self.waited >= LEND_AFTER and self.rate < BRISK
+
+    def setblocking(self, flag: bool) -> None:
+        """Blocking means: for ``read_timeout`` at most, in slices. gunicorn calls this before it reads in a thread."""
+        self.settimeout(self._slice if flag else 0.0)  # type: ignore[attr-defined]
+
+    @property
+    def _slice(self) -> float:
+        return min(SLICE, self.settings.read_timeout)
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """Receive, on the clock."""
+        data: bytes = self._paced(super().recv, len, size, flags)  # type: ignore[misc]
+        return data
+
+    def recv_into(self, buffer: Any, size: int = 0, flags: int = 0) -> int:
+        """Receive into a buffer, on the clock."""
+        return int(self._paced(super().recv_into, int, buffer, size, flags))  # type: ignore[misc]
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """Send, on the clock. Raises ConnectionAbortedError for a peer that does not take it."""
+        view = memoryview(data).cast("B")
+        while view:
+            try:
+                view = view[self._paced(super().send, int, view, flags) :]  # type: ignore[misc]
+            except TimeoutError as error:
+                raise ConnectionAbortedError(errno.EPIPE, "the peer does not take what it asked for") from error
+
+    def receive(self, size: int) -> bytes | None:
+        """Return what has arrived, at most ``size`` bytes, without waiting: None for nothing, b"" at the end."""
+        try:
+            return bytes(super().recv(size))  # type: ignore[misc]
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+        except OSError:
+            return b""
+
+    def _paced(self, move: Callable[..., Any], size: Callable[[Any], int], *args: Any) -> Any:
+        """Call ``move``, slice by slice, until it has moved some bytes: ``size`` of its result."""
+        first = began = time.monotonic()
+        while True:
+            try:
+                done = move(*args)
+            except TimeoutError:
+                if (self.gettimeout() or 0.0) < self._slice:  # type: ignore[attr-defined]
+                    raise  # a wait that is shorter on purpose
+                began = self._account(0, began)
+                if began - first >= self.settings.read_timeout:
+                    raise
+            else:
+                self._account(size(done), began)
+                return done
+
+    def _account(self, count: int, began: float) -> float:
+        now = time.monotonic()
+        self.waited += now - began
+        self.moved += count
+        settings = self.settings
+        if self.cut or (self.waited > settings.rate_grace and self.moved < settings.min_rate * self.waited):
+            raise TimeoutError("the peer is slower than the minimum rate")
+        if self.slow and self.thread is not None and self.thread.lend() and self.place is not None:
+            self.place.lend()
+        return now
+
+
+class RateLimitedSocket(RateLimited, socket.socket):
+    """A plain connection."""
+
+
+class RateLimitedTLSSocket(RateLimited, ssl.SSLSocket):  # type: ignore[misc]
+    """A connection in TLS."""
+
+    def shutdown(self, how: int) -> None:
+        """Say that this is the end in TLS too (close_notify, RFC 8446 6.1), where that needs no waiting."""
+        if not self.getblocking():
+            with contextlib.suppress(OSError, ValueError):
+                self.unwrap()
+        super().shutdown(how)

@@ -1,0 +1,104 @@
+"""The master's side of the model processes: it starts the supervisor, keeps it alive, and ends it last."""
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+
+from gateway.config import Settings
+from gateway.executors.messages import listen
+from gateway.executors.scoreboard import Scoreboard
+
+logger = logging.getLogger("gateway")
+
+_shared: "ServerState | None" = None
+CLOSE_SECONDS = 60.0
+"""How long models may take to close once the server has stopped."""
+
+
+class SupervisorLauncher:
+    """The supervisor of one server. Workers inherit the end of its standard input, by which it knows that they live.
+
+    ``app`` is an import string, loaded in each model process and never here.
+    """
+
+    def __init__(self, app: str) -> None:
+        self._app = app
+        self._listener, self.address = listen()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def ensure(self, *, started: bool = False) -> None:
+        """Start the supervisor if it does not run; ``started`` says that the server has been ready before."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        if self._process is not None:
+            logger.error("the supervisor of the model processes is gone; it is started again")
+            self._hang_up()
+        words = {"app": self._app, "listener": self._listener.fileno(), "started": started}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "gateway.executors.supervisor", json.dumps(words)],
+            stdin=subprocess.PIPE,
+            pass_fds=[self._listener.fileno()],
+            start_new_session=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+
+    def close(self) -> None:
+        """Every worker has ended: let the supervisor close the models, and wait for it."""
+        if self._process is None:
+            return
+        self._hang_up()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(CLOSE_SECONDS)
+        if self._process.poll() is None:
+            self._process.kill()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _hang_up(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+
+
+class ServerState:
+    """What the master makes before it forks, and its workers inherit: the board, and where model processes are wanted
+    the launcher of these."""
+
+    def __init__(self) -> None:
+        self.scoreboard = Scoreboard()
+        self.launcher: SupervisorLauncher | None = None
+
+    @property
+    def address(self) -> str:
+        """Where the model processes are reached; "" where there are none."""
+        return self.launcher.address if self.launcher else ""
+
+    @staticmethod
+    def of_this_server() -> "ServerState":
+        """The one of this master and its workers, made when it is first asked for."""
+        global _shared
+        if _shared is None:
+            _shared = ServerState()
+        return _shared
+
+    def start(self, app: object, settings: Settings) -> None:
+        """Before the first worker. Raises ValueError where model processes are wanted of an object: they import."""
+        if settings.model_processes:
+            if not isinstance(app, str):
+                raise ValueError("Model processes need the application's import string, such as models.app:app.")
+            self.launcher = SupervisorLauncher(app)
+
+    def before_fork(self) -> None:
+        """Before each worker: there is a supervisor."""
+        if self.launcher is not None:
+            self.launcher.ensure(started=self.scoreboard.started)
+
+    def close(self) -> None:
+        """After the last worker."""
+        if self.launcher is not None:
+            self.launcher.close()

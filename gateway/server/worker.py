@@ -1,0 +1,150 @@
+"""The gateway's worker under gunicorn: from loading the application to making way for another worker."""
+
+import logging
+import os
+import time
+from typing import Any, NoReturn
+
+from gateway.access import listeners, shared_table
+from gateway.config import Settings
+from gateway.errors import GatewayError
+from gateway.observe import jsonlogs
+from gateway.observe.logs import exception_frames, quiet_hooks
+from gateway.server.connections import BoundedWorker
+from gateway.server.shared_state import ServerState
+from gateway.spool.process_memory import keep_memory_flat
+
+RELIEF_TIME = 60.0
+"""Seconds for which a worker goes on after a reload while none of the new ones accepts."""
+TICK = 0.5
+"""Seconds at most between two looks at the clock, and between two reports of this worker's health to the others."""
+WORKER_BOOT_ERROR = 3
+"""The exit status by which a worker ends the whole server (gunicorn's Arbiter.WORKER_BOOT_ERROR)."""
+BOOT_PAUSE = 2.0
+"""Seconds before another worker tries what this one could not, where the server has been ready before."""
+
+
+class Worker(BoundedWorker):
+    """Loads the application, tells its health to the others, and leaves when it is told to, or has been relieved."""
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Refuse settings under which no thread would be free to say that the server is full (SystemExit)."""
+        super().check_config(cfg, log)
+        if "h2" in cfg.http_protocols:
+            raise SystemExit("HTTP/2 is not served here: leave http_protocols at h1, and let a proxy speak it.")
+        reserved = Settings.from_environment().reserved_threads
+        if not 0 < reserved < cfg.threads:
+            raise SystemExit(
+                f"With {cfg.threads} threads and reserved_threads (GATEWAY_RESERVED_THREADS) {reserved} no thread "
+                "would be free to answer probes and refusals: reserve at least one, and have more threads than that."
+            )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        listeners.announce(self.cfg.address)
+        shared_table.table()
+        self.server_state = ServerState.of_this_server()
+        self.slot = self.server_state.scoreboard.slot(self.age)
+        self.service: Any = None
+        self.stop_at = self.publish_at = 0.0
+        self.relief_by = 0.0
+
+    def load_wsgi(self) -> None:
+        """Load the application and tell it how many requests may be past admission, so that probes find a thread.
+
+        A service that configures no logging of its own gets lines on standard error.
+        """
+        keep_memory_flat()
+        try:
+            super().load_wsgi()
+        except Exception as error:
+            if not self.server_state.scoreboard.started:
+                raise
+            self._give_up(exception_frames(error, with_text=True))  # no request, and so no patient, is in it
+        self.service = getattr(self.wsgi, "extensions", {}).get("gateway")
+        settings = self.service.settings if self.service else self.settings
+        jsonlogs.configure(settings)
+        quiet_hooks(settings.log_exception_text)
+        if self.service is not None:
+            self.service.admission.max_requests = self.cfg.threads - self.settings.reserved_threads
+            self._open()
+
+    def _open(self) -> None:
+        """Load the models now, not with the first request; what the settings forbid ends the server with a sentence."""
+        try:
+            self.wsgi.open(self.server_state.address, self.slot)
+        except (ValueError, ImportError, OSError, GatewayError) as error:
+            more = f" ({error.private})" if isinstance(error, GatewayError) and error.private else ""
+            self._give_up(f"{error}{more}")
+
+    def _give_up(self, why: str) -> NoReturn:
+        """End the server that cannot start; one that has been ready before goes on without this worker."""
+        if not self.server_state.scoreboard.started:
+            self.log.error("This server cannot start: %s", why)
+            raise SystemExit(WORKER_BOOT_ERROR)
+        self.log.error("This worker cannot start; another will try: %s", why)
+        time.sleep(BOOT_PAUSE)
+        raise SystemExit(1)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM: say that no more should come, and stop once that has been heard (``drain_delay``)."""
+        if self._awaits_relief():
+            self.relief_by = self.relief_by or time.monotonic() + RELIEF_TIME
+            return
+        if self.service is None or self.service.draining or not self.settings.drain_delay:
+            self._drain()
+            super().handle_exit(sig, frame)
+            return
+        self._drain()
+        self.stop_at = time.monotonic() + self.settings.drain_delay
+
+    def _awaits_relief(self) -> bool:
+        """Whether this worker is of a former generation (SIGHUP) and none of the new one is there yet to accept."""
+        if self.service is None or self.server_state.scoreboard.generation == self.slot.generation or self.slot.read():
+            return False
+        return not self.relief_by or time.monotonic() < self.relief_by
+
+    def _drain(self) -> None:
+        """Say that no more should come; requests that come all the same wait for a place, rather than be refused."""
+        self.stopped_at = self.stopped_at or time.monotonic()
+        if self.service is not None:
+            self.work.threads = self.cfg.threads - self.settings.reserved_threads
+            self.service.admission.max_requests = None
+            self.service.draining = True
+            self.service.publish()
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """One turn of the main loop; what is to be told or done at a time of its own comes after it."""
+        super().wait_for_and_dispatch_events(min(timeout, TICK))
+        if self.stop_at and time.monotonic() >= self.stop_at:
+            self.alive = False
+        if self.relief_by and self.alive and not self._awaits_relief():
+            self._drain()
+            self.alive = False
+        if self.service is None:
+            return
+        if time.monotonic() >= self.publish_at:
+            self.publish_at = time.monotonic() + TICK / 2
+            self.service.publish()
+        if self.service.fatal and not self.server_state.scoreboard.started:
+            self.log.error(self.service.fatal)
+            logging.shutdown()
+            os._exit(WORKER_BOOT_ERROR)  # the master takes it for the end of the server, as nothing else
+        if self.service.lost and self.alive:
+            self.log.warning("The supervisor of the model processes is gone; this worker makes way for a new one.")
+            self.alive, self.stopped_at = False, time.monotonic()
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Accept connections or not; a worker that stops takes those that have connected, and closes its listeners.
+
+        gunicorn would leave others to wait in front of a closed door.
+        """
+        super().set_accept_enabled(enabled)
+        if enabled or self.alive:
+            return
+        doors, self.sockets[:] = list(self.sockets), []
+        for door in doors:
+            while self.accept(door):
+                pass
+            door.close()

@@ -1,0 +1,73 @@
+"""Cases made from the description: whatever fits it, and much that does not, gets an answer that it describes."""
+
+import io
+import json
+from collections import Counter
+from typing import Annotated, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from pydantic import Field
+
+from gateway import Mask, Volume
+from gateway.dicom.reading.files import convert_dataset_to_bytes
+from gateway.dicom.samples import phantom
+from gateway.wire import OutgoingPart, encode
+from tests.protocol.test_openapi import application
+
+schemathesis = pytest.importorskip("schemathesis")
+
+HU = Annotated[float, Field(ge=-1024, le=3071)]
+STUDY = [convert_dataset_to_bytes(dataset) for dataset in phantom.datasets(slices=3, size=16)]
+BOUNDARY = "schemathesis"
+
+
+@schemathesis.serializer("multipart/related")  # type: ignore[untyped-decorator]
+def _related(_context: Any, value: Any) -> bytes:
+    """The parts in their order: the JSON that was generated, then real DICOM files for the generated texts."""
+    json_part = value.get("json") if isinstance(value, dict) else value
+    parts = [OutgoingPart.named("json", "application/json", json.dumps(json_part).encode())]
+    parts += [OutgoingPart.named("file", "application/dicom", data) for data in STUDY]
+    return b"".join(encode(BOUNDARY, parts))
+
+
+def service() -> Any:
+    app = application()
+
+    @app.model("/marks")
+    def mark(ct: Volume, above: HU = 0.0, below: HU = 3000) -> Mask:
+        """Mark what lies between two values."""
+        return Mask((ct.array > above) & (ct.array < below))
+
+    return app
+
+
+@pytest.mark.slow
+def test_every_inference_operation_answers_as_it_is_described() -> None:
+    app = service()
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", app)
+    seen: Counter[tuple[str, int]] = Counter()
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        if operation.method.upper() != "POST":
+            continue
+
+        @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(case=operation.as_strategy())
+        def answers(case: Any) -> None:
+            response = case.call(headers={"Content-Type": f"multipart/related; boundary={BOUNDARY}"})
+            seen[case.path, response.status_code] += 1
+            case.validate_response(response, checks=(schemathesis.checks.not_a_server_error,))
+            if response.status_code != 200:
+                assert response.headers["content-type"][0] == "application/problem+json"
+            assert str(response.status_code) in case.operation.definition.raw["responses"]
+
+        answers()
+    answered = {path for path, status in seen if status == 200}
+    assert answered == {"/", "/lung-nodules", "/marks"}, seen
+
+
+def test_the_study_of_the_cases_is_real() -> None:
+    import pydicom
+
+    assert all(pydicom.dcmread(io.BytesIO(data)).Rows == 16 for data in STUDY)
