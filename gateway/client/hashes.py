@@ -61,8 +61,8 @@ class Known:
 class HashCache:
     """An index in ``folder``, safe under threads and processes. One that cannot be opened or written remembers nothing.
 
-    ``folder`` defaults to ``gateway`` in the user's cache folder (XDG Base Directory Specification). Paths are kept as
-    their sha256, since a file's name often holds the patient's.
+    ``folder`` defaults to ``gateway`` in the cache folder of the user (``$XDG_CACHE_HOME`` or ``~/.cache`` on Linux).
+    Paths are stored as their sha256, since the name of a file often holds the patient's.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -116,6 +116,7 @@ def _key(path: str) -> bytes:
 
 
 def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/gateway``, else ``~/.cache/gateway``."""
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (given if given.is_absolute() else Path.home() / ".cache") / "gateway"
+    """Return the folder for caches of this user and program, by the convention of the system."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("gateway", appauthor=False)
