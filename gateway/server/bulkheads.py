@@ -54,8 +54,8 @@ class Bulkhead:
 
     def leave(self, connection: ReadyConnection) -> None:
         """A thread has finished with the connection."""
-        with self._lock:
-            self._lent.discard(connection.sock)
+        self.reclaim(connection.sock)
+        connection.sock.thread = None  # no circle keeps the connection
         self.busy -= 1
         self.go()
 

@@ -155,19 +155,27 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
     def accept(self, listener: Any) -> bool:
         """Accept one connection; return whether there was one."""
         try:
-            accepted, client = listener.accept()
+            accepted, _ = listener.accept()
         except OSError as error:  # of a client that is gone again, or of the network (accept(2))
             if error.errno in EXHAUSTED:
                 self._pause(error)
             return False
-        try:
-            connection = Connection(self.cfg, self._wrapped(accepted), client, listener.getsockname())
-        except OSError:  # reset before TLS began
-            accepted.close()
-            return True
-        self.nr_conns += 1
-        self.enqueue_req(connection)
+        conn = self.connection(accepted, listener.getsockname())
+        if conn is not None:
+            self.enqueue_req(conn)
         return True
+
+    def connection(self, accepted: socket.socket, server: Any, head: bytes = b"") -> Connection | None:
+        """Count a connection in, of which ``head`` has been read; None for one that its client has reset."""
+        try:
+            client = accepted.getpeername()
+            conn = Connection(self.cfg, self._wrapped(accepted), client, server)
+        except OSError:
+            accepted.close()
+            return None
+        conn.head += head
+        self.nr_conns += 1
+        return conn
 
     def _wrapped(self, accepted: socket.socket) -> RateLimitedSocket | RateLimitedTLSSocket:
         sock: Any = None

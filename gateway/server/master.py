@@ -83,6 +83,7 @@ def child_exit(_master: Any, worker: Any) -> None:
     """After each worker, in the master, however it ended."""
     multiprocess.worker_exited(worker.pid)
     ServerState.of_this_server().scoreboard.clear(worker.age)
+    worker.handover.publish(worker.age, 0)
 
 
 def on_exit(_master: Any) -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from selectors import EVENT_READ
 from typing import Any, NoReturn
 
 from gateway.access import listeners, shared_table
@@ -10,7 +11,9 @@ from gateway.config import Settings
 from gateway.errors import GatewayError
 from gateway.observe import jsonlogs
 from gateway.observe.logs import exception_frames, quiet_hooks
-from gateway.server.connections import BoundedWorker
+from gateway.server.connections import BoundedWorker, Connection
+from gateway.server.handover import of_generation
+from gateway.server.rate_limited_socket import RateLimitedSocket
 from gateway.server.shared_state import ServerState
 from gateway.spool.process_memory import keep_memory_flat
 
@@ -46,6 +49,10 @@ class Worker(BoundedWorker):
         shared_table.table()
         self.server_state = ServerState.of_this_server()
         self.slot = self.server_state.scoreboard.slot(self.age)
+        self.handover = of_generation(self.slot.generation)
+        self.places: int = self.cfg.threads - self.settings.reserved_threads
+        self.receives = False
+        """Whether it accepts requests from other workers."""
         self.service: Any = None
         self.stop_at = self.publish_at = 0.0
         self.relief_by = 0.0
@@ -67,7 +74,7 @@ class Worker(BoundedWorker):
         jsonlogs.configure(settings)
         quiet_hooks(settings.log_exception_text)
         if self.service is not None:
-            self.service.admission.max_requests = self.cfg.threads - self.settings.reserved_threads
+            self.service.admission.max_requests = self.places
             self._open()
 
     def _open(self) -> None:
@@ -109,7 +116,7 @@ class Worker(BoundedWorker):
         """Say that no more should come; requests that come all the same wait for a place, rather than be refused."""
         self.stopped_at = self.stopped_at or time.monotonic()
         if self.service is not None:
-            self.work.threads = self.cfg.threads - self.settings.reserved_threads
+            self.work.threads = self.places
             self.service.admission.max_requests = None
             self.service.draining = True
             self.service.publish()
@@ -117,6 +124,7 @@ class Worker(BoundedWorker):
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """One turn of the main loop; what is to be told or done at a time of its own comes after it."""
         super().wait_for_and_dispatch_events(min(timeout, TICK))
+        self._share()
         if self.stop_at and time.monotonic() >= self.stop_at:
             self.alive = False
         if self.relief_by and self.alive and not self._awaits_relief():
@@ -135,12 +143,61 @@ class Worker(BoundedWorker):
             self.log.warning("The supervisor of the model processes is gone; this worker makes way for a new one.")
             self.alive, self.stopped_at = False, time.monotonic()
 
-    def set_accept_enabled(self, enabled: bool) -> None:
-        """Accept connections or not; a worker that stops takes those that have connected, and closes its listeners.
+    @property
+    def free_places(self) -> int:
+        """Requests that this worker could begin now."""
+        if self.service is not None and self.service.draining:
+            return 0
+        taken: int = self.work.working + len(self.work.waiting)
+        if self.service is not None:
+            taken = max(taken, self.service.occupied)
+        return max(0, self.places - taken)
 
-        gunicorn would leave others to wait in front of a closed door.
+    def _share(self) -> None:
+        """Publish the free places to the other workers, and accept requests from them while there are some."""
+        free = self.free_places if self.alive else 0
+        self.handover.publish(self.slot.number, free)
+        if (free > 0) != self.receives:
+            self.receives = free > 0
+            if self.receives:
+                self.poller.register(self.handover, EVENT_READ, self._on_handover)
+            else:
+                self.poller.unregister(self.handover)
+        if self.alive:
+            self.set_accept_enabled(self.nr_conns < self.worker_connections)
+
+    def _on_handover(self, _fileobj: Any) -> None:
+        if self.free_places:
+            self._receive()
+
+    def _receive(self) -> bool:
+        """Accept one request from another worker; return whether there was one."""
+        for received, head in self.handover.receive():
+            conn = self.connection(received, received.getsockname(), head)
+            if conn is not None:
+                self._dispatch(conn)
+            return True
+        return False
+
+    def _dispatch(self, conn: Connection) -> None:
+        """Start the request in a thread, or pass it to another worker where only that one has a free place."""
+        full = self.free_places <= 0 and self.alive and not conn.is_probe and self._others_have_room
+        if full and isinstance(conn.sock, RateLimitedSocket) and self.handover.send(conn.sock, bytes(conn.head)):
+            self._close(conn)
+        else:
+            super()._dispatch(conn)
+
+    @property
+    def _others_have_room(self) -> bool:
+        return self.handover.others_have_room(self.slot.number)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Accept connections or not: not while only another worker has free places.
+
+        A worker that stops takes those that have connected, and closes its listeners; gunicorn would leave others to
+        wait in front of a closed door.
         """
-        super().set_accept_enabled(enabled)
+        super().set_accept_enabled(enabled and (self.free_places > 0 or not self._others_have_room))
         if enabled or self.alive:
             return
         doors, self.sockets[:] = list(self.sockets), []
@@ -148,3 +205,5 @@ class Worker(BoundedWorker):
             while self.accept(door):
                 pass
             door.close()
+        while self._receive():
+            pass

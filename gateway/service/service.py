@@ -111,6 +111,11 @@ class Service:
         executor.admit(model)
         return self.admission.enter(executor.retry_after(model), abandoned=self.executors.inline.abandoned())
 
+    @property
+    def occupied(self) -> int:
+        """Places that no new request gets: of requests in flight, of those that wait to return, and of hung calls."""
+        return self.admission.requests + self.admission.returning + self.executors.inline.abandoned()
+
     def executor(self, model: Model) -> Executor:
         """How a model is run here."""
         return self.executors.of(model)

@@ -1,0 +1,71 @@
+"""Pass requests between workers: from one without a free place to one that has some.
+
+Which worker accepts a connection is chance, and the client's next request on it reaches the same worker. The connection
+moves with its head already read, as a file descriptor over a socket that all workers inherit (SCM_RIGHTS, unix(7)).
+"""
+
+import mmap
+import socket
+import struct
+from collections.abc import Iterator
+
+from gateway.executors.scoreboard import SLOTS
+
+FREE = struct.Struct("<i")
+MESSAGE_BYTES = 1 << 17
+"""Twice the head of a request at most."""
+
+
+class Handover:
+    """The shared queue of the workers of one generation. Make it in the master, before it forks."""
+
+    def __init__(self) -> None:
+        self._free = mmap.mmap(-1, SLOTS * FREE.size)
+        self._sender, self._receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        for end in (self._sender, self._receiver):
+            end.setblocking(False)
+
+    def fileno(self) -> int:
+        """The descriptor that is readable while a request is pending."""
+        return self._receiver.fileno()
+
+    def publish(self, slot: int, free: int) -> None:
+        """Write how many free places the worker on ``slot`` has; 0 for one that has ended."""
+        FREE.pack_into(self._free, slot % SLOTS * FREE.size, max(0, free))
+
+    def others_have_room(self, slot: int) -> bool:
+        """Return whether a worker other than that on ``slot`` has a free place."""
+        own = slot % SLOTS
+        return any(free for number, (free,) in enumerate(FREE.iter_unpack(self._free)) if number != own)
+
+    def send(self, connection: socket.socket, head: bytes) -> bool:
+        """Pass on a connection, which the caller then closes, and what has been read of it; return whether it went."""
+        try:
+            socket.send_fds(self._sender, [head], [connection.fileno()])
+        except OSError:  # the queue is full, or the head too long for it
+            return False
+        return True
+
+    def receive(self) -> Iterator[tuple[socket.socket, bytes]]:
+        """Yield the connection that has waited longest, and what has been read of it; nothing where there is none."""
+        try:
+            head, files, _, _ = socket.recv_fds(self._receiver, MESSAGE_BYTES, 1)
+        except OSError:  # another worker was faster, or this one has no file left
+            return
+        for file in files:
+            yield socket.socket(fileno=file), head
+
+    def close(self) -> None:
+        """Close the ends of this process; what workers publish stays readable."""
+        self._sender.close()
+        self._receiver.close()
+
+
+_of_generation: dict[int, Handover] = {}
+
+
+def of_generation(number: int) -> Handover:
+    """Return the handover of a generation's workers, made at the first call; the master closes those of others."""
+    for former in [each for each in _of_generation if each != number]:
+        _of_generation.pop(former).close()
+    return _of_generation.get(number) or _of_generation.setdefault(number, Handover())
