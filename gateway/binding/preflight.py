@@ -15,13 +15,13 @@ from gateway.errors import StudyRefused
 
 @dataclass(frozen=True)
 class Acceptance:
-    """Why something would not be taken; no reason where it would."""
+    """Why a model refuses something; without reasons it accepts it."""
 
     reasons: tuple[str, ...] = ()
 
     @property
-    def taken(self) -> bool:
-        """Whether nothing stands against it."""
+    def accepted(self) -> bool:
+        """Whether no reason stands against it."""
         return not self.reasons
 
 
@@ -56,7 +56,7 @@ def preflight(models: Mapping[str, Model], files: Iterable[BinaryIO]) -> list[Mo
 def _of_series(declaration: Declaration, series: Series) -> Acceptance:
     """Whether a series fits one of the arguments: all reasons where it fits none, each of them once."""
     verdicts = [_judged(lambda one=one: _fit(one, series)) for one in declaration.inputs if one.of_images]  # type: ignore[misc]
-    if any(verdict.taken for verdict in verdicts):
+    if any(verdict.accepted for verdict in verdicts):
         return Acceptance()
     reasons = dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons)
     return Acceptance(tuple(reasons) or ("This model takes no images.",))

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway import __version__
-from gateway.cli import audits, connection_options, keys, storing
+from gateway.cli import audits, keys, storing
+from gateway.cli.connection_options import add_access, add_skip_unreadable, count, count_or_zero, port_number
 from gateway.config import DEFAULT_PORT
 
 PROGRAM = "python -m gateway"
@@ -94,9 +95,9 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_serve(_verb(verbs, "serve", "serve an application with gunicorn", SERVE_EPILOG), environ)
     send = _verb(verbs, "send", "send a study, check the answer and picture it", SEND_EPILOG)
     _add_study(send)
-    connection_options.add_skip_unreadable(send)
+    add_skip_unreadable(send)
     _add_request(send)
-    connection_options.add_access(send, environ)
+    add_access(send, environ)
     _add_answer(send)
     run = _verb(verbs, "run", "try a model without a server and judge its answer", RUN_EPILOG)
     _add_run(run)
@@ -135,45 +136,23 @@ def _add_serve(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
     workers, threads = environ.get("WEB_CONCURRENCY") or "1", environ.get("THREADS") or None
     add("app", metavar="APP", help="module:name of a WSGI application, such as models.app:app")
     add("--host", default=host, help="address to listen on (%(default)s)")
-    add(
-        "-p",
-        "--port",
-        type=connection_options.port,
-        default=port,
-        help="port to listen on, 0 for any free one (%(default)s)",
-    )
+    add("-p", "--port", type=port_number, default=port, help="port to listen on, 0 for any free one (%(default)s)")
     add(
         "--workers",
-        type=connection_options.count,
+        type=count,
         default=workers,
         metavar="N",
         help="HTTP processes, each with its models where those have no processes of their own (%(default)s)",
     )
-    add(
-        "--threads",
-        type=connection_options.count,
-        default=threads,
-        metavar="N",
-        help="requests at once in each process (16)",
-    )
+    add("--threads", type=count, default=threads, metavar="N", help="requests at once in each process (16)")
     add(
         "--model-processes",
-        type=connection_options.none_or_more,
+        type=count_or_zero,
         metavar="N",
         help="processes for each model, shared by all workers; 0 runs models in the workers (GATEWAY_MODEL_PROCESSES)",
     )
-    add(
-        "--timeout",
-        type=connection_options.count,
-        metavar="S",
-        help="seconds without a sign of life before a worker is killed (900)",
-    )
-    add(
-        "--graceful-timeout",
-        type=connection_options.count,
-        metavar="S",
-        help="seconds for running requests after SIGTERM (630)",
-    )
+    add("--timeout", type=count, metavar="S", help="seconds without a sign of life before a worker is killed (900)")
+    add("--graceful-timeout", type=count, metavar="S", help="seconds for running requests after SIGTERM (630)")
     add(
         "--allow-anonymous",
         action="store_true",
@@ -190,7 +169,7 @@ def _add_serve(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
 def _add_doctor(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
     add("--app", metavar="APP", help="module:name of a Gateway: import it too, and look for its models' files")
-    add("-p", "--port", type=connection_options.port, help=f"port that will be listened on (PORT, else {DEFAULT_PORT})")
+    add("-p", "--port", type=port_number, help=f"port that will be listened on (PORT, else {DEFAULT_PORT})")
     add("--json", action="store_true", help="one JSON object instead of a table")
 
 
@@ -209,7 +188,7 @@ def _add_run(verb: argparse.ArgumentParser) -> None:
     add("-i", "--input", type=Path, dest="study", metavar="STUDY", help="folder of DICOM, PNG or JPEG files")
     add("-a", "--attachments", help="given first", type=Path, metavar="FILE", **SEVERAL)
     add("--param", help="parameters of the model", **options)
-    connection_options.add_skip_unreadable(verb)
+    add_skip_unreadable(verb)
     add("-r", "--route", default="/", help="route of the model, where TARGET is an application (%(default)s)")
     add("--profile", action="store_true", help="tell where time and memory went")
     _add_answer(verb)
@@ -221,7 +200,7 @@ def _add_run(verb: argparse.ArgumentParser) -> None:
 
 def _add_replay(verb: argparse.ArgumentParser) -> None:
     audits.add_replay(verb)
-    connection_options.add_skip_unreadable(verb)
+    add_skip_unreadable(verb)
     verb.add_argument("-a", "--attachments", help="sent first", type=Path, metavar="FILE", **SEVERAL)
     _add_members(verb.add_argument)
 
@@ -229,11 +208,11 @@ def _add_replay(verb: argparse.ArgumentParser) -> None:
 def _add_request(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument_group("the request").add_argument
     add("--host", default="127.0.0.1", help="name or address of the gateway, or a whole URL (%(default)s)")
-    add("-p", "--port", type=connection_options.port, default=DEFAULT_PORT, help="its port (%(default)s)")
+    add("-p", "--port", type=port_number, default=DEFAULT_PORT, help="its port (%(default)s)")
     add("--store", action="store_true", help="let the gateway keep the study, send what it lacks, and name it")
     add("-r", "--route", default="/", help="route of the model (%(default)s)")
     _add_members(add)
-    add("--timeout", type=connection_options.count, metavar="S", help="seconds to wait for a silent server (1800)")
+    add("--timeout", type=count, metavar="S", help="seconds to wait for a silent server (1800)")
     add("--digest", choices=["sha256", "blake3"], default="sha256", help="as the server is set (%(default)s)")
     add("--receipt", type=Path, metavar="FILE", help="ask for a receipt of the answer, and keep it there")
 

@@ -18,7 +18,7 @@ def add_address(verb: argparse.ArgumentParser) -> None:
     """Where the gateway is, and how long to wait for it."""
     add = verb.add_argument_group("the gateway").add_argument
     add("--host", default="127.0.0.1", help="name or address of the gateway, or a whole URL (%(default)s)")
-    add("-p", "--port", type=port, default=DEFAULT_PORT, help="its port (%(default)s)")
+    add("-p", "--port", type=port_number, default=DEFAULT_PORT, help="its port (%(default)s)")
     add("--timeout", type=count, metavar="S", help="seconds to wait for a silent server (1800)")
 
 
@@ -78,7 +78,7 @@ def client(arguments: argparse.Namespace) -> "Client":
     return Client(url_of(arguments.host, arguments.port), timeout=arguments.timeout, **access(arguments))
 
 
-def port(text: str) -> int:
+def port_number(text: str) -> int:
     """A port in the words of a command line, 0 for any free one."""
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
@@ -92,7 +92,7 @@ def count(text: str) -> int:
     return int(text)
 
 
-def none_or_more(text: str) -> int:
+def count_or_zero(text: str) -> int:
     """A whole number from 0."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli import connection_options
+from gateway.cli.connection_options import add_access, add_address, add_skip_unreadable, count
+from gateway.cli.connection_options import client as connect
 
 if TYPE_CHECKING:
     from gateway.cli.terminal import Terminal
@@ -50,11 +51,9 @@ def add_upload(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
         "--on-conflict", choices=("fail", "keep", "replace"), default="fail",
         help="where the gateway holds another file of the same SOP Instance UID (%(default)s)",
     )  # fmt: skip
-    connection_options.add_skip_unreadable(verb)
-    add(
-        "--chunk", type=connection_options.count, default=16, metavar="N", help="instances of one request (%(default)s)"
-    )
-    add("--parallel", type=connection_options.count, default=8, metavar="N", help="requests at a time (%(default)s)")
+    add_skip_unreadable(verb)
+    add("--chunk", type=count, default=16, metavar="N", help="instances of one request (%(default)s)")
+    add("--parallel", type=count, default=8, metavar="N", help="requests at a time (%(default)s)")
     _add_common(verb, environ)
 
 
@@ -67,7 +66,7 @@ def add_results(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> No
     add("--version-of-model", dest="version", default="", metavar="V", help="of this version of the model")
     add("--since", default="", metavar="TIME", help="made at this time or after, such as 2026-11-21T13:00:00Z")
     add("--until", default="", metavar="TIME", help="made before this time")
-    add("--limit", type=connection_options.count, metavar="N", help="the newest N; without it all")
+    add("--limit", type=count, metavar="N", help="the newest N; without it all")
     _add_common(verb, environ)
 
 
@@ -100,7 +99,7 @@ SUMMARIES = {
 
 def run(arguments: argparse.Namespace, screen: "Terminal") -> None:
     """Do what one of these verbs says. Raises ClientError, GatewayError and OSError, each with a sentence."""
-    with connection_options.client(arguments) as client:
+    with connect(arguments) as client:
         words, lines = _DOING[arguments.verb](arguments, screen, client)
     if arguments.json:
         sys.stdout.write(json.dumps(words, indent=2) + "\n")
@@ -131,11 +130,11 @@ def _of_upload(done: "Uploaded") -> Iterator[str]:
     from gateway.cli.sending import of_skipped
 
     yield f"sent    {done.sent} of {len(done.entries)} instances, {done.bytes_sent / MiB:.1f} MiB"
-    if done.left_out:
-        yield f"left    {done.left_out} out, which {'is' if done.left_out == 1 else 'are'} not DICOM"
+    if done.ignored:
+        yield f"ignored {done.ignored} that {'is' if done.ignored == 1 else 'are'} not DICOM"
     yield from of_skipped(done.skipped)
-    if done.kept:
-        yield f"kept    {len(done.kept)} that the gateway holds with other bytes"
+    if done.retained:
+        yield f"retained {len(done.retained)} that the gateway has with other bytes"
     for uid in done.study_instance_uids:
         yield f"study   {uid}"
 
@@ -176,7 +175,7 @@ def _preflight(arguments: argparse.Namespace, screen: "Terminal", client: "Clien
     study: Path | Reference = arguments.files or Reference(study=arguments.study)
     with screen.bar("asking"):
         verdicts = client.preflight(study, arguments.models)
-    lines = (f"{one.model}  {'yes' if one.taken else 'no: ' + ' '.join(one.reasons)}" for one in verdicts)
+    lines = (f"{one.model}  {'yes' if one.accepted else 'no: ' + ' '.join(one.reasons)}" for one in verdicts)
     return [one.words for one in verdicts], lines
 
 
@@ -190,5 +189,5 @@ _DOING: dict[str, Callable[[argparse.Namespace, "Terminal", "Client"], Told]] = 
 
 def _add_common(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
     verb.add_argument("--json", action="store_true", help="print one JSON document, for a script")
-    connection_options.add_address(verb)
-    connection_options.add_access(verb, environ)
+    add_address(verb)
+    add_access(verb, environ)

@@ -14,9 +14,9 @@ from gateway.client.catalog import Record, Verdict
 from gateway.client.client import DEFAULT_TIMEOUT, Client
 from gateway.client.errors import (
     AnswerCorrupt,
-    Clash,
     ClientError,
     Conflict,
+    ConflictingInstance,
     Disconnected,
     Refused,
     SourceUnreadable,
@@ -33,7 +33,7 @@ __all__ = [
     "DEFAULT_TIMEOUT",
     "Answer",
     "AnswerCorrupt",
-    "Clash",
+    "ConflictingInstance",
     "Client",
     "ClientError",
     "Conflict",

@@ -27,14 +27,19 @@ class Verdict:
     """
 
     model: str
-    taken: bool
+    accepted: bool
     reasons: tuple[str, ...]
     series: tuple[Record, ...] = ()
 
     @property
     def words(self) -> Record:
         """For a script."""
-        return {"model": self.model, "taken": self.taken, "reasons": list(self.reasons), "series": list(self.series)}
+        return {
+            "model": self.model,
+            "accepted": self.accepted,
+            "reasons": list(self.reasons),
+            "series": list(self.series),
+        }
 
 
 def pages(
@@ -73,7 +78,7 @@ def preflight(transport: Transport, words: Mapping[str, Any], headers: Sequence[
 
     told = entries_of(transport.json("POST", "/preflight", body=body), "models")
     return [
-        Verdict(one_line(str(one.get("model", ""))), one.get("taken") is True, _reasons(one), _series(one))
+        Verdict(one_line(str(one.get("model", ""))), one.get("accepted") is True, _reasons(one), _series(one))
         for one in told
     ]
 

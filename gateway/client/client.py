@@ -235,7 +235,7 @@ class Client:
 
         def once() -> Answer:
             if isinstance(study, Uploaded):
-                here = [] if study.kept else files
+                here = [] if study.retained else files
                 return self._inference.name(words | study.reference.words, route, here, timeout)
             if isinstance(study, Reference):
                 return self._inference.name(words | study.words, route, timeout=timeout)

@@ -57,28 +57,28 @@ class Refused(ClientError):
     retry_after: float | None = None
 
 
-class Clash(NamedTuple):
-    """One SOP Instance UID with two contents: the sha256 of the file here, and of what the gateway holds."""
+class ConflictingInstance(NamedTuple):
+    """One SOP Instance UID with two contents: the sha256 of the local file, and of the one that the gateway has."""
 
     sop_instance_uid: str
-    here: str
-    there: str
+    local: str
+    remote: str
 
 
 class Conflict(Refused):
-    """The gateway holds other bytes under SOP Instance UIDs of this study; ``clashes`` names each with both digests."""
+    """The gateway has other bytes under SOP Instance UIDs of this study; ``conflicts`` has both digests of each."""
 
-    def __init__(self, clashes: Sequence[Clash], *, request_id: str = "") -> None:
-        first = clashes[0]
-        more = f", and {len(clashes) - 1} more" if len(clashes) > 1 else ""
+    def __init__(self, conflicts: Sequence[ConflictingInstance], *, request_id: str = "") -> None:
+        first = conflicts[0]
+        more = f", and {len(conflicts) - 1} more" if len(conflicts) > 1 else ""
         super().__init__(
-            f"The gateway holds another file of SOP Instance UID {first.sop_instance_uid} (sha256 {first.there[:12]}, "
-            f"here {first.here[:12]}){more}. Keep its own or replace it: on_conflict (status 409)",
+            f"The gateway holds another file of SOP Instance UID {first.sop_instance_uid} (sha256 {first.remote[:12]}, "
+            f"here {first.local[:12]}){more}. Keep its own or replace it: on_conflict (status 409)",
             status=409,
             code=CONFLICT,
             request_id=request_id,
         )
-        self.clashes = tuple(clashes)
+        self.conflicts = tuple(conflicts)
 
 
 class AnswerCorrupt(ClientError):
@@ -107,15 +107,17 @@ def refusal(status: int, reason: str, content_type: str, body: bytes, request_id
     kind = str(problem.get("type", ""))
     code = f"http-{status}" if kind in ("", "about:blank") else kind.rpartition(":")[2]
     request_id = str(problem.get("request_id") or request_id)
-    if code == CONFLICT and (clashes := _clashes(problem.get("conflicts"))):
-        return Conflict(clashes, request_id=one_line(request_id))
+    if code == CONFLICT and (conflicts := _conflicts(problem.get("conflicts"))):
+        return Conflict(conflicts, request_id=one_line(request_id))
     return Refused(f"{detail} (status {status})", status=status, code=one_line(code), request_id=one_line(request_id))
 
 
-def _clashes(told: Any) -> list[Clash]:
+def _conflicts(told: Any) -> list[ConflictingInstance]:
     entries = [entry for entry in told if isinstance(entry, dict)] if isinstance(told, list) else []
     return [
-        Clash(*(one_line(str(entry.get(name, ""))) for name in ("sop_instance_uid", "sha256", "held")))
+        ConflictingInstance(
+            *(one_line(str(entry.get(name, ""))) for name in ("sop_instance_uid", "sha256", "existing"))
+        )
         for entry in entries
     ]
 

@@ -75,7 +75,7 @@ class Scan:
         self._described = [(place, source, _describe(source)) for place, source in self._given.held]
         self.left = self._digests.size + sum(known.stat.size for _, _, known in self._described)
         """Bytes of the files that have not been looked at yet."""
-        self.left_out = len(self._given.special)
+        self.ignored = len(self._given.special)
         """Files that were no DICOM instances, of those looked at."""
 
     @property
@@ -96,7 +96,7 @@ class Scan:
             if known.fault:
                 self._skipping.skip([Unreadable(name, known.fault)])
             elif not known.sop:
-                self.left_out += 1
+                self.ignored += 1
             elif known.sha256 not in seen:
                 seen.add(known.sha256)
                 yield _entry(source, known)

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from gateway.client.errors import AnswerCorrupt, Clash, Conflict, Refused, SourceUnreadable, one_line
+from gateway.client.errors import AnswerCorrupt, Conflict, ConflictingInstance, Refused, SourceUnreadable, one_line
 from gateway.client.hashes import HashCache
 from gateway.client.parallel import Tally, in_parallel
 from gateway.client.scanning import Scan, ScannedInstance, absolute
@@ -57,16 +57,16 @@ class Reference:
 class Uploaded:
     """What became of an upload: all its instances are with the gateway now, ``sent`` of them by this upload.
 
-    ``bytes_sent`` counts their pixels and headers, ``left_out`` the files that are no DICOM instances. ``kept`` are SOP
-    Instance UIDs of which the gateway kept a file of its own; their entries name that file's digest. ``skipped`` are
-    the unreadable parts of the study that ``skip_unreadable`` left out.
+    ``bytes_sent`` counts their pixels and headers, ``ignored`` the files that are not DICOM instances. ``retained`` are
+    SOP Instance UIDs of which the gateway retained its own file; their entries name the digest of that file.
+    ``skipped`` are the unreadable parts of the study that ``skip_unreadable`` left out.
     """
 
     entries: tuple[ScannedInstance, ...]
     sent: int
     bytes_sent: int
-    kept: tuple[str, ...] = ()
-    left_out: int = 0
+    retained: tuple[str, ...] = ()
+    ignored: int = 0
     skipped: tuple[Unreadable, ...] = ()
 
     @property
@@ -95,8 +95,8 @@ class Uploaded:
             "instances": len(self.entries),
             "sent": self.sent,
             "bytes_sent": self.bytes_sent,
-            "kept": list(self.kept),
-            "left_out": self.left_out,
+            "retained": list(self.retained),
+            "ignored": self.ignored,
             "skipped": [one.words for one in self.skipped],
         }
 
@@ -142,9 +142,9 @@ def upload(
     with closing(batches()) as todo:  # where sending fails, hashing ends too
         for kept_meanwhile in in_parallel(send, todo, pace.parallel):
             theirs |= kept_meanwhile
-    kept = tuple(entry.sop_instance_uid for entry in entries if entry.sha256 in theirs)
+    retained = tuple(entry.sop_instance_uid for entry in entries if entry.sha256 in theirs)
     now = tuple(replace(one, sha256=theirs[one.sha256]) if one.sha256 in theirs else one for one in entries)
-    return Uploaded(now, len(wanted), sum(entry.size for entry in wanted), kept, found.left_out, found.skipped)
+    return Uploaded(now, len(wanted), sum(entry.size for entry in wanted), retained, found.ignored, found.skipped)
 
 
 def _manifests(found: Scan) -> Iterator[list[ScannedInstance]]:
@@ -158,15 +158,15 @@ def _manifests(found: Scan) -> Iterator[list[ScannedInstance]]:
 def _held(transport: Transport, entries: Sequence[ScannedInstance], on_conflict: str) -> dict[str, str | None]:
     """What the gateway holds of each digest: that digest, another in conflict that is to be kept, or nothing."""
     held: dict[str, str | None] = {}
-    clashes: list[Clash] = []
+    conflicts: list[ConflictingInstance] = []
     for entry, told in zip(entries, _ask(transport, entries), strict=True):
-        state, other = told.get("state"), one_line(str(told.get("held", "")))
+        state, other = told.get("state"), one_line(str(told.get("existing", "")))
         if state == "conflict":
-            clashes.append(Clash(entry.sop_instance_uid, entry.sha256, other))
+            conflicts.append(ConflictingInstance(entry.sop_instance_uid, entry.sha256, other))
         keep = state == "conflict" and on_conflict == "keep"
-        held[entry.sha256] = other if keep else entry.sha256 if state == "have" else None
-    if clashes and on_conflict == "fail":
-        raise Conflict(clashes)
+        held[entry.sha256] = other if keep else entry.sha256 if state == "present" else None
+    if conflicts and on_conflict == "fail":
+        raise Conflict(conflicts)
     return held
 
 
@@ -202,7 +202,7 @@ def _send(
             raise SourceUnreadable(f"A file changed after it was hashed; try again. {error.detail}") from error
         raise
     pairs = zip(batch, entries_of(told, "instances", len(batch)), strict=True)
-    return {entry.sha256: one_line(str(one.get("held", ""))) for entry, one in pairs if one.get("state") == "kept"}
+    return {entry.sha256: one_line(str(one.get("existing", ""))) for entry, one in pairs if one.get("state") == "kept"}
 
 
 def _batches(entries: Sequence[ScannedInstance], count: int) -> Iterator[list[ScannedInstance]]:

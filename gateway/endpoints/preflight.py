@@ -29,10 +29,10 @@ def _preflight() -> flask.Response:
             "models": [
                 {
                     "model": one.model,
-                    "taken": one.request.taken,
+                    "accepted": one.request.accepted,
                     "reasons": list(one.request.reasons),
                     "series": [
-                        {"series_instance_uid": uid, "taken": verdict.taken, "reasons": list(verdict.reasons)}
+                        {"series_instance_uid": uid, "accepted": verdict.accepted, "reasons": list(verdict.reasons)}
                         for uid, verdict in one.series.items()
                     ],
                 }

@@ -38,8 +38,8 @@ def _manifest() -> flask.Response:
     entries = read_manifest(chunks.read_json(flask.request.environ, store.settings), store.settings.max_parts)
     states = store.states(caller_name(), entries)
     answers = [
-        {"sop_instance_uid": one.sop_instance_uid, "sha256": one.sha256, "state": state, **_held(held)}
-        for one, (state, held) in zip(entries, states, strict=True)
+        {"sop_instance_uid": one.sop_instance_uid, "sha256": one.sha256, "state": state, **_existing(existing)}
+        for one, (state, existing) in zip(entries, states, strict=True)
     ]
     return flask.jsonify({"instances": answers})
 
@@ -58,14 +58,14 @@ def _instances() -> flask.Response:
         outcomes = upload.keep()
     answers = [
         {"sop_instance_uid": one.entry.sop_instance_uid, "sha256": one.entry.sha256, "state": one.state}
-        | _held(one.held)
+        | _existing(one.existing)
         for one in outcomes
     ]
     return flask.jsonify({"instances": answers})
 
 
-def _held(digest: str | None) -> dict[str, str]:
-    return {"held": digest} if digest else {}
+def _existing(digest: str | None) -> dict[str, str]:
+    return {"existing": digest} if digest else {}
 
 
 def _list() -> flask.Response:

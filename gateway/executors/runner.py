@@ -18,7 +18,7 @@ DEFAULTS = {
     "max_queue": "max_queue",
     "timeout": "request_timeout",
 }
-"""The settings that stand in for what a model's Running leaves out."""
+"""The settings that stand in for what a model's Execution leaves out."""
 ENDS = "The model tried to end the process."
 
 

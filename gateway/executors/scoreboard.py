@@ -89,7 +89,7 @@ class Scoreboard:
 
 @dataclass(frozen=True)
 class Slot:
-    """A worker's place at the board, and the generation of the code that it was forked with."""
+    """A worker's slot in the scoreboard, and the generation of the code that it was forked with."""
 
     scoreboard: Scoreboard
     number: int

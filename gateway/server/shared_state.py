@@ -66,8 +66,8 @@ class SupervisorLauncher:
 
 
 class ServerState:
-    """What the master makes before it forks, and its workers inherit: the board, and where model processes are wanted
-    the launcher of these."""
+    """What the master makes before it forks and its workers inherit: the scoreboard, and the launcher of the model
+    processes where there are any."""
 
     def __init__(self) -> None:
         self.scoreboard = Scoreboard()

@@ -71,7 +71,7 @@ def forget(store: Store, study: str, caller: str, *, everybody: bool = False, au
         )  # also what another file took the place of
         store.retention.collect(connection, (one.sha256 for one in whole), used_too=True)
         results = Results(store).forget(connection, study, None if everybody else caller)
-        store.blobs["instance_rows"].purge(quarantine_label(study))
+        store.blobs["instances"].purge(quarantine_label(study))
     if not found and not results:
         raise StudyNotFound("This gateway keeps nothing of such a study of yours.")
     record = Forgotten(

@@ -75,7 +75,7 @@ _HELD = select(holdings.c.sop_instance_uid, holdings.c.sha256).where(
 def states(
     connection: Connection, caller: str, since: float, entries: Sequence[ManifestEntry]
 ) -> list[tuple[str, str | None]]:
-    """For each entry ``have``, ``missing``, or ``conflict`` and the digest that is held, or was named, before it."""
+    """For each entry ``present``, ``missing``, or ``conflict`` and the digest that is held, or was named, before it."""
     uids = dict.fromkeys(one.sop_instance_uid for one in entries)
     asked = ({"caller": caller, "since": since, "uids": some} for some in pieces(uids))
     here = {uid: digest for each in asked for uid, digest in connection.execute(_HELD, each)}
@@ -85,7 +85,7 @@ def states(
         if known != one.sha256:
             answers.append(("conflict", known))
         else:
-            answers.append(("have" if one.sop_instance_uid in here else "missing", None))
+            answers.append(("present" if one.sop_instance_uid in here else "missing", None))
     return answers
 
 

@@ -91,7 +91,7 @@ class Store:
             one.mkdir(parents=True, exist_ok=True, mode=0o700)
         blobs = {kind: _blobs(settings, folder, kind) for kind in KINDS}
         index = Index(folder, settings.database_url, durable=settings.store_fsync)
-        retention = Retention(settings, blobs["instance_rows"], blobs["results"], clock)
+        retention = Retention(settings, blobs["instances"], blobs["results"], clock)
         _allow_many_files()
         sweep(index, folder / "incoming", blobs, time.time() - ORPHAN_SECONDS)
 
@@ -126,7 +126,7 @@ class Store:
         files: list[BinaryIO] = []
         try:
             for one in found:
-                files.append(self.blobs["instance_rows"].open(one.location, one.sha256))
+                files.append(self.blobs["instances"].open(one.location, one.sha256))
         except BaseException as error:
             for file in files:
                 file.close()
@@ -138,7 +138,7 @@ class Store:
 
     def set_aside(self, one: HeldInstance) -> None:
         """Put a spoiled instance where nobody reads it, and let go of its study, which would be whole without it."""
-        blobs = self.blobs["instance_rows"]
+        blobs = self.blobs["instances"]
         with self.index.writing() as connection:
             if instance_rows.located(connection, one.sha256) != one.location:
                 return

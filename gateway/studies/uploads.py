@@ -28,7 +28,7 @@ class UploadOutcome:
 
     entry: ManifestEntry
     state: str
-    held: str | None = None
+    existing: str | None = None
 
 
 class InstanceUpload(FileBatch):
@@ -53,10 +53,10 @@ class InstanceUpload(FileBatch):
         states = instance_rows.states(connection, self._caller, store.retention.since, self._entries)
         self._refuse_conflicts(states)
         kept = [
-            UploadOutcome(one, _OUTCOMES[self._on_conflict] if state == "conflict" else "stored", held)
-            for one, (state, held) in zip(self._entries, states, strict=True)
+            UploadOutcome(one, _OUTCOMES[self._on_conflict] if state == "conflict" else "stored", existing)
+            for one, (state, existing) in zip(self._entries, states, strict=True)
         ]
-        if gone := [one.held for one in kept if one.state == "replaced" and one.held]:
+        if gone := [one.existing for one in kept if one.state == "replaced" and one.existing]:
             store.retention.collect(connection, instance_rows.release(connection, mine, holdings.c.sha256.in_(gone)))
         taken = [one.entry for one in kept if one.state != "kept"]
         # room for all, also for what others have sent: a full store must not tell the two apart
@@ -71,8 +71,8 @@ class InstanceUpload(FileBatch):
 
     def _refuse_conflicts(self, states: Sequence[tuple[str, str | None]]) -> None:
         conflicts = [
-            {"sop_instance_uid": one.sop_instance_uid, "sha256": one.sha256, "held": held}
-            for one, (state, held) in zip(self._entries, states, strict=True)
+            {"sop_instance_uid": one.sop_instance_uid, "sha256": one.sha256, "existing": existing}
+            for one, (state, existing) in zip(self._entries, states, strict=True)
             if state == "conflict"
         ]
         if conflicts and self._on_conflict == "fail":

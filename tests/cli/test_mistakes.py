@@ -262,8 +262,8 @@ def test_an_upload_tells_what_it_left_out(run: Run, study: Path, tmp_path: Path)
     (tmp_path / "slice.dcm").write_bytes(next(study.rglob("*.dcm")).read_bytes())
     (tmp_path / "notes.txt").write_text("not an image")
     with listening(Store()) as url:
-        assert "left    1 out, which is not DICOM" in run("upload", "-i", tmp_path, "--host", url).out
-        assert json.loads(run("upload", "-i", tmp_path, "--host", url, "--json").out)["left_out"] == 1
+        assert "ignored 1 that is not DICOM" in run("upload", "-i", tmp_path, "--host", url).out
+        assert json.loads(run("upload", "-i", tmp_path, "--host", url, "--json").out)["ignored"] == 1
 
 
 def test_a_folder_that_cannot_be_listed_is_no_smaller_study(study: Path, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_a_preflight_is_a_line_for_each_model(run: Run, store: Server, slices: P
     assert yes == ["/dense  yes", "/everything  yes"]
     assert no.startswith("/mr  no: ")
     told = json.loads(run("preflight", "-i", slices, "-p", store.port, "--model", "/mr", "--json").out)
-    assert [(one["model"], one["taken"]) for one in told] == [("/mr", False)]
+    assert [(one["model"], one["accepted"]) for one in told] == [("/mr", False)]
 
 
 def test_a_preflight_of_a_study_that_is_kept_sends_nothing(run: Run, store: Server, slices: Path) -> None:

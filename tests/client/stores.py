@@ -58,8 +58,8 @@ class Store:
         held = self.held.get(entry["sop_instance_uid"])
         named = {name: entry[name] for name in ("sop_instance_uid", "sha256")}
         if held in (None, entry["sha256"]):
-            return named | {"state": "have" if held else "missing"}
-        return named | {"state": "conflict", "held": held}
+            return named | {"state": "present" if held else "missing"}
+        return named | {"state": "conflict", "existing": held}
 
     def _keep(self, request: Heard) -> Said:
         words, *files = request.parts

@@ -222,8 +222,8 @@ def test_a_conflict_is_told_and_the_caller_decides(client: Client, study: Path) 
     changed.write_bytes(convert_dataset_to_bytes(dataset))
     with pytest.raises(Conflict) as caught:
         client.upload(study)
-    assert [clash.sop_instance_uid for clash in caught.value.clashes] == [dataset.SOPInstanceUID]
-    assert client.upload(study, on_conflict="keep").kept == (dataset.SOPInstanceUID,)
+    assert [conflict.sop_instance_uid for conflict in caught.value.conflicts] == [dataset.SOPInstanceUID]
+    assert client.upload(study, on_conflict="keep").retained == (dataset.SOPInstanceUID,)
     assert client.upload(study, on_conflict="replace").sent == 1
     assert client.upload(study).sent == 0
 
@@ -239,8 +239,8 @@ def test_what_is_forgotten_is_missing_again(client: Client, study: Path) -> None
 @pytest.mark.parametrize("named", [False, True])
 def test_a_preflight_says_which_models_would_take_a_study(client: Client, study: Path, named: bool) -> None:
     asked = client.upload(study) if named else study
-    taken = {one.model: one.taken for one in client.preflight(asked)}
-    assert taken == {"/everything": True, "/dense": True, "/mr": False}
+    accepted = {one.model: one.accepted for one in client.preflight(asked)}
+    assert accepted == {"/everything": True, "/dense": True, "/mr": False}
     (verdict,) = client.preflight(asked, ["/mr"])
     assert "MR" in verdict.reasons[0]
 

@@ -78,7 +78,7 @@ def test_an_unreadable_slice_is_left_out_where_that_is_asked_for(client: LocalCl
     assert [one.file for one in result.skipped] == ["IM0.dcm"]
     assert result.masks[0].shape[0] == SLICES - 1
     kept = client.upload(study, skip_unreadable=True)
-    assert (len(kept.entries), [one.file for one in kept.skipped], kept.left_out) == (SLICES - 1, ["IM0.dcm"], 0)
+    assert (len(kept.entries), [one.file for one in kept.skipped], kept.ignored) == (SLICES - 1, ["IM0.dcm"], 0)
     assert client.infer(kept).skipped == kept.skipped
 
 
@@ -116,7 +116,7 @@ def test_files_of_other_kinds_are_left_out_as_ever(client: LocalClient, study: P
     (study / "DICOMDIR").touch()
     assert client.infer(study).masks[0].shape[0] == SLICES
     kept = client.upload(study)
-    assert (len(kept.entries), kept.left_out) == (SLICES, 11)
+    assert (len(kept.entries), kept.ignored) == (SLICES, 11)
 
 
 def test_a_link_that_leads_nowhere_and_a_pipe_are_holes_by_their_names(client: LocalClient, study: Path) -> None:

@@ -161,9 +161,9 @@ def test_a_conflict_names_both_digests_and_sends_nothing(desk: Desk) -> None:
     desk.store.held[uid] = "f" * 64
     with pytest.raises(Conflict) as caught:
         desk.client.upload(desk.study)
-    (clash,) = caught.value.clashes
-    assert (clash.sop_instance_uid, clash.there) == (uid, "f" * 64)
-    assert clash.here != clash.there
+    (conflict,) = caught.value.conflicts
+    assert (conflict.sop_instance_uid, conflict.remote) == (uid, "f" * 64)
+    assert conflict.local != conflict.remote
     assert caught.value.status == 409
     assert desk.sent() == 0
 
@@ -177,7 +177,7 @@ def phantom_uid(desk: Desk) -> str:
 def test_a_conflict_may_keep_what_is_there_and_name_that(desk: Desk) -> None:
     desk.store.held[phantom_uid(desk)] = "f" * 64
     done = desk.client.upload(desk.study, on_conflict="keep")
-    assert (done.sent, done.kept) == (SLICES - 1, (phantom_uid(desk),))
+    assert (done.sent, done.retained) == (SLICES - 1, (phantom_uid(desk),))
     assert "f" * 64 in done.reference.digests
     assert all("on_conflict=keep" in chunk.path for chunk in desk.store.chunks())
 
@@ -189,9 +189,9 @@ def test_a_conflict_may_replace_what_is_there(desk: Desk) -> None:
 
 
 def test_a_conflict_that_arises_meanwhile_is_one_too(desk: Desk) -> None:
-    told = [{"sop_instance_uid": "1.2", "sha256": "a" * 64, "held": "b" * 64}]
-    clash = problem(409, type="urn:gateway:problem:instance-conflict", conflicts=told)
-    desk.store.trouble = lambda request: clash if "instances" in request.path else None
+    told = [{"sop_instance_uid": "1.2", "sha256": "a" * 64, "existing": "b" * 64}]
+    conflict = problem(409, type="urn:gateway:problem:instance-conflict", conflicts=told)
+    desk.store.trouble = lambda request: conflict if "instances" in request.path else None
     with pytest.raises(Conflict, match=r"1\.2"):
         desk.client.upload(desk.study)
 

@@ -105,15 +105,15 @@ def test_a_conflict_is_a_409_with_both_digests_and_is_settled_as_the_client_says
         "sop_instance_uid": new.entry.sop_instance_uid,
         "sha256": new.entry.sha256,
         "state": "conflict",
-        "held": old.entry.sha256,
+        "existing": old.entry.sha256,
     }
     status, body = plain(anyone.send([new]))
     assert (status, body["type"]) == (409, f"urn:gateway:problem:{InstanceConflict.code}")
-    assert [(one["sha256"], one["held"]) for one in body["conflicts"]] == [(new.entry.sha256, old.entry.sha256)]
+    assert [(one["sha256"], one["existing"]) for one in body["conflicts"]] == [(new.entry.sha256, old.entry.sha256)]
     for way, state in (("keep", "kept"), ("replace", "replaced")):
         (said,) = anyone.send([new], on_conflict=way).json()["instances"]
-        assert (said["state"], said["held"]) == (state, old.entry.sha256)
-    assert anyone.manifest([new])[0]["state"] == "have"
+        assert (said["state"], said["existing"]) == (state, old.entry.sha256)
+    assert anyone.manifest([new])[0]["state"] == "present"
     assert anyone.send([new], on_conflict="guess").status_code == 422
 
 
@@ -208,7 +208,7 @@ def test_a_second_caller_cannot_learn_by_digest_or_uid_what_the_first_has_sent(g
     assert told[0] == told[1]
     assert guarded("other").send(here).json() == guarded("one").send(here).json()
     guarded("other").ask("DELETE", f"/studies/{here[0].entry.study_instance_uid}")
-    assert [one["state"] for one in guarded("one").manifest(here)] == ["have"] * 2
+    assert [one["state"] for one in guarded("one").manifest(here)] == ["present"] * 2
 
 
 def _references(entry: object) -> list[dict[str, object]]:
@@ -263,14 +263,14 @@ def test_preflight_says_of_headers_alone_and_of_a_reference_what_would_be_taken(
     ]
     for answer in answers:
         (one,) = answer.json()["models"]
-        assert (one["model"], one["taken"], one["reasons"]) == ("/dense", True, [])
+        assert (one["model"], one["accepted"], one["reasons"]) == ("/dense", True, [])
         assert one["series"] == [
-            {"series_instance_uid": sent[0].entry.series_instance_uid, "taken": True, "reasons": []}
+            {"series_instance_uid": sent[0].entry.series_instance_uid, "accepted": True, "reasons": []}
         ]
     other = file("preflight", study="preflight", modality="MR").data
     one = anyone.parts("/preflight", {}, [other[: other.index(b"\xe0\x7f\x10\x00")]]).json()["models"][0]
-    assert (one["taken"], one["reasons"]) == (False, ["This model needs CT; the study holds MR."])
-    assert [(each["taken"], each["reasons"]) for each in one["series"]] == [(False, one["reasons"])]
+    assert (one["accepted"], one["reasons"]) == (False, ["This model needs CT; the study holds MR."])
+    assert [(each["accepted"], each["reasons"]) for each in one["series"]] == [(False, one["reasons"])]
     assert anyone.parts("/preflight", {"models": ["/none"]}, headers).status_code == 422
 
 
@@ -312,7 +312,7 @@ def test_a_rule_of_the_service_for_one_of_the_paths_wins(tmp_path: Path) -> None
     app.add_url_rule("/studies", "mine", lambda: "mine")
     assert app.test_client().get("/studies").text == "mine"
     assert app.test_client().get("/studies/1.2").status_code == 404
-    app.extensions["gateway.studies"].store.close()
+    app.extensions["gateway"].store.store.close()
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ def test_off_loopback_a_store_wants_authentication_or_to_be_told(
     try:
         if starts:
             app.open()
-            app.extensions["gateway.studies"].store.close()
+            app.extensions["gateway"].store.store.close()
         else:
             with pytest.raises(ValueError, match="listens beyond this machine"):
                 app.open()

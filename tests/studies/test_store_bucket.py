@@ -111,7 +111,7 @@ def test_a_bucket_is_held_to_the_quota_and_swept(store: Store, s3: Any) -> None:
     sent = [file("room", study=number) for number in range(8)]
     for one in sent:
         upload(store, "one", [one])
-    here = states(store, "one", sent).count("have")
+    here = states(store, "one", sent).count("present")
     assert 0 < here < 8
     assert len(keys(s3)) == here
     s3.put_object(Bucket="studies", Key="here/instances/stray", Body=b"")

@@ -29,7 +29,7 @@ def test_an_upload_that_is_killed_leaves_nothing_half_and_can_be_sent_again(
     sweep(again.index, again.folder / "incoming", again.blobs, 4e9)
     assert blobs(again) == []
     upload(again, "one", sent)
-    assert states(again, "one", sent) == ["have"] * 2
+    assert states(again, "one", sent) == ["present"] * 2
 
 
 def test_a_killed_upload_can_be_sent_again_before_anything_is_swept(open_store: OpenStore, database_url: str) -> None:
@@ -39,12 +39,12 @@ def test_a_killed_upload_can_be_sent_again_before_anything_is_swept(open_store: 
     subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     assert len(blobs(store)) == 2
     upload(store, "one", sent)
-    assert states(store, "one", sent) == ["have"] * 2
+    assert states(store, "one", sent) == ["present"] * 2
     assert len(blobs(store)) == 2
 
 
 def test_a_store_that_waits_for_the_disk_keeps_the_same(open_store: OpenStore) -> None:
     store, sent = open_store(store_fsync=True), files(2)
     upload(store, "one", sent)
-    assert states(open_store(), "one", sent) == ["have"] * 2
+    assert states(open_store(), "one", sent) == ["present"] * 2
     assert sorted(path.read_bytes() for path in blobs(store)) == sorted(one.data for one in sent)

@@ -176,7 +176,7 @@ def test_what_was_used_longest_ago_goes_first(open_store: OpenStore, clock: Cloc
         pass
     clock.now += 100
     upload(store, "one", sent[3:])
-    assert states(store, "one", sent) == ["have", "missing", "have", "have"]
+    assert states(store, "one", sent) == ["present", "missing", "present", "present"]
     assert len(blobs(store)) == 3
 
 
@@ -187,7 +187,7 @@ def test_a_study_is_evicted_as_a_whole_unless_a_part_of_it_is_in_use(open_store:
     clock.now += 100
     with References(store).resolve(by_digest(old[1:2]), "one"), pytest.raises(StorageFull):
         upload(store, "other", new)
-    assert states(store, "one", old) == ["have"] * 3
+    assert states(store, "one", old) == ["present"] * 3
     upload(store, "other", new)
     assert states(store, "one", old) == ["missing"] * 3
     assert len(blobs(store)) == 1
@@ -200,7 +200,7 @@ def test_a_study_that_is_too_large_does_not_make_room_for_itself(open_store: Ope
     clock.now += 100
     with pytest.raises(StorageFull):
         upload(store, "one", sent[2:])
-    assert states(store, "one", sent) == ["have", "have", "missing"]
+    assert states(store, "one", sent) == ["present", "present", "missing"]
 
 
 def test_what_is_in_use_is_not_evicted_whoever_asks_for_room(open_store: OpenStore, clock: Clock) -> None:
@@ -213,7 +213,7 @@ def test_what_is_in_use_is_not_evicted_whoever_asks_for_room(open_store: OpenSto
     with References(store).resolve(by_digest(sent[:1]), "one") as found:
         clock.now += 1000
         upload(beside, "other", sent[2:3])
-        assert states(store, "one", sent[:2]) == ["have", "missing"]
+        assert states(store, "one", sent[:2]) == ["present", "missing"]
         with References(beside).resolve(by_digest(sent[2:3]), "other"), pytest.raises(StorageFull):
             upload(beside, "other", sent[3:])
         assert found.files[0].read() == sent[0].data
@@ -228,7 +228,7 @@ def test_more_than_the_quota_is_refused_and_evicts_nothing(open_store: OpenStore
     upload(store, "one", sent[:1])
     with pytest.raises(StorageFull):
         upload(store, "one", sent)
-    assert states(store, "one", sent) == ["have", "missing", "missing"]
+    assert states(store, "one", sent) == ["present", "missing", "missing"]
 
 
 def test_a_full_store_does_not_tell_what_others_have_sent(open_store: OpenStore) -> None:
@@ -251,7 +251,7 @@ def test_each_callers_time_runs_from_their_own_sending(open_store: OpenStore, cl
     assert states(store, "one", sent) == ["missing"] * 2
     with pytest.raises(StudyNotFound):
         References(store).resolve(by_digest(sent), "one")
-    assert states(store, "other", sent) == ["have"] * 2
+    assert states(store, "other", sent) == ["present"] * 2
     clock.now += 600
     upload(store, "one", [file("beside")])
     assert len(blobs(store)) == 1
@@ -267,7 +267,7 @@ def test_another_file_under_a_uid_whose_time_is_over_takes_its_place_and_both_ar
     upload(store, "one", [file("beside", study="other")])
     clock.now += 20
     upload(store, "one", [new])
-    assert states(store, "one", [new]) == ["have"]
+    assert states(store, "one", [new]) == ["present"]
     forget(store, new.entry.study_instance_uid, "one")
     assert len(blobs(store)) == 1
 
@@ -294,8 +294,8 @@ def test_forgetting_takes_what_is_mine_and_tells_the_audit_without_a_uid(store: 
     assert (record.instances, record.size) == (3, sum(len(one.data) for one in sent))
     assert told == [record]
     assert uid not in repr(record)
-    assert states(store, "one", [*sent, beside]) == ["missing"] * 3 + ["have"]
-    assert states(store, "other", sent) == ["have", "missing", "missing"]
+    assert states(store, "one", [*sent, beside]) == ["missing"] * 3 + ["present"]
+    assert states(store, "other", sent) == ["present", "missing", "missing"]
     assert {path.name for path in blobs(store)} == {sent[0].entry.sha256, beside.entry.sha256}
     for caller in ("one", "stranger"):
         with pytest.raises(StudyNotFound):
@@ -329,5 +329,5 @@ def test_a_sweep_takes_what_no_index_knows_and_nothing_else(store: Store) -> Non
         assert sweep(store.index, store.folder / "incoming", store.blobs, 4e9) == 1
         assert incoming(store) == [alive.path]
     assert not stray.exists()
-    assert states(store, "one", sent) == ["have"] * 2
+    assert states(store, "one", sent) == ["present"] * 2
     assert len(blobs(store)) == 2

@@ -26,7 +26,7 @@ def test_what_was_sent_is_had_by_its_sender_and_missing_to_all_others(store: Sto
     sent = files(3)
     assert states(store, "one", sent) == ["missing"] * 3
     assert [one.state for one in upload(store, "one", sent)] == ["stored"] * 3
-    assert states(store, "one", sent) == ["have"] * 3
+    assert states(store, "one", sent) == ["present"] * 3
     assert states(store, "other", sent) == ["missing"] * 3
     assert states(store, "", sent) == ["missing"] * 3
 
@@ -35,7 +35,7 @@ def test_what_two_callers_send_is_kept_once(store: Store) -> None:
     sent = files(3)
     for caller in ("one", "other"):
         upload(store, caller, sent)
-        assert states(store, caller, sent) == ["have"] * 3
+        assert states(store, caller, sent) == ["present"] * 3
     assert sorted(path.name for path in blobs(store)) == sorted(one.entry.sha256 for one in sent)
     assert incoming(store) == []
 
@@ -102,25 +102,27 @@ def test_another_file_of_one_instance_is_a_conflict_with_both_digests(store: Sto
     with pytest.raises(InstanceConflict) as refused:
         upload(store, "one", [beside, new])
     assert refused.value.members["conflicts"] == [
-        {"sop_instance_uid": new.entry.sop_instance_uid, "sha256": new.entry.sha256, "held": old.entry.sha256}
+        {"sop_instance_uid": new.entry.sop_instance_uid, "sha256": new.entry.sha256, "existing": old.entry.sha256}
     ]
-    assert states(store, "one", [old, beside]) == ["have", "missing"]
+    assert states(store, "one", [old, beside]) == ["present", "missing"]
 
 
 def test_a_conflict_can_keep_the_old_file(store: Store) -> None:
     old, new, beside = file(1), file(1, note="new"), file(2)
     upload(store, "one", [old])
-    outcomes = [(one.state, one.held) for one in upload(store, "one", [beside, new], "keep")]
+    outcomes = [(one.state, one.existing) for one in upload(store, "one", [beside, new], "keep")]
     assert outcomes == [("stored", None), ("kept", old.entry.sha256)]
-    assert states(store, "one", [old, beside, new]) == ["have", "have", "conflict"]
+    assert states(store, "one", [old, beside, new]) == ["present", "present", "conflict"]
     assert new.entry.sha256 not in {path.name for path in blobs(store)}
 
 
 def test_a_conflict_can_replace_the_old_file(store: Store) -> None:
     old, new = file(1), file(1, note="new")
     upload(store, "one", [old])
-    assert [(one.state, one.held) for one in upload(store, "one", [new], "replace")] == [("replaced", old.entry.sha256)]
-    assert states(store, "one", [new]) == ["have"]
+    assert [(one.state, one.existing) for one in upload(store, "one", [new], "replace")] == [
+        ("replaced", old.entry.sha256)
+    ]
+    assert states(store, "one", [new]) == ["present"]
     assert [path.name for path in blobs(store)] == [new.entry.sha256]
 
 
@@ -129,7 +131,7 @@ def test_what_one_caller_replaces_stays_for_the_other(store: Store) -> None:
     for caller in ("one", "other"):
         upload(store, caller, [old])
     upload(store, "one", [new], "replace")
-    assert states(store, "other", [old]) == ["have"]
+    assert states(store, "other", [old]) == ["present"]
     assert len(blobs(store)) == 2
 
 
@@ -138,7 +140,7 @@ def test_another_callers_file_of_the_same_instance_is_no_conflict(store: Store) 
     upload(store, "one", [old])
     assert states(store, "other", [new]) == ["missing"]
     assert [one.state for one in upload(store, "other", [new])] == ["stored"]
-    assert states(store, "one", [old]) == states(store, "other", [new]) == ["have"]
+    assert states(store, "one", [old]) == states(store, "other", [new]) == ["present"]
 
 
 def test_a_manifest_that_names_two_files_for_one_instance_is_in_conflict_with_itself(store: Store) -> None:
