@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gateway import Gateway, Mask, Requires, Volume
+from gateway import Gateway, Image, Mask, Requires, Volume
 
 app = Gateway(__name__)
 
@@ -16,6 +16,13 @@ app = Gateway(__name__)
 def dense(ct: Volume, threshold: Annotated[float, Field(ge=-1024, le=3071, description="HU")] = 100) -> Mask:
     """Everything above a threshold."""
     return Mask(ct.array > threshold, "Dense")
+
+
+@app.model("/images")
+def images(images: list[Image], seconds: float = 0) -> list[Mask]:
+    """Everything that is not black, after a while."""
+    time.sleep(seconds)
+    return [Mask(one.array.reshape(*one.shape, -1).max(axis=-1) > 0, "Bright", of=one) for one in images]
 
 
 @app.model("/slow", forbid_unknown=True)

@@ -15,7 +15,7 @@ from gateway.errors import StudyRefused
 Integers = NDArray[np.integer[Any]]
 
 
-class Stored(NamedTuple):
+class StoredBits(NamedTuple):
     """What a header says of its samples: bits allocated and stored, and whether values are signed."""
 
     allocated: int
@@ -45,7 +45,7 @@ def numbers_of(samples: Integers, precision: int, *, signed: bool, at_top: bool)
     return numbers
 
 
-def stored_values(numbers: Integers, precision: int, *, signed: bool, stored: Stored, lossless: bool) -> Integers:
+def stored_values(numbers: Integers, precision: int, *, signed: bool, stored: StoredBits, lossless: bool) -> Integers:
     """The stored values in the numbers that a codec decoded. Raises StudyRefused where readers would differ."""
     if stored.signed and not signed and precision < stored.bits and numbers.max() >> (precision - 1):
         raise StudyRefused("The codestream of an image has fewer bits than Bits Stored, so its signs cannot be told.")

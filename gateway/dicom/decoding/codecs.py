@@ -1,8 +1,8 @@
 """The codecs: one codestream -> the bytes of its samples, by native code.
 
-They run in a process of their own (``decoder``), so this module imports neither numpy nor pydicom, and each codec only
-when it is used. ``Words`` say what the header states; a codec returns its samples, unsigned or in two's complement,
-little endian, in the smallest container that holds its precision, colour by pixel; and words on what it did else.
+They run in a process of their own (``decoder``), so this module imports neither numpy nor pydicom, and each codec
+when it is used. Words say what the header states. A codec returns its samples, unsigned or in two's complement, little
+endian, in the smallest container that holds its precision, colour by pixel; and words on how they are to be read.
 """
 
 import importlib

@@ -26,7 +26,7 @@ _SIZ = struct.Struct(">4I16xH")
 """Xsiz, Ysiz, XOsiz, YOsiz, four numbers on tiles, and the number of components."""
 
 
-class Announced(NamedTuple):
+class CodestreamHeader(NamedTuple):
     """What a codestream says: its kind, size, components, bits of a sample, and whether samples are signed.
 
     ``space`` is the colour space that it says to hold; "" where it does not, and the header decides.
@@ -72,7 +72,7 @@ def _codestreams(file: BinaryIO, header: Dataset, frame: int | None) -> Iterable
     return [get_frame(file, frame, number_of_frames=count, extended_offsets=extended)]
 
 
-def announced(codestream: bytes) -> Announced | None:
+def announced(codestream: bytes) -> CodestreamHeader | None:
     """What a JPEG, JPEG-LS or JPEG 2000 codestream says of itself; None where it says nothing, or no such thing."""
     try:
         if codestream.startswith(b"\xff\xd8"):
@@ -86,7 +86,7 @@ def announced(codestream: bytes) -> Announced | None:
     return None
 
 
-def _jpeg(codestream: bytes) -> Announced | None:
+def _jpeg(codestream: bytes) -> CodestreamHeader | None:
     """The frame header (ISO 10918-1 B.2.2, ISO 14495-1 C.2.2), found by walking the marker segments before it."""
     space = ""
     for marker, at in _segments(codestream):
@@ -95,7 +95,7 @@ def _jpeg(codestream: bytes) -> Announced | None:
         if (kind := _FRAME_HEADERS.get(marker)) is not None:
             precision, rows, columns, count = struct.unpack_from(">B2HB", codestream, at + 4)
             named = codestream[at + 10 : at + 10 + 3 * count : 3]
-            return Announced(kind, rows, columns, count, precision, space="RGB" if named in _RGB else space)
+            return CodestreamHeader(kind, rows, columns, count, precision, space="RGB" if named in _RGB else space)
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # tables, and one that is reserved
             return None
     return None
@@ -113,7 +113,7 @@ def _segments(codestream: bytes) -> Iterator[tuple[int, int]]:
         at += 2 + int(struct.unpack_from(">H", codestream, at + 2)[0])
 
 
-def _jpeg_2000(codestream: bytes, start: int) -> Announced | None:
+def _jpeg_2000(codestream: bytes, start: int) -> CodestreamHeader | None:
     """The SIZ marker segment, always the first (ISO 15444-1 A.5.1); None unless all components are alike."""
     right, bottom, left, top, count = _SIZ.unpack_from(codestream, start + 8)
     first = start + 8 + _SIZ.size
@@ -123,10 +123,10 @@ def _jpeg_2000(codestream: bytes, start: int) -> Announced | None:
     depth, across, down = components.pop()
     if (across, down) != (1, 1):
         return None
-    return Announced(JPEG_2000, bottom - top, right - left, count, (depth & 0x7F) + 1, depth > 0x7F)
+    return CodestreamHeader(JPEG_2000, bottom - top, right - left, count, (depth & 0x7F) + 1, depth > 0x7F)
 
 
-def _boxed_jpeg_2000(codestream: bytes) -> Announced | None:
+def _boxed_jpeg_2000(codestream: bytes) -> CodestreamHeader | None:
     """The codestream in a JP2 file (ISO 15444-1 I.4), which some devices store although PS3.5 A.4.4 forbids it."""
     at = 0
     while at + 8 <= len(codestream):

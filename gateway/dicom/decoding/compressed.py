@@ -29,8 +29,9 @@ from pydicom.uid import (
 
 from gateway.contract.requests import stop_if_cancelled
 from gateway.dicom.decoding import bits
-from gateway.dicom.decoding.codestreams import JPEG, JPEG_2000, JPEG_LS, LOSSLESS, Announced, announced
-from gateway.dicom.decoding.pool import DecoderFailed, Job, pool
+from gateway.dicom.decoding.codestreams import JPEG, JPEG_2000, JPEG_LS, LOSSLESS, CodestreamHeader, announced
+from gateway.dicom.decoding.handles import DecoderFailed, FrameJob
+from gateway.dicom.decoding.pool import pool
 from gateway.dicom.reading.attributes import text, whole
 from gateway.errors import StudyRefused
 
@@ -58,7 +59,7 @@ _YBR = ("YBR_FULL", "YBR_FULL_422")
 BROKEN = "The pixels of an image are missing or broken"
 
 
-class Description(NamedTuple):
+class CompressedImage(NamedTuple):
     """What a header says of its compressed frames (PS3.3 C.7.6.3)."""
 
     syntax: UID
@@ -67,19 +68,19 @@ class Description(NamedTuple):
     columns: int
     samples: int
     photometric: str
-    stored: bits.Stored
+    stored: bits.StoredBits
 
 
-def describe(header: Dataset) -> Description:
+def describe(header: Dataset) -> CompressedImage:
     """Raises StudyRefused for a transfer syntax that cannot be decoded here, and bits that no sample has."""
     syntax = UID(text(header.file_meta, "TransferSyntaxUID"))
     allocated, samples = whole(header, "BitsAllocated") or 0, whole(header, "SamplesPerPixel") or 0
     codec = _codec(syntax, allocated, samples)
-    stored = bits.Stored(allocated, whole(header, "BitsStored") or 0, whole(header, "PixelRepresentation") == 1)
+    stored = bits.StoredBits(allocated, whole(header, "BitsStored") or 0, whole(header, "PixelRepresentation") == 1)
     if allocated not in (8, 16, 32) or not 0 < stored.bits <= allocated or samples not in (1, 3):
         raise StudyRefused(f"{BROKEN}: Bits Allocated, Bits Stored or Samples per Pixel is none of {syntax.name}.")
     rows, columns = whole(header, "Rows") or 0, whole(header, "Columns") or 0
-    return Description(syntax, codec, rows, columns, samples, text(header, "PhotometricInterpretation"), stored)
+    return CompressedImage(syntax, codec, rows, columns, samples, text(header, "PhotometricInterpretation"), stored)
 
 
 def _codec(syntax: UID, allocated: int, samples: int) -> str:
@@ -101,7 +102,7 @@ def _codec(syntax: UID, allocated: int, samples: int) -> str:
     return codec
 
 
-def decode_frames(image: Description, codestreams: Sequence[bytes], first: int = 0) -> list[Array]:
+def decode_frames(image: CompressedImage, codestreams: Sequence[bytes], first: int = 0) -> list[Array]:
     """The stored values of each frame, (row, column) or (row, column, 3); as many are decoded at once as may be.
 
     ``first`` is the number of the first. Raises StudyRefused, Cancelled, Unavailable.
@@ -120,7 +121,7 @@ def decode_frames(image: Description, codestreams: Sequence[bytes], first: int =
             raise
 
 
-def decode_frame(image: Description, codestream: bytes, number: int) -> Array:
+def decode_frame(image: CompressedImage, codestream: bytes, number: int) -> Array:
     """The stored values of one frame; of colour in RGB. Raises as ``decode_frames``."""
     stop_if_cancelled()
     said = _compared(image, codestream)
@@ -134,7 +135,7 @@ def decode_frame(image: Description, codestream: bytes, number: int) -> Array:
         "precision": said.precision,
         "container": container,
     }
-    job = Job(image.codec, image.rows * image.columns * image.samples * container, stated)
+    job = FrameJob(image.codec, image.rows * image.columns * image.samples * container, stated)
     try:
         data, words = pool().decode(job, codestream)
     except DecoderFailed as failed:
@@ -143,11 +144,11 @@ def decode_frame(image: Description, codestream: bytes, number: int) -> Array:
     return _read(image, said, np.frombuffer(data, f"<u{container}"), words)
 
 
-def _compared(image: Description, codestream: bytes) -> Announced:
+def _compared(image: CompressedImage, codestream: bytes) -> CodestreamHeader:
     """What a codestream says of itself, which agrees with the header. Raises StudyRefused."""
     kind = KINDS[image.syntax]
     if kind == RLE:  # says nothing
-        return Announced(RLE, image.rows, image.columns, image.samples, image.stored.allocated)
+        return CodestreamHeader(RLE, image.rows, image.columns, image.samples, image.stored.allocated)
     said = announced(codestream)
     if said is None:
         raise StudyRefused(f"{BROKEN}: a codestream of {image.syntax.name} does not say what it holds.")
@@ -162,7 +163,7 @@ def _compared(image: Description, codestream: bytes) -> Announced:
     return said
 
 
-def _read(image: Description, said: Announced, samples: NDArray[Any], words: dict[str, Any]) -> Array:
+def _read(image: CompressedImage, said: CodestreamHeader, samples: NDArray[Any], words: dict[str, Any]) -> Array:
     if words.get("by_plane"):
         samples = np.moveaxis(samples.reshape(image.samples, image.rows, image.columns), 0, -1)
     shape = (image.rows, image.columns, image.samples)[: 2 if image.samples == 1 else 3]
@@ -176,7 +177,7 @@ def _read(image: Description, said: Announced, samples: NDArray[Any], words: dic
     return values
 
 
-def _space(image: Description, said: Announced, words: dict[str, Any]) -> str:
+def _space(image: CompressedImage, said: CodestreamHeader, words: dict[str, Any]) -> str:
     """The colour space of what was decoded: that of the codestream where it says, else that of the header."""
     if words.get("rgb") or image.syntax in JPEG2000TransferSyntaxes and image.photometric in ("YBR_ICT", "YBR_RCT"):
         return "RGB"

@@ -1,8 +1,8 @@
 """A decoding process: ``python -m gateway.dicom.decoding.decoder_process DESCRIPTOR MEMORY``, started by ``pool``.
 
-It decodes one codestream after another with untrusted C and C++, and is to be lost without harm: its address space is
-bounded to MEMORY bytes, each frame to some CPU time, and what it may write to the memory that it is given. It ends when
-its channel does, which is when the process that started it ends or gives it up.
+It decodes one codestream after another by C and C++ that may crash, and is lost without harm. Its address space is
+bounded to MEMORY bytes, each frame to some seconds of CPU, its output to the memory that it is given. It ends when its
+channel does: when the process that started it ends, or gives it up.
 """
 
 import contextlib
@@ -68,9 +68,10 @@ def _answer(words: Words, shared: mmap.mmap) -> Words:
 def _bound(memory: int) -> None:
     """Take the limits of an expendable process, of which the kernel ends this one first when memory runs out."""
     leave_no_dump()
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it has no file to write
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # a server's own signals reach whole groups
         signal.signal(number, signal.SIG_IGN)
 

@@ -10,7 +10,7 @@ from pydicom import Dataset
 
 from gateway.contract.requests import stop_if_cancelled
 from gateway.dicom.decoding.compressed import BROKEN
-from gateway.dicom.decoding.pool import cores
+from gateway.dicom.decoding.handles import cores
 from gateway.dicom.decoding.stored import Stored, layout, read
 from gateway.dicom.decoding.windows import dose_scaling, linear, rescale
 from gateway.dicom.reading.attributes import sequence

@@ -6,12 +6,12 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
-from pydicom.pixels.processing import apply_color_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from gateway.dicom.decoding.codestreams import codestreams
 from gateway.dicom.decoding.compressed import BROKEN, decode_frames, describe
+from gateway.dicom.decoding.lookups import palette_to_rgb
 from gateway.dicom.decoding.windows import display_range, linear
 from gateway.dicom.reading.attributes import text, whole
 from gateway.dicom.reading.files import Source, convert_dataset_to_bytes, opened, read_header, refusing
@@ -105,7 +105,7 @@ def to_rgb(header: Dataset, array: Array, frame: int = 0) -> RGB:
         if colour:
             return _eight_bits(array, whole(header, "BitsStored"))
         if text(header, "PhotometricInterpretation") == "PALETTE COLOR":
-            return _eight_bits(apply_color_lut(array, header), None)
+            return palette_to_rgb(header, array)
         return np.repeat(_grey(header, array, frame)[..., None], 3, axis=-1)
 
 

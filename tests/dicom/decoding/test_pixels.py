@@ -20,7 +20,7 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit
 
 from gateway.dicom.decoding import pixels
-from gateway.dicom.decoding.codestreams import Announced, announced
+from gateway.dicom.decoding.codestreams import CodestreamHeader, announced
 from gateway.dicom.decoding.pixels import convert_monochrome_1to2, decode, to_rgb
 from gateway.dicom.reading.files import NotAnInstance, convert_dataset_to_bytes
 from gateway.dicom.reading.instances import Instance, read_instance
@@ -205,7 +205,7 @@ def test_a_codestream_in_a_jp2_file_tells_its_size_depth_and_sign() -> None:
     sizes = struct.pack(">4I16xH3B", 75, 42, 5, 2, 1, 0x80 | 11, 1, 1)
     codestream = b"\xff\x4f\xff\x51" + bytes(4) + sizes
     boxes = b"\x00\x00\x00\x0cjP  \r\n\x87\n" + (8 + len(codestream)).to_bytes(4, "big") + b"jp2c" + codestream
-    assert announced(codestream) == announced(boxes) == Announced("JPEG 2000", 40, 70, 1, 12, signed=True)
+    assert announced(codestream) == announced(boxes) == CodestreamHeader("JPEG 2000", 40, 70, 1, 12, signed=True)
 
 
 def header(**attributes: Any) -> Dataset:
