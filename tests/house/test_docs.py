@@ -15,8 +15,10 @@ import pytest
 from gateway import errors
 from gateway.config import Settings
 from tests.house.pages import PAGES, ROOT, Block, anchors, blocks, links, rows
+from tests.house.test_ladder import DICOM_RUNGS, RUNGS
 
 CONTRACT, DEPLOYING = ROOT / "docs/contract.md", ROOT / "docs/deploying.md"
+ARCHITECTURE = ROOT / "docs/architecture.md"
 MIGRATING = ROOT / "docs/migrating-from-inference-sdk.md"
 DOCUMENTED_PYTHON = [block for page in PAGES for block in blocks(page, "python") if "Client(" not in block.text]
 """Blocks that stand alone; the one with a client runs in test_readme, where there is a server."""
@@ -65,6 +67,24 @@ def test_the_table_of_gunicorn_settings_is_that_of_the_code() -> None:
 
     documented = {name.strip("`"): value.strip("`") for name, value, _ in rows(DEPLOYING, "gunicorn's setting")}
     assert documented == {name: str(value) for name, value in DEFAULTS.items()}
+
+
+def rungs(drawing: str) -> dict[str, int]:
+    """The ladder of a drawing: a line for each rung, its number first, and the rooms with bars between them."""
+    lines = [line.split(maxsplit=1) for line in drawing.splitlines()]
+    return {name.strip(): int(rung) for rung, names in lines for name in names.split("|")}
+
+
+def test_the_drawings_of_the_ladder_are_those_that_the_ladder_test_checks() -> None:
+    _, house, dicom = [block.text for block in blocks(ARCHITECTURE, "text")]
+    assert rungs(house) == RUNGS
+    assert rungs(dicom) == DICOM_RUNGS
+
+
+def test_the_drawing_of_the_house_names_every_room() -> None:
+    house = blocks(ARCHITECTURE, "text")[0].text
+    drawn = set(re.findall(r"^  ([a-z_]+)", house, re.MULTILINE))
+    assert drawn == RUNGS.keys() - {"__main__", "gunicorn_conf", "worker", "models", "utils"}
 
 
 @pytest.mark.parametrize("row", rows(MIGRATING, "was"), ids=lambda row: row[0])
