@@ -99,8 +99,10 @@ def describe(source: Source, header: Dataset, pixels: Element | None = None) -> 
 
 
 def _instance_number(header: Dataset) -> int | None:
-    found = ordinal(header, "InstanceNumber")
-    return None if found is None else int(found)
+    try:
+        return raw_values.whole(header, "InstanceNumber")
+    except StudyRefused:  # it only sorts
+        return None
 
 
 def _frames(stated: int | None) -> int:

@@ -12,8 +12,11 @@ from gateway.dicom.reading.redaction import naming
 from gateway.dicom.volumes.uniformity import Frame, group
 
 _LINEAR = ("RescaleSlope", "RescaleIntercept")
-_STATED = (*_LINEAR, "ModalityLUTSequence", "DoseGridScaling")
+_OTHER = ("ModalityLUTSequence", "DoseGridScaling")
+_STATED = (*_LINEAR, *_OTHER)
 """What changes a stored value into one with a unit (PS3.3 C.11.1, C.8.8.3.4.2)."""
+
+Form = tuple[bytes | int | None, ...]
 
 
 def check(frames: Sequence[Frame]) -> None:
@@ -21,33 +24,27 @@ def check(frames: Sequence[Frame]) -> None:
 
     That each frame states a rescale of its own is usual in PET, and right.
     """
-    groups = [group(frame, "PixelValueTransformationSequence") for frame in frames]
-    for keyword in _STATED:
-        _refuse_gaps(frames, groups, keyword)
-    judged = set[tuple[bytes | int | None, ...]]()
-    for (instance, frame), found in zip(frames, groups, strict=True):
-        form = _form(instance.header, found)
-        if form not in judged:
-            judged.add(form)
-            _judge(instance, frame)
+    forms = [_form(frame) for frame in frames]
+    for index, keyword in enumerate(_STATED):
+        _refuse_gaps(frames, keyword, [form[index] for form in forms])
+    first: dict[Form, Frame] = {}
+    for form, frame in zip(forms, frames, strict=True):
+        first.setdefault(form, frame)
+    for instance, number in first.values():
+        _judge(instance, number)
 
 
-def _refuse_gaps(frames: Sequence[Frame], groups: Sequence[Dataset], keyword: str) -> None:
-    key = tag(keyword)
-    lacking = [
-        instance
-        for (instance, _), found in zip(frames, groups, strict=True)
-        if key not in found and (found is instance.header or key not in instance.header)
-    ]
-    if lacking and len(lacking) < len(frames):
-        with naming(lacking[0].source):
+def _form(frame: Frame) -> Form:
+    """The values of ``_STATED``, None for each that is absent; the same for frames of which one judgement holds."""
+    found, header = group(frame, "PixelValueTransformationSequence"), frame[0].header
+    return (*(_bytes(found, keyword) for keyword in _LINEAR), *(_bytes(header, keyword) for keyword in _OTHER))
+
+
+def _refuse_gaps(frames: Sequence[Frame], keyword: str, stated: Sequence[bytes | int | None]) -> None:
+    """Refuse an attribute that some of the frames state and others do not."""
+    if None in stated and any(one is not None for one in stated):
+        with naming(frames[stated.index(None)][0].source):
             raise unreadable(keyword, "is missing in an image while others of its series state it")
-
-
-def _form(header: Dataset, found: Dataset) -> tuple[bytes | int | None, ...]:
-    """The same for frames of which one judgement holds."""
-    whole = ("ModalityLUTSequence", "DoseGridScaling")
-    return (*(_bytes(found, keyword) for keyword in _LINEAR), *(_bytes(header, keyword) for keyword in whole))
 
 
 def _bytes(dataset: Dataset, keyword: str) -> bytes | int | None:
