@@ -16,7 +16,7 @@ from benchmarks.rows.processes import hop, weights
 from benchmarks.rows.segmentations import segmentation
 from benchmarks.rows.signals import deaths, signals
 from benchmarks.rows.uploads import uploads
-from benchmarks.rows.volumes import headers, volume
+from benchmarks.rows.volumes import codecs, headers, volume
 from benchmarks.rows.walls import blake3, wall
 
 ROWS: dict[str, Callable[[Plan], list[Line]]] = {
@@ -31,6 +31,7 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "contract": contract,
     "segmentation": segmentation,
     "volume": volume,
+    "codecs": codecs,
     "headers": headers,
     "uploads": uploads,
     "endurance": endurance,

@@ -1,5 +1,6 @@
 """A study made into a Volume, against the loop that one writes with pydicom alone; and headers without pixels."""
 
+import copy
 import os
 import time
 from collections.abc import Callable
@@ -9,10 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
-from pydicom.uid import JPEG2000Lossless
+from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from benchmarks import pairs
 from benchmarks.results import Line, Plan, at_most
+from gateway.config import Settings
+from gateway.dicom.decoding.pool import configure
 from gateway.dicom.reading.files import convert_dataset_to_bytes
 from gateway.dicom.samples import phantom
 from gateway.dicom.volumes.study import study
@@ -22,6 +25,7 @@ STUDY = "BENCHMARK_STUDY"
 """Names a folder with one series to take for the first line, instead of a phantom of the same size."""
 SLICES, SIZE = 28, 512
 COMPRESSED_SLICES = 12
+LARGE = 2048
 HEADERS, HEADERS_SIZE = 300, 64
 TAGS = [
     "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "InstanceNumber", "ImagePositionPatient",
@@ -53,6 +57,37 @@ def headers(plan: Plan) -> list[Line]:
     return [at_most(1.2, f"headers of {HEADERS} slices", samples, "ours", "dcmread(specific_tags)")]
 
 
+def codecs(plan: Plan) -> list[Line]:
+    """Compressed slices to a volume, their codecs in processes of their own, and inside this one."""
+    slices = list(phantom.datasets(slices=COMPRESSED_SLICES, size=SIZE))
+    compressed = {
+        f"{COMPRESSED_SLICES} slices of {syntax.name.split(' Loss')[0]} decoded in other processes": [
+            _compressed(one, syntax) for one in map(copy.deepcopy, slices)
+        ]
+        for syntax in (JPEG2000Lossless, JPEGLSLossless, RLELossless)
+    }
+    large = list(map(_compressed, phantom.datasets(slices=1, size=LARGE)))
+    compressed[f"1 image of {LARGE} x {LARGE} in JPEG 2000 decoded in another process"] = large
+    return [_codec_line(work, files, plan) for work, files in compressed.items()]
+
+
+def _codec_line(work: str, files: list[bytes], plan: Plan) -> Line:
+    parts = _parts(files)
+    outside, inside = Settings(), Settings(decode_processes=0)
+    if not np.array_equal(_within(outside, parts), _within(inside, parts)):
+        raise ValueError("the volume is not that which is decoded inside")
+    works = {
+        "ours": _timed(partial(_within, outside, parts)),
+        "inside": _timed(partial(_within, inside, parts)),
+    }
+    return at_most(1.15, work, pairs.alternate(_rounds(plan), works), "ours", "inside")
+
+
+def _within(settings: Settings, parts: list[PartFile]) -> Values:
+    configure(settings)
+    return _ours(parts)
+
+
 def _volume_line(limit: float, work: str, files: list[bytes], plugin: str, plan: Plan, note: str = "") -> Line:
     parts = _parts(files)
     if not np.array_equal(_ours(parts), _plain(parts, plugin)):
@@ -67,7 +102,7 @@ def _ours(parts: list[PartFile]) -> Values:
 
 def _plain(parts: list[PartFile], plugin: str) -> Values:
     """What one writes first: read, sort, stack, rescale; in float32 and one thread."""
-    os.environ.pop(THREADS, None)  # which ours has set for itself
+    os.environ.pop(THREADS, None)  # which decoding inside has set
     datasets = sorted(map(_dataset, parts), key=lambda dataset: float(dataset.ImagePositionPatient[2]))
     for dataset in datasets if plugin else []:
         dataset.pixel_array_options(decoding_plugin=plugin)
@@ -114,8 +149,8 @@ def _phantom(slices: int, size: int) -> list[bytes]:
     return list(map(convert_dataset_to_bytes, phantom.datasets(slices=slices, size=size)))
 
 
-def _compressed(dataset: Dataset) -> bytes:
-    dataset.compress(JPEG2000Lossless, generate_instance_uid=False)
+def _compressed(dataset: Dataset, syntax: UID = JPEG2000Lossless) -> bytes:
+    dataset.compress(syntax, generate_instance_uid=False)
     return convert_dataset_to_bytes(dataset)
 
 
