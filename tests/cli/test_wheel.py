@@ -32,5 +32,5 @@ def test_a_wheel_installs_the_gateway_only_and_its_command(tmp_path: Path) -> No
     assert wheel.name.startswith(f"inference_gateway-{gateway.__version__}-py3-")
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].partition("-")[0] for name in names} == {"gateway", "inference_gateway"}
-    assert "gateway/py.typed" in names
+    assert {"gateway/py.typed", "gateway/__init__.pyi"} <= set(names)
     assert {Path(name).name for name in names if "/licenses/" in name} == {"LICENSE", "NOTICE"}

@@ -49,6 +49,13 @@ def imports_below(root: Path, *packages: str) -> list[Import]:
     ]
 
 
+def public_names() -> dict[str, str]:
+    """Each public name of ``gateway`` and the module of its home, as ``gateway/__init__.pyi`` lists them."""
+    stub = (ROOT / "gateway/__init__.pyi").read_text(encoding="utf-8")
+    found = [each.name.rpartition(".") for each in imports_of("gateway", stub, package=True)]
+    return {name: home for home, _, name in found}
+
+
 def _is_typing_block(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 
