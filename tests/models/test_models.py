@@ -60,10 +60,11 @@ def masks(answer: Answer) -> list[np.ndarray[Any, Any]]:
 
 
 def of_one_study(file: bytes, *names: str) -> list[bytes]:
-    """Other files as if they were of the study of ``file``."""
+    """Other files as if they were of the study and the patient of ``file``."""
+    study = pydicom.dcmread(io.BytesIO(file))
     datasets = [pydicom.dcmread(io.BytesIO(one)) for one in files_at(*names)]
     for dataset in datasets:
-        dataset.StudyInstanceUID = pydicom.dcmread(io.BytesIO(file)).StudyInstanceUID
+        dataset.StudyInstanceUID, dataset.PatientID = study.StudyInstanceUID, study.PatientID
     return encoded(*datasets)
 
 

@@ -199,7 +199,8 @@ def test_an_answer_without_parts_or_findings_gives_the_plain_images_and_a_sheet(
 def test_objects_without_an_image_are_passed_over(tmp_path: Path) -> None:
     study = single(tmp_path)
     for name in ("test-SR.dcm", "rtstruct.dcm", "waveform_ecg.dcm"):
-        (study / name).write_bytes((TEST_FILES / name).read_bytes())
+        dataset = pydicom.dcmread(TEST_FILES / name, force=True)  # one of them has no preamble
+        (study / name).write_bytes(convert_dataset_to_bytes(dataset))
     written = pictures(study, tmp_path, one_part("boolean_mask", (1, SIZE, SIZE)), square())
     assert [path.name for path in written] == ["0_a.png"]
     assert tinted(written[0]) == INSIDE
