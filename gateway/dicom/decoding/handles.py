@@ -41,6 +41,13 @@ PASSED = ("PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "TMPDIR")
 
 OPENJPEG_THREADS = "OPJ_NUM_THREADS"
 """Lets OpenJPEG decode the code blocks of one image with so many threads."""
+FAULTS = {
+    "memory": "needed more memory than decode_memory allows",
+    "size": "gave another number of samples",
+    "ImportError": "could not be imported",
+    "ModuleNotFoundError": "could not be imported",
+}
+"""What is said of a process by the fault that it answers; any other is an exception of its codec."""
 SEALS = ("F_SEAL_GROW", "F_SEAL_SHRINK", "F_SEAL_SEAL")
 """What the other side may not do to the shared memory (fcntl(2)): make it larger, or smaller than what we map."""
 
@@ -220,6 +227,4 @@ def _environment() -> dict[str, str]:
 
 def fault(name: str) -> str:
     """What a decoder did that answered with this fault."""
-    if name == "memory":
-        return "needed more memory than decode_memory allows"
-    return "gave another number of samples" if name == "size" else "found it broken"
+    return FAULTS.get(name, "found it broken")

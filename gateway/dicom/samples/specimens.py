@@ -160,4 +160,4 @@ FAMILIES = {
         Specimen(HTJ2K, _HTJ2K_LOSSY, tolerance=128),
     ],
 }
-"""Each family is decoded by one package (``gateway.dicom.decoding.pixels``)."""
+"""Each is decoded by one package (``gateway.dicom.decoding.compressed``); JPEG 2000 in colour by that of HTJ2K."""
