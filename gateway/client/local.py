@@ -3,7 +3,7 @@
 ::
 
     with LocalClient("store", "models.app:app") as client:
-        result = client.infer(client.upload_body("study"), "/segmentation-3d")
+        result = client.infer(client.upload("study"), "/segmentation-3d")
 """
 
 from dataclasses import replace

@@ -11,6 +11,7 @@ from gateway.contract.requests import Model
 from gateway.errors import GatewayError
 from gateway.protocol.annotations import AnswerJSON
 from gateway.protocol.kinds import KINDS
+from gateway.protocol.store_openapi import store_paths
 
 REFERENCE = "#/components/schemas/{model}"
 ORDER = (
@@ -33,14 +34,19 @@ def openapi(models: Mapping[str, Model], settings: Settings) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Inference gateway", "version": __version__, "description": ORDER},
-        "paths": paths | {path: {"get": _probe(path, text)} for path, text in _PROBES.items()},
+        "paths": paths | (store_paths() if settings.store_folder else {}) | dict(_probes()),
         "components": {"schemas": components},
     }
 
 
-_PROBES = {
-    "/ping": "Whether the service is up.",
-    "/healthcheck": "READY, or another word while models are not.",
+_TEXT_PROBES = {
+    "/ping": "Report that the process is up.",
+    "/healthcheck": "Report the state of the server: READY, or another word while models are not ready.",
+    "/livez": "Report that the process answers.",
+}
+_HEALTH_PROBES = {
+    "/startupz": "Report whether every model has been ready.",
+    "/readyz": "Report whether the server accepts requests.",
 }
 
 
@@ -57,6 +63,7 @@ def _operation(route: str, name: str, model: Model, settings: Settings) -> dict[
         content["application/json"] = {"schema": {"allOf": [_ref(f"{name}Request"), _STUDY_PATH]}}
     return {
         "operationId": f"infer{name}",
+        "tags": ["models"],
         "summary": description.partition("\n")[0] or f"Infer on {route}",
         "description": "\n\n".join(filter(None, [description, *_sentences(declaration), ORDER])),
         "requestBody": {"required": True, "content": content},
@@ -125,9 +132,20 @@ def _leaves(error: type[GatewayError]) -> Iterator[type[GatewayError]]:
         yield from _leaves(child)
 
 
-def _probe(path: str, text: str) -> dict[str, Any]:
-    answer = {"description": text, "content": {"text/plain": {"schema": {"type": "string"}}}}
-    return {"operationId": path.strip("/"), "summary": text, "responses": {"200": answer}}
+def _probes() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each probe: plain text, or the state as JSON, with the reasons of its models for callers with access."""
+    text = {"description": "The report.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    for path, summary in _TEXT_PROBES.items():
+        yield path, {"get": _probe(path, summary, {"200": text})}
+    properties = {"status": {"type": "string"}, "models": {"type": "object"}}
+    schema = {"type": "object", "properties": properties, "required": ["status"]}
+    report = {"description": "The state and its reasons.", "content": {"application/json": {"schema": schema}}}
+    for path, summary in _HEALTH_PROBES.items():
+        yield path, {"get": _probe(path, summary, {"200": report, "503": report})}
+
+
+def _probe(path: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
+    return {"operationId": path.strip("/"), "tags": ["probes"], "summary": summary, "responses": responses}
 
 
 def _parameters(model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
