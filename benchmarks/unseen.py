@@ -21,7 +21,7 @@ class Unseen(Gateway):
     def open(self, *args: Any, **kwargs: Any) -> None:
         """As ever, and then let the sinks go."""
         super().open(*args, **kwargs)
-        service = self.extensions["gateway"]
+        service = self.service
         service.sinks.clear()
         vars(service.metrics)["in_flight"] = vars(service.metrics)["spool_bytes"] = _Nobody()
 

@@ -47,11 +47,12 @@ class Gateway(flask.Flask):
         super().__init__(import_name, *args, **kwargs)
         self.settings = settings or Settings.from_environment()
         self.serializer = serializer or InferenceSerializer()
-        self._service = Service(self.settings, self.serializer)
+        self.service = Service(self.settings, self.serializer)
+        """The models, executors and store that the doors of this application share."""
         self._wrappers: list[Model] = []
         self._opening = threading.Lock()
         self._opened = False
-        self.extensions["gateway"] = self._service
+        self.extensions["gateway"] = self.service
         self.register_error_handler(Exception, problems.handle_exception)
         access_control.guard(self, self.settings)  # before the service's own hooks
         self.after_request(_describe_request)
@@ -120,19 +121,19 @@ class Gateway(flask.Flask):
 
         self._refuse_taken(route)
         model = aiges.load(route, Path(path), stream=stream)
-        self._add_model(route, model, wrappers.view(model, self._service))
+        self._add_model(route, model, wrappers.view(model, self.service))
         self._wrappers.append(model)
         model.setup()  # here, not beside requests: it changes the working folder meanwhile
         atexit.register(model.close)
 
     def _refuse_taken(self, route: str) -> None:
-        if route in self._service.models:
+        if route in self.service.models:
             raise ValueError(f"The route {route} already maps to a model; give this one a route of its own.")
 
     def _add_model(self, route: str, model: Model, view: Callable[[], flask.Response] | None = None) -> None:
         self._refuse_taken(route)
-        self.add_url_rule(route, route, view or inference.view(model, self._service), methods=["POST"])
-        self._service.models[route] = model
+        self.add_url_rule(route, route, view or inference.view(model, self.service), methods=["POST"])
+        self.service.models[route] = model
         logger.info("added inference route %s", route)
 
     def add_healthcheck_route(self, handler_fn: Callable[[], Any]) -> None:
@@ -157,26 +158,26 @@ class Gateway(flask.Flask):
 
                 studies.add_store(self, taken)
             decoding.configure(self.settings)
-            self._service.open(address, slot)
+            self.service.open(address, slot)
             self._opened = True
             atexit.register(self.close)
             threading.Thread(target=self._set_up, name="gateway-setup", daemon=True).start()
 
     def close(self) -> None:
         """Close the models, the last that was registered first. They are set up anew when they are used again."""
-        self._service.close()
+        self.service.close()
 
     def _set_up(self) -> None:
-        for model in self._service.to_set_up():
+        for model in self.service.to_set_up():
             try:
-                self._service.executors.inline.set_up(model, warm=self._service.in_server)
+                self.service.executors.inline.set_up(model, warm=self.service.in_server)
             except Exception as error:  # the others may still serve; health tells of this one
                 frames = exception_frames(error, with_text=True)  # no request, and so no patient, is in it
                 logger.error("the model on %s could not be set up\n%s", model.name, frames)
                 if model not in self._wrappers:
-                    self._service.die(f"The model on {model.name} could not be set up: {type(error).__name__}: {error}")
-            self._service.publish()
-        self._service.publish()
+                    self.service.die(f"The model on {model.name} could not be set up: {type(error).__name__}: {error}")
+            self.service.publish()
+        self.service.publish()
 
     def run(
         self,

@@ -20,7 +20,7 @@ def _setting(default: Any, why: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What an operator may set. Each is also read from ``GATEWAY_<NAME>``; a keyword argument wins."""
+    """Settings of an operator. Each is also read from ``GATEWAY_<NAME>``; a keyword argument wins."""
 
     max_body_bytes: int = _setting(8 * GiB, "bytes of one request; a 4,000-slice CT of 512 x 512 is 2 GiB")
     max_bytes_in_flight: int = _setting(16 * GiB, "bytes of all requests in one process; two of the largest")
@@ -78,16 +78,16 @@ class Settings:
     concurrency: int = _setting(0, "requests that one model answers at once inside a worker; 0 as many as come in")
     breaker_cooldown: float = _setting(30.0, "seconds that a model rests after its process died three times in a row")
     drain_delay: int = _setting(0, "seconds between saying not ready and refusing connections, when the server stops")
-    store_folder: Path | None = _setting(None, "folder of the study store; unset keeps no study and has no such routes")
+    store_folder: Path | None = _setting(None, "folder of the study store; unset: no store, and no such routes")
     store_bucket: str = _setting(
         "", "S3 bucket, or bucket/prefix, for the store's bytes (extra s3); unset keeps them in the folder"
     )
     store_max_bytes: int = _setting(
         64 * GiB, "bytes of instances and results together; about 900 CT series of 140 slices"
     )
-    store_max_age: float = _setting(2_592_000.0, "seconds that an instance or a result is kept, used or not; 30 days")
+    store_max_age: float = _setting(2_592_000.0, "seconds that an instance or a result is stored, used or not; 30 days")
     store_fsync: bool = _setting(
-        False, "wait for the disk at each file kept; a file that a power cut spoils is found when it is read"
+        False, "wait for the disk at each stored file; a file that a power cut spoils is found when it is read"
     )
     database_url: str = _setting(
         "", "SQLAlchemy URL of the store's index, such as postgresql://host/name; unset is SQLite in the folder"
@@ -114,7 +114,7 @@ class Settings:
     )
     jwt_leeway: float = _setting(30.0, "seconds that the issuer's clock may differ from this one")
     jwks_max_age: float = _setting(
-        3600.0, "seconds for which the issuer's keys are believed; asked for anew after half of it"
+        3600.0, "seconds for which the issuer's keys are trusted; fetched again after half of it"
     )
     jwks_min_interval: float = _setting(
         30.0, "seconds between two fetches of them, however many unknown keys are named"
@@ -130,17 +130,17 @@ class Settings:
         "", "origins whose pages may ask from a browser, with commas between; unset allows none"
     )
     expose_docs: str = _setting(
-        "authenticated", "who sees /docs and /openapi.json: anyone, authenticated (whoever may come in) or off"
+        "authenticated", "who sees /docs and /openapi.json: anyone, authenticated (callers with access) or off"
     )
     expose_metrics: str = _setting(
-        "authenticated", "who sees /metrics: anyone, authenticated (whoever may come in) or off"
+        "authenticated", "who sees /metrics: anyone, authenticated (callers with access) or off"
     )
     digest: str = _setting("sha256", "sha256, or blake3 (extra) where both ends are yours")
     strict: bool = _setting(True, "refuse an answer whose content breaks the protocol; false logs a warning instead")
     log_format: str = _setting("text", "text, or json: one object a line, with a request's tags as its members")
     log_exception_text: bool = _setting(False, "log messages of exceptions; they can hold a patient's name")
     core_dumps: bool = _setting(False, "let a process that crashes leave its memory on disk; it holds studies")
-    audit_file: Path | None = _setting(None, "file of the audit's chain of records; unset keeps no audit")
+    audit_file: Path | None = _setting(None, "file of the audit's chain of records; unset writes no audit")
     audit_key_file: Path | None = _setting(
         None, "key that signs records and receipts, made where absent; unset takes audit_file with .key behind it"
     )

@@ -1,4 +1,4 @@
-"""What can go wrong, by whose fault.
+"""Errors, by whose fault.
 
 GatewayError                      500
 ├── RequestError                  the caller's fault
@@ -175,7 +175,7 @@ class LimitExceeded(RequestError):
 
 
 class UnsupportedMedia(RequestError):
-    """Not a media type, or a content coding, that this route reads."""
+    """The media type or the content coding is not one that this route reads."""
 
     status = 415
     code = "unsupported-media-type"
@@ -248,7 +248,7 @@ class TooManyRequests(RequestError):
 
 
 class Unavailable(GatewayError):
-    """Not now; ``retry_after`` in seconds tells when to try again."""
+    """The request cannot be served now; ``retry_after`` is in seconds."""
 
     status = 503
     code = "unavailable"

@@ -1,1 +1,1 @@
-"""Who calls, and what they may do: keys, tokens, certificates, and bounds on each caller. Knows no HTTP framework."""
+"""Callers and what they may do: keys, tokens, certificates, and limits on each caller. No HTTP framework here."""

@@ -22,7 +22,7 @@ def new_key() -> str:
 
 
 def fingerprint(key: str) -> str:
-    """What is kept of a key: its sha256 in hexadecimal."""
+    """The stored form of a key: its sha256 in hexadecimal."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -44,7 +44,7 @@ class KeyRing:
             raise ValueError(f"{self._file.path}: {error.strerror}") from error
 
     def of_key(self, key: str) -> CallerEntry | None:
-        """Who holds this key, expired or not. Raises Unavailable when the file cannot be read.
+        """Return the caller with this key, expired or not. Raises Unavailable when the file cannot be read.
 
         What is compared are digests, so that the time tells nothing of how a key begins; and each of them is
         compared in constant time, whether or not one was found before.
@@ -61,7 +61,7 @@ class KeyRing:
         return next((entry for entry in self._entries() if entry.subject and read(entry.subject) == name), None)
 
     def knows(self, name: str) -> bool:
-        """Whether a caller of the file has this name. Raises Unavailable when the file cannot be read."""
+        """Return True if a caller of the file has this name. Raises Unavailable when the file cannot be read."""
         return any(entry.caller.name == name for entry in self._entries())
 
     def _entries(self) -> tuple[CallerEntry, ...]:
@@ -69,7 +69,7 @@ class KeyRing:
             return self._file.get()
         except (OSError, ValueError) as error:
             raise Unavailable(
-                "The gateway cannot read who may come in; its operator is told.",
+                "The gateway cannot read its file of callers now; its log has the reason.",
                 private=f"{self._file.path}: {error.strerror if isinstance(error, OSError) else error}",
                 retry_after=30,
             ) from error

@@ -1,4 +1,4 @@
-"""Who comes in, and on which proof: an API key, a token, or the certificate behind the connection."""
+"""Authentication of a caller: by an API key, a token, or the certificate behind the connection."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ ASK = "Send an API key or a token: Authorization: Bearer ..."
 
 
 class Authenticator:
-    """What the settings ask of callers; ``on`` where they ask anything."""
+    """The credentials that the settings require of callers; ``on`` where they require any."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises ValueError for settings that do not go together, ImportError where tokens need PyJWT."""
@@ -31,7 +31,7 @@ class Authenticator:
             self._keys.check()
 
     def caller(self, environ: Mapping[str, Any]) -> Caller:
-        """Who asks. Raises Unauthenticated, and Unavailable where that cannot be told now."""
+        """Return the caller of a request. Raises Unauthenticated, and Unavailable where that cannot be decided now."""
         proof = _proof(environ)
         if proof.count(".") == 2 and self._tokens:  # a JWT (RFC 7515 3.1); a key of ours has no dot
             return self._only_one(self._tokens.caller(proof))

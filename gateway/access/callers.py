@@ -1,4 +1,4 @@
-"""Who calls: a name, roles and routes."""
+"""Callers: a name, roles and routes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ ANY = "*"
 
 @dataclass(frozen=True)
 class Caller:
-    """One who has shown who they are. ``name`` may be logged; ``routes`` bound ``infer`` and nothing else."""
+    """An authenticated caller. ``name`` may be logged; ``routes`` limit ``infer`` and nothing else."""
 
     name: str
     roles: frozenset[Role] = frozenset()
     routes: tuple[str, ...] = (ANY,)
 
     def may(self, role: Role) -> bool:
-        """Whether the caller has the role, ``admin`` having them all."""
+        """Return True if the caller has the role; ``admin`` has them all."""
         return role in self.roles or "admin" in self.roles
 
     def may_use(self, route: str) -> bool:
-        """Whether the caller may ask the model on ``route``."""
+        """Return True if the caller may use the model on ``route``."""
         return ANY in self.routes or route in self.routes
 
 
 def roles(words: Iterable[object]) -> frozenset[Role]:
-    """Those of ``words`` that are roles; a foreign issuer's other words mean nothing here."""
+    """Return those of ``words`` that are roles; other words of a foreign issuer are ignored."""
     given = {word for word in words if isinstance(word, str)}
     return frozenset(role for role in ROLES if role in given)

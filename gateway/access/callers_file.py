@@ -25,7 +25,8 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class CallerEntry:
-    """One caller: ``sha256`` of its key in hexadecimal, or ``subject`` of its certificate (RFC 4514), the other "".
+    """A caller of the file: ``sha256`` of its key in hexadecimal, or ``subject`` of its certificate (RFC 4514); the
+    other is "".
 
     ``expires`` carries its time zone.
     """
@@ -36,7 +37,7 @@ class CallerEntry:
     expires: datetime | None = None
 
     def expired(self, now: datetime | None = None) -> bool:
-        """Whether its time is over."""
+        """Return True if the entry has expired."""
         return self.expires is not None and self.expires <= (now or datetime.now(UTC))
 
 
@@ -79,13 +80,13 @@ def _entry(one: dict[str, Any]) -> CallerEntry:
 
 def _roles(words: Sequence[Any]) -> frozenset[Any]:
     if not isinstance(words, list) or not set(words) <= set(ROLES):
-        raise ValueError("a role that is none")  # a misspelt one may have been meant to bound
+        raise ValueError("an unknown role")  # a misspelt one may have been meant to bound
     return roles(words)
 
 
 def _routes(words: Sequence[Any]) -> tuple[str, ...]:
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise ValueError("a route that is none")
+        raise ValueError("an invalid route")
     return tuple(words)
 
 

@@ -46,7 +46,7 @@ def _escaped(value: str) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def read(subject: str) -> Name:
-    """What a subject says, however it is written: two that read the same are one (RFC 4514 2 and 3).
+    """Normalise a subject: two that normalise alike are the same (RFC 4514 2 and 3).
 
     The attributes of one level have no order, the kind of an attribute is in letters of either case, and any character
     may be written as its bytes in hexadecimal, as ``openssl`` does beyond ASCII.

@@ -38,7 +38,7 @@ class _Fetched(Generic[Name, Key]):
 class KeySet(Generic[Name, Key]):
     """The keys of one issuer by their names, as ``parse`` makes them of the bytes of a JWKS.
 
-    Keys are believed for ``max_age`` seconds and asked for anew after half of that, so that an issuer may be away for
+    Keys are trusted for ``max_age`` seconds and fetched again after half of that, so that an issuer may be away for
     as long. An unknown name asks at once, at most every ``min_interval`` seconds, whatever callers send.
     """
 

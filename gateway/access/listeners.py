@@ -1,4 +1,4 @@
-"""Where the server was told to listen. That decides whether strangers can come; no request can say so of itself.
+"""The addresses that the server listens on. They decide whether other machines reach it; no request can tell.
 
 The process that binds announces its addresses before it forks, and the workers inherit them.
 """
@@ -25,17 +25,17 @@ def announce(addresses: Sequence[Address]) -> None:
 
 
 def addresses() -> tuple[Address, ...]:
-    """What was announced; empty where no server of ours did, as in a test client."""
+    """Return the announced addresses; empty where no server of the gateway announced any, as in a test client."""
     return _announced.addresses
 
 
 def is_private() -> bool:
-    """Whether a server was announced and this machine alone reaches it."""
+    """Return True if a server was announced and only this machine reaches it."""
     return bool(_announced.addresses) and all(map(_is_local, _announced.addresses))
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine's own address (RFC 1122 3.2.1.3, RFC 4291 2.5.3)."""
+    """Return True if ``host`` is a loopback address (RFC 1122 3.2.1.3, RFC 4291 2.5.3)."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:  # a name: who knows where it leads

@@ -1,4 +1,4 @@
-"""How often, and how much at once, each caller may ask: a token bucket and a count, for all workers of a host together.
+"""Limits on each caller, over all workers of a host: a token bucket for the rate, a count for concurrency.
 
 A caller above its bounds is refused at the price of its head, and no other caller waits for it.
 """
@@ -56,7 +56,7 @@ class CallerLimits:
     def _check_concurrency(self, name: str, row: Row) -> None:
         if self._concurrency and self._table.at_work(row, at_least=self._concurrency):
             raise TooManyRequests(
-                f"caller_concurrency is {self._concurrency} here; wait for one of yours to end.",
+                f"caller_concurrency is {self._concurrency} here; wait for a request of this caller to end.",
                 retry_after=RETRY_AFTER,
                 private=f"caller {name}",
             )

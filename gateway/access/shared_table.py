@@ -36,7 +36,7 @@ _EMPTY = bytes(16)
 
 @dataclass
 class Row:
-    """One caller's: ``tokens`` left in its bucket at ``stamp``, in seconds of the monotonic clock."""
+    """The row of one caller: ``tokens`` left in its bucket at ``stamp``, in seconds of the monotonic clock."""
 
     index: int
     name: bytes
@@ -93,7 +93,7 @@ class SharedTable:
         _ROW.pack_into(self._map, _offset(row.index), row.name, row.tokens, row.stamp)
 
     def at_work(self, row: Row, *, at_least: int) -> bool:
-        """Whether so many of the caller's requests are at work in all processes that live."""
+        """Return True if the caller has at least that many requests in flight, over all live processes."""
         counts = self._counts[row.index :: ROWS]
         if sum(counts) < at_least:
             return False
@@ -101,7 +101,7 @@ class SharedTable:
         return sum(counts) >= at_least
 
     def add(self, row: Row, change: int) -> None:
-        """One more of the caller's requests is at work in this process, or one less."""
+        """Change the number of the caller's requests in flight in this process."""
         self._counts[self._own_process() * ROWS + row.index] += change
 
     def _forget_the_dead(self, processes: list[int]) -> None:

@@ -41,7 +41,7 @@ KeyName = tuple[str | None, str]
 
 
 class Tokens:
-    """What one issuer says of its callers."""
+    """The tokens of one issuer."""
 
     def __init__(self, settings: Settings) -> None:
         """Raises ValueError naming a setting that is missing, or an algorithm that cannot be allowed."""
@@ -57,7 +57,10 @@ class Tokens:
         )
 
     def caller(self, token: str) -> Caller:
-        """Who the token is about. Raises Unauthenticated; Unavailable while the issuer's keys are not to be had."""
+        """Return the caller that the token names.
+
+        Raises Unauthenticated; Unavailable while the issuer's keys cannot be fetched.
+        """
         try:
             claims = self._verified(token)
         except (jwt.PyJWTError, RecursionError) as error:
@@ -70,7 +73,7 @@ class Tokens:
         return Caller(name, given, self._routes(claims))
 
     def _routes(self, claims: Mapping[str, Any]) -> tuple[str, ...]:
-        """Those that the claim lists; a token without the claim that is to list them is for none."""
+        """The routes that the claim lists; none for a token that lacks the configured claim."""
         if not self._settings.jwt_routes_claim:
             return (ANY,)
         listed = _words(_claim(claims, self._settings.jwt_routes_claim))

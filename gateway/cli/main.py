@@ -180,7 +180,7 @@ def _schema(arguments: argparse.Namespace) -> None:
     from gateway.protocol.openapi import openapi
 
     app = application(arguments.app)
-    sys.stdout.write(json.dumps(openapi(app.extensions["gateway"].models, app.settings), indent=2) + "\n")
+    sys.stdout.write(json.dumps(openapi(app.service.models, app.settings), indent=2) + "\n")
 
 
 def _new(arguments: argparse.Namespace) -> None:

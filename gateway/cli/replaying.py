@@ -32,7 +32,6 @@ from gateway.observe.audit.comparison import Line, compare
 from gateway.observe.audit.receipts import Receipt, is_signed
 from gateway.protocol.digests import hash_function
 from gateway.service.exchange import Head, new_request_id
-from gateway.service.service import Service
 
 Parts = list[tuple[str, Source]]
 
@@ -120,7 +119,7 @@ def _ask_here(asked: Replay, parts: Parts) -> Receipt:
     """The receipt of an answer made in this process, as at the time of receipt, which DICOM objects hold."""
     receipt, app = asked.receipt, served(asked.target)
     app.open()
-    service: Service = app.extensions["gateway"]
+    service = app.service
     model = service.models[_route(app, receipt["route"])]
     head = Head(door="replay", request_id=new_request_id(), accept=_accept(receipt), received=_moment(receipt["time"]))
     json, *files = (_open(source) for _, source in parts)
@@ -171,7 +170,7 @@ def _accept(receipt: Receipt) -> str:
 
 def _route(app: Gateway, route: str) -> str:
     """Where the model is: the receipt's route, or the only one of an application that was made for a model."""
-    models = app.extensions["gateway"].models
+    models = app.service.models
     if route in models:
         return route
     if len(models) == 1:

@@ -6,6 +6,7 @@
         result = client.infer(client.upload("study"), "/segmentation-3d")
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,8 @@ def _at_home(app: Gateway | None, folder: Path) -> Gateway:
     if app is not None and settings.store_folder == folder:
         return app
     made = Gateway(__name__, settings=replace(settings, store_folder=folder))
-    for route, model in app.extensions["gateway"].models.items() if app is not None else ():
+    models: Mapping[str, Any] = app.service.models if app is not None else {}
+    for route, model in models.items():
         if isinstance(model, PlainModel):
             made.add_inference_route(route, model.handler)
         elif hasattr(model, "target"):

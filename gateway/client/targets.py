@@ -63,7 +63,7 @@ def _registered(target: Any) -> list[Any]:
     """The models that applications of the same module made of ``target``."""
     module = inspect.getmodule(target)
     apps = [value for value in vars(module).values() if isinstance(value, Gateway)] if module else []
-    models = [model for app in apps for model in app.extensions["gateway"].models.values()]
+    models = [model for app in apps for model in app.service.models.values()]
     return [model for model in models if getattr(model, "target", None) is target]
 
 

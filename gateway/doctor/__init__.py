@@ -1,4 +1,4 @@
-"""What would stop this machine from serving, found before it serves: ``python -m gateway doctor``.
+"""Checks of a machine before it serves: ``python -m gateway doctor``.
 
 Each check is one small function that looks at one thing, changes nothing that stays, and returns one ``Finding``.
 A check imports what it needs when it runs: a package that is missing is something to find, not to stumble over.

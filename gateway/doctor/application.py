@@ -32,7 +32,7 @@ def load(name: str, importing: Load) -> tuple[Any, Diagnosis]:
     except (Exception, SystemExit) as error:
         text = f"{name} does not import: {type(error).__name__}{_module(error)}{_place(error)}."
         return None, Diagnosis("application", Level.FAIL, text, f"See it: python -c 'import {name.partition(':')[0]}'")
-    models = app.extensions["gateway"].models
+    models = app.service.models
     if not models:
         return app, Diagnosis(
             "application", Level.WARN, f"{name} has no model.", "Register one: @app.model or add_inference_route."
@@ -58,7 +58,7 @@ def _is_library(file: str) -> bool:
 
 
 def routes(app: Any) -> Diagnosis:
-    """What the application answers before the gateway adds its own probes and pages."""
+    """Check the routes of the application, before the gateway adds its own."""
     rules = sorted(app.url_map.iter_rules(), key=lambda rule: str(rule.rule))
     listed = [
         f"{'/'.join(sorted(rule.methods - {'HEAD', 'OPTIONS'}))} {rule.rule}"
@@ -69,7 +69,7 @@ def routes(app: Any) -> Diagnosis:
 
 
 def model(route: str, found: Any) -> Diagnosis:
-    """One model: its name and version, and whether its weights are the files that it declares."""
+    """Check a model: its name and version, and that its weights are the files that it declares."""
     name, options = f"model {route}", getattr(found, "options", None)
     declared = getattr(getattr(found, "declaration", None), "name", "a plain function")
     said = f"{declared} {getattr(options, 'version', '')}".strip()

@@ -17,7 +17,9 @@ TIME_ERROR = 5
 
 
 def clock(now: datetime, ticks: Sequence[int], synchronised: bool | None) -> Diagnosis:
-    """Whether the year can be right, ``ticks`` of the monotonic clock in ns go forward, and somebody sets the clock."""
+    """Check that the year is plausible, that ``ticks`` of the monotonic clock in ns advance, and that the clock is
+    synchronised.
+    """
     set_it = "Set the clock, and run chrony or systemd-timesyncd."
     if now.year not in YEARS:
         return Diagnosis("clock", Level.FAIL, f"It says {now:%Y-%m-%d}, which cannot be.", set_it)
@@ -46,7 +48,7 @@ def ticks() -> list[int]:
 
 
 def synchronised() -> bool | None:
-    """What adjtimex(2) says of the clock; None where there is none, or where a sandbox forbids the question."""
+    """Return the state of the clock by adjtimex(2); None where it is absent or a sandbox forbids the call."""
     adjtimex = getattr(ctypes.CDLL(None), "adjtimex", None)
     if adjtimex is None:
         return None

@@ -23,14 +23,14 @@ TORCH = (
 
 @dataclass(frozen=True)
 class ProgramOutput:
-    """What a program said, or why it said nothing; both empty where there is no such program."""
+    """The output of a program, or the reason of its failure; both empty where there is no such program."""
 
     text: str = ""
     fault: str = ""
 
 
 def gpu(driver: str, amd: bool, smi: ProgramOutput, torch: ProgramOutput) -> Diagnosis:
-    """Whether kernel, tool and PyTorch agree; ``driver`` is its version, "" without one."""
+    """Check that kernel, tool and PyTorch agree; ``driver`` is its version, "" without one."""
     mend = "Reinstall the driver, or start the container with the NVIDIA runtime (--gpus all)."
     if smi.fault:
         return Diagnosis("gpu", Level.WARN, f"nvidia-smi does not work: {smi.fault}.", mend)
@@ -71,7 +71,7 @@ def ask_torch() -> ProgramOutput:
 
 
 def ask(command: list[str]) -> ProgramOutput:
-    """What a program prints; its own words on a failure are its last line."""
+    """Run a program and return its output; the last line of stderr is the reason of a failure."""
     try:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""What a check says: of what, how grave, one sentence, and what to do."""
+"""Diagnoses: a subject, a level, one sentence, and a remedy."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How grave a finding is; the order is that of gravity."""
+    """The gravity of a diagnosis, in order."""
 
     OK = "ok"
     """As it should be."""
@@ -20,7 +20,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What one check found. ``text`` and ``remedy`` hold no secret and no value of an unknown variable."""
+    """The result of one check. ``text`` and ``remedy`` hold no secret and no value of an unknown variable."""
 
     name: str
     level: Level

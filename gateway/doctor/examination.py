@@ -30,7 +30,7 @@ def examine(plan: Plan, environ: Mapping[str, str]) -> Iterator[Diagnosis]:
 
 def examine_application(app: Any) -> Iterator[Diagnosis]:
     """Look at what an imported ``Gateway`` answers, and at its models."""
-    models = app.extensions["gateway"].models
+    models = app.service.models
     looks = [(f"model {route}", partial(application.model, route, found)) for route, found in models.items()]
     return _findings([("routes", partial(application.routes, app)), *looks])
 

@@ -9,7 +9,7 @@ OPTIONAL = {"JPEG Lossless"}
 
 
 def codec(family: str) -> Diagnosis:
-    """Whether this machine decodes each transfer syntax of a family to the values that were encoded."""
+    """Check that this machine decodes each transfer syntax of a family to the values that were encoded."""
     from gateway.dicom.samples.specimens import FAMILIES as SPECIMENS
 
     name, specimens = f"codec {family}", SPECIMENS[family]

@@ -1,4 +1,4 @@
-"""How many files a worker may have open: each connection is one, each large request another."""
+"""The limit of open files of a worker: each connection is one, each large request another."""
 
 import resource
 from pathlib import Path

@@ -59,7 +59,7 @@ def shared_memory(folder: Path, model_processes: int) -> Diagnosis:
 
 
 def memfd_refusal() -> str:
-    """Why a file in memory cannot be made, written and mapped; "" where it can."""
+    """Return why a file in memory cannot be made, written and mapped; "" where it can."""
     try:
         descriptor = os.memfd_create("gateway-doctor")
     except AttributeError:

@@ -17,7 +17,7 @@ REMEDIES = {
 
 
 def port(plan: Plan) -> Diagnosis:
-    """Whether the port of the plan can be listened on, tried by listening as gunicorn would."""
+    """Check that the port of the plan is free, by listening as gunicorn would."""
     said = f"{plan.host}, port {plan.port}"
     try:
         listen(plan.host, plan.port)
@@ -40,7 +40,7 @@ def listen(host: str, number: int) -> None:
 
 
 def is_gateway(host: str, number: int) -> bool:
-    """Whether what listens there greets as a gateway does."""
+    """Return True if the listener there greets as a gateway does."""
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     connection = http.client.HTTPConnection(here, number, timeout=2)
     try:

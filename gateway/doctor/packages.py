@@ -1,4 +1,4 @@
-"""What is installed against what the gateway asks for, and which extras there are."""
+"""Checks of installed packages against the requirements of the gateway and its extras."""
 
 import sys
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ S3_BUCKET = "S3_AUDIT_BUCKET_NAME"
 
 @dataclass(frozen=True)
 class Declared:
-    """What the gateway asks for: a range of Python versions, packages, and packages for each extra (PEP 508)."""
+    """The requirements of the gateway: a range of Python versions, packages, and packages for each extra (PEP 508)."""
 
     python: str = ""
     packages: list[str] = field(default_factory=list)
@@ -84,7 +84,7 @@ def _lines(text: str) -> list[str]:
 
 
 def python(asked: Declared | None) -> Diagnosis:
-    """Whether this Python is one that the gateway asks for."""
+    """Check the version of Python."""
     from packaging.specifiers import SpecifierSet
 
     here = ".".join(map(str, sys.version_info[:3]))
@@ -94,7 +94,7 @@ def python(asked: Declared | None) -> Diagnosis:
 
 
 def packages(asked: Declared | None) -> Diagnosis:
-    """Whether every package is there in a version that the gateway asks for."""
+    """Check the version of each required package."""
     if asked is None:
         text = f"gateway {gateway.__version__} does not say which versions it asks for."
         return Diagnosis("packages", Level.NOTE, text, "Install it as a package, or keep requirements.txt beside it.")
@@ -134,7 +134,7 @@ def called_for(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]
 
 
 def extras(asked: Declared | None, wanted: Mapping[str, str]) -> Diagnosis:
-    """Which extras are there; ``wanted`` are those that a variable calls for, with the variable."""
+    """Check the extras; ``wanted`` are those that a variable needs, with the variable."""
     offered = {name: texts for name, texts in (asked.extras if asked else {}).items() if name not in FOR_DEVELOPERS}
     missing = {name: absent for name, texts in offered.items() if (absent := [text for text in texts if unmet(text)])}
     there = f"Installed: {', '.join(sorted(offered.keys() - missing.keys())) or 'none'}"
@@ -149,7 +149,7 @@ def extras(asked: Declared | None, wanted: Mapping[str, str]) -> Diagnosis:
 
 
 def unmet(text: str) -> str:
-    """Why a requirement (PEP 508) is not met, in a few words; "" where it is, or does not concern this machine."""
+    """Return why a requirement (PEP 508) is not met, in a few words; "" where it is, or is not for this machine."""
     from packaging.requirements import Requirement
 
     requirement = Requirement(text)

@@ -1,4 +1,4 @@
-"""What is to be served here, in numbers: the gateway's settings, and those that ``serve`` gives to gunicorn."""
+"""The numbers of the server to be checked: the gateway's settings, and those that ``serve`` passes to gunicorn."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class Plan:
 
 
 def misread(name: str, text: str) -> str:
-    """Why ``serve`` refuses a variable of ``SERVING``, in a sentence without its value; "" where it does not."""
+    """Return why ``serve`` refuses a variable of ``SERVING``, in a sentence without its value; "" where it does not."""
     least, largest = SERVING[name]
     if text.isdecimal() and least <= int(text) and (largest is None or int(text) <= largest):
         return ""

@@ -16,7 +16,7 @@ SPOOL = "spool room"
 
 
 def spool_room(plan: Plan) -> Diagnosis:
-    """Whether the spool folder is there, takes a file without a name, and has room for what may come."""
+    """Check that the spool folder exists, takes an anonymous file, and has room for the largest requests."""
     try:
         folder = spool_folder(plan.settings)
     except FileNotFoundError:
@@ -48,13 +48,15 @@ def judge_room(plan: Plan, folder: Path, free: int, *, unnamed: bool) -> Diagnos
 
 
 def spool_folder(settings: Settings) -> Path:
-    """Where large requests go. Raises FileNotFoundError where there is no temporary folder at all."""
+    """Return the folder of large requests. Raises FileNotFoundError where there is no temporary folder at all."""
     return settings.spool_folder or Path(tempfile.gettempdir())
 
 
 def unwritable(folder: Path) -> str:
-    """Why a file cannot be made and written there, in the system's words; "" where it can. Root's eyes are not enough:
-    a read-only mount, a full disk and a quota show only when a byte is written."""
+    """Return why a file cannot be made and written there, in the system's words; "" where it can.
+
+    A byte is written: a read-only mount, a full disk and a quota show only then, also to root.
+    """
     try:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
             file.write(b"doctor")
@@ -64,7 +66,7 @@ def unwritable(folder: Path) -> str:
 
 
 def takes_unnamed_files(folder: Path) -> bool:
-    """Whether open(2) takes O_TMPFILE there, so that nothing is left behind however the process ends."""
+    """Return True if open(2) takes O_TMPFILE there, so that no file is left however the process ends."""
     try:
         descriptor = os.open(folder, os.O_RDWR | os.O_TMPFILE, 0o600)
     except (AttributeError, OSError):
@@ -74,7 +76,7 @@ def takes_unnamed_files(folder: Path) -> bool:
 
 
 def in_memory(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
-    """Whether files in this folder are memory: the type of the innermost mount around it (proc(5))."""
+    """Return True if files in this folder are memory: the type of the innermost mount around it (proc(5))."""
     try:
         lines = mounts.read_text().splitlines()
     except OSError:
@@ -86,7 +88,7 @@ def in_memory(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool
 
 
 def folders(settings: Settings) -> Diagnosis:
-    """What each setting names, but for the spool's folder: there and readable, or writable where it is written."""
+    """Check the folder of each setting but the spool's: it exists and is readable, or writable where it is written."""
     named = {name: getattr(settings, name) for name in USES if getattr(settings, name) is not None}
     faults = [f"{name}: {path} {fault}" for name, path in named.items() if (fault := USES[name](path))]
     if faults:

@@ -20,7 +20,7 @@ WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def settings(environ: Mapping[str, str]) -> Diagnosis:
-    """Whether each variable that ``serve`` reads can be read; the bad ones are named, their values are not."""
+    """Check that each variable of ``serve`` can be read; invalid ones are named, without their values."""
     bad = [sentence for name in SERVING if environ.get(name) and (sentence := misread(name, environ[name]))]
     bad += faults(environ).values()
     if not bad:
@@ -53,9 +53,9 @@ def _nearest(name: str) -> str:
 
 
 def threads(plan: Plan) -> Diagnosis:
-    """Whether threads are left for probes and for inference; gunicorn's worker refuses to start without either."""
+    """Check that threads are left for probes and for inference; gunicorn's worker refuses to start without either."""
     reserved = plan.settings.reserved_threads
-    said = f"{plan.workers} x {plan.threads}, of which {reserved} are kept for probes"
+    said = f"{plan.workers} x {plan.threads}, of which {reserved} are reserved for probes"
     if not 0 < reserved < plan.threads:
         remedy = f"THREADS={max(1, reserved) + 1} or more, and GATEWAY_RESERVED_THREADS=1 or more."
         return Diagnosis("threads", Level.FAIL, f"{said}: none is left for one or the other.", remedy)
@@ -63,7 +63,7 @@ def threads(plan: Plan) -> Diagnosis:
 
 
 def timeouts(plan: Plan) -> Diagnosis:
-    """Whether each time leaves room for those that pass within it."""
+    """Check that each timeout leaves room for those within it."""
     told = [
         f"{first} ({early:g} s) is longer than {second} ({late:g} s)."
         for first, early, second, late in _times(plan)
@@ -86,7 +86,7 @@ def _times(plan: Plan) -> Iterator[tuple[str, float, str, float]]:
 
 
 def limits(own: Settings) -> Diagnosis:
-    """Whether any request passes all limits, and whether the largest does."""
+    """Check that some request passes all limits, and that the largest does."""
     if zero := [name for name in NEVER_ZERO if not getattr(own, name)]:
         remedy = "Unset it, and take the default."
         return Diagnosis("limits", Level.FAIL, f"{', '.join(zero)}: 0 refuses every request.", remedy)
@@ -101,19 +101,19 @@ def limits(own: Settings) -> Diagnosis:
 
 
 def audit(own: Settings) -> Diagnosis:
-    """Whether its settings go together, and its key is one."""
+    """Check that the settings of the audit agree, and that its key is valid."""
     from gateway.observe.audit.auditor import check
 
     try:
         check(own)
     except ValueError as error:
         return Diagnosis("audit", Level.FAIL, str(error), "Correct the settings of the audit, or unset them.")
-    told = "Each request leaves a record." if own.audit_file else "None is kept."
+    told = "Each request leaves a record." if own.audit_file else "No record is written."
     return Diagnosis("audit", Level.OK, told)
 
 
 def callers(plan: Plan) -> Diagnosis:
-    """Whether callers can be told apart, and whether strangers can come."""
+    """Check that callers are authenticated where other machines reach the server."""
     from gateway.endpoints.access_control import AccessControl  # Flask, which may be what is missing
 
     try:
@@ -128,8 +128,8 @@ def callers(plan: Plan) -> Diagnosis:
     if authenticator.on:
         return Diagnosis("callers", Level.OK, "Each has to show a key, a token or a certificate.")
     if is_loopback(plan.host):
-        return Diagnosis("callers", Level.OK, f"Nobody is asked: only this machine reaches {plan.host}.")
+        return Diagnosis("callers", Level.OK, f"No authentication: only this machine reaches {plan.host}.")
     remedy = "Set GATEWAY_API_KEYS_FILE or GATEWAY_JWT_JWKS, or put authentication in front of it."
     return Diagnosis(
-        "callers", Level.WARN, f"Whoever reaches {plan.host} is served, and nobody is asked who it is.", remedy
+        "callers", Level.WARN, f"Every client that reaches {plan.host} is served, without authentication.", remedy
     )

@@ -1,1 +1,1 @@
-"""One module for each protocol spoken over HTTP; only here and in ``gateway.app`` is Flask known."""
+"""Protocols over HTTP, a module each. Flask is known only here and in ``gateway.app``."""

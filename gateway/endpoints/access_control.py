@@ -1,4 +1,4 @@
-"""Who may come in: asked before a body is read, answered with 401, 403 or 429, and told to the views."""
+"""Access control: before a body is read, callers are identified, and refused with 401, 403 or 429."""
 
 import contextlib
 import logging
@@ -14,6 +14,7 @@ from gateway.access.authenticator import ASK, Authenticator
 from gateway.access.callers import Caller, Role
 from gateway.access.rate_limits import CallerLimits
 from gateway.config import Settings
+from gateway.endpoints.current import current_service
 from gateway.endpoints.problems import DOOR, problem_response
 from gateway.endpoints.security_headers import Origins, secure
 from gateway.errors import Forbidden, GatewayError, Unauthenticated
@@ -43,7 +44,7 @@ def guard(app: flask.Flask, settings: Settings) -> None:
 
 
 def caller() -> Caller | None:
-    """Who sent this request; None for one without a name."""
+    """Return the caller of this request; None for an anonymous one."""
     found: Caller | None = flask.request.environ.get(CALLER)
     return found
 
@@ -91,13 +92,13 @@ def requires(role: Role) -> Callable[[Callable[P, flask.Response]], Callable[P, 
 
 
 def may_see_reasons() -> bool:
-    """Whether this caller is told why a probe says no: a known one, or anyone who can only be on this machine."""
+    """Return True if this caller may see why a probe fails: an identified one, or any on this machine alone."""
     control: AccessControl = flask.current_app.extensions["gateway.access"]
     return caller() is not None or (not control.authenticator.on and listeners.is_private())
 
 
 class AccessControl:
-    """What one application asks of its callers."""
+    """The access control of one application."""
 
     def __init__(self, settings: Settings) -> None:
         self.authenticator = Authenticator(settings)
@@ -120,7 +121,7 @@ class AccessControl:
             and shared_table.table().first()
         ):
             logger.warning(
-                "This server listens beyond this machine and asks nobody who they are. Set GATEWAY_API_KEYS_FILE or "
+                "This server listens beyond this machine without authentication. Set GATEWAY_API_KEYS_FILE or "
                 "GATEWAY_JWT_JWKS, or listen on 127.0.0.1 behind a proxy that asks."
             )
 
@@ -129,7 +130,7 @@ class AccessControl:
         if (answer := self._origins.preflight()) is not None:
             return answer
         rule = flask.request.url_rule.rule if flask.request.url_rule else ""
-        service = flask.current_app.extensions["gateway"]
+        service = current_service()
         try:
             self._let_in(rule, is_model=rule in service.models)
         except GatewayError as error:  # answered here: a service's own error handler is not asked

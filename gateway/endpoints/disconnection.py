@@ -1,4 +1,4 @@
-"""Whether the client of a request is still connected."""
+"""Detection of clients that have disconnected."""
 
 import contextlib
 import select

@@ -1,4 +1,4 @@
-"""Whether the server is up, and whether its models are ready: for load balancers, Kubernetes and viewers.
+"""Liveness of the server and readiness of its models: for load balancers, Kubernetes and viewers.
 
 No answer waits for a model, and every worker of a server gives the same.
 """
@@ -9,7 +9,8 @@ from typing import Any
 import flask
 
 from gateway.endpoints.access_control import may_see_reasons
-from gateway.service.service import Report, Service
+from gateway.endpoints.current import current_service
+from gateway.service.service import Report
 
 PONG = "inference-service is up and accepting connections"
 View = Callable[[], flask.Response]
@@ -34,7 +35,7 @@ def _healthcheck() -> flask.Response:
 
 
 def _livez() -> flask.Response:
-    """That the process answers; whether the models do is another question, and no reason to kill it."""
+    """Answer that the process lives. An unready model is no reason to kill it."""
     return _text("ok")
 
 
@@ -58,8 +59,7 @@ PROBES: dict[str, View] = {
 
 
 def _report() -> Report:
-    service: Service = flask.current_app.extensions["gateway"]
-    return service.report()
+    return current_service().report()
 
 
 def _told(report: Report, well: bool) -> flask.Response:

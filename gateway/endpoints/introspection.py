@@ -1,10 +1,11 @@
-"""What a service shows of itself: ``/openapi.json``, ``/docs``, which renders it, and ``/metrics`` for Prometheus."""
+"""The service's description of itself: ``/openapi.json``, ``/docs``, which renders it, and ``/metrics``."""
 
 from collections.abc import Collection
 from importlib.resources import files
 
 import flask
 
+from gateway.endpoints.current import current_service
 from gateway.protocol.openapi import openapi
 
 POLICY = "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
@@ -21,8 +22,8 @@ def blueprint(taken: Collection[str]) -> flask.Blueprint:
 
 
 def _description() -> flask.Response:
-    state = flask.current_app.extensions["gateway"]
-    return flask.jsonify(openapi(state.models, state.settings))
+    service = current_service()
+    return flask.jsonify(openapi(service.models, service.settings))
 
 
 def _docs() -> flask.Response:
@@ -32,6 +33,6 @@ def _docs() -> flask.Response:
 
 
 def _metrics() -> flask.Response:
-    metrics = flask.current_app.extensions["gateway"].metrics
+    metrics = current_service().metrics
     text, media_type = metrics.exposition(flask.request.headers.get("Accept", ""))
     return flask.Response(text, content_type=media_type, headers={"Cache-Control": "no-store"})

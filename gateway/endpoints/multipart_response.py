@@ -27,7 +27,7 @@ def parts_of(result: Result, hashes: Iterable[bytes]) -> Iterator[OutgoingPart]:
 
 
 def hashes_of(input_digest: str, output_digest: str) -> bytes:
-    """What the ``hashes`` part says."""
+    """Return the text of the ``hashes`` part."""
     return f"{input_digest}:{output_digest}".encode("ascii")
 
 

@@ -1,4 +1,4 @@
-"""What each model would take of a study, asked before it is sent: headers or a reference in (docs/studies.md)."""
+"""Preflight: which models accept a study, from its headers or a reference, before it is sent (docs/studies.md)."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,6 +8,7 @@ import flask
 
 from gateway.contract.requests import Model
 from gateway.endpoints.access_control import caller_name, require
+from gateway.endpoints.current import current_service
 from gateway.endpoints.store_views import Rule, admission_ticket, store_context
 from gateway.errors import ParameterRefused
 from gateway.intake import chunks
@@ -57,7 +58,7 @@ def _asked() -> Iterator[tuple[dict[str, Any], list[BinaryIO]]]:
 
 
 def _models(named: Any) -> Mapping[str, Model]:
-    models: dict[str, Model] = flask.current_app.extensions["gateway"].models
+    models = current_service().models
     if named is None:
         return models
     if not isinstance(named, list) or not all(isinstance(one, str) and one in models for one in named):

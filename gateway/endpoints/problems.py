@@ -8,6 +8,7 @@ import re
 import flask
 from werkzeug.exceptions import HTTPException
 
+from gateway.endpoints.current import current_service
 from gateway.errors import AnswerInvalid, Cancelled, GatewayError, ModelFailed
 from gateway.observe.logs import TAGS, exception_frames
 from gateway.protocol.faults import loggable
@@ -49,7 +50,7 @@ def problem_response(error: GatewayError) -> flask.Response:
 
 
 def handle_exception(error: Exception) -> flask.Response:
-    """What the gateway does with an exception when the service registered no handler of its own."""
+    """Answer an exception for which the service registered no handler of its own."""
     if isinstance(error, HTTPException):
         return _http_problem(error)
     if isinstance(error, GatewayError):
@@ -62,12 +63,12 @@ def handle_exception(error: Exception) -> flask.Response:
 
 def log_exception(error: BaseException) -> None:
     """Log the type and the frames of an exception; its text only where the settings allow it."""
-    with_text = flask.current_app.extensions["gateway"].settings.log_exception_text
+    with_text = current_service().settings.log_exception_text
     logger.error("exception [%s]\n%s", request_id(), exception_frames(error, with_text=with_text), extra=_tags())
 
 
 def _tags() -> dict[str, dict[str, object]]:
-    """What a line as JSON has in common with the other lines of its request."""
+    """The tags that a log line shares with the other lines of its request."""
     return {TAGS: flask.request.environ.get(LOG_TAGS) or {"request_id": request_id()}}
 
 

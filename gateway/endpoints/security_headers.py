@@ -1,4 +1,4 @@
-"""What every answer says to a browser: what it may do with the answer, and which pages may ask."""
+"""Headers for browsers: what a page may do with a response, and which origins may send requests."""
 
 from urllib.parse import urlsplit
 

@@ -1,4 +1,4 @@
-"""What the routes of the study store share: the store itself, who asks, and how they answer."""
+"""Helpers of the study store's routes: the store, admission, problems and pages of lists."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ from typing import Any, ParamSpec
 
 import flask
 
+from gateway.endpoints.current import current_service
 from gateway.endpoints.problems import problem_response
 from gateway.errors import GatewayError, ParameterRefused
 from gateway.intake.admission import Ticket
-from gateway.service.service import Service
 from gateway.studies.instance_rows import MAX_PAGE
 from gateway.studies.store_context import StoreContext
 
@@ -25,7 +25,7 @@ Rule = tuple[str, str, Callable[..., flask.Response]]
 
 def store_context() -> StoreContext:
     """Return the store of this application."""
-    service: Service = flask.current_app.extensions["gateway"]
+    service = current_service()
     assert service.store is not None  # these routes are added with it
     return service.store
 
@@ -46,7 +46,7 @@ def answering(view: View[P]) -> View[P]:
 @contextmanager
 def admission_ticket() -> Iterator[Ticket]:
     """A place among the requests in work, for one that brings many bytes. Raises Unavailable."""
-    ticket = flask.current_app.extensions["gateway"].admission.enter()
+    ticket = current_service().admission.enter()
     try:
         yield ticket
     finally:

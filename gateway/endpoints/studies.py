@@ -7,6 +7,7 @@ import flask
 
 from gateway.endpoints import bundles, preflight, results
 from gateway.endpoints.access_control import caller_name, require
+from gateway.endpoints.current import current_service
 from gateway.endpoints.store_views import Rule, admission_ticket, answering, moment, page, paged, store_context
 from gateway.errors import ParameterRefused, StudyNotFound
 from gateway.intake import chunks
@@ -95,7 +96,7 @@ def _study(uid: str) -> flask.Response:
         since, of_study = store.retention.since, table.c.study_instance_uid == _checked(uid)
         found = instance_rows.held(connection, caller_name(), since, of_study)
     if not found:
-        raise StudyNotFound("This gateway keeps no such study of yours.")
+        raise StudyNotFound("No such study is stored for this caller.")
     for one in found:
         entry = {name: asdict(one)[name] for name in ("sop_instance_uid", "sha256", "size")}
         series.setdefault(one.series_instance_uid, []).append(entry)
@@ -108,7 +109,7 @@ def _forget(uid: str) -> flask.Response:
     if callers not in ("mine", "all"):
         raise ParameterRefused([("/callers", "callers should be mine or all.")])
     require("admin" if callers == "all" else "delete")
-    auditor = flask.current_app.extensions["gateway"].auditor
+    auditor = current_service().auditor
     if auditor is not None:
         auditor.ready()
     everybody, context = callers == "all", store_context()
@@ -119,7 +120,7 @@ def _forget(uid: str) -> flask.Response:
 
 def _checked(uid: str) -> str:
     if not is_uid(uid):
-        raise StudyNotFound("This gateway keeps no such study of yours.")
+        raise StudyNotFound("No such study is stored for this caller.")
     return uid
 
 

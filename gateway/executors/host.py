@@ -137,7 +137,7 @@ def main(descriptor: str, target: str, name: str) -> None:
     channel = Channel(socket.socket(fileno=int(descriptor)))
     try:
         app: Any = import_app(target)
-        state = app.extensions["gateway"]
+        state = app.service
         decoding.configure(state.settings)
         jsonlogs.configure(state.settings)
         quiet_hooks(state.settings.log_exception_text)

@@ -1,4 +1,4 @@
-"""Who may come in: so many requests at once, so many bytes at once, and no more than the spool folder can take.
+"""Admission: limits on requests in flight, on their bytes, and on what the spool folder can hold.
 
 What cannot be served is refused before its body is read, at the price of its head.
 """
@@ -81,7 +81,7 @@ class Admission:
 
     @property
     def idle_core(self) -> bool:
-        """Whether a request in work is likely to find a second core free for its digest."""
+        """Return True if a second core is likely to be free for this request's digest."""
         return 2 * self.requests <= CORES
 
     def reserve(self, count: int, *, spooled: bool) -> None:
@@ -102,7 +102,7 @@ class Admission:
 
 
 class Turns:
-    """So many threads at once: a semaphore whose turns are handed on in C, since Python's own waits for its lock."""
+    """A semaphore whose turns are passed on in C, since Python's own waits for its lock."""
 
     def __init__(self, count: int) -> None:
         self._free = SimpleQueue[None]()
@@ -117,7 +117,7 @@ class Turns:
 
 
 class Ticket:
-    """One request's place and its bytes."""
+    """The slot and the bytes of one request."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
@@ -127,12 +127,12 @@ class Ticket:
         self._left = False
 
     def expect(self, count: int) -> None:
-        """So many bytes are announced (Content-Length)."""
+        """Reserve bytes that are announced (Content-Length)."""
         self._admission.reserve(count, spooled=self._reserved + count > self._admission._threshold)
         self._reserved += count
 
     def receive(self, count: int) -> None:
-        """So many bytes have come; those that were not announced are set aside as they come."""
+        """Count received bytes; those that were not announced are reserved now."""
         self._used += count
         if self._used > self._reserved:
             self.expect(self._used - self._reserved)

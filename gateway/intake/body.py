@@ -164,7 +164,7 @@ _local = threading.local()
 
 
 def _buffer(size: int) -> bytearray:
-    """So many bytes of this thread's own; it reads one request at a time, and fresh memory costs more than a copy."""
+    """A buffer of this thread; it reads one request at a time, and fresh memory costs more than a copy."""
     buffers: dict[int, bytearray] = vars(_local).setdefault("buffers", {})
     return buffers.get(size) or buffers.setdefault(size, bytearray(size))
 

@@ -65,7 +65,7 @@ def received(
 
 
 class _Chunk(Generic[B]):
-    """What has come of a chunk: at first its JSON, then its files."""
+    """A chunk while it is received: first its JSON, then its files."""
 
     def __init__(self, settings: Settings, open_batch: Callable[[bytes], B], stack: ExitStack) -> None:
         self._settings, self._open_batch, self._stack = settings, open_batch, stack

@@ -57,7 +57,7 @@ def _name(headers: Headers) -> str | None:
 
 @dataclass(frozen=True)
 class ReceiveOptions:
-    """On what terms a request is received: its place, its deadline (``time.monotonic``), and where its bytes go.
+    """Options of receiving a request: its ticket, its deadline (``time.monotonic``), and the place of its bytes.
 
     ``shared`` makes memory that another process can read. ``resolver`` finds the studies that a request names instead
     of bringing them, where there is a store.
@@ -77,7 +77,7 @@ class ReceiveOptions:
 
 
 class RequestReader:
-    """Where a request's parts are written, and hashed beside it. Use as a context manager."""
+    """Writes the parts of a request to the spool, and hashes them at the same time. Use as a context manager."""
 
     def __init__(self, receive_options: ReceiveOptions, expected: int | None, known: str = "") -> None:
         """``expected`` bytes at most, None where that is not known; ``known`` is their digest, if somebody knows it."""
@@ -250,7 +250,7 @@ def receive_files(
 def _receive_stored(
     text: bytes, words: dict[str, Any], charset: str | None, receive_options: ReceiveOptions, resolver: "Resolver"
 ) -> Received:
-    """What was sent before, as if it were sent now; its digest is known from the last time."""
+    """Receive stored instances as if they were sent; their digest is known from the last time."""
     with resolver.resolve(words) as resolved:
         size = len(text) + sum(one.size for one in resolved.held)
         receive_options.ticket.expect(size)

@@ -1,1 +1,1 @@
-"""What happened, without patient data."""
+"""Logs, metrics, traces and audit, without patient data."""

@@ -18,7 +18,7 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Instruments:
-    """One of each; two for the same process would overwrite each other's numbers where workers share a folder."""
+    """The instruments of a process; a second set would overwrite the first where workers share a folder."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         count = functools.partial(Counter, registry=registry)
@@ -39,7 +39,7 @@ class Instruments:
         self.batch = histogram(
             "gateway_batch_size", "Requests that one prediction answered together.", ["route"], buckets=BATCHES
         )
-        self.progress = count("gateway_progress_reports", "Times a running model told how far it is.", ["route"])
+        self.progress = count("gateway_progress_reports", "Progress reports of running models.", ["route"])
         self.in_flight = gauge("gateway_requests_in_flight", "Inference requests in work.")
         self.spool = gauge("gateway_spool_bytes", "Bytes of request bodies held in files.")
         self.audit_failures = count("gateway_audit_failures", "Records that an audit sink did not take.")

@@ -1,4 +1,4 @@
-"""How log lines look where the service configures nothing: as text, or as one JSON object a line."""
+"""The format of log lines where the service configures none: text, or one JSON object a line."""
 
 import json
 import logging
@@ -67,7 +67,7 @@ class _Text(logging.Formatter):
 
 
 class _JSON(_Text):
-    """One object a line; line breaks in it are escaped, so that nobody can forge a line (RFC 8259 7)."""
+    """Formats a record as one JSON object. Line breaks are escaped, so that no text can forge a line (RFC 8259 7)."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Time (RFC 3339, UTC), level, logger and message, and beside them the tags and a caller's ``extra``."""

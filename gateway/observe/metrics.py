@@ -1,4 +1,4 @@
-"""What happened, as numbers for Prometheus: exact over all workers of a server, and over those that died."""
+"""Metrics for Prometheus: exact over all workers of a server, and over those that died."""
 
 import os
 from collections.abc import Container, Iterator

@@ -1,4 +1,4 @@
-"""How the models fare, as metrics: told of the whole server, the same whichever of its workers is asked."""
+"""Health of the models as metrics: of the whole server, the same from each of its workers."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
@@ -10,7 +10,7 @@ STATES = ("starting", "ready", "busy", "degraded", "failed")
 
 
 class Health(Protocol):
-    """How one model fares: one of STATES; requests that wait and that run; restarts since the server started."""
+    """Health of one model: one of STATES; pending and running requests; restarts since the server started."""
 
     @property
     def state(self) -> str: ...

@@ -1,4 +1,5 @@
-"""Where the workers of one server write their metrics, so that any of them tells of all, the dead among them.
+"""The folder in which the workers of a server write their metrics, so that each can sum them all, dead workers
+included.
 
 prometheus_client keeps each worker's numbers in files that outlive it. gunicorn's master calls ``prepare`` before the
 first worker, ``worker_exited`` after each, ``clean_up`` at the end.

@@ -1,4 +1,4 @@
-"""What came of one request, in numbers and digests: the one record that logs, metrics, traces and audit are made of."""
+"""The outcome of one request in numbers and digests, from which logs, metrics, traces and audit are made."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ DOORS = ("multipart", "replay")
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One request that is over, whatever came of it. Holds nothing of a patient.
+    """A request that is over, answered or not. Holds no patient data.
 
     ``door`` names the protocol by which it came, one of ``DOORS``. Digests are hexadecimal, "" where the request
     did not come so far. ``reason`` is the ``code`` of the problem it was answered with, "" for an answer. ``phases``

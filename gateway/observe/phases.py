@@ -23,7 +23,9 @@ class Phases:
         self._lock = threading.Lock()
 
     def begin(self, name: str) -> float:
-        """From now on, what no measure takes is the time of ``name``; gives the moment on ``perf_counter``'s clock."""
+        """Count the time from now on for ``name``, except measured blocks; return the time on the clock of
+        ``perf_counter``.
+        """
         now = perf_counter()
         if self._open:
             over = self._open.pop()
@@ -58,7 +60,7 @@ class Phases:
 
 
 class _Measure:
-    """One block; a class, since ``contextlib`` costs three times as much on a path that is taken for each piece."""
+    """A measured block; a class, since ``contextlib`` costs three times as much for each piece of a body."""
 
     __slots__ = ("_name", "_phases")
 

@@ -1,4 +1,4 @@
-"""One trace of each request for OpenTelemetry: a server span, and one below it for each phase.
+"""Traces of requests for OpenTelemetry: a server span, and a span below it for each phase.
 
 Off unless the standard ``OTEL_*`` variables name a collector; ``gateway.observe.spans`` holds what needs the packages.
 """
@@ -18,7 +18,7 @@ MISSING = "traces are wanted, but %s is missing: pip install 'inference-gateway[
 
 
 def wanted(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether the environment asks for traces: it names a collector, or ``OTEL_TRACES_EXPORTER`` is ``otlp``.
+    """Return True if the environment asks for traces: it names a collector, or ``OTEL_TRACES_EXPORTER`` is ``otlp``.
 
     ``OTEL_SDK_DISABLED=true`` and any other exporter say no.
     """

@@ -1,1 +1,1 @@
-"""One inference from admission to outcome, below every door. No HTTP and no framing in it."""
+"""The service: one inference from admission to outcome, below every door. No HTTP and no framing here."""

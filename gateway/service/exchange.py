@@ -1,4 +1,4 @@
-"""One inference from admission to outcome, in the same verbs for every door.
+"""The exchange: one inference from admission to outcome, in the same verbs for every door.
 
 ::
 
@@ -63,7 +63,7 @@ def _connected() -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """What is known of a request before its input is read. Make it as soon as the head is there: its time starts here.
+    """The head of a request, known before its input is read. The request's time starts when it is made.
 
     ``door`` names the protocol by which it came: a label of metrics, audit and logs. ``accept`` is the answer that the
     caller takes, as in an Accept header (RFC 9110 12.5.1). ``no_cache`` asks for a new answer (RFC 9111 5.2.1.4).
@@ -111,7 +111,7 @@ class _ObservedContext(RequestContext):
 
 
 class Exchange:
-    """One request and its answer. A context manager that releases everything where its block raises.
+    """A request and its answer. A context manager that releases everything where its block raises.
 
     Where the block ends well the answer is still being sent, and ``close`` is the sender's last call. The verbs are
     called in the order of the module's example, in one thread; ``close`` at any time, once or twice.
@@ -146,7 +146,7 @@ class Exchange:
 
     @property
     def settings(self) -> Settings:
-        """Those of the service."""
+        """The settings of the service."""
         return self._service.settings
 
     @property

@@ -1,4 +1,4 @@
-"""What one process serves requests with: its models, their executors, admission, store, and the sinks of outcomes."""
+"""The service of one process: its models, executors, admission, store, and sinks of outcomes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ DRAINING = "draining"
 
 @dataclass(frozen=True)
 class Report:
-    """How the whole server is: each model over all workers, and whether it is about to stop."""
+    """The state of the whole server: each model over all workers, and whether it drains."""
 
     models: dict[str, ModelHealth]
     draining: bool
@@ -46,13 +46,13 @@ class Report:
 
     @property
     def ready(self) -> bool:
-        """Whether requests should be sent here."""
+        """Return True if the server should receive requests."""
         return not self.draining and all(health.serves for health in self.models.values())
 
 
 @dataclass
 class Service:
-    """What the doors of one application share. Flask finds it as ``app.extensions["gateway"]``."""
+    """The service that the doors of one application share."""
 
     settings: Settings
     serializer: InferenceSerializer
@@ -117,7 +117,7 @@ class Service:
         return self.admission.requests + self.admission.returning + self.executors.inline.abandoned()
 
     def executor(self, model: Model) -> Executor:
-        """How a model is run here."""
+        """Return the executor of a model."""
         return self.executors.of(model)
 
     def resolver(self, caller: str) -> "Resolver | None":
@@ -168,7 +168,7 @@ class Service:
             self.auditor.event("forgotten", record.caller, **record.members)
 
     def _open_sinks(self) -> None:
-        """Those that the settings and the environment ask for; in this process, since their threads live in one."""
+        """Open the sinks that the settings and the environment name, in the process that their threads live in."""
         self.key = signing_key(self.settings)
         self.auditor = open_auditor(self.settings, lambda _sink: self.metrics.audit_failures.inc())
         self._spans = open_traces()
@@ -184,7 +184,7 @@ class Service:
 
     @property
     def in_server(self) -> bool:
-        """Whether this process is a worker of a server, rather than a test or a script that calls the application."""
+        """True in a worker of a server, False in a test or a script that calls the application."""
         return self.slot is not None
 
     def to_set_up(self) -> list[Model]:
@@ -214,7 +214,7 @@ class Service:
                 self.slot.scoreboard.start()
 
     def report(self) -> Report:
-        """How the server is, the same from each of its workers; waits for no model."""
+        """Return the state of the server, the same from each of its workers; waits for no model."""
         own = self.executors.health()
         if self.slot is None:
             return Report(own, self.draining, all(one.serves for one in own.values()))

@@ -1,4 +1,4 @@
-"""Where bytes are kept: the seam between a folder and a bucket, and a file on its way into either."""
+"""Storage of bytes: the seam between a folder and a bucket, and files on their way into either."""
 
 import errno
 import fcntl
@@ -24,7 +24,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Spoiled(Exception):
-    """What is kept under a name is gone, or is no longer what was kept."""
+    """The bytes under a name are missing, or no longer those that were stored."""
 
 
 class Blobs(Protocol):
@@ -98,7 +98,7 @@ class Incoming:
             )
 
     def reader(self) -> BinaryIO:
-        """What was written as a file, at its start. Nothing more may be written."""
+        """Return the written bytes as a file, at its start. Nothing more may be written."""
         file = io.FileIO(os.dup(self.descriptor))
         file.seek(0)
         return file

@@ -53,7 +53,7 @@ class BucketBlobs:
         return location
 
     def place(self, incoming: Incoming, location: str) -> None:
-        """They lie there already."""
+        """Do nothing: the bytes are in the bucket already."""
 
     def abandon(self, location: str) -> None:
         """Delete what was uploaded in vain."""
@@ -128,7 +128,7 @@ class BucketBlobs:
 
 @contextmanager
 def _answering() -> Iterator[None]:
-    """What boto3 raises, in the gateway's words."""
+    """Raise errors of boto3 as errors of the gateway."""
     try:
         yield
     except (BotoCoreError, ClientError) as error:

@@ -19,7 +19,7 @@ from gateway.studies.tables import bundles
 
 @dataclass(frozen=True, slots=True)
 class BundleFile:
-    """One file of a bundle. ``mtime`` is when it was written, in seconds since 1970."""
+    """A file of a bundle. ``mtime`` is its time of modification, in seconds since 1970."""
 
     key: str
     sha256: Sha256
@@ -37,7 +37,7 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What a client has and the gateway lacks, what both have, and what the gateway alone has."""
+    """The files that the gateway lacks, that both have, and that the gateway alone has."""
 
     missing: list[str]
     same: list[str]
@@ -54,7 +54,7 @@ def read_files(data: bytes, store: Store) -> list[BundleFile]:
 
 
 def read_push(data: bytes, store: Store) -> Push:
-    """What a chunk brings and takes away. Raises as ``read_files``."""
+    """Read the files that a chunk adds and removes. Raises as ``read_files``."""
     push = read(_PUSH, data)
     _checked(push.files, store)
     for key in push.remove:
@@ -106,7 +106,7 @@ class Bundles:
         return found
 
     def difference(self, name: str, theirs: Sequence[BundleFile]) -> Difference:
-        """What a client's list and the gateway's differ in; ``mtime`` counts for nothing. Raises KeyRefused."""
+        """Compare a client's list with the stored bundle; ``mtime`` is ignored. Raises KeyRefused."""
         with self._store.index.reading() as connection:
             ours = {one.key: one for one in _files(connection, check_bundle(name))}
         same = [one.key for one in theirs if one.key in ours and ours[one.key].sha256 == one.sha256]
@@ -157,7 +157,7 @@ class Bundles:
         return len(gone)
 
     def _location(self, connection: Connection, sha256: str) -> str | None:
-        """Where the bytes of a digest lie already, in whichever bundle."""
+        """Return the location of the bytes of a digest, in any bundle."""
         query = select(bundles.c.location).where(bundles.c.sha256 == sha256).limit(1)
         return connection.execute(query).scalar_one_or_none()
 

@@ -14,7 +14,7 @@ from gateway.studies.tables import LOCATIONS
 
 
 class AnnouncedFile(Protocol):
-    """What a client says of a file before it sends it."""
+    """The announcement of a file, sent before its bytes."""
 
     @property
     def size(self) -> int:

@@ -51,7 +51,7 @@ class FolderBlobs:
                 _sync_folder(path.parent)
 
     def abandon(self, location: str) -> None:
-        """Nothing was written under its name yet."""
+        """Do nothing: no byte was written under the name yet."""
 
     def open(self, location: str, sha256: str) -> BinaryIO:
         """Lock, then read all of it once. Raises Spoiled, and Unavailable where too many files are open."""
@@ -105,7 +105,7 @@ class FolderBlobs:
                 yield path.name, path.stat().st_mtime
 
     def close(self) -> None:
-        """Nothing is open but what readers have."""
+        """Do nothing: no file is open but those of readers."""
 
     def _path(self, location: str) -> Path:
         name = _checked(location)

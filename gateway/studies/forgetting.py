@@ -20,7 +20,8 @@ logger = logging.getLogger("gateway")
 
 @dataclass(frozen=True, kw_only=True)
 class Forgotten:
-    """What went of one study. ``study_digest`` is the sha256 of its UID; ``everybody`` says for whom it went.
+    """The record of a forgotten study. ``study_digest`` is the sha256 of its UID; ``everybody`` tells whether all
+    callers lost it.
 
     ``instances`` and ``size`` in bytes are what was held; bytes that somebody else holds too are still here.
     """
@@ -73,7 +74,7 @@ def forget(store: Store, study: str, caller: str, *, everybody: bool = False, au
         results = Results(store).forget(connection, study, None if everybody else caller)
         store.blobs["instances"].purge(quarantine_label(study))
     if not found and not results:
-        raise StudyNotFound("This gateway keeps nothing of such a study of yours.")
+        raise StudyNotFound("No instance of such a study is stored for this caller.")
     record = Forgotten(
         study_digest=quarantine_label(study),
         caller=caller,

@@ -147,7 +147,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """What the database raises, in the gateway's words."""
+    """Raise errors of the database as errors of the gateway."""
     try:
         yield
     except exc.DBAPIError as error:

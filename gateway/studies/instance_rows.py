@@ -1,4 +1,4 @@
-"""Who holds which instance: what the index says of files, asked within one caller's rights."""
+"""Rows of instances in the index, read and written within the rights of one caller."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class HeldInstance:
 
 @dataclass(frozen=True, slots=True)
 class StudySummary:
-    """What a caller holds of one study. Times are seconds since 1970."""
+    """A caller's instances of one study, in numbers. Times are seconds since 1970."""
 
     study_instance_uid: str
     series: int
@@ -42,7 +42,7 @@ class StudySummary:
 
 
 def held(connection: Connection, caller: str, since: float, *conditions: ColumnElement[bool]) -> list[HeldInstance]:
-    """What a caller holds since the moment ``since`` or later and meets the conditions, by series and SOP UID."""
+    """Return a caller's instances since the moment ``since`` that meet the conditions, by series and SOP UID."""
     query = (
         select(*(instances.c[name] for name in HeldInstance.__slots__))
         .join(holdings, holdings.c.sha256 == instances.c.sha256)
@@ -147,19 +147,19 @@ def drop(connection: Connection, sha256: str) -> None:
 
 
 def known(connection: Connection, digests: Iterable[str]) -> set[str]:
-    """Those digests that the index has a file for, whoever holds it."""
+    """Return the digests that have a stored file, of any caller."""
     asked = ({"digests": some} for some in pieces(digests))
     return {digest for each in asked for digest in connection.execute(_KNOWN, each).scalars()}
 
 
 def located(connection: Connection, sha256: str) -> str | None:
-    """Where an instance lies, whoever holds it; None where it is not here."""
+    """Return the location of an instance of any caller; None where it is not stored."""
     query = select(instances.c.location).where(instances.c.sha256 == sha256)
     return connection.execute(query).scalar_one_or_none()
 
 
 def stale(connection: Connection, digests: Sequence[str], now: float) -> bool:
-    """Whether the last use of any of these was noted too long ago."""
+    """Return True if the last use of any of these was recorded too long ago."""
     long_ago = instances.c.used_at < now - TOUCH_SECONDS
     asked = (
         select(instances.c.sha256).where(instances.c.sha256.in_(some), long_ago).limit(1) for some in pieces(digests)
@@ -168,7 +168,7 @@ def stale(connection: Connection, digests: Sequence[str], now: float) -> bool:
 
 
 def touch(connection: Connection, digests: Sequence[str], now: float) -> None:
-    """These have been used."""
+    """Record that these have been used."""
     for some in pieces(digests):
         connection.execute(update(instances).where(instances.c.sha256.in_(some)).values(used_at=now))
 
@@ -205,14 +205,14 @@ def of_study(connection: Connection, caller: str | None, study: str) -> list[Hel
 
 
 def begun(connection: Connection, caller: str, studies: Iterable[str]) -> set[str]:
-    """Those of the studies that a caller holds something of."""
+    """Return the studies of which a caller has at least one instance."""
     uid = instances.c.study_instance_uid
     query = select(uid).join(holdings, holdings.c.sha256 == instances.c.sha256).where(holdings.c.caller == caller)
     return {one for some in pieces(studies) for one in connection.execute(query.where(uid.in_(some))).scalars()}
 
 
 def pieces(values: Iterable[str]) -> Iterator[list[str]]:
-    """So many values at a time as one statement takes."""
+    """Split values into lists that fit one statement."""
     iterator = iter(values)
     while some := list(islice(iterator, AT_ONCE)):
         yield some

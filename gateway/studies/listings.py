@@ -18,7 +18,7 @@ MadeFrom = dict[str, list[tuple[str, str, int]]]
 
 @dataclass(frozen=True)
 class Summary:
-    """One result without its bytes. ``created_at`` is seconds since 1970, ``size`` bytes."""
+    """A result without its bytes. ``created_at`` is seconds since 1970, ``size`` bytes."""
 
     id: str
     model: str
@@ -37,7 +37,7 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Which results to list; what is unset lets all pass. Times are seconds since 1970, ``until`` excluded."""
+    """A filter of results; a member that is unset matches all. Times are seconds since 1970, ``until`` excluded."""
 
     study: str = ""
     series: str = ""
@@ -47,7 +47,7 @@ class Filter:
     until: float | None = None
 
     def conditions(self) -> Iterator[ColumnElement[bool]]:
-        """What a row of ``results`` has to meet."""
+        """Return the conditions on rows of ``results``."""
         for name in ("model", "version"):
             if getattr(self, name):
                 yield results.c[name] == getattr(self, name)
@@ -79,7 +79,7 @@ def _behind(connection: Connection, mine: Iterable[ColumnElement[bool]], after: 
     query = select(results.c.created_at).where(*mine, results.c.id == after)
     created = connection.execute(query).scalar_one_or_none()
     if created is None:
-        raise ResultNotFound("There is no such result to go on from; begin the list anew.")
+        raise ResultNotFound("There is no such result to continue from; list from the beginning.")
     yield or_(results.c.created_at < created, and_(results.c.created_at == created, results.c.id > after))
 
 

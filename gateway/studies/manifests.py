@@ -1,4 +1,4 @@
-"""What a client says of files before it sends them: JSON -> entries, checked by pattern before anything else."""
+"""Manifests: JSON -> entries of files to be sent, checked by pattern before anything else."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """One DICOM file: its UIDs, its size in bytes, its digest."""
+    """A DICOM file: its UIDs, its size in bytes, its digest."""
 
     sop_instance_uid: Uid
     series_instance_uid: Uid
@@ -57,12 +57,12 @@ def read_chunk(data: bytes, max_entries: int) -> Sequence[ManifestEntry]:
 
 
 def is_uid(value: Any) -> bool:
-    """Whether a value is the text of a UID."""
+    """Return True if a value is the text of a UID."""
     return _valid(_UID, value)
 
 
 def is_digest(value: Any) -> bool:
-    """Whether a value is the text of a sha256 in lower-case hexadecimal."""
+    """Return True if a value is the text of a sha256 in lower-case hexadecimal."""
     return _valid(_DIGEST, value)
 
 

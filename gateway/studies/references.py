@@ -25,12 +25,12 @@ MEMBERS = ("study", "series", "instances")
 ORDERS = 256
 """Spatial orders that a process remembers: reading the headers of a study takes a tenth of a second."""
 PIECE = 1 << 20
-NOT_HELD = "This gateway keeps no such study, series or instances of yours; send them first."
+NOT_HELD = "No such study, series or instances are stored for this caller; send them first."
 
 
 @dataclass(frozen=True)
 class StudyReference:
-    """What a request names: a study, several series, or instances by digest; one of the three."""
+    """A reference of a request: to a study, to several series, or to instances by digest; one of the three."""
 
     study: str = ""
     series: tuple[str, ...] = ()
@@ -62,12 +62,12 @@ class Resolved:
 
 
 def is_reference(json: dict[str, Any]) -> bool:
-    """Whether a request's JSON names something instead of bringing it."""
+    """Return True if a request's JSON names stored instances instead of sending them."""
     return any(name in json for name in MEMBERS)
 
 
 def read_reference(json: dict[str, Any]) -> StudyReference:
-    """What a request's JSON names. Raises ParameterRefused with a pointer to what is none."""
+    """Read the reference of a request's JSON. Raises ParameterRefused with a pointer to an invalid member."""
     named = [name for name in MEMBERS if name in json]
     if len(named) != 1:
         raise ParameterRefused([(f"/{(named or MEMBERS)[-1]}", "Name one of study, series and instances.")])
@@ -202,7 +202,7 @@ class Resolver:
 def _named(
     connection: Connection, caller: str, since: float, column: str, values: tuple[str, ...]
 ) -> list[HeldInstance]:
-    """All that has one of ``values``, in their order. Raises StudyNotFound where one of them has nothing."""
+    """Return all rows with one of ``values``, in their order. Raises StudyNotFound where one of them matches none."""
     found: dict[str, list[HeldInstance]] = {value: [] for value in values}
     for one in instance_rows.held_in(connection, caller, since, table.c[column], values):
         found[getattr(one, column)].append(one)

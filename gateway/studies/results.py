@@ -25,7 +25,7 @@ JSON_TYPE = "application/json"
 
 @dataclass(frozen=True, kw_only=True)
 class ResultKey:
-    """All that makes an answer what it is. Digests are sha256 in hexadecimal, "" where there is none.
+    """The identity of an answer. Digests are sha256 in hexadecimal, "" where there is none.
 
     ``model_digest`` is over the source, version, weights and config; ``parameters_digest`` over the parameters after
     their defaults were filled in; ``output`` says in which form the answer leaves (``json`` or ``dicom``).
@@ -79,7 +79,7 @@ class Results:
             query = select(results).where(results.c.id == id, *visible(caller, self._store.retention.since))
             row = connection.execute(query).one_or_none()
         if row is None:
-            raise ResultNotFound("This gateway keeps no such result of yours.")
+            raise ResultNotFound("No such result is stored for this caller.")
         try:
             with self._store.blobs["results"].open(row.location, row.body_sha256) as file:
                 body = memoryview(file.read())
@@ -87,7 +87,7 @@ class Results:
         except Spoiled:
             logger.warning("a stored result does not have its digest and was removed: %s", row.id)
             self._drop(row.id, row.location)
-            raise ResultNotFound("This result is not what was kept, and was removed.") from None
+            raise ResultNotFound("The stored result has changed and was removed; send the request again.") from None
         self._touch(row, now)
         age = max(0, int(now - row.created_at))
         return StoredResult(row.id, _result(row, body), row.output_digest, age, algorithm)
@@ -165,7 +165,7 @@ class Results:
             query = select(results.c.location).where(results.c.id == id, *visible(caller, self._store.retention.since))
             location = connection.execute(query).scalar_one_or_none()
         if location is None:
-            raise ResultNotFound("This gateway keeps no such result of yours.")
+            raise ResultNotFound("No such result is stored for this caller.")
         self._drop(id, location)
 
     def forget(self, connection: Connection, study: str, caller: str | None) -> int:
@@ -192,7 +192,7 @@ class Results:
 
 
 def visible(caller: str, since: float) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    """What a caller may see of the results: their own, and none from before ``since``."""
+    """Return the conditions on the results that a caller may see: its own, stored since ``since``."""
     return results.c.caller == caller, results.c.created_at >= since
 
 

@@ -1,4 +1,4 @@
-"""What is kept, and for how long: a quota in bytes, an age, and the least recently used first to go.
+"""Retention: a quota in bytes, an age, and eviction of the least recently used first.
 
 What is in use stays, whatever the quota says: to remove it would free nothing, since its bytes last until it is closed.
 A study goes as a whole or not at all: of one that had lost a slice, a model would make a finding like any other.
@@ -47,7 +47,7 @@ class Retention:
 
     @property
     def since(self) -> float:
-        """What was stored before this moment is too old to be seen, in seconds since 1970."""
+        """The moment before which stored files are too old to be seen, in seconds since 1970."""
         return self._clock() - self._max_age
 
     def make_room(self, connection: Connection, needed: int, spare: Callable[[], Collection[str]] = tuple) -> None:

@@ -49,14 +49,15 @@ class PeriodicTask:
 logger = logging.getLogger("gateway")
 
 KINDS = ("instances", "results", "bundles")
-SPOILED = "A file of this study is not what was kept, and was set aside; send the study again."
+SPOILED = "A stored file of this study has changed and is in quarantine; send the study again."
 DESCRIPTORS = 65_536
 """Open files asked of the system: each instance in use is one, and 1,024 are less than many a study."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """What several callers keep here, each within their own rights. Callers go by name, "" where nobody asks.
+    """The instances, results and bundles of several callers, each within its own rights. An anonymous caller has the
+    name "".
 
     ``clock`` gives seconds since 1970.
     """
@@ -80,7 +81,7 @@ class Store:
     ) -> Self:
         """Open the store in ``settings.store_folder``, made where there is none; sweep what dead processes left.
 
-        Raises ValueError where strangers could reach a store that asks nobody who they are, and for settings that are
+        Raises ValueError where strangers could reach a store that authenticates no caller, and for settings that are
         none; ImportError for a missing package; Unavailable where the database does not answer.
         """
         refuse_strangers(settings, authenticated)
@@ -114,7 +115,9 @@ class Store:
         return Incoming(self.folder / "incoming")
 
     def states(self, caller: str, entries: Sequence[ManifestEntry]) -> list[tuple[str, str | None]]:
-        """What this caller has sent of a manifest: ``have``, ``missing``, or ``conflict`` with the other digest."""
+        """Return the state of each entry of a manifest for this caller: ``present``, ``missing``, or ``conflict`` with
+        the other digest.
+        """
         with self.index.reading() as connection:
             return instance_rows.states(connection, caller, self.retention.since, entries)
 
@@ -148,14 +151,14 @@ class Store:
                 blobs.quarantine(one.location, quarantine_label(one.study_instance_uid))
                 instance_rows.drop(connection, one.sha256)
                 self.retention.lose(connection, one.study_instance_uid)
-                logger.error("a kept instance had changed and was set aside: %s", one.sha256)
+                logger.error("a stored instance had changed and is in quarantine: %s", one.sha256)
 
 
 def refuse_strangers(settings: Settings, authenticated: bool) -> None:
-    """Raise ValueError where a server listens beyond this machine, asks nobody who they are, and was not told to."""
+    """Raise ValueError where a server listens beyond this machine, authenticates no caller, and was not told to."""
     if listeners.addresses() and not listeners.is_private() and not authenticated and not settings.allow_anonymous:
         raise ValueError(
-            "store_folder is set, and this server listens beyond this machine without asking who calls. Set up "
+            "store_folder is set, and this server listens beyond this machine without authentication. Set up "
             "authentication, listen on 127.0.0.1, or allow it by allow_anonymous (GATEWAY_ALLOW_ANONYMOUS)."
         )
 

@@ -1,4 +1,4 @@
-"""One chunk of a study: its instances are checked and kept, and held by the caller who has shown them."""
+"""A chunk of a study: its instances are checked, stored, and recorded for the caller who sent them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ _OUTCOMES = {"fail": "stored", "keep": "kept", "replace": "replaced"}
 
 @dataclass(frozen=True, slots=True)
 class UploadOutcome:
-    """What came of one entry: ``stored``, or ``kept`` or ``replaced`` and the digest that stays or went."""
+    """The outcome of one entry: ``stored``, or ``kept`` or ``replaced`` and the digest that stays or went."""
 
     entry: ManifestEntry
     state: str

@@ -304,7 +304,7 @@ def test_a_file_that_becomes_unreadable_lets_nobody_in_and_comes_back(serve: Ser
     assert post(server.url, key).status_code == 200
 
 
-WARNING = "asks nobody who they are"
+WARNING = "without authentication"
 
 
 @pytest.mark.parametrize("how", ["serve", "gunicorn -c"])

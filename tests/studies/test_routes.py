@@ -312,7 +312,7 @@ def test_a_rule_of_the_service_for_one_of_the_paths_wins(tmp_path: Path) -> None
     app.add_url_rule("/studies", "mine", lambda: "mine")
     assert app.test_client().get("/studies").text == "mine"
     assert app.test_client().get("/studies/1.2").status_code == 404
-    app.extensions["gateway"].store.store.close()
+    app.service.store.store.close()
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ def test_off_loopback_a_store_wants_authentication_or_to_be_told(
     try:
         if starts:
             app.open()
-            app.extensions["gateway"].store.store.close()
+            app.service.store.store.close()
         else:
             with pytest.raises(ValueError, match="listens beyond this machine"):
                 app.open()
@@ -350,7 +350,7 @@ def test_off_loopback_a_store_wants_authentication_or_to_be_told(
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({}, "store_folder is set, and this server listens beyond this machine without asking who calls."),
+        ({}, "store_folder is set, and this server listens beyond this machine without authentication."),
         ({"GATEWAY_DATABASE_URL": "oracle://host/base"}, "should be of PostgreSQL or SQLite"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What was answered, to whom, by which model: digests in a signed chain, and receipts that can be replayed."""
+"""The audit: digests of each request and answer in a signed chain, and receipts that can be replayed."""
 
 from gateway.observe.audit.s3 import AuditInfo, write_s3_audit
 

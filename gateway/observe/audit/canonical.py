@@ -1,4 +1,4 @@
-"""One spelling for each JSON value, so that a digest of it means something; and the key that signs it."""
+"""Canonical JSON, so that equal values have equal digests; and the key that signs it."""
 
 import hashlib
 import hmac
@@ -38,7 +38,7 @@ def sign(data: bytes, key: bytes) -> str:
 
 
 def signed(data: bytes, key: bytes, signature: str) -> bool:
-    """Whether ``signature`` is that of ``data``; takes the same time wherever they differ."""
+    """Return True if ``signature`` signs ``data``. Takes the same time wherever they differ."""
     return hmac.compare_digest(sign(data, key).encode(), signature.encode("utf-8", "replace"))
 
 

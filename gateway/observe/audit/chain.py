@@ -103,7 +103,7 @@ def unseal(line: bytes, key: bytes | None) -> Sealed:
 
 @dataclass(frozen=True)
 class HeadFile:
-    """What lies beside the file: its newest head, and the bytes that it had then."""
+    """The file beside the audit file: its newest head, and its size then, in bytes."""
 
     head: ChainHead
     size: int
@@ -126,10 +126,10 @@ class HeadFile:
 
 
 def head_path(path: Path) -> Path:
-    """Where the head of the audit file ``path`` lies."""
+    """Return the path of the head of the audit file ``path``."""
     return path.with_name(f"{path.name}.head")
 
 
 def key_path(path: Path) -> Path:
-    """Where the key of the audit file ``path`` lies, unless a setting names another place."""
+    """Return the path of the key of the audit file ``path``, unless a setting names another."""
     return path.with_name(f"{path.name}.key")

@@ -10,7 +10,7 @@ UNVOUCHED = "the model declared no weights: nothing vouches for what it computed
 
 @dataclass(frozen=True)
 class Line:
-    """One thing that was compared. ``same`` is None for what is told and not judged."""
+    """A line of a comparison. ``same`` is None for what is reported but not judged."""
 
     name: str
     same: bool | None
@@ -18,7 +18,7 @@ class Line:
 
 
 def compare(then: Receipt, now: Receipt) -> Iterator[Line]:
-    """What of ``then`` holds ``now``: the input, the parameters, the model and the answer, a line each."""
+    """Compare two receipts: the input, the parameters, the model and the answer, a line each."""
     yield _input(then, now)
     yield _parameters(then, now)
     yield _model(then, now)

@@ -24,7 +24,7 @@ OnFailure = Callable[[str], None]
 
 
 class Destination(Protocol):
-    """Where copies go."""
+    """A destination of copies."""
 
     name: str
 
@@ -74,7 +74,7 @@ class Copies:
             self._wake.notify()
 
     def _start(self) -> None:
-        """In this process, which may be a fork of the one that built this."""
+        """Start the thread in this process, which may be a fork of the one that built this."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
             threading.Thread(target=self._work, name=f"audit-{self.name}", daemon=True).start()

@@ -174,7 +174,7 @@ def _open(path: Path, flags: int) -> int:
 
 
 def _same(descriptor: int, path: Path) -> bool:
-    """Whether the open file is still the one of that name."""
+    """Return True if the open file is still the one of that name."""
     try:
         there, here = path.stat(), os.fstat(descriptor)
     except FileNotFoundError:

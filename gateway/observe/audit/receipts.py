@@ -61,7 +61,7 @@ def read_receipt(text: str) -> Receipt:
 
 
 def is_signed(receipt: Receipt, key: bytes) -> bool:
-    """Whether ``key`` signed all of the receipt as it is."""
+    """Return True if ``key`` signed the whole receipt."""
     unsigned = {name: value for name, value in receipt.items() if name != "mac"}
     try:
         return signed(canonical(unsigned), key, str(receipt.get("mac", "")))
@@ -70,7 +70,7 @@ def is_signed(receipt: Receipt, key: bytes) -> bool:
 
 
 def is_wanted(prefer: str) -> bool:
-    """Whether a ``Prefer`` field asks for a receipt (RFC 7240 2)."""
+    """Return True if a ``Prefer`` field asks for a receipt (RFC 7240 2)."""
     return any(item.partition(";")[0].strip().lower() == PREFERENCE for item in prefer.split(","))
 
 

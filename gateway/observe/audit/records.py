@@ -1,4 +1,4 @@
-"""One inference as a record: who asked which model, by digests, when, and what came of it. Other events beside it."""
+"""Records of inferences and other events: the caller, the model and the data by digests, the time and the outcome."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -50,7 +50,7 @@ def event_of(kind: str, caller: str, members: Mapping[str, str | int | bool], at
 
 
 def identity_of(outcome: Outcome, algorithm: str) -> dict[str, Any]:
-    """What a record and a receipt have in common: what was asked of which model, and what it said."""
+    """Return the members that a record and a receipt share: the input, the model and the answer."""
     return {
         "algorithm": algorithm,
         "deterministic": outcome.deterministic,

@@ -1,4 +1,4 @@
-"""Whether a chain is whole: no record changed, moved, added or taken away, and none cut off its end."""
+"""Verification of a chain: no record changed, moved, added or removed, and none cut off its end."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ MOST_FAULTS = 20
 
 @dataclass
 class ChainVerdict:
-    """What was found. ``notes`` are no faults: a killed writer, or the time since a head was written down."""
+    """The result of a verification. ``notes`` are not faults: a killed writer, or the time since a head was written."""
 
     records: int = 0
     head: ChainHead | None = None
@@ -27,7 +27,7 @@ class ChainVerdict:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing speaks against the chain."""
+        """Return True if no fault was found."""
         return not self.faults
 
 
@@ -90,7 +90,7 @@ class Reading:
             self._fault("there is no head beside the file, so that a tail that was cut off would not be missed")
 
     def take(self, number: int, line: bytes) -> None:
-        """One line, with its line end where it has one."""
+        """Verify one line, with its line end where it has one."""
         try:
             sealed = unseal(line.removesuffix(b"\n"), self._key)
         except ValueError as why:
@@ -135,7 +135,7 @@ class Reading:
             self.verdict.notes.append("the last line is not whole: its writer was killed, or is writing now")
         for head, name in self._goals:
             if head.seq and head not in self._reached:
-                self._fault(f"the chain does not lead to {name}, record {head.seq}: it was cut or written anew")
+                self._fault(f"the chain does not lead to {name}, record {head.seq}: it was cut or rewritten")
             elif behind := self._at.seq - head.seq:
                 self.verdict.notes.append(f"{behind} records follow {name}")
 

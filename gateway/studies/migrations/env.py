@@ -1,4 +1,4 @@
-"""What alembic runs for each migration: on the connection that it was given, inside the caller's transaction."""
+"""The environment of alembic: migrations run on the connection that is passed in, inside the caller's transaction."""
 
 from alembic import context
 

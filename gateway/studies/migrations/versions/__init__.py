@@ -1,1 +1,1 @@
-"""One file for each step, in their order."""
+"""Migrations, one file a step, in their order."""

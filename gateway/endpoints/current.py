@@ -1,0 +1,11 @@
+"""The service behind the request that is being answered."""
+
+import flask
+
+from gateway.service.service import Service
+
+
+def current_service() -> Service:
+    """Return the service of this application."""
+    service: Service = flask.current_app.extensions["gateway"]
+    return service
