@@ -10,27 +10,21 @@ import contextlib
 import errno
 import resource
 import socket
-import ssl
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from selectors import EVENT_READ, EVENT_WRITE
+from selectors import EVENT_READ
 from typing import Any
 
-from gunicorn.http import get_parser
-from gunicorn.sock import ssl_context
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import ThreadWorker
 
 from gateway.config import Settings
 from gateway.server.bulkheads import Bulkhead
 from gateway.server.rate_limited_socket import RateLimitedSocket, RateLimitedTLSSocket
+from gateway.server.request_heads import Connection
+from gateway.server.tls_context import ServerTLS
 
-END_OF_HEAD = b"\r\n\r\n"
-HEAD_BYTES = 65536
-"""Bytes of a head that the poller waits for; a longer one goes to gunicorn's parser and meets the limits there."""
-PROBES = frozenset([b"/ping", b"/healthcheck", b"/livez", b"/readyz", b"/startupz"])
-"""Paths that have threads of their own."""
 PROBE_THREADS = 2
 """Their number: a load balancer and Kubernetes ask at once."""
 LINGER_TIME = 30.0
@@ -42,8 +36,6 @@ DRAIN_TIME = 0.002
 """Seconds a thread spends on the unread rest of a body, for keep-alive's sake; a client can stall gunicorn's own 5."""
 STOP_TIME = 1.0
 """Seconds that a stopping worker has for connections whose request is still on its way; gunicorn's own linger."""
-CERTIFICATE_AGE = 60.0
-"""Seconds for which the certificate is not read again; one that was renewed serves after that."""
 EXHAUSTED = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 ACCEPT_PAUSE = 0.5
 """Seconds without accepting, after the system had no file or memory for another connection."""
@@ -65,64 +57,6 @@ def connection_bound(settings: Settings, wanted: int, threads: int) -> int:
     return max(threads, min(wanted, soft - settings.reserved_files))
 
 
-class Connection(TConn):  # type: ignore[misc]
-    """A connection whose head is read by the poller: ``head`` holds what has arrived of a request."""
-
-    def __init__(self, cfg: Any, sock: RateLimitedSocket | RateLimitedTLSSocket, client: Any, server: Any) -> None:
-        super().__init__(cfg, sock, client, server)
-        self.parser = get_parser(cfg, sock, client)
-        self.initialized = True
-        self.shaken = not isinstance(sock, RateLimitedTLSSocket)
-        self.head = bytearray()
-        self.bulkhead: Bulkhead | None = None
-
-    def begin(self, timeout: float) -> None:
-        """Wait for a request until ``timeout``; bytes that arrived behind the last one belong to it."""
-        self.timeout = timeout
-        self.sock.setblocking(False)
-        self.head += self.parser.unreader.take_buffered()
-
-    def advance(self) -> int:
-        """Go on with the handshake and the head, without waiting: 0 once a thread may take it, or what to poll for.
-
-        Raises OSError where the handshake fails or the client has closed.
-        """
-        try:
-            if not self.shaken:
-                self.sock.do_handshake()
-                self.shaken = True
-        except ssl.SSLWantReadError:
-            return EVENT_READ
-        except ssl.SSLWantWriteError:
-            return EVENT_WRITE
-        return 0 if self._read() else EVENT_READ
-
-    def _read(self) -> bool:
-        """Whether a whole head is there, or more than one may be."""
-        searched = 0
-        while self.head.find(END_OF_HEAD, searched) < 0 and len(self.head) < HEAD_BYTES:
-            searched = max(0, len(self.head) - len(END_OF_HEAD) + 1)
-            piece = self.sock.receive(HEAD_BYTES)
-            if piece is None:
-                return False
-            if not piece:
-                raise ConnectionResetError("the client has closed the connection")
-            self.head += piece
-        return True
-
-    @property
-    def is_probe(self) -> bool:
-        """Whether the head asks for a probe."""
-        words = bytes(self.head[:64]).split(b" ", 2)
-        return len(words) == 3 and words[1].partition(b"?")[0] in PROBES
-
-    def hand_over(self) -> None:
-        """Give what has been read to gunicorn's parser."""
-        self.parser.unreader.unread(bytes(self.head))
-        self.head.clear()
-        self.data_ready = True  # no second wait in the thread
-
-
 class BoundedWorker(ThreadWorker):  # type: ignore[misc]
     """gthread in which a connection gets a thread once the head of its request is there."""
 
@@ -139,7 +73,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         self.stopped_at = 0.0
         """When it was told to stop, by ``time.monotonic``."""
         self.accept_at = 0.0
-        self._tls: tuple[float, ssl.SSLContext] | None = None
+        self._tls = ServerTLS(self.cfg, self.log)
 
     def _bulkhead(self, threads: int, spare: int) -> Bulkhead:
         def wake() -> None:
@@ -149,7 +83,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         return bulkhead
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
-        """Threads for all that the lanes start; one is made when none is idle."""
+        """Threads for all that the bulkheads start; one is made when none is idle."""
         return ThreadPoolExecutor(self.cfg.threads + self.settings.spare_threads + 2 * PROBE_THREADS)
 
     def accept(self, listener: Any) -> bool:
@@ -178,33 +112,9 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         return conn
 
     def _wrapped(self, accepted: socket.socket) -> RateLimitedSocket | RateLimitedTLSSocket:
-        sock: Any = None
-        if not self.cfg.is_ssl:
-            sock = RateLimitedSocket(fileno=accepted.detach())
-        else:
-            sock = self._tls_context().wrap_socket(
-                accepted,
-                server_side=True,
-                do_handshake_on_connect=False,
-                suppress_ragged_eofs=self.cfg.suppress_ragged_eofs,
-            )
+        sock = self._tls.wrap(accepted) if self.cfg.is_ssl else RateLimitedSocket(fileno=accepted.detach())
         sock.settings = self.settings
-        return sock  # type: ignore[no-any-return]
-
-    def _tls_context(self) -> ssl.SSLContext:
-        """The certificate and its rules, read again now and then; one that cannot be read leaves the last in force."""
-        now = time.monotonic()
-        if self._tls is None or now >= self._tls[0] + CERTIFICATE_AGE:
-            try:
-                context = ssl_context(self.cfg)
-            except OSError as error:
-                if self._tls is None:
-                    raise
-                self.log.error("The certificate cannot be read: %s", type(error).__name__)
-                context = self._tls[1]
-            context.sslsocket_class = RateLimitedTLSSocket
-            self._tls = now, context
-        return self._tls[1]
+        return sock
 
     def _pause(self, error: OSError) -> None:
         """Accept again in a moment; where this process has too many files open, have fewer connections from now on."""

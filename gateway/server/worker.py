@@ -3,7 +3,6 @@
 import logging
 import os
 import time
-from selectors import EVENT_READ
 from typing import Any, NoReturn
 
 from gateway.access import listeners, shared_table
@@ -11,10 +10,9 @@ from gateway.config import Settings
 from gateway.errors import GatewayError
 from gateway.observe import jsonlogs
 from gateway.observe.logs import exception_frames, quiet_hooks
-from gateway.server.connections import BoundedWorker, Connection
 from gateway.server.handover import of_generation
-from gateway.server.rate_limited_socket import RateLimitedSocket
 from gateway.server.shared_state import ServerState
+from gateway.server.sharing import SharingWorker
 from gateway.spool.process_memory import keep_memory_flat
 
 RELIEF_TIME = 60.0
@@ -27,7 +25,7 @@ BOOT_PAUSE = 2.0
 """Seconds before another worker tries what this one could not, where the server has been ready before."""
 
 
-class Worker(BoundedWorker):
+class Worker(SharingWorker):
     """Loads the application, tells its health to the others, and leaves when it is told to, or has been relieved."""
 
     @classmethod
@@ -50,9 +48,6 @@ class Worker(BoundedWorker):
         self.server_state = ServerState.of_this_server()
         self.slot = self.server_state.scoreboard.slot(self.age)
         self.handover = of_generation(self.slot.generation)
-        self.places: int = self.cfg.threads - self.settings.reserved_threads
-        self.receives = False
-        """Whether it accepts requests from other workers."""
         self.service: Any = None
         self.stop_at = self.publish_at = 0.0
         self.relief_by = 0.0
@@ -124,7 +119,6 @@ class Worker(BoundedWorker):
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """One turn of the main loop; what is to be told or done at a time of its own comes after it."""
         super().wait_for_and_dispatch_events(min(timeout, TICK))
-        self._share()
         if self.stop_at and time.monotonic() >= self.stop_at:
             self.alive = False
         if self.relief_by and self.alive and not self._awaits_relief():
@@ -144,60 +138,18 @@ class Worker(BoundedWorker):
             self.alive, self.stopped_at = False, time.monotonic()
 
     @property
-    def free_places(self) -> int:
-        """Requests that this worker could begin now."""
-        if self.service is not None and self.service.draining:
+    def occupied(self) -> int:
+        """Places that are taken by the application's own count; all of them once it drains."""
+        if self.service is None:
             return 0
-        taken: int = self.work.working + len(self.work.waiting)
-        if self.service is not None:
-            taken = max(taken, self.service.occupied)
-        return max(0, self.places - taken)
-
-    def _share(self) -> None:
-        """Publish the free places to the other workers, and accept requests from them while there are some."""
-        free = self.free_places if self.alive else 0
-        self.handover.publish(self.slot.number, free)
-        if (free > 0) != self.receives:
-            self.receives = free > 0
-            if self.receives:
-                self.poller.register(self.handover, EVENT_READ, self._on_handover)
-            else:
-                self.poller.unregister(self.handover)
-        if self.alive:
-            self.set_accept_enabled(self.nr_conns < self.worker_connections)
-
-    def _on_handover(self, _fileobj: Any) -> None:
-        if self.free_places:
-            self._receive()
-
-    def _receive(self) -> bool:
-        """Accept one request from another worker; return whether there was one."""
-        for received, head in self.handover.receive():
-            conn = self.connection(received, received.getsockname(), head)
-            if conn is not None:
-                self._dispatch(conn)
-            return True
-        return False
-
-    def _dispatch(self, conn: Connection) -> None:
-        """Start the request in a thread, or pass it to another worker where only that one has a free place."""
-        full = self.free_places <= 0 and self.alive and not conn.is_probe and self._others_have_room
-        if full and isinstance(conn.sock, RateLimitedSocket) and self.handover.send(conn.sock, bytes(conn.head)):
-            self._close(conn)
-        else:
-            super()._dispatch(conn)
-
-    @property
-    def _others_have_room(self) -> bool:
-        return self.handover.others_have_room(self.slot.number)
+        return self.places if self.service.draining else int(self.service.occupied)
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Accept connections or not: not while only another worker has free places.
+        """Accept connections or not; a stopping worker takes those that have connected, and closes its listeners.
 
-        A worker that stops takes those that have connected, and closes its listeners; gunicorn would leave others to
-        wait in front of a closed door.
+        gunicorn would let others wait in front of a closed door.
         """
-        super().set_accept_enabled(enabled and (self.free_places > 0 or not self._others_have_room))
+        super().set_accept_enabled(enabled)
         if enabled or self.alive:
             return
         doors, self.sockets[:] = list(self.sockets), []
@@ -205,5 +157,5 @@ class Worker(BoundedWorker):
             while self.accept(door):
                 pass
             door.close()
-        while self._receive():
+        while self.receive_request():
             pass

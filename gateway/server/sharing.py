@@ -1,0 +1,103 @@
+"""A worker that shares its places with the others: no request is refused while one of them could begin it."""
+
+import time
+from collections import deque
+from selectors import EVENT_READ
+from typing import Any
+
+from gateway.server.connections import BoundedWorker
+from gateway.server.handover import Handover
+from gateway.server.rate_limited_socket import RateLimitedSocket
+from gateway.server.request_heads import Connection
+
+PATIENCE = 0.1
+"""Seconds that a request waits for a place before it is refused: a client may ask again before the worker that has
+answered it has counted its place as free."""
+
+
+class SharingWorker(BoundedWorker):
+    """Passes requests to other workers when its own places are taken, and accepts theirs while it has some."""
+
+    handover: Handover
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.places: int = self.cfg.threads - self.settings.reserved_threads
+        self._receives = False
+        self._unplaced: deque[tuple[float, Connection]] = deque()
+        """Requests without a place anywhere, each with the time at which it is refused."""
+
+    @property
+    def occupied(self) -> int:
+        """Places that are taken by the application's own count."""
+        return 0
+
+    @property
+    def free_places(self) -> int:
+        """Requests that this worker could begin now."""
+        working: int = self.work.working + len(self.work.waiting)
+        return max(0, self.places - max(working, self.occupied))
+
+    @property
+    def _others_have_room(self) -> bool:
+        return self.handover.others_have_room(self.age)
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """One turn of the main loop, after which the other workers know how many places are free here."""
+        super().wait_for_and_dispatch_events(min(timeout, PATIENCE) if self._unplaced else timeout)
+        self._place()
+        free = self.free_places if self.alive else 0
+        self.handover.publish(self.age, free)
+        if (free > 0) != self._receives:
+            self._receives = free > 0
+            if self._receives:
+                self.poller.register(self.handover, EVENT_READ, self._on_handover)
+            else:
+                self.poller.unregister(self.handover)
+        if self.alive:
+            self.set_accept_enabled(self.nr_conns < self.worker_connections)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Accept connections or not: not while other workers only have free places."""
+        super().set_accept_enabled(enabled and (self.free_places > 0 or not self._others_have_room))
+
+    def _on_handover(self, _fileobj: Any) -> None:
+        if self.free_places:
+            self.receive_request()
+
+    def receive_request(self) -> bool:
+        """Accept one request from another worker; return whether there was one."""
+        for received, head in self.handover.receive():
+            conn = self.connection(received, received.getsockname(), head)
+            if conn is not None:
+                self._dispatch(conn)
+            return True
+        return False
+
+    def _dispatch(self, conn: Connection) -> None:
+        """Start the request in a thread where it has a place or needs none; else look for a place."""
+        if conn.is_probe or not self.alive:
+            super()._dispatch(conn)
+        else:
+            self._unplaced.append((time.monotonic() + PATIENCE, conn))
+            self._place()
+
+    def _place(self) -> None:
+        """Start those requests that have a place now, here or in another worker, and those whose time is over.
+
+        The application refuses what has no place, in its own words, and answers what needs none.
+        """
+        while self._unplaced:
+            overdue, conn = self._unplaced[0]
+            if self.free_places > 0 or not self.alive or time.monotonic() >= overdue:
+                super()._dispatch(conn)
+            elif not (self._others_have_room and self._send(conn)):
+                return
+            self._unplaced.popleft()
+
+    def _send(self, conn: Connection) -> bool:
+        """Pass a request to another worker; TLS has a state that cannot be passed."""
+        if not (isinstance(conn.sock, RateLimitedSocket) and self.handover.send(conn.sock, bytes(conn.head))):
+            return False
+        self._close(conn)
+        return True
