@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.adapters import aiges
+from gateway.adapters.aiges.constants import DataOnce
 from gateway.adapters.aiges.data import DataListCls, DataListNode, Response, ResponseData
 from gateway.adapters.aiges.fields import BooleanParamField, IntegerParamField, NumberParamField, StringParamField
+from gateway.adapters.aiges.wrapper_answers import Rules, read_items
 from gateway.adapters.aiges.wrapper_parameters import WrapperParameterRefused, read_params
 from gateway.cli import main
 from gateway.dicom.samples import phantom
@@ -149,6 +151,14 @@ def test_response_data_is_filled_by_attributes_or_by_setters() -> None:
     assert [(d.data, d.len, d.type, d.status) for d in (plain, other)] == [(b"abc", 3, 2, 3)] * 2
     with pytest.raises(ValueError, match="data type"):
         other.setDataType(4)
+
+
+def test_an_answer_stays_as_it_is_when_its_wrapper_fills_the_buffer_again() -> None:
+    response, buffer = Response(), bytearray(b"one")
+    response.list = [ResponseData("a", memoryview(buffer), status=DataOnce), ResponseData("b", b"two", status=DataOnce)]
+    items = read_items(response, Rules(Response, None), strict=True, warn=print, explain=str)
+    buffer[:] = b"new"
+    assert [bytes(item.data) for item in items] == [b"one", b"two"]
 
 
 def test_an_error_response_and_a_lookup_by_key() -> None:
