@@ -19,8 +19,22 @@ from tests.waiting import PATIENCE, eventually
 ROOT = Path(__file__).parent.parent
 # a busy machine makes an example slow, and no example is wrong for that
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.load_profile("patient")
+hypothesis.settings.register_profile("fast", hypothesis.settings.get_profile("patient"), max_examples=15)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient"))
 LISTENING = re.compile(r"Listening at: (https?)://(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)")
+
+
+STARTS = {"serve", "start", "bucket", "postgres"}
+"""Fixtures that start a process."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test that starts a process ``server``: by one of these fixtures, or as its module runs programs."""
+    for item in items:
+        module = vars(getattr(item, "module", None) or pytest)
+        starts = not STARTS.isdisjoint(getattr(item, "fixturenames", ())) or "postgresql" in item.nodeid
+        if starts or "subprocess" in module:
+            item.add_marker("server")
 
 
 class Server:

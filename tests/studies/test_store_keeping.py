@@ -7,7 +7,7 @@ import pytest
 
 from gateway.errors import LimitExceeded, ParameterRefused, StorageFull, StudyNotFound
 from gateway.studies.forgetting import Forgotten, forget
-from gateway.studies.references import MEMBERS, References
+from gateway.studies.references import MEMBERS, NOT_HELD, References
 from gateway.studies.retention import sweep
 from gateway.studies.store import Store
 from tests.studies.conftest import Clock, OpenStore, blobs, incoming
@@ -90,9 +90,7 @@ def test_nobody_resolves_what_another_has_sent(store: Store) -> None:
     ):
         with pytest.raises(StudyNotFound) as refused:
             References(store).resolve(words, "other")
-        assert (
-            refused.value.detail == "This gateway keeps no such study, series or instances of yours; send them first."
-        )
+        assert refused.value.detail == NOT_HELD
 
 
 @pytest.mark.parametrize(
@@ -134,7 +132,7 @@ def test_a_file_that_has_changed_is_found_and_its_study_missing_from_then_on(sto
         upload(store, caller, [good, bad])
     path = next(path for path in blobs(store) if path.name == bad.entry.sha256)
     damage(path)  # type: ignore[operator]
-    with pytest.raises(StudyNotFound, match="not what was kept"):
+    with pytest.raises(StudyNotFound, match="quarantine"):
         References(store).resolve(by_digest([good, bad]), "one")
     assert not path.exists()
     for caller in ("one", "other"):
