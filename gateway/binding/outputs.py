@@ -1,13 +1,14 @@
 """What a model returned -> findings that fit what they lie on, or an error that tells the author what does not."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 
 from gateway.binding.declaration import FINDINGS, Declaration
 from gateway.contract.findings import (
+    MASKS,
     BoundingBox,
     Finding,
     Heatmap,
@@ -22,27 +23,8 @@ from gateway.errors import AnswerInvalid
 
 FROM_ARRAYS = (Mask, ProbabilityMask, Heatmap, SecondaryCapture)
 """Findings that an array alone makes; a LabelMask needs the names of its labels."""
-MASKS = (Mask, ProbabilityMask, LabelMask, Heatmap)
 PLACED = (*MASKS, BoundingBox, LinearMeasurement)
 """Findings that lie on images, and so on the one volume or image that the model takes, where they do not say."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What the array of one kind of mask may be, beside uint8: numpy's kinds of dtype, and the largest integer."""
-
-    kinds: str
-    wanted: str
-    largest: int = 255
-
-
-_SCALED = Rule("f", "give floats of 0 to 1, or uint8 of 0 to 255")
-RULES: dict[type, Rule] = {
-    Mask: Rule("b", "give bool, such as array > 0.5, or uint8 of 0 and 1", largest=1),
-    ProbabilityMask: _SCALED,
-    LabelMask: Rule("iu", "give integers of 0 to 255"),
-    Heatmap: _SCALED,
-}
 
 
 def findings(returned: Any, declaration: Declaration, arguments: Mapping[str, Any]) -> list[Finding]:
@@ -92,7 +74,7 @@ def _implied(declaration: Declaration, arguments: Mapping[str, Any]) -> Volume |
 
 
 def _checked(finding: Any, it: str, implied: Volume | Image | None) -> Finding:
-    if not isinstance(finding, PLACED):
+    if type(finding) not in PLACED:
         return cast(Finding, finding)
     in_the_patient = isinstance(finding, LinearMeasurement) and len(finding.start) == 3
     placed = finding if finding.of is not None else replace(finding, of=implied)
@@ -100,21 +82,21 @@ def _checked(finding: Any, it: str, implied: Volume | Image | None) -> Finding:
         raise AnswerInvalid(
             "", f"{it} does not say what it lies on, and the model takes no single volume: give it of=."
         )
-    if isinstance(placed, MASKS):
+    if type(placed) in MASKS:
         _check_mask(placed, it)
     else:
         _check_points(placed, it)
-    return placed
+    return cast(Finding, placed)
 
 
 def _check_mask(mask: Any, it: str) -> None:
-    array, lies_on, rule = mask.array, tuple(getattr(mask.of, "shape", ())), RULES[type(mask)]
+    array, lies_on, rule = mask.array, tuple(getattr(mask.of, "shape", ())), MASKS[type(mask)]
     if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
         raise AnswerInvalid("", f"{it} holds a {type(array).__name__}, not a numpy array.")
     if array.shape != lies_on:
         kind = type(mask.of).__name__
         raise AnswerInvalid("", f"{it} has the shape {array.shape}, but the {kind} it lies on has {lies_on}.")
-    if array.dtype.kind not in rule.kinds and array.dtype != np.uint8:
+    if array.dtype.kind not in rule.dtypes and array.dtype != np.uint8:
         raise AnswerInvalid("", f"{it} is {array.dtype.name}; {rule.wanted}.")
     if array.dtype.kind in "iu" and not (array.min(initial=0) >= 0 and array.max(initial=0) <= rule.largest):
         raise AnswerInvalid("", f"{it} holds values beyond 0 to {rule.largest}; {rule.wanted}.")

@@ -12,7 +12,7 @@ from gateway.cli.send_options import SendOptions
 from gateway.cli.terminal import Terminal
 from gateway.client import Answer, Client
 from gateway.client.errors import counted
-from gateway.client.reading import segments
+from gateway.client.reading import drawn_findings
 from gateway.client.study_files import load
 from gateway.client.unreadable import Skipping, Unreadable
 from gateway.dicom.drawing.gallery import write_pictures
@@ -128,5 +128,5 @@ def _picture(order: SendOptions, instances: list[Instance], answer: Answer, scre
     if not instances:
         return []
     with screen.bar("drawing") as progress:
-        how: dict[str, Any] = {"labels": order.labels, "progress": progress, "segments": segments(answer, instances)}
-        return write_pictures(order.out, instances, answer.json, answer.buffers, **how)
+        found, objects = drawn_findings(answer, instances)
+        return write_pictures(order.out, instances, found, objects, labels=order.labels, progress=progress)

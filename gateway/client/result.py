@@ -91,13 +91,13 @@ class InferenceResult:
 
     def to_png(self, out: str | Path, *, labels: bool = False) -> list[Path]:
         """Write a picture of each image with its findings, and a contact sheet; returns the paths, the sheet first."""
-        from gateway.client.reading import require_sound, segments
+        from gateway.client.reading import drawn_findings, require_sound
         from gateway.dicom.drawing.gallery import write_pictures
 
         self._need_source("a picture")
         require_sound(self.answer)
-        masks = segments(self.answer, self.source)
-        return write_pictures(Path(out), self.source, self.json, self.answer.buffers, segments=masks, labels=labels)
+        findings, objects = drawn_findings(self.answer, self.source)
+        return write_pictures(Path(out), self.source, findings, objects, labels=labels)
 
     def to_nifti(self, out: str | Path) -> list[Path]:
         """Write each mask as ``mask_N.nii.gz`` with the affine of its volume, to RAS mm; returns the paths.
@@ -122,9 +122,9 @@ class InferenceResult:
         return paths
 
     def _masks(self) -> Iterator[Any]:
-        from gateway.contract.findings import Heatmap, LabelMask, Mask, ProbabilityMask
+        from gateway.contract.findings import MASKS
 
-        return (one for one in self.findings if isinstance(one, Mask | ProbabilityMask | LabelMask | Heatmap))
+        return (one for one in self.findings if type(one) in MASKS)
 
     def _need_source(self, what: str) -> None:
         if not self.source:

@@ -4,8 +4,10 @@ import json
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.client.answer import Answer, is_mask
-from gateway.contract.findings import Heatmap, ProbabilityMask
-from gateway.dicom.reading.sop_classes import CAPTURE, STEMS, file_names
+from gateway.contract.findings import MASKS
+from gateway.contract.sop_classes import BY_STEM, CAPTURE, DECLARED, OTHER, ObjectKind, object_kind
+from gateway.dicom.reading.attributes import text
+from gateway.dicom.reading.files import read_header
 from gateway.dicom.volumes.nifti import write_nifti
-from gateway.errors import StudyRefused
+from gateway.errors import GatewayError, StudyRefused
 from gateway.protocol.kinds import DICOM
 
 if TYPE_CHECKING:
     from gateway.client.answer import Mask
 
 
+STEMS = "|".join(sorted(BY_STEM))
 OWN_FILES = re.compile(rf"response\.json|output_masks_\d+\.npy|({STEMS})_\d+\.dcm|part_\d+\.bin")
 
 
@@ -72,16 +77,35 @@ def _save_masks(out: Path, masks: "list[Mask]", legacy: bool) -> Iterator[str]:
 
 
 def _save_others(out: Path, answer: Answer, legacy: bool) -> Iterator[str]:
-    """DICOM parts by what they are; what a newer protocol may bring as ``part_N.bin``."""
-    others = [index for index, part in enumerate(answer.parts) if not is_mask(part)]
-    dicom = [index for index in others if answer.media_types[index] == DICOM]
-    kinds = ((str(answer.parts[index].get("binary_type")), answer.buffers[index]) for index in dicom)
-    names = (f"{CAPTURE.stem}_{count}" for count in range(len(dicom))) if legacy else file_names(kinds)
-    named = dict(zip(dicom, names, strict=True))
-    for index in others:
-        name = f"{named[index]}.dcm" if index in named else f"part_{index}.bin"
+    """DICOM parts by their kind; parts of a newer protocol as ``part_N.bin``."""
+    names = object_names(answer)
+    if legacy:
+        names = {index: f"{CAPTURE.stem}_{count}" for count, index in enumerate(names)}
+    for index in (index for index, part in enumerate(answer.parts) if not is_mask(part)):
+        name = f"{names[index]}.dcm" if index in names else f"part_{index}.bin"
         (out / name).write_bytes(answer.buffers[index])
         yield name
+
+
+def object_names(answer: Answer) -> dict[int, str]:
+    """Return the names of the DICOM parts by their index in ``parts``: ``seg_0``, ``sr_0``, ``seg_1`` ..."""
+    counts, names = Counter[str](), dict[int, str]()
+    for index, part in enumerate(answer.parts):
+        if answer.media_types[index] == DICOM and not is_mask(part):
+            stem = _kind_of(str(part.get("binary_type")), answer.buffers[index]).stem
+            names[index] = f"{stem}_{counts[stem]}"
+            counts[stem] += 1
+    return names
+
+
+def _kind_of(binary_type: str, data: memoryview) -> ObjectKind:
+    """The kind of a DICOM part: as declared, else by the SOP Class of the file; OTHER where neither is known."""
+    if binary_type in DECLARED:
+        return DECLARED[binary_type]
+    try:
+        return object_kind(text(read_header(BytesIO(data)), "SOPClassUID"))
+    except GatewayError:  # a broken file is saved too
+        return OTHER
 
 
 def write_nifti_files(masks: Iterable[Any], out: Path) -> list[Path]:
@@ -98,9 +122,9 @@ def write_nifti_files(masks: Iterable[Any], out: Path) -> list[Path]:
 
 
 def _values(mask: Any) -> NDArray[Any]:
-    """(slice, row, column): what is 0 to 1 as float32, all else as uint8."""
+    """(slice, row, column): fractions of 0 to 1 as float32, all else as uint8."""
     array = mask.array if mask.array.ndim == 3 else mask.array[None]
-    if isinstance(mask, ProbabilityMask | Heatmap):
+    if MASKS[type(mask)].is_fraction:
         values = np.asarray(array, np.float32)
         return values / np.float32(255) if array.dtype == np.uint8 else values
     return np.asarray(array, np.uint8)

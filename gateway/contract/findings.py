@@ -1,7 +1,7 @@
-"""What a model may say: plain frozen values, no JSON and no DICOM in them.
+"""The findings of a model: plain frozen values, no JSON and no DICOM in them.
 
-``of`` names what a finding lies on: the Volume or Image that the model was given. It is implied where the model
-declared just one. Arrays of masks have the axes of what they lie on, (slice, row, column) or (row, column), C order.
+``of`` is the Volume, Image or Series of the request that a finding lies on. It is implied where the model declared
+just one. Arrays of masks have the axes of what they lie on, (slice, row, column) or (row, column), C order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class Coded(Protocol):
 
 
 class Code(NamedTuple):
-    """A coded concept of free choice."""
+    """A coded concept of the author's choice."""
 
     value: str
     scheme_designator: str
@@ -35,7 +35,7 @@ class Code(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """A region: bool, or uint8 of 0 and 1. No voxel set is the valid statement that nothing was found."""
+    """A region: bool, or uint8 of 0 and 1. A mask without a voxel is valid: the model found nothing."""
 
     array: Array
     label: str = ""
@@ -73,10 +73,10 @@ class LabelMask:
 
 @dataclass(frozen=True, eq=False)
 class Heatmap:
-    """Values to be shown in colour: floats of 0 to 1, or uint8 of 0 to 255 for them.
+    """Values that are shown in colour: floats of 0 to 1, or uint8 of 0 to 255 for them.
 
-    ``palette`` are anchor points ``(place of 0 to 1, (red, green, blue, alpha of 0 to 255))``; None leaves it to the
-    viewer.
+    ``palette`` are anchor points ``(place of 0 to 1, (red, green, blue, alpha of 0 to 255))``. None leaves the choice
+    to the viewer.
     """
 
     array: Array
@@ -142,7 +142,7 @@ class StructuredReport:
 
 @dataclass(frozen=True, eq=False)
 class Conformance:
-    """A recommended condition of the input, and whether it held."""
+    """A recommended condition of the input; ``compliant`` if the input met it."""
 
     description: str
     compliant: bool
@@ -162,8 +162,49 @@ Finding = (
 )
 
 
+@dataclass(frozen=True)
+class MaskKind:
+    """One kind of mask: its name, and the values that its array may hold beside uint8.
+
+    ``dtypes`` are numpy's kinds of dtype, ``wanted`` the advice to an author, ``largest`` the highest integer.
+    """
+
+    name: str
+    dtypes: str
+    wanted: str
+    largest: int = 255
+
+    @property
+    def is_fraction(self) -> bool:
+        """Return True if the values stand for 0 to 1: floats of that range, or uint8 of 0 to 255."""
+        return self.dtypes == "f"
+
+
+_FRACTION = "give floats of 0 to 1, or uint8 of 0 to 255"
+MASKS: Mapping[type, MaskKind] = {
+    Mask: MaskKind("boolean mask", "b", "give bool, such as array > 0.5, or uint8 of 0 and 1", largest=1),
+    ProbabilityMask: MaskKind("probability mask", "f", _FRACTION),
+    LabelMask: MaskKind("numeric label mask", "iu", "give integers of 0 to 255"),
+    Heatmap: MaskKind("heatmap", "f", _FRACTION),
+}
+"""The findings that are arrays on images, a row each."""
+
+
+def mask_bytes(finding: Any) -> NDArray[np.uint8]:
+    """The array of a mask as uint8: fractions as 0 to 255, bool as 0 and 1, labels as they are.
+
+    Raises ValueError for values of another kind.
+    """
+    if MASKS[type(finding)].dtypes == "iu":
+        return np.asarray(finding.array.astype(np.uint8, copy=False))
+    return as_uint8(finding.array)
+
+
 def as_uint8(array: Array) -> NDArray[np.uint8]:
-    """0 to 255 for values of 0 to 1: floats scaled and rounded, bool and uint8 as they are. Raises ValueError else."""
+    """Return 0 to 255 for values of 0 to 1: floats scaled and rounded, bool and uint8 as they are.
+
+    Raises ValueError for values of another kind.
+    """
     if array.dtype in (np.uint8, np.bool_):
         return array.view(np.uint8) if array.dtype == np.bool_ else array
     if array.dtype.kind != "f" or not (array.min(initial=0) >= 0 and array.max(initial=0) <= 1):  # NaN is neither

@@ -1,222 +1,213 @@
-"""Findings -> an answer of protocol 1.0: its JSON, and one buffer for each entry of ``parts``.
+"""Findings <-> an answer of protocol 1.0: its JSON, and one buffer for each entry of ``parts``.
 
-What a finding lies on is known here by its names alone: ``frames`` (each slice's instance and frame) of a volume,
-``instance`` and ``frame`` of an image, ``series_instance_uid`` of either or of a series. ``of`` is filled in where it
-was implied, and pictures and reports are finished DICOM datasets.
+``FORMS`` has a row for each class of finding: how it is written, and how it is read. Masks share one form, of which
+``kinds`` has the rows.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gateway.contract.findings import (
+    MASKS,
     Array,
     BoundingBox,
     Classification,
     Conformance,
     Finding,
-    Heatmap,
-    Label,
-    LabelMask,
     LinearMeasurement,
-    Mask,
-    ProbabilityMask,
     SecondaryCapture,
     StructuredReport,
-    as_uint8,
+    mask_bytes,
 )
 from gateway.contract.requests import JSON, Buffer
+from gateway.contract.sop_classes import object_kind
 from gateway.errors import AnswerInvalid
+from gateway.protocol.buffers import DIMENSIONS
+from gateway.protocol.drafts import Draft, image_place, mask_place, shape_members
 from gateway.protocol.faults import pointer
-
-VERSION = "1.0"
-SOP_CLASSES = {
-    "1.2.840.10008.5.1.4.1.1.7": "dicom_secondary_capture",
-    "1.2.840.10008.5.1.4.1.1.88": "dicom_structured_report",
-    "1.2.840.10008.5.1.4.1.1.11": "dicom_gsps",
-}
-"""The beginnings of SOP Class UIDs (PS3.4 B.5) with a ``binary_type`` of their own; all others are ``dicom``."""
+from gateway.protocol.kinds import KINDS, kind_of
 
 Answer = tuple[JSON, list[Buffer]]
 
 
-@dataclass
-class _Draft:
-    """An answer as it grows."""
+class Location(NamedTuple):
+    """Where the JSON says that a finding lies: at a series, an image and a frame, each None where it does not say.
 
-    parts: list[JSON] = field(default_factory=list)
-    buffers: list[Buffer] = field(default_factory=list)
-    conditions: list[JSON] = field(default_factory=list)
-    members: JSON = field(default_factory=dict)
+    ``pointer`` leads to the object that says so. ``has_slices`` is True for a mask with an axis of slices, ``world``
+    for points in the patient, LPS mm.
+    """
 
-    def add_part(self, finding: Any, binary_type: str, buffer: Buffer, **more: Any) -> None:
-        label = {"label": finding.label} if finding.label else {}
-        self.parts.append({**label, "binary_type": binary_type, **more})
-        self.buffers.append(buffer)
+    pointer: str
+    series: str | None = None
+    image: str | None = None
+    frame_number: int | None = None
+    has_slices: bool = True
+    world: bool = False
 
-    def add_mask(self, finding: Any, binary_type: str, buffer: Array, **more: Any) -> None:
-        self.add_part(finding, binary_type, buffer, binary_data_shape=_shape(buffer), **_lies_on(finding.of), **more)
 
-    def append(self, member: str, item: JSON) -> None:
-        self.members.setdefault(member, []).append(item)
+Statement = tuple[Any, Location]
+"""A finding whose ``of`` is None, and where it lies."""
 
-    def finished(self) -> Answer:
-        """Put what the model recommends where protocol 1.0 has a place for it: in each entry of ``parts``."""
-        conformance = {"dicomConformance": {"recommended": self.conditions}} if self.conditions else {}
-        answer = {"protocol_version": VERSION, "parts": [entry | conformance for entry in self.parts], **self.members}
-        return answer if self.parts else answer | conformance, self.buffers
+
+class Form(NamedTuple):
+    """A class of finding in JSON: its writer, and its reader, None where the finding is a DICOM part."""
+
+    write: Callable[[Draft, Any], None]
+    read: Callable[[JSON], Iterator[Statement]] | None
 
 
 def answer(findings: Sequence[Finding]) -> Answer:
-    """The answer that says ``findings``, in their order. Raises AnswerInvalid for what protocol 1.0 cannot say.
+    """Return the answer with ``findings``, in their order. Raises AnswerInvalid for what protocol 1.0 cannot say.
 
-    Masks are uint8 in the axes of what they lie on; probabilities and heat of 0 to 1 become 0 to 255.
+    ``of`` is filled in where it was implied, and pictures and reports are finished DICOM datasets. Masks are uint8 in
+    the axes of what they lie on; probabilities and heat of 0 to 1 become 0 to 255.
     """
-    draft = _Draft()
+    draft = Draft()
     for finding in findings:
-        _WRITERS[type(finding)](draft, finding)
+        FORMS[type(finding)].write(draft, finding)
     return draft.finished()
 
 
 def dicom_answer(datasets: Sequence[Any], findings: Sequence[Finding]) -> Answer:
-    """The answer that carries finished DICOM ``datasets``; of ``findings`` only their conformance is said in JSON."""
-    draft = _Draft()
+    """Return the answer with finished DICOM ``datasets``; of ``findings`` its JSON has their conformance alone."""
+    draft = Draft()
     for dataset in datasets:
-        title = str(dataset.get("SeriesDescription") or "")
-        draft.parts.append({**({"label": title} if title else {}), "binary_type": _binary_type(dataset)})
-        draft.buffers.append(dataset)
+        kind = object_kind(str(dataset.get("SOPClassUID") or ""))
+        draft.add_part(str(dataset.get("SeriesDescription") or ""), kind.binary_type, dataset)
     for finding in findings:
         if isinstance(finding, Conformance):
-            _conformance(draft, finding)
+            _write_conformance(draft, finding)
     return draft.finished()
 
 
-def _binary_type(dataset: Any) -> str:
-    uid = str(dataset.get("SOPClassUID") or "")
-    return next((name for root, name in SOP_CLASSES.items() if uid == root or uid.startswith(root + ".")), "dicom")
+def read_masks(document: JSON, buffers: Sequence[Any]) -> Iterator[Statement]:
+    """Read the masks of an answer that passed the checks of ``response.check``, in the order of ``parts``.
+
+    Arrays have the axes that ``binary_data_shape`` names: (time point, slice, row, column) or fewer; bool for a
+    boolean mask, else uint8.
+    """
+    for index, (entry, buffer) in enumerate(zip(document.get("parts", []), buffers, strict=True)):
+        form = kind_of(entry).form
+        if form is None:
+            continue
+        shape, image = entry["binary_data_shape"], entry.get("dicom_image", {})
+        array = _array(shape, buffer)
+        if MASKS[form.finding].dtypes == "b":
+            array = array != 0
+        finding = form.finding(array, label=str(entry.get("label", "")), **form.read(entry, document))
+        at = pointer(("parts", index))
+        series, name, number = entry.get("SeriesInstanceUID"), image.get("SOPInstanceUID"), image.get("frame_number")
+        yield finding, Location(at, series, name, number, "depth" in shape)
 
 
-def _mask(draft: _Draft, finding: Mask) -> None:
-    draft.add_mask(finding, "boolean_mask", as_uint8(finding.array))
+def read_members(document: JSON) -> Iterator[Statement]:
+    """Read the findings beside ``parts``: boxes, lengths, labels, conformance."""
+    for form in FORMS.values():
+        if form.read is not None:
+            yield from form.read(document)
 
 
-def _probability(draft: _Draft, finding: ProbabilityMask) -> None:
-    draft.add_mask(finding, "probability_mask", _scaled(draft, finding.array), probability_threshold=finding.threshold)
+def _array(shape: Mapping[str, int], buffer: Any) -> Array:
+    array = np.ascontiguousarray(buffer) if isinstance(buffer, np.ndarray) else np.frombuffer(buffer, np.uint8)
+    return array.view(np.uint8).reshape([shape[axis] for axis in DIMENSIONS if axis in shape])
 
 
-def _label_mask(draft: _Draft, finding: LabelMask) -> None:
-    names = {
-        str(value): label.name if isinstance(label, Label) else str(label) for value, label in finding.labels.items()
-    }
-    array = finding.array.astype(np.uint8, copy=False)
-    draft.add_mask(finding, "numeric_label_mask", array, label_map=names)
+_MASK_TYPES = {kind.form.finding: (name, kind.form) for name, kind in KINDS.items() if kind.form is not None}
 
 
-def _heatmap(draft: _Draft, finding: Heatmap) -> None:
-    named = {} if finding.palette is None else {"palette": _palette(draft, finding.palette)}
-    draft.add_mask(finding, "heatmap", _scaled(draft, finding.array), **named)
-
-
-def _scaled(draft: _Draft, array: Array) -> Array:
+def _write_mask(draft: Draft, finding: Any) -> None:
+    binary_type, form = _MASK_TYPES[type(finding)]
+    members = form.write(finding, draft.members)
     try:
-        return as_uint8(array)
+        array = mask_bytes(finding)
     except ValueError as error:
         raise AnswerInvalid(pointer(("parts", len(draft.parts))), f"For this kind of mask {error}.") from None
+    place = {"binary_data_shape": shape_members(array), **mask_place(finding.of)}
+    draft.add_part(finding.label, binary_type, array, **place, **members)
 
 
-def _palette(draft: _Draft, anchors: Sequence[tuple[float, tuple[int, ...]]]) -> str:
-    """The name under which ``palettes`` holds these anchor points; equal ones share it."""
-    palettes = draft.members.setdefault("palettes", {})
-    points = [{"threshold": float(place), "color": list(map(int, colour))} for place, colour in anchors]
-    palette = {"type": "anchorpoints", "data": points}
-    known = (name for name, other in palettes.items() if other == palette)
-    name = next(known, f"palette_{len(palettes)}")
-    palettes[name] = palette
-    return cast(str, name)
-
-
-def _box(draft: _Draft, finding: BoundingBox) -> None:
+def _write_box(draft: Draft, finding: BoundingBox) -> None:
     corners = {"top_left": list(finding.top_left), "bottom_right": list(finding.bottom_right)}
-    at = _at(draft, "bounding_boxes_2d")
-    draft.append("bounding_boxes_2d", {"label": finding.label, **_image(finding, at), **corners})
+    image = image_place(finding, draft.pointer("bounding_boxes_2d"))
+    draft.append("bounding_boxes_2d", {"label": finding.label, **image, **corners})
 
 
-def _measurement(draft: _Draft, finding: LinearMeasurement) -> None:
+def _read_boxes(document: JSON) -> Iterator[Statement]:
+    """A box names its frame only where the gateway wrote it: protocol 1.0 has no such member."""
+    for index, box in enumerate(document.get("bounding_boxes_2d", [])):
+        number = box.get("frame_number")
+        frame = number if type(number) is int and number >= 0 else None
+        finding = BoundingBox(str(box["label"]), tuple(box["top_left"]), tuple(box["bottom_right"]))
+        yield finding, Location(pointer(("bounding_boxes_2d", index)), None, box["SOPInstanceUID"], frame)
+
+
+def _write_length(draft: Draft, finding: LinearMeasurement) -> None:
     world = len(finding.start) == 3
-    at = _at(draft, "linear_measurements_2d")
-    image = {} if world and finding.slice is None and not hasattr(finding.of, "instance") else _image(finding, at)
+    at = draft.pointer("linear_measurements_2d")
+    free = world and finding.slice is None and not hasattr(finding.of, "instance")
+    image = {} if free else image_place(finding, at)
     ends = {"start": list(finding.start), "end": list(finding.end)}
     kind = {"coordinates_type": "world" if world else "pixel"}
     draft.append("linear_measurements_2d", {"label": finding.label, **image, **kind, **ends})
 
 
-def _classification(draft: _Draft, finding: Classification) -> None:
+def _read_lengths(document: JSON) -> Iterator[Statement]:
+    for index, line in enumerate(document.get("linear_measurements_2d", [])):
+        at, world = pointer(("linear_measurements_2d", index)), line["coordinates_type"] == "world"
+        finding = LinearMeasurement(str(line.get("label", "")), tuple(line["start"]), tuple(line["end"]))
+        yield finding, Location(at, None, line.get("SOPInstanceUID"), line.get("frame_number"), world=world)
+
+
+def _write_classification(draft: Draft, finding: Classification) -> None:
     place = ("study_ml_json",) if finding.of is None else ("series_ml_json", finding.of.series_instance_uid)
-    said = draft.members
+    labels = draft.members
     for member in place:
-        said = said.setdefault(member, {})
+        labels = labels.setdefault(member, {})
     for name, value in finding.labels.items():
-        if name in said:
+        if name in labels:
             raise AnswerInvalid(pointer((*place, name)), "Two classifications of the same thing give one label twice.")
-        said[name] = value
+        labels[name] = value
 
 
-def _capture(draft: _Draft, finding: SecondaryCapture) -> None:
-    draft.add_part(finding, "dicom_secondary_capture", finding.picture)
+def _read_classifications(document: JSON) -> Iterator[Statement]:
+    """Labels that are not an object have one label without a name."""
+    if labels := document.get("study_ml_json"):
+        yield Classification(labels), Location("/study_ml_json")
+    for uid, labels in document.get("series_ml_json", {}).items():
+        named = labels if isinstance(labels, dict) else {"": labels}
+        yield Classification(named), Location(pointer(("series_ml_json", uid)), uid)
 
 
-def _report(draft: _Draft, finding: StructuredReport) -> None:
-    draft.add_part(finding, "dicom_structured_report", finding.content)
+def _write_capture(draft: Draft, finding: SecondaryCapture) -> None:
+    draft.add_part(finding.label, "dicom_secondary_capture", finding.picture)
 
 
-def _conformance(draft: _Draft, finding: Conformance) -> None:
+def _write_report(draft: Draft, finding: StructuredReport) -> None:
+    draft.add_part(finding.label, "dicom_structured_report", finding.content)
+
+
+def _write_conformance(draft: Draft, finding: Conformance) -> None:
     draft.conditions.append({"description": finding.description, "compliant": bool(finding.compliant)})
 
 
-_WRITERS: Mapping[type, Callable[[_Draft, Any], None]] = {
-    Mask: _mask,
-    ProbabilityMask: _probability,
-    LabelMask: _label_mask,
-    Heatmap: _heatmap,
-    BoundingBox: _box,
-    LinearMeasurement: _measurement,
-    Classification: _classification,
-    SecondaryCapture: _capture,
-    StructuredReport: _report,
-    Conformance: _conformance,
+def _read_conformance(document: JSON) -> Iterator[Statement]:
+    """Each condition once, though every entry of ``parts`` repeats them."""
+    entries = (document, *document.get("parts", []))
+    conditions = (one for entry in entries for one in entry.get("dicomConformance", {}).get("recommended", []))
+    unique = {(one["description"], one["compliant"]) for one in conditions}
+    for description, compliant in sorted(unique):
+        yield Conformance(description, bool(compliant)), Location("/dicomConformance")
+
+
+FORMS: Mapping[type, Form] = {
+    **dict.fromkeys(MASKS, Form(_write_mask, None)),
+    BoundingBox: Form(_write_box, _read_boxes),
+    LinearMeasurement: Form(_write_length, _read_lengths),
+    Classification: Form(_write_classification, _read_classifications),
+    SecondaryCapture: Form(_write_capture, None),
+    StructuredReport: Form(_write_report, None),
+    Conformance: Form(_write_conformance, _read_conformance),
 }
-
-
-def _shape(array: Array) -> JSON:
-    """``binary_data_shape`` of (slice, row, column), or of (row, column)."""
-    *depth, height, width = array.shape
-    stack = {"timepoints": 1, "depth": depth[0]} if depth else {}
-    return {**stack, "height": height, "width": width}
-
-
-def _lies_on(of: Any) -> JSON:
-    if hasattr(of, "instance"):
-        return {"dicom_image": _frame(of.instance, of.frame)}
-    return {} if of is None else {"SeriesInstanceUID": of.series_instance_uid}
-
-
-def _image(finding: BoundingBox | LinearMeasurement, at: str) -> JSON:
-    """The image that a box or a line is drawn on."""
-    if hasattr(finding.of, "instance"):
-        return _frame(finding.of.instance, finding.of.frame)
-    frames = getattr(finding.of, "frames", ())
-    if finding.slice is None or not 0 <= finding.slice < len(frames):
-        raise AnswerInvalid(at, f"It needs the slice it lies on: slice=0 to {len(frames) - 1}, or of=an image.")
-    return _frame(*frames[finding.slice])
-
-
-def _frame(instance: Any, frame: int) -> JSON:
-    """An image by its SOP Instance UID; a frame of several by its number too, which DICOM counts from 1."""
-    number = {"frame_number": frame + 1} if instance.frames > 1 else {}
-    return {"SOPInstanceUID": instance.sop_instance_uid, **number}
-
-
-def _at(draft: _Draft, member: str) -> str:
-    return pointer((member, len(draft.members.get(member, ()))))
+"""The classes of findings; those of parts are read with their buffers, by ``read_masks`` and as DICOM."""

@@ -25,7 +25,7 @@ from gateway.contract.findings import (
 from gateway.dicom.reading.files import convert_dataset_to_bytes
 from gateway.dicom.reading.instances import read_instance
 from gateway.dicom.samples import phantom
-from gateway.dicom.writing.segmentation_reader import read_object
+from gateway.dicom.volumes.segmentations import read_object
 from tests.conftest import Serve
 
 SERVICE = "tests.client.service:app"

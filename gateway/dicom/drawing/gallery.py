@@ -1,59 +1,60 @@
-"""An answer laid over its study: a PNG for each image, and one contact sheet."""
+"""Findings laid over their study: a PNG for each image, and one contact sheet."""
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
+from gateway.contract.findings import MASKS, BoundingBox, Classification, Finding, LinearMeasurement
 from gateway.dicom.decoding.pixels import decode, to_rgb
 from gateway.dicom.drawing import render
-from gateway.dicom.drawing.captures import objects, pictured
+from gateway.dicom.drawing.captures import CarriedObject, pictured
+from gateway.dicom.drawing.layers import Key, Layer, layers
 from gateway.dicom.drawing.marks import Mark, marks
 from gateway.dicom.drawing.palettes import CATEGORICAL, Colour
-from gateway.dicom.drawing.placement import Key, Layer, images, layers, over
 from gateway.dicom.drawing.sheet import MAX_TILES, Tile, choose, contact_sheet, reduced
 from gateway.dicom.reading.geometry import normal, pixel_spacing
 from gateway.dicom.reading.instances import Instance, group_by_series, sort_spatially
 from gateway.dicom.reading.redaction import naming
-from gateway.dicom.reading.sop_classes import kind_of
 from gateway.errors import StudyRefused
 
 SHEET = "contact_sheet.png"
 BOX, LINE = CATEGORICAL[2], CATEGORICAL[1]
 LONGEST_NAME = 48
-"""Characters of a file's name that are kept in that of its picture; file systems allow 255 bytes in all."""
+"""Characters of a file's name that its picture's name repeats; file systems allow 255 bytes in all."""
 Progress = Callable[[int, int], None]
-NOTHING: Mapping[int, Sequence[Any]] = MappingProxyType({})
+
+COUNTED = {
+    **{kind: mask.name for kind, mask in MASKS.items()},
+    BoundingBox: "bounding box",
+    LinearMeasurement: "linear measurement",
+}
+"""What the sheet's title calls the findings that are drawn on images."""
 
 
 def write_pictures(
     out: Path,
     instances: Sequence[Instance],
-    answer: dict[str, Any],
-    buffers: Sequence[Any],
+    findings: Sequence[Finding],
+    objects: Sequence[CarriedObject] = (),
     *,
-    segments: Mapping[int, Sequence[Any]] = NOTHING,
     labels: bool = False,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Write the pictures of one answer of protocol 1.0 into ``out``; returns their paths, the contact sheet first.
+    """Write the pictures of ``findings`` into ``out``; returns their paths, the contact sheet first.
 
     ``<index>_<file name>.png`` for each image, the index counting from 0 in its series, with all findings on it;
-    ``labels`` adds the labels of study and series. ``segments`` are the masks in DICOM parts, by their index in
-    ``parts``; other DICOM parts that hold images have pictures of their own, named as their files are: ``sc_<n>.png``,
-    or one for each of several frames. Raises AnswerInvalid for a finding that belongs to no image, StudyRefused for an
-    image that cannot be decoded.
+    ``labels`` adds the labels of study and series. ``objects`` are the DICOM objects of the answer: the masks of
+    segmentations are laid over the study, other images have pictures of their own, named as their files are:
+    ``sc_<n>.png``, or one for each of several frames. Raises StudyRefused for an image that cannot be decoded.
     """
     shown = [one for one in instances if one.frames]
-    arrays = layers(shown, answer, buffers)
-    drawn = over((mask for masks in segments.values() for mask in masks), arrays)
-    gallery = _Gallery(answer, [*arrays, *drawn], marks(shown, answer), labels)
+    masks = [mask for each in objects for mask in each.masks]
+    gallery = _Gallery(findings, layers([*findings, *masks]), marks(findings), labels)
     out.mkdir(parents=True, exist_ok=True)
-    apart = {name: data for index, (name, data) in objects(answer, buffers).items() if index not in segments}
+    apart = [each for each in objects if not each.masks]
     captures = list(pictured(out, apart))
     silent = len(apart) - len({path.stem.partition("_frame")[0] for path, _ in captures})
     views = list(gallery.views(shown))
@@ -62,12 +63,12 @@ def write_pictures(
     for count, (view, canvas) in enumerate(gallery.pictures(views), start=1):
         if view.name in listed:
             tiles.append(Tile(reduced(canvas.picture), _aspect(view.one), view.caption, view.found))
-        gallery.add_words(view, canvas)
+        gallery.add_text(view, canvas)
         canvas.picture.save(out / view.name, compress_level=1)
         if progress is not None:
             progress(count, len(views))
     tiles += [tile for _, tile in captures]
-    title, subtitle = _title(answer, buffers), _subtitle(views, captures, silent)
+    title, subtitle = _title(findings, objects), _subtitle(views, captures, silent)
     contact_sheet(tiles, title, subtitle, gallery.legend()).save(out / SHEET)
     return [out / SHEET, *(out / view.name for view in views), *(path for path, _ in captures)]
 
@@ -102,7 +103,7 @@ class _View:
 
 @dataclass(frozen=True)
 class _Gallery:
-    answer: dict[str, Any]
+    findings: Sequence[Finding]
     layers: list[Layer]
     marks: dict[Key, list[Mark]]
     labels: bool
@@ -114,7 +115,7 @@ class _Gallery:
         for number, series in enumerate(groups.values(), start=1):
             which = f"series {number}, " if len(groups) > 1 else ""
             for index, one in enumerate(sort_spatially(series)):
-                for _, frame in images([one]):
+                for frame in range(one.frames):
                     name = _unique(_file_name(one, index, frame), names)
                     yield _View(one, frame, index, name, self._found((one.source, frame)), which)
 
@@ -133,46 +134,40 @@ class _Gallery:
     def _drawn(self, key: Key, rgb: render.RGB) -> render.Canvas:
         for layer in self.layers:
             if (plane := layer.at(key)) is not None:
-                rgb = _blend(rgb, layer, plane)
+                rgb = layer.blend(rgb, plane)
         canvas = render.Canvas(rgb)
         for mark in self.marks.get(key, []):
             draw, tint = (canvas.box, BOX) if mark.is_box else (canvas.line, LINE)
             draw(mark.start.tolist(), mark.end.tolist(), mark.text, tint)
         return canvas
 
-    def add_words(self, view: _View, canvas: render.Canvas) -> None:
-        """The legend and, if wanted, the labels of the study and of the image's series."""
+    def add_text(self, view: _View, canvas: render.Canvas) -> None:
+        """Write the legend and, if wanted, the labels of the study and of the image's series."""
         if self.labels:
-            series = self.answer.get("series_ml_json", {}).get(view.one.series_instance_uid, {})
-            canvas.words([*_words(self.answer.get("study_ml_json", {})), *_words(series)])
+            series = {None, view.one.series_instance_uid}
+            canvas.words([line for uid, lines in self._labels() if uid in series for line in lines])
         canvas.legend(self.legend())
 
+    def _labels(self) -> list[tuple[str | None, list[str]]]:
+        """The series, None for the study, and the lines of each classification."""
+        found = [one for one in self.findings if isinstance(one, Classification)]
+        return [(None if one.of is None else one.of.series_instance_uid, _lines(one)) for one in found]
+
     def legend(self) -> list[tuple[str, Colour]]:
-        """The names in the answer's masks with their colours; of a heatmap the colour of its hottest."""
+        """The names in the masks with their colours; for a heatmap the colour of its highest value."""
         entries = dict[str, Colour]()
         for layer in self.layers:
-            for label, name in layer.names.items():
-                hottest = None if layer.lut is None else tuple(layer.lut[255, :3].tolist())
-                entries.setdefault(name, hottest or layer.tints[label])
+            entries |= {name: tint for name, tint in layer.legend.items() if name not in entries}
         return list(entries.items())
 
 
-def _words(labels: Any) -> list[str]:
-    """Labels as lines; what is no object, as it is."""
-    return [f"{name}: {value}" for name, value in labels.items()] if isinstance(labels, dict) else [str(labels)]
-
-
-def _blend(rgb: render.RGB, layer: Layer, plane: Any) -> render.RGB:
-    if layer.lut is not None:
-        return render.blend_heatmap(rgb, plane, layer.lut)
-    if layer.part["binary_type"] == "numeric_label_mask":
-        return render.blend_labels(rgb, plane, layer.tints)
-    return render.blend_region(rgb, layer.region(plane), layer.tints[1])
+def _lines(found: Classification) -> list[str]:
+    return [f"{name}: {value}" if name else str(value) for name, value in found.labels.items()]
 
 
 def _file_name(one: Instance, index: int, frame: int) -> str:
-    told = getattr(one.source, "name", "")  # a path and an open file have one; a file in memory may
-    name = (isinstance(told, str) and Path(told).name) or one.sop_instance_uid
+    source = getattr(one.source, "name", "")  # a path and an open file have one; a file in memory may
+    name = (isinstance(source, str) and Path(source).name) or one.sop_instance_uid
     safe = re.sub(r"[^\w.-]", "_", name).lstrip(".")[:LONGEST_NAME] or "image"
     return f"{index}_{safe}{f'_frame{frame}' if one.frames > 1 else ''}.png"
 
@@ -196,20 +191,14 @@ def _aspect(one: Instance) -> float:
     return float(rows / columns)
 
 
-def _title(answer: dict[str, Any], buffers: Sequence[Any]) -> str:
-    parts = zip(answer.get("parts", []), buffers, strict=True)
-    counts = Counter(_called(part["binary_type"], buffer) for part, buffer in parts)
-    counts["bounding box"] = len(answer.get("bounding_boxes_2d", []))
-    counts["linear measurement"] = len(answer.get("linear_measurements_2d", []))
-    words = [
-        f"{count} {kind}{'' if count == 1 else 'es' if kind.endswith('x') else 's'}"
-        for kind, count in (+counts).items()
+def _title(findings: Sequence[Finding], objects: Sequence[CarriedObject]) -> str:
+    counts = Counter(COUNTED[type(one)] for one in findings if type(one) in MASKS)
+    counts.update(each.kind.name for each in objects)
+    counts.update(COUNTED[type(one)] for one in findings if type(one) in COUNTED and type(one) not in MASKS)
+    texts = [
+        f"{count} {kind}{'' if count == 1 else 'es' if kind.endswith('x') else 's'}" for kind, count in counts.items()
     ]
-    return ", ".join(words) or "No findings on images"
-
-
-def _called(binary_type: str, buffer: Any) -> str:
-    return kind_of(binary_type, buffer).name if binary_type.startswith("dicom") else binary_type.replace("_", " ")
+    return ", ".join(texts) or "No findings on images"
 
 
 def _subtitle(views: Sequence[_View], captures: Sequence[tuple[Path, Tile]], silent: int) -> str:

@@ -17,13 +17,11 @@ from pydicom.uid import (
     SegmentationStorage,
 )
 
+from gateway.contract.sop_classes import LABEL_MAP_STORAGE
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.volumes.stack import Frame
 from gateway.dicom.writing.source_frames import is_placed, position
 from gateway.errors import AnswerInvalid
-
-LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
-"""Label Map Segmentation Storage, newer than pydicom's table of UIDs."""
 
 _ALL = (
     "SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID Modality SeriesNumber InstanceNumber Manufacturer "

@@ -16,7 +16,14 @@ from gateway.dicom.reading.instances import Instance
 from gateway.dicom.reading.redaction import naming
 from gateway.dicom.volumes.stack import GREY, Frame, group, place
 from gateway.dicom.writing.provenance import Stamp, line
-from gateway.dicom.writing.source_frames import classes_of, frame_of, name_classes, spacing_mm, stand_in
+from gateway.dicom.writing.source_frames import (
+    classes_of,
+    frame_of,
+    is_on_every_frame,
+    name_classes,
+    spacing_mm,
+    stand_in,
+)
 from gateway.errors import AnswerInvalid, StudyRefused
 
 Mark = BoundingBox | LinearMeasurement
@@ -34,6 +41,13 @@ class Drawn:
     frame: Frame
     points: Array
     label: str
+    on_every_frame: bool = False
+
+    @property
+    def frame_number(self) -> int | None:
+        """The number of the frame, from 1; None for an image of one frame, and for a mark on all frames."""
+        instance, frame = self.frame
+        return frame + 1 if instance.frames > 1 and not self.on_every_frame else None
 
 
 def states(marks: Sequence[Mark], source: Sequence[Instance]) -> list[list[Drawn]]:
@@ -51,7 +65,7 @@ def draw(mark: Mark, source: Sequence[Instance]) -> Drawn | None:
     """A mark on its image; None for a length in the patient that is on no image. Raises AnswerInvalid."""
     if len(mark.start if isinstance(mark, LinearMeasurement) else ()) == 3:
         return _project(mark, source)
-    drawn = Drawn(frame_of(mark, source), _points(mark), mark.label)
+    drawn = Drawn(frame_of(mark, source), _points(mark), mark.label, is_on_every_frame(mark))
     if not _is_inside(drawn):
         raise AnswerInvalid("", "A box or a length leaves its image.")
     return drawn
@@ -64,7 +78,7 @@ def _project(mark: Mark, source: Sequence[Instance]) -> Drawn | None:
         indices = to_index(affine([place(frame)]), _points(mark) - CENTRE)
     except (AnswerInvalid, StudyRefused):
         return None
-    drawn = Drawn(frame, indices[:, :0:-1] + CENTRE, mark.label)
+    drawn = Drawn(frame, indices[:, :0:-1] + CENTRE, mark.label, is_on_every_frame(mark))
     return drawn if _is_inside(drawn) else None
 
 
@@ -146,9 +160,8 @@ def _annotation(drawn: Drawn, image: Dataset, layer: Any) -> Any:
         graphic_objects=[GraphicObject("POLYLINE", drawn.points, "PIXEL")],
         text_objects=[TextObject(words, "PIXEL", anchor_point=tuple(drawn.points[0]))] if words else None,
     )
-    instance, frame = drawn.frame
-    if instance.frames > 1:
-        annotation.ReferencedImageSequence[0].ReferencedFrameNumber = frame + 1
+    if drawn.frame_number is not None:
+        annotation.ReferencedImageSequence[0].ReferencedFrameNumber = drawn.frame_number
     return annotation
 
 

@@ -113,14 +113,14 @@ def _region(finding: BoundingBox | LinearMeasurement, source: Sequence[Instance]
 
     drawn = draw(finding, source)
     assert drawn is not None
-    instance, frame = drawn.frame
+    instance, _ = drawn.frame
     region = ImageRegion(
         graphic_type="POLYLINE",
         graphic_data=drawn.points,
         source_image=SourceImageForRegion(
             text(instance.header, "SOPClassUID"),
             instance.sop_instance_uid,
-            [frame + 1] if instance.frames > 1 else None,
+            None if drawn.frame_number is None else [drawn.frame_number],
         ),
     )
     lengths = [_length(finding, drawn.frame)] if isinstance(finding, LinearMeasurement) else None

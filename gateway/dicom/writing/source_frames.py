@@ -32,12 +32,24 @@ def frames_of(of: Any, source: Sequence[Instance]) -> tuple[Frame, ...]:
 
 
 def frame_of(finding: Any, source: Sequence[Instance]) -> Frame:
-    """The one frame of a box or a length. Raises AnswerInvalid where it does not say, or there is no such slice."""
+    """Return the frame of a box or a length, the first where it lies on every frame of its image.
+
+    Raises AnswerInvalid where it names no slice, or one that does not exist.
+    """
     frames = frames_of(finding.of, source)
-    index = 0 if len(frames) == 1 and finding.slice is None else finding.slice
+    index = 0 if finding.slice is None and (len(frames) == 1 or _is_image(finding.of)) else finding.slice
     if index is None or not 0 <= index < len(frames):
         raise AnswerInvalid("", f"A finding needs the slice it lies on: slice=0 to {len(frames) - 1}.")
     return frames[index]
+
+
+def is_on_every_frame(finding: Any) -> bool:
+    """Return True for a box or a length on all frames of one image, which then needs no frame number (PS3.3 10.3)."""
+    return finding.slice is None and _is_image(finding.of) and len(finding.of.frames) > 1
+
+
+def _is_image(of: Any) -> bool:
+    return hasattr(of, "instance")
 
 
 def is_placed(frame: Frame) -> bool:

@@ -11,10 +11,12 @@ import pydicom
 import pytest
 from PIL import Image
 
+from gateway.client.answer import Answer
+from gateway.client.reading import drawn_findings
 from gateway.dicom.drawing.gallery import BOX, LINE, SHEET, write_pictures
 from gateway.dicom.drawing.palettes import CATEGORICAL
 from gateway.dicom.reading.files import convert_dataset_to_bytes
-from gateway.dicom.reading.instances import read_instance, read_study
+from gateway.dicom.reading.instances import Instance, read_instance, read_study
 from gateway.errors import AnswerInvalid, StudyRefused
 from tests.dicom.studies import GREY, SIZE, colours, image, put, stack, tinted, uid
 
@@ -23,9 +25,17 @@ INSIDE = {(row, column) for row in (2, 3, 4) for column in (5, 6, 7)}
 Mask = np.ndarray[Any, np.dtype[np.uint8]]
 
 
+def drawn(out: Path, study: list[Instance], document: dict[str, Any], *buffers: Any, **options: Any) -> list[Path]:
+    """The pictures of an answer, read as the client reads it."""
+    parts = document.get("parts", [])
+    media = tuple("application/dicom" if part["binary_type"].startswith("dicom") else "" for part in parts)
+    findings, objects = drawn_findings(Answer(document, buffers, media, "", ""), study)
+    return write_pictures(out, study, findings, objects, **options)
+
+
 def pictures(study: Path, out: Path, answer: dict[str, Any], *buffers: Any, **options: Any) -> list[Path]:
     """The pictures of the images: all but the contact sheet."""
-    sheet, *others = write_pictures(out, read_study(study), answer, buffers, **options)
+    sheet, *others = drawn(out, read_study(study), answer, *buffers, **options)
     assert sheet == out / SHEET
     assert all(path.is_file() for path in (sheet, *others))
     return others
@@ -208,7 +218,7 @@ def test_objects_without_an_image_are_passed_over(tmp_path: Path) -> None:
 
 def test_a_study_without_any_image_gives_a_sheet_alone(tmp_path: Path) -> None:
     study = read_study(TEST_FILES / "test-SR.dcm")
-    assert write_pictures(tmp_path / "new" / "folder", study, {}, []) == [tmp_path / "new" / "folder" / SHEET]
+    assert drawn(tmp_path / "new" / "folder", study, {}) == [tmp_path / "new" / "folder" / SHEET]
 
 
 def test_a_mask_that_fits_no_series_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -267,7 +277,7 @@ def test_a_hostile_uid_names_a_file_within_the_folder(name: str, tmp_path: Path)
     data = convert_dataset_to_bytes(dataset)
     one = replace(read_instance(BytesIO(data)), sop_instance_uid=name)
     out = tmp_path / "out"
-    _, picture = write_pictures(out, [one], {}, [])
+    _, picture = drawn(out, [one], {})
     assert picture.parent == out
     assert sorted(out.iterdir()) == sorted([picture, out / SHEET])
 

@@ -1,14 +1,26 @@
 """Palettes turn 0 to 255 into RGBA, and categories stay apart."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.dicom.drawing.palettes import colour, from_anchorpoints, from_palette
+from gateway.dicom.drawing.palettes import LUT, colour, lut_of
+from gateway.protocol.mask_members import anchors
 
 BYTE = st.integers(0, 255)
 RGBA = st.lists(BYTE, min_size=4, max_size=4)
+
+
+def from_anchorpoints(points: list[dict[str, Any]]) -> LUT:
+    return from_palette({"type": "anchorpoints", "data": points})
+
+
+def from_palette(palette: dict[str, Any] | None) -> LUT:
+    """The colours of a palette of protocol 1.0."""
+    return lut_of(None if palette is None else anchors(palette))
 
 
 @given(first=RGBA, last=RGBA)

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 from scipy.spatial.transform import Rotation
 
-from gateway.dicom.drawing.marks import Mark, marks
-from gateway.dicom.drawing.placement import layers
+from gateway.client.placement import placed_masks, placed_members
+from gateway.dicom.drawing import layers as drawn_layers
+from gateway.dicom.drawing import marks as drawn_marks
+from gateway.dicom.drawing.layers import Key, Layer
+from gateway.dicom.drawing.marks import Mark
 from gateway.dicom.reading.files import convert_dataset_to_bytes
 from gateway.dicom.reading.geometry import affine, to_patient
 from gateway.dicom.reading.instances import Instance, read_instance
@@ -26,9 +29,19 @@ def received(*datasets: Dataset) -> list[Instance]:
     return [read_instance(io.BytesIO(convert_dataset_to_bytes(dataset))) for dataset in datasets]
 
 
+def layers(study: Sequence[Instance], answer: dict[str, Any], buffers: Sequence[Any]) -> list[Layer]:
+    """The masks of an answer over a study."""
+    return drawn_layers.layers(placed_masks(answer, buffers, study))
+
+
+def marks(study: Sequence[Instance], answer: dict[str, Any]) -> dict[Key, list[Mark]]:
+    """The boxes and lengths of an answer over a study."""
+    return drawn_marks.marks(placed_members(answer, study))
+
+
 def part(depth: int | None = None, *, timepoints: int | None = None, size: int = SIZE, **more: Any) -> dict[str, Any]:
     shape = {"timepoints": timepoints, "depth": depth, "height": size, "width": size}
-    return {"binary_type": "boolean_mask", "binary_data_shape": {k: v for k, v in shape.items() if v}} | more
+    return {"binary_type": "heatmap", "binary_data_shape": {k: v for k, v in shape.items() if v}} | more
 
 
 def numbered(planes: int, size: int = SIZE) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from gateway.dicom.drawing.palettes import from_palette
+from gateway.dicom.drawing.palettes import lut_of
 from gateway.dicom.drawing.render import (
     LONGEST,
     SMALLEST,
@@ -76,7 +76,7 @@ def test_a_heatmap_covers_as_far_as_its_alpha_goes(rgb: Any, mask: Any) -> None:
 
 
 def test_a_half_clear_colour_is_half_mixed() -> None:
-    lut = from_palette({"type": "lut", "data": [200, 0, 0, 51] * 256})
+    lut = lut_of([(0.0, (200, 0, 0, 51)), (1.0, (200, 0, 0, 51))])
     assert blend_heatmap(grey(1, 1), np.zeros((1, 1), np.uint8), lut)[0, 0].tolist() == [120, 80, 80]
 
 

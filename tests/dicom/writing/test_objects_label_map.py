@@ -13,12 +13,12 @@ from pydicom import Dataset
 
 from gateway import Gateway, Label, LabelMask, Volume, codes
 from gateway.contract.requests import Provenance
+from gateway.contract.sop_classes import LABEL_MAP_STORAGE
 from gateway.dicom.reading.files import convert_dataset_to_bytes
 from gateway.dicom.reading.instances import read_instance
 from gateway.dicom.samples import phantom
 from gateway.dicom.volumes.study import Volume as Stack
 from gateway.dicom.volumes.study import volume
-from gateway.dicom.writing.checks import LABEL_MAP_STORAGE
 from gateway.dicom.writing.objects import objects
 from gateway.errors import AnswerInvalid
 from gateway.testing import client

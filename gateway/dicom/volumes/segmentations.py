@@ -1,32 +1,29 @@
-"""DICOM objects that came back in an answer: read, and segmentations as masks on the images that they name."""
+"""Segmentations as masks on the images that they name (PS3.3 A.51)."""
 
 import io
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from pydicom import Dataset, dcmread
-from pydicom.uid import SegmentationStorage
 
 from gateway.contract.findings import Array, LabelMask, Mask, ProbabilityMask
+from gateway.contract.sop_classes import SEGMENTATION, object_kind
 from gateway.dicom.decoding.pixels import decode
 from gateway.dicom.reading.attributes import number, text, unreadable, whole
 from gateway.dicom.reading.files import read_header, refusing
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.volumes.images import Image, Pixels, Volume, image, volume
 from gateway.dicom.volumes.stack import Frame
-from gateway.dicom.writing.checks import LABEL_MAP_STORAGE
 from gateway.errors import StudyRefused
-
-SEGMENTATIONS = (SegmentationStorage, LABEL_MAP_STORAGE)
 
 MAX_VOXELS = 1 << 31
 """Voxels of all segments of one object laid over their images: eight segments on 1,000 slices of 512 x 512."""
 
-Read = Mask | ProbabilityMask | LabelMask
+SegmentMask = Mask | ProbabilityMask | LabelMask
 
 
 def read_object(data: bytes | memoryview) -> Dataset:
-    """A whole DICOM file (PS3.10 7.1) in memory. Raises StudyRefused, LimitExceeded."""
+    """Read a whole DICOM file (PS3.10 7.1) in memory. Raises StudyRefused, LimitExceeded."""
     file = io.BytesIO(data)
     read_header(file)  # judges what is cut off, and what would inflate without end
     file.seek(0)
@@ -35,15 +32,15 @@ def read_object(data: bytes | memoryview) -> Dataset:
 
 
 def is_segmentation(dataset: Dataset) -> bool:
-    """Whether ``masks`` can be read from it."""
-    return text(dataset, "SOPClassUID") in SEGMENTATIONS
+    """Return True for a segmentation, from which ``masks`` can be read."""
+    return object_kind(text(dataset, "SOPClassUID")) is SEGMENTATION
 
 
-def masks(data: bytes | memoryview, source: Sequence[Instance]) -> list[Read]:
-    """The segments of a Segmentation (PS3.3 A.51) as masks on the images that it names, found among ``source``.
+def masks(data: bytes | memoryview, source: Sequence[Instance]) -> list[SegmentMask]:
+    """Read the segments of a Segmentation as masks on the images that it names, found among ``source``.
 
     Bool for a binary segment, uint8 of 0 to 255 for a fractional one, uint8 of segment numbers for a label map; the
-    axes are those of the images. Raises StudyRefused for an object that is broken, or images that are not at hand.
+    axes are those of the images. Raises StudyRefused for an object that is broken, or images that ``source`` lacks.
     """
     dataset = read_object(data)
     with refusing("A segmentation does not say where its planes lie."):
@@ -52,9 +49,9 @@ def masks(data: bytes | memoryview, source: Sequence[Instance]) -> list[Read]:
 
 
 def on_images(frames: Sequence[Frame], *, single: bool = False) -> Volume | Image | Pixels:
-    """What a mask over these images lies on: a volume where they are one, else the images as they are in a row.
+    """Return what a mask over these images lies on: a volume where they are one, else the images in their order.
 
-    ``single`` says that the mask has no axis for slices.
+    ``single`` is True for a mask without an axis of slices.
     """
     if single and len(frames) == 1:
         return image(*frames[0])
@@ -79,7 +76,7 @@ def _lies_on(dataset: Dataset, source: Sequence[Instance]) -> Pixels:
     }
     frames = [(one, frame) for one in source if one.sop_instance_uid in named for frame in range(one.frames)]
     if not frames or named - {one.sop_instance_uid for one, _ in frames}:
-        raise StudyRefused("A segmentation lies on images that are not at hand.")
+        raise StudyRefused("A segmentation lies on images that the study lacks.")
     return on_images(frames)
 
 
@@ -105,7 +102,7 @@ def _source(item: Dataset) -> tuple[str, int]:
     return text(reference, "ReferencedSOPInstanceUID"), (whole(reference, "ReferencedFrameNumber") or 1) - 1
 
 
-def _mask(dataset: Dataset, number_of: int, array: Array, of: Pixels) -> Read:
+def _mask(dataset: Dataset, number_of: int, array: Array, of: Pixels) -> SegmentMask:
     labels = {int(item.SegmentNumber): text(item, "SegmentLabel") for item in dataset.SegmentSequence}
     if not number_of:
         return LabelMask(array, {key: name for key, name in labels.items() if key}, of=of)
