@@ -38,7 +38,7 @@ lint: $(VENV)/dev
 	$(RUN) -m ruff format --check .
 
 types: $(VENV)/dev
-	$(RUN) -m mypy gateway utils
+	$(RUN) -m mypy gateway utils models tests benchmarks demo.py
 
 # For the image's Python and system; requirements.txt has the direct pins.
 lock: $(VENV)/dev

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from pydicom.uid import UID
+
 from benchmarks import link, pairs, servers
 from benchmarks.results import Line, Plan, at_most, skipped
 from benchmarks.studies import MiB
@@ -173,7 +175,7 @@ def _write(folder: Path, count: int, group: int = 0) -> list[Path]:
     folder.mkdir()
     [dataset] = phantom.datasets(slices=1, size=SIZE)
     stem = dataset.SOPInstanceUID[:40].rstrip(".")
-    uids = [f"{stem}.1{group:02d}{number:06d}" for number in range(count)]
+    uids = [UID(f"{stem}.1{group:02d}{number:06d}") for number in range(count)]
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uids[0]
     model = convert_dataset_to_bytes(dataset)
     then, paths = time.time() - OLD, []

@@ -103,7 +103,7 @@ def test_the_wrapper_that_aiges_creates_gives_the_same_data_and_schema(
     ]
     assert ours == theirs["pieces"]
     assert pieces[0].media_type == "image/png"
-    assert json.loads(app.service.models["/"].wrapper.schema()) == theirs["schema"]
+    assert json.loads(vars(app.service.models["/"])["wrapper"].schema()) == theirs["schema"]
     app.close()
     assert aiges.run(demo / "wrapper.py").good
 

@@ -186,5 +186,5 @@ def test_a_wrapper_without_callback_is_read_until_its_end_and_destroyed(tmp_path
     answer = app.test_client().post("/", data=body({}, ("text", b"first")), content_type=KIND)
     parts = parts_of(answer.headers["Content-Type"], answer.data)
     assert [part.data for part in parts[1:-1:2]] == [b"first", b"end"]
-    assert app.service.models["/"].wrapper.destroyed == 1
+    assert vars(app.service.models["/"])["wrapper"].destroyed == 1
     app.close()

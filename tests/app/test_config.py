@@ -73,7 +73,7 @@ def test_a_keyword_argument_that_is_no_limit_is_refused_too(wrong: dict[str, Any
 
 def test_settings_do_not_change_once_made() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Settings().max_parts = 3  # type: ignore[misc]
+        Settings().max_parts = 3
 
 
 def test_each_setting_says_why_it_is_what_it_is() -> None:

@@ -2,14 +2,15 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gateway import Gateway
 
 app = Gateway(__name__)
-kept = []
-lingering = []
+kept: list[Any] = []
+lingering: list[Any] = []
 
 
 def _values(study):

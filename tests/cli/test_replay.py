@@ -164,7 +164,7 @@ def _source(folder: Path) -> None:
 )
 def test_what_has_changed_since_is_told(bench: Bench, other: Bench, change: object, name: str, word: str) -> None:
     receipt = bench.folder / bench.receipt("/bone")
-    change(other.folder)  # type: ignore[operator]
+    change(other.folder)
     done = other.call("replay", receipt, "these:bone", "-i", "study")
     assert done.returncode == 1, done.stdout + done.stderr
     said = lines(done)

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -136,7 +137,7 @@ def _many(folder: Path, start: int) -> None:
 
 def test_processes_and_threads_share_it(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    workers = [
+    workers: list[Any] = [
         *(context.Process(target=_many, args=(tmp_path, 100 * index)) for index in range(3)),
         *(threading.Thread(target=_many, args=(tmp_path, 100 * index)) for index in range(3, 6)),
     ]

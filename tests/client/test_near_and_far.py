@@ -192,7 +192,7 @@ def test_dicom_from_the_gateway_and_dicom_made_here_say_the_same(client: Client,
     np.testing.assert_array_equal(chance, made.masks[1])
     np.testing.assert_array_equal(soft + 2 * hard, made.masks[2])
     assert isinstance(sent.findings[-1], StructuredReport)
-    np.testing.assert_allclose(sent.findings[0].of.affine, made.findings[0].of.affine)  # type: ignore[union-attr]
+    np.testing.assert_allclose(sent.findings[0].of.affine, made.findings[0].of.affine)
 
 
 # ---- a study that is kept ----

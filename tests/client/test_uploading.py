@@ -198,7 +198,7 @@ def test_a_conflict_that_arises_meanwhile_is_one_too(desk: Desk) -> None:
 
 def test_a_word_that_is_no_way_out_of_a_conflict_is_refused(desk: Desk) -> None:
     with pytest.raises(ValueError, match="fail, keep or replace"):
-        desk.client.upload(desk.study, on_conflict="overwrite")  # type: ignore[arg-type]
+        desk.client.upload(desk.study, on_conflict="overwrite")
 
 
 def test_a_file_that_changed_after_it_was_hashed_is_told_and_hashed_anew(desk: Desk) -> None:
@@ -296,7 +296,7 @@ def test_a_silent_server_is_waited_for_as_long_as_was_said(desk: Desk) -> None:
 
 
 def test_an_upload_through_a_slow_server_arrives(desk: Desk) -> None:
-    desk.store.trouble = lambda request: time.sleep(0.05)  # type: ignore[func-returns-value]
+    desk.store.trouble = lambda request: time.sleep(0.05)
     assert desk.client.upload(desk.study).sent == SLICES
 
 

@@ -8,6 +8,7 @@ from email.encoders import encode_noop
 from email.mime.application import MIMEApplication
 from email.mime.multipart import MIMEMultipart
 from email.policy import HTTP
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy
@@ -130,7 +131,8 @@ def test_a_request_built_and_an_answer_read_by_the_standard_library_alone(servic
     answer = email.message_from_bytes(head + response.read())
     connection.close()
 
-    first, last = answer.get_payload()
+    parts: Any = answer.get_payload()
+    first, last = parts
     described = json.loads(first.get_payload())["study_ml_json"]
     assert described["options"] == {"a": 1}
     assert described["sizes"] == [len(blob)]

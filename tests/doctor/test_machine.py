@@ -65,7 +65,7 @@ def test_a_limit_is_found_in_either_version_of_cgroups(
 
 def test_the_memory_of_this_machine_can_be_told() -> None:
     assert memory.machine_bytes() > 100 * MiB
-    assert memory.cgroup_limit() is None or memory.cgroup_limit() > MiB  # type: ignore[operator]
+    assert memory.cgroup_limit() is None or memory.cgroup_limit() > MiB
 
 
 # shared memory

@@ -23,7 +23,7 @@ class Call:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Call)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 class Line(RuleBasedStateMachine):

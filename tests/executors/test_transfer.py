@@ -247,7 +247,7 @@ def test_an_answer_is_the_same_on_the_other_side_wherever_its_bytes_were_allocat
 def test_an_array_from_empty_lies_where_it_leaves_from_and_so_does_a_part_of_it() -> None:
     context = TransferContext()
     first, second = context.empty([1000], np.uint8), context.empty([10, 10], np.float32)
-    size = os.fstat(context.sealed().descriptor).st_size  # type: ignore[union-attr]
+    size = os.fstat(context.sealed().descriptor).st_size
     pieces = [memoryview(first), memoryview(first)[100:300], memoryview(second).cast("B"), memoryview(b"other")]
     del first, second
     whole, part, other, foreign = context.place(pieces)

@@ -40,7 +40,7 @@ def send(app: Gateway, boundary: str, body: bytes) -> None:
     """Send a request and read the whole answer."""
     content_type = f'multipart/related; boundary="{boundary}"'
     with app.test_client().post("/bone", data=body, content_type=content_type) as answer:
-        assert answer.status_code == 200, answer.text
+        assert answer.status_code == 200, answer.get_data(as_text=True)
         assert answer.data
 
 

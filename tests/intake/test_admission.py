@@ -149,7 +149,7 @@ def test_what_crosses_the_threshold_in_small_pieces_asks_for_room(
 ) -> None:
     """Each piece is below the threshold; their sum is not."""
     full = os.statvfs(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(full.f_blocks, full.f_blocks, 0))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(full.f_blocks, full.f_blocks, 0))
     ticket = Admission(Settings(spool_folder=tmp_path, spool_threshold=1000)).enter()
     for _ in range(10):
         ticket.receive(100)

@@ -33,7 +33,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def checked(*files: Path, **options: object) -> ChainVerdict:
-    return verify(files, **({"key": KEY} | options))  # type: ignore[arg-type]
+    return verify(files, **({"key": KEY} | options))
 
 
 def test_a_chain_that_nobody_touched_is_whole(file: Path) -> None:

@@ -71,7 +71,7 @@ def test_an_array_that_only_a_weak_reference_leads_back_to_is_copied() -> None:
     piece, way_back = as_bytes(array, ""), weakref.ref(array)
     del array
     (found,) = settled(piece)
-    way_back()[:] = 2  # type: ignore[index]
+    way_back()[:] = 2
     assert bytes(found) == b"\1" * SIZE
 
 

@@ -4,6 +4,7 @@ import copy
 import io
 import json
 import math
+from typing import Any
 
 import numpy
 import pydicom
@@ -37,7 +38,7 @@ def strictly(answer, buffers, serializer=None):
 
 
 def leniently(answer, buffers):
-    sentences = []
+    sentences: list[str] = []
     sent = check(answer, buffers, serializer=InferenceSerializer(), strict=False, warn=sentences.append)
     return *sent, sentences
 
@@ -484,14 +485,14 @@ def test_a_broken_answer_is_refused_with_a_pointer_and_a_sentence(answer, buffer
 
 
 def test_an_answer_that_contains_itself_is_refused():
-    answer = {"study_ml_json": {}}
+    answer: dict[str, Any] = {"study_ml_json": {}}
     answer["study_ml_json"]["again"] = answer
     with pytest.raises(AnswerInvalid, match="contains itself"):
         strictly(answer, [])
 
 
 def test_an_answer_nested_too_deep_is_refused():
-    deep = []
+    deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
     with pytest.raises(AnswerInvalid, match="too deep"):
@@ -527,7 +528,7 @@ def test_no_sentence_quotes_a_value_or_a_name_that_the_model_chose(answer):
 
 @pytest.mark.parametrize("answer", SECRETS.values(), ids=SECRETS)
 def test_no_warning_holds_a_value_or_a_name_that_the_model_chose(answer):
-    sentences = []
+    sentences: list[str] = []
     try:
         check(
             answer,

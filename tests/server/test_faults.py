@@ -33,7 +33,7 @@ def server(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Server:
 
 
 def post(server: Server, route: str, data: object, kind: str = TYPE, **headers: str) -> requests.Response:
-    return requests.post(server.url + route, data=data, headers={"Content-Type": kind, **headers}, timeout=PATIENCE)  # type: ignore[arg-type]
+    return requests.post(server.url + route, data=data, headers={"Content-Type": kind, **headers}, timeout=PATIENCE)
 
 
 def assert_problem(response: requests.Response, status: int, code: str) -> dict[str, object]:

@@ -52,13 +52,13 @@ def _answer(client: socket.socket) -> tuple[int, bytes]:
     while b"\r\n\r\n" not in received:
         received += client.recv(65536)
     head, _, content = received.partition(b"\r\n\r\n")
-    length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])  # type: ignore[index]
+    length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
     while len(content) < length:
         content += client.recv(1 << 20)
     status = int(head.split()[1])
     if status != 200:
         return status, content
-    kind = re.search(rb"(?i)content-type: ([^\r]+)", head)[1].decode()  # type: ignore[index]
+    kind = re.search(rb"(?i)content-type: ([^\r]+)", head)[1].decode()
     return status, MultipartDecoder(content, kind).parts[0].content
 
 

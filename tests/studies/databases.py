@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from tests.waiting import PATIENCE, eventually
@@ -72,7 +73,7 @@ class Cluster:
         command = [str(program(name)), *arguments]
         subprocess.run(command, check=True, capture_output=True, cwd=self.folder, **self._as_user())
 
-    def _as_user(self) -> dict[str, object]:
+    def _as_user(self) -> dict[str, Any]:
         """It refuses to be root."""
         if self._user is None:
             return {}

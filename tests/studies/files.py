@@ -46,13 +46,15 @@ def file(
     buffer = io.BytesIO()
     dataset.save_as(buffer, enforce_file_format=True)
     data = buffer.getvalue()
-    words = (str(dataset[tag].value) for tag in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"))
-    return File(ManifestEntry(*words, len(data), hashlib.sha256(data).hexdigest()), data)
+    sop, series, study = (
+        str(dataset[tag].value) for tag in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+    )
+    return File(ManifestEntry(sop, series, study, len(data), hashlib.sha256(data).hexdigest()), data)
 
 
 def files(count: int, **words: object) -> list[File]:
     """A series whose files are named from foot to head, and come the other way round."""
-    return [file(number, place=number, **words) for number in reversed(range(count))]  # type: ignore[arg-type]
+    return [file(number, place=number, **words) for number in reversed(range(count))]
 
 
 def upload(store: Store, caller: str, sent: list[File], on_conflict: OnConflict = "fail") -> list[UploadOutcome]:

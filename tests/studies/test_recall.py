@@ -233,7 +233,8 @@ def test_a_second_caller_cannot_tell_what_is_here_from_what_is_not(callers: dict
 
 def _takes_as_long(asking: Asking, asked: tuple[dict[str, Any], dict[str, Any]]) -> bool:
     """Whether two questions, which must have one answer, take about the same time."""
-    told, seconds = list[Any](), ([], [])  # type: tuple[list[float], list[float]]
+    told: list[Any] = []
+    seconds: tuple[list[float], list[float]] = ([], [])
     for number in range(40):  # in turns, so that a busy machine slows both alike
         began = time.perf_counter()
         answer = asking.ask("POST", "/same", json=asked[number % 2])

@@ -334,7 +334,7 @@ def test_off_loopback_a_store_wants_authentication_or_to_be_told(
         change(tmp_path / "callers.json", lambda entries: entries)
     before = listeners.addresses()
     listeners.announce([address])
-    app = Gateway("service", settings=Settings(store_folder=tmp_path / "store", **settings))  # type: ignore[arg-type]
+    app = Gateway("service", settings=Settings(store_folder=tmp_path / "store", **settings))
     try:
         if starts:
             app.open()

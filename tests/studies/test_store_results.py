@@ -146,7 +146,7 @@ def test_results_are_found_by_what_they_belong_to_the_newest_first(store: Store,
     study, series = mine["first"][0].entry.study_instance_uid, mine["second"][0].entry.series_instance_uid
 
     def found(**words: object) -> list[str]:
-        return [one.id for one in list_results(store, "one", Filter(**words), limit=10)]  # type: ignore[arg-type]
+        return [one.id for one in list_results(store, "one", Filter(**words), limit=10)]
 
     assert found() == [ids[2], ids[1], ids[0]]
     assert found(study=study) == [ids[2], ids[0]]

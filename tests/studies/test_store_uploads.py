@@ -61,7 +61,7 @@ def test_what_is_kept_lies_under_its_digest_and_is_what_was_sent(store: Store) -
 def test_a_file_of_another_digest_is_refused_and_nothing_of_its_chunk_is_kept(store: Store, spoil: object) -> None:
     good, bad = files(2)
     with pytest.raises(DigestMismatch) as refused:
-        upload(store, "one", [good, replace(bad, data=spoil(bad.data))])  # type: ignore[operator]
+        upload(store, "one", [good, replace(bad, data=spoil(bad.data))])
     assert refused.value.members["instance"] == 1
     assert states(store, "one", [good, bad]) == ["missing"] * 2
     assert blobs(store) == incoming(store) == []

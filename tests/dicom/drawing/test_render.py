@@ -98,7 +98,8 @@ def test_a_long_image_is_not_enlarged_beyond_reason(rows: int, columns: int) -> 
 @pytest.mark.parametrize("corners", [((2, 3), (9, 12)), ((9, 12), (2, 3)), ((2, 12), (9, 3))])
 def test_a_box_runs_through_the_centres_of_its_corners_whichever_are_named(corners: Any) -> None:
     canvas = Canvas(grey(16, 16))
-    canvas.box(*corners, "", RED)
+    start, end = corners
+    canvas.box(start, end, "", RED)
     rows, columns = np.nonzero(drawn(canvas))
     step = canvas.scale
     assert [columns.min() // step, columns.max() // step] == [2, 9]

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -98,8 +99,8 @@ def test_an_instance_read_quickly_is_the_instance_that_is_read_with_care(path: P
     quick = read_instance(path)
     for field in ("sop_instance_uid", "series_instance_uid", "instance_number", "rows", "columns", "frames"):
         assert getattr(quick, field) == getattr(slow, field), field
-    assert np.array_equal(quick.position, slow.position)  # type: ignore[arg-type]
-    assert np.array_equal(quick.orientation, slow.orientation)  # type: ignore[arg-type]
+    assert np.array_equal(quick.position, slow.position)
+    assert np.array_equal(quick.orientation, slow.orientation)
 
 
 def test_the_real_series_of_the_set_lie_where_simpleitk_says() -> None:
@@ -126,7 +127,7 @@ def _split(path: Path) -> list[Instance]:
         return []
 
 
-def _simpleitk(files: list) -> SimpleITK.Image:
+def _simpleitk(files: list[Any]) -> SimpleITK.Image:
     reader = SimpleITK.ImageSeriesReader()
     reader.SetFileNames([str(file) for file in files])
     return reader.Execute()

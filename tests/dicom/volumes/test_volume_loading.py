@@ -4,6 +4,7 @@ import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,7 +115,7 @@ def test_unused_high_bits_are_no_part_of_a_value(signed: int) -> None:
 @pytest.mark.parametrize("place", ["memory", "disk", "path"])
 def test_parts_in_memory_on_disk_and_files_give_the_same_volume(place: str, tmp_path: Path) -> None:
     files = parts([*series(4), *series(5)[4:]])
-    sources: list = {"memory": spooled(files, 1 << 20), "disk": spooled(files, 0), "path": [tmp_path]}[place]
+    sources: list[Any] = {"memory": spooled(files, 1 << 20), "disk": spooled(files, 0), "path": [tmp_path]}[place]
     for number, file in enumerate(files):
         (tmp_path / str(number)).write_bytes(file.getvalue())
     volume = study(sources).series[0].volume()

@@ -145,7 +145,7 @@ def test_what_is_printed_of_a_volume_tells_nothing_of_the_patient() -> None:
     whole = study(parts(series()))
     shown = [whole, whole.series[0], whole.series[0].volume(), image(whole.instances[0])]
     assert not any(PATIENT in repr(one) or "4711" in repr(one) for one in shown)
-    assert np.array_equal(shown[2].shape, (5, ROWS, COLUMNS))  # type: ignore[union-attr]
+    assert np.array_equal(shown[2].shape, (5, ROWS, COLUMNS))  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import Dataset
@@ -63,7 +64,7 @@ def test_no_object_of_an_image_has_an_error_that_its_source_has_not(name: str, t
     assert new_errors(tmp_path, written(every_kind(of), of), errors(FILES / name)) == {}
 
 
-def segmentation() -> tuple[Dataset, list, tuple]:
+def segmentation() -> tuple[Dataset, Any, Any]:
     of = classic()
     (dataset,) = objects([Mask(region(of), "x", of)], source=of.instances, provenance=PROVENANCE)
     return dataset, of.instances, of.frames
