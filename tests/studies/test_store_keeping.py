@@ -131,7 +131,7 @@ def test_a_file_that_has_changed_is_found_and_its_study_missing_from_then_on(sto
     for caller in ("one", "other"):
         upload(store, caller, [good, bad])
     path = next(path for path in blobs(store) if path.name == bad.entry.sha256)
-    damage(path)  # type: ignore[operator]
+    damage(path)
     with pytest.raises(StudyNotFound, match="quarantine"):
         References(store).resolve(by_digest([good, bad]), "one")
     assert not path.exists()
