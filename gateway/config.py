@@ -75,7 +75,7 @@ class Settings:
         10.0, "seconds for a model to notice that its time is over, before it counts as hung"
     )
     max_queue: int = _setting(32, "requests that wait for one model; at a second each, the last waits half a minute")
-    concurrency: int = _setting(0, "requests that one model answers at once inside a worker; 0 as many as come in")
+    concurrency: int = _setting(0, "requests that one model answers at once inside a worker; 0 for no limit")
     breaker_cooldown: float = _setting(30.0, "seconds that a model rests after its process died three times in a row")
     drain_delay: int = _setting(0, "seconds between saying not ready and refusing connections, when the server stops")
     store_folder: Path | None = _setting(None, "folder of the study store; unset: no store, and no such routes")

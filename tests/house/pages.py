@@ -30,6 +30,12 @@ def blocks(page: Path, *languages: str) -> list[Block]:
     return [Block(page, i, language, text) for i, (language, text) in enumerate(found) if language in languages]
 
 
+def prose(page: Path) -> list[str]:
+    """The lines of a page without its blocks of code; spans of code are left out."""
+    text = re.sub(_BLOCK, "", page.read_text(encoding="utf-8"))
+    return [re.sub(r"`[^`]*`", "``", line) for line in text.splitlines()]
+
+
 def commands(page: Path) -> list[str]:
     """Every line that a console block prompts with ``$``, without the prompt."""
     lines = [line for block in blocks(page, "console") for line in block.text.splitlines()]

@@ -14,11 +14,12 @@ import pytest
 
 from gateway import errors
 from gateway.config import Settings
-from tests.house.pages import PAGES, ROOT, Block, anchors, blocks, links, rows
+from tests.house.pages import PAGES, ROOT, Block, anchors, blocks, links, prose, rows
 from tests.house.test_ladder import DICOM_RUNGS, RUNGS
 
 CONTRACT, DEPLOYING = ROOT / "docs/contract.md", ROOT / "docs/deploying.md"
 ARCHITECTURE = ROOT / "docs/architecture.md"
+CONTRIBUTING = ROOT / "docs/contributing.md"
 MIGRATING = ROOT / "docs/migrating-from-inference-sdk.md"
 DOCUMENTED_PYTHON = [block for page in PAGES for block in blocks(page, "python") if "Client(" not in block.text]
 """Blocks that stand alone; the one with a client runs in test_readme, where there is a server."""
@@ -137,6 +138,18 @@ def test_every_request_id_of_a_sample_header_is_possible() -> None:
     ]
     assert found
     assert [text for text in found if not re.fullmatch(form("request_id"), text)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_line_of_prose_has_one_sentence(page: Path) -> None:
+    lines = [re.sub(r"^ *(-|\d+\.) ", "", line) for line in prose(page) if not line.startswith(("|", "#"))]
+    assert [line for line in lines if re.search(r"[a-z0-9`)][.?!] [A-Z]", line)] == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != CONTRIBUTING], ids=lambda page: page.name)
+def test_no_page_uses_a_word_that_the_contributors_page_avoids(page: Path) -> None:
+    avoided = "|".join(word for word, _ in rows(CONTRIBUTING, "avoid"))
+    assert [line for line in prose(page) if re.search(rf"\b({avoided})\b", line, re.IGNORECASE)] == []
 
 
 @pytest.mark.parametrize("block", DOCUMENTED_PYTHON, ids=str)
