@@ -1,8 +1,8 @@
 """Findings -> DICOM objects in the study that they were made from."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
-from typing import TypeVar
+from typing import Any, NamedTuple
 
 from pydicom import Dataset
 
@@ -29,13 +29,26 @@ from gateway.errors import AnswerInvalid
 Made = tuple[Dataset, tuple[Frame, ...] | None]
 """An object, and the frames that its planes lie on; None for one that the model made itself, which is not checked."""
 
-Masks = TypeVar("Masks", Mask | LabelMask, LabelMask, ProbabilityMask, Heatmap)
+
+class Context(NamedTuple):
+    """What each writer needs beside its findings: the source study, the stamps to use in turn, the options."""
+
+    source: Sequence[Instance]
+    stamps: Iterator[Stamp]
+    label_maps: bool
+
+
+class ObjectWriter(NamedTuple):
+    """A kind of object, made of all findings of some classes."""
+
+    classes: tuple[type, ...]
+    write: Callable[[Sequence[Any], Context], Iterator[Made]]
 
 
 def objects(
     findings: Sequence[Finding], *, source: Sequence[Instance], provenance: Provenance, label_maps: bool = False
 ) -> list[Dataset]:
-    """The objects that say ``findings``, each a series of its own in the study of ``source``, checked before it leaves.
+    """Return the DICOM objects of ``findings``, each a series of its own in the study of ``source``, and checked.
 
     Masks and label masks on the same images share one binary SEG, probability masks one fractional SEG; a heatmap gives
     a Parametric Map or, on an image without a place in the patient, a Secondary Capture, as a picture does; boxes,
@@ -44,41 +57,39 @@ def objects(
     map SEG of its own, which few viewers read yet.
 
     The same input, model, parameters and findings give the same UIDs and, with the same time of receipt, the same
-    bytes. Raises AnswerInvalid for what cannot be said or does not pass ``checks.check``.
+    bytes. Raises AnswerInvalid for findings that DICOM cannot hold, and for an object that fails ``checks.check``.
     """
     if not source:
         raise AnswerInvalid("", "DICOM objects need a study to belong to.")
     stamps = (Stamp(provenance, source[0].header, number) for number in count(FIRST_NUMBER))
-    made = [
-        *_segmentations(findings, source, stamps, label_maps),
-        *_maps(findings, source, stamps),
-        *_pictures(findings, stamps),
-        *_reports(findings, source, stamps),
-        *_presentation_states(findings, source, stamps),
-    ]
+    context = Context(source, stamps, label_maps)
+    made = list[Made]()
+    for classes, write in WRITERS:
+        chosen = [one for one in findings if isinstance(one, classes)]
+        made += write(chosen, context)
     for dataset, frames in made:
         if frames is not None:
             checks.check(dataset, source, frames)
     return [dataset for dataset, _ in made]
 
 
-def _segmentations(
-    findings: Sequence[Finding], source: Sequence[Instance], stamps: Iterator[Stamp], label_maps: bool
-) -> Iterator[Made]:
-    labelled = [one for one in findings if isinstance(one, LabelMask)] if label_maps else []
-    for frames, label_masks in _by_frames(labelled, source):
-        for mask in label_masks:
-            yield segmentation.label_map(mask, frames, next(stamps)), frames
-    binary = Mask if label_maps else Mask | LabelMask
-    for frames, masks in _by_frames([one for one in findings if isinstance(one, binary)], source):
-        yield segmentation.binary(masks, frames, next(stamps)), frames
-    for frames, chances in _by_frames([one for one in findings if isinstance(one, ProbabilityMask)], source):
-        yield segmentation.fractional(chances, frames, next(stamps)), frames
+def _segmentations(masks: Sequence[Mask | LabelMask], context: Context) -> Iterator[Made]:
+    apart = LabelMask if context.label_maps else ()
+    for frames, labelled in _by_frames([one for one in masks if isinstance(one, apart)], context.source):
+        for mask in labelled:
+            yield segmentation.label_map(mask, frames, next(context.stamps)), frames
+    for frames, together in _by_frames([one for one in masks if not isinstance(one, apart)], context.source):
+        yield segmentation.binary(together, frames, next(context.stamps)), frames
 
 
-def _by_frames(masks: Iterable[Masks], source: Sequence[Instance]) -> Iterator[tuple[tuple[Frame, ...], list[Masks]]]:
+def _fractions(masks: Sequence[ProbabilityMask], context: Context) -> Iterator[Made]:
+    for frames, together in _by_frames(masks, context.source):
+        yield segmentation.fractional(together, frames, next(context.stamps)), frames
+
+
+def _by_frames(masks: Iterable[Any], source: Sequence[Instance]) -> Iterator[tuple[tuple[Frame, ...], list[Any]]]:
     """Masks by the images they lie on."""
-    groups: dict[tuple[tuple[int, int], ...], tuple[tuple[Frame, ...], list[Masks]]] = {}
+    groups: dict[tuple[tuple[int, int], ...], tuple[tuple[Frame, ...], list[Any]]] = {}
     for mask in masks:
         frames = frames_of(mask.of, source)
         shape = (len(frames), frames[0][0].rows, frames[0][0].columns)
@@ -88,37 +99,44 @@ def _by_frames(masks: Iterable[Masks], source: Sequence[Instance]) -> Iterator[t
     yield from groups.values()
 
 
-def _maps(findings: Sequence[Finding], source: Sequence[Instance], stamps: Iterator[Stamp]) -> Iterator[Made]:
-    for frames, heatmaps in _by_frames([one for one in findings if isinstance(one, Heatmap)], source):
-        for heatmap in heatmaps:
+def _maps(heatmaps: Sequence[Heatmap], context: Context) -> Iterator[Made]:
+    for frames, together in _by_frames(heatmaps, context.source):
+        for heatmap in together:
             if is_placed(frames[0]):
-                yield parametric.parametric_map(heatmap, frames, next(stamps)), frames
+                yield parametric.parametric_map(heatmap, frames, next(context.stamps)), frames
             else:
-                yield picture.heat(heatmap, next(stamps)), ()
+                yield picture.heat(heatmap, next(context.stamps)), ()
 
 
-def _pictures(findings: Sequence[Finding], stamps: Iterator[Stamp]) -> Iterator[Made]:
-    for finding in findings:
-        if isinstance(finding, SecondaryCapture):
-            finished = isinstance(finding.picture, Dataset)
-            yield picture.secondary_capture(finding, next(stamps)), None if finished else ()
+def _pictures(captures: Sequence[SecondaryCapture], context: Context) -> Iterator[Made]:
+    for capture in captures:
+        finished = isinstance(capture.picture, Dataset)
+        yield picture.secondary_capture(capture, next(context.stamps)), None if finished else ()
 
 
-def _reports(findings: Sequence[Finding], source: Sequence[Instance], stamps: Iterator[Stamp]) -> Iterator[Made]:
-    """Finished ones as they are, and one of all the rest."""
-    said: list[report.Measured] = []
+def _reports(findings: Sequence[report.Measured], context: Context) -> Iterator[Made]:
+    """Finished ones as they are, and one of all others."""
+    measured: list[report.Measured] = []
     for finding in findings:
         if isinstance(finding, StructuredReport) and isinstance(finding.content, Dataset):
             yield finding.content, None
-        elif isinstance(finding, BoundingBox | LinearMeasurement | Classification | StructuredReport):
-            said.append(finding)
-    if said:
-        yield report.report(said, source, next(stamps)), ()
+        else:
+            measured.append(finding)
+    if measured:
+        yield report.report(measured, context.source, next(context.stamps)), ()
 
 
-def _presentation_states(
-    findings: Sequence[Finding], source: Sequence[Instance], stamps: Iterator[Stamp]
-) -> Iterator[Made]:
-    marks = [one for one in findings if isinstance(one, BoundingBox | LinearMeasurement)]
-    for state in presentation.states(marks, source):
-        yield presentation.presentation_state(state, next(stamps)), ()
+def _presentation_states(marks: Sequence[presentation.Mark], context: Context) -> Iterator[Made]:
+    for state in presentation.states(marks, context.source):
+        yield presentation.presentation_state(state, next(context.stamps)), ()
+
+
+WRITERS = (
+    ObjectWriter((Mask, LabelMask), _segmentations),
+    ObjectWriter((ProbabilityMask,), _fractions),
+    ObjectWriter((Heatmap,), _maps),
+    ObjectWriter((SecondaryCapture,), _pictures),
+    ObjectWriter((StructuredReport, BoundingBox, LinearMeasurement, Classification), _reports),
+    ObjectWriter((BoundingBox, LinearMeasurement), _presentation_states),
+)
+"""A row for each kind of object, in the order of their Series Numbers."""
