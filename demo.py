@@ -1,4 +1,4 @@
-"""The whole way in one command: write a study, serve the models, send the study to each, picture the answers.
+"""Show the gateway in one command: write a study, serve the models, send the study to each, picture the answers.
 
 usage: python demo.py [OUT]    (default: demo-output)
 """
@@ -24,7 +24,7 @@ LISTENING = re.compile(r"Listening at: (http://\S+)")
 
 
 def main(out: Path) -> None:
-    """Fill ``out`` with the study and a folder for each model's answer. Raises SystemExit where a step fails."""
+    """Fill ``out`` with the study and a folder for each model's answer. Raises SystemExit if a step fails."""
     study, log = out / "study", out / "server.log"
     _do("phantom", str(study))
     with served("models.app:app", log) as url:
@@ -38,7 +38,7 @@ def main(out: Path) -> None:
 
 @contextmanager
 def served(app: str, log: Path) -> Iterator[str]:
-    """gunicorn on a free port for as long as the block lasts; yields its URL."""
+    """Run gunicorn on a free port while the block lasts; yield its URL."""
     command = [sys.executable, "-m", "gateway", "serve", app, "--host", "127.0.0.1", "--port", "0"]
     with log.open("wb") as output:
         server = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
@@ -49,21 +49,21 @@ def served(app: str, log: Path) -> Iterator[str]:
 
 
 def _do(*words: str) -> None:
-    """One command of ``python -m gateway``, shown before it runs."""
+    """Print and run a command of ``python -m gateway``."""
     Terminal().note(" ".join(("$ python -m gateway", *words)))
     if status := gateway(words):
         raise SystemExit(status)
 
 
 def _url(server: "subprocess.Popen[bytes]", log: Path) -> str:
-    """Where it listens, once its models are ready."""
+    """Wait until the models are ready and return the server's URL."""
     deadline = time.monotonic() + START_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
         found = LISTENING.search(log.read_text("utf-8", "replace"))
         if found and _ready(found[1]):
             return found[1]
         time.sleep(0.1)
-    raise SystemExit(f"The server did not start; {log} says why.")
+    raise SystemExit(f"The server did not start; see {log}.")
 
 
 def _ready(url: str) -> bool:
@@ -75,7 +75,7 @@ def _ready(url: str) -> bool:
 
 
 def _stop(server: "subprocess.Popen[bytes]") -> None:
-    """Ask it to end, and end by force what does not."""
+    """Stop the server, by force if it does not end."""
     server.terminate()
     try:
         server.wait(20)

@@ -1,1 +1,1 @@
-"""What the gateway costs, in ratios against a plain one that is measured in the same run: ``python -m benchmarks``."""
+"""Costs of the gateway, as ratios to a plain gateway measured in the same run: ``python -m benchmarks``."""

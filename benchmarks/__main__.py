@@ -18,7 +18,7 @@ logger = logging.getLogger("benchmarks")
 
 
 def main() -> int:
-    """Exit status 0 when every line that was measured reached its bound, else 1."""
+    """Return exit status 0 when every measured line met its bound, else 1."""
     arguments = _parse()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the servers are stopped too
@@ -47,7 +47,7 @@ def _again(environment: dict[str, str]) -> None:
 
 
 def _name(arguments: argparse.Namespace) -> str:
-    """``latest`` only for the whole table at full counts."""
+    """Return ``latest`` for the whole table at full counts, else a name of a partial run."""
     if arguments.quick or arguments.rows:
         return "partial"
     name = "peers" if arguments.peers else "latest"
@@ -57,11 +57,11 @@ def _name(arguments: argparse.Namespace) -> str:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
     add = parser.add_argument
-    add("--rows", nargs="+", choices=ROWS, metavar="NAME", help=f"only these: {', '.join(ROWS)}")
-    add("--peers", action="store_true", help="other servers beside us on the first row, instead of the rows")
-    add("--quick", action="store_true", help="small counts: shows that all runs, not how fast")
-    add("--minutes", type=float, metavar="N", help="how long each form of the row mixed takes (3)")
-    add("--out", type=Path, default=RESULTS, metavar="FOLDER", help="where the table and its JSON go")
+    add("--rows", nargs="+", choices=ROWS, metavar="NAME", help=f"run these rows alone: {', '.join(ROWS)}")
+    add("--peers", action="store_true", help="compare other servers on the first row instead of running the rows")
+    add("--quick", action="store_true", help="use small counts, to check that every row runs")
+    add("--minutes", type=float, metavar="N", help="length of each form of the row mixed, in minutes (3)")
+    add("--out", type=Path, default=RESULTS, metavar="FOLDER", help="folder of the table and its JSON")
     add(
         "--without-sha-instructions", action="store_true",
         help="hide SHA instructions from OpenSSL, as on processors that have none (x86 only)",

@@ -1,4 +1,4 @@
-"""A client that costs little: prepared bytes go out from one thread while another receives into a buffer kept."""
+"""A cheap client: one thread sends prepared bytes while another receives into a reused buffer."""
 
 import contextlib
 import socket
@@ -37,7 +37,7 @@ class Answer:
 
 
 class Client:
-    """One caller of a server on this machine. ``keep_alive`` uses one connection for all its requests."""
+    """Client of a server on this machine. ``keep_alive`` uses one connection for all its requests."""
 
     def __init__(self, port: int, *, keep_alive: bool = False) -> None:
         self._port = port
@@ -46,7 +46,7 @@ class Client:
         self._sink = bytearray(SMALL)
 
     def post(self, request: Sendable) -> Answer:
-        """Send one request and receive its answer. Raises OSError where none comes."""
+        """Send one request and receive its answer. Raises OSError where no answer arrives."""
         started = time.perf_counter()
         connection = self._connect()
         with _sending(connection, request):
@@ -56,7 +56,7 @@ class Client:
         return answer
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -86,7 +86,7 @@ class Client:
             count = connection.recv_into(view[filled:])
         if not count:
             self.close()
-            raise ConnectionError("the server hung up in the middle of an answer")
+            raise ConnectionError("the server closed the connection in the middle of an answer")
         return count
 
 

@@ -1,4 +1,4 @@
-"""A collector of traces that takes them all and keeps none, in a process of its own."""
+"""A trace collector that accepts and discards all traces, in a process of its own."""
 
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

@@ -1,4 +1,4 @@
-"""The floor: a bare socket that takes a body, looks at none of it, and sends a mask. No server can be faster."""
+"""The floor: a bare socket that discards a body and sends a mask. No server can be faster."""
 
 import socket
 import sys

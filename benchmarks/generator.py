@@ -1,7 +1,7 @@
-"""Load from a process of its own, one thread and one selector: what it costs is told, and nothing waits for a reply.
+"""Load from a process of its own, with one thread and one selector. It reports its cost and never blocks on a reply.
 
-Closed: so many clients, each with one request after the other. Open: so many requests a second, whether or not those
-before are answered, their latencies counted from when they were due.
+Closed loop: a number of clients, each with one request after the other. Open loop: a number of requests a second,
+sent even if earlier ones are pending; a latency counts from the time at which its request was due.
 """
 
 import contextlib
@@ -32,10 +32,10 @@ Asked = tuple[str, dict[str, Any], int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What to send where: one of what is ``asked`` is drawn for each request.
+    """The requests of a load: one of ``asked`` is drawn for each request.
 
-    ``rate`` requests a second, or with 0 ``clients`` of them at once; ``once``: each client is content with its first
-    answer that is no refusal. ``probed`` sends to none of the ``ports`` that is not ready.
+    ``rate`` requests a second, or with 0 ``clients`` of them at once; ``once``: each client ends with its first
+    answer that is not a refusal. ``probed`` sends only to those of the ``ports`` that are ready.
     """
 
     ports: list[int]
@@ -50,7 +50,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Reply:
-    """When a request was due, in seconds from the start, and how long it took; status 0 for none."""
+    """Outcome of one request: its due time in seconds from the start, its duration, its status (0 for no answer)."""
 
     due: float
     seconds: float
@@ -73,7 +73,7 @@ class Load:
         return [reply for reply in self.replies if reply.status in statuses]
 
     def rate(self, since: float = 0.0) -> float:
-        """Requests answered well in a second, of what came back in the time of the load after ``since``."""
+        """Return the rate of good answers per second that arrived within the load, after ``since``."""
         ends = [reply.due + reply.seconds for reply in self.of(200)]
         return sum(since < end <= self.seconds for end in ends) / (self.seconds - since)
 
@@ -90,7 +90,7 @@ class Running:
         return self.result()
 
     def result(self) -> Load:
-        """Wait for its end."""
+        """Wait for the load to end and return it."""
         text, _ = self._process.communicate()
         words = json.loads(text)
         return Load([Reply(*reply) for reply in words.pop("replies")], **words)
@@ -98,7 +98,7 @@ class Running:
 
 @contextlib.contextmanager
 def running(order: Order) -> Iterator[Running]:
-    """Send while the block lasts, and as long as it was ordered."""
+    """Send while the block lasts, up to the time in the order."""
     command = [sys.executable, "-m", "benchmarks.generator", json.dumps(asdict(order))]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -117,7 +117,7 @@ def run(order: Order) -> Load:
 
 
 class Exchange:
-    """One request on a connection of its own."""
+    """A request on a connection of its own."""
 
     def __init__(self, port: int, message: bytes, due: float, patience: float) -> None:
         self.due = due
@@ -131,11 +131,11 @@ class Exchange:
 
     @property
     def events(self) -> int:
-        """What to wait for."""
+        """The selector events that the exchange waits for."""
         return selectors.EVENT_READ | (selectors.EVENT_WRITE if self._left else 0)
 
     def go_on(self, mask: int) -> bool:
-        """Send and receive what can be now; True when the answer is whole. Raises OSError where none will come."""
+        """Send and receive without waiting; return True when the answer is complete. Raises OSError on failure."""
         if mask & selectors.EVENT_READ and self._receive():
             return True
         if mask & selectors.EVENT_WRITE and self._left:
@@ -157,7 +157,7 @@ class Exchange:
         return 0 <= self._whole <= len(self._came)
 
     def reply(self, start: float, fault: str = "") -> Reply:
-        """What came of it."""
+        """Return the outcome."""
         seconds = time.perf_counter() - self.due
         self.socket.close()
         if fault:
@@ -169,7 +169,7 @@ class Exchange:
 
 
 class Generator:
-    """Carries an order out."""
+    """Execute an order."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
@@ -182,7 +182,7 @@ class Generator:
         self.load = Load(seconds=order.seconds)
 
     def stop(self, *_: object) -> None:
-        """Send no more than has been sent; a signal's handler."""
+        """Send no further requests; a signal handler."""
         self._stop = 0.0
 
     def _stop_sending(self) -> None:
@@ -190,7 +190,7 @@ class Generator:
         self.load.seconds = min(self.load.seconds, time.perf_counter() - self._start)
 
     def run(self) -> Load:
-        """Until every request has its reply."""
+        """Run until every request has its reply."""
         self._start = time.perf_counter()
         self._stop = self._start + self._order.seconds
         self._due = self._schedule()

@@ -1,4 +1,4 @@
-"""The gateway with models that take their time; ``BENCH_ROUTES`` names those to serve, since each has its processes."""
+"""The gateway with slow models; ``BENCH_ROUTES`` names those to serve, since each has its own processes."""
 
 import os
 import time
@@ -23,7 +23,7 @@ def waits(json_input: dict[str, Any], files: list[BinaryIO], digest: str) -> Ans
 
 
 def holds(json_input: dict[str, Any], files: list[Any], digest: str) -> Answer:
-    """Touch every page of the study where it lies, and take as long as the request says."""
+    """Read every page of the study in place, and take as long as the request says."""
     views = [numpy.frombuffer(file.getbuffer(), numpy.uint8) for file in files]
     seen = sum(int(view[::4096].sum()) for view in views)
     time.sleep(json_input["seconds"])
@@ -31,26 +31,26 @@ def holds(json_input: dict[str, Any], files: list[Any], digest: str) -> Answer:
 
 
 def single(json_input: dict[str, Any], files: list[BinaryIO], digest: str) -> Answer:
-    """One at a time."""
+    """Run one request at a time."""
     time.sleep(BATCH_SECONDS)
     return tiny(json_input, files, digest)
 
 
 def batched(jsons: list[dict[str, Any]], files: list[list[BinaryIO]], digests: list[str]) -> list[Answer]:
-    """Sixteen in the time of one."""
+    """Run sixteen requests in the time of one."""
     time.sleep(BATCH_SECONDS)
     return [tiny(*one) for one in zip(jsons, files, digests, strict=True)]
 
 
 class Weights:
-    """A model that holds as many MiB as ``BENCH_WEIGHTS`` says, every page of them touched."""
+    """A model of ``BENCH_WEIGHTS`` MiB, every page of them touched."""
 
     def setup(self) -> None:
-        """Load."""
+        """Load the weights."""
         self.weights = numpy.ones(int(os.environ["BENCH_WEIGHTS"]) << 20, numpy.uint8)
 
     def predict(self) -> Classification:
-        """Look at one of them."""
+        """Read one of the weights."""
         return Classification({"weight": int(self.weights[0])})
 
 

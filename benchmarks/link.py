@@ -1,4 +1,4 @@
-"""A link of so many bits a second in front of a server on this machine: both ways, one bucket for each."""
+"""A link of limited bandwidth in front of a server on this machine, with one token bucket for each direction."""
 
 import contextlib
 import socket
@@ -13,12 +13,12 @@ PIECE = 64 << 10
 
 
 def before(port: int, megabits: float) -> servers.Serving:
-    """The server on ``port`` behind a link of ``megabits`` (10 ** 6 bits) a second."""
+    """Put the server on ``port`` behind a link of ``megabits`` (10 ** 6 bits) a second."""
     return servers.run([sys.executable, "-m", "benchmarks.link", str(port), str(megabits)])
 
 
 class Bucket:
-    """What all connections may move in one direction."""
+    """Token bucket of all connections in one direction."""
 
     def __init__(self, megabits: float) -> None:
         self._per_byte = 8 / (megabits * 1e6)
@@ -26,7 +26,7 @@ class Bucket:
         self._lock = threading.Lock()
 
     def take(self, count: int) -> None:
-        """Wait until ``count`` bytes are through."""
+        """Wait until ``count`` bytes may pass."""
         with self._lock:
             now = time.perf_counter()
             self._free_at = max(self._free_at, now) + count * self._per_byte

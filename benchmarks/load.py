@@ -13,7 +13,7 @@ TRIES = 50
 
 @dataclass(frozen=True)
 class Load:
-    """What a burst came to: seconds until the last answer, bytes received in studies, refusals with 503, pings."""
+    """Result of a burst: seconds until the last answer, bytes received in studies, refusals with 503, pings."""
 
     seconds: float
     size: int
@@ -22,12 +22,12 @@ class Load:
 
     @property
     def throughput(self) -> float:
-        """MiB of studies answered in a second."""
+        """Return the MiB of studies answered in a second."""
         return self.size / self.seconds / (1 << 20)
 
 
 def burst(port: int, study: Study, clients: int, requests: int) -> Load:
-    """``clients`` at once, each ``requests`` times on fresh connections; a 503 is obeyed and tried again."""
+    """``clients`` at once, each ``requests`` times on fresh connections; a 503 is retried after its Retry-After."""
     callers = [_Caller(port, study, requests) for _ in range(clients)]
     with pings.during(port) as latencies:
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""On what the figures were measured."""
+"""Description of the machine that the figures were measured on."""
 
 import os
 import platform
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def describe() -> dict[str, str | int | bool]:
-    """Processor, cores, memory, kernel, versions; nothing that names the machine."""
+    """Return processor, cores, memory, kernel and versions; nothing identifies the machine."""
     cpuinfo = Path("/proc/cpuinfo").read_text()
     model = re.search(r"model name\s*: (.+)", cpuinfo)
     memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
@@ -32,5 +32,5 @@ MASK = ":~0x20000000"
 
 
 def masked() -> bool:
-    """Whether OpenSSL was told to do without SHA instructions, as on processors that have none."""
+    """Return True if SHA instructions are hidden from OpenSSL, as on processors without them."""
     return os.environ.get(CAPABILITIES) == MASK

@@ -1,4 +1,4 @@
-"""What a process holds, from the kernel: resident memory by kind, its high-water mark, its open files."""
+"""Memory and files of a process as the kernel counts them: resident memory by kind, its high-water mark, open files."""
 
 import contextlib
 import threading
@@ -34,7 +34,7 @@ def exact(pid: int) -> int:
 
 @contextlib.contextmanager
 def sampled(pid: int) -> Iterator[dict[str, int]]:
-    """Sample while the block lasts; the dict holds the largest value seen of each kind, in bytes."""
+    """Sample while the block lasts; the dict has the largest value of each kind, in bytes."""
     largest = dict.fromkeys(KINDS, 0)
     done = threading.Event()
 
@@ -53,7 +53,7 @@ def sampled(pid: int) -> Iterator[dict[str, int]]:
 
 
 def open_files(pid: int) -> list[str]:
-    """What the descriptors of a process stand for, without the numbers that differ from one socket to the next."""
+    """Return the targets of a process's descriptors, without the numbers that differ between sockets."""
     folder = Path(f"/proc/{pid}/fd")
     found = []
     for entry in folder.iterdir():

@@ -14,17 +14,17 @@ Answer = tuple[dict[str, Any], list[Any]]
 
 
 def mask(json_input: dict[str, Any], files: list[BinaryIO], digest: str) -> Answer:
-    """Answer a probability mask of ``depth`` slices; of each file only its first 132 bytes are looked at."""
+    """Answer a probability mask of ``depth`` slices; only the first 132 bytes of each file are read."""
     return _masked(json_input["depth"], sum(file.read(132)[128:] == b"DICM" for file in files))
 
 
 def reads(json_input: dict[str, Any], files: list[BinaryIO], digest: str) -> Answer:
-    """Read every file whole, one after the other, keep none, and answer a mask of ``depth`` slices."""
+    """Read and discard every file, one after the other, and answer a mask of ``depth`` slices."""
     return _masked(json_input["depth"], sum(len(file.read()) for file in files))
 
 
 def tiny(json_input: dict[str, Any], files: list[BinaryIO], digest: str) -> Answer:
-    """Answer a few words."""
+    """Answer a short JSON object."""
     return {"protocol_version": "1.0", "study_ml_json": {"files": len(files)}, "parts": []}, []
 
 
@@ -43,9 +43,9 @@ def _masked(depth: int, seen: int) -> Answer:
 
 @functools.cache
 def _noise(depth: int) -> "numpy.ndarray[Any, numpy.dtype[numpy.uint8]]":
-    """uint8, (slice, row, column), C order. Made once: a model that made it anew would hide what the gateway costs.
+    """uint8, (slice, row, column), C order. Made once: making it for each request would hide the cost of the gateway.
 
-    It lies on ``bytes``, which leave without a copy, as an array would that the model does not keep.
+    Its memory is a ``bytes`` object, which is sent without a copy, as is an array that the model does not keep.
     """
     noise = random.Random(depth).randbytes(SLICE) * depth
     return numpy.frombuffer(noise, numpy.uint8).reshape(depth, HEIGHT, WIDTH)

@@ -1,4 +1,4 @@
-"""Things that are compared are measured in turn, so that what else the machine does falls on each alike."""
+"""Measurements in turn, so that other work on the machine affects each candidate alike."""
 
 import hashlib
 import time
@@ -17,7 +17,7 @@ Work = Callable[[], float]
 
 
 def alternate(rounds: int, works: dict[str, Work]) -> Samples:
-    """A B C A B C ...: one sample of each in every round, after one round that does not count."""
+    """Measure A B C A B C ...: one sample of each in every round, after an uncounted first round."""
     samples: Samples = {name: [] for name in works}
     for turn in range(rounds + 1):
         for name, work in works.items():
@@ -28,14 +28,14 @@ def alternate(rounds: int, works: dict[str, Work]) -> Samples:
 
 
 def exchange(port: int, study: Study, digest: Callable[[], Any] = hashlib.sha256) -> Work:
-    """Sending ``study`` and receiving its answer, which has been checked once before."""
+    """The work of sending ``study`` and receiving its answer, which is checked once beforehand."""
     client = Client(port)
     check(study, client.post(study), digest)
     return partial(seconds, client, study)
 
 
 def unchecked(port: int, request: Sendable, *, keep_alive: bool = False) -> Work:
-    """The same where the answer is only received, and must be a 200."""
+    """The same work without a check of the answer, which must be a 200."""
     return partial(seconds, Client(port, keep_alive=keep_alive), request)
 
 

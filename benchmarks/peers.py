@@ -1,4 +1,4 @@
-"""Other servers beside us, each in a virtual environment of its own with the best upload path that it offers.
+"""Other inference servers, each in a virtual environment of its own and by its best upload path.
 
 They read the same files from ``multipart/form-data`` and answer a mask of the same size; none hashes anything.
 """
@@ -26,7 +26,7 @@ READY_SECONDS = 60
 
 @dataclass(frozen=True)
 class Peer:
-    """A server: what to install, how to start it on ``{port}``, the path of its one route."""
+    """A server: its packages, its command with ``{port}``, the path of its one route."""
 
     name: str
     requirements: tuple[str, ...]
@@ -53,7 +53,7 @@ PEERS = (FASTAPI, LITSERVE, BENTOML)
 
 
 def compare(plan: Plan) -> list[Line]:
-    """We and every peer that can be installed, on the first row."""
+    """Compare the gateway with every peer that can be installed, on the first row."""
     sent = study(plan.parts, depth=plan.depth)
     with ExitStack() as stack:
         ours, plain = stack.enter_context(servers.ours()), stack.enter_context(servers.plain())
@@ -67,7 +67,7 @@ def compare(plan: Plan) -> list[Line]:
 
 
 def add(stack: ExitStack, works: dict[str, pairs.Work], wanted: Sequence[Peer], plan: Plan) -> dict[str, str]:
-    """Start the peers and add their work; returns why, for each that does not run here."""
+    """Start the peers and add their work; return the reason for each peer that does not run here."""
     missing = {}
     for peer in wanted:
         sent = study(plan.parts, depth=plan.depth, path=peer.path, kind="form-data")
@@ -80,7 +80,7 @@ def add(stack: ExitStack, works: dict[str, pairs.Work], wanted: Sequence[Peer], 
 
 
 def _line(work: str, samples: Samples, against: str) -> Line:
-    hashed = "hashes both ways as we do" if against == "plain" else "hashes nothing"
+    hashed = "hashes both ways as the gateway does" if against == "plain" else "hashes nothing"
     return replace(beside(f"{work} {against}", samples, "ours", against), note=hashed)
 
 
@@ -93,7 +93,7 @@ def _serving(peer: Peer, depth: int) -> servers.Serving:
 
 
 def _ready(port: int, sent: Study, depth: int) -> pairs.Work:
-    """The exchange, once it answers as it should: some print that they listen before they do."""
+    """Wait for a good answer and return the exchange: some peers print that they listen before they do."""
     deadline, client, seen = time.monotonic() + READY_SECONDS, Client(port), "no connection"
     while time.monotonic() < deadline:
         try:
@@ -106,11 +106,11 @@ def _ready(port: int, sent: Study, depth: int) -> pairs.Work:
             return pairs.unchecked(port, sent)
         seen = f"status {answer.status}: {bytes(answer.body[:300])!r}"
         time.sleep(0.5)
-    raise RuntimeError(f"it does not serve this: {seen}")
+    raise RuntimeError(f"it does not serve this request: {seen}")
 
 
 def _installed(peer: Peer) -> Path:
-    """The interpreter of the peer's environment, which is made once and kept in the user's cache."""
+    """The interpreter of the peer's environment, which is made once and stored in the user's cache."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gateway-benchmarks"
     folder = cache / "-".join(requirement.replace("[", "-").replace("]", "") for requirement in peer.requirements)
     python = folder / "bin" / "python"

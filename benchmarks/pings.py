@@ -1,4 +1,4 @@
-"""How long ``/ping`` takes while others keep the server busy: a process of its own, a fresh connection each time."""
+"""Latency of ``/ping`` under load, measured in a process of its own with a new connection for each ping."""
 
 import contextlib
 import select
@@ -19,7 +19,7 @@ REQUEST = b"GET /ping HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
 
 @contextlib.contextmanager
 def during(port: int) -> Iterator[list[float]]:
-    """Ping while the block lasts; the list holds the latencies, in seconds, when it has ended."""
+    """Ping while the block lasts; at its end the list has the latencies in seconds."""
     found: list[float] = []
     command = [sys.executable, "-m", "benchmarks.pings", str(port)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

@@ -1,4 +1,4 @@
-"""The baseline: a gateway as one writes it first, with the whole body in memory and toolbelt on both sides."""
+"""The baseline: a simple gateway with the whole body in memory and requests-toolbelt on both sides."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""A plain Flask application that holds its model in each worker, as one writes it first."""
+"""A plain Flask application that loads its model in each worker."""
 
 import os
 

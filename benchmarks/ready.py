@@ -1,4 +1,4 @@
-"""Which servers are ready, as whatever balances load in front of them learns it: by asking /readyz now and then."""
+"""Readiness of servers, polled from /readyz as a load balancer does."""
 
 import contextlib
 import http.client
@@ -12,7 +12,7 @@ PROBE_SECONDS = 0.1
 
 
 def health(port: int) -> dict[str, Any]:
-    """What /readyz says, with the status under ``code``; that is 0 where nothing answers."""
+    """Return the JSON of /readyz with the status under ``code``, 0 where nothing answers."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
         connection.request("GET", "/readyz", headers={"Connection": "close"})
@@ -22,7 +22,7 @@ def health(port: int) -> dict[str, Any]:
 
 
 def wait(port: int, seconds: float = 60.0) -> float:
-    """Seconds until the server is ready. Raises TimeoutError."""
+    """Wait until the server is ready and return the seconds that took. Raises TimeoutError."""
     started = time.monotonic()
     while health(port)["code"] != 200:
         if time.monotonic() - started > seconds:
@@ -32,7 +32,7 @@ def wait(port: int, seconds: float = 60.0) -> float:
 
 
 class Ports:
-    """The next port to send to, in turn; where they are ``probed``, of those that said that they are ready."""
+    """The ports to send to, in turn; with ``probed``, only those that reported that they are ready."""
 
     def __init__(self, ports: list[int], *, probed: bool) -> None:
         self._ports = ports
@@ -42,7 +42,7 @@ class Ports:
             threading.Thread(target=self._probe, daemon=True).start()
 
     def next(self) -> int:
-        """A port; the next in turn where none is ready."""
+        """Return the next ready port, or the next in turn where no server is ready."""
         ready = (port for port in itertools.islice(self._turn, len(self._ports)) if port not in self._down)
         return next(ready, self._ports[0])
 

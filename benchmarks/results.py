@@ -1,4 +1,4 @@
-"""What a row yields: one line of the table for each bound it must reach, with all samples behind it."""
+"""Results of a row: one line of the table for each bound, with all its samples."""
 
 from dataclasses import dataclass, field, replace
 from statistics import median
@@ -8,7 +8,7 @@ Samples = dict[str, list[float]]
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line of the table. ``met`` is None where nothing was measured, and ``note`` says why."""
+    """A line of the table. ``met`` is None where nothing was measured; ``note`` has the reason."""
 
     work: str
     unit: str = ""
@@ -24,7 +24,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is measured. The counts are those of the published table; ``quick`` ones only show that all runs."""
+    """The counts of a run: those of the published table, or ``quick`` ones, which check that every row runs."""
 
     pairs: int = 5
     parts: int = 256
@@ -77,24 +77,24 @@ QUICK = Plan(
 
 
 def at_most(limit: float, work: str, samples: Samples, ours: str, against: str, *, note: str = "") -> Line:
-    """A line for seconds measured in turn: the median of their paired ratios may be ``limit`` at most."""
+    """Return a line for seconds measured in turn: the median of their paired ratios may be ``limit`` at most."""
     ratio = _paired(samples, ours, against)
     return _line(work, "s", samples, ours, against, ratio, f"ratio <= {limit:g}", ratio <= limit, note)
 
 
 def at_least(limit: float, work: str, samples: Samples, *, note: str = "") -> Line:
-    """A line for MiB a second of ours and of the plain gateway: the ratio must be ``limit`` at least."""
+    """Return a line for MiB a second of this and the plain gateway: the ratio must be ``limit`` at least."""
     ratio = _paired(samples, "ours", "plain")
     return _line(work, "MiB/s", samples, "ours", "plain", ratio, f"ratio >= {limit:g}", ratio >= limit, note)
 
 
 def beside(work: str, samples: Samples, ours: str, against: str) -> Line:
-    """A line without a bound."""
+    """Return a line without a bound."""
     return replace(_line(work, "s", samples, ours, against, _paired(samples, ours, against), "", True, ""), met=None)
 
 
 def skipped(work: str, reason: str) -> Line:
-    """A line that could not be measured here, and why."""
+    """Return a line that could not be measured here, with the reason."""
     return Line(work=work, note=reason)
 
 

@@ -22,7 +22,7 @@ THREADS = 16
 
 @dataclass(frozen=True)
 class Server:
-    """A server that runs: its port, its first process, the folder of its temporary files."""
+    """A running server: its port, its first process, the folder of its temporary files."""
 
     port: int
     pid: int
@@ -45,18 +45,18 @@ class Server:
 def ours(
     *, workers: int = 1, threads: int = THREADS, port: int = 0, app: str = "benchmarks.ours:app", **environment: str
 ) -> "Serving":
-    """The gateway as it is served by default; ``environment`` holds GATEWAY_* variables."""
+    """The gateway with default settings; ``environment`` has GATEWAY_* variables."""
     command = [sys.executable, "-m", "gateway", "serve", app, "--host", "127.0.0.1", "--port", str(port)]
     return run([*command, "--workers", str(workers), "--threads", str(threads)], environment)
 
 
 def kept(routes: str, *, processes: int, **options: Any) -> "Serving":
-    """The gateway with models that take their time: inside the workers, or each in so many processes."""
+    """The gateway with slow models, inside the workers or each in a number of processes."""
     return ours(app="benchmarks.kept:app", BENCH_ROUTES=routes, GATEWAY_MODEL_PROCESSES=str(processes), **options)
 
 
 def plain(*, workers: int = 1, app: str = "benchmarks.plain:app", **environment: str) -> "Serving":
-    """The plain gateway, under gunicorn as its manual has it."""
+    """The plain gateway under gunicorn, set up as gunicorn's manual recommends."""
     command = [sys.executable, "-m", "gunicorn", app, "--bind", "127.0.0.1:0", "-k", "gthread"]
     command += ["--threads", str(THREADS), "--workers", str(workers), "--timeout", "900", "--keep-alive", "5"]
     return run([*command, "--no-control-socket", "--worker-tmp-dir", "/dev/shm"], environment)
@@ -74,7 +74,7 @@ Serving = contextlib.AbstractContextManager[Server]
 def run(
     command: Sequence[str], environment: Mapping[str, str] | None = None, *, cwd: Path = ROOT, port: int = 0
 ) -> Iterator[Server]:
-    """Run a server for as long as the block lasts; without a known ``port`` it is one that prints where it listens.
+    """Run a server while the block lasts; without a known ``port`` it is one that prints its address.
 
     Raises RuntimeError with the end of its log when it does not start.
     """

@@ -1,4 +1,4 @@
-"""Thousands of requests to one worker: does it grow, does it leave anything open or lying about?"""
+"""Thousands of requests to one worker: growth of memory, and leaked files."""
 
 import time
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Soak:
     left_lying: list[str]
 
     def growth(self) -> float:
-        """Slope over the second half, in percent an hour."""
+        """Return the slope over the second half, in percent an hour."""
         half = len(self.seconds) // 2
         seconds, resident = self.seconds[half:], self.resident[half:]
         return theil_sen(seconds, resident) * 3600 / median(resident) * 100
@@ -49,7 +49,7 @@ def run(server: Server, small: Study, large: Study, plan: Plan) -> Soak:
 
 
 def theil_sen(xs: list[float], ys: list[int]) -> float:
-    """The median of the slopes of all pairs of points; 0.0 for fewer than two."""
+    """Return the median of the slopes of all pairs of points; 0.0 for fewer than two."""
     slopes = [(y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in combinations(zip(xs, ys, strict=True), 2)]
     return median(slopes) if slopes else 0.0
 
@@ -62,7 +62,7 @@ def _ask(client: Client, study: Study, times: int) -> None:
 
 
 def _settled(pid: int, expected: list[str]) -> list[str]:
-    """The open files once connections that we closed are closed there too, or after some seconds."""
+    """Return the open files once the server has closed its ends of closed connections, or after some seconds."""
     deadline = time.monotonic() + SETTLE_SECONDS
     now = memory.open_files(pid)
     while time.monotonic() < deadline and (not expected or _difference(now, expected)):

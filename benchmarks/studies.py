@@ -1,4 +1,4 @@
-"""Requests made beforehand, so that a client has nothing to do but send them."""
+"""Prepared requests, so that a client only sends them."""
 
 import functools
 import hashlib
@@ -24,7 +24,7 @@ BOUNDARY = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 
 @dataclass(frozen=True)
 class Study:
-    """One request: its head, its body in the pieces in which it is sent, and the contents of its parts in order."""
+    """A request: its head, its body in the pieces in which it is sent, and the contents of its parts in order."""
 
     head: bytes
     pieces: list[bytes]
@@ -39,9 +39,9 @@ class Study:
 def study(
     parts: int, *, depth: int = 0, path: str = "/", part_size: int = PART_SIZE, kind: str = "related", **more: Any
 ) -> Study:
-    """A study of ``parts`` files that asks for a mask of ``depth`` slices. ``kind`` is ``related`` or ``form-data``.
+    """Return a study of ``parts`` files that requests a mask of ``depth`` slices.
 
-    ``more`` are further members of its JSON.
+    ``kind`` is ``related`` or ``form-data``; ``more`` are further members of its JSON.
     """
     question = json.dumps({"depth": depth, **more}).encode()
     files = _files(part_size)
@@ -56,7 +56,7 @@ def study(
 
 
 def check(sent: Study, answer: Answer, digest: Callable[[], Any] = hashlib.sha256) -> None:
-    """Read an answer as a client does and recompute its hashes. Raises ValueError where anything is wrong."""
+    """Read an answer as a client does and recompute its hashes. Raises ValueError for any fault."""
     if answer.status != 200:
         raise ValueError(f"status {answer.status}: {bytes(answer.body[:500])!r}")
     parts = MultipartDecoder(bytes(answer.body), answer.headers["content-type"]).parts
@@ -74,7 +74,7 @@ def _check_words(sent: Study, words: dict[str, int]) -> None:
     if words.get("files", len(files)) != len(files):
         raise ValueError("files are missing")
     if words.get("seen", len(files)) not in (len(files), sum(map(len, files))):
-        raise ValueError("the model saw other files")
+        raise ValueError("the model received other files")
 
 
 def _digest(contents: list[bytes], digest: Callable[[], Any]) -> str:

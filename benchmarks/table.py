@@ -12,7 +12,7 @@ Machine = dict[str, str | int | bool]
 
 
 def markdown(lines: Sequence[Line], machine: Machine) -> str:
-    """The table, what there is to say about its lines below it, and the machine."""
+    """Return the table, the notes on its lines, and the machine."""
     rows = [HEADINGS, ("---",) * len(HEADINGS), *map(_cells, lines)]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
     notes = "\n".join(f"- {line.work}: {line.note}." for line in lines if line.note)

@@ -1,4 +1,4 @@
-"""What a server holds with all the processes below it, each shared page counted once (proc(5), smaps_rollup)."""
+"""Memory of a server and its child processes, each shared page counted once (proc(5), smaps_rollup)."""
 
 import contextlib
 from pathlib import Path
@@ -9,7 +9,7 @@ BLOCK = 512
 
 
 def below(pid: int) -> list[int]:
-    """The process and all that it and its children have started, those that live."""
+    """Return the process and its live descendants."""
     found = [pid]
     for parent in found:
         with contextlib.suppress(OSError):
@@ -19,12 +19,12 @@ def below(pid: int) -> list[int]:
 
 
 def running(pid: int, module: str) -> list[int]:
-    """Those of them that run ``python -m module``."""
+    """Return the processes below that run ``python -m module``."""
     return [one for one in below(pid) if module in _words(one)]
 
 
 def ended(pid: int) -> bool:
-    """Whether a process has ended, reaped or not."""
+    """Return True if a process has ended, reaped or not."""
     return _words(pid) in ([], [""])
 
 
@@ -35,12 +35,12 @@ def _words(pid: int) -> list[str]:
 
 
 def total(pid: int, kind: str = "Pss") -> int:
-    """Bytes of one kind over the whole tree."""
+    """Return the bytes of one kind over the whole tree."""
     return sum(_rollup(one).get(kind, 0) for one in below(pid))
 
 
 def held(pid: int) -> int:
-    """Bytes that the tree keeps from others: PSS, but files in memory count whole, mapped or not."""
+    """Return the bytes that the tree uses: PSS, but with files in memory counted whole, mapped or not."""
     own = sum(words.get("Pss_Anon", 0) + words.get("Pss_File", 0) for words in map(_rollup, below(pid)))
     return own + sum(_memory_files(below(pid)).values())
 
@@ -53,7 +53,7 @@ def _rollup(pid: int) -> dict[str, int]:
 
 
 def _memory_files(pids: list[int]) -> dict[int, int]:
-    """Bytes of each file that is memory without a name (memfd_create(2)), by its inode."""
+    """Return the bytes of each anonymous memory file (memfd_create(2)) by its inode."""
     found = {}
     for pid in pids:
         with contextlib.suppress(OSError):

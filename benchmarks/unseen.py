@@ -1,4 +1,4 @@
-"""The gateway's own models where nobody is told what happens: the baseline of being seen."""
+"""The gateway's own models without observability: the baseline of its cost."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from gateway import Gateway
 
 
 class _Nobody:
-    """A gauge that keeps no number."""
+    """A gauge that discards its number."""
 
     def inc(self, amount: float = 1) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     dec = inc
 
@@ -19,7 +19,7 @@ class Unseen(Gateway):
     """A gateway without sinks."""
 
     def open(self, *args: Any, **kwargs: Any) -> None:
-        """As ever, and then let the sinks go."""
+        """Open the gateway, then drop the sinks."""
         super().open(*args, **kwargs)
         service = self.service
         service.sinks.clear()

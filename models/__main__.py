@@ -1,4 +1,4 @@
-"""``python -m models -s3D``: one example model on ``/``, as the predecessor's ``mock_server.py`` served it."""
+"""``python -m models -s3D``: one example model on ``/``, as ``mock_server.py`` of the predecessor serves it."""
 
 import argparse
 

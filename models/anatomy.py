@@ -1,4 +1,4 @@
-"""What the example models share: where the body is in an image."""
+"""Segmentation of the body, shared by the example models."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from gateway import Image
 
 
 def brightness(image: Image) -> NDArray[np.float32]:
-    """(row, column) float32, bright where dense: colour as its mean, MONOCHROME1 turned round (PS3.3 C.7.6.3.1.2)."""
+    """(row, column) float32, bright where dense: colour as its mean, MONOCHROME1 inverted (PS3.3 C.7.6.3.1.2)."""
     values = np.asarray(image.array, np.float32)
     if values.ndim == 3:
         return np.asarray(values.mean(axis=-1))

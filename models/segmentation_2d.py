@@ -1,4 +1,4 @@
-"""Each image for itself: where tissue is dense, as a heatmap with a palette of its own. In the plain form."""
+"""A heatmap of dense tissue for each image, with a palette of its own. In the plain form."""
 
 from typing import Any, BinaryIO
 

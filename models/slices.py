@@ -1,4 +1,4 @@
-"""What a model in the plain form does for itself: its images found among the files, and decoded."""
+"""Images of a plain model: find them among the files and decode them."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ UNREADABLE = (AttributeError, KeyError, NotImplementedError, RuntimeError, TypeE
 
 @dataclass(frozen=True)
 class Slice:
-    """One image: its header and its pixels as float32, (row, column), after the Modality LUT, bright where dense."""
+    """An image: its header and its pixels as float32, (row, column), after the Modality LUT, bright where dense."""
 
     header: pydicom.Dataset
     pixels: NDArray[np.float32]
@@ -25,7 +25,7 @@ class Slice:
 def read_images(files: list[BinaryIO]) -> list[Slice]:
     """Decode each DICOM image among the files of a request, in their order.
 
-    Attachments and DICOM files without an image, such as reports, are passed over.
+    Attachments and DICOM files without an image, such as reports, are skipped.
     """
     datasets = [_read(file) for file in files if _is_dicom(file)]
     images = [_decode(dataset) for dataset in datasets if "PixelData" in dataset]
@@ -49,12 +49,12 @@ def _read(file: BinaryIO) -> pydicom.Dataset:
 
 
 def _rescale(dataset: pydicom.Dataset) -> tuple[float, float]:
-    """Slope and intercept, (1, 0) for an image that states neither. Raises for one that is empty or no number."""
+    """Return slope and intercept, (1, 0) for an image without either. Raises for an empty or invalid one."""
     if "RescaleSlope" not in dataset and "RescaleIntercept" not in dataset:
         return 1.0, 0.0
     slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
     if not (slope and math.isfinite(slope) and math.isfinite(intercept)):
-        raise ValueError("an image states a rescale that is none")
+        raise ValueError("an image states an invalid rescale")
     return slope, intercept
 
 
@@ -70,8 +70,8 @@ def _decode(dataset: pydicom.Dataset) -> Slice:
     if pixels.ndim == 3 and dataset.get("SamplesPerPixel", 1) == 3:
         pixels = pixels.mean(axis=-1)
     if pixels.ndim != 2:
-        raise StudyRefused("This model reads images of one frame.")
+        raise StudyRefused("This model takes single-frame images.")
     if kind == "PALETTE COLOR":
-        raise StudyRefused("This model reads grey values or RGB, not palette colours.")
+        raise StudyRefused("This model takes grey values or RGB, not palette colours.")
     pixels = pixels * np.float32(slope) + np.float32(intercept)
     return Slice(dataset, pixels.max() - pixels if kind == "MONOCHROME1" else pixels)

@@ -1,3 +1,3 @@
-"""The shelf that existing services import from; what stands on it lives in ``gateway``."""
+"""Names that existing services import; the code is in ``gateway``."""
 
 from utils import pydicom_compat as pydicom_compat

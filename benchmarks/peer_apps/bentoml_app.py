@@ -18,7 +18,7 @@ class Upload:
     def upload(
         self, files: list[Path], request_json: dict[str, Any], context: bentoml.Context
     ) -> Annotated[Path, ContentType("application/octet-stream")]:
-        """A mask in a file, as long as there are files."""
+        """Answer a mask in a file if there are files."""
         mask = Path(context.temp_dir) / "mask"
         mask.write_bytes(MASK if files else b"")
         return mask

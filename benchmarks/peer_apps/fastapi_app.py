@@ -1,4 +1,4 @@
-"""A bare form upload with FastAPI: the files are read into the form, and none is looked at."""
+"""A bare form upload with FastAPI: the files are parsed into the form and not read."""
 
 import os
 

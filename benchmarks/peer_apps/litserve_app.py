@@ -13,18 +13,18 @@ class Upload(litserve.LitAPI):
     """Take the form, answer the mask."""
 
     def setup(self, device):
-        """Nothing to load."""
+        """Load nothing."""
 
     def decode_request(self, request: Request):
-        """The files of the form."""
+        """Return the files of the form."""
         return request.getlist("files")
 
     def predict(self, files):
-        """A mask, as long as there are files."""
+        """Return a mask if there are files."""
         return MASK if files else b""
 
     def encode_response(self, output) -> Response:
-        """Bytes as they are."""
+        """Return the bytes unchanged."""
         return Response(output, media_type="application/octet-stream")
 
 

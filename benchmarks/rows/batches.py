@@ -18,7 +18,7 @@ PATIENCE = 3.0
 
 
 def batch(plan: Plan) -> list[Line]:
-    """In a model process, and inside the worker."""
+    """Measure batches in a model process and inside the worker."""
     return [line for processes in (1, 0) for line in _lines(processes, plan)]
 
 
@@ -50,7 +50,7 @@ class _Side:
         self.latencies: list[float] = []
 
     def throughput(self) -> float:
-        """Answers a second. Raises ValueError where one is not good."""
+        """Return the answers a second. Raises ValueError for a failed request."""
         load = generator.run(self._order)
         if bad := [reply for reply in load.replies if reply.status != 200]:
             raise ValueError(f"{len(bad)} of {len(load.replies)} failed, the first with {bad[0]}")

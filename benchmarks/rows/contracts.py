@@ -1,4 +1,4 @@
-"""What the typed contract costs: a typed function against a plain one that reads the same study by the same loader."""
+"""Cost of the typed contract: a typed function against a plain one that reads the same study by the same loader."""
 
 import io
 from collections.abc import Callable
@@ -24,7 +24,7 @@ JSON = {"studyUID": "1.2.3", "threshold": "100"}
 
 
 def contract(plan: Plan) -> list[Line]:
-    """Parameters, requirements, checks of the findings and their translation; the decoding is the same in both."""
+    """Measure parameters, requirements, checks of the findings and their translation; both decode alike."""
     slices = plan.small_parts // 4
     files = [convert_dataset_to_bytes(one) for one in phantom.datasets(slices=slices, size=SIZE)]
     options = Options(version="1.0.0", requires=Requires(modality="CT", min_slices=8, uniform_spacing=True))
@@ -45,12 +45,12 @@ def contract(plan: Plan) -> list[Line]:
 
 
 def segment(ct: Volume, threshold: Annotated[float, Field(ge=-1024, le=3071)] = 250) -> Mask:
-    """As a model is written for the typed contract."""
+    """Segment as a typed model does."""
     return Mask(ct.array > threshold, "Dense")
 
 
 def segment_plainly(json_input: dict[str, Any], files: list[BinaryIO], digest: str) -> Any:
-    """The same with everything done by hand, and nothing checked."""
+    """Segment as a plain model does, without any check."""
     ct = study(files).series[0].volume()
     mask = ct.array > float(json_input["threshold"])
     depth, height, width = mask.shape

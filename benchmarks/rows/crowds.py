@@ -1,4 +1,4 @@
-"""Several clients at once on two workers: throughput, and how long ``/ping`` takes meanwhile."""
+"""Several clients at once on two workers: throughput, and the latency of ``/ping`` meanwhile."""
 
 from statistics import median
 
@@ -12,14 +12,14 @@ PING_LIMIT = 0.5
 
 
 def many(plan: Plan) -> list[Line]:
-    """Bursts on either gateway in turn."""
+    """Measure bursts on the two gateways in turn."""
     sent = study(plan.client_parts)
     with servers.ours(workers=2) as ours, servers.plain(workers=2) as plain:
         bursts = {"ours": _Bursts(ours, sent, plan), "plain": _Bursts(plain, sent, plan)}
         rates = pairs.alternate(plan.pairs, {name: each.throughput for name, each in bursts.items()})
     work = f"{plan.clients} clients x {sent.size / MiB:.0f} MiB, 2 workers"
     refused = sum(each.refused for each in bursts["ours"].loads)
-    note = f"{refused} of our answers were 503 and the client came again after Retry-After"
+    note = f"{refused} of our answers were 503 and the client retried after Retry-After"
     return [
         at_least(1.3, f"{work}: throughput", rates, note=note if refused else ""),
         _ping_line(f"{work}: `/ping` p99", {name: each.pings() for name, each in bursts.items()}),
@@ -52,5 +52,5 @@ def _ping_line(work: str, pings: Samples) -> Line:
 
 
 def percentile(values: list[float], percent: int) -> float:
-    """The value that ``percent`` of all do not exceed (nearest rank)."""
+    """Return the value that ``percent`` of all do not exceed (nearest rank)."""
     return sorted(values)[-(-len(values) * percent // 100) - 1]

@@ -1,4 +1,4 @@
-"""Growth over thousands of requests, and what is left open or lying about."""
+"""Growth of memory over thousands of requests, and leaked files."""
 
 from statistics import median
 
@@ -13,7 +13,7 @@ LIMIT = 1.0
 
 
 def endurance(plan: Plan) -> list[Line]:
-    """Small requests with large ones among them, to one worker."""
+    """Send small requests with large ones among them to one worker."""
     small = study(1, path="/tiny", part_size=SMALL_PART)
     large = study(plan.parts, depth=plan.depth)
     with servers.ours() as ours:

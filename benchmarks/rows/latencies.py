@@ -1,4 +1,4 @@
-"""How long one small request takes on a connection kept alive."""
+"""Latency of one small request on a persistent connection."""
 
 from contextlib import ExitStack
 from statistics import median
@@ -14,7 +14,7 @@ LIMITS = {"plain": 0.9, "constant view": 1.4}
 
 
 def latency(plan: Plan) -> list[Line]:
-    """1 KiB to three servers in turn: ours, the plain gateway, a view that returns a constant."""
+    """Send 1 KiB to three servers in turn: this gateway, the plain one, a view that returns a constant."""
     sent = study(1, path="/tiny", part_size=SMALL_PART)
     servings = {"ours": servers.ours(), "plain": servers.plain(), "constant view": servers.constant()}
     with ExitStack() as stack:

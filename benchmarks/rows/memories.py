@@ -1,4 +1,4 @@
-"""What the worker holds at most, and whether time grows with the bytes alone."""
+"""Peak memory of a worker, and the growth of time with the size of a study."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ FLAT = 16
 
 
 def in_memory(plan: Plan) -> list[Line]:
-    """Peak RSS when the body stays in memory: the payload once, the model's mask, the allowance."""
+    """Measure peak RSS when the body stays in memory: the payload once, the model's mask, the allowance."""
     sent = study(plan.parts, depth=plan.depth)
     limit = sent.size / MiB + _mask(plan) + ALLOWANCE
     with servers.ours(GATEWAY_SPOOL_THRESHOLD=NEVER_SPOOLED) as ours, servers.plain() as plain:
@@ -31,7 +31,7 @@ def in_memory(plan: Plan) -> list[Line]:
 
 
 def spooled(plan: Plan) -> list[Line]:
-    """Peak of anonymous memory when the body is spooled and the model reads part by part."""
+    """Measure peak anonymous memory when the body is spooled and the model reads part by part."""
     sent = study(plan.parts, depth=plan.depth, path="/reads")
     with servers.ours(GATEWAY_SPOOL_THRESHOLD=SPOOLED) as ours, servers.plain() as plain:
         probe = _Peak(ours, sent)
@@ -44,7 +44,7 @@ def spooled(plan: Plan) -> list[Line]:
 
 
 def gigabyte(plan: Plan) -> list[Line]:
-    """A study of 1 GiB against one of 64 MiB, both spooled: time for each byte, and memory."""
+    """Compare a study of 1 GiB with one of 64 MiB, both spooled: time for each byte, and memory."""
     small, large = (study(parts, path="/reads") for parts in (plan.small_parts, plan.gigabyte_parts))
     against = f"{small.size / MiB:.0f} MiB"
     with servers.ours(GATEWAY_SPOOL_THRESHOLD=SPOOLED) as ours:
@@ -58,7 +58,7 @@ def gigabyte(plan: Plan) -> list[Line]:
 
 
 class _Peak:
-    """One study sent to the only worker of a server, and what it holds meanwhile; each method is a pairs.Work."""
+    """Peak memory of a server's only worker while one study is sent; each method is a pairs.Work."""
 
     def __init__(self, server: Server, sent: Study) -> None:
         self._pid, self._sent, self._client = server.worker, sent, Client(server.port)
@@ -67,20 +67,20 @@ class _Peak:
         check(sent, self._client.post(sent))
 
     def high_water(self) -> float:
-        """MiB at the kernel's high-water mark."""
+        """Return the MiB at the kernel's high-water mark."""
         memory.reset_peak(self._pid)
         self._seconds()
         return memory.peak(self._pid) / MiB
 
     def anonymous(self) -> float:
-        """MiB of anonymous memory, sampled."""
+        """Return the MiB of anonymous memory, sampled."""
         with memory.sampled(self._pid) as seen:
             self._seconds()
         self.largest = {kind: max(seen[kind], self.largest[kind]) for kind in memory.KINDS}
         return seen["RssAnon"] / MiB
 
     def time_per_gib(self) -> float:
-        """Seconds that 1 GiB takes in studies of this size, over 256 MiB of them at least."""
+        """Return the seconds that 1 GiB takes in studies of this size, over 256 MiB of them at least."""
         times = max(1, 256 * MiB // self._sent.size)
         memory.reset_peak(self._pid)
         seconds = sum(self._seconds() for _ in range(times))
@@ -96,7 +96,7 @@ def _mask(plan: Plan) -> float:
 
 
 def _line(work: str, samples: Samples, limit: float) -> Line:
-    """The largest of all rounds: a peak that comes once is a peak."""
+    """Return a line for the largest of all rounds: a peak counts even if it occurs once."""
     ours, plain = max(samples["ours"]), max(samples["plain"])
     return Line(
         work=work, unit="MiB", ours=ours, baseline=plain, against="plain", ratio=ours / plain,

@@ -1,4 +1,4 @@
-"""Requests of all kinds for minutes: good ones, wrong ones, some that are given up; what grows, and what is left."""
+"""Requests of all kinds for minutes, good, invalid and aborted: growth of memory, and leaked files."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ ASKED: list[Asked] = [
     ("/waits", {"seconds": "a word"}, 1, SMALL_PART),
     ("/nowhere", {}, 1, SMALL_PART),
 ]
-"""What is sent, drawn by chance: small and large studies, batches, a model that raises, a route that is none."""
+"""What is sent, drawn by chance: small and large studies, batches, a model that raises, a missing route."""
 EXPECTED = (200, 404, 500)
 WARM_SECONDS = 5.0
 SETTLE_SECONDS = 2.5 * IDLE_SECONDS
@@ -35,7 +35,7 @@ FORMS = {"1 process for each model": 1, "inline": 0}
 
 
 def mixed(plan: Plan) -> list[Line]:
-    """As many minutes as the plan has, both forms side by side; ``--minutes 30`` is the long one."""
+    """Run both forms at once for the minutes of the plan; ``--minutes 30`` is the long run."""
     with ThreadPoolExecutor(len(FORMS)) as threads:
         told = threads.map(lambda form: _lines(form, FORMS[form], plan), FORMS)
         return [line for lines in told for line in lines]
@@ -64,7 +64,7 @@ def _order(server: Server, seconds: float) -> Order:
 
 
 def _least(server: Server, seconds: float) -> int:
-    """The fewest bytes resident in all processes during a window."""
+    """Return the fewest bytes resident in all processes during a window."""
     found: list[int] = []
     ends = time.monotonic() + seconds
     while not found or time.monotonic() < ends:
@@ -74,7 +74,7 @@ def _least(server: Server, seconds: float) -> int:
 
 
 def _settled(server: Server) -> int:
-    """Open files of all processes, once connections closed here are closed there, and kept memory is given back."""
+    """Return the open files of all processes once closed connections have ended and pooled memory is freed."""
     counts = []
     ends = time.monotonic() + SETTLE_SECONDS
     while time.monotonic() < ends:

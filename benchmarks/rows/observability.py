@@ -1,4 +1,4 @@
-"""What it costs to be seen: metrics, traces and the audit together, against the same gateway with none of them."""
+"""Cost of metrics, traces and the audit together, against the same gateway without them."""
 
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ RATIO, ADDED_MS = 1.05, 0.3
 
 
 def observability(plan: Plan) -> list[Line]:
-    """The first row of the table, and the small request."""
+    """Measure the first row of the table and the small request."""
     large = study(plan.parts, depth=plan.depth)
     small = study(1, path="/tiny", part_size=SMALL_PART)
     with _both() as ports:
@@ -34,7 +34,7 @@ def observability(plan: Plan) -> list[Line]:
 
 @contextmanager
 def _both() -> Iterator[dict[str, int]]:
-    """The ports of two gateways: one that tells all it can, one that tells nobody."""
+    """Yield the ports of two gateways, one with all observability and one without any."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, collector.serving() as traces:
         told: dict[str, Any] = {
             "GATEWAY_AUDIT_FILE": str(Path(folder, "audit.jsonl")),

@@ -1,4 +1,4 @@
-"""Twice as many requests as can be answered, whether or not those before have been: open-loop load."""
+"""Open-loop load at twice the capacity."""
 
 import contextlib
 import threading
@@ -27,7 +27,7 @@ FORMS: dict[str, dict[str, Any]] = {
 
 
 def overload(plan: Plan) -> list[Line]:
-    """Capacity in a closed loop before and after, and twice as much in an open one between."""
+    """Measure capacity in a closed loop before and after, and twice as much in an open one between."""
     return [line for form in FORMS for line in _lines(form, plan)]
 
 
@@ -92,7 +92,7 @@ def _memory_line(form: str, resident: list[float]) -> Line:
 
 @contextlib.contextmanager
 def _sampled(server: Server) -> Iterator[list[float]]:
-    """MiB resident in all processes of a server, every half second of the block."""
+    """Sample the MiB resident in all processes of a server, every half second of the block."""
     found: list[float] = []
     done = threading.Event()
 

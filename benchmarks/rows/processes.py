@@ -1,4 +1,4 @@
-"""A model in a process of its own: what it holds beside one in each worker, and what the way to it costs."""
+"""A model in a process of its own: its memory against a model in each worker, and the cost of the way to it."""
 
 import threading
 import time
@@ -14,18 +14,18 @@ from benchmarks.servers import Server, Serving
 from benchmarks.studies import PART_SIZE, MiB, Study, study
 
 HEAVY, LIGHT = 512, 1
-"""MiB that the model holds."""
+"""MiB of the model's weights."""
 WORKERS = (1, 4)
 ALLOWED = 1.05
 HOP_SIZE = 32 * MiB
 HOP_MS = 8.0
 MORE_MIB = 4.0
-"""MiB that may be held more while a model works at the study: an eighth of a copy."""
+"""MiB of more memory allowed while a model works at the study: an eighth of a copy."""
 LOOKS = 3
 
 
 def weights(plan: Plan) -> list[Line]:
-    """PSS of the whole server, heavy less light, behind one HTTP worker and behind four; plain workers beside them."""
+    """Measure PSS of the whole server, heavy less light model, behind one and four HTTP workers and of plain ones."""
     return [_weights_line(workers) for workers in WORKERS]
 
 
@@ -47,7 +47,7 @@ def _weights_line(workers: int) -> Line:
 
 
 def _settled(serving: Serving, workers: int) -> int:
-    """PSS of the whole server, once it is ready and has stopped to grow."""
+    """Return the PSS of the whole server once it is ready and has stopped growing."""
     with serving as server:
         ready.wait(server.port)
         before, same, deadline = 0, 0, time.monotonic() + 60
@@ -61,7 +61,7 @@ def _settled(serving: Serving, workers: int) -> int:
 
 
 def hop(plan: Plan) -> list[Line]:
-    """A study to a model that only counts its files: latency, and what is held while a model works at it."""
+    """Send a study to a model that counts its files: latency, and memory while the model works."""
     sent = study(HOP_SIZE // PART_SIZE, path="/waits", seconds=0)
     held = study(HOP_SIZE // PART_SIZE, path="/holds", seconds=1)
     with ExitStack() as stack:
@@ -94,7 +94,7 @@ def _hop_line(times: Samples) -> Line:
 
 
 def _more(server: Server, sent: Study, held_by: Callable[[int], int], fresh: int) -> float:
-    """MiB held while a model works at a study, over what was held before the first: also what is kept in between."""
+    """Return the MiB used while a model works at a study, over those before the first one; pooled memory counts."""
     client = Client(server.port)
     asking = threading.Thread(target=pairs.seconds, args=[client, sent])
     asking.start()

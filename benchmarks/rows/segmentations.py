@@ -1,4 +1,4 @@
-"""A mask of 300 slices as a SEG, our look before it leaves included, against highdicom called for the same segments."""
+"""A mask of 300 slices as a SEG, including the gateway's check of it, against highdicom with the same segments."""
 
 import io
 import logging
@@ -35,7 +35,7 @@ PROVENANCE = Provenance(
 
 
 def segmentation(plan: Plan) -> list[Line]:
-    """One segment, five in a label array, and five that overlap; each pair warmed, by turns."""
+    """Measure one segment, five in a label array, and five that overlap; each pair is warmed up and alternates."""
     logging.getLogger("highdicom").setLevel(logging.ERROR)  # it tells of every module that it copies
     of, sources = _series(300 if plan.parts >= 256 else 24)
     place = np.indices(of.shape, dtype=np.int16, sparse=True)
@@ -62,7 +62,7 @@ def segmentation(plan: Plan) -> list[Line]:
 
 
 def _series(slices: int) -> tuple[Volume, list[Dataset]]:
-    """A volume, and the datasets of its slices without pixels; those are the same few over and over."""
+    """Return a volume and the datasets of its slices without pixels; a few datasets repeat."""
     few = list(phantom.datasets(slices=4, size=SIZE))
     datasets = []
     for index in range(slices):
@@ -102,7 +102,7 @@ def _timed(work: Callable[[], object]) -> Callable[[], float]:
 
 
 def _highdicom(sources: Sequence[Dataset], array: NDArray[Any], count: int) -> Dataset:
-    """As its documentation shows it."""
+    """Write the SEG as highdicom's documentation shows it."""
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.seg import Segmentation, SegmentDescription
 

@@ -1,4 +1,4 @@
-"""What becomes of requests while servers stop, reload, are replaced, and lose model processes."""
+"""Outcomes of requests while servers stop, reload, are replaced, and lose model processes."""
 
 import os
 import random
@@ -29,13 +29,13 @@ FORMS = {"2 model processes": 2, "inline": 0}
 
 
 def signals(plan: Plan) -> list[Line]:
-    """SIGTERM, SIGHUP, and one server after the other replaced."""
+    """Stop and reload servers by SIGTERM and SIGHUP, and replace one server after the other."""
     works = (_stopped, _reloaded, _replaced)
     return [work(form, processes, plan) for work in works for form, processes in FORMS.items()]
 
 
 def deaths(plan: Plan) -> list[Line]:
-    """A model process killed now and again, under load."""
+    """Kill a model process repeatedly under load."""
     with servers.kept("/waits", processes=2, workers=2) as server:
         ready.wait(server.port)
         with generator.running(_order([server.port], 3600)) as load:
@@ -58,7 +58,7 @@ def deaths(plan: Plan) -> list[Line]:
 
 
 def _killed(server: Server) -> float:
-    """Kill one; seconds until all are ready again."""
+    """Kill one process; return the seconds until all are ready again."""
     time.sleep(random.uniform(0.2, 0.4))
     pid = random.choice(trees.running(server.pid, HOST))
     started = time.monotonic()
@@ -70,7 +70,7 @@ def _killed(server: Server) -> float:
 
 
 def _stopped(form: str, processes: int, plan: Plan) -> Line:
-    """SIGTERM with fifty in flight: none ends before all have come in."""
+    """Send SIGTERM with fifty requests in flight, which end only after all have arrived."""
     limits = {"GATEWAY_MAX_QUEUE": str(IN_FLIGHT)}
     with servers.kept("/waits", processes=processes, workers=WORKERS, threads=THREADS, **limits) as server:
         ready.wait(server.port)
@@ -89,7 +89,7 @@ def _stopped(form: str, processes: int, plan: Plan) -> Line:
 
 
 def _reloaded(form: str, processes: int, plan: Plan) -> Line:
-    """SIGHUP, again and again."""
+    """Send SIGHUP repeatedly."""
     with servers.kept("/waits", processes=processes, workers=2) as server:
         ready.wait(server.port)
         with generator.running(_order([server.port], 3600)) as load:
@@ -111,7 +111,7 @@ def _reload(server: Server) -> float:
 
 
 def _replaced(form: str, processes: int, plan: Plan) -> Line:
-    """Two servers behind something that asks /readyz: each is ended and started anew in turn."""
+    """Replace two servers in turn behind a balancer that polls /readyz."""
     with ExitStack() as stack:
         homes = [_Home(partial(servers.kept, "/waits", processes=processes, GATEWAY_DRAIN_DELAY="1")) for _ in "ab"]
         for home in homes:
@@ -128,7 +128,7 @@ def _replaced(form: str, processes: int, plan: Plan) -> Line:
 
 
 class _Home:
-    """A port, and the server on it."""
+    """A port and the server on it."""
 
     def __init__(self, serving: Callable[..., Serving]) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -147,7 +147,7 @@ class _Home:
 
 
 def _order(ports: list[int], seconds: float, *, until: float = 0.0, probed: bool = False) -> Order:
-    """A steady load; with ``until`` so many at once instead, none of them answered before that moment."""
+    """Return a steady load; with ``until``, requests at once that are answered after that moment."""
     question = {"until": until} if until else {"seconds": SECONDS}
     rate, clients = (0.0, IN_FLIGHT) if until else (RATE, 0)
     asked = [("/waits", question, 1, SMALL_PART)]

@@ -1,4 +1,4 @@
-"""A study sent once: asked again by name, uploaded again, uploaded first, and uploaded by many at once."""
+"""Stored studies: inference by reference, a repeated upload, a first upload, and uploads by many clients at once."""
 
 import os
 import tempfile
@@ -29,7 +29,7 @@ OLD = 3600.0
 
 
 def uploads(plan: Plan) -> list[Line]:
-    """All lines, on one folder of slices; each gateway has a store of its own."""
+    """Measure all lines on one folder of slices; each gateway has a store of its own."""
     with tempfile.TemporaryDirectory(prefix="bench-uploads-") as name:
         folder = Path(name)
         files = _write(folder / "slices", max(plan.cached, plan.first_upload, plan.slices))
@@ -42,7 +42,7 @@ def uploads(plan: Plan) -> list[Line]:
 
 
 def _second_model(plan: Plan, files: list[Path], folder: Path) -> Iterator[Line]:
-    """Over a slow link, the model answering at once."""
+    """Run a second model over a slow link; the model itself takes no time."""
     work = f"second model on a stored study of {len(files)} slices over {MEGABITS:.0f} Mbit/s"
     with ExitStack() as stack:
         port = stack.enter_context(_served(folder / "second"))
@@ -52,18 +52,18 @@ def _second_model(plan: Plan, files: list[Path], folder: Path) -> Iterator[Line]
         try:
             client.infer(study, "/tiny")
         except Refused as error:
-            yield skipped(work, f"this gateway takes no study by name: {error.detail}")
+            yield skipped(work, f"this gateway has no study store: {error.detail}")
             return
         works = {
             "ours": _timed(lambda: client.infer(client.upload(files), "/tiny")),
             "sent again": _timed(lambda: client.infer(files, "/tiny")),
         }
         samples = pairs.alternate(max(2, plan.pairs // 2), works)
-    yield at_most(1 / 12, work, samples, "ours", "sent again", note="the upload that finds nothing to send is in ours")
+    yield at_most(1 / 12, work, samples, "ours", "sent again", note="ours includes an upload with nothing to send")
 
 
 def _again(plan: Plan, files: list[Path], folder: Path) -> Iterator[Line]:
-    """Nothing to send, and nothing to hash."""
+    """Repeat an upload that has nothing to send and nothing to hash."""
     with _served(folder / "again") as port, Client(f"http://127.0.0.1:{port}", cache=folder / "cache") as client:
         part = files[: plan.slices]
         client.upload(part)
@@ -81,9 +81,9 @@ def _again(plan: Plan, files: list[Path], folder: Path) -> Iterator[Line]:
 
 
 def _first(plan: Plan, files: list[Path], folder: Path) -> Line:
-    """Hashed, asked about, sent in chunks, checked and stored; against the same bytes in one request.
+    """Measure a first upload (hash, query, send in chunks, check, store) against the same bytes in one request.
 
-    Each time other instances, since a file system finds no room quickly where it has removed a thousand files just now.
+    Each round has new instances, since a file system allocates slowly just after a thousand files were removed.
     """
     size = sum(path.stat().st_size for path in files)
     number = iter(range(1, 1_000_000))
@@ -110,10 +110,10 @@ def _first(plan: Plan, files: list[Path], folder: Path) -> Line:
 
 
 def _settle(folder: Path, size: int) -> None:
-    """Let what is measured next find memory that the machine has used before, and a disk with nothing left to write.
+    """Prepare the next measurement: memory that the machine has used before, and a disk with no pending writes.
 
-    Of a virtual machine, memory that its host has yet to give costs more than to hash what is written there; the one
-    POST finds the memory of the last one, and an upload, which keeps what it is sent, would never do.
+    In a virtual machine, memory that the host has not yet provided costs more than hashing what is written there. The
+    single POST reuses the memory of the last one; an upload stores its bytes and never would.
     """
     path = folder / "settled"
     with path.open("wb", buffering=0) as file:
@@ -124,7 +124,7 @@ def _settle(folder: Path, size: int) -> None:
 
 
 def _many(files: list[Path], folder: Path) -> Line:
-    """Clients whose studies overlap by half, at once; what each could not do is counted."""
+    """Upload studies that overlap by half from several clients at once; count the failures."""
     failures: list[Exception] = []
     step = len(files) // (CLIENTS + 1)
     parts = [files[step * index : step * (index + 2)] for index in range(CLIENTS)]
@@ -153,7 +153,7 @@ def _many(files: list[Path], folder: Path) -> Line:
 
 @contextmanager
 def _served(store: Path, workers: int = 1) -> Iterator[int]:
-    """The port of a gateway with this store."""
+    """Yield the port of a gateway with this store."""
     with servers.ours(workers=workers, GATEWAY_STORE_FOLDER=str(store)) as server:
         yield server.port
 
@@ -168,9 +168,9 @@ def _timed(work: Callable[[], object]) -> pairs.Work:
 
 
 def _write(folder: Path, count: int, group: int = 0) -> list[Path]:
-    """Slices of one series, each with a UID of its own in the place of the first one's, and with other pixels.
+    """Write slices of one series, each with its own UID and pixels.
 
-    Those of another ``group`` are other instances.
+    Each ``group`` has other instances.
     """
     folder.mkdir()
     [dataset] = phantom.datasets(slices=1, size=SIZE)

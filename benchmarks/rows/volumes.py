@@ -1,4 +1,4 @@
-"""A study made into a Volume, against the loop that one writes with pydicom alone; and headers without pixels."""
+"""A study as a Volume, against the usual loop with pydicom alone; and headers without pixels."""
 
 import copy
 import os
@@ -31,14 +31,14 @@ TAGS = [
     "SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "InstanceNumber", "ImagePositionPatient",
     "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "Rows", "Columns", "NumberOfFrames",
 ]  # fmt: skip
-"""What tells where the voxels lie."""
+"""The attributes of the geometry."""
 THREADS = "OPJ_NUM_THREADS"
 
 Values = NDArray[np.float32]
 
 
 def volume(plan: Plan) -> list[Line]:
-    """From parts in memory to float32 in Hounsfield units, in spatial order: uncompressed, and in JPEG 2000."""
+    """Load parts in memory as float32 in Hounsfield units, in spatial order: uncompressed, and in JPEG 2000."""
     folder = os.environ.get(STUDY)
     files = _read(Path(folder)) if folder else _phantom(SLICES, SIZE)
     compressed = list(map(_compressed, phantom.datasets(slices=COMPRESSED_SLICES, size=SIZE)))
@@ -50,7 +50,7 @@ def volume(plan: Plan) -> list[Line]:
 
 
 def headers(plan: Plan) -> list[Line]:
-    """Where the voxels lie, of parts whose pixels nobody asks for."""
+    """Read the geometry of parts without decoding their pixels."""
     parts = _parts(_phantom(HEADERS, HEADERS_SIZE))
     works = {"ours": _timed(partial(_geometry, parts)), "dcmread(specific_tags)": _timed(partial(_headers, parts))}
     samples = pairs.alternate(_rounds(plan), works)
@@ -58,7 +58,7 @@ def headers(plan: Plan) -> list[Line]:
 
 
 def codecs(plan: Plan) -> list[Line]:
-    """Compressed slices to a volume, their codecs in processes of their own, and inside this one."""
+    """Decode compressed slices to a volume, with codecs in processes of their own and inside this one."""
     slices = list(phantom.datasets(slices=COMPRESSED_SLICES, size=SIZE))
     compressed = {
         f"{COMPRESSED_SLICES} slices of {syntax.name.split(' Loss')[0]} decoded in other processes": [
@@ -101,7 +101,7 @@ def _ours(parts: list[PartFile]) -> Values:
 
 
 def _plain(parts: list[PartFile], plugin: str) -> Values:
-    """What one writes first: read, sort, stack, rescale; in float32 and one thread."""
+    """Read, sort, stack and rescale with pydicom alone, in float32 and one thread."""
     os.environ.pop(THREADS, None)  # which decoding inside has set
     datasets = sorted(map(_dataset, parts), key=lambda dataset: float(dataset.ImagePositionPatient[2]))
     for dataset in datasets if plugin else []:
@@ -137,7 +137,7 @@ def _timed(work: Callable[[], object]) -> pairs.Work:
 
 
 def _rounds(plan: Plan) -> int:
-    """Nine in the published table."""
+    """The number of rounds, nine in the published table."""
     return 2 * plan.pairs - 1
 
 
@@ -155,7 +155,7 @@ def _compressed(dataset: Dataset, syntax: UID = JPEG2000Lossless) -> bytes:
 
 
 def _parts(files: list[bytes]) -> list[PartFile]:
-    """The files as parts of a request that is kept in memory, in another order than that of their slices."""
+    """Return the files as parts of a request in memory, in another order than that of their slices."""
     size = sum(map(len, files))
     spool = Spool(threshold=size, expected=size)
     for file in [*files[1::2], *files[::2]]:

@@ -1,4 +1,4 @@
-"""Wall time of the first row: one client, a study in and a mask out."""
+"""Wall time of the first row: one client that sends a study and receives a mask."""
 
 from contextlib import ExitStack
 from dataclasses import fields
@@ -13,7 +13,7 @@ from gateway import Settings
 
 
 def wall(plan: Plan) -> list[Line]:
-    """Against the plain gateway, against sha256 alone, and beside them what the sockets alone take."""
+    """Compare with the plain gateway and with sha256 alone; report the time of the sockets alone."""
     sent = study(plan.parts, depth=plan.depth)
     with servers.ours() as ours, servers.plain() as plain, floor.serving(plan.depth * SLICE) as bare:
         works = {
@@ -31,7 +31,7 @@ def wall(plan: Plan) -> list[Line]:
 
 
 def blake3(plan: Plan) -> list[Line]:
-    """With the faster digest, against sha256 in the plain gateway and against a peer without any."""
+    """Measure the faster digest against sha256 in the plain gateway and against a peer without any digest."""
     work = f"{first_row(plan)}, blake3"
     if "digest" not in {field.name for field in fields(Settings)}:
         return [skipped(work, "this gateway has no setting named digest")]
@@ -53,6 +53,6 @@ def blake3(plan: Plan) -> list[Line]:
 
 
 def first_row(plan: Plan) -> str:
-    """The first row in words."""
+    """Return a description of the first row."""
     size = plan.depth * SLICE // MiB
     return f"{plan.parts} x {PART_SIZE // KiB} KiB in, {size} MiB mask out"
