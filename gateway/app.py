@@ -61,7 +61,7 @@ class Gateway(flask.Flask):
     def add_inference_route(self, route: str, model_fn: Handler, *, execution: Execution | None = None) -> None:
         """Answer ``POST route`` with ``model_fn(json_input, dicom_instances, input_digest) -> (dict, buffers)``.
 
-        ``execution`` says how it is run; with a ``Batch`` it is given three lists, and returns a list of pairs.
+        ``execution`` says how it is run; with a ``Batch`` it receives three lists and returns a list of pairs.
         Raises ValueError when the route is taken.
         """
         self._add_model(route, adapt(route, model_fn, execution))
@@ -83,7 +83,7 @@ class Gateway(flask.Flask):
         """Answer ``POST route`` with a typed function, or with a class that has ``predict``; both stay as they are.
 
         The signature declares the inputs, the parameters and the findings; see ``typed_model.Options`` for the rest.
-        Weights are loaded and a class is set up before ``/healthcheck`` says READY. Raises TypeError for a signature
+        Weights are loaded and a class is set up before ``/healthcheck`` answers READY. Raises TypeError for a signature
         that declares no model, ValueError when the route is taken.
         """
         from gateway.binding.typed_model import (  # pydantic and pydicom, which a plain service spares
@@ -137,14 +137,14 @@ class Gateway(flask.Flask):
         logger.info("added inference route %s", route)
 
     def add_healthcheck_route(self, handler_fn: Callable[[], Any]) -> None:
-        """Answer ``GET`` and ``POST /healthcheck`` with ``handler_fn()``, instead of the gateway's own answer."""
+        """Answer ``GET`` and ``POST /healthcheck`` with ``handler_fn()`` instead of the gateway's own health."""
         self.add_url_rule("/healthcheck", "healthcheck", handler_fn, methods=["GET", "POST"])
 
     def open(self, address: str = "", slot: Slot | None = None) -> None:
-        """Add the gateway's own routes and begin to set the models up, beside whatever is asked meanwhile.
+        """Add the gateway's own routes and begin to set up the models while requests are served.
 
-        Last, at the first request, so that a service's rule for the same path wins. A worker of a server gives its
-        ``slot`` among the others, and the ``address`` at which the model processes are reached, where there are any.
+        It runs last, at the first request, so that a service's rule for the same path wins. A worker of a server passes
+        its ``slot`` among the workers, and the ``address`` of the model processes where there are any.
         """
         with self._opening:
             if self._opened:
@@ -164,7 +164,7 @@ class Gateway(flask.Flask):
             threading.Thread(target=self._set_up, name="gateway-setup", daemon=True).start()
 
     def close(self) -> None:
-        """Close the models, the last that was registered first. They are set up anew when they are used again."""
+        """Close the models in reverse order of registration. They are set up again at their next use."""
         self.service.close()
 
     def _set_up(self) -> None:
@@ -173,7 +173,7 @@ class Gateway(flask.Flask):
                 self.service.executors.inline.set_up(model, warm=self.service.in_server)
             except Exception as error:  # the others may still serve; health tells of this one
                 frames = exception_frames(error, with_text=True)  # no request, and so no patient, is in it
-                logger.error("the model on %s could not be set up\n%s", model.name, frames)
+                logger.error("model setup failed on %s\n%s", model.name, frames)
                 if model not in self._wrappers:
                     self.service.die(f"The model on {model.name} could not be set up: {type(error).__name__}: {error}")
             self.service.publish()
@@ -187,18 +187,18 @@ class Gateway(flask.Flask):
         load_dotenv: bool = True,
         **options: Any,
     ) -> None:
-        """Flask's development server; off loopback without its debugger and reloader, which run code for any caller."""
+        """Run Flask's development server; off loopback without debugger and reloader, which run code for any caller."""
         bound = host or str(self.config["SERVER_NAME"] or "").partition(":")[0] or "localhost"
         listeners.announce([(bound, port or 0)])
         if not listeners.is_loopback(bound):
             if debug or self.debug or options.get("use_debugger") or options.get("use_reloader"):
-                logger.warning("debugger and reloader are off: %s is not a loopback address", bound)
+                logger.warning("debugger and reloader disabled: %s is not a loopback address", bound)
             debug = False  # also where Flask would yet read FLASK_DEBUG from a .env file
             options |= {"use_debugger": False, "use_reloader": False}
         super().run(host, port, debug, load_dotenv, **options)
 
     def log_exception(self, exc_info: Any) -> None:
-        """Flask's hook for what no handler took: frames, and text only where the settings allow it."""
+        """Log an unhandled exception (a hook of Flask): frames, and text only where the settings allow it."""
         problems.log_exception(exc_info[1])
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:

@@ -1,4 +1,4 @@
-"""For the tests of model authors: a client without a server, a study to try, and what to hold a mask against.
+"""Helpers for the tests of model authors: a client without a server, a sample study, and comparisons of masks.
 
 from gateway.testing import assert_overlap, client, phantom_study
 
@@ -30,7 +30,7 @@ def phantom_study(folder: Path, *, slices: int = 16, size: int = 128) -> list[Pa
 
 
 def dice(found: ArrayLike, expected: ArrayLike) -> float:
-    """How far two regions of one shape agree, 0 to 1 (Dice 1945); two empty ones agree."""
+    """Return the Dice coefficient of two regions of one shape, 0 to 1 (Dice 1945); two empty ones agree."""
     one, other = _region(found), _region(expected)
     if one.shape != other.shape:
         raise AssertionError(f"the regions have the shapes {one.shape} and {other.shape}")
@@ -42,7 +42,7 @@ def assert_overlap(found: ArrayLike, expected: ArrayLike, *, at_least: float = 0
     """Fail unless two regions agree by a Dice of ``at_least``."""
     agreement = dice(found, expected)
     if agreement < at_least:
-        raise AssertionError(f"the regions overlap by a Dice of {agreement:.3f}; {at_least} was asked for")
+        raise AssertionError(f"the regions overlap by a Dice of {agreement:.3f}; at least {at_least} is required")
 
 
 def assert_same_geometry(one: Any, other: Any, *, millimetres: float = 1e-4) -> None:

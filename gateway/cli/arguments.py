@@ -1,4 +1,4 @@
-"""The command line's words. argparse, since the predecessor's flags take several values each (``-a FILE FILE``)."""
+"""The command line's arguments. argparse, since the predecessor's flags take several values each (``-a FILE FILE``)."""
 
 import argparse
 import os
@@ -19,7 +19,7 @@ STATUS = "exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 no connecti
 EPILOG = f"""\
 examples:
   {PROGRAM} phantom study                   a study to try things with
-  {PROGRAM} serve models.app:app            serve the models that come along
+  {PROGRAM} serve models.app:app            serve the example models
   {PROGRAM} send -i study -o answer         send the study to the model on /
 
 {STATUS}
@@ -37,7 +37,7 @@ GATEWAY_* variables.
 
 SEND_EPILOG = f"""\
 examples:
-  {PROGRAM} send -i study -o answer -l                       labels drawn on the pictures
+  {PROGRAM} send -i study -o answer -l                       draw labels on the pictures
   {PROGRAM} send -i study -o answer -a lung.nii rules.json   two attachments, sent before the DICOM files
   {PROGRAM} send -i study -o answer -R threshold=0.4 side=left
   {PROGRAM} send -o answer --request-study-path 2026/ct-17   the server reads it below its own study root
@@ -50,7 +50,7 @@ RUN_EPILOG = f"""\
 examples:
   {PROGRAM} run models.segmentation_3d:segment -i study -o answer
   {PROGRAM} run nodules:find -i study --param threshold=-500 --profile
-  {PROGRAM} run music/wrapper.py     asked with its own test values, judged by its contract
+  {PROGRAM} run music/wrapper.py     run with its own test values, checked by its contract
 
 {STATUS}
 """
@@ -61,7 +61,7 @@ examples:
   {PROGRAM} doctor --app models.app:app --port 80
   {PROGRAM} doctor --json
 
-It reads the environment as serve does. exit status: 0 nothing would, 1 something would, 2 wrong usage
+It reads the environment as serve does. exit status: 0 no failed check, 1 a failed check, 2 wrong usage
 """
 
 SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
@@ -78,42 +78,42 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     root = parser(os.environ)
     arguments = root.parse_args([_dashed(word) for word in words])
     if arguments.verb == "send" and not (arguments.study or arguments.study_path):
-        root.error("send needs a study: -i STUDY, or --request-study-path PATH for one that the server can read")
+        root.error("send needs a study: -i STUDY, or --request-study-path PATH of one below the server's study root")
     if getattr(arguments, "cert_key", None) and not arguments.cert:
-        root.error("--cert-key is the key of a certificate: name that too, with --cert")
+        root.error("--cert-key needs --cert, the certificate that the key belongs to")
     if arguments.verb == "replay" and bool(arguments.target) == bool(arguments.url):
         root.error("replay needs a model: TARGET, to run it here, or --url of a gateway that serves it")
     return arguments
 
 
 def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
-    """The whole command line; ``serve`` takes its defaults from ``environ``."""
+    """Return the parser of the whole command line; ``serve`` takes its defaults from ``environ``."""
     root = argparse.ArgumentParser(PROGRAM, description="Serve imaging models, and try them.", epilog=EPILOG)
     root.formatter_class = argparse.RawDescriptionHelpFormatter
     root.add_argument("--version", action="version", version=f"gateway {__version__}")
     verbs = root.add_subparsers(dest="verb", metavar="VERB", required=True)
     _add_serve(_verb(verbs, "serve", "serve an application with gunicorn", SERVE_EPILOG), environ)
-    send = _verb(verbs, "send", "send a study, check the answer and picture it", SEND_EPILOG)
+    send = _verb(verbs, "send", "send a study, check the answer and draw it", SEND_EPILOG)
     _add_study(send)
     add_skip_unreadable(send)
     _add_request(send)
     add_access(send, environ)
     _add_answer(send)
-    run = _verb(verbs, "run", "try a model without a server and judge its answer", RUN_EPILOG)
+    run = _verb(verbs, "run", "run a model without a server and check its answer", RUN_EPILOG)
     _add_run(run)
     for name, add_words in storing.WORDS.items():
         add_words(_verb(verbs, name, storing.SUMMARIES[name], storing.EPILOGS[name] + f"\n{STATUS}\n"), environ)
     schema = _verb(verbs, "schema", "print the OpenAPI description of an application")
     schema.add_argument("app", metavar="APP", help="module:name of a Gateway, such as models.app:app")
-    new = _verb(verbs, "new", "write a folder with a model, its test and its container")
+    new = _verb(verbs, "new", "create a model project with a test and a Dockerfile")
     new.add_argument("name", metavar="NAME", help="lower-case letters, digits and underscores, such as lung_nodules")
     new.add_argument("--gateway", metavar="WHERE", help="folder or wheel that requirements.txt takes the gateway from")
     phantom = _verb(verbs, "phantom", "write a CT-like series with known spheres")
     phantom.add_argument("out", type=Path, metavar="OUT", help="folder for its slices")
-    keys.add_arguments(_verb(verbs, "keys", "say who may come in", keys.EPILOG), environ)
-    audits.add_arguments(_verb(verbs, "audit", "say whether the audit is whole", audits.EPILOG))
-    _add_replay(_verb(verbs, "replay", "make an answer again from its receipt, and compare", audits.REPLAY_EPILOG))
-    _add_doctor(_verb(verbs, "doctor", "tell what would stop this machine from serving", DOCTOR_EPILOG))
+    keys.add_arguments(_verb(verbs, "keys", "add, list and revoke API callers", keys.EPILOG), environ)
+    audits.add_arguments(_verb(verbs, "audit", "verify the audit chain", audits.EPILOG))
+    _add_replay(_verb(verbs, "replay", "reproduce an answer from its receipt, and compare", audits.REPLAY_EPILOG))
+    _add_doctor(_verb(verbs, "doctor", "check this machine, its settings and its codecs", DOCTOR_EPILOG))
     return root
 
 
@@ -125,7 +125,7 @@ def _verb(verbs: Any, name: str, summary: str, epilog: str = "") -> argparse.Arg
 
 
 def _dashed(word: str) -> str:
-    """A long option as it is spelt here; the predecessor's had underscores."""
+    """Return a long option with dashes; the predecessor's has underscores."""
     name, equals, value = word.partition("=")
     return name.replace("_", "-") + equals + value if name.startswith("--") else word
 
@@ -156,20 +156,20 @@ def _add_serve(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
     add(
         "--allow-anonymous",
         action="store_true",
-        help="let a study store serve callers without a name beyond this machine (GATEWAY_ALLOW_ANONYMOUS)",
+        help="serve the study store to unauthenticated callers beyond this machine (GATEWAY_ALLOW_ANONYMOUS)",
     )
     tls = verb.add_argument_group("TLS").add_argument
-    tls("--certfile", metavar="PEM", help="certificate of the server, with what it was signed by")
+    tls("--certfile", metavar="PEM", help="certificate chain of the server")
     tls("--keyfile", metavar="PEM", help="its private key")
-    tls("--ca-certs", metavar="PEM", help="who signs the certificates of clients")
+    tls("--ca-certs", metavar="PEM", help="CA certificates for client certificates")
     verify: dict[str, Any] = {"action": "store_const", "const": int(ssl.CERT_REQUIRED), "dest": "cert_reqs"}
-    tls("--require-client-certificate", help="let nobody connect without one", **verify)
+    tls("--require-client-certificate", help="require a client certificate", **verify)
 
 
 def _add_doctor(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
-    add("--app", metavar="APP", help="module:name of a Gateway: import it too, and look for its models' files")
-    add("-p", "--port", type=port_number, help=f"port that will be listened on (PORT, else {DEFAULT_PORT})")
+    add("--app", metavar="APP", help="module:name of a Gateway: import it too, and check its models' files")
+    add("-p", "--port", type=port_number, help=f"port to listen on (PORT, else {DEFAULT_PORT})")
     add("--json", action="store_true", help="one JSON object instead of a table")
 
 
@@ -178,7 +178,13 @@ def _add_study(verb: argparse.ArgumentParser) -> None:
     files: dict[str, Any] = {"type": Path, "metavar": "FILE"} | SEVERAL
     add("-i", "--input", type=Path, dest="study", metavar="STUDY", help="folder of DICOM, PNG or JPEG files")
     add("-a", "--attachments", help="sent first", **files)
-    add("--request-study-path", dest="study_path", default="", metavar="PATH", help="send this path instead of images")
+    add(
+        "--request-study-path",
+        dest="study_path",
+        default="",
+        metavar="PATH",
+        help="path below the server's study root, instead of -i",
+    )
 
 
 def _add_run(verb: argparse.ArgumentParser) -> None:
@@ -190,7 +196,7 @@ def _add_run(verb: argparse.ArgumentParser) -> None:
     add("--param", help="parameters of the model", **options)
     add_skip_unreadable(verb)
     add("-r", "--route", default="/", help="route of the model, where TARGET is an application (%(default)s)")
-    add("--profile", action="store_true", help="tell where time and memory went")
+    add("--profile", action="store_true", help="profile time and memory")
     _add_answer(verb)
     verb.set_defaults(
         host="127.0.0.1", port=DEFAULT_PORT, study_path="", command="", kind=None, study_size=False, timeout=None
@@ -209,22 +215,22 @@ def _add_request(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument_group("the request").add_argument
     add("--host", default="127.0.0.1", help="name or address of the gateway, or a whole URL (%(default)s)")
     add("-p", "--port", type=port_number, default=DEFAULT_PORT, help="its port (%(default)s)")
-    add("--store", action="store_true", help="let the gateway keep the study, send what it lacks, and name it")
+    add("--store", action="store_true", help="upload the study once, and request by reference")
     add("-r", "--route", default="/", help="route of the model (%(default)s)")
     _add_members(add)
     add("--timeout", type=count, metavar="S", help="seconds to wait for a silent server (1800)")
-    add("--digest", choices=["sha256", "blake3"], default="sha256", help="as the server is set (%(default)s)")
-    add("--receipt", type=Path, metavar="FILE", help="ask for a receipt of the answer, and keep it there")
+    add("--digest", choices=["sha256", "blake3"], default="sha256", help="digest algorithm of the server (%(default)s)")
+    add("--receipt", type=Path, metavar="FILE", help="request a receipt of the answer, and write it to this file")
 
 
 def _add_members(add: Any) -> None:
-    """The members of a request's JSON; the command is one."""
+    """Add the options for members of a request's JSON; the command is one."""
     options: dict[str, Any] = {"type": _option, "metavar": "KEY=VALUE", "dest": "options"} | SEVERAL
     add("-c", "--inference-command", dest="command", default="", metavar="COMMAND", help="its inference_command")
     for kind, short, name, what in MODELS:
         add(short, name, dest="kind", action="store_const", const=kind, help=f"choose the command for {what}")
     add("-S", "--send-study-size", dest="study_size", action="store_true", help="send depth, height and width")
-    add("-R", "--request-options", help="further members of the JSON, as strings", **options)
+    add("-R", "--request-options", help="further JSON members, as strings", **options)
 
 
 def _add_answer(verb: argparse.ArgumentParser) -> None:

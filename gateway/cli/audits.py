@@ -1,4 +1,4 @@
-"""``audit verify``: whether a chain of records is whole; and the words of ``replay``."""
+"""``audit verify``: verify a chain of records; and the arguments of ``replay``."""
 
 import argparse
 import os
@@ -14,15 +14,15 @@ if TYPE_CHECKING:  # brings rich, which a server should not carry
 
 VARIABLE = "GATEWAY_AUDIT_KEY_FILE"
 API_KEY = "GATEWAY_API_KEY"
-"""Variable of the key that lets the caller of ``replay --url`` in; on a command line others would read it."""
+"""Variable of the API key for ``replay --url``; on a command line other users could read it."""
 EPILOG = f"""\
 examples:
   python -m gateway audit verify /var/log/gateway/audit.jsonl
   python -m gateway audit verify audit.jsonl.2 audit.jsonl.1 audit.jsonl
   python -m gateway audit verify audit.jsonl --key audit.key --expect 1042:9f86d0...
 
-The key is that of --key, else of {VARIABLE}, else beside the last FILE with .key behind its name.
-Note the head that is printed somewhere else, and give it to --expect another day.
+The key is that of --key, else of {VARIABLE}, else in the last FILE's name followed by .key.
+Store the printed head elsewhere, and pass it to --expect at a later check.
 """
 
 REPLAY_EPILOG = """\
@@ -31,37 +31,37 @@ examples:
   python -m gateway replay receipt.json models.segmentation_3d:segment -i study
   python -m gateway replay receipt.json --url http://127.0.0.1:8900 -i study -R threshold=0.4
 
-The request is made as send makes it, from the same options, or from the bytes of --json. Objects in DICOM tell the time
-of receipt: only a TARGET, which runs here, makes the same ones again.
+The request is made as send makes it, from the same options, or from the bytes of --json. DICOM objects contain the time
+of receipt: only a TARGET, which runs here, reproduces them.
 
-exit status: 0 all is the same, 1 something differs, 2 wrong usage, 3 no connection, 130 interrupted
+exit status: 0 the same, 1 different, 2 wrong usage, 3 no connection, 130 interrupted
 """
 
 
 def add_arguments(verb: argparse.ArgumentParser) -> None:
-    """The words of ``audit``."""
+    """Add the arguments of ``audit``."""
     add = verb.add_argument
-    add("action", choices=["verify"], help="say whether no record was changed, moved, added, taken away or cut off")
+    add("action", choices=["verify"], help="verify that no record was changed, moved, added or removed")
     add("files", nargs="+", type=Path, metavar="FILE", help="the files of one chain, the oldest first")
-    add("--expect", type=_head, metavar="HEAD", help="NUMBER:DIGEST that the chain must lead through")
-    add("--after", type=_head, metavar="HEAD", help="NUMBER:DIGEST before the first FILE, where earlier ones are gone")
+    add("--expect", type=_head, metavar="HEAD", help="NUMBER:DIGEST that the chain must contain")
+    add("--after", type=_head, metavar="HEAD", help="NUMBER:DIGEST before the first FILE, if earlier ones are gone")
     add("--key", type=Path, metavar="FILE", help=f"that signed the records (${VARIABLE})")
     add("--json", action="store_true", help="print one JSON document, for a script")
 
 
 def add_replay(verb: argparse.ArgumentParser) -> None:
-    """The words of ``replay``, but for those that it shares with ``send``."""
+    """Add the arguments of ``replay``, except those that it shares with ``send``."""
     add = verb.add_argument
-    add("receipt", type=Path, metavar="RECEIPT", help="file of a receipt: JSON, or the value of its field")
+    add("receipt", type=Path, metavar="RECEIPT", help="file of a receipt: JSON, or the value of its header field")
     add("target", nargs="?", default="", metavar="TARGET", help="module:name of a model or an application, run here")
-    add("--url", default="", help=f"gateway to ask instead of a TARGET; {API_KEY} may hold its key")
-    add("-i", "--input", type=Path, dest="study", metavar="STUDY", help="folder of the study that was sent")
-    add("--json", type=Path, metavar="FILE", help="the request's JSON, byte by byte as it was sent")
+    add("--url", default="", help=f"gateway to use instead of a TARGET; its key is read from {API_KEY}")
+    add("-i", "--input", type=Path, dest="study", metavar="STUDY", help="folder of the original study")
+    add("--json", type=Path, metavar="FILE", help="the request's JSON, byte for byte")
     add("--key", type=Path, metavar="FILE", help=f"that signed the receipt (${VARIABLE})")
 
 
 def run(arguments: argparse.Namespace, screen: "Terminal") -> bool:
-    """Print what was found; returns whether the chain is whole. Raises ValueError with a sentence, OSError."""
+    """Print the result and return True if the chain is whole. Raises ValueError with a sentence, OSError."""
     key = find_key(arguments.key, beside=arguments.files[-1])
     for path in arguments.files:
         path.stat()  # a wrong name is told before a missing key is
@@ -71,9 +71,9 @@ def run(arguments: argparse.Namespace, screen: "Terminal") -> bool:
 
 
 def find_key(given: Path | None, beside: Path | None = None) -> bytes | None:
-    """The audit's key: the one given, else of the environment, else ``beside`` an audit file; None where there is none.
+    """Find the audit's key: by argument, by environment, or ``beside`` an audit file; None where it is absent.
 
-    Raises ValueError for a file that holds no key, OSError for one that was named and cannot be read.
+    Raises ValueError for a file without a key, OSError for a named file that cannot be read.
     """
     path = given or (Path(named) if (named := os.environ.get(VARIABLE)) else None)
     if path is None and beside is not None and key_path(beside).exists():

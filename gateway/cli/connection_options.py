@@ -1,4 +1,4 @@
-"""The words with which a gateway is reached, and the client that they make."""
+"""Options of the connection to a gateway, and the client that they configure."""
 
 import argparse
 from collections.abc import Mapping
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from gateway.client import Client
 
 TOKEN, API_KEY = "GATEWAY_TOKEN", "GATEWAY_API_KEY"
-"""Variables that hold a secret; on a command line every user of the machine could read it."""
+"""Variables of secrets; on a command line every user of the machine could read them."""
 
 
 def add_address(verb: argparse.ArgumentParser) -> None:
-    """Where the gateway is, and how long to wait for it."""
+    """Add the options for the gateway's address and timeout."""
     add = verb.add_argument_group("the gateway").add_argument
     add("--host", default="127.0.0.1", help="name or address of the gateway, or a whole URL (%(default)s)")
     add("-p", "--port", type=port_number, default=DEFAULT_PORT, help="its port (%(default)s)")
@@ -23,24 +23,24 @@ def add_address(verb: argparse.ArgumentParser) -> None:
 
 
 def add_skip_unreadable(verb: argparse.ArgumentParser) -> None:
-    """Whether a study may lack what cannot be read."""
-    what = "go on without files that look like a part of the study and cannot be read; they are listed"
+    """Add the option to leave out unreadable files."""
+    what = "leave out and list unreadable files that look like a part of the study"
     verb.add_argument("--skip-unreadable", action="store_true", help=what)
 
 
 def add_access(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
-    """How to be let in, and whom to trust."""
+    """Add the options for credentials and TLS."""
     add = verb.add_argument_group("access").add_argument
     add("--token-file", type=Path, metavar="FILE", help=f"file of a bearer token (${TOKEN})")
     add("--ca", type=Path, metavar="FILE", help="certificates to trust instead of the system's")
-    add("--insecure", action="store_true", help="trust any certificate: for a machine of your own")
-    add("--cert", type=Path, metavar="FILE", help="certificate to show")
-    add("--cert-key", type=Path, metavar="FILE", help="its key, where that is a file of its own")
+    add("--insecure", action="store_true", help="do not verify the server's certificate: for tests only")
+    add("--cert", type=Path, metavar="FILE", help="client certificate")
+    add("--cert-key", type=Path, metavar="FILE", help="private key of the certificate, if in a separate file")
     verb.set_defaults(token=environ.get(TOKEN, ""), api_key=environ.get(API_KEY, ""))
 
 
 def access(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The access of a parsed command line, as a Client's arguments.
+    """Return the credentials of a parsed command line as a Client's arguments.
 
     Raises SourceUnreadable for a file without a token, OSError for one that cannot be read.
     """
@@ -50,7 +50,7 @@ def access(arguments: argparse.Namespace) -> dict[str, Any]:
 
     token = arguments.token
     if arguments.token_file and not (token := arguments.token_file.read_text("utf-8", "replace").strip()):
-        raise SourceUnreadable(f"{arguments.token_file} holds no token.")
+        raise SourceUnreadable(f"{arguments.token_file} contains no token.")
     if arguments.insecure:  # said once by whoever asks for it, not again with each request
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     pair = (arguments.cert, arguments.cert_key)
@@ -63,7 +63,7 @@ def access(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def url_of(host: str, at: int) -> str:
-    """Where the gateway is; a ``host`` that is a whole URL stands for itself, and one with a port keeps that."""
+    """The URL of the gateway; a ``host`` that is a URL is returned as it is, and one with a port keeps that."""
     if "://" in host:
         return host
     if host.count(":") == 1 or "]:" in host:
@@ -72,28 +72,28 @@ def url_of(host: str, at: int) -> str:
 
 
 def client(arguments: argparse.Namespace) -> "Client":
-    """The client that a command line asks for."""
+    """Return the client of a command line."""
     from gateway.client import Client
 
     return Client(url_of(arguments.host, arguments.port), timeout=arguments.timeout, **access(arguments))
 
 
 def port_number(text: str) -> int:
-    """A port in the words of a command line, 0 for any free one."""
+    """Parse a port, 0 for any free one."""
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
     return int(text)
 
 
 def count(text: str) -> int:
-    """A whole number from 1 in the words of a command line."""
+    """Parse a whole number from 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
 
 
 def count_or_zero(text: str) -> int:
-    """A whole number from 0."""
+    """Parse a whole number from 0."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0")
     return int(text)

@@ -1,4 +1,4 @@
-"""``doctor``: what the checks found, as a table for a person or as JSON for a program."""
+"""``doctor``: the results of the checks, as a table for a person or as JSON for a program."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ STYLES = {Level.OK: "green", Level.NOTE: "cyan", Level.WARN: "yellow", Level.FAI
 
 
 def doctor(arguments: argparse.Namespace) -> list[str]:
-    """Make all checks and tell what they found; returns the names of what would stop this machine from serving."""
+    """Make all checks and print the findings; return the names of those that prevent serving."""
     app, imported = load(arguments.app, partial(_imported, arguments.app)) if arguments.app else (None, None)
     plan = Plan.read(os.environ, _gunicorn(), port=arguments.port, settings=app.settings if app else None)
     findings = list(examine(plan, os.environ))
@@ -35,7 +35,7 @@ def _imported(target: str) -> Any:
 
 
 def _gunicorn() -> Mapping[str, Any]:
-    """The settings that ``serve`` gives to gunicorn; none where gunicorn is missing, which a check tells."""
+    """Return the settings that ``serve`` passes to gunicorn; empty without gunicorn, which a check reports."""
     try:
         from gateway.server.master import DEFAULTS
     except ImportError:
@@ -44,14 +44,14 @@ def _gunicorn() -> Mapping[str, Any]:
 
 
 def tell_json(findings: list[Diagnosis]) -> None:
-    """One object: the gateway's version, the gravest level, and each finding in its order."""
+    """Print an object: the gateway's version, the gravest level, and each finding in its order."""
     told = [{"name": each.name, "level": each.level, "text": each.text, "remedy": each.remedy} for each in findings]
     body = {"gateway": __version__, "verdict": verdict(findings), "findings": told}
     sys.stdout.write(json.dumps(body, indent=2) + "\n")
 
 
 def tell_table(findings: list[Diagnosis]) -> None:
-    """A row each, with what to do under what is not as it should be; in colours on a terminal."""
+    """Print a row for each finding, with the remedy below a bad one; in colours on a terminal."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -66,6 +66,6 @@ def tell_table(findings: list[Diagnosis]) -> None:
 
 
 def tell_lines(findings: list[Diagnosis]) -> None:
-    """The same without rich, which may be what is missing."""
+    """Print plain lines: rich may be the missing package."""
     for each in findings:
         sys.stdout.write(f"{each.level:4} {each.name}: {each.text} {each.remedy}".rstrip() + "\n")

@@ -1,4 +1,4 @@
-"""``keys``: who may come in. A key is shown once, when it is made; the file holds its digest."""
+"""``keys``: callers with access. A key is shown once, when it is made; the file stores its digest."""
 
 import argparse
 import re
@@ -18,21 +18,21 @@ examples:
   python -m gateway keys list
   python -m gateway keys revoke viewer
 
-The file is that of --file, else of {VARIABLE}. A running server reads it anew when it changes.
+The file is that of --file, else of {VARIABLE}. A running server reads it again when it changes.
 """
 
 
 def add_arguments(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
-    """The words of ``keys``; ``environ`` may name the file."""
+    """Add the arguments of ``keys``; ``environ`` may name the file."""
     verb.set_defaults(file=environ.get(VARIABLE, ""))
     actions = verb.add_subparsers(dest="action", metavar="ACTION", required=True)
-    add = _action(actions, "add", "let a caller in, and print its key")
+    add = _action(actions, "add", "add an API caller, and print its key")
     add.add_argument("--roles", type=_roles, default="infer", help=f"of {','.join(get_args(Role))}, or none (infer)")
-    add.add_argument("--routes", type=_routes, default=ANY, help="of models it may ask, with commas between (all)")
-    add.add_argument("--expires", type=_expiry, metavar="WHEN", help="a day, 2027-01-31, or from now, 365d (never)")
-    add.add_argument("--certificate", default="", metavar="SUBJECT", help="know it by a client certificate, RFC 4514")
-    _action(actions, "list", "say who may come in")
-    _action(actions, "revoke", "let a caller in no more")
+    add.add_argument("--routes", type=_routes, default=ANY, help="of models it may use, separated by commas (all)")
+    add.add_argument("--expires", type=_expiry, metavar="WHEN", help="a date, 2027-01-31, or an age, 365d (never)")
+    add.add_argument("--certificate", default="", metavar="SUBJECT", help="subject of its client certificate, RFC 4514")
+    _action(actions, "list", "list API callers")
+    _action(actions, "revoke", "revoke a caller")
 
 
 def _action(actions: Any, name: str, summary: str) -> argparse.ArgumentParser:
@@ -44,7 +44,7 @@ def _action(actions: Any, name: str, summary: str) -> argparse.ArgumentParser:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Do what was asked. Raises ValueError with a sentence for the user, OSError where the file cannot be written."""
+    """Run the verb. Raises ValueError with a sentence for the user, OSError where the file cannot be written."""
     if not arguments.file:
         raise ValueError(f"keys needs a file: --file FILE, or {VARIABLE}.")
     ACTIONS[arguments.action](arguments, Path(arguments.file))
@@ -62,13 +62,13 @@ def _add(arguments: argparse.Namespace, path: Path) -> None:
 
     def append(entries: tuple[CallerEntry, ...]) -> Sequence[CallerEntry]:
         if any(one.caller.name == arguments.name for one in entries):
-            raise ValueError(f"There is a caller {arguments.name}; revoke it first, or give this one another name.")
+            raise ValueError(f"A caller {arguments.name} exists; revoke it first, or choose another name.")
         return [*entries, entry]
 
     change(path, append)
     if key:
         sys.stdout.write(key + "\n")
-        sys.stderr.write("this key is shown once and kept nowhere\n")
+        sys.stderr.write("this key is shown once and stored nowhere\n")
 
 
 def _list(_arguments: argparse.Namespace, path: Path) -> None:
@@ -121,5 +121,5 @@ def _expiry(text: str) -> datetime:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a day such as 2027-01-31 nor 365d") from None
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
     if when <= datetime.now(UTC):
-        raise argparse.ArgumentTypeError(f"{text} has passed: the key would open nothing")
+        raise argparse.ArgumentTypeError(f"{text} has passed: the key would be invalid")
     return when

@@ -42,17 +42,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GatewayError as error:
         return _complain(error.detail or error.title, FAILED)
     except OSError as error:
-        return _complain(_told(error), FAILED)
+        return _complain(_system_reason(error), FAILED)
     except UnicodeEncodeError:
-        return _complain("a word or a name is not text in this locale; set LC_ALL=C.UTF-8", FAILED)
+        return _complain("an argument or a file name is not text in this locale; set LC_ALL=C.UTF-8", FAILED)
     return DONE
 
 
-def _told(error: OSError) -> str:
-    """What the system says; pydicom raises it anew with a traceback in its text."""
+def _system_reason(error: OSError) -> str:
+    """The system's reason for a failure; pydicom raises it again with a traceback in its text."""
     first = error if error.errno else error.__context__
     if not isinstance(first, OSError) or not first.strerror:
-        return next(iter(str(error).splitlines()), "the system refused, and does not say why")
+        return next(iter(str(error).splitlines()), "the system refused without a reason")
     return f"{first.filename}: {first.strerror}" if first.filename else first.strerror
 
 
@@ -133,7 +133,7 @@ def _client_failures() -> Iterator[None]:
 
 
 def _unreadable(error: "StudyUnreadable") -> CommandFailed:
-    """The failure of a study that has a hole: a script reads which files it is."""
+    """Return the failure of a study with unreadable files, which a script can read."""
     return CommandFailed(error.detail, words={"unreadable": [one.words for one in error.files]})
 
 
@@ -226,7 +226,7 @@ def _audit(arguments: argparse.Namespace) -> None:
     except ValueError as error:
         raise CommandFailed(str(error), USAGE) from error
     if not whole:
-        raise CommandFailed("the audit is not whole")
+        raise CommandFailed("the audit chain is broken")
 
 
 def _replay(arguments: argparse.Namespace) -> None:
@@ -241,7 +241,7 @@ def _replay(arguments: argparse.Namespace) -> None:
     except ClientError as error:
         raise CommandFailed(error.detail, NO_CONNECTION if isinstance(error, Unreachable) else FAILED) from error
     if not same:
-        raise CommandFailed("the answer could not be made again as it was")
+        raise CommandFailed("the answer could not be reproduced")
 
 
 VERBS: dict[str, Callable[[argparse.Namespace], None]] = {

@@ -1,4 +1,4 @@
-"""Sessions that ask for receipts, and the files that these are kept in."""
+"""Sessions that request receipts, and the files of receipts."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from gateway.observe.audit.receipts import HEADER, LONGEST, PREFERENCE, Receipt,
 
 
 class ReceiptRequests:
-    """Asks for a receipt with each request of a session, and holds the last that came."""
+    """A hook that requests a receipt with each request of a session; it stores the last one received."""
 
     def __init__(self, session: requests.Session) -> None:
         self._text = ""
@@ -20,9 +20,9 @@ class ReceiptRequests:
 
     @property
     def receipt(self) -> Receipt:
-        """The receipt of the last answer. Raises AnswerCorrupt where it had none."""
+        """The receipt of the last answer. Raises AnswerCorrupt where it is missing."""
         if not self._text:
-            raise AnswerCorrupt("The server gave no receipt with its answer.")
+            raise AnswerCorrupt("The server's answer has no receipt; check that its audit is enabled.")
         try:
             return read_receipt(self._text)
         except ValueError as error:
@@ -33,11 +33,11 @@ class ReceiptRequests:
 
 
 def write(receipt: Receipt, path: Path) -> None:
-    """Keep a receipt as JSON that a person can read."""
+    """Write a receipt as indented JSON."""
     path.write_text(json.dumps(receipt, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def load(path: Path) -> Receipt:
-    """The receipt in a file. Raises ValueError with a sentence, OSError."""
+    """Return the receipt in a file. Raises ValueError with a sentence, OSError."""
     with path.open("rb") as file:
         return read_receipt(file.read(LONGEST + 1).decode("utf-8", "replace"))

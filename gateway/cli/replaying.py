@@ -1,4 +1,4 @@
-"""``replay``: an answer made again from its receipt and its study, and compared bit by bit."""
+"""``replay``: reproduce an answer from its receipt and its study, and compare it bit by bit."""
 
 import argparse
 import os
@@ -38,7 +38,7 @@ Parts = list[tuple[str, Source]]
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """What is to be made again. ``json`` holds the request's first part as it was sent, else ``order`` makes it."""
+    """The answer to reproduce. ``json`` is the request's first part as it was sent, else ``order`` makes it."""
 
     receipt: Receipt
     order: SendOptions
@@ -50,7 +50,7 @@ class Replay:
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> Self:
-        """What a command line asks for. Raises ValueError with a sentence for what is no receipt or no key, OSError."""
+        """Return the replay of a command line. Raises ValueError for an invalid receipt or key, OSError."""
         names = ("study", "skip_unreadable", "attachments", "command", "kind", "study_size", "options")
         order = SendOptions(out=Path(), **{name: getattr(arguments, name) for name in names})
         given = {name: getattr(arguments, name) for name in ("target", "url", "json")}
@@ -61,7 +61,9 @@ class Replay:
 
 
 def replay(asked: Replay, screen: Terminal) -> bool:
-    """Say what is the same and what is not; returns whether all is. Raises ClientError, GatewayError, OSError."""
+    """Print what is the same and what differs; return True if all is the same.
+
+    Raises ClientError, GatewayError, OSError."""
     genuine = _signature(asked, screen)
     parts = _parts(asked)
     lines = list(compare(asked.receipt, _ask(asked, parts)))
@@ -74,20 +76,20 @@ def replay(asked: Replay, screen: Terminal) -> bool:
 
 def _verdict(lines: Sequence[Line]) -> str:
     different = [line.name for line in lines if line.same is False]
-    return f"NOT the same: {', '.join(different)}" if different else "the same question, model and answer"
+    return f"NOT the same: {', '.join(different)}" if different else "the same request, model and answer"
 
 
 def _signature(asked: Replay, screen: Terminal) -> bool:
     receipt = asked.receipt
     genuine = asked.key is None or is_signed(receipt, asked.key)
-    told = "was not looked at: no key" if asked.key is None else "holds" if genuine else "DOES NOT HOLD"
+    told = "not checked: no key" if asked.key is None else "holds" if genuine else "DOES NOT HOLD"
     screen.say(f"receipt    of {receipt['time']}, request {receipt['request']}")
     screen.say(f"signature  {told}")
     return genuine
 
 
 def _parts(asked: Replay) -> Parts:
-    """The request's parts in the order whose digest is the receipt's; in spatial order where no order's is."""
+    """Return the request's parts in the order whose digest is the receipt's, else in spatial order."""
     skipping = Skipping(asked.order.skip_unreadable)
     instances = load(asked.order.study, skipping) if asked.order.study else []
     json = asked.json.read_bytes() if asked.json else encoded(asked.order.request(instances))
@@ -99,7 +101,7 @@ def _parts(asked: Replay) -> Parts:
 
 
 def _orders(instances: Sequence[Instance]) -> Iterator[Sequence[Instance]]:
-    """As ``send`` sorts them, and as a client would that goes by the names of files."""
+    """Yield the files in the order of ``send``, then in the order of their names."""
     yield instances
     yield sorted(instances, key=lambda one: str(one.source))
 
@@ -111,12 +113,12 @@ def _digest(parts: Parts, new_hash: Callable[[], Any]) -> str:
 
 
 def _ask(asked: Replay, parts: Parts) -> Receipt:
-    """The receipt of a new answer: of a gateway that runs, or of an application in this process."""
+    """Return the receipt of a new answer, from a running gateway or from an application in this process."""
     return _ask_server(asked, parts) if asked.url else _ask_here(asked, parts)
 
 
 def _ask_here(asked: Replay, parts: Parts) -> Receipt:
-    """The receipt of an answer made in this process, as at the time of receipt, which DICOM objects hold."""
+    """Return the receipt of an answer made in this process, at the receipt's time, which DICOM objects contain."""
     receipt, app = asked.receipt, served(asked.target)
     app.open()
     service = app.service
@@ -141,7 +143,7 @@ def _open(source: Source) -> BinaryIO:
 
 
 def _ask_server(asked: Replay, parts: Parts) -> Receipt:
-    """The receipt of an answer over HTTP, with the digests of the bytes that were sent and came back here."""
+    """Return the receipt of an answer over HTTP, with the digests of the bytes sent and received."""
     receipt = asked.receipt
     asking = receipt_files.ReceiptRequests(new_session())
     new_hash = hash_function(receipt["algorithm"])
@@ -163,23 +165,23 @@ def _read(response: requests.Response, new_hash: Callable[[], Any]) -> Answer:
 
 
 def _accept(receipt: Receipt) -> str:
-    """What was accepted then; DICOM objects come as related parts too."""
+    """The original Accept header; DICOM objects are related parts too."""
     wanted = receipt.get("accept")
     return f'multipart/related; type="{wanted}"' if wanted == "application/dicom" else "multipart/related"
 
 
 def _route(app: Gateway, route: str) -> str:
-    """Where the model is: the receipt's route, or the only one of an application that was made for a model."""
+    """Return the model's route: the receipt's, or the only one of an application made for a model."""
     models = app.service.models
     if route in models:
         return route
     if len(models) == 1:
         return str(next(iter(models)))
-    raise NoTarget("the application has several models and none on the receipt's route; name the model instead")
+    raise NoTarget("the application has several models and no model on the receipt's route; name the model instead")
 
 
 def _moment(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):  # the latter for a year that UTC does not reach
-        raise NoTarget("the receipt's time is no time") from None
+        raise NoTarget("the receipt's time is invalid") from None

@@ -1,4 +1,4 @@
-"""``run``: a model asked without a server, its answer judged as a request's would be."""
+"""``run``: run a model without a server, and check its answer as for a request."""
 
 import cProfile
 import os
@@ -25,12 +25,12 @@ SHOWN = 20
 _PLUMBING = re.compile(
     r"gateway/(cli|client|endpoints|app\.py)|(requests|urllib3|flask|werkzeug|rich)/|contextlib|importlib|^~|^<"
 )
-"""Where a request only passes through."""
+"""Files that only pass a request on."""
 _LIBRARY = re.compile(rf"{re.escape(str(Path(gateway.__file__).parent))}|site-packages|{re.escape(os.__file__[:-5])}")
 
 
 def run(target: str, order: SendOptions, screen: Terminal, *, profile: bool = False) -> list[Path]:
-    """Ask the model that ``target`` names; returns the files written. Raises what ``send`` raises, and NoTarget."""
+    """Run the model that ``target`` names; return the files written. Raises as ``send`` does, and NoTarget."""
     app = served(target)
     with _profiled(screen) if profile else _timed(screen):
         written = send(order, screen, Client(LOCAL, session=session(app), digest=app.settings.digest))
@@ -47,7 +47,7 @@ def _timed(screen: Terminal) -> Iterator[None]:
 
 @contextmanager
 def _profiled(screen: Terminal) -> Iterator[None]:
-    """Tell where time and memory went, function by function; also when the answer is refused."""
+    """Print time and memory by function, even if the answer is refused."""
     before, profilers = _peak(), list[cProfile.Profile]()
     try:
         with _timed(screen), _profiling(profilers):
@@ -77,7 +77,7 @@ def _profiling(profilers: list[cProfile.Profile]) -> Iterator[None]:
 
 
 def _rows(stats: pstats.Stats) -> Iterator[str]:
-    """The author's functions first, then those of the gateway and of libraries, the longest first."""
+    """Return the author's functions first, then those of the gateway and of libraries, the longest first."""
     entries = stats.stats.items()  # type: ignore[attr-defined]
     rows = [(not _LIBRARY.search(place[0]), entry[3], entry[2], entry[0], place) for place, entry in entries]
     shown = [row for row in rows if not _PLUMBING.search(row[4][0])]
@@ -87,5 +87,5 @@ def _rows(stats: pstats.Stats) -> Iterator[str]:
 
 
 def _peak() -> int:
-    """The process's largest resident set so far, MiB."""
+    """Return the peak resident set of the process, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10

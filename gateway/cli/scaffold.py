@@ -18,11 +18,11 @@ FILES = {
     "Dockerfile": "Dockerfile.txt",
     "README.md": "README.md.txt",
 }
-"""What is written, and the template of each."""
+"""The files to write, and the template of each."""
 
 
 class BadName(GatewayError):
-    """A name that is no name for a model, or that is taken."""
+    """An invalid or used name of a model."""
 
 
 def write(name: str, folder: Path, source: str | None = None) -> Path:
@@ -31,10 +31,10 @@ def write(name: str, folder: Path, source: str | None = None) -> Path:
     ``source`` is the folder or wheel that the requirements take the gateway from; unset, the one that runs now.
     """
     if not NAME.fullmatch(name) or keyword.iskeyword(name) or name in ("gateway", "model", "test"):
-        raise BadName(f"{name} is no name for a model: use lower-case letters, digits and underscores, at most 40.")
+        raise BadName(f"{name} is no valid model name: use lower-case letters, digits and underscores, at most 40.")
     target = folder / name
     if target.exists() or target.is_symlink():
-        raise BadName(f"{name} is there already; nothing was written.")
+        raise BadName(f"{name} exists already; nothing was written. Choose another name, or remove it.")
     words = {"name": name, "title": name.replace("_", " ").capitalize(), "requirement": _requirement(source)}
     words["function"] = name
     texts = {file: Template(_template(template)).substitute(words) for file, template in FILES.items()}

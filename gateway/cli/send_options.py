@@ -1,4 +1,4 @@
-"""What ``send`` was asked to do, and the request that it makes of it."""
+"""Options of ``send``, and the request that they describe."""
 
 import argparse
 from dataclasses import dataclass, field, fields
@@ -16,7 +16,7 @@ COMMANDS = {"box": "get-bounding-box-2d", "label": "get-classification-labels"}
 
 @dataclass(frozen=True, kw_only=True)
 class SendOptions:
-    """One ``send``. Its fields are the destinations of the command line's options."""
+    """Options of a ``send``. Its fields are the destinations of the command line's options."""
 
     study: Path | None = None
     out: Path
@@ -38,17 +38,17 @@ class SendOptions:
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> Self:
-        """The order in a parsed command line."""
+        """Return the options of a parsed command line."""
         return cls(**{f.name: getattr(arguments, f.name) for f in fields(cls)})
 
     @property
     def url(self) -> str:
-        """Where the gateway is; a ``host`` that is a whole URL stands for itself."""
+        """The URL of the gateway; a ``host`` that is a URL is returned as it is."""
         return url_of(self.host, self.port)
 
     @property
     def patience(self) -> float | None:
-        """Seconds to wait for a silent server, where somebody said so."""
+        """Seconds to wait for a silent server, None unless set."""
         return self.timeout
 
     def request(self, instances: list[Instance]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``send``: a study to a gateway, its checked answer to files, and the answer over the study as pictures."""
+"""``send``: send a study to a gateway, write its checked answer to files, and draw the answer over the study."""
 
 import re
 import time
@@ -22,17 +22,17 @@ from gateway.protocol.response import check
 from gateway.protocol.serializer import InferenceSerializer
 
 FINDINGS = ("bounding_boxes_2d", "linear_measurements_2d", "study_ml_json", "series_ml_json")
-"""Members of an answer's JSON that hold findings; all are lists or objects."""
+"""Members of an answer's JSON with findings; all are lists or objects."""
 
 
 PICTURES = "pictures"
 
 
 def send(order: SendOptions, screen: Terminal, client: Client | None = None) -> list[Path]:
-    """Do what ``order`` says; returns the files written, the contact sheet first.
+    """Send as ``order`` says; return the files written, the contact sheet first.
 
-    ``client`` is asked instead of the gateway that the order names.
-    An answer that came whole is saved before it is pictured. Raises ClientError, GatewayError and OSError, each with a
+    ``client`` replaces the gateway that the order names.
+    A complete answer is saved before it is drawn. Raises ClientError, GatewayError and OSError, each with a
     sentence for the user.
     """
     skipping = Skipping(order.skip_unreadable)
@@ -51,13 +51,13 @@ def send(order: SendOptions, screen: Terminal, client: Client | None = None) -> 
 
 
 def of_skipped(files: Iterable[Unreadable]) -> Iterator[str]:
-    """The unreadable parts of a study that were left out, a line each."""
+    """Return the unreadable parts of a study that were left out, one to a line."""
     for one in files:
         yield f"skipped {one.file}: {one.reason}"
 
 
 def summary(order: SendOptions, answer: Answer, written: list[Path], pictures: list[Path]) -> Iterator[str]:
-    """What a person wants to know of an answer, a line each."""
+    """Return a summary of an answer for a person, as lines."""
     found = ", ".join(f"{count} {kind}" for kind, count in findings(answer).items())
     yield f"answer  {found or 'no findings'}"
     yield f"input   {order.digest} {answer.input_digest}"
@@ -68,7 +68,7 @@ def summary(order: SendOptions, answer: Answer, written: list[Path], pictures: l
 
 
 def words(order: SendOptions, answer: Answer, files: list[Path]) -> dict[str, Any]:
-    """The same for a script; ``files`` with the contact sheet first, where there is one."""
+    """Return the summary for a script; ``files`` with the contact sheet first, where there is one."""
     return {
         "request_id": answer.request_id,
         "digest": order.digest,
@@ -80,14 +80,14 @@ def words(order: SendOptions, answer: Answer, files: list[Path]) -> dict[str, An
 
 
 def findings(answer: Answer) -> dict[str, int]:
-    """How many of each kind of finding, such as one ``probability_mask``."""
+    """Count the findings of each kind, such as one ``probability_mask``."""
     parts = Counter(str(part.get("binary_type") or part.get("key")) for part in answer.parts)
     others = {key: answer.json.get(key) for key in FINDINGS}
     return dict(parts) | {key: len(found) for key, found in others.items() if isinstance(found, Sized) and found}
 
 
 def _kind(path: Path) -> str:
-    """A file's name without what tells it from its siblings, which are listed as one."""
+    """Return a file's name without its number: numbered siblings are listed as one."""
     return PICTURES if re.match(r"\d+_.*\.png$", path.name) else re.sub(r"\d+", "*", path.name)
 
 
@@ -101,7 +101,7 @@ def _ask(order: SendOptions, instances: list[Instance], screen: Terminal, client
     asked = client or Client(order.url, timeout=order.patience, digest=order.digest)
     with asked as client, screen.bar("sending", "the model runs") as progress:
         if order.study_path:
-            screen.note(f"asking {client.address} to read the study")
+            screen.note(f"requesting {client.address} to read the study")
             answer = client.infer_path(request, order.study_path, order.route)
         elif order.store:
             kept = client.upload(files, progress=progress)
@@ -116,7 +116,7 @@ def _ask(order: SendOptions, instances: list[Instance], screen: Terminal, client
 
 
 def _picture(order: SendOptions, instances: list[Instance], answer: Answer, screen: Terminal) -> list[Path]:
-    """The answer over its study, if that is at hand. Raises AnswerInvalid for a breach of the protocol or a misfit."""
+    """Draw the answer over its study, if that is local. Raises AnswerInvalid for an answer that breaks the protocol."""
     if "aiges" in answer.json:  # a wrapper's answer, which says nothing of where it lies in the study
         return []
     faults: list[str] = []
@@ -124,7 +124,7 @@ def _picture(order: SendOptions, instances: list[Instance], answer: Answer, scre
     for fault in faults:
         screen.note(fault)
     if faults:
-        raise AnswerInvalid("", f"The answer breaks protocol 1.0 and is not pictured. {faults[0]}")
+        raise AnswerInvalid("", f"The answer breaks protocol 1.0 and is not drawn. {faults[0]}")
     if not instances:
         return []
     with screen.bar("drawing") as progress:

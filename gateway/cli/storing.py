@@ -1,4 +1,4 @@
-"""``upload``, ``results``, ``bundle`` and ``preflight``: what a gateway keeps, and what it would take."""
+"""``upload``, ``results``, ``bundle`` and ``preflight``: the verbs of a gateway's store."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ PROGRAM = "python -m gateway"
 EPILOGS = {
     UPLOAD: f"""\
 examples:
-  {PROGRAM} upload -i study                             only what the gateway lacks is sent
+  {PROGRAM} upload -i study                             only missing instances are sent
   {PROGRAM} upload -i study --on-conflict keep --json
 
 Interrupted and run again, it sends the rest.
@@ -31,25 +31,25 @@ examples:
 """,
     BUNDLE: f"""\
 examples:
-  {PROGRAM} bundle push lungs weights                   the gateway's bundle becomes what the folder holds
+  {PROGRAM} bundle push lungs weights                   make the gateway's bundle equal to the folder
   {PROGRAM} bundle pull lungs weights                   other files in the folder stay
 """,
     PREFLIGHT: f"""\
 examples:
-  {PROGRAM} preflight -i study                          which models would take it, and why not
-  {PROGRAM} preflight --study 1.2.3 --model /lungs      a study that the gateway keeps
+  {PROGRAM} preflight -i study                          which models accept it, and the reasons of others
+  {PROGRAM} preflight --study 1.2.3 --model /lungs      a study stored on the gateway
 """,
 }
 MiB = 1 << 20
 
 
 def add_upload(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
-    """The words of ``upload``."""
+    """Add the arguments of ``upload``."""
     add = verb.add_argument
     add("-i", "--input", type=Path, dest="files", metavar="STUDY", required=True, help="DICOM file, or folder of them")
     add(
         "--on-conflict", choices=("fail", "keep", "replace"), default="fail",
-        help="where the gateway holds another file of the same SOP Instance UID (%(default)s)",
+        help="action where the gateway stores another file with the same SOP Instance UID (%(default)s)",
     )  # fmt: skip
     add_skip_unreadable(verb)
     add("--chunk", type=count, default=16, metavar="N", help="instances of one request (%(default)s)")
@@ -58,47 +58,47 @@ def add_upload(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
 
 
 def add_results(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
-    """The words of ``results``."""
+    """Add the arguments of ``results``."""
     add = verb.add_argument
     add("--study", default="", metavar="UID", help="of this study")
     add("--series", default="", metavar="UID", help="of this series")
     add("--model", default="", metavar="ROUTE", help="of this model")
     add("--version-of-model", dest="version", default="", metavar="V", help="of this version of the model")
-    add("--since", default="", metavar="TIME", help="made at this time or after, such as 2026-11-21T13:00:00Z")
-    add("--until", default="", metavar="TIME", help="made before this time")
-    add("--limit", type=count, metavar="N", help="the newest N; without it all")
+    add("--since", default="", metavar="TIME", help="created at this time or later, such as 2026-11-21T13:00:00Z")
+    add("--until", default="", metavar="TIME", help="created before this time")
+    add("--limit", type=count, metavar="N", help="the newest N (all)")
     _add_common(verb, environ)
 
 
 def add_bundle(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
-    """The words of ``bundle``."""
+    """Add the arguments of ``bundle``."""
     add = verb.add_argument
-    add("action", choices=("push", "pull"), help="to the gateway, or from it")
+    add("action", choices=("push", "pull"), help="to the gateway, or from the gateway")
     add("name", metavar="NAME", help="name of the bundle")
-    add("folder", type=Path, metavar="FOLDER", help="where its files are, or are to be")
+    add("folder", type=Path, metavar="FOLDER", help="local folder of its files")
     _add_common(verb, environ)
 
 
 def add_preflight(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
-    """The words of ``preflight``."""
+    """Add the arguments of ``preflight``."""
     study = verb.add_mutually_exclusive_group(required=True)
     study.add_argument("-i", "--input", type=Path, dest="files", metavar="STUDY", help="DICOM file, or folder of them")
-    study.add_argument("--study", default="", metavar="UID", help="a study that the gateway keeps")
-    verb.add_argument("--model", dest="models", action="append", default=[], metavar="ROUTE", help="ask only this one")
+    study.add_argument("--study", default="", metavar="UID", help="a study stored on the gateway")
+    verb.add_argument("--model", dest="models", action="append", default=[], metavar="ROUTE", help="this model only")
     _add_common(verb, environ)
 
 
 WORDS = {UPLOAD: add_upload, RESULTS: add_results, BUNDLE: add_bundle, PREFLIGHT: add_preflight}
 SUMMARIES = {
-    UPLOAD: "let a gateway keep a study, so that it is sent once",
-    RESULTS: "list what models said of the studies that a gateway keeps",
-    BUNDLE: "bring the files of a model to a gateway, or from it",
-    PREFLIGHT: "ask which models would take a study, and why not",
+    UPLOAD: "upload a study once",
+    RESULTS: "list stored results",
+    BUNDLE: "push or pull the files of a model",
+    PREFLIGHT: "check which models accept a study",
 }
 
 
 def run(arguments: argparse.Namespace, screen: "Terminal") -> None:
-    """Do what one of these verbs says. Raises ClientError, GatewayError and OSError, each with a sentence."""
+    """Run one of these verbs. Raises ClientError, GatewayError and OSError, each with a sentence."""
     with connect(arguments) as client:
         words, lines = _DOING[arguments.verb](arguments, screen, client)
     if arguments.json:
@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace, screen: "Terminal") -> None:
 
 
 Told = tuple[Any, Iterator[str]]
-"""What a verb found out: for a script, and line by line for a person."""
+"""The result of a verb: a document for a script, and lines for a person."""
 
 
 def _upload(arguments: argparse.Namespace, screen: "Terminal", client: "Client") -> Told:
@@ -134,7 +134,7 @@ def _of_upload(done: "Uploaded") -> Iterator[str]:
         yield f"ignored {done.ignored} that {'is' if done.ignored == 1 else 'are'} not DICOM"
     yield from of_skipped(done.skipped)
     if done.retained:
-        yield f"retained {len(done.retained)} that the gateway has with other bytes"
+        yield f"retained {len(done.retained)} that are stored on the gateway with other bytes"
     for uid in done.study_instance_uids:
         yield f"study   {uid}"
 

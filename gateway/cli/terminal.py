@@ -1,4 +1,4 @@
-"""What a person sees while a study is on its way: progress on stderr, results on stdout."""
+"""Output on a terminal: progress on stderr, results on stdout."""
 
 import json
 import sys
@@ -12,11 +12,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgre
 from gateway.client import printable
 
 Report = Callable[[int, int], None]
-"""Told how much of how much is done."""
+"""Called with the bytes done and their total."""
 
 
 class Terminal:
-    """Standard output for what was done, standard error for what is being done; bars only on a terminal.
+    """Standard output for results, standard error for progress; bars only on a terminal.
 
     For a ``script`` standard output has one JSON document, and all else is on standard error.
     """
@@ -27,27 +27,27 @@ class Terminal:
         self._err = Console(highlight=False, soft_wrap=True, stderr=True)
 
     def say(self, text: str) -> None:
-        """One line of the result. Text that a server sent cannot steer the terminal."""
+        """Print a line of the result. Control characters from a server do not reach the terminal."""
         (self._err if self._script else self._out).print(printable(text), markup=False)
 
     def tell(self, words: Any) -> None:
-        """The result as JSON, where it is a script that asks."""
+        """Print the result as JSON for a script."""
         if self._script:
             sys.stdout.write(json.dumps(words, indent=2) + "\n")
 
     def note(self, text: str) -> None:
-        """One line on what is happening, kept out of a pipe."""
+        """Print a line of progress, to standard error."""
         self._err.print(printable(text), markup=False, style="dim")
 
     @contextmanager
     def bar(self, doing: str, then: str = "") -> Iterator[Report]:
-        """A bar that fills while the block reports; once full, a spinner saying ``then`` until the block ends."""
+        """Show a bar that fills while the block reports; once full, a spinner with ``then`` until the block ends."""
         with self._progress() as bar:
             yield _reporter(bar, bar.add_task(doing, total=None), then)
 
     @contextmanager
     def bars(self, *doing: str) -> Iterator[list[Report]]:
-        """A bar for each of several things that are done at once."""
+        """Show a bar for each of several concurrent tasks."""
         with self._progress() as bar:
             yield [_reporter(bar, bar.add_task(one, total=None), "") for one in doing]
 

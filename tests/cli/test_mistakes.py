@@ -43,7 +43,7 @@ def test_a_key_that_no_header_can_hold_is_not_shown(
 
 def test_a_token_file_must_hold_a_token(run: Run, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(" \n")
-    assert f"{tmp_path / 'token'} holds no token" in line_of(run, "results", "--token-file", tmp_path / "token")
+    assert f"{tmp_path / 'token'} contains no token" in line_of(run, "results", "--token-file", tmp_path / "token")
     (tmp_path / "token").write_text("zwei\nZeilen")
     assert "zwei" not in line_of(run, "results", "--token-file", tmp_path / "token")
 
@@ -214,11 +214,11 @@ def test_what_the_locale_cannot_read_is_one_line(study: Path, tmp_path: Path, wo
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["nowhere:app"], "there is no module nowhere"),
-        (["nowhere.deep:app"], "there is no module nowhere"),
+        (["nowhere:app"], "no module nowhere"),
+        (["nowhere.deep:app"], "no module nowhere"),
         ([":app"], "module:name"),
-        (["models.app:app", "--certfile", "absent.pem"], "absent.pem is no file"),
-        (["models.app:app", "--certfile", __file__, "--keyfile", "absent.key"], "absent.key is no file"),
+        (["models.app:app", "--certfile", "absent.pem"], "absent.pem is not a file"),
+        (["models.app:app", "--certfile", __file__, "--keyfile", "absent.key"], "absent.key is not a file"),
     ],
 )
 def test_what_cannot_be_served_is_told_before_a_process_starts(run: Run, words: list[str], sentence: str) -> None:

@@ -141,7 +141,7 @@ def test_an_answer_that_breaks_the_protocol_is_saved_and_said(run: Run, study: P
     with listening(lambda request: answer(request, {"parts": [], "bounding_boxes_2d": [box]})) as url:
         ran = run("send", "-i", study, "-o", tmp_path, "--host", url)
     assert ran.status == 1
-    assert "error: The answer breaks protocol 1.0 and is not pictured. /bounding_boxes_2d/0/top_left: " in ran.err
+    assert "error: The answer breaks protocol 1.0 and is not drawn. /bounding_boxes_2d/0/top_left: " in ran.err
     assert json.loads((tmp_path / "response.json").read_text())["bounding_boxes_2d"] == [box]
     assert "response.json" in ran.out
 
