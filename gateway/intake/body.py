@@ -16,7 +16,7 @@ READ_SIZE = 256 * KiB
 def content_length(environ: dict[str, Any]) -> int | None:
     """The announced length; None when there is none, or when it is chunked. Raises BrokenBody for no number."""
     text = environ.get("CONTENT_LENGTH") or ""
-    if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower() or not text:
+    if "chunked" in _coding(environ) or not text:
         return None
     if not (text.isascii() and text.isdigit()):
         raise BrokenBody("The Content-Length is not a number.")
@@ -61,20 +61,26 @@ def body(
     ends early or its chunks are malformed, RequestStalled when it comes too slowly, LimitExceeded at the head of a
     chunk that is larger than a whole body may be. The place of ``ticket`` is lent while a slow client is waited for.
     """
-    if length is None and not environ.get("wsgi.input_terminated"):
-        length = 0  # a server that does not mark the end of a chunked body would block here
+    if length is None and not ("chunked" in _coding(environ) and environ.get("wsgi.input_terminated")):
+        length = 0  # no body (RFC 9112 6.3); a server that does not mark the end of a chunked one would block here
     _bound_chunks(environ["wsgi.input"], settings.max_body_bytes)
     source, received = _source(environ["wsgi.input"], size), 0
     lend_while_waiting(environ, ticket)
-    while length is None or received < length:
-        piece = _read(source, size if length is None else min(size, length - received))
-        if not piece:
-            break
-        received += len(piece)
-        yield piece
-    lend_while_waiting(environ, None)
+    try:
+        while length is None or received < length:
+            piece = _read(source, size if length is None else min(size, length - received))
+            if not piece:
+                break
+            received += len(piece)
+            yield piece
+    finally:  # also where the client stalled: the response has a clock of its own
+        lend_while_waiting(environ, None)
     if length is not None and received < length:
         raise BrokenBody(f"The body ended after {received} of {length} bytes; send it again.")
+
+
+def _coding(environ: dict[str, Any]) -> str:
+    return str(environ.get("HTTP_TRANSFER_ENCODING", "")).lower()
 
 
 def lend_while_waiting(environ: dict[str, Any], ticket: Ticket | None) -> None:

@@ -116,19 +116,20 @@ class RateLimited:
             except TimeoutError:
                 if (self.gettimeout() or 0.0) < self._slice:  # type: ignore[attr-defined]
                     raise  # a wait that is shorter on purpose
-                began = self._account(0, began)
+                began = self._account(0, began, judge=False)  # silence has a limit of its own
                 if began - first >= self.settings.read_timeout:
                     raise
             else:
                 self._account(size(done), began)
                 return done
 
-    def _account(self, count: int, began: float) -> float:
+    def _account(self, count: int, began: float, *, judge: bool = True) -> float:
         now = time.monotonic()
         self.waited += now - began
         self.moved += count
         settings = self.settings
-        if self.cut or (self.waited > settings.rate_grace and self.moved < settings.min_rate * self.waited):
+        late = judge and self.waited > settings.rate_grace and self.moved < settings.min_rate * self.waited
+        if self.cut or late:
             raise TimeoutError("the peer is slower than the minimum rate")
         if self.slow and self.thread is not None and self.thread.lend() and self.place is not None:
             self.place.lend()

@@ -57,6 +57,8 @@ class Connection(TConn):  # type: ignore[misc]
             piece = self.sock.receive(HEAD_BYTES)
             if piece is None:
                 return False
+            if not piece and self.head:  # half-closed: what there is may be malformed, and gunicorn answers that
+                return True
             if not piece:
                 raise ConnectionResetError("the client has closed the connection")
             self.head += piece
