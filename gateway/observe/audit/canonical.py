@@ -17,7 +17,7 @@ KEY_BYTES = 32
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:
-    """JSON as RFC 8785 spells it: sorted names, no spaces, UTF-8. Numbers must be whole: floats have no place here.
+    """Return JSON with sorted names and no spaces, in UTF-8. Numbers must be integers, which have one form.
 
     Half of a surrogate pair, which UTF-8 cannot carry, stays the escape that JSON has for it.
     """
