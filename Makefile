@@ -5,10 +5,11 @@ RUN := $(VENV)/bin/python
 # Each file goes to one process, so that its servers are started once.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test test-all bench bench-peers lint types lock clean
+.PHONY: help demo test-fast test test-all bench bench-peers lint types lock clean
 
 help:
 	@echo "make demo      serve the models that come along, send them a study, picture the answers in demo-output/"
+	@echo "make test-fast the tests that start no server, in about a minute"
 	@echo "make test      the tests"
 	@echo "make test-all  the slow ones too; what they need and do not find fails instead of being skipped"
 	@echo "make bench     what the gateway costs beside a plain one, in ratios"
@@ -20,6 +21,9 @@ help:
 
 demo: $(VENV)/runtime
 	$(RUN) demo.py demo-output
+
+test-fast: $(VENV)/test
+	HYPOTHESIS_PROFILE=fast $(RUN) -m pytest -q $(PARALLEL) -m "not slow and not server and not heavy"
 
 test: $(VENV)/test
 	$(RUN) -m pytest -q $(PARALLEL) -m "not slow"

@@ -24,16 +24,18 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient")
 LISTENING = re.compile(r"Listening at: (https?)://(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)")
 
 
-STARTS = {"serve", "start", "bucket", "postgres"}
+STARTS = {"serve", "start", "bucket", "cluster"}
 """Fixtures that start a process."""
+ROOMS = {"server", "doctor"}
+"""Folders of tests that look at processes and machines."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test that starts a process ``server``: by one of these fixtures, or as its module runs programs."""
+    """Mark each test that starts a process ``server``: by its folder, its fixtures, or the programs of its module."""
     for item in items:
         module = vars(getattr(item, "module", None) or pytest)
         starts = not STARTS.isdisjoint(getattr(item, "fixturenames", ())) or "postgresql" in item.nodeid
-        if starts or "subprocess" in module:
+        if starts or "subprocess" in module or item.path.parent.name in ROOMS:
             item.add_marker("server")
 
 

@@ -11,6 +11,9 @@ from gateway.errors import BrokenBody
 from gateway.wire import Decoder, Limits, parse_options_header
 from tests.wire.feeding import cut
 
+pytestmark = pytest.mark.heavy
+
+
 BOUNDARY = "0123456789abcdef0123456789abcdef"
 HEAD, END = f"--{BOUNDARY}\r\n\r\n".encode(), f"\r\n--{BOUNDARY}--".encode()
 UNLIMITED = Limits(max_parts=1 << 40, max_part_header_bytes=1 << 40, max_part_headers=1 << 40)

@@ -10,6 +10,9 @@ from gateway.wire import Decoder, OutgoingPart, content_length, encode, new_boun
 from tests.wire import reference
 from tests.wire.feeding import ReadPart, cut_at, read
 
+pytestmark = pytest.mark.heavy
+
+
 BCHARS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'()+_,-./:=?"
 BOUNDARIES = st.builds(
     str.__add__, st.text(BCHARS + " ", max_size=69), st.text(BCHARS, min_size=1, max_size=1)

@@ -30,6 +30,8 @@ from tests.dicom.writing.object_cases import (
     written,
 )
 
+pytestmark = pytest.mark.heavy
+
 
 def uids(datasets: list[Dataset]) -> list[str]:
     return [uid for each in datasets for uid in (each.SOPInstanceUID, each.SeriesInstanceUID)]
