@@ -123,7 +123,7 @@ def test_a_setup_that_fails_is_told_by_health_and_by_each_answer_and_logged(capl
     app.model("/fine")(Counting)
     with caplog.at_level(logging.ERROR, "gateway"):
         wait_for(app, "FAILED")
-        eventually(lambda: "the model on / could not be set up" in caplog.text)
+        eventually(lambda: "model setup failed on /" in caplog.text)
     assert "RuntimeError: weights.pt is cut short" in caplog.text  # there is no request yet, and so no patient
     answer = ask(app)
     assert (answer.status, answer.json["type"]) == (500, "urn:gateway:problem:model-failed")
