@@ -10,17 +10,21 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from pydicom import Dataset
-from pydicom.encaps import generate_frames, get_frame
+from pydicom.encaps import generate_fragments, generate_frames, get_frame, parse_basic_offsets, parse_fragments
+from pydicom.uid import RLELossless
 
-from gateway.dicom.reading.attributes import value, whole
+from gateway.dicom.reading.attributes import unreadable, value, whole
+from gateway.dicom.reading.fast_headers import is_implicit
 from gateway.errors import StudyRefused
 
-_ELEMENT_HEADER = 12
-"""Bytes of (7FE0,0010), OB, two reserved and an undefined length (PS3.5 A.4)."""
+_EXPLICIT, _IMPLICIT = 12, 8
+"""Bytes of (7FE0,0010), OB, two reserved and an undefined length (PS3.5 A.4); some files lack OB and those two."""
 
 JPEG, LOSSLESS, JPEG_LS, JPEG_2000 = "JPEG", "JPEG Lossless", "JPEG-LS", "JPEG 2000"
 _FRAME_HEADERS = {0xC0: JPEG, 0xC1: JPEG, 0xC2: JPEG, 0xC3: LOSSLESS, 0xF7: JPEG_LS}
 """Baseline, extended and progressive DCT, lossless (ISO 10918-1 table B.1), JPEG-LS (ISO 14495-1 C.2.2)."""
+_LOOK = 64 << 10
+"""Bytes of a fragment in which a codestream says what it is; marker segments before it are rarely longer."""
 _RGB = (b"RGB", b"rgb")
 _SIZ = struct.Struct(">4I16xH")
 """Xsiz, Ysiz, XOsiz, YOsiz, four numbers on tiles, and the number of components."""
@@ -63,13 +67,34 @@ def _end(file: BinaryIO) -> int:
 
 
 def _codestreams(file: BinaryIO, header: Dataset, frame: int | None) -> Iterable[bytes]:
-    file.seek(_ELEMENT_HEADER, os.SEEK_CUR)
+    at = file.tell()
+    file.seek(at + (_IMPLICIT if is_implicit(file.read(_EXPLICIT)) else _EXPLICIT))
     count = whole(header, "NumberOfFrames") or 1
+    _refuse_uncounted(file, count, one_each=header.file_meta.TransferSyntaxUID == RLELossless)
     offsets, lengths = value(header, "ExtendedOffsetTable"), value(header, "ExtendedOffsetTableLengths")
     extended = (offsets, lengths) if offsets and lengths else None
     if frame is None:
         return generate_frames(file, number_of_frames=count, extended_offsets=extended)
     return [get_frame(file, frame, number_of_frames=count, extended_offsets=extended)]
+
+
+def _refuse_uncounted(file: BinaryIO, count: int, *, one_each: bool) -> None:
+    """Refuse more frames than are stated, by the Basic Offset Table (PS3.5 A.4), else by the fragments.
+
+    A frame may lie in several fragments, but not where ``one_each`` says so (PS3.5 A.4.2), and a further codestream
+    begins a further frame. The file is left where it stands.
+    """
+    at = file.tell()
+    found = len(parse_basic_offsets(file))
+    if not found:
+        fragments = file.tell()
+        found, _ = parse_fragments(file)
+        if found > count and not one_each:
+            file.seek(fragments)
+            found = sum(announced(fragment[:_LOOK]) is not None for fragment in generate_fragments(file))
+    file.seek(at)
+    if found > count:
+        raise unreadable("NumberOfFrames", f"states {count}, and compressed pixels of {found} frames are in the file")
 
 
 def announced(codestream: bytes) -> CodestreamHeader | None:

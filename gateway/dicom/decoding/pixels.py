@@ -7,14 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from gateway.dicom.decoding.codestreams import codestreams
 from gateway.dicom.decoding.compressed import BROKEN, decode_frames, describe
 from gateway.dicom.decoding.lookups import palette_to_rgb
 from gateway.dicom.decoding.windows import display_range, linear
 from gateway.dicom.reading.attributes import text, whole
+from gateway.dicom.reading.fast_headers import Element, pixels_at
 from gateway.dicom.reading.files import Source, convert_dataset_to_bytes, opened, read_header, refusing
+from gateway.dicom.reading.frame_counts import check_length, check_padding, stated_size
 from gateway.errors import LimitExceeded, StudyRefused
 
 Array = NDArray[np.generic]
@@ -22,6 +24,12 @@ RGB = NDArray[np.uint8]
 
 MAX_DECODED_BYTES = 4 << 30
 """Bytes of one decoded file or frame: a breast tomosynthesis of 300 frames takes 2.5 GiB. A header may state any."""
+
+MAX_PADDING = 1 << 20
+"""Bytes after the frames of an image that are compared with zero; less than a frame, and blocks are far smaller."""
+
+_IMPLICIT_HEADER = 8
+"""Bytes of the tag and the length of an element without a VR (PS3.5 7.1.3)."""
 
 _COLOUR = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
 _DECODED = ("BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration")
@@ -54,14 +62,30 @@ def _compressed(file: BinaryIO, header: Dataset, frame: int | None) -> Array:
 def _native(file: BinaryIO, header: Dataset, frame: int | None) -> Array:
     """Uncompressed pixels of any byte order. pydicom seeks for frames, which neither of these two lets it."""
     subsampled = text(header, "PhotometricInterpretation") == "YBR_FULL_422"
-    file.seek(0)
     source: Dataset | BinaryIO = file
-    if subsampled or header.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
+    size = stated_size(header, whole(header, "NumberOfFrames") or 1)
+    even, pixels = size + size % 2, _stated_vr(file, header)
+    if subsampled or pixels is None:
+        file.seek(0)
         source = dcmread(file)
         if subsampled:
             _refuse_full_chroma(source)
+        data = source.get("PixelData", b"")
+        check_length(header, whole(header, "NumberOfFrames") or 1, len(data))
+        check_padding(data[even : even + MAX_PADDING])
+    elif pixels.length > even:
+        file.seek(pixels.start + even)
+        check_padding(file.read(min(pixels.length - even, MAX_PADDING)))
+    file.seek(0)
     array = pixel_array(source, index=frame, allow_excess_frames=False)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _stated_vr(file: BinaryIO, header: Dataset) -> Element | None:
+    """The pixels of a file that stands at them; None where pydicom would not find them by the VR that is stated."""
+    pixels = pixels_at(file, header)
+    implicit = header.file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
+    return pixels if pixels is not None and (pixels.start - pixels.at == _IMPLICIT_HEADER) == implicit else None
 
 
 def _refuse_full_chroma(dataset: Dataset) -> None:

@@ -65,7 +65,7 @@ def layout(header: Dataset) -> Layout | None:
 
 def _plain(file: BinaryIO, instance: Instance, frames: list[int], plain: Layout) -> list[Stored] | None:
     """Frames without a copy where the file lies in memory; None where the length is not as expected."""
-    pixels = instance.pixels or find_pixels(file, instance.header)
+    pixels = instance.pixels or find_pixels(file)
     size = instance.rows * instance.columns * plain.kind.itemsize
     total = size * instance.frames
     if pixels is None or pixels.tag != _PIXEL_DATA or pixels.length not in (total, total + total % 2):
@@ -102,7 +102,7 @@ def _compressed(file: BinaryIO, instance: Instance, frames: list[int]) -> Sequen
     only = frames[0] if len(frames) == 1 else None
     check_image(instance.header, only)
     image = describe(instance.header)
-    pixels = instance.pixels or find_pixels(file, instance.header)
+    pixels = instance.pixels or find_pixels(file)
     if pixels is None:
         raise StudyRefused("An instance holds no image.")
     file.seek(pixels.at)

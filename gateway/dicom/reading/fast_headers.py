@@ -103,14 +103,36 @@ def _read(data: bytes) -> tuple[Dataset, Element]:
     return header, pixels
 
 
-def find_pixels(file: BinaryIO, header: Dataset) -> Element | None:
+def find_pixels(file: BinaryIO) -> Element | None:
     """Where the pixels lie, in a file that is not deflated; None when there are none. Raises StudyRefused."""
     with refusing("A DICOM header is broken and cannot be read."):
         try:
             found = _with_windows(file, _pixels)
         except Uncommon:
-            found = _after(file, header.file_meta.TransferSyntaxUID == ImplicitVRLittleEndian)
+            return pixels_at(file, read_header(file))
     return found if found.tag in PIXELS else None
+
+
+def pixels_at(file: BinaryIO, header: Dataset) -> Element | None:
+    """The pixels of a little-endian file that stands where ``read_header`` stopped; None when there are none there.
+
+    Some files state one transfer syntax and are written in the other, so the element itself says in which it is: as a
+    length, each VR of pixels would be an odd number, which PS3.5 7.1 forbids.
+    """
+    if header.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        return None
+    at = file.tell()
+    head = file.read(12)
+    try:
+        found = _scan(head, 0, 0, is_implicit(head))[1]
+    except Uncommon:
+        return None
+    return Element(found.tag, at, at + found.start, found.length) if found.tag in PIXELS else None
+
+
+def is_implicit(element: bytes) -> bool:
+    """Whether an element that begins with these bytes states no VR (PS3.5 7.1.3)."""
+    return element[4:6] not in _VRS
 
 
 def _pixels(data: bytes) -> Element:
@@ -123,17 +145,6 @@ def _to_pixels(data: bytes, at: int, implicit: bool, *, keep: Collection[int] | 
     if found.tag not in PIXELS:
         raise Uncommon
     return raw, found
-
-
-def _after(file: BinaryIO, implicit: bool) -> Element:
-    """The element at which pydicom stops to read a header; one of tag 0 at the end of the file."""
-    read_header(file)
-    at = file.tell()
-    try:
-        found = _scan(file.read(12), 0, 0, implicit)[1]
-    except Uncommon:
-        return Element(0, at, at, 0)
-    return Element(found.tag, at, at + found.start, found.length)
 
 
 def _after_meta(data: bytes) -> tuple[Raw, int, bool]:

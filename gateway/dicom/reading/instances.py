@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from pydicom import Dataset
 
-from gateway.dicom.reading import fast_headers, raw_values
+from gateway.dicom.reading import fast_headers, frame_counts, raw_values
 from gateway.dicom.reading.attributes import Vector, functional_group, ordinal, tag, text, unreadable
 from gateway.dicom.reading.fast_headers import Element, Uncommon
 from gateway.dicom.reading.files import NotAnInstance, Source, find_files, opened, read_header, refusing
@@ -72,7 +72,8 @@ def _read(file: BinaryIO) -> tuple[Dataset, Element | None]:
         header, pixels = fast_headers.read(file)
         if not any(tag(keyword) in header for keyword in _GROUPS):
             return header, pixels
-    return read_header(file), None
+    header = read_header(file)
+    return header, fast_headers.pixels_at(file, header)
 
 
 def describe(source: Source, header: Dataset, pixels: Element | None = None) -> Instance:
@@ -81,6 +82,9 @@ def describe(source: Source, header: Dataset, pixels: Element | None = None) -> 
     Raises LimitExceeded (``MAX_FRAMES``), and StudyRefused for a size or a place that is present and unreadable.
     """
     rows, columns = raw_values.short(header, "Rows") or 0, raw_values.short(header, "Columns") or 0
+    frames = _frames(raw_values.whole(header, "NumberOfFrames")) if rows and columns else 0
+    if frames:
+        frame_counts.check(header, frames, pixels and pixels.length)
     position = functional_group(header, "PlanePositionSequence")
     orientation = raw_values.numbers(functional_group(header, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
     return Instance(
@@ -93,7 +97,7 @@ def describe(source: Source, header: Dataset, pixels: Element | None = None) -> 
         instance_number=_instance_number(header),
         rows=rows,
         columns=columns,
-        frames=_frames(raw_values.whole(header, "NumberOfFrames")) if rows and columns else 0,
+        frames=frames,
         pixels=pixels,
     )
 

@@ -52,7 +52,8 @@ REFUSED = {
     "JPGExtended.dcm": "12 bits",
     "JPEG2000-embedded-sequence-delimiter.dcm": "not of the size",
     "MR_truncated.dcm": "missing or broken",
-    "SC_rgb_jpeg.dcm": "missing or broken",
+    "liver_1frame.dcm": "NumberOfFrames (0028,0008)",
+    "liver_expb_1frame.dcm": "NumberOfFrames (0028,0008)",
     "badVR.dcm": "NumberOfFrames (0028,0008)",
     "rtplan_truncated.dcm": "cut off",
 }

@@ -12,7 +12,7 @@ from pydicom import Dataset
 
 from gateway.dicom.decoding.pixels import decode
 from gateway.dicom.decoding.windows import rescale
-from gateway.dicom.reading.fast_headers import Uncommon, find_pixels, read
+from gateway.dicom.reading.fast_headers import Uncommon, find_pixels, pixels_at, read
 from gateway.dicom.reading.files import read_header, refusing
 from gateway.dicom.reading.geometry import to_patient
 from gateway.dicom.reading.instances import Instance, describe, group_by_series, read_instance
@@ -78,7 +78,7 @@ def test_a_header_read_quickly_is_the_header_that_pydicom_reads(path: Path) -> N
     assert quick.original_encoding == slow.original_encoding
     assert quick.original_character_set == slow.original_character_set
     with path.open("rb") as file:
-        assert read(file)[1] == (pixels := find_pixels(file, slow))
+        assert read(file)[1] == (pixels := find_pixels(file))
         read_header(file)
         assert pixels is not None
         assert pixels.at == file.tell()
@@ -135,7 +135,8 @@ def _simpleitk(files: list[Any]) -> SimpleITK.Image:
 
 def _with_care(path: Path) -> Instance:
     with path.open("rb") as file, refusing("broken"):
-        return describe(path, read_header(file))
+        header = read_header(file)
+        return describe(path, header, pixels_at(file, header))
 
 
 def _quickly(path: Path) -> Dataset | None:
