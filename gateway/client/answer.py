@@ -1,4 +1,4 @@
-"""What a gateway answered: read piece by piece, checked against its own hashes, and laid out as files."""
+"""An answer of a gateway: read piece by piece, checked against its own hashes, and saved as files."""
 
 import json
 import math
@@ -129,42 +129,42 @@ def _checked(received: list[_Received], output_digest: str) -> Answer:
     input_digest, _, declared = hashes.data.decode("ascii", "replace").partition(":")
     if declared != output_digest:
         raise AnswerCorrupt("The answer is damaged: its bytes do not match its own digest.")
-    words = _words(contents)
+    document = _document(contents)
     binary = [part for part in contents[1:] if part.name != "json-body"]
     buffers = tuple(memoryview(part.data).toreadonly() for part in binary)
     media_types = tuple(part.media_type for part in binary)
-    answer = Answer(words, buffers, media_types, input_digest, output_digest)
+    answer = Answer(document, buffers, media_types, input_digest, output_digest)
     if len(answer.parts) != len(buffers):
         raise AnswerCorrupt(f"The answer declares {len(answer.parts)} parts and carries {len(buffers)}.")
     return answer
 
 
-def _words(contents: list[_Received]) -> dict[str, Any]:
-    """The JSON object in the first part, its ``parts`` made sure of; a streamed answer goes on with ``aiges``."""
+def _document(contents: list[_Received]) -> dict[str, Any]:
+    """The JSON object in the first part, with a checked ``parts``; a streamed answer continues with ``aiges``."""
     try:
-        words = json.loads(contents[0].data)
+        document = json.loads(contents[0].data)
         later = [json.loads(part.data) for part in contents[1:] if part.name == "json-body"]
     except (IndexError, ValueError, RecursionError) as error:
         raise AnswerCorrupt("The answer's first part is not JSON.") from error
-    for more in (words, *later):
+    for more in (document, *later):
         parts = more.get("parts") or more.get("aiges") or [] if isinstance(more, dict) else None
         if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
             raise AnswerCorrupt("The answer's JSON is not an object with a list of parts.")
     if later:
-        words["aiges"] = [entry for more in (words, *later) for entry in more.get("aiges") or []]
-    return dict(words)
+        document["aiges"] = [entry for more in (document, *later) for entry in more.get("aiges") or []]
+    return dict(document)
 
 
 def _detail(problem: bytearray) -> str:
     try:
-        words = json.loads(problem)
-        return one_line(str(words.get("detail") or words["title"]))
+        members = json.loads(problem)
+        return one_line(str(members.get("detail") or members["title"]))
     except (ValueError, RecursionError, KeyError, AttributeError):
         return "it does not say why."
 
 
 def is_mask(part: dict[str, Any]) -> bool:
-    """Whether an entry of ``parts`` describes a mask."""
+    """Return True if an entry of ``parts`` describes a mask."""
     from gateway.protocol.kinds import kind_of  # brings numpy
 
     return kind_of(part).is_mask

@@ -1,4 +1,4 @@
-"""What a model said of a study, as one works with it: findings on the study's geometry, and files to keep."""
+"""The result of one inference: findings on the study's geometry, and files."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InferenceCall:
-    """What was asked for: the model's route, the JSON, and when the answer came, with its time zone."""
+    """The request behind a result: the model's route, the JSON, and the time of the answer, with its zone."""
 
     route: str
     words: Mapping[str, Any]
@@ -35,8 +35,8 @@ class InferenceCall:
 class InferenceResult:
     """One checked answer and the study that it is about; ``source`` are its headers in the order that was sent.
 
-    ``source`` is empty where the study was named and is not at hand: masks then have no geometry, and only ``save``
-    writes them. ``skipped`` are the unreadable files that ``skip_unreadable`` left out. Its methods raise
+    ``source`` is empty where the study was named and the client has no files of it: masks then have no geometry, and
+    only ``save`` writes them. ``skipped`` are the unreadable files that ``skip_unreadable`` left out. Its methods raise
     AnswerInvalid for an answer that breaks protocol 1.0, or lies on other images.
     """
 
@@ -47,17 +47,17 @@ class InferenceResult:
 
     @property
     def json(self) -> dict[str, Any]:
-        """The model's JSON as it came."""
+        """The model's JSON as received."""
         return self.answer.json
 
     @property
     def request_id(self) -> str:
-        """Names this answer in the gateway's logs."""
+        """The id of this answer in the gateway's logs."""
         return self.answer.request_id
 
     @cached_property
     def findings(self) -> "list[Finding]":
-        """What the model said, typed; ``of`` is the Volume, Image or Series that a finding lies on."""
+        """The findings of the answer, typed; ``of`` is the Volume, Image or Series that a finding lies on."""
         from gateway.client.reading import findings
 
         return findings(self.answer, self.source)
@@ -72,7 +72,7 @@ class InferenceResult:
 
     @cached_property
     def objects(self) -> list[Any]:
-        """The findings as DICOM datasets: those of the answer, or made here where it has none but JSON and masks."""
+        """The findings as DICOM datasets: those of the answer, or made here of its JSON and masks."""
         from gateway.client.reading import objects
 
         if self.asked.words.get("output") == "dicom":
@@ -83,7 +83,7 @@ class InferenceResult:
         return make(self.findings, source=self.source, provenance=self._provenance())
 
     def save(self, out: str | Path, *, legacy: bool = False) -> list[Path]:
-        """Write the answer as it came: ``response.json``, masks as ``.npy``, DICOM parts; returns the paths.
+        """Write the answer as received: ``response.json``, masks as ``.npy``, DICOM parts; returns the paths.
 
         ``legacy`` writes masks as bare bytes. Files of an earlier answer in the same folder are removed.
         """
@@ -128,7 +128,9 @@ class InferenceResult:
 
     def _need_source(self, what: str) -> None:
         if not self.source:
-            raise ClientError(f"The study is not at hand, and {what} needs its headers: ask about files, not a name.")
+            raise ClientError(
+                f"{what[0].upper()}{what[1:]} needs the headers of the study: send its files instead of a name."
+            )
 
     def _provenance(self) -> Any:
         from gateway import __version__

@@ -1,4 +1,4 @@
-"""An answer as files: whole in its folder, or not there at all."""
+"""An answer as files: all of them, or none."""
 
 import json
 import re
@@ -32,11 +32,11 @@ OWN_FILES = re.compile(rf"response\.json|output_masks_\d+\.npy|({STEMS})_\d+\.dc
 
 
 def save(answer: Answer, out: Path, *, legacy: bool = False) -> list[Path]:
-    """What ``Answer.save`` says."""
+    """Save an answer, as ``Answer.save``."""
     masks = answer.masks()
     with _arriving(out) as folder:
         names = [
-            _save_words(folder, answer),
+            _save_json(folder, answer),
             *_save_masks(folder, masks, legacy),
             *_save_others(folder, answer, legacy),
         ]
@@ -45,7 +45,7 @@ def save(answer: Answer, out: Path, *, legacy: bool = False) -> list[Path]:
 
 @contextmanager
 def _arriving(out: Path) -> Iterator[Path]:
-    """A folder beside the files of an earlier answer, whose files take the place of those once all are written."""
+    """A new folder whose files replace those of an earlier answer once all are written."""
     out.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=".answer-", dir=out))
     try:
@@ -59,7 +59,7 @@ def _arriving(out: Path) -> Iterator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _save_words(out: Path, answer: Answer) -> str:
+def _save_json(out: Path, answer: Answer) -> str:
     text = json.dumps(answer.json, indent=2, ensure_ascii=False)
     (out / "response.json").write_bytes(text.encode("utf-8", "surrogatepass") + b"\n")
     return "response.json"

@@ -1,1 +1,1 @@
-"""Parts <-> words: protocol_version 1.0. Knows JSON and arrays; knows no HTTP and no multipart framing."""
+"""Protocol version 1.0: parts to requests, and findings to answers and back. Knows no HTTP and no framing."""

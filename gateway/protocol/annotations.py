@@ -1,4 +1,4 @@
-"""What an answer may say in JSON, protocol_version 1.0. Members that are not named here are free.
+"""The JSON of an answer, protocol_version 1.0. Members that are not named here are free.
 
 Only this file knows the members' names and types; a rule between members raises with ``at``, the way from the object
 that holds it down to the fault.
@@ -52,7 +52,7 @@ class BoxAnnotation(TypedDict):
 
 
 class _Measurement(TypedDict):
-    """What a measurement may hold in any coordinates."""
+    """Members of a measurement in any coordinates."""
 
     SOPInstanceUID: NotRequired[UID]
     frame_number: NotRequired[FrameNumber]
@@ -132,14 +132,14 @@ class DicomImage(TypedDict):
 
 
 class Recommendation(TypedDict):
-    """One thing that a DICOM part should fulfil, and whether it does."""
+    """A recommended condition of a DICOM part; ``compliant`` if it is met."""
 
     description: str
     compliant: bool
 
 
 class DicomConformance(TypedDict):
-    """What the model says of its DICOM part."""
+    """The conformance of a DICOM part, as stated by the model."""
 
     recommended: list[Recommendation]
 
@@ -187,7 +187,7 @@ def _complete(entry: PartEntry) -> PartEntry:
 
 
 class AnswerJSON(TypedDict):
-    """The whole of an answer's JSON."""
+    """The JSON of a whole answer."""
 
     parts: list[Annotated[PartEntry, AfterValidator(_complete)]]
     palettes: NotRequired[dict[str, Palette]]

@@ -1,4 +1,4 @@
-"""What must hold of one binary part: each check takes its entry in ``parts``, the model's buffer and the bytes to send.
+"""The checks of one binary part: each takes its entry in ``parts``, the model's buffer and the bytes to send.
 
 A mask is uint8, (time point, slice, row, column) in C order: the column runs fastest.
 """
@@ -13,7 +13,7 @@ from gateway.contract.requests import JSON, Buffer
 
 
 class BufferFault(NamedTuple):
-    """A fault of one part: where in its entry, and one sentence for its author."""
+    """A fault of one part: its place in the entry, and one sentence for its author."""
 
     at: tuple[str, ...]
     sentence: str

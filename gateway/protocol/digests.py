@@ -1,6 +1,6 @@
-"""Digests over what came in and what goes out, computed beside the work rather than after it.
+"""Digests of requests and answers, computed while they are received and sent.
 
-Hashing is the slowest thing the gateway does to a byte, and ``hashlib`` lets go of the GIL while it does it. A large
+Hashing is the slowest thing the gateway does to a byte, and ``hashlib`` releases the GIL meanwhile. A large
 message is therefore hashed in a thread of its own while the next piece is received or sent; a small one is not worth
 the thread.
 """
@@ -21,7 +21,7 @@ Buffer = bytes | bytearray | memoryview
 
 
 class Hash(Protocol):
-    """What hashlib and blake3 have in common."""
+    """The methods that hashlib and blake3 share."""
 
     def update(self, data: Buffer, /) -> object:
         """Add bytes."""
@@ -40,7 +40,7 @@ def _blake3() -> Hash:
 
 
 ALGORITHMS: dict[str, Callable[[], Hash]] = {"sha256": hashlib.sha256, "blake3": _blake3}
-"""All of 256 bits, so that ``hashes`` keeps its 129 characters."""
+"""All of 256 bits, so that ``hashes`` has 129 characters."""
 
 
 def hash_function(algorithm: str) -> Callable[[], Hash]:
@@ -52,9 +52,9 @@ def hash_function(algorithm: str) -> Callable[[], Hash]:
 
 
 class Digest:
-    """A running digest. What is given to it must not change until it is done. Use as a context manager.
+    """A running digest. Its input must not change until it is done. Use as a context manager.
 
-    Nothing is copied or held back: the thread reads where the bytes already lie, however far it is behind.
+    Nothing is copied: the thread reads where the bytes already lie, however far it is behind.
     """
 
     def __init__(self, new: Callable[[], Hash] = hashlib.sha256, *, overlap: bool = True) -> None:
@@ -79,9 +79,9 @@ class Digest:
             self._queue.put(pieces)
 
     def hexdigest(self) -> str:
-        """The digest of all bytes given, as 64 lower-case hexadecimal digits. Nothing may be added after it.
+        """Return the digest of all bytes, as 64 lower-case hexadecimal digits. Nothing may be added after it.
 
-        Raises what reading the pieces raised, and RuntimeError where fewer or more bytes came than were announced, as
+        Raises what reading the pieces raised, and RuntimeError for fewer or more bytes than were announced, as
         after ``close``: a digest of other bytes would be taken for one of these.
         """
         self._join()

@@ -53,7 +53,7 @@ SENTENCES = {
     "union_tag_invalid": "{discriminator} should be one of {expected_tags}.",
     "rule": "{sentence}",
 }
-"""Pydantic's error types in our words, with the members of its context; its own messages quote what was sent."""
+"""Sentences for pydantic's error types, with the members of its context; its own messages quote what was sent."""
 
 
 def faults(answer: JSON) -> Iterator[AnswerInvalid]:
@@ -69,12 +69,12 @@ def faults(answer: JSON) -> Iterator[AnswerInvalid]:
 
 def loggable(text: str) -> str:
     """The head of a pointer that names only members of the protocol and indices, never a name the model chose."""
-    kept: list[str] = []
+    known: list[str] = []
     for token in takewhile(lambda token: token in MEMBERS or token.isdigit(), tokens(text)):
-        kept.append(token)
+        known.append(token)
         if token in FREE:
             break
-    return pointer(kept)
+    return pointer(known)
 
 
 @cache
@@ -104,7 +104,7 @@ def _below(context: Mapping[str, Any]) -> tuple[str | int, ...]:
 
 
 def _name(path: list[str | int]) -> str:
-    """The fault's place in words: a member of the protocol, or an item of one."""
+    """The place of a fault as a phrase: a member of the protocol, or an item of one."""
     if not path:
         return "The answer"
     *above, last = path

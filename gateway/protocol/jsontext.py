@@ -13,7 +13,7 @@ from gateway.errors import AnswerInvalid
 from gateway.protocol.faults import pointer
 
 Report = Callable[[AnswerInvalid], None]
-"""What happens to a fault of content: raised when strict, else logged."""
+"""The handler of a fault of content: it raises when strict, else it logs."""
 
 Path = tuple[str | int, ...]
 
@@ -33,7 +33,7 @@ def encode(answer: JSON, report: Report) -> bytes:
 
 
 def has_half_surrogate(value: Any) -> bool:
-    """Whether a text in ``value`` holds a lone surrogate, which UTF-8 cannot carry (RFC 3629 3)."""
+    """Return True if a text in ``value`` has a lone surrogate, which UTF-8 cannot encode (RFC 3629 3)."""
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -71,7 +71,7 @@ KINDS: dict[str, Kind] = {
 }
 
 UNKNOWN = Kind(BINARY)
-"""How a part of an unknown type travels when the checks only warn."""
+"""The row of a part of unknown type, which is sent when the checks only warn."""
 
 
 def kind_of(entry: Any) -> Kind:

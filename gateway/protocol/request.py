@@ -44,7 +44,7 @@ def _decode(data: bytes, charset: str | None) -> str:
 
 
 def _with_byte_order(name: str, data: bytes) -> str:
-    """Without a mark, JSON tells its own byte order: its first character is ASCII (RFC 4627 3)."""
+    """Derive the byte order of JSON without a mark: its first character is ASCII (RFC 4627 3)."""
     mark = _BIG_ENDIAN_MARKS.get(name)
     if mark is None:
         return name

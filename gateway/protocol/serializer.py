@@ -28,7 +28,7 @@ class InferenceSerializer:
         """Yield ``(media type, data)`` for each entry of ``parts`` and its buffer, in order.
 
         ``data`` is a memoryview of bytes; a C-contiguous array is not copied here. Raises AnswerInvalid for a buffer
-        that holds no bytes, ValueError if the two lists differ in length.
+        without bytes, ValueError if the two lists differ in length.
         """
         pairs = zip(json_response.get("parts", []), binary_components, strict=True)
         for index, (entry, buffer) in enumerate(pairs):
@@ -36,7 +36,7 @@ class InferenceSerializer:
 
 
 def as_bytes(buffer: Buffer, pointer: str) -> memoryview:
-    """The bytes of ``buffer``: read-only, one dimension, format ``B``, without a copy where the memory allows it.
+    """Return the bytes of ``buffer``: read-only, one dimension, format ``B``, without a copy where memory allows it.
 
     Arrays of any strides come in C order; bool as 0 and 1; files from their start; a pydicom Dataset as a Part 10
     file. Raises AnswerInvalid at ``pointer`` for anything else.
@@ -94,12 +94,12 @@ def _of_dataset(dataset: "Dataset", pointer: str) -> memoryview:
             "if its pixels are compressed, file_meta.TransferSyntaxUID.",
         ) from error
     with file.getbuffer() as view:
-        view[:128] = bytes(128)  # a preamble can hold a second file (PS3.10 7.5); ours is zero
+        view[:128] = bytes(128)  # a preamble can be a second file (PS3.10 7.5): write zeros
     return memoryview(file.getvalue())
 
 
 def _with_transfer_syntax(dataset: "Dataset") -> "Dataset":
-    """The dataset, or a shallow twin with a transfer syntax where it has none; the model's own stays as it is."""
+    """Return the dataset, or a shallow copy with a transfer syntax if it lacks one; the original is unchanged."""
     from copy import copy, deepcopy
 
     from pydicom.dataset import FileMetaDataset

@@ -362,7 +362,7 @@ def test_a_study_may_be_named_in_three_ways(reference: Reference, words: dict[st
     with listening(model) as url, Client(url) as client:
         result = client.infer(reference, "/m")
         assert json.loads(heard[0].body) == words
-        with pytest.raises(ClientError, match="not at hand"):
+        with pytest.raises(ClientError):
             result.to_png("nowhere")
 
 

@@ -31,7 +31,7 @@ COUNTED = {
     BoundingBox: "bounding box",
     LinearMeasurement: "linear measurement",
 }
-"""What the sheet's title calls the findings that are drawn on images."""
+"""The names that the sheet's title uses for findings on images."""
 
 
 def write_pictures(
@@ -75,7 +75,7 @@ def write_pictures(
 
 @dataclass(frozen=True)
 class _View:
-    """One image to draw: its file, frame, place in its series, file name, whether it has findings, which series."""
+    """One image to draw: its file, frame, index in its series, file name, ``found`` if it has findings, its series."""
 
     one: Instance
     frame: int
@@ -109,7 +109,7 @@ class _Gallery:
     labels: bool
 
     def views(self, instances: Sequence[Instance]) -> Iterator[_View]:
-        """The images in order; known before any is decoded, so that no more pictures are held than the sheet shows."""
+        """Yield the images in order, before any is decoded: memory then has no more pictures than the sheet shows."""
         names = set[str]()
         groups = group_by_series(instances)
         for number, series in enumerate(groups.values(), start=1):
@@ -145,7 +145,7 @@ class _Gallery:
         """Write the legend and, if wanted, the labels of the study and of the image's series."""
         if self.labels:
             series = {None, view.one.series_instance_uid}
-            canvas.words([line for uid, lines in self._labels() if uid in series for line in lines])
+            canvas.write([line for uid, lines in self._labels() if uid in series for line in lines])
         canvas.legend(self.legend())
 
     def _labels(self) -> list[tuple[str | None, list[str]]]:
@@ -173,7 +173,7 @@ def _file_name(one: Instance, index: int, frame: int) -> str:
 
 
 def _unique(name: str, names: set[str]) -> str:
-    """A name that no other picture has, also where a file system takes a and A for one."""
+    """Return a name that no other picture has, on file systems that ignore case too."""
     stem, number = name.removesuffix(".png"), 1
     while name.casefold() in names:
         number += 1
@@ -183,7 +183,7 @@ def _unique(name: str, names: set[str]) -> str:
 
 
 def _aspect(one: Instance) -> float:
-    """How much taller than wide a pixel is (PixelSpacing is rows first)."""
+    """The height of a pixel divided by its width (PixelSpacing is rows first)."""
     try:
         rows, columns = pixel_spacing(one)
     except StudyRefused:
@@ -202,8 +202,8 @@ def _title(findings: Sequence[Finding], objects: Sequence[CarriedObject]) -> str
 
 
 def _subtitle(views: Sequence[_View], captures: Sequence[tuple[Path, Tile]], silent: int) -> str:
-    """What is on the sheet; ``silent`` counts DICOM objects that are not, such as reports."""
+    """The counts below the title; ``silent`` is the number of DICOM objects that are not drawn, such as reports."""
     series = len({view.one.series_instance_uid for view in views})
     found = sum(view.found for view in views) + len(captures)
-    beside = f", {silent} DICOM object{'' if silent == 1 else 's'} not drawn" if silent else ""
-    return f"{len(views) + len(captures)} images of {series} series, {found} with findings{beside}"
+    undrawn = f", {silent} DICOM object{'' if silent == 1 else 's'} not drawn" if silent else ""
+    return f"{len(views) + len(captures)} images of {series} series, {found} with findings{undrawn}"

@@ -1,4 +1,4 @@
-"""Findings drawn on one image: masks at the image's own resolution, lines and words on a picture made large enough.
+"""Findings drawn on one image: masks at its own resolution, lines and text on an enlarged picture.
 
 Images are (row, column, 3) uint8 RGB; places are (column, row), the centre of the first pixel at (0, 0).
 """
@@ -19,9 +19,9 @@ Place = Sequence[float]
 T = TypeVar("T")
 
 FILL = 0.25
-"""How much of a mask's colour covers the image; its outline is opaque."""
+"""Opacity of a mask's colour, 0 to 1; its outline is opaque."""
 SMALLEST = 384
-"""Pixels of a picture's shorter side, so that words can be read."""
+"""Pixels of a picture's shorter side, so that text can be read."""
 LARGEST = 4096
 """Pixels of a longer side up to which an image is enlarged: one of 1 x 65,535 would else take gigabytes."""
 REACH = 100_000
@@ -42,35 +42,35 @@ def blend_region(rgb: RGB, region: NDArray[np.bool_], tint: Colour) -> RGB:
 
 
 def blend_labels(rgb: RGB, mask: Mask, colours: dict[int, Colour]) -> RGB:
-    """Tint each label of a mask in its own colour; 0 is background."""
+    """Tint each label of a mask in a colour of its own; 0 is background."""
     for label in np.unique(mask[mask > 0]).tolist():
         rgb = blend_region(rgb, mask == label, colours.get(label, colour(label - 1)))
     return rgb
 
 
 def blend_heatmap(rgb: RGB, mask: Mask, lut: LUT) -> RGB:
-    """Cover the image with the colours of ``lut``, (256, 4) RGBA, as far as their alpha goes."""
+    """Cover the image with the colours of ``lut``, (256, 4) RGBA, blended by their alpha."""
     rgba = lut[mask].astype(np.float32)
     alpha = rgba[..., 3:] / 255
     return (rgb * (1 - alpha) + rgba[..., :3] * alpha).round().astype(np.uint8)
 
 
 def outline(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pixels of a region that touch its outside by an edge, or the border of the image."""
+    """Return the pixels of a region that touch its outside by an edge, or the border of the image."""
     padded = np.pad(region, 1)
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     return region & ~inner
 
 
 def readable(text: str) -> str:
-    """A text of a model on one line, without what cannot be printed, and of a length that can be drawn."""
+    """Return a text on one line, without characters that cannot be printed, cut to ``LONGEST``."""
     line = "".join(character if character.isprintable() else " " for character in text[: 4 * LONGEST])
-    words = " ".join(line.split())
-    return words if len(words) <= LONGEST else words[: LONGEST - 3] + "..."
+    shown = " ".join(line.split())
+    return shown if len(shown) <= LONGEST else shown[: LONGEST - 3] + "..."
 
 
 class Canvas:
-    """A picture of one image to draw lines and words on, enlarged in whole steps where the image is small."""
+    """A picture of one image to draw lines and text on, enlarged in whole steps where the image is small."""
 
     def __init__(self, rgb: RGB) -> None:
         self.scale = max(1, min(-(-SMALLEST // min(rgb.shape[:2])), LARGEST // max(rgb.shape[:2])))
@@ -81,7 +81,7 @@ class Canvas:
         self._room = max(1, int(self.picture.height / (self._size * SPACING)) - 1)
 
     def box(self, top_left: Place, bottom_right: Place, text: str, tint: Colour) -> None:
-        """A rectangle whose corners are the centres of the pixels named, and its label."""
+        """Draw a rectangle whose corners are the centres of two pixels, and its label."""
         left, right = sorted((top_left[0], bottom_right[0]))
         top, bottom = sorted((top_left[1], bottom_right[1]))
         corners = [*self._at((left, top)), *self._at((right, bottom))]
@@ -89,7 +89,7 @@ class Canvas:
         self._write((corners[0] + self._width + 2, corners[1] + self._width), text, tint)
 
     def line(self, start: Place, end: Place, text: str, tint: Colour) -> None:
-        """A line with marks at both ends, and its label at the middle."""
+        """Draw a line with marks at both ends, and its label at the middle."""
         (x0, y0), (x1, y1) = self._at(start), self._at(end)
         self._draw.line([x0, y0, x1, y1], fill=tint, width=self._width)
         radius = self._width + 1
@@ -97,13 +97,13 @@ class Canvas:
             self._draw.ellipse([x - radius, y - radius, x + radius, y + radius], outline=tint, width=self._width)
         self._write(((x0 + x1) / 2, (y0 + y1) / 2 + radius), text, tint)
 
-    def words(self, lines: Sequence[str]) -> None:
-        """Lines of text from the top left corner down, as many as there is room for."""
+    def write(self, lines: Sequence[str]) -> None:
+        """Write lines of text from the top left corner down, as many as there is room for."""
         for row, text in enumerate(_fitting(lines, self._room, "...")):
             self._write((self._size / 2, self._size * (0.5 + row * SPACING)), text, WHITE)
 
     def legend(self, entries: Sequence[tuple[str, Colour]]) -> None:
-        """Names and colours from the bottom left corner up, as many as there is room for."""
+        """Write names and colours from the bottom left corner up, as many as there is room for."""
         for row, (text, tint) in enumerate(reversed(_fitting(entries, self._room, ("...", BLACK)))):
             x, y = self._size / 2, self.picture.height - (row + 1.4) * self._size * SPACING
             self._draw.rectangle([x, y + 2, x + self._size, y + self._size + 2], fill=tint, outline=BLACK)
@@ -127,5 +127,5 @@ def _fitting(items: Sequence[T], room: int, more: T) -> list[T]:
 
 @cache
 def load_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font, which needs no file of the system."""
+    """Return Pillow's own font, which needs no file of the system."""
     return ImageFont.load_default(size)

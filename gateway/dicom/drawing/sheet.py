@@ -10,19 +10,19 @@ from gateway.dicom.drawing.palettes import Colour
 from gateway.dicom.drawing.render import load_font, readable
 
 MAX_TILES = 24
-"""Tiles of one sheet: as many as can be told apart on a screen."""
+"""Tiles of one sheet: as many as a reader can distinguish on a screen."""
 BACKGROUND, INK, FAINT = (17, 20, 24), (235, 238, 241), (150, 158, 168)
 MARGIN, GAP, CAPTION, TITLE = 24, 10, 20, 64
 TILE_SIZES = {1: 720, 4: 420, 9: 320}
-"""Pixels of a tile's longer side for up to so many tiles; 236 for more."""
+"""Pixels of a tile's longer side by the largest number of tiles; 236 for more."""
 
 
 class Shown(Protocol):
-    """What can be chosen for a sheet."""
+    """A candidate for a sheet."""
 
     @property
     def found(self) -> bool:
-        """Whether it shows findings."""
+        """True if it shows findings."""
 
 
 AnyShown = TypeVar("AnyShown", bound=Shown)
@@ -31,7 +31,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture, how much taller than wide its pixels are, what to write below it, and whether it shows findings."""
+    """A picture, the height of its pixels divided by their width, its caption, ``found`` if it shows findings."""
 
     picture: Image.Image
     aspect: float
@@ -40,7 +40,7 @@ class Tile:
 
 
 def choose(tiles: Sequence[AnyShown], most: int = MAX_TILES) -> list[AnyShown]:
-    """At most ``most`` tiles, evenly over the study; where there are too many, only those with findings if any have."""
+    """Choose at most ``most`` tiles, evenly over the study; of too many only those with findings, if there are any."""
     wanted = list(tiles)
     if len(wanted) > most:
         wanted = [tile for tile in tiles if tile.found] or wanted
@@ -48,14 +48,14 @@ def choose(tiles: Sequence[AnyShown], most: int = MAX_TILES) -> list[AnyShown]:
 
 
 def evenly(items: Sequence[Item], most: int) -> list[Item]:
-    """At most ``most`` of them, the first and the last among these."""
+    """Choose at most ``most`` items at even distances, the first and the last among them."""
     if len(items) <= most:
         return list(items)
     return [items[round(index * (len(items) - 1) / max(1, most - 1))] for index in range(most)]
 
 
 def reduced(picture: Image.Image) -> Image.Image:
-    """A copy no larger than the largest tile."""
+    """Return a copy no larger than the largest tile."""
     copy = picture.copy()
     copy.thumbnail((TILE_SIZES[1], TILE_SIZES[1]), Image.Resampling.LANCZOS)
     return copy
@@ -64,7 +64,7 @@ def reduced(picture: Image.Image) -> Image.Image:
 def contact_sheet(
     tiles: Sequence[Tile], title: str, subtitle: str, legend: Sequence[tuple[str, Colour]]
 ) -> Image.Image:
-    """Draw the sheet; no tiles give a page with the title alone."""
+    """Draw the sheet; without tiles it has the title alone."""
     shown = choose(tiles)
     side = next((size for most, size in TILE_SIZES.items() if len(shown) <= most), 236)
     columns = max(1, min(6, round((len(shown) * 1.4) ** 0.5)))

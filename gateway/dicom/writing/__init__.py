@@ -1,1 +1,1 @@
-"""Findings as DICOM objects of the study that they were made from, checked as they leave and read when they return."""
+"""Findings as DICOM objects of the study that they were made from, checked before they are sent."""

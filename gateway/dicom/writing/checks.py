@@ -1,6 +1,6 @@
-"""A light look at an object before it leaves: what must be there, what it refers to, and where its planes lie.
+"""Checks of an object before it is sent: required attributes, references, and the places of its planes.
 
-It tells of a fault of the gateway before a hospital does; it is no validator of the standard.
+They find faults of the gateway itself; they do not validate an object by the standard.
 """
 
 from collections.abc import Iterator, Sequence
@@ -57,13 +57,13 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 
 
 def check(dataset: Dataset, source: Sequence[Instance], frames: Sequence[Frame] = ()) -> None:
-    """Look at an object made from ``source``, its planes on ``frames``. Raises AnswerInvalid with all that is wrong."""
-    found = [*_missing(dataset)]
-    if not found:
+    """Check an object made from ``source``, its planes on ``frames``. Raises AnswerInvalid with all faults."""
+    faults = [*_missing(dataset)]
+    if not faults:
         known = {one.sop_instance_uid for one in source} | {one.sop_instance_uid for one, _ in frames}
-        found = [*_strangers(dataset, known), *(_misplaced(dataset, frames) if frames else ())]
-    if found:
-        raise AnswerInvalid("", f"A DICOM object cannot leave: {' '.join(found)}")
+        faults = [*_strangers(dataset, known), *(_misplaced(dataset, frames) if frames else ())]
+    if faults:
+        raise AnswerInvalid("", f"A DICOM object is not valid: {' '.join(faults)}")
 
 
 def _missing(dataset: Dataset) -> Iterator[str]:
@@ -75,11 +75,11 @@ def _missing(dataset: Dataset) -> Iterator[str]:
 def _strangers(dataset: Dataset, known: set[str]) -> Iterator[str]:
     strangers = {uid for uid in _references(dataset) if uid not in known}
     if strangers:
-        yield f"It refers to {len(strangers)} instances that the request does not hold."
+        yield f"It refers to {len(strangers)} instances that are not in the request."
 
 
 def _references(dataset: Dataset) -> Iterator[str]:
-    """The instances named anywhere but in the groups of each plane, which have a check of their own."""
+    """Yield the instances named anywhere but in the groups of each plane, which have a check of their own."""
     for element in dataset:
         if element.keyword == "ReferencedSOPInstanceUID":
             yield str(element.value)
@@ -108,7 +108,7 @@ def _misplaced(dataset: Dataset, frames: Sequence[Frame]) -> Iterator[str]:
 
 
 def _fits(group: Dataset, places: dict[tuple[str, int], int], placed: list[object], segments: int | None) -> bool:
-    """Whether a plane names one of the images, and lies where that one lies, in a segment that is described."""
+    """Return True if a plane names one of the images, has its position, and a segment that is described."""
     source = group.DerivationImageSequence[0].SourceImageSequence[0]
     index = places.get((source.ReferencedSOPInstanceUID, int(source.get("ReferencedFrameNumber", 1)) - 1))
     if index is None:

@@ -15,14 +15,14 @@ from gateway.dicom.reading.files import opened, refusing
 from gateway.errors import LimitExceeded
 
 MAX_PIXELS = 64 << 20
-"""Pixels of one picture: twice the largest camera sensor, and below the size at which Pillow itself takes fright."""
+"""Pixels of one picture: twice the largest camera sensor, and below the size that Pillow refuses."""
 
 _FORMATS = ("PNG", "JPEG")
 _SIXTEEN_BIT = {"I;16", "I;16L", "I;16B", "I"}
 
 
 def image_to_secondary_capture(path_or_file: Path | BinaryIO) -> Dataset:
-    """A PNG or JPEG as a Secondary Capture dataset with file meta information, its pixels uncompressed.
+    """Return a PNG or JPEG as a Secondary Capture dataset with file meta information, its pixels uncompressed.
 
     Grey pictures give MONOCHROME2 of 8 or 16 bits, all others RGB of 8 bits, transparency over black; the orientation
     in EXIF is applied. UIDs come from the pixels: the same picture gets the same ones, in a study and a series of its
@@ -56,7 +56,7 @@ def _read_pixels(file: BinaryIO) -> NDArray[np.uint8] | NDArray[np.uint16]:
 
 
 def _empty_capture(digest: str) -> Dataset:
-    """All but the image pixel module. What is not known of a patient or a study is there and empty (type 2)."""
+    """All but the image pixel module. Attributes of the patient and the study are present and empty (type 2)."""
     dataset = Dataset()
     dataset.SOPClassUID = SecondaryCaptureImageStorage
     dataset.SOPInstanceUID = generate_uid(entropy_srcs=[digest, "instance"])

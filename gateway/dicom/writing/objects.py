@@ -31,7 +31,7 @@ Made = tuple[Dataset, tuple[Frame, ...] | None]
 
 
 class Context(NamedTuple):
-    """What each writer needs beside its findings: the source study, the stamps to use in turn, the options."""
+    """The needs of each writer beside its findings: the source study, the stamps to use in turn, the options."""
 
     source: Sequence[Instance]
     stamps: Iterator[Stamp]

@@ -16,13 +16,13 @@ from gateway.errors import AnswerInvalid
 
 DERIVATION = ("113041", "DCM", "Image processing")
 HIGHEST = 255
-"""What stands for 1 in uint8; written with 16 bits, which a Parametric Map must have (PS3.3 C.8.32.2)."""
+"""The value of 1 in uint8; written with 16 bits, which a Parametric Map must have (PS3.3 C.8.32.2)."""
 
 
 def parametric_map(heatmap: Heatmap, frames: Sequence[Frame], stamp: Stamp) -> Dataset:
-    """A heatmap on ``frames``: floats as Float Pixel Data of 32 bits, uint8 as integers of 16 that map to 0 to 1.
+    """Return a heatmap: floats as Float Pixel Data of 32 bits, uint8 as integers of 16 bits that map to 0 to 1.
 
-    The frames have a place in the patient, which a Parametric Map must have. Raises AnswerInvalid.
+    ``frames`` have a place in the patient, which a Parametric Map must have. Raises AnswerInvalid.
     """
     values = _values(heatmap.array).reshape(len(frames), frames[0][0].rows, frames[0][0].columns)
     dataset = Dataset(_skeleton(heatmap, values.dtype, frames, stamp))

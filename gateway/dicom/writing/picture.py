@@ -11,9 +11,9 @@ from gateway.errors import AnswerInvalid
 
 
 def secondary_capture(finding: SecondaryCapture, stamp: Stamp) -> Dataset:
-    """A picture, uint8 of (row, column) or (row, column, 3), as a Secondary Capture; a finished dataset as it is.
+    """Return a picture as a Secondary Capture: uint8 of (row, column) or (row, column, 3).
 
-    Raises AnswerInvalid for any other array.
+    A finished dataset is returned as it is. Raises AnswerInvalid for any other array.
     """
     picture: Any = finding.picture
     if isinstance(picture, Dataset):
@@ -26,7 +26,7 @@ def secondary_capture(finding: SecondaryCapture, stamp: Stamp) -> Dataset:
 
 
 def heat(heatmap: Heatmap, stamp: Stamp) -> Dataset:
-    """The values of a heatmap on one image as a grey picture, where a Parametric Map may not be (PS3.3 A.75)."""
+    """Return the values of a heatmap on one image as a grey picture, for an image without a place (PS3.3 A.75)."""
     try:
         values = as_uint8(heatmap.array)
     except ValueError as error:

@@ -24,14 +24,14 @@ _PURPOSE_CODE = ("121322", "DCM", "Source image for image processing operation")
 
 @dataclass(frozen=True)
 class Plane:
-    """A plane of an object: the index of its source frame, and its segment, or 0 where there are none."""
+    """A plane of an object: the index of its source frame, and its segment, or 0 for an object without segments."""
 
     index: int
     segment: int = 0
 
 
 def lay_out(dataset: Dataset, planes: Sequence[Plane], frames: Sequence[Frame], derivation: Coding) -> None:
-    """Put ``planes`` in place of what groups, references and number of frames the dataset has."""
+    """Replace groups, references and number of frames of the dataset by those of ``planes``."""
     shared = dataset.SharedFunctionalGroupsSequence[0]
     for keyword in _OF_A_PLANE:
         shared.pop(keyword, None)
@@ -46,13 +46,13 @@ def lay_out(dataset: Dataset, planes: Sequence[Plane], frames: Sequence[Frame], 
 
 
 def content(planes: Sequence[Plane], frames: Sequence[Frame]) -> bytes:
-    """What tells these planes from others, for the UIDs of their object."""
+    """Return bytes that distinguish these planes from others, for the UIDs of their object."""
     names = [(instance.sop_instance_uid, frame) for instance, frame in frames]
     return repr((names, [(plane.segment, plane.index) for plane in planes])).encode()
 
 
 def _groups(planes: Sequence[Plane], frames: Sequence[Frame], dimensions: int, derivation: Coding) -> Iterator[Dataset]:
-    """One item for each plane. Planes of one frame, and those of one segment, share the elements that say so."""
+    """One item for each plane. Planes of one frame, and those of one segment, share the elements that state it."""
     purpose = _sequence("PurposeOfReferenceCodeSequence", coded(_PURPOSE_CODE))
     code = _sequence("DerivationCodeSequence", coded(derivation))
     of_frame = _once(lambda index: _of_frame(frames[index], purpose, code))
@@ -79,7 +79,7 @@ def _once(make: Callable[[int], list[DataElement]]) -> Callable[[int], list[Data
 
 
 def _of_frame(frame: Frame, purpose: DataElement, derivation: DataElement) -> list[DataElement]:
-    """Which frame a plane was made from and by what (PS3.3 C.7.6.16.2.6), and where it lies."""
+    """The source frame and the derivation of a plane (PS3.3 C.7.6.16.2.6), and its position."""
     source, derived = reference(frame), Dataset()
     source.SpatialLocationsPreserved = "YES"
     source[purpose.tag] = purpose
@@ -106,7 +106,7 @@ def _sequence(keyword: str, item: Dataset) -> DataElement:
 
 
 def coded(code: Coding) -> Dataset:
-    """A code sequence item (PS3.3 8.8) of a value, a scheme and a meaning."""
+    """Return a code sequence item (PS3.3 8.8) of a value, a scheme and a meaning."""
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code
     return item

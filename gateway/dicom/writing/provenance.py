@@ -1,4 +1,4 @@
-"""Who made an object, of whose study, and when: what every DICOM object that leaves has in common.
+"""The provenance of an object: its maker, its study and its time, which every DICOM object states.
 
 UIDs are made from the input, the model and the content, and dates from the time of receipt, so that the same request
 gives the same bytes.
@@ -35,20 +35,20 @@ PENDING = UID("2.25.1")
 
 _TIMED = ("ContentDate", "PresentationCreationDate", "InstanceCreationDate", "DateOfSecondaryCapture")
 _TIMES = {each: each.replace("Date", "Time") for each in (*_TIMED, "SeriesDate")}
-"""Dates that highdicom takes from the clock, and the times that go with them."""
+"""Dates that highdicom takes from the clock, and their times."""
 
 _IDENTIFYING = ("SOPInstanceUID", "SeriesInstanceUID", "ContributingEquipmentSequence")
 _BULK = ("PixelData", "FloatPixelData", "PerFrameFunctionalGroupsSequence", "ReferencedSeriesSequence")
 _OFFSET = re.compile(r"([+-])(\d\d)([0-5]\d)")
 
 
-def line(words: object, limit: int = LONG_STRING) -> str:
-    """Text that fits an attribute of one line: no backslash, no control character, at most ``limit`` characters."""
-    return " ".join(re.sub(r"[\\\x00-\x1f\x7f]", " ", str(words)).split())[:limit].rstrip()
+def line(raw: object, limit: int = LONG_STRING) -> str:
+    """Return a text for an attribute of one line: no backslash, no control character, at most ``limit`` characters."""
+    return " ".join(re.sub(r"[\\\x00-\x1f\x7f]", " ", str(raw)).split())[:limit].rstrip()
 
 
 def code_of(label: str, code: Coded | None = None) -> Code:
-    """The code itself or, where there is none, one of the private scheme that is this label's own."""
+    """Return the code or, without one, a code of the private scheme that is made of the label."""
     if code is not None:
         return Code(code.value, code.scheme_designator, line(code.meaning))
     digest = hashlib.sha256(label.encode()).hexdigest()[:SHORT_STRING].upper()
@@ -57,9 +57,9 @@ def code_of(label: str, code: Coded | None = None) -> Code:
 
 @dataclass(frozen=True)
 class Stamp:
-    """Puts an object into the study of ``header``, made as ``provenance`` tells.
+    """Puts an object into the study of ``header``, with its ``provenance``.
 
-    ``number`` is its Series Number, and tells it from another of the same content in the same answer.
+    ``number`` is its Series Number, which distinguishes objects of the same content in one answer.
     """
 
     provenance: Provenance
@@ -76,12 +76,12 @@ class Stamp:
 
     @property
     def version(self) -> str:
-        """The model's version; where its author gave none, the first digits of its digest."""
+        """The model's version; without one, the first digits of its digest."""
         return line(self.provenance.model_version) or self.provenance.model_digest[:12] or "unversioned"
 
     @property
     def placeholders(self) -> dict[str, Any]:
-        """What highdicom wants to know of any object, until ``finish`` knows better."""
+        """Arguments that highdicom requires for any object; ``finish`` replaces their values."""
         return {
             "series_instance_uid": PENDING,
             "series_number": 1,
@@ -93,20 +93,20 @@ class Stamp:
             "device_serial_number": self.provenance.model_digest[:LONG_STRING] or "unknown",
         }
 
-    def uid(self, *words: str | bytes) -> UID:
-        """A UID of 128 bits (PS3.5 B.2) from the input, the model, its parameters and ``words``."""
+    def uid(self, *parts: str | bytes) -> UID:
+        """Return a UID of 128 bits (PS3.5 B.2) from the input, the model, its parameters and ``parts``."""
         made = self.provenance
         digest = hashlib.sha256()
-        for word in (
-            made.input_digest, made.model_name, made.model_version, made.model_digest, made.parameters_digest, *words
+        for part in (
+            made.input_digest, made.model_name, made.model_version, made.model_digest, made.parameters_digest, *parts
         ):  # fmt: skip
-            digest.update(hashlib.sha256(word.encode() if isinstance(word, str) else word).digest())
+            digest.update(hashlib.sha256(part.encode() if isinstance(part, str) else part).digest())
         return UID(f"2.25.{int.from_bytes(digest.digest()[:16], 'big')}")
 
     def finish(self, made: Dataset, description: str, *, content: Iterable[bytes] = ()) -> Dataset:
-        """The object as a plain dataset with its patient, study, equipment, UIDs and times.
+        """Return the object as a plain dataset with its patient, study, equipment, UIDs and times.
 
-        ``content`` is what tells it from others of the same header: its pixels and where they lie.
+        ``content`` distinguishes it from objects of the same header: its pixels and their places.
         """
         dataset = Dataset(made)
         self._describe(dataset, line(description))
@@ -183,7 +183,7 @@ _SNAKE = {
 
 
 def in_zone(moment: datetime, offset: str) -> datetime:
-    """A moment in a zone such as ``+0100``; as it is where that is none."""
+    """Return a moment in a zone such as ``+0100``; unchanged for a text that is not a zone."""
     found = _OFFSET.fullmatch(offset.strip())
     if found is None:
         return moment
@@ -193,7 +193,7 @@ def in_zone(moment: datetime, offset: str) -> datetime:
 
 
 def _header_bytes(dataset: Dataset, skipped: Collection[str]) -> bytes:
-    """All but times, UIDs still to be given, and what is ``skipped``."""
+    """All but times, UIDs that ``finish`` sets, and ``skipped`` attributes."""
     bare = Dataset(dict(dataset.items()))
     for keyword in (*_IDENTIFYING, *_TIMES, *_TIMES.values(), *skipped):
         bare.pop(keyword, None)

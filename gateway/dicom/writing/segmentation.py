@@ -50,21 +50,23 @@ class Segment:
 
 
 def binary(masks: Sequence[Mask | LabelMask], frames: Sequence[Frame], stamp: Stamp) -> Dataset:
-    """One BINARY SEG of masks on the same ``frames``: a segment for each mask, and for each label of a label mask."""
+    """Return one BINARY SEG of masks on the same ``frames``: a segment for each mask or label."""
     segments = [segment for mask in masks for segment in _binary_segments(mask, len(frames))]
     found = np.stack([each.voxels for each in segments])
     dataset = _skeleton(segments, frames, stamp, "BINARY")
     dataset.SegmentsOverlap = "YES" if overlap(found) else "NO"
     laid = _occupied(found)
-    kept = np.concatenate([found[plane.segment - 1, plane.index][None] for plane in laid])
+    occupied_planes = np.concatenate([found[plane.segment - 1, plane.index][None] for plane in laid])
     pixels = frames[0][0].rows * frames[0][0].columns
     if pixels % 8:
-        kept = np.packbits(np.unpackbits(kept, axis=1, count=pixels, bitorder="little"), bitorder="little")
-    return _finished(dataset, segments, laid, frames, stamp, kept.tobytes())
+        occupied_planes = np.packbits(
+            np.unpackbits(occupied_planes, axis=1, count=pixels, bitorder="little"), bitorder="little"
+        )
+    return _finished(dataset, segments, laid, frames, stamp, occupied_planes.tobytes())
 
 
 def fractional(masks: Sequence[ProbabilityMask], frames: Sequence[Frame], stamp: Stamp) -> Dataset:
-    """One FRACTIONAL SEG of probabilities, 0 to 255 for 0 to 1, of masks on the same ``frames``."""
+    """Return one FRACTIONAL SEG of probabilities, 0 to 255 for 0 to 1, of masks on the same ``frames``."""
     segments = [Segment(each.label, each.code, _fractions(each).reshape(len(frames), -1)) for each in masks]
     dataset = _skeleton(segments, frames, stamp, "FRACTIONAL")
     dataset.SegmentsOverlap = "UNDEFINED" if len(segments) > 1 else "NO"
@@ -74,7 +76,7 @@ def fractional(masks: Sequence[ProbabilityMask], frames: Sequence[Frame], stamp:
 
 
 def label_map(mask: LabelMask, frames: Sequence[Frame], stamp: Stamp) -> Dataset:
-    """One LABELMAP SEG (PS3.3 A.51, Label Map Segmentation) of 8 bits: each voxel holds its segment's number, or 0."""
+    """Return one LABELMAP SEG (PS3.3 A.51) of 8 bits: each voxel is its segment's number, or 0."""
     named = sorted((value, _label(label)) for value, label in mask.labels.items())
     if not named:
         raise AnswerInvalid("", "A label mask names no label.")
@@ -82,19 +84,19 @@ def label_map(mask: LabelMask, frames: Sequence[Frame], stamp: Stamp) -> Dataset
     numbers = np.zeros(256, np.uint8)
     numbers[[value for value, _ in named]] = range(1, len(named) + 1)
     voxels = numbers[mask.array].reshape(len(frames), -1)
-    held = np.flatnonzero(voxels.any(axis=1)).tolist() or [0]
+    occupied = np.flatnonzero(voxels.any(axis=1)).tolist() or [0]
     dataset = _skeleton(segments, frames, stamp, "LABELMAP")
-    laid = [Plane(index) for index in held]
-    return _finished(dataset, segments, laid, frames, stamp, voxels[held].tobytes())
+    laid = [Plane(index) for index in occupied]
+    return _finished(dataset, segments, laid, frames, stamp, voxels[occupied].tobytes())
 
 
 def pack(voxels: Array, slices: int) -> Bits:
-    """Bool, or 0 and 1, of any shape as the bits of so many slices."""
+    """Return bool, or 0 and 1, of any shape as the bits of ``slices`` planes."""
     return np.packbits(voxels.reshape(slices, -1), axis=1, bitorder="little")
 
 
 def overlap(segments: NDArray[np.uint8]) -> bool:
-    """Whether any voxel is in two of (segment, slice, byte)."""
+    """Return True if any voxel is in two of (segment, slice, byte)."""
     union = segments[0].copy()
     for bits in segments[1:]:
         if np.bitwise_and(union, bits).any():
@@ -104,7 +106,7 @@ def overlap(segments: NDArray[np.uint8]) -> bool:
 
 
 def category(code: Coded | None) -> Code:
-    """What kind of thing a segment is (CID 7150), as far as its code tells."""
+    """Return the category of a segment (CID 7150) by its code, a neutral one for other codes."""
     named = (code.value, code.scheme_designator) if code is not None else None
     found = next((kind for context, kind in _CATEGORIES.items() if named in _concepts(context)), _NEUTRAL)
     return Code(found.value, found.scheme_designator, found.meaning)
@@ -136,11 +138,11 @@ def _fractions(mask: ProbabilityMask) -> NDArray[np.uint8]:
 
 
 def _occupied(segments: Iterable[Array]) -> list[Plane]:
-    """The planes that hold anything. A segment of nothing keeps its first, so as to say that there is nothing."""
+    """The planes with a voxel. An empty segment has its first plane, which states that nothing was found."""
     laid = []
     for number, voxels in enumerate(segments, start=1):
-        held = np.flatnonzero(voxels.any(axis=1)).tolist() or [0]
-        laid += [Plane(index, number) for index in held]
+        occupied = np.flatnonzero(voxels.any(axis=1)).tolist() or [0]
+        laid += [Plane(index, number) for index in occupied]
     return laid
 
 

@@ -1,4 +1,4 @@
-"""The source frames that a finding lies on: what an object says of them, and stand-ins for them."""
+"""The source frames that a finding lies on: references to them, and stand-ins for them."""
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -18,11 +18,11 @@ from gateway.dicom.writing.provenance import PENDING, Stamp
 from gateway.errors import AnswerInvalid
 
 THICKNESS_MM = 1.0
-"""Of one slice that does not say how thick it is, as in ``geometry.affine``; derived objects must say."""
+"""Of one slice that does not state its thickness, as in ``geometry.affine``; derived objects must state it."""
 
 
 def frames_of(of: Any, source: Sequence[Instance]) -> tuple[Frame, ...]:
-    """The frames that a finding lies on, in the order of its slices. Raises AnswerInvalid where it does not say."""
+    """Return the frames that a finding lies on, in the order of its slices. Raises AnswerInvalid if it has none."""
     if of is None and len(source) == 1 and source[0].frames == 1:
         return ((source[0], 0),)
     found: tuple[Frame, ...] = tuple(getattr(of, "frames", ()))
@@ -53,18 +53,18 @@ def _is_image(of: Any) -> bool:
 
 
 def is_placed(frame: Frame) -> bool:
-    """Whether a frame says where in the patient it lies, and how large its pixels are."""
+    """Return True if a frame states its place in the patient and the size of its pixels."""
     one = place(frame)
     return one.position is not None and one.orientation is not None and spacing_mm(frame) is not None
 
 
 def frame_of_reference(instance: Instance, stamp: Stamp) -> str:
-    """The frame of reference of an image; one of its series' own where it names none (PS3.3 C.7.4.1)."""
+    """The frame of reference of an image; one made for its series where it has none (PS3.3 C.7.4.1)."""
     return text(instance.header, "FrameOfReferenceUID") or stamp.uid("frame of reference", instance.series_instance_uid)
 
 
 def gap(frames: Sequence[Frame]) -> float | None:
-    """mm from slice to slice along the normal, or None for one slice."""
+    """Return the mm from slice to slice along the normal, or None for one slice."""
     if len(frames) < 2:
         return None
     first, last = place(frames[0]), place(frames[-1])
@@ -78,9 +78,9 @@ def position(frame: Frame) -> Any:
 
 
 def stand_in(frame: Frame, stamp: Stamp, *, between: float | None = None) -> Dataset:
-    """One frame as a plain image of one frame, without its patient: what highdicom reads of a source image.
+    """Return one frame as an image of one frame, without its patient: the attributes that highdicom reads.
 
-    It has none of a source's oddities, which would be refused or warned of; ``Stamp.finish`` copies the patient.
+    It lacks the oddities of a source, which highdicom would refuse or warn of; ``Stamp.finish`` copies the patient.
     """
     instance, _ = frame
     dataset = Dataset()
@@ -117,7 +117,7 @@ def _geometry(frame: Frame, stamp: Stamp, between: float | None) -> Dataset:
 
 
 def reference(frame: Frame) -> Dataset:
-    """An item that names a frame (PS3.3 C.7.6.16.2.1.1); the number only where there are several."""
+    """Return an item that names a frame (PS3.3 C.7.6.16.2.1.1); the number only where there are several."""
     item = Dataset()
     item.ReferencedSOPClassUID = text(frame[0].header, "SOPClassUID")
     item.ReferencedSOPInstanceUID = frame[0].sop_instance_uid
@@ -127,7 +127,7 @@ def reference(frame: Frame) -> Dataset:
 
 
 def referenced_series(frames: Sequence[Frame]) -> list[Dataset]:
-    """Items for Referenced Series Sequence (PS3.3 C.12.1.2), each instance once."""
+    """Return items for Referenced Series Sequence (PS3.3 C.12.1.2), each instance once."""
     series: dict[str, dict[str, Dataset]] = {}
     for instance in {id(instance): instance for instance, _ in frames}.values():
         item = reference((instance, 0))

@@ -91,7 +91,7 @@ def test_a_small_image_is_enlarged_in_whole_steps_until_words_can_be_read(rows: 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 65_535), (65_535, 1), (3000, 4000)])
 def test_a_long_image_is_not_enlarged_beyond_reason(rows: int, columns: int) -> None:
     canvas = Canvas(grey(rows, columns))
-    canvas.words(["a"])
+    canvas.write(["a"])
     assert canvas.picture.size == (columns, rows)
 
 
@@ -131,7 +131,7 @@ def test_coordinates_far_outside_are_drawn_in_no_time_and_as_far_as_they_are_see
 def test_any_text_is_drawn_on_one_line_of_bounded_length(text: str) -> None:
     canvas = Canvas(grey(16, 16))
     canvas.box((2, 2), (9, 9), text, RED)
-    canvas.words([text])
+    canvas.write([text])
     canvas.legend([(text, RED)])
     assert len(readable(text)) <= LONGEST
     assert readable(text).isprintable()
@@ -144,8 +144,8 @@ def test_a_text_that_is_cut_says_so_and_a_short_one_stays() -> None:
 
 def test_more_lines_than_there_is_room_for_do_not_cover_each_other() -> None:
     few, many = Canvas(grey(16, 16, 0)), Canvas(grey(16, 16, 0))
-    few.words(["word"] * 5)
-    many.words(["word"] * 500)
+    few.write(["word"] * 5)
+    many.write(["word"] * 500)
     assert np.asarray(many.picture).any(axis=(1, 2)).sum() > np.asarray(few.picture).any(axis=(1, 2)).sum()
     assert not np.asarray(many.picture)[-3:].any()
     legend = Canvas(grey(16, 16, 0))
