@@ -8,6 +8,7 @@ from gateway.binding import outputs, parameters
 from gateway.binding.declaration import Declaration
 from gateway.binding.inputs import Inputs
 from gateway.binding.parameters import OUTPUT
+from gateway.binding.source_identity import require_uids
 from gateway.contract.execution import Batch
 from gateway.contract.findings import Finding
 from gateway.contract.requests import Request
@@ -57,7 +58,10 @@ class BoundRequest:
         wanted, inputs = negotiate_output(request), Inputs(request)
         given = parameters.read(declaration.parameters, request.json, forbid_unknown=declaration.forbid_unknown)
         with request.context.measure("decode"):
-            return cls(request, wanted, inputs, given, inputs.arguments(declaration))
+            arguments = inputs.arguments(declaration)
+            if any(one.of_images for one in declaration.inputs):
+                require_uids(inputs.instances, declaration, dicom=wanted == DICOM_OUTPUT)
+            return cls(request, wanted, inputs, given, arguments)
 
     def predict(self, predict: Callable[..., Any]) -> Any:
         """What a model says of this request alone."""

@@ -50,9 +50,11 @@ def mixtures(instances: Sequence[Instance]) -> Iterator[str]:
             yield _sentence(f"The images belong to {count} {what}", "one")
     if any(one.frames > 1 and _places(one) != one.frames for one in instances):
         yield _sentence("An image of several frames does not say where each of them lies", "a place for each")
-    again = len(instances) - len({one.sop_instance_uid for one in instances})
-    if again:
-        yield _sentence(f"{again} images were sent more than once", "each once")
+    named = [one.sop_instance_uid for one in instances if one.sop_instance_uid]
+    if len(instances) > 1 and len(named) < len(instances):
+        yield _sentence(f"{len(instances) - len(named)} images have no SOP Instance UID", "one for each image")
+    if repeated := len(named) - len(set(named)):
+        yield _sentence(f"{repeated} images have the SOP Instance UID of another", "each image once")
     if len({(one.rows, one.columns) for one in instances}) > 1:
         yield _sentence("The images differ in rows or columns", "images of one size")
     meanings = {text(header, "PhotometricInterpretation") for header in different(headers, "PhotometricInterpretation")}

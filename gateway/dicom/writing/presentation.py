@@ -1,4 +1,4 @@
-"""Boxes and lengths as presentation states (PS3.3 A.33): lines and words that a viewer draws over the images."""
+"""Boxes and lengths as presentation states (PS3.3 A.33): lines and text that a viewer draws over the images."""
 
 import pkgutil
 from collections.abc import Sequence
@@ -33,6 +33,9 @@ CENTRE = 0.5
 
 LAYER = "FINDINGS"
 
+NARROWEST = 1
+"""The least Window Width (PS3.3 C.11.2.1.2); an image with a lesser one has no window in its presentation state."""
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -51,7 +54,7 @@ class Drawn:
 
 
 def states(marks: Sequence[Mark], source: Sequence[Instance]) -> list[list[Drawn]]:
-    """What to draw, parted into what one presentation state can hold: images of one series, size and rescale."""
+    """Return the marks by presentation state: one state has images of one series, size and rescale."""
     found: dict[tuple[object, ...], list[Drawn]] = {}
     for drawn in filter(None, (draw(mark, source) for mark in marks)):
         instance, _ = drawn.frame
@@ -62,7 +65,7 @@ def states(marks: Sequence[Mark], source: Sequence[Instance]) -> list[list[Drawn
 
 
 def draw(mark: Mark, source: Sequence[Instance]) -> Drawn | None:
-    """A mark on its image; None for a length in the patient that is on no image. Raises AnswerInvalid."""
+    """Return a mark on its image; None for a length in the patient that is on no image. Raises AnswerInvalid."""
     if len(mark.start if isinstance(mark, LinearMeasurement) else ()) == 3:
         return _project(mark, source)
     drawn = Drawn(frame_of(mark, source), _points(mark), mark.label, is_on_every_frame(mark))
@@ -96,7 +99,7 @@ def _points(mark: Mark) -> Array:
 
 
 def presentation_state(state: Sequence[Drawn], stamp: Stamp) -> Dataset:
-    """A Grayscale Softcopy Presentation State, a Color one for images in colour."""
+    """Return a Grayscale Softcopy Presentation State, a Color one for images in colour."""
     from highdicom.pr import ColorSoftcopyPresentationState, GraphicLayer, GrayscaleSoftcopyPresentationState
 
     instances = {each.frame[0].sop_instance_uid: each.frame for each in state}
@@ -132,7 +135,7 @@ def _image(frame: Frame, stamp: Stamp) -> Dataset:
     with naming(frame[0].source):
         window = group(frame, "FrameVOILUTSequence")
         centre, width = number(window, "WindowCenter"), number(window, "WindowWidth")
-    if centre is not None and width is not None and _is_grey(frame[0]):
+    if centre is not None and width is not None and width >= NARROWEST and _is_grey(frame[0]):
         image.WindowCenter, image.WindowWidth = centre, width
     return image
 
@@ -153,12 +156,12 @@ def _is_grey(instance: Instance) -> bool:
 def _annotation(drawn: Drawn, image: Dataset, layer: Any) -> Any:
     from highdicom.pr import GraphicAnnotation, GraphicObject, TextObject
 
-    words = line(drawn.label, 1024)
+    label = line(drawn.label, 1024)
     annotation = GraphicAnnotation(
         referenced_images=[image],
         graphic_layer=layer,
         graphic_objects=[GraphicObject("POLYLINE", drawn.points, "PIXEL")],
-        text_objects=[TextObject(words, "PIXEL", anchor_point=tuple(drawn.points[0]))] if words else None,
+        text_objects=[TextObject(label, "PIXEL", anchor_point=tuple(drawn.points[0]))] if label else None,
     )
     if drawn.frame_number is not None:
         annotation.ReferencedImageSequence[0].ReferencedFrameNumber = drawn.frame_number

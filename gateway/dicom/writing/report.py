@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
+from pydicom.uid import SecondaryCaptureImageStorage
 
 from gateway.contract.findings import BoundingBox, Classification, Code, Coded, LinearMeasurement, StructuredReport
-from gateway.dicom.reading.attributes import text
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.volumes.stack import Frame
 from gateway.dicom.writing.presentation import draw
@@ -30,7 +30,7 @@ _OF_A_DOCUMENT = ("series_instance_uid", "series_number", "sop_instance_uid", "i
 
 
 def report(findings: Sequence[Measured], source: Sequence[Instance], stamp: Stamp) -> Dataset:
-    """One Comprehensive SR of all ``findings``; a Comprehensive 3D SR where one of them lies freely in the patient."""
+    """Return one Comprehensive SR of ``findings``, a Comprehensive 3D SR if one of them is placed in the patient."""
     from highdicom.sr import Comprehensive3DSR, ComprehensiveSR, MeasurementReport
 
     instances = {one.sop_instance_uid: one for one in source}
@@ -99,7 +99,7 @@ def _group(finding: Measured, number: int, source: Sequence[Instance], stamp: St
 
 
 def _place(finding: Measured) -> tuple[Any, ...]:
-    """What tells a finding from another one of the same number in another answer."""
+    """The values that distinguish a finding from that of the same number in another answer."""
     if isinstance(finding, BoundingBox):
         return finding.label, finding.top_left, finding.bottom_right, finding.slice
     if isinstance(finding, LinearMeasurement):
@@ -118,7 +118,7 @@ def _region(finding: BoundingBox | LinearMeasurement, source: Sequence[Instance]
         graphic_type="POLYLINE",
         graphic_data=drawn.points,
         source_image=SourceImageForRegion(
-            text(instance.header, "SOPClassUID"),
+            SecondaryCaptureImageStorage,  # replaced by name_classes: highdicom refuses retired and private ones
             instance.sop_instance_uid,
             None if drawn.frame_number is None else [drawn.frame_number],
         ),
@@ -151,7 +151,7 @@ def _length_in_patient(
 
 
 def _classification(finding: Classification, common: dict[str, Any]) -> Any:
-    """Numbers as measurements without a unit, words and yes or no as evaluations (TID 1501)."""
+    """Numbers as measurements without a unit, texts and bool as evaluations (TID 1501)."""
     from highdicom.sr import MeasurementsAndQualitativeEvaluations, SourceImageForMeasurementGroup
 
     names: Mapping[str, Any] = finding.labels
@@ -162,10 +162,7 @@ def _classification(finding: Classification, common: dict[str, Any]) -> Any:
     return MeasurementsAndQualitativeEvaluations(
         measurements=[_measurement(_coded(code_of(name)), value, NO_UNIT) for name, value in numbers.items()] or None,
         qualitative_evaluations=list(_evaluations(names, numbers)) or None,
-        source_images=[
-            SourceImageForMeasurementGroup(text(one.header, "SOPClassUID"), uid) for uid, one in instances.items()
-        ]
-        or None,
+        source_images=[SourceImageForMeasurementGroup(SecondaryCaptureImageStorage, uid) for uid in instances] or None,
         **common,
     )
 
@@ -194,7 +191,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _measurements(finding: StructuredReport, common: dict[str, Any]) -> Any:
-    """Measurements ``(name, value, unit)``; the name a text or a code, the unit one of UCUM, a code, or none."""
+    """Measurements ``(name, value, unit)``; the name a text or a code, the unit one of UCUM, a code, or None."""
     from highdicom.sr import MeasurementsAndQualitativeEvaluations
 
     try:

@@ -49,7 +49,10 @@ REFUSED: dict[str, tuple[Callable[[], list[Dataset]], str]] = {
     "a missing slice": (lambda: series(6)[:3] + series(6)[4:], r"missing: .* 2\.50 to 5\.00 mm"),
     "an uneven step": (nudged, r"not evenly spaced: .* 1\.70 to 3\.30 mm"),
     "a duplicate slice": (lambda: series() + series()[2:3], "1 of 5 positions hold several images"),
-    "a slice sent twice": (lambda: (lambda five: [*five, five[2]])(series()), "1 images were sent more than once"),
+    "a slice sent twice": (
+        lambda: (lambda five: [*five, five[2]])(series()),
+        "1 images have the SOP Instance UID of another",
+    ),
     "time points": (lambda: series() + series(), "2 images at each of 5 positions"),
     "a slice aside": (aside, r"shifted against each other .* 3\.00 mm"),
     "two orientations": (lambda: series() + series(turn=rotation(90, 0, 0)), "different directions"),

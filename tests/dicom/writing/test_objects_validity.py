@@ -101,7 +101,7 @@ def resize(dataset: Dataset) -> None:
 
 FAULTS = {
     move: "do not lie on the images",
-    name_a_stranger: "1 instances that the request does not hold",
+    name_a_stranger: "1 instances that are not in the request",
     shorten: "pixels have another length",
     lose_a_plane: "another number of planes",
     invent_a_segment: "do not lie on the images",

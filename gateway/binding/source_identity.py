@@ -1,0 +1,36 @@
+"""The UIDs of a request's images that an answer repeats: missing ones are refused before the model runs."""
+
+from collections.abc import Iterable, Iterator
+
+from gateway.binding.declaration import Declaration
+from gateway.contract.findings import MASKS, BoundingBox, LinearMeasurement
+from gateway.dicom.reading import raw_values
+from gateway.dicom.reading.attributes import unreadable
+from gateway.dicom.reading.instances import Instance
+from gateway.dicom.reading.redaction import naming
+from gateway.dicom.volumes.study import Image
+
+INSTANCE, SERIES, SOP_CLASS = "SOPInstanceUID", "SeriesInstanceUID", "SOPClassUID"
+
+
+def require_uids(instances: Iterable[Instance], declaration: Declaration, *, dicom: bool) -> None:
+    """Refuse an image without a UID that the answer names, as JSON or as ``dicom``.
+
+    Raises StudyRefused with the attribute and the digest of the file.
+    """
+    needed = dict.fromkeys((INSTANCE, SERIES, SOP_CLASS) if dicom else _needed(declaration))
+    for one in instances:
+        for keyword in needed if one.frames else ():
+            if not raw_values.uid(one.header, keyword):
+                with naming(one.source):
+                    raise unreadable(keyword, "is missing or empty, and the answer has to name it")
+
+
+def _needed(declaration: Declaration) -> Iterator[str]:
+    """The UIDs in JSON: a mask on an image and an annotation name the image, a mask on a volume its series."""
+    types = {one.type for one in declaration.inputs if one.of_images}
+    masks = any(output in MASKS for output in declaration.outputs)
+    if Image in types and masks or any(one in declaration.outputs for one in (BoundingBox, LinearMeasurement)):
+        yield INSTANCE
+    if masks and types - {Image}:
+        yield SERIES
