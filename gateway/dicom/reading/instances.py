@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from pydicom import Dataset
 
-from gateway.dicom.reading import fast_headers, frame_counts, raw_values
+from gateway.dicom.reading import fast_headers, frame_counts, mosaic, raw_values
 from gateway.dicom.reading.attributes import Vector, functional_group, ordinal, tag, text, unreadable
 from gateway.dicom.reading.fast_headers import Element, Uncommon
 from gateway.dicom.reading.files import NotAnInstance, Source, find_files, opened, read_header, refusing
@@ -37,7 +37,7 @@ class Instance:
 
     ``position`` is the centre of the first pixel in patient coordinates, (3,) mm LPS; ``orientation`` the direction
     cosines of a row, then of a column, (6,) (PS3.3 C.7.6.2.1.1); those of the first frame where there are several.
-    Both are None when absent; directions that are not orthonormal count as absent.
+    Both are None when absent; directions that are not orthonormal count as absent, as does the position of a mosaic.
 
     ``rows``, ``columns`` and ``frames`` are 0 for an object without an image.
     ``time_point`` counts from 0. ``header`` is the dataset without its pixels; ``pixels`` where these lie, if known.
@@ -92,7 +92,7 @@ def describe(source: Source, header: Dataset, pixels: Element | None = None) -> 
         header=header,
         sop_instance_uid=raw_values.uid(header, "SOPInstanceUID"),
         series_instance_uid=raw_values.uid(header, "SeriesInstanceUID"),
-        position=raw_values.numbers(position, "ImagePositionPatient", 3),
+        position=None if mosaic.is_mosaic(header) else raw_values.numbers(position, "ImagePositionPatient", 3),
         orientation=orientation if orientation is not None and is_orthonormal(orientation) else None,
         instance_number=_instance_number(header),
         rows=rows,

@@ -19,8 +19,19 @@ def check(instances: Sequence[Instance]) -> None:
     if studies > 1:
         raise StudyRefused(f"The instances belong to {studies} studies; one is needed.")
     _refuse_others(instances, "PatientID")
+    _refuse_twins(instances)
     for series in group_by_series(instances).values():
         _refuse_others(series, "Modality")
+
+
+def _refuse_twins(instances: Sequence[Instance]) -> None:
+    """Refuse two instances of one UID: what refers to one of them would refer to the other."""
+    seen: set[str] = set()
+    for one in instances:
+        if one.sop_instance_uid and one.sop_instance_uid in seen:
+            with naming(one.source):
+                raise unreadable("SOPInstanceUID", "is that of another instance of the request, or one was sent twice")
+        seen.add(one.sop_instance_uid)
 
 
 def _refuse_others(instances: Sequence[Instance], keyword: str) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gateway.dicom.decoding.pixels import decode
 from gateway.dicom.decoding.windows import rescale
+from gateway.dicom.reading import mosaic
 from gateway.dicom.reading.geometry import Affine, affine, flip_lps_ras
 from gateway.dicom.reading.instances import Instance, group_by_series, read_instance, read_study, sort_spatially
 from gateway.dicom.reading.raw_values import distinct
@@ -22,6 +23,9 @@ ARTERYS_BINARY = "binary"
 ARTERYS_MULTI_CLASS = "multi_class"
 
 Array = NDArray[np.generic]
+
+KINDS = ("ImageType", "EchoTime", "EchoNumbers", "DiffusionBValue", "InversionTime")
+"""Attributes by which images at one position differ where they are no time points (PS3.3 C.8.3.1, C.8.13.5.9)."""
 
 _SCANNER = 1
 """NIfTI's code for an affine that leads to the scanner's coordinates, as the one of a DICOM series does."""
@@ -46,6 +50,8 @@ def convert_to_nifti(dicom_files: str | Path | Iterable[Path | BinaryIO], output
     ordered = sort_spatially(_one_series(dicom_files))
     times = [[one for one in ordered if one.time_point == t] for t in range(ordered[-1].time_point + 1)]
     matrix = affine(times[0])
+    if len(times) > 1:
+        _refuse_kinds(ordered)
     for one_time in times[1:]:
         if not np.allclose(affine(one_time), matrix, atol=0.01):
             raise StudyRefused("The time points of the series do not lie at the same place.")
@@ -77,11 +83,23 @@ def _one_series(dicom_files: str | Path | Iterable[Path | BinaryIO]) -> list[Ins
         raise StudyRefused(f"A NIfTI file holds one series; here are {len(group_by_series(images))} with images.")
     if any(one.frames > 1 for one in images):
         raise StudyRefused("Images of several frames cannot be converted to NIfTI.")
+    if any(mosaic.is_mosaic(one.header) for one in images):
+        raise StudyRefused(mosaic.REFUSAL)
     belonging.check(images)
     if distinct((one.header for one in images), "FrameOfReferenceUID") > 1:
         raise StudyRefused("The images belong to several frames of reference, so that their places cannot be compared.")
     rescaling.check([(one, 0) for one in images])
     return images
+
+
+def _refuse_kinds(images: list[Instance]) -> None:
+    """Refuse images at one position that are no time points: echoes, magnitude and phase, diffusion and its map."""
+    for keyword in KINDS:
+        if distinct((one.header for one in images), keyword) > 1:
+            raise StudyRefused(
+                f"The images at one position differ in {keyword}, so that they are no time points."
+                " Convert those of each value by themselves."
+            )
 
 
 def _volume(instances: list[Instance]) -> NDArray[np.float32]:

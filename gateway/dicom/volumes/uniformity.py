@@ -13,6 +13,8 @@ from pydicom.sequence import Sequence as DicomSequence
 from gateway.dicom.reading.attributes import Vector, functional_group, text, value
 from gateway.dicom.reading.geometry import EVEN_MM, EVEN_RATIO, stated_spacing
 from gateway.dicom.reading.instances import SAME_DIRECTION, SAME_POSITION_MM, Instance
+from gateway.dicom.reading.mosaic import REFUSAL as MOSAIC
+from gateway.dicom.reading.mosaic import is_mosaic
 from gateway.dicom.reading.raw_values import different, distinct
 from gateway.dicom.reading.redaction import naming
 
@@ -39,6 +41,9 @@ def mixtures(instances: Sequence[Instance]) -> Iterator[str]:
     without = sum(not one.frames for one in instances)
     if without or not instances:
         yield _sentence(f"{without} of {len(instances)} instances hold no image", "images, and nothing else")
+        return
+    if any(is_mosaic(one.header) for one in instances):
+        yield MOSAIC
         return
     headers = [one.header for one in instances]
     for count, what in (
