@@ -171,7 +171,9 @@ def failed(run: Run, out: Path, *words: object, status: int = 1) -> str:
     assert not out.exists() or list(out.iterdir()) == []
     assert ran.out == ""
     lines = [
-        line for line in ran.err.splitlines() if not line.startswith(("sending ", "asking ", "left out ", "answered "))
+        line
+        for line in ran.err.splitlines()
+        if not line.startswith(("sending ", "requesting ", "left out ", "answered "))
     ]
     assert len(lines) == 1, ran.err
     assert lines[0].startswith("error: ")
