@@ -12,7 +12,8 @@ import flask
 from gateway.access import listeners
 from gateway.config import Settings
 from gateway.contract.execution import Execution
-from gateway.contract.requests import Handler, Model, adapt
+from gateway.contract.model import Model, adapt
+from gateway.contract.requests import Handler
 from gateway.dicom.decoding import pool as decoding
 from gateway.endpoints import access_control, health, inference, introspection, problems
 from gateway.executors.scoreboard import Slot
@@ -64,7 +65,7 @@ class Gateway(flask.Flask):
         ``execution`` says how it is run; with a ``Batch`` it receives three lists and returns a list of pairs.
         Raises ValueError when the route is taken.
         """
-        self._add_model(route, adapt(route, model_fn, execution))
+        self.add_model(route, adapt(route, model_fn, execution))
 
     def model(
         self,
@@ -104,10 +105,14 @@ class Gateway(flask.Flask):
         )
 
         def register(target: Target) -> Target:
-            self._add_model(route, TypedModel(route, target, options))
+            self.add_model(route, TypedModel(route, target, options))
             return target
 
         return register
+
+    def add_model(self, route: str, model: Model) -> None:
+        """Answer ``POST route`` with a model made elsewhere. Raises ValueError when the route is taken."""
+        self._add_model(route, model)
 
     def add_wrapper_route(self, route: str, path: str | Path, *, stream: bool | None = None) -> None:
         """Answer ``POST route`` with the AIGES wrapper in the file ``path``, and start it.

@@ -12,7 +12,7 @@ from benchmarks.pairs import alternate
 from benchmarks.results import Line, Plan
 from gateway import InferenceSerializer, Mask, Request, Requires, Volume
 from gateway.binding.typed_model import Options, TypedModel
-from gateway.contract.requests import Model, adapt
+from gateway.contract.model import Model, adapt
 from gateway.dicom.reading.files import convert_dataset_to_bytes
 from gateway.dicom.samples import phantom
 from gateway.dicom.volumes.study import study

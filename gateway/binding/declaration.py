@@ -53,6 +53,14 @@ class Declaration:
         """What is required, by the name of the argument it is required of."""
         return {one.name: one.requires for one in self.inputs if one.of_images}
 
+    def sentences(self) -> Iterator[str]:
+        """Yield what the model takes and answers, one sentence each."""
+        for one in self.inputs:
+            kind = f"several of type {one.type.__name__}" if one.many else f"one {one.type.__name__}"
+            yield f"Takes {kind} as {one.name}{', if there is any' if one.optional else ''}."
+        names = ", ".join(one.__name__ for one in self.outputs)
+        yield f'Answers {names or "nothing"}; with "output": "dicom" in the JSON, as DICOM objects.'
+
 
 def read_declaration(
     target: Callable[..., Any],

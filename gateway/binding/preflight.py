@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, BinaryIO
 
 from gateway.binding.declaration import Declaration, Input
 from gateway.binding.inputs import Inputs
 from gateway.binding.requirements import fitting
 from gateway.binding.typed_model import TypedModel
-from gateway.contract.requests import Model, Request
+from gateway.contract.model import Model
+from gateway.contract.requests import Request
 from gateway.dicom.volumes.study import Series, Volume, split
 from gateway.errors import StudyRefused
 
@@ -45,7 +47,7 @@ def preflight(models: Mapping[str, Model], files: Iterable[BinaryIO]) -> list[Mo
     return [
         ModelAcceptance(
             route,
-            _judged(lambda asked=model.declaration: Inputs(Request({}, read, "")).arguments(asked)),  # type: ignore[misc]
+            _judged(partial(Inputs(Request({}, read, "")).arguments, model.declaration)),
             {one.series_instance_uid: _of_series(model.declaration, one) for one in series},
         )
         for route, model in models.items()
@@ -55,7 +57,7 @@ def preflight(models: Mapping[str, Model], files: Iterable[BinaryIO]) -> list[Mo
 
 def _of_series(declaration: Declaration, series: Series) -> Acceptance:
     """Whether a series fits one of the arguments: all reasons where it fits none, each of them once."""
-    verdicts = [_judged(lambda one=one: _fit(one, series)) for one in declaration.inputs if one.of_images]  # type: ignore[misc]
+    verdicts = [_judged(partial(_fit, one, series)) for one in declaration.inputs if one.of_images]
     if any(verdict.accepted for verdict in verdicts):
         return Acceptance()
     reasons = dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons)

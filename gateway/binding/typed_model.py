@@ -13,21 +13,27 @@ from typing import Any
 
 from gateway import __version__
 from gateway.binding import parameters
-from gateway.binding.bound_request import DICOM_OUTPUT, BoundRequest, negotiate_output, predict_together
+from gateway.binding.bound_request import (
+    DICOM_OUTPUT,
+    JSON_OUTPUT,
+    BoundRequest,
+    negotiate_output,
+    predict_together,
+)
+from gateway.binding.content_faults import content_faults
 from gateway.binding.declaration import read_declaration
 from gateway.binding.inputs import Inputs
 from gateway.binding.requirements import Requires
 from gateway.binding.warmup import warmup_request
-from gateway.binding.weights import Weights
-from gateway.contract.execution import Batch, Card, Execution
+from gateway.binding.weights import Weights, expected_digests
+from gateway.contract.execution import Batch, Card, Execution, HealthState
 from gateway.contract.findings import Finding, SecondaryCapture, StructuredReport
-from gateway.contract.requests import JSON, Buffer, Provenance, Request
+from gateway.contract.model import Model, ModelDescription
+from gateway.contract.requests import JSON, ModelAnswer, Provenance, Request
 from gateway.errors import ModelFailed, RequestError
 from gateway.protocol.answers import answer, dicom_answer
 
 logger = logging.getLogger("gateway")
-
-READY, LOADING, FAILED = "READY", "LOADING", "FAILED"
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Options:
     execution: Execution = Execution()
 
 
-class TypedModel:
+class TypedModel(Model):
     """A function, or a class with ``predict`` and where it wants them ``setup`` and ``close``, as a model.
 
     ``name`` is how logs call it. Raises TypeError for a signature that declares no model.
@@ -60,34 +66,21 @@ class TypedModel:
     def __init__(self, name: str, target: Callable[..., Any], options: Options | None = None) -> None:
         self.name = name
         self.options = options or Options()
+        self.execution = self.options.execution
+        self.target: Callable[..., Any] = target
+        self.needs_loading = inspect.isclass(target) or bool(self.options.weights) or callable(self.execution.warm_up)
+        self.health = HealthState.STARTING
         self.declaration = read_declaration(
             target,
             requires=self.options.requires,
             forbid_unknown=self.options.forbid_unknown,
             batch=self.options.execution.batch,
         )
-        self._target = target
         self._lock = threading.Lock()
         self._instance: Any = None
         self._predict: Callable[..., Any] = target
         self._weights = Weights({}, {})
         self.model_digest = ""
-        self.health = LOADING
-
-    @property
-    def target(self) -> Callable[..., Any]:
-        """The function or class that it was made of."""
-        return self._target
-
-    @property
-    def execution(self) -> Execution:
-        """How it wants to be run."""
-        return self.options.execution
-
-    @property
-    def needs_loading(self) -> bool:
-        """Whether there is anything to wait for before it answers."""
-        return inspect.isclass(self._target) or bool(self.options.weights) or callable(self.execution.warm_up)
 
     def setup(self) -> None:
         """Hash the weights, make the instance of a class and set it up, once; a second call waits for the first.
@@ -95,23 +88,23 @@ class TypedModel:
         Raises what the model's ``setup`` raises, ModelFailed where it failed before, or a weights file is another.
         """
         with self._lock:
-            if self.health == FAILED:
+            if self.health is HealthState.FAILED:
                 raise ModelFailed("This model could not be set up; the gateway's log says why.")
-            if self.health == LOADING:
+            if self.health is HealthState.STARTING:
                 try:
                     self._load()
                 except BaseException:
-                    self.health = FAILED
+                    self.health = HealthState.FAILED
                     raise
-                self.health = READY
+                self.health = HealthState.READY
 
     def _load(self) -> None:
         self._weights = Weights.load(self.options.weights)
-        if inspect.isclass(self._target):
-            self._instance = self._target()
+        if inspect.isclass(self.target):
+            self._instance = self.target()
             if self.options.config is not None:
                 self._instance.config = {**getattr(self._instance, "config", {}), **self.options.config}
-            getattr(self._instance, "setup", _nothing)()
+            _call(self._instance, "setup")
             self._predict = self._instance.predict
         self._weights.check()
         self.model_digest = self._digest()
@@ -126,31 +119,35 @@ class TypedModel:
             wanted(self._predict)
         elif wanted and (request := warmup_request(self.declaration)) is not None:
             try:
-                outcome = self.predict_batch([request])[0] if self.execution.batch else self.predict(request)
-                if isinstance(outcome, Exception):
-                    raise outcome
+                self._predict_once(request)
             except RequestError as error:
                 logger.info("the model on %s was not warmed up: %s", self.name, error.code)
 
+    def _predict_once(self, request: Request) -> None:
+        if self.execution.batch is None:
+            self.predict(request)
+        elif isinstance(outcome := self.predict_batch([request])[0], Exception):
+            raise outcome
+
     def close(self) -> None:
         """Close the instance of a class; the next use sets it up anew. One that is still loading is not waited for."""
-        if self.health != READY:
+        if self.health is not HealthState.READY:
             return
         with self._lock:
             instance, self._instance = self._instance, None
-            self.health = LOADING
-            getattr(instance, "close", _nothing)()
+            self.health = HealthState.STARTING
+            _call(instance, "close")
 
-    def predict(self, request: Request) -> tuple[JSON, Sequence[Buffer]]:
+    def predict(self, request: Request) -> ModelAnswer:
         """Answer one request in protocol 1.0, or in DICOM objects where it asks for them.
 
         Raises ParameterRefused, StudyRefused, AnswerInvalid, ModelFailed, and what the model raises.
         """
         bound = BoundRequest.of(request, self.declaration)
         self._ready()
-        return self._leave(bound, bound.predict(self._predict))
+        return self._answer(bound, bound.predict(self._predict))
 
-    def predict_batch(self, requests: Sequence[Request]) -> list[Any]:
+    def predict_batch(self, requests: Sequence[Request]) -> list[ModelAnswer | Exception]:
         """Answer several requests in one call of the model: for each an answer, or the error that is its own.
 
         Raises what the model raises, and AnswerInvalid where it does not return one thing for each.
@@ -161,7 +158,7 @@ class TypedModel:
         batch = self.execution.batch or Batch(len(requests))
         returned = iter(predict_together(self._predict, taken, batch) if taken else [])
         return [
-            _attempt(partial(self._leave, one, next(returned))) if isinstance(one, BoundRequest) else one
+            _attempt(partial(self._answer, one, next(returned))) if isinstance(one, BoundRequest) else one
             for one in read
         ]
 
@@ -174,14 +171,44 @@ class TypedModel:
 
     @property
     def card(self) -> Card:
-        """Which model this is, once it is set up."""
+        """The model in names and digests; the digests once it is set up."""
+        return self._card("")
+
+    def _card(self, parameters_digest: str) -> Card:
         return Card(
             name=self.declaration.name,
             version=self.options.version,
             model_digest=self.model_digest,
             weights_digest=self._weights.digest,
+            parameters_digest=parameters_digest,
             deterministic=self.options.deterministic,
         )
+
+    def describe(self) -> ModelDescription:
+        """Return the declaration in words."""
+        declaration = self.declaration
+        return ModelDescription(
+            name=declaration.name, text=declaration.description, sentences=list(declaration.sentences())
+        )
+
+    def parameters_schema(self, reference: str) -> JSON:
+        """Return the JSON Schema of the parameters, and of the key for the form of the answer."""
+        schema = self.declaration.parameters.model_json_schema(ref_template=reference)
+        schema["additionalProperties"] = not self.declaration.forbid_unknown
+        schema.setdefault("properties", {})[parameters.OUTPUT] = {
+            "enum": [JSON_OUTPUT, DICOM_OUTPUT],
+            "default": JSON_OUTPUT,
+            "description": "The form of the answer: JSON and masks, or DICOM objects.",
+        }
+        return schema
+
+    def weights_files(self) -> Mapping[Path, str]:
+        """Return the files of ``Options.weights``, each with the sha256 that it must have, "" for any."""
+        return expected_digests(self.options.weights)
+
+    def fresh(self, name: str) -> "TypedModel":
+        """See ``Model.fresh``."""
+        return TypedModel(name, self.target, self.options)
 
     def batch_key(self, request: Request) -> str:
         """What requests must have in common to be answered together: their parameters. Raises ParameterRefused."""
@@ -198,20 +225,22 @@ class TypedModel:
             self.declaration.parameters, request.json, forbid_unknown=self.declaration.forbid_unknown
         )
 
-    def _leave(self, bound: BoundRequest, returned: Any) -> tuple[JSON, Sequence[Buffer]]:
-        """What the model returned, through the door that the request asks for; an error that it returned is raised."""
+    def _answer(self, bound: BoundRequest, returned: Any) -> ModelAnswer:
+        """Return what the model said in the form that the request asks for; raise an error that it returned."""
         if isinstance(returned, Exception):
             raise returned
         found, inputs = bound.findings(returned, self.declaration), bound.inputs
         provenance = self._provenance(bound.request, bound.given)
-        bound.request.context.card = replace(self.card, parameters_digest=provenance.parameters_digest)
+        card = self._card(provenance.parameters_digest)
         if bound.output == DICOM_OUTPUT:
             with bound.request.context.measure("encode"):
-                return dicom_answer(_objects(found, inputs, provenance, self.options.label_maps), found)
-        return answer([_finished(finding, inputs, provenance) for finding in found])
+                datasets = _objects(found, inputs, provenance, self.options.label_maps)
+            return ModelAnswer(*dicom_answer(datasets, found), card, ())
+        finished = [_finished(finding, inputs, provenance) for finding in found]
+        return ModelAnswer(*answer(finished), card, list(content_faults(found)))
 
     def _ready(self) -> None:
-        if self.health != READY:
+        if self.health is not HealthState.READY:
             self.setup()
         self._weights.check()
 
@@ -230,12 +259,19 @@ class TypedModel:
     def _digest(self) -> str:
         """sha256 over all that makes this model what it is: source, version, weights and config."""
         parts = {
-            "source": source_digest(self._target),
+            "source": source_digest(self.target),
             "version": self.options.version,
             "weights": list(self._weights.digests.values()),
             "config": getattr(self._instance, "config", {}),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _call(instance: Any, verb: str) -> None:
+    """Call a method of an author's class, which may leave it out."""
+    method = getattr(instance, verb, None)
+    if method is not None:
+        method()
 
 
 def _attempt(act: Callable[[], Any]) -> Any:
@@ -268,7 +304,3 @@ def source_digest(target: Callable[..., Any]) -> str:
         return hashlib.sha256(inspect.getsource(target).encode()).hexdigest()
     except (OSError, TypeError):
         return ""
-
-
-def _nothing() -> None:
-    pass

@@ -21,8 +21,7 @@ class Weights:
     @classmethod
     def load(cls, paths: Iterable[str | Path] | Mapping[str | Path, str]) -> Self:
         """Hash each file; of a mapping the values are the sha256 they must have. Raises ModelFailed, OSError."""
-        files = {Path(path): expected for path, expected in paths.items()} if isinstance(paths, Mapping) else {}
-        named = files or {Path(path): "" for path in paths}
+        named = expected_digests(paths)
         stamps = {path: _stamp(path) for path in named}
         digests = {path: _sha256(path) for path in named}
         if any(expected and expected.lower() != digests[path] for path, expected in named.items()):
@@ -43,6 +42,12 @@ class Weights:
             raise ModelFailed(CHANGED) from None
         if now != self.stamps:
             raise ModelFailed(CHANGED)
+
+
+def expected_digests(paths: Iterable[str | Path] | Mapping[str | Path, str]) -> dict[Path, str]:
+    """Return each file with the sha256 that a mapping declares for it; "" where any will do."""
+    pairs = paths.items() if isinstance(paths, Mapping) else ((path, "") for path in paths)
+    return {Path(path): expected for path, expected in pairs}
 
 
 def _sha256(path: Path) -> str:

@@ -17,7 +17,7 @@ from gateway.client import Client
 from gateway.client.targets import served
 from gateway.client.wsgi import LOCAL, WSGI, session
 from gateway.config import Settings
-from gateway.contract.requests import PlainModel
+from gateway.contract.model import Model
 
 IN_PROCESS = b"this process"
 """Where a LocalClient's gateway listens: like a Unix socket's path it is no network address, so that nobody else comes
@@ -52,10 +52,8 @@ def _at_home(app: Gateway | None, folder: Path) -> Gateway:
     if app is not None and settings.store_folder == folder:
         return app
     made = Gateway(__name__, settings=replace(settings, store_folder=folder))
-    models: Mapping[str, Any] = app.service.models if app is not None else {}
+    models: Mapping[str, Model] = app.service.models if app is not None else {}
     for route, model in models.items():
-        if isinstance(model, PlainModel):
-            made.add_inference_route(route, model.handler)
-        elif hasattr(model, "target"):
-            made.model(route, **vars(model.options))(model.target)
+        if (fresh := model.fresh(route)) is not None:
+            made.add_model(route, fresh)
     return made

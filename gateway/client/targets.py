@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.app import Gateway
 from gateway.config import Settings
+from gateway.contract.model import Model
 from gateway.errors import GatewayError
 
 
@@ -49,9 +50,8 @@ def served(target: str) -> Gateway:
     if isinstance(found, Gateway):
         return found
     app = Gateway(__name__, settings=Settings.from_environment(log_exception_text=True))  # the author's own screen
-    options = next((model.options for model in _registered(found) if hasattr(model, "options")), None)
-    if options is not None:
-        app.model("/", **vars(options))(found)
+    if fresh := next(filter(None, (model.fresh("/") for model in _registered(found))), None):
+        app.add_model("/", fresh)
     elif is_plain(found):
         app.add_inference_route("/", found)
     else:
@@ -59,12 +59,12 @@ def served(target: str) -> Gateway:
     return app
 
 
-def _registered(target: Any) -> list[Any]:
+def _registered(target: Any) -> list[Model]:
     """The models that applications of the same module made of ``target``."""
     module = inspect.getmodule(target)
     apps = [value for value in vars(module).values() if isinstance(value, Gateway)] if module else []
     models = [model for app in apps for model in app.service.models.values()]
-    return [model for model in models if getattr(model, "target", None) is target]
+    return [model for model in models if model.target is target]
 
 
 def is_plain(target: Any) -> bool:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,23 @@ if TYPE_CHECKING:
 
 MAX_BATCH = 100
 """Requests in a batch: each crosses to a model process as two descriptors, of which Linux takes 253 at once."""
+
+
+class HealthState(StrEnum):
+    """The state of a model, as probes, metrics and the doctor say it; from the best to the worst.
+
+    - ready: it answers
+    - busy: it answers, but all its places and its queue are taken: the next request is refused
+    - degraded: it answers, but one of its processes died, or a call of it hangs
+    - starting: its setup or its warm-up is not finished
+    - failed: it does not answer, and does not recover by itself soon
+    """
+
+    READY = "ready"
+    BUSY = "busy"
+    DEGRADED = "degraded"
+    STARTING = "starting"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +57,6 @@ class RequestContext:
         """When the model was given it, on the same clock; None in line, and where another process has not said yet."""
         self.spent: dict[str, float] = {}
         """Seconds by phase, of those that only the model's side can tell from its own work."""
-        self.card: Card | None = None
-        """Which model it is that answers, where that says."""
         self._cancelled = False
 
     def cancel(self) -> None:

@@ -1,18 +1,17 @@
-"""The nouns: what a model is given, what it gives back, and the one shape in which the gateway runs it."""
+"""The nouns: the request that a model gets, the answer that it returns, and the result that is sent."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
 
 if TYPE_CHECKING:
     import numpy as np
 
-from gateway.contract.execution import Card, Execution, RequestContext
-from gateway.errors import Cancelled
+from gateway.contract.execution import Card, RequestContext
+from gateway.errors import AnswerInvalid, Cancelled
 
 JSON = dict[str, Any]
 Buffer = Any
@@ -116,6 +115,39 @@ class BinaryPart:
     data: memoryview
 
 
+class EncodedAnswer(NamedTuple):
+    """An answer in bytes: its JSON exactly as it is sent, and the binary parts in order."""
+
+    json_bytes: bytes
+    parts: list[BinaryPart]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswer:
+    """What a model answers to one request: JSON, and one buffer for each entry of its ``parts``.
+
+    ``card`` names the model where its answers differ in that, as by their parameters; None stands for its own card.
+    ``faults`` are those of the content, each with its JSON pointer, as found by a model that checks its own answers;
+    None asks for the checks of protocol 1.0. ``encoded`` is the answer in bytes where its model writes these itself:
+    the serializer is not called then.
+    """
+
+    json: JSON
+    buffers: Sequence[Buffer] = ()
+    card: Card | None = None
+    faults: Sequence[AnswerInvalid] | None = None
+    encoded: EncodedAnswer | None = None
+
+    @classmethod
+    def of(cls, returned: Any) -> Self:
+        """Return the answer that a plain handler returned as a pair. Raises AnswerInvalid for anything else."""
+        if isinstance(returned, (tuple, list)) and len(returned) == 2:
+            return cls(returned[0], returned[1])
+        raise AnswerInvalid(
+            "", "The handler should return two things, a dict and a list of buffers: return answer, [mask]."
+        )
+
+
 @dataclass(frozen=True)
 class Result:
     """A checked answer: the JSON bytes exactly as they will be sent, and the binary parts in order.
@@ -130,50 +162,3 @@ class Result:
     phases: Mapping[str, float] = field(default_factory=dict)
     batch_size: int = 1
     card: Card = Card()
-
-
-class Model(Protocol):
-    """What the gateway runs. One that declares a ``Batch`` has ``predict_batch`` and ``batch_key`` too."""
-
-    @property
-    def name(self) -> str:
-        """How logs and errors call it."""
-
-    @property
-    def execution(self) -> Execution:
-        """How it wants to be run."""
-
-    def predict(self, request: Request) -> tuple[JSON, Sequence[Buffer]]:
-        """Answer one request."""
-
-
-@dataclass(frozen=True)
-class PlainModel:
-    """A plain handler as a model; the handler is called with three positional arguments."""
-
-    name: str
-    handler: Handler
-    execution: Execution = Execution()
-
-    def predict(self, request: Request) -> tuple[JSON, Sequence[Buffer]]:
-        """Call the handler as existing services expect."""
-        return self.handler(request.json, request.instances, request.input_digest)
-
-    def predict_batch(self, requests: Sequence[Request]) -> Sequence[Any]:
-        """Call a handler that declared a ``Batch``: three lists in, one answer for each request out."""
-        lists = (
-            [one.json for one in requests],
-            [one.instances for one in requests],
-            [r.input_digest for r in requests],
-        )
-        answers: Sequence[Any] = self.handler(*lists)  # type: ignore[arg-type]
-        return answers
-
-    def batch_key(self, request: Request) -> str:
-        """What requests must have in common to be answered together: all of their JSON."""
-        return json.dumps(request.json, sort_keys=True)
-
-
-def adapt(name: str, handler: Handler, execution: Execution | None = None) -> Model:
-    """Make a model of a plain function."""
-    return PlainModel(name, handler, execution or Execution())

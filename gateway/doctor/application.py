@@ -3,11 +3,13 @@
 import contextlib
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gateway
+from gateway.contract.execution import HealthState
+from gateway.contract.model import Model
 from gateway.doctor.diagnoses import Diagnosis, Level
 from gateway.errors import GatewayError
 
@@ -68,15 +70,12 @@ def routes(app: Any) -> Diagnosis:
     return Diagnosis("routes", Level.OK, f"{', '.join(listed) or 'None'}; and the gateway's own.")
 
 
-def model(route: str, found: Any) -> Diagnosis:
+def model(route: str, found: Model) -> Diagnosis:
     """Check a model: its name and version, and that its weights are the files that it declares."""
-    name, options = f"model {route}", getattr(found, "options", None)
-    declared = getattr(getattr(found, "declaration", None), "name", "a plain function")
-    said = f"{declared} {getattr(options, 'version', '')}".strip()
-    if getattr(found, "health", "") == "FAILED":
+    name, said = f"model {route}", f"{found.describe().name} {found.card.version}".strip()
+    if found.health is HealthState.FAILED:
         return Diagnosis(name, Level.FAIL, f"{said} could not be set up.", "See the log of its start.")
-    weights = getattr(options, "weights", ())
-    files = {Path(path): expected for path, expected in _pairs(weights)}
+    files = found.weights_files()
     if wrong := [fault for path, expected in files.items() if (fault := _fault(path, expected))]:
         remedy = "Put the files that this version was made with where it looks for them."
         return Diagnosis(name, Level.FAIL, f"{said}: {'; '.join(wrong)}.", remedy)
@@ -87,10 +86,6 @@ def model(route: str, found: Any) -> Diagnosis:
         )
     matching = f"; weights files that match: {len(files)}" if files else ", no weights files"
     return Diagnosis(name, Level.OK, f"{said}{matching}.")
-
-
-def _pairs(weights: Any) -> Iterator[tuple[Any, str]]:
-    yield from weights.items() if hasattr(weights, "items") else ((path, "") for path in weights)
 
 
 def _fault(path: Path, expected: str) -> str:

@@ -6,7 +6,8 @@ from functools import partial
 
 import flask
 
-from gateway.contract.requests import Model, Result
+from gateway.contract.model import Model
+from gateway.contract.requests import Result
 from gateway.endpoints.access_control import caller_name
 from gateway.endpoints.disconnection import client_disconnected
 from gateway.endpoints.multipart_response import DIGEST_HEADER, hashes_of, parts_of, response

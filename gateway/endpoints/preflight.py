@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 
 import flask
 
-from gateway.contract.requests import Model
+from gateway.contract.model import Model
 from gateway.endpoints.access_control import caller_name, require
 from gateway.endpoints.current import current_service
 from gateway.endpoints.store_views import Rule, admission_ticket, store_context

@@ -9,7 +9,6 @@ answer of the wrapper, the numbers of the elements going on, and leaves as it is
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import chain, count
-from typing import Any
 
 import flask
 
@@ -22,6 +21,7 @@ from gateway.endpoints import inference
 from gateway.endpoints.multipart_response import DIGEST_HEADER, hashes_of
 from gateway.endpoints.problems import log_exception, problem_response
 from gateway.errors import GatewayError, ModelFailed
+from gateway.protocol.response import reporter
 from gateway.service.exchange import Exchange
 from gateway.service.service import Service
 from gateway.wire import OutgoingPart, encode, new_boundary
@@ -39,9 +39,9 @@ def _stream(model: WrapperModel, exchange: Exchange) -> flask.Response:
     params = model.read_params(request.json)
     named = list(zip(request.names, request.instances, strict=True))
     pieces = request_list(model.inputs, named, DataEnd)  # the whole request is written at once
-    rules: dict[str, Any] = {"strict": exchange.settings.strict, "warn": exchange.logger.warning}
+    report = reporter(strict=exchange.settings.strict, warn=exchange.logger.warning)
     exchange.begin("predict")
-    answers = converse(model, params, pieces, **rules, deadline=exchange.deadline)
+    answers = converse(model, params, pieces, report=report, deadline=exchange.deadline)
     first, boundary = next(answers), new_boundary()
     parts = _parts(exchange, chain([first], answers), request.input_digest)
     headers = {"Content-Type": f"multipart/related; boundary={boundary}", DIGEST_HEADER: exchange.settings.digest}

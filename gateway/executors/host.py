@@ -17,11 +17,12 @@ from typing import Any
 
 from gunicorn.util import import_app
 
-from gateway.contract.requests import Model, Request
+from gateway.contract.model import Model
+from gateway.contract.requests import Request
 from gateway.dicom.decoding import pool as decoding
 from gateway.errors import GatewayError, ModelFailed
 from gateway.executors.messages import Channel, Words, die_with_parent
-from gateway.executors.runner import AnswerChecks, answer, card_of, prepare
+from gateway.executors.runner import AnswerChecks, answer, prepare
 from gateway.executors.transfer import TransferContext, read_request, write_error, write_result
 from gateway.observe import jsonlogs
 from gateway.observe.logs import TaggedLogger, exception_frames, quiet_hooks
@@ -49,11 +50,11 @@ class Host:
     def serve(self) -> None:
         """Answer until told to stop."""
         threading.Thread(target=self._listen, name="gateway-host", daemon=True).start()
-        self._channel.send({"type": "ready", "card": asdict(card_of(self._model))})
+        self._channel.send({"type": "ready", "card": asdict(self._model.card)})
         while calls := self._work.get():
             self._run(calls)
             del calls  # while it waits, nothing of a request is held
-        getattr(self._model, "close", _nothing)()
+        self._model.close()
 
     def _listen(self) -> None:
         while message := self._channel.receive():
@@ -150,10 +151,6 @@ def main(descriptor: str, target: str, name: str) -> None:
     checks = AnswerChecks(app.serializer, state.settings.strict, logger.warning)
     check({}, [], serializer=checks.serializer, strict=True, warn=logger.warning)  # imports now what answers will need
     Host(channel, model, checks, log_text=state.settings.log_exception_text).serve()
-
-
-def _nothing() -> None:
-    pass
 
 
 if __name__ == "__main__":

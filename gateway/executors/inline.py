@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from contextvars import copy_context
 
 from gateway.config import Settings
-from gateway.contract.execution import Card
-from gateway.contract.requests import Model, Request, Result
+from gateway.contract.execution import Card, HealthState
+from gateway.contract.model import Model
+from gateway.contract.requests import Request, Result
 from gateway.errors import Unavailable
 from gateway.executors.pending_call import PendingCall
 from gateway.executors.queues import Queue
-from gateway.executors.runner import AnswerChecks, answer, batch_key_of, card_of, execution_of, own, prepare
-from gateway.executors.states import FAILED, READY, STARTING, ModelHealth, at_work
+from gateway.executors.runner import AnswerChecks, answer, batch_key_of, execution_of, own, prepare
+from gateway.executors.states import ModelHealth, at_work
 
 UNBOUNDED = 1 << 30
 """A queue as long as the worker's places allow, where a model's concurrency has no bound."""
@@ -52,7 +53,7 @@ class InlineExecutor:
 
     def card(self, model: Model) -> Card | None:
         """Which model it is, in names and digests; None before it is set up."""
-        return card_of(model) if self._runner(model).is_set_up else None
+        return model.card if self._runner(model).is_set_up else None
 
     def retry_after(self, model: Model) -> int:
         """Whole seconds, by its usual time, until a request of this model is likely to be over."""
@@ -95,22 +96,22 @@ class ModelRunner:
         self._idle = 0
         self._threads = 0
         self._on: list[_Job] = []
-        self._state = STARTING if getattr(model, "needs_loading", False) else READY
-        self._reason = "" if self._state == READY else "its setup is not through"
+        self._state = HealthState.STARTING if model.needs_loading else HealthState.READY
+        self._reason = "" if self._state is HealthState.READY else "its setup is not through"
 
     @property
     def is_set_up(self) -> bool:
         """Whether its setup is through, or none was needed."""
-        return self._state == READY
+        return self._state is HealthState.READY
 
     def set_up(self, warm: bool) -> None:
         """See InlineExecutor.set_up."""
         try:
             prepare(self._model, warm=warm)
         except BaseException:
-            self._state, self._reason = FAILED, "its setup or warm-up failed; the log says why"
+            self._state, self._reason = HealthState.FAILED, "its setup or warm-up failed; the log says why"
             raise
-        self._state, self._reason = READY, ""
+        self._state, self._reason = HealthState.READY, ""
 
     def admit(self) -> None:
         """See InlineExecutor.admit. A model that is starting is waited for, as its first request always did."""

@@ -5,7 +5,8 @@ from typing import Protocol
 
 from gateway.config import Settings
 from gateway.contract.execution import Card
-from gateway.contract.requests import Model, Request, Result
+from gateway.contract.model import Model
+from gateway.contract.requests import Request, Result
 from gateway.executors.inline import InlineExecutor
 from gateway.executors.remote import ProcessExecutor
 from gateway.executors.runner import AnswerChecks, execution_of
@@ -64,7 +65,7 @@ class Executors:
 
     def loads(self, model: Model) -> bool:
         """Whether a model is to be loaded in this process."""
-        return self.of(model) is self.inline and getattr(model, "needs_loading", False)
+        return self.of(model) is self.inline and model.needs_loading
 
     def health(self) -> dict[str, ModelHealth]:
         """Of every model, by its name."""

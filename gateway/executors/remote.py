@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 from gateway.config import Settings
-from gateway.contract.execution import Card
-from gateway.contract.requests import Model, Request, Result
+from gateway.contract.execution import Card, HealthState
+from gateway.contract.model import Model
+from gateway.contract.requests import Request, Result
 from gateway.errors import ModelDied, Unavailable, from_words
 from gateway.executors.messages import Channel, Words, connect
 from gateway.executors.pending_call import PendingCall
 from gateway.executors.runner import AnswerChecks, batch_key_of, execution_of
-from gateway.executors.states import BUSY, FAILED, STARTING, ModelHealth, full, resting
+from gateway.executors.states import ModelHealth, full, resting
 from gateway.executors.transfer import read_outcome, write_request
 from gateway.spool.anonymous_files import AnonymousFile, MemoryPool, NewFile
 
@@ -76,9 +77,9 @@ class ProcessExecutor:
     def admit(self, model: Model) -> None:
         """Raises Unavailable where a request for this model would find no room; by what was last heard."""
         known = self._health.get(model.name)
-        if known is not None and known.state == FAILED:
+        if known is not None and known.state is HealthState.FAILED:
             raise resting(known.reason, known.retry_after)
-        if known is not None and known.state == BUSY:
+        if known is not None and known.state is HealthState.BUSY:
             raise full(known.retry_after)
 
     def card(self, model: Model) -> Card | None:
@@ -135,7 +136,7 @@ class ProcessExecutor:
             self._on_message(*message)
             del message
         self._channel = None
-        self._health = {name: ModelHealth(state=STARTING, reason=LOST) for name in self._models}
+        self._health = {name: ModelHealth(state=HealthState.STARTING, reason=LOST) for name in self._models}
         for pending in list(self._pending.values()):
             pending.settle(ModelDied(LOST))
         self._on_lost()
@@ -160,7 +161,7 @@ class ProcessExecutor:
 
     def health(self) -> Mapping[str, ModelHealth]:
         """Each model's health as the supervisor last told it, the same in every worker; waits for nothing."""
-        unknown = ModelHealth(state=STARTING, reason="its process is not there yet")
+        unknown = ModelHealth(state=HealthState.STARTING, reason="its process is not there yet")
         return {name: self._health.get(name, unknown) for name in self._models}
 
     def close(self) -> None:

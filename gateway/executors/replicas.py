@@ -7,7 +7,7 @@ import itertools
 from dataclasses import dataclass
 from enum import Enum
 
-from gateway.executors.states import DEGRADED, FAILED, READY, STARTING
+from gateway.contract.execution import HealthState
 
 CRASHES = 3
 """Deaths in a row, without an answer between them, that open the breaker."""
@@ -157,19 +157,19 @@ class Replicas:
         """How many processes answer."""
         return len(self.ready_numbers())
 
-    def state(self, now: float) -> tuple[str, str]:
-        """One of the words of ``states``, and why where it is not ready."""
+    def state(self, now: float) -> tuple[HealthState, str]:
+        """Return its state, and why where it is not ready."""
         serving = self.serving
         if self._rest_until > now and not serving:
             again = f"it is tried again in {self._rest_until - now:.0f} s"
-            return FAILED, f"{self.reason}; {again}" if self.crashes < CRASHES else self._breaker(again)
+            return HealthState.FAILED, f"{self.reason}; {again}" if self.crashes < CRASHES else self._breaker(again)
         if not serving:
-            return STARTING, self.reason or "its setup and warm-up are not through"
+            return HealthState.STARTING, self.reason or "its setup and warm-up are not through"
         if serving < self.wanted:
-            return DEGRADED, self.reason or self._given_up or f"{serving} of {self.wanted} processes answer"
+            return HealthState.DEGRADED, self.reason or self._given_up or f"{serving} of {self.wanted} processes answer"
         if self._given_up:  # no reason to send nobody here
-            return READY, f"its new version did not start, the former serves on: {self._given_up}"
-        return READY, ""
+            return HealthState.READY, f"its new version did not start, the former serves on: {self._given_up}"
+        return HealthState.READY, ""
 
     def _breaker(self, again: str) -> str:
         return f"its process died {self.crashes} times in a row ({self.reason}); {again}"

@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from gateway.config import Settings
-from gateway.contract.execution import Card, Execution
-from gateway.contract.requests import BinaryPart, Model, Request, Result, current
+from gateway.contract.execution import Execution
+from gateway.contract.model import Model
+from gateway.contract.requests import BinaryPart, ModelAnswer, Request, Result, current
 from gateway.errors import AnswerInvalid, Cancelled, ModelFailed
 from gateway.protocol.ownership import References, owned, references
-from gateway.protocol.response import Serializer, check, unpack
+from gateway.protocol.response import Serializer, encoded
 
 DEFAULTS = {
     "processes": "model_processes",
@@ -24,7 +24,7 @@ ENDS = "The model tried to end the process."
 
 @dataclass(frozen=True)
 class AnswerChecks:
-    """How an answer is looked at before it leaves: see ``protocol.response.check``."""
+    """How an answer is looked at before it leaves: see ``protocol.response.encoded``."""
 
     serializer: Serializer
     strict: bool
@@ -33,9 +33,9 @@ class AnswerChecks:
 
 def prepare(model: Model, *, warm: bool) -> None:
     """Set a model up, and ``warm`` it by a prediction: no request meets it cold. Raises what the model raises."""
-    getattr(model, "setup", _nothing)()
+    model.setup()
     if warm:
-        getattr(model, "warm_up", _nothing)()
+        model.warm_up()
 
 
 def execution_of(model: Model, settings: Settings) -> Execution:
@@ -50,14 +50,7 @@ def batch_key_of(model: Model, request: Request) -> str:
     batch = model.execution.batch
     if batch is None or batch.mix_parameters:
         return ""
-    key: str = model.batch_key(request)  # type: ignore[attr-defined]
-    return key
-
-
-def card_of(model: Model) -> Card:
-    """Which model it is; one that does not say has its name alone."""
-    card: Card | None = getattr(model, "card", None)
-    return card or Card(name=model.name)
+    return model.batch_key(request)
 
 
 def answer(model: Model, requests: Sequence[Request], checks: AnswerChecks) -> list[Result | Exception]:
@@ -101,10 +94,10 @@ def _owned(result: Result, ours: References) -> Result | Exception:
     return replace(result, parts=parts, phases={**result.phases, "encode": encode})
 
 
-def _predict_batch(model: Model, requests: Sequence[Request]) -> list[Any]:
+def _predict_batch(model: Model, requests: Sequence[Request]) -> list[ModelAnswer | Exception]:
     token = current.set(requests[0])
     try:
-        returned = list(model.predict_batch(requests))  # type: ignore[attr-defined]
+        returned = list(model.predict_batch(requests))
     except Exception:
         raise
     except BaseException as error:
@@ -120,8 +113,7 @@ def _one(model: Model, request: Request, checks: AnswerChecks) -> Result | Excep
     started = time.perf_counter()
     token = current.set(request)
     try:
-        answering = getattr(model, "answer", None)
-        returned = model.predict(request) if answering is None else answering(request, checks)
+        returned = model.predict(request)
     except Exception as error:
         return error
     except BaseException as error:  # SystemExit and its like would end the process, not the request
@@ -132,31 +124,28 @@ def _one(model: Model, request: Request, checks: AnswerChecks) -> Result | Excep
 
 
 def _checked(
-    model: Model, request: Request, returned: Any, seconds: float, size: int, checks: AnswerChecks
+    model: Model,
+    request: Request,
+    returned: ModelAnswer | Exception,
+    seconds: float,
+    size: int,
+    checks: AnswerChecks,
 ) -> Result | Exception:
     """The answer as it will be sent, or what is wrong with it."""
-    if isinstance(returned, (Exception, Result)):  # a Result is checked already, by the model's own rules
+    if isinstance(returned, Exception):
         return returned
     if request.cancelled():
         return Cancelled()
     started = time.perf_counter()
     try:
-        json_response, buffers = unpack(returned)
-        json_bytes, parts = check(
-            json_response, buffers, serializer=checks.serializer, strict=checks.strict, warn=checks.warn
-        )
+        json_bytes, parts = encoded(returned, serializer=checks.serializer, strict=checks.strict, warn=checks.warn)
     except Exception as error:
         return error
     spent = request.context.spent
     phases = {**spent, "predict": max(0.0, seconds - sum(spent.values())), "encode": time.perf_counter() - started}
-    card = request.context.card or card_of(model)
-    return Result(json_bytes, parts, request.input_digest, seconds, phases, size, card)
+    return Result(json_bytes, parts, request.input_digest, seconds, phases, size, returned.card or model.card)
 
 
 def _caused(error: Exception, cause: BaseException) -> Exception:
     error.__cause__ = cause
     return error
-
-
-def _nothing() -> None:
-    pass

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.config import Settings
-from gateway.contract.execution import Batch
+from gateway.contract.execution import Batch, HealthState
 from gateway.errors import GatewayError, ModelDied, Unavailable, to_words
 from gateway.executors.messages import Words
 from gateway.executors.model_process import ModelProcess
 from gateway.executors.queues import Queue
 from gateway.executors.replicas import Replicas, Start
-from gateway.executors.states import FAILED, ModelHealth, at_work, resting
+from gateway.executors.states import ModelHealth, at_work, resting
 from gateway.spool.anonymous_files import AnonymousFile
 
 logger = logging.getLogger("gateway.supervisor")
@@ -103,7 +103,7 @@ class ModelScheduler:
         """Put a call in line, or refuse it at once."""
         state, reason = self.replicas.state(now)
         try:
-            if state == FAILED:
+            if state is HealthState.FAILED:
                 raise resting(reason, self._rest(now))
             self._queue.submit(call, call.key, now)
         except Unavailable as error:
@@ -242,7 +242,7 @@ class ModelScheduler:
             places=self.replicas.serving,
             restarts=self.replicas.restarts,
             service_seconds=round(self._queue.service_seconds, 3),
-            rest_seconds=self._rest(now) if state == FAILED else 0,
+            rest_seconds=self._rest(now) if state is HealthState.FAILED else 0,
         )
 
     def _rest(self, now: float) -> int:

@@ -1,32 +1,26 @@
-"""What can be said of a model's health, in five words and a reason."""
+"""The health of a model on this server: its state, why, and how many requests wait and run."""
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from gateway.contract.execution import HealthState
 from gateway.errors import Unavailable
 
-STARTING, READY, BUSY, DEGRADED, FAILED = "starting", "ready", "busy", "degraded", "failed"
-WORST_FIRST = (FAILED, STARTING, DEGRADED, BUSY, READY)
+_FROM_BEST_TO_WORST = list(HealthState)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelHealth:
     """One model: its state, and why where it is not ready.
 
-    - starting: its setup or its warm-up is not through
-    - ready: it answers
-    - busy: it answers, but all its places and its queue are taken: the next request is refused
-    - degraded: it answers, but one of its processes died, or a call of it hangs
-    - failed: it does not answer, and does not mend by itself soon
-
     ``queued`` and ``running`` count requests, ``places`` how many run at once (0: no bound), ``restarts`` those of its
     processes since the server started, ``service_seconds`` its usual time for one run, ``rest_seconds`` the time until
     a model that failed is tried again.
     """
 
-    state: str
+    state: HealthState
     reason: str = ""
     queued: int = 0
     running: int = 0
@@ -43,7 +37,7 @@ class ModelHealth:
     @property
     def serves(self) -> bool:
         """Whether all is as it should be, full though it may be."""
-        return self.state in (READY, BUSY)
+        return self.state in (HealthState.READY, HealthState.BUSY)
 
     def words(self) -> dict[str, Any]:
         """As JSON."""
@@ -52,7 +46,7 @@ class ModelHealth:
     @classmethod
     def of(cls, words: Mapping[str, Any]) -> Self:
         """From the JSON of ``words``."""
-        return cls(**words)
+        return cls(**{**words, "state": HealthState(words["state"])})
 
 
 def full(retry_after: int) -> Unavailable:
@@ -65,18 +59,19 @@ def resting(reason: str, retry_after: int) -> Unavailable:
     return Unavailable("This model does not answer now; /readyz says why.", retry_after=retry_after, private=reason)
 
 
-def at_work(known: tuple[str, str], *, hung: int, lost: bool = False, full: bool) -> tuple[str, str]:
-    """What a model's state and reason are in view of its calls, where it would be ready but for them.
+def at_work(known: tuple[HealthState, str], *, hung: int, lost: bool = False, full: bool) -> tuple[HealthState, str]:
+    """Return the state and the reason of a model in view of its calls, where it would be ready but for them.
 
     ``hung`` of them run past deadline and grace, ``lost`` says that they have every place, ``full`` that its line is.
     """
-    if known[0] != READY:
+    if known[0] is not HealthState.READY:
         return known
     if hung:
-        return FAILED if lost else DEGRADED, f"{hung} of its calls hang, past deadline and grace"
-    return (BUSY, "its queue is full") if full else known
+        state = HealthState.FAILED if lost else HealthState.DEGRADED
+        return state, f"{hung} of its calls hang, past deadline and grace"
+    return (HealthState.BUSY, "its queue is full") if full else known
 
 
-def worst(states: Iterable[str]) -> str:
+def worst(states: Iterable[HealthState]) -> HealthState:
     """The state to speak of first; ready where there is none."""
-    return min(states, key=WORST_FIRST.index, default=READY)
+    return max(states, key=_FROM_BEST_TO_WORST.index, default=HealthState.READY)

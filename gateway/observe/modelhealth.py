@@ -6,14 +6,14 @@ from typing import Protocol
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-STATES = ("starting", "ready", "busy", "degraded", "failed")
+from gateway.contract.execution import HealthState
 
 
 class Health(Protocol):
-    """Health of one model: one of STATES; pending and running requests; restarts since the server started."""
+    """Health of one model: its state; pending and running requests; restarts since the server started."""
 
     @property
-    def state(self) -> str: ...
+    def state(self) -> HealthState: ...
 
     @property
     def queued(self) -> int: ...
@@ -49,6 +49,6 @@ class ModelHealths(Collector):
             queued.add_metric([name], health.queued)
             running.add_metric([name], health.running)
             restarts.add_metric([name], health.restarts)
-            for one in STATES:
+            for one in HealthState:
                 state.add_metric([name, one], float(one == health.state))
         yield from (queued, running, state, restarts)

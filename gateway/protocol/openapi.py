@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from gateway import __version__
 from gateway.config import Settings
-from gateway.contract.requests import Model
+from gateway.contract.model import Model
 from gateway.errors import GatewayError
 from gateway.protocol.annotations import AnswerJSON
 from gateway.protocol.kinds import KINDS
@@ -27,7 +27,8 @@ def openapi(models: Mapping[str, Model], settings: Settings) -> dict[str, Any]:
     components = {"Answer": _answer(), "Problem": _problem(), **_definitions(TypeAdapter(AnswerJSON))}
     paths: dict[str, Any] = {}
     for route, model in models.items():
-        parameters, definitions = _parameters(model)
+        parameters = model.parameters_schema(REFERENCE)
+        definitions = parameters.pop("$defs", {})
         name = _name(route)
         components |= {f"{name}Request": parameters, **definitions}
         paths[route] = {"post": _operation(route, name, model, settings)}
@@ -56,16 +57,15 @@ def _name(route: str) -> str:
 
 
 def _operation(route: str, name: str, model: Model, settings: Settings) -> dict[str, Any]:
-    declaration = getattr(model, "declaration", None)
-    description = getattr(declaration, "description", "") or ""
+    description = model.describe()
     content = {"multipart/related": _multipart(name)}
     if settings.study_root is not None:
         content["application/json"] = {"schema": {"allOf": [_ref(f"{name}Request"), _STUDY_PATH]}}
     return {
         "operationId": f"infer{name}",
         "tags": ["models"],
-        "summary": description.partition("\n")[0] or f"Infer on {route}",
-        "description": "\n\n".join(filter(None, [description, *_sentences(declaration), ORDER])),
+        "summary": description.text.partition("\n")[0] or f"Infer on {route}",
+        "description": "\n\n".join(filter(None, [description.text, *description.sentences, ORDER])),
         "requestBody": {"required": True, "content": content},
         "responses": {"200": _answered(), **dict(_problems())},
     }
@@ -76,17 +76,6 @@ _STUDY_PATH = {
     "properties": {"studyPath": {"type": "string", "description": "A folder below the study root of the gateway."}},
     "required": ["studyPath"],
 }
-
-
-def _sentences(declaration: Any) -> Iterator[str]:
-    """What a typed model takes and says, in words."""
-    if declaration is None:
-        return
-    for one in declaration.inputs:
-        kind = f"several of type {one.type.__name__}" if one.many else f"one {one.type.__name__}"
-        yield f"Takes {kind} as {one.name}{', if there is any' if one.optional else ''}."
-    names = ", ".join(one.__name__ for one in declaration.outputs)
-    yield f'Answers {names or "nothing"}; with "output": "dicom" in the JSON, as DICOM objects.'
 
 
 def _multipart(name: str) -> dict[str, Any]:
@@ -146,22 +135,6 @@ def _probes() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _probe(path: str, summary: str, responses: dict[str, Any]) -> dict[str, Any]:
     return {"operationId": path.strip("/"), "tags": ["probes"], "summary": summary, "responses": responses}
-
-
-def _parameters(model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The schema of a model's JSON, and the definitions that it refers to."""
-    declaration = getattr(model, "declaration", None)
-    if declaration is None:
-        return {"type": "object", "description": "Whatever the handler reads."}, {}
-    schema = declaration.parameters.model_json_schema(ref_template=REFERENCE)
-    definitions = schema.pop("$defs", {})
-    schema["additionalProperties"] = not declaration.forbid_unknown
-    schema.setdefault("properties", {})["output"] = {
-        "enum": ["json", "dicom"],
-        "default": "json",
-        "description": "The form of the answer: JSON and masks, or DICOM objects.",
-    }
-    return schema, definitions
 
 
 def _answer() -> dict[str, Any]:

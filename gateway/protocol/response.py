@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from gateway.contract.requests import JSON, BinaryPart, Buffer
+from gateway.contract.requests import JSON, BinaryPart, Buffer, EncodedAnswer, ModelAnswer
 from gateway.errors import AnswerInvalid, ModelFailed
 from gateway.protocol.faults import faults, loggable, pointer
 from gateway.protocol.jsontext import Report, encode
@@ -20,25 +20,31 @@ MAX_WARNINGS = 20
 """Faults of one answer that are logged; ten thousand boxes with the same fault should not flood a log."""
 
 
-def unpack(returned: Any) -> tuple[Any, Any]:
-    """Split what a handler returned into ``(json_response, buffers)``; AnswerInvalid where it is no such pair."""
-    if isinstance(returned, (tuple, list)) and len(returned) == 2:
-        return returned[0], returned[1]
-    raise AnswerInvalid(
-        "", "The handler should return two things, a dict and a list of buffers: return answer, [mask]."
-    )
+def encoded(answer: ModelAnswer, *, serializer: Serializer, strict: bool, warn: Callable[[str], None]) -> EncodedAnswer:
+    """Return an answer as it is sent. One whose model found its ``faults`` is not checked again, but see ``check``.
+
+    Raises AnswerInvalid, and ModelFailed for a serializer that yields no parts.
+    """
+    if answer.faults is None:
+        return check(answer.json, answer.buffers, serializer=serializer, strict=strict, warn=warn)
+    report = reporter(strict=strict, warn=warn)
+    for fault in answer.faults:
+        report(fault)
+    if answer.encoded is not None:
+        return answer.encoded
+    return EncodedAnswer(encode(answer.json, report), _serialize(serializer, answer.json, list(answer.buffers)))
 
 
 def check(
     json_response: Any, buffers: Any, *, serializer: Serializer, strict: bool, warn: Callable[[str], None]
-) -> tuple[bytes, list[BinaryPart]]:
-    """Return the JSON bytes exactly as they are to be sent, and the binary parts in order.
+) -> EncodedAnswer:
+    """Check the answer of a plain handler, and return it as it is sent.
 
     Raises AnswerInvalid with a JSON pointer to the first fault. Where not ``strict``, faults of content go to ``warn``
     as sentences that name no value, and the answer goes out as the model gave it; an answer that cannot be sent, and a
     number of buffers other than that of the entries in ``parts``, is refused always.
     """
-    report = _refuse if strict else _warner(warn)
+    report = reporter(strict=strict, warn=warn)
     answer, components = _answer(json_response), _components(buffers)
     json_bytes = encode(answer, report)
     sent = json.loads(json_bytes)
@@ -48,7 +54,12 @@ def check(
     for index, (entry, buffer, part) in enumerate(zip(entries, components, parts, strict=True)):
         if str(index) not in broken:
             _check_part(index, entry, buffer, part, report)
-    return json_bytes, parts
+    return EncodedAnswer(json_bytes, parts)
+
+
+def reporter(*, strict: bool, warn: Callable[[str], None]) -> Report:
+    """Return what takes a fault of content: it is raised where ``strict``, else a sentence of it goes to ``warn``."""
+    return _refuse if strict else _warner(warn)
 
 
 def _refuse(fault: AnswerInvalid) -> None:

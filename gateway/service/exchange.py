@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from gateway.config import Settings
 from gateway.contract.execution import Card, RequestContext
-from gateway.contract.requests import Model, Request, Result
+from gateway.contract.model import Model
+from gateway.contract.requests import Request, Result
 from gateway.errors import GatewayError, ModelFailed
 from gateway.intake.admission import Ticket
 from gateway.intake.receiving import Received, ReceiveOptions, Source

@@ -7,7 +7,8 @@ import logging
 from dataclasses import dataclass
 
 from gateway.contract.execution import Card
-from gateway.contract.requests import Model, Request, Result
+from gateway.contract.model import Model
+from gateway.contract.requests import Request, Result
 from gateway.errors import GatewayError
 from gateway.studies.instance_rows import HeldInstance
 from gateway.studies.results import ResultKey, Results, StoredResult
@@ -51,10 +52,10 @@ class ResultCache:
 
         ``card`` is None for a model that is still loading: its answer's own card then decides. Raises ParameterRefused.
         """
-        identify = getattr(model, "identify", None)
-        if identify is None or not (card is None or card.deterministic):
+        if card is not None and not card.deterministic:
             return None
-        return CacheEntry(caller, held, model.name, *identify(request))
+        identity = model.identify(request)
+        return None if identity is None else CacheEntry(caller, held, model.name, *identity)
 
     def find(self, entry: CacheEntry, card: Card, input_digest: str) -> StoredResult | None:
         """Return the answer in its place; None where there is none to the same input."""

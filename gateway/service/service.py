@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.config import Settings
-from gateway.contract.requests import Model, Request, Result
+from gateway.contract.model import Model
+from gateway.contract.requests import Request, Result
 from gateway.errors import GatewayError
 from gateway.executors.registry import Executor, Executors
 from gateway.executors.remote import ProcessExecutor
@@ -198,7 +199,7 @@ class Service:
             if sink is not None:
                 sink.close()
         for model in reversed(self.to_set_up()):
-            getattr(model, "close", _pass)()
+            model.close()
 
     def notify(self, outcome: Outcome) -> None:
         """Pass an outcome to every sink."""
@@ -223,7 +224,3 @@ class Service:
         inline = together({name: ModelHealth.of(one) for name, one in words["models"].items()} for words in said)
         draining = any(words["draining"] for words in said)
         return Report({**own, **inline}, draining, self.slot.scoreboard.started)
-
-
-def _pass() -> None:
-    pass

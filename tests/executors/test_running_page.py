@@ -13,9 +13,9 @@ import requests
 
 from gateway import Client, Execution, Settings
 from gateway.client import ClientError
+from gateway.contract.execution import HealthState
 from gateway.dicom.samples import phantom
 from gateway.endpoints.health import PROBES
-from gateway.executors.states import WORST_FIRST
 from gateway.service.service import DRAINING
 from tests.conftest import Serve, Server
 from tests.executors.processes import below, wait_until_ready
@@ -27,7 +27,7 @@ HOST = "gateway.executors.host"
 
 
 def test_the_health_words_are_those_of_the_code() -> None:
-    assert {state.strip("`") for state, *_ in rows(PAGE, "state")} == {*WORST_FIRST, DRAINING}
+    assert {state.strip("`") for state, *_ in rows(PAGE, "state")} == {*HealthState, DRAINING}
 
 
 def test_the_health_paths_are_those_of_the_code() -> None:

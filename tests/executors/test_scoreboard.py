@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.contract.execution import HealthState
 from gateway.executors.scoreboard import SLOT_SIZE, Scoreboard, together
-from gateway.executors.states import WORST_FIRST, ModelHealth, worst
+from gateway.executors.states import ModelHealth, worst
 
 HEALTH = st.builds(
     ModelHealth,
-    state=st.sampled_from(WORST_FIRST),
+    state=st.sampled_from(HealthState),
     reason=st.text(max_size=20),
     queued=st.integers(0, 9),
     running=st.integers(0, 9),
@@ -86,6 +87,6 @@ def test_over_all_workers_the_worst_state_counts_and_the_numbers_add_up(reports:
         assert ModelHealth.of(health.words()) == health
 
 
-@pytest.mark.parametrize(("state", "serves"), [(state, state in ("ready", "busy")) for state in WORST_FIRST])
+@pytest.mark.parametrize(("state", "serves"), [(state, state in ("ready", "busy")) for state in HealthState])
 def test_only_ready_and_busy_are_as_it_should_be(state: str, serves: bool) -> None:
     assert ModelHealth(state=state).serves is serves

@@ -16,7 +16,8 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from gateway import InferenceSerializer, StudyRefused
 from gateway.binding.typed_model import TypedModel
-from gateway.contract.requests import Request, adapt
+from gateway.contract.model import adapt
+from gateway.contract.requests import Request
 from gateway.dicom.reading.files import convert_dataset_to_bytes
 from gateway.dicom.samples import phantom
 from gateway.protocol.response import check
@@ -40,7 +41,8 @@ def asked(route: str, files: list[bytes], digest: str = "0" * 64) -> Answer:
     target = MODELS[route]
     model = adapt(route, target) if target in PLAIN else TypedModel(route, target)
     request = Request({}, [io.BytesIO(file) for file in files], digest, received=RECEIVED)
-    sent, parts = check(*model.predict(request), serializer=InferenceSerializer(), strict=True, warn=pytest.fail)
+    answer = model.predict(request)
+    sent, parts = check(answer.json, answer.buffers, serializer=InferenceSerializer(), strict=True, warn=pytest.fail)
     return json.loads(sent), [bytes(part.data) for part in parts]
 
 

@@ -13,11 +13,12 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.contract.execution import HealthState
 from gateway.errors import GatewayError
 from gateway.executors.states import ModelHealth
 from gateway.observe.instruments import Instruments
 from gateway.observe.metrics import Metrics
-from gateway.observe.modelhealth import STATES, ModelHealths
+from gateway.observe.modelhealth import ModelHealths
 from gateway.observe.outcomes import PHASES
 from tests.house.pages import ROOT, rows
 from tests.observe.outcomes import outcome
@@ -109,7 +110,7 @@ def told() -> Iterator[tuple[str, dict[str, str]]]:
     metrics.progress("/a")
     for status, reason in ((200, ""), (422, "study-refused"), (503, "unavailable")):
         metrics.count(outcome(route="/a", status=status, reason=reason, phases=dict.fromkeys(PHASES, 1.0)))
-    metrics.open(lambda: {"/a": ModelHealth(state="ready")})
+    metrics.open(lambda: {"/a": ModelHealth(state=HealthState.READY)})
     for family in text_string_to_metric_families(metrics.exposition()[0].decode()):
         for sample in family.samples:
             yield sample.name, sample.labels
@@ -131,7 +132,7 @@ def test_every_metric_that_is_asked_for_is_told_with_its_labels(query: str) -> N
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_every_label_that_is_compared_has_a_value_that_can_be(query: str) -> None:
-    known = {"phase": PHASES, "state": STATES, "reason": [kind.code for kind in below(GatewayError)]}
+    known = {"phase": PHASES, "state": list(HealthState), "reason": [kind.code for kind in below(GatewayError)]}
     for label, _, text in MATCHER.findall(query):
         assert all(word in known[label] for word in text.split("|")) if label in known else True
 

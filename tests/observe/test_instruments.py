@@ -14,12 +14,12 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import Gateway
+from gateway.contract.execution import HealthState
 from gateway.errors import GatewayError
-from gateway.executors.states import WORST_FIRST, ModelHealth
+from gateway.executors.states import ModelHealth
 from gateway.observe import multiprocess
 from gateway.observe.instruments import Instruments
 from gateway.observe.metrics import Metrics
-from gateway.observe.modelhealth import STATES
 from gateway.observe.outcomes import DOORS, PHASES
 from tests.conftest import ROOT
 from tests.observe.outcomes import PLAIN, outcome
@@ -113,22 +113,22 @@ def test_gauges_go_up_and_down(metrics: Metrics) -> None:
     assert value(metrics, "gateway_audit_failures_total") == 1
 
 
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", HealthState)
 def test_a_model_is_in_one_state_and_tells_its_queue_and_restarts(metrics: Metrics, state: str) -> None:
     metrics.open(lambda: {"/lungs": ModelHealth(state=state, queued=2, running=1, restarts=3)})
     found = {labels["state"]: number for labels, number in samples(metrics)["gateway_model_state"]}
-    assert found == dict.fromkeys(STATES, 0.0) | {state: 1.0}
+    assert found == dict.fromkeys(HealthState, 0.0) | {state: 1.0}
     assert value(metrics, "gateway_queue_depth", model="/lungs") == 2
     assert value(metrics, "gateway_model_running", model="/lungs") == 1
     assert value(metrics, "gateway_model_restarts_total", model="/lungs") == 3
 
 
-def test_the_states_are_those_that_a_model_can_be_in() -> None:
-    assert set(STATES) == set(WORST_FIRST)
-
-
 def test_health_is_asked_for_anew_each_time_it_is_told(metrics: Metrics) -> None:
-    told = [ModelHealth(state="failed"), ModelHealth(state="busy"), ModelHealth(state="starting")]
+    told = [
+        ModelHealth(state=HealthState.FAILED),
+        ModelHealth(state=HealthState.BUSY),
+        ModelHealth(state=HealthState.STARTING),
+    ]
     metrics.open(lambda: {"/lungs": told.pop()})
     for state in ("starting", "busy", "failed"):
         assert value(metrics, "gateway_model_state", model="/lungs", state=state) == 1

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.contract.requests import ModelAnswer
 from gateway.errors import AnswerInvalid, ModelFailed
 from gateway.protocol import response
 from gateway.protocol.kinds import KINDS
-from gateway.protocol.response import check, unpack
+from gateway.protocol.response import check
 from gateway.protocol.serializer import InferenceSerializer
 
 MASK = numpy.arange(24, dtype=numpy.uint8).reshape(2, 3, 4)
@@ -647,13 +648,13 @@ def test_the_serializer_sees_empty_parts_where_the_model_gave_none():
 
 @pytest.mark.parametrize("returned", [({"a": 1}, []), [{"a": 1}, []]])
 def test_a_handlers_pair_is_split(returned):
-    assert unpack(returned) == ({"a": 1}, [])
+    assert ModelAnswer.of(returned) == ModelAnswer({"a": 1}, [])
 
 
 @pytest.mark.parametrize("returned", [None, {}, {"a": 1, "b": 2}, ({},), ({}, [], 3), "ab", 7])
 def test_what_is_no_pair_is_refused_with_the_line_to_write(returned):
     with pytest.raises(AnswerInvalid, match=r"return answer, \[mask\]"):
-        unpack(returned)
+        ModelAnswer.of(returned)
 
 
 LENIENT = {

@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 import pytest
 
 from gateway.config import Settings
-from gateway.contract.requests import JSON, Handler, adapt
+from gateway.contract.model import adapt
+from gateway.contract.requests import JSON, Handler
 from gateway.errors import BrokenJSON, ModelFailed, RequestError, Unavailable
 from gateway.intake.receiving import Received, ReceiveOptions, receive_files
 from gateway.observe.outcomes import Outcome

@@ -10,10 +10,11 @@ from typing import Any
 from gateway.adapters.aiges.constants import DataContinue
 from gateway.adapters.aiges.sessions import SILENCE, Session
 from gateway.adapters.aiges.wrapper_answers import Item
-from gateway.adapters.aiges.wrapper_model import Warn, WrapperModel, call, ends
+from gateway.adapters.aiges.wrapper_model import WrapperModel, call, ends
 from gateway.contract.requests import JSON
 from gateway.errors import ModelFailed
 from gateway.observe.logs import exception_frames
+from gateway.protocol.jsontext import Report
 
 logger = logging.getLogger("gateway")
 
@@ -24,7 +25,7 @@ PAUSE = 0.01
 
 
 def converse(
-    model: WrapperModel, params: JSON, request: Any, *, strict: bool, warn: Warn, deadline: float = math.inf
+    model: WrapperModel, params: JSON, request: Any, *, report: Report, deadline: float = math.inf
 ) -> Conversation:
     """The answers to one request as the wrapper makes them, up to the one with status 2; closing it ends the session.
 
@@ -32,7 +33,7 @@ def converse(
     DeadlineExceeded where the last has not come by ``deadline`` (``time.monotonic``).
     """
     model.check_started()
-    session: Session[list[Item]] = Session(partial(model.read, strict=strict, warn=warn), deadline)
+    session: Session[list[Item]] = Session(partial(model.read, report=report), deadline)
     try:
         handle = _create(model, params, session.sid)
         try:

@@ -13,7 +13,7 @@ from gateway.adapters.aiges.wrapper_inputs import sample_list
 from gateway.adapters.aiges.wrapper_model import WrapperModel, load
 from gateway.adapters.aiges.wrapper_parameters import read_params
 from gateway.contract.requests import JSON
-from gateway.errors import GatewayError
+from gateway.errors import AnswerInvalid, GatewayError
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,15 @@ def _ask(model: WrapperModel) -> str:
 
 
 def _answers(model: WrapperModel, params: JSON, request: Any) -> Iterator[Any]:
-    rules: dict[str, Any] = {"strict": True, "warn": lambda _: None}
     if not model.streams:
-        yield model.exec(params, request, **rules)
+        yield model.exec(params, request, report=_refuse)
         return
-    with closing(converse(model, params, request, **rules)) as stream:
+    with closing(converse(model, params, request, report=_refuse)) as stream:
         yield from stream
+
+
+def _refuse(fault: AnswerInvalid) -> None:
+    raise fault
 
 
 def _test_params(model: WrapperModel) -> JSON:

@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.adapters.aiges.constants import AUDIO, IMAGE, STRING, VIDEO, DataBegin, DataContinue, DataEnd, DataOnce
 from gateway.errors import AnswerInvalid, ModelError
+from gateway.protocol.jsontext import Report
 from gateway.protocol.ownership import owned
 
 ONCE = frozenset({DataOnce})
@@ -99,16 +100,15 @@ def read_items(
     response: Any,
     rules: Rules,
     *,
-    strict: bool,
-    warn: Callable[[str], None],
+    report: Report,
     explain: Callable[[int], str],
     dicom: Collection[str] = (),
 ) -> list[Item]:
     """What is to be sent of a Response.
 
     ``explain`` gives the text for an error code, ``dicom`` names the keys that carry DICOM. Raises WrapperError for an
-    error code, its cause the fault that the Response has beside it; AnswerInvalid for the first fault, or without
-    ``strict`` only for one that leaves nothing to send.
+    error code, its cause the fault that the Response has beside it; Unusable for a fault that leaves nothing to send,
+    and what ``report`` raises for any other.
     """
     if isinstance(response, rules.response) and response.error_code:
         code = response.error_code
@@ -117,9 +117,9 @@ def read_items(
         detail = explain(code) or f"The wrapper answered with error code {code}."
         raise WrapperError(detail, error_code=code) from next(rules.faults(response), None)
     for fault in rules.faults(response):
-        if strict or isinstance(fault, Unusable):
+        if isinstance(fault, Unusable):
             raise fault
-        warn(fault.detail)
+        report(fault)
     return [_item(piece, dicom) for piece in response.list]
 
 

@@ -5,28 +5,27 @@ import json
 import logging
 import os
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from gateway.adapters.aiges import modules
-from gateway.adapters.aiges.constants import DataEnd, DataOnce, Once
+from gateway.adapters.aiges.constants import DataEnd, DataOnce
 from gateway.adapters.aiges.fields import DicomBodyField, declared
 from gateway.adapters.aiges.wrapper_answers import ONCE, STREAMED, Item, Rules, VerbFailed, read_items
 from gateway.adapters.aiges.wrapper_class import at_home, load_class, overrides
 from gateway.adapters.aiges.wrapper_inputs import request_list
 from gateway.adapters.aiges.wrapper_parameters import read_params
-from gateway.contract.execution import Card, Execution
-from gateway.contract.requests import JSON, BinaryPart, Request, Result
-from gateway.errors import GatewayError, ModelFailed
+from gateway.contract.execution import Execution
+from gateway.contract.model import Model, ModelDescription
+from gateway.contract.requests import JSON, BinaryPart, EncodedAnswer, ModelAnswer, Request
+from gateway.errors import AnswerInvalid, GatewayError, ModelFailed
 from gateway.observe.logs import exception_frames
+from gateway.protocol.jsontext import Report
 
 logger = logging.getLogger("gateway")
-
-Warn = Callable[[str], None]
 
 
 def load(name: str, path: Path, *, stream: bool | None = None) -> "WrapperModel":
@@ -50,7 +49,7 @@ def load(name: str, path: Path, *, stream: bool | None = None) -> "WrapperModel"
         raise
 
 
-class WrapperModel:
+class WrapperModel(Model):
     """One wrapper on one route. ``setup`` and ``close`` are called once each; the rest from many threads."""
 
     def __init__(
@@ -118,36 +117,33 @@ class WrapperModel:
             modules.release()
         return refusal
 
-    def predict(self, request: Request) -> tuple[JSON, Sequence[Any]]:
-        """Answer one request whose parts have no names, as every model does."""
-        pieces = request_list(self.inputs, [(None, file) for file in request.instances], Once)
-        items = self.exec(self.read_params(request.json), pieces, strict=True, warn=logger.warning)
-        return describe(items), [item.data for item in items]
-
-    def answer(self, request: Request, checks: Any) -> Result:
-        """Answer one request, checked by AIGES' rules rather than by protocol 1.0; ``checks`` as in ``work.Checks``."""
-        params = self.read_params(request.json)
-        named = list(zip(request.names, request.instances, strict=True))
-        started = time.perf_counter()
-        items = self.exec(params, request_list(self.inputs, named, DataOnce), strict=checks.strict, warn=checks.warn)
-        seconds = time.perf_counter() - started
+    def predict(self, request: Request) -> ModelAnswer:
+        """Answer one request, whose parts may have names, checked by AIGES' rules rather than by protocol 1.0."""
+        params, faults = self.read_params(request.json), list[AnswerInvalid]()
+        names = request.names or (None,) * len(request.instances)
+        pieces = request_list(self.inputs, list(zip(names, request.instances, strict=True)), DataOnce)
+        items = self.exec(params, pieces, report=faults.append)
         parts = [BinaryPart(item.media_type, item.data) for item in items]
-        phases = {"predict": seconds}
-        return Result(encode_json(items), parts, request.input_digest, seconds, phases, card=Card(name=self.name))
+        encoded = EncodedAnswer(encode_json(items), parts)
+        return ModelAnswer(describe(items), [item.data for item in items], faults=faults, encoded=encoded)
 
-    def exec(self, params: JSON, request: Any, *, strict: bool, warn: Warn) -> list[Item]:
-        """Call ``wrapperOnceExec`` and check what it gives. What the wrapper itself raises passes through."""
+    def describe(self) -> ModelDescription:
+        """See ``Model.describe``."""
+        return ModelDescription(name="an AIGES wrapper")
+
+    def exec(self, params: JSON, request: Any, *, report: Report) -> list[Item]:
+        """Call ``wrapperOnceExec`` and check its response. What the wrapper itself raises passes through."""
         self.check_started()
         try:
             response = self.wrapper.wrapperOnceExec(params, request)
         except SystemExit as error:  # would end the worker, not the request
             raise ModelFailed("The wrapper tried to end the process.") from error
-        return self.read(response, strict=strict, warn=warn)
+        return self.read(response, report=report)
 
-    def read(self, response: Any, *, strict: bool, warn: Warn) -> list[Item]:
-        """What is to be sent of a Response."""
+    def read(self, response: Any, *, report: Report) -> list[Item]:
+        """Return what is sent of a Response; ``report`` takes each fault of its content."""
         dicom = {field.key for field in self.outputs if isinstance(field, DicomBodyField)}
-        return read_items(response, self.rules(), strict=strict, warn=warn, explain=self.explain, dicom=dicom)
+        return read_items(response, self.rules(), report=report, explain=self.explain, dicom=dicom)
 
     def rules(self) -> Rules:
         """What the wrapper's answers are held against; without a ``responseCls`` any key and type will do."""
