@@ -94,7 +94,7 @@ def test_a_wheel_asks_for_the_same_as_the_checkout(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    expected = {"s3": ["boto3>=1.35"], "gdcm": ["python-gdcm>=3.2"]}
+    expected = {"s3": ["boto3>=1.35"], "gdcm": ["python-gdcm>=3.2.6"]}
     assert ran.stdout.strip() == f">=3.11 {expected} {len(asked.packages)} {[''] * len(asked.packages)}"
 
 
