@@ -6,14 +6,16 @@ import numpy as np
 from pydantic import Field
 from scipy import ndimage
 
-from gateway import LabelMask, ProbabilityMask, Volume
+from gateway import LabelMask, ProbabilityMask, Requires, Volume
 from models.anatomy import body
 
 Air = Annotated[float, Field(ge=-1024, le=3071, description="HU below which there is air")]
 Bone = Annotated[float, Field(ge=-1024, le=3071, description="HU above which there is bone")]
+Slices = Annotated[Volume, Requires(uneven=True)]
+"""A series of any steps: each slice is segmented as it is."""
 
 
-def segment(volume: Volume, air: Air = -500, bone: Bone = 250) -> list[ProbabilityMask | LabelMask]:
+def segment(volume: Slices, air: Air = -500, bone: Bone = 250) -> list[ProbabilityMask | LabelMask]:
     """Find the body, 0.5 at its rim, and in CT the air and the bone within it."""
     values = volume.array
     inside = body(values)

@@ -115,7 +115,7 @@ def _volume(inputs: Inputs, declared: Input) -> Any:
 
 def _made(inputs: Inputs, declared: Input, series: Series) -> Volume:
     """A series as a volume; what is no reason to refuse it, and yet to be told, travels with the answer."""
-    volume = series.volume(allow_tilt=declared.requires.allow_tilt)
+    volume = series.volume(**declared.requires.allowances)
     inputs.conformance += [Conformance(remark, False) for remark in volume.remarks]
     return volume
 

@@ -67,7 +67,7 @@ def _of_series(declaration: Declaration, series: Series) -> Acceptance:
 def _fit(declared: Input, series: Series) -> None:
     fitting([series], replace(declared.requires, min_series=1, max_series=None))
     if declared.type is Volume:
-        series.volume(allow_tilt=declared.requires.allow_tilt)
+        series.volume(**declared.requires.allowances)
 
 
 def _judged(ask: Callable[[], object]) -> Acceptance:

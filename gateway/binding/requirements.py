@@ -37,7 +37,9 @@ class Requires:
 
     ``modality`` is one code or several. ``description`` is a regular expression, in any case, that the series'
     description must hold, such as that of a contrast phase; ``described_as`` says it in words for the user.
-    ``uniform_spacing`` asks for slices at even distances, 1 % of it apart at most; a Volume always needs them.
+    ``uniform_spacing`` asks for slices at even distances, 1 % of it apart at most.
+    ``spacing_tolerance`` is how far, in steps, a slice of a Volume may lie from the even grid; where it is unset, a
+    tenth and at most 0.3 mm. ``uneven`` takes a Volume of any steps, for models that need no even grid.
     ``allow_tilt`` takes series of a tilted gantry, whose volume is sheared.
     ``min_series`` and ``max_series`` bound how many series of the study may fit. ``choose`` says which one to take when
     more fit than the model takes; without it such a study is refused. What ``recommended`` asks for and does not hold
@@ -50,6 +52,8 @@ class Requires:
     description: str | re.Pattern[str] | None = None
     described_as: str = ""
     allow_tilt: bool = False
+    spacing_tolerance: float | None = None
+    uneven: bool = False
     min_series: int = 1
     max_series: int | None = None
     choose: Choice | None = None
@@ -65,6 +69,15 @@ class Requires:
     def modalities(self) -> tuple[str, ...]:
         """The codes of ``modality``; none where any will do."""
         return (self.modality,) if isinstance(self.modality, str) else tuple(self.modality or ())
+
+    @property
+    def allowances(self) -> dict[str, Any]:
+        """What a Volume may be beside upright and even, as arguments of ``Series.volume``."""
+        return {
+            "allow_tilt": self.allow_tilt,
+            "spacing_tolerance": self.spacing_tolerance,
+            "uneven": self.uneven,
+        }
 
     def conditions(self) -> "Iterator[Condition]":
         """Each thing that is asked of a series."""

@@ -29,6 +29,12 @@ ORTHONORMAL = 1e-3
 EVEN_MM, EVEN_RATIO = 0.01, 0.01
 """How far a slice may lie from an even grid: a hundredth of a millimetre, or of the step from slice to slice."""
 
+GRID_MM, GRID_RATIO = 0.3, 0.1
+"""How far a slice may lie from the grid that fits best: scanners write positions with one decimal, tables jitter."""
+
+MISSING_STEPS = 1.5
+"""A gap of so many usual steps tells of missing slices, however far a slice may lie from the grid."""
+
 
 def is_orthonormal(orientation: ArrayLike) -> bool:
     """Whether six direction cosines are two perpendicular unit vectors, as PS3.3 C.7.6.2.1.1 demands."""
@@ -114,6 +120,12 @@ def _step(first: Instance, where: Vector) -> Vector:
     step: Vector = (where[-1] - where[0]) / (len(where) - 1)
     drift = np.linalg.norm(where - where[0] - np.arange(len(where))[:, None] * step, axis=1)
     height = abs(float(step @ across))
+    if (
+        height > EVEN_MM
+        and max(EVEN_MM, EVEN_RATIO * height) < drift.max()
+        and off_grid(where) <= grid_tolerance(height)
+    ):
+        return fit_grid(where)[1]
     if height <= EVEN_MM or drift.max() > max(EVEN_MM, EVEN_RATIO * height):
         gaps = np.abs(np.diff(where @ across))
         raise StudyRefused(
@@ -126,6 +138,24 @@ def _orientation(instance: Instance) -> Vector:
     if instance.orientation is None:
         raise StudyRefused("An image has no valid position and orientation in the patient.")
     return instance.orientation
+
+
+def fit_grid(where: Vector) -> tuple[Vector, Vector]:
+    """The first place and the step of the even grid, by least squares, nearest to (n, 3) places; n is 2 or more."""
+    index = np.arange(len(where)) - (len(where) - 1) / 2
+    step = index @ where / (index @ index)
+    return where.mean(axis=0) + index[0] * step, step
+
+
+def off_grid(where: Vector) -> float:
+    """mm from the even grid to the place that lies furthest from it."""
+    first, step = fit_grid(where)
+    return float(np.linalg.norm(where - first - np.arange(len(where))[:, None] * step, axis=1).max())
+
+
+def grid_tolerance(step: float, ratio: float | None = None) -> float:
+    """mm that a slice may lie from the grid; ``ratio`` is an author's own, in steps."""
+    return max(EVEN_MM, min(GRID_MM, GRID_RATIO * step) if ratio is None else ratio * step)
 
 
 def spacing(matrix: Affine) -> Vector:

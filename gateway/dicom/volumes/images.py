@@ -194,14 +194,20 @@ class Image(Pixels):
             return to_rgb(self.header, self._as_stored(), self.frame)
 
 
-def volume(instances: Sequence[Instance], *, allow_tilt: bool = False) -> Volume:
+def volume(
+    instances: Sequence[Instance],
+    *,
+    allow_tilt: bool = False,
+    spacing_tolerance: float | None = None,
+    uneven: bool = False,
+) -> Volume:
     """One series as a volume, from single-frame images, from multi-frame ones, or from one image.
 
     Raises StudyRefused with one plain sentence for each reason: several series, frames of reference, orientations,
     sizes or units; colour; slices that are missing, duplicate, uneven or shifted; several time points; a tilted gantry,
     unless ``allow_tilt``.
     """
-    found = stack(instances, allow_tilt=allow_tilt)
+    found = stack(instances, allow_tilt=allow_tilt, spacing_tolerance=spacing_tolerance, uneven=uneven)
     return Volume(found.frames, found.affine, found.tilt, found.remarks)
 
 

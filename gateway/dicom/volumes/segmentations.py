@@ -57,7 +57,7 @@ def on_images(frames: Sequence[Frame], *, single: bool = False) -> Volume | Imag
         return image(*frames[0])
     instances = list({id(one): one for one, _ in frames}.values())
     try:
-        made = volume(instances, allow_tilt=True)
+        made = volume(instances, allow_tilt=True, uneven=True)
     except StudyRefused:
         return Pixels(tuple(frames))
     return made if _names(made.frames) == _names(frames) else Pixels(tuple(frames))

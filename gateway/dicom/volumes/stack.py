@@ -10,7 +10,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gateway.dicom.reading.attributes import Vector, number, numbers
-from gateway.dicom.reading.geometry import EVEN_MM, EVEN_RATIO, Affine, affine, is_orthonormal, normal, pixel_spacing
+from gateway.dicom.reading.geometry import (
+    EVEN_MM,
+    EVEN_RATIO,
+    Affine,
+    affine,
+    fit_grid,
+    is_orthonormal,
+    normal,
+    pixel_spacing,
+)
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.reading.raw_values import distinct
 from gateway.dicom.reading.redaction import naming
@@ -44,7 +53,13 @@ def refuse(reasons: Iterable[str]) -> None:
         raise StudyRefused(" ".join(found), reasons=found)
 
 
-def stack(instances: Sequence[Instance], *, allow_tilt: bool = False) -> Stack:
+def stack(
+    instances: Sequence[Instance],
+    *,
+    allow_tilt: bool = False,
+    spacing_tolerance: float | None = None,
+    uneven: bool = False,
+) -> Stack:
     """Sort the frames of one series into a stack. Raises StudyRefused with one sentence for each reason."""
     refuse(uniformity.mixtures(instances))
     frames = [(one, frame) for one in instances for frame in range(one.frames)]
@@ -56,13 +71,15 @@ def stack(instances: Sequence[Instance], *, allow_tilt: bool = False) -> Stack:
     heights = np.array([one.position for one in placed]) @ across
     order = np.argsort(heights, kind="stable")
     where, heights = np.array([placed[index].position for index in order]), heights[order]
-    refuse(uniformity.steps(heights))
+    refuse(uniformity.steps(heights, ratio=spacing_tolerance, uneven=uneven))
     shifts = where - where[0] - np.outer(heights - heights[0], across)
     tilt = float(np.degrees(np.arctan2(np.linalg.norm(shifts[-1]), heights[-1] - heights[0])))
     tilted = bool(np.linalg.norm(shifts[-1]) > MAX_SHIFT_PIXELS * pixel_spacing(placed[0]).min())
-    refuse(uniformity.shears(shifts, heights, tilt if tilted and not allow_tilt else 0.0))
+    refuse(uniformity.shears(shifts, heights, tilt if tilted and not allow_tilt else 0.0, ratio=spacing_tolerance))
     ordered = [frames[index] for index in order]
     matrix = _affine(placed[order[0]], placed[order[-1]], len(order))
+    if len(order) > 1 and not uniformity.is_even(heights):
+        matrix[:3, 3], matrix[:3, 0] = fit_grid(where)
     remarks = _remarks(ordered, heights, tilt if tilted else 0.0)
     return Stack(tuple(ordered), matrix, tilt, tuple(remarks))
 
@@ -97,6 +114,12 @@ def _affine(first: Instance, last: Instance, count: int) -> Affine:
 
 def _remarks(frames: Sequence[Frame], heights: Vector, tilt: float) -> Iterator[str]:
     """What is no reason to refuse, and yet to be told."""
+    if not uniformity.is_even(heights):
+        gaps = np.diff(heights)
+        yield (
+            f"The slices are not evenly spaced: from one to the next it is {gaps.min():.2f} to"
+            f" {gaps.max():.2f} mm; the affine is that of the even grid nearest to them."
+        )
     if tilt:
         yield f"The gantry was tilted by {tilt:.1f} degrees; the volume is sheared, as its affine says."
     groups = [group(frame, "PixelValueTransformationSequence") for frame in frames]

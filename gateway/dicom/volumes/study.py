@@ -26,9 +26,11 @@ class Series(Sourced):
     def _first(self) -> Instance:
         return self.instances[0]
 
-    def volume(self, *, allow_tilt: bool = False) -> Volume:
+    def volume(
+        self, *, allow_tilt: bool = False, spacing_tolerance: float | None = None, uneven: bool = False
+    ) -> Volume:
         """The series as one volume. Raises StudyRefused where it is none, as ``volume``."""
-        return volume(self.instances, allow_tilt=allow_tilt)
+        return volume(self.instances, allow_tilt=allow_tilt, spacing_tolerance=spacing_tolerance, uneven=uneven)
 
     def __repr__(self) -> str:
         return f"<Series {self.modality}, {len(self.instances)} instances>"

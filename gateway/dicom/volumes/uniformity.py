@@ -11,7 +11,7 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 
 from gateway.dicom.reading.attributes import Vector, functional_group, text, value
-from gateway.dicom.reading.geometry import EVEN_MM, EVEN_RATIO, stated_spacing
+from gateway.dicom.reading.geometry import EVEN_MM, EVEN_RATIO, MISSING_STEPS, grid_tolerance, off_grid, stated_spacing
 from gateway.dicom.reading.instances import SAME_DIRECTION, SAME_POSITION_MM, Instance
 from gateway.dicom.reading.mosaic import REFUSAL as MOSAIC
 from gateway.dicom.reading.mosaic import is_mosaic
@@ -22,9 +22,6 @@ Frame = tuple[Instance, int]
 """One image: its instance, and its frame counted from 0."""
 
 GREY = {"MONOCHROME1", "MONOCHROME2"}
-
-WHOLE = 0.1
-"""A gap within a tenth of a whole number of steps tells of missing slices, any other of uneven ones."""
 
 _UNITS = ("RescaleType", "Units")
 """What rescaled values mean: PS3.3 C.11.1, and C.8.9.1 for PET."""
@@ -103,8 +100,8 @@ def _spacing(one: Instance, measures: Dataset) -> Vector | None:
         return stated_spacing(measures)
 
 
-def steps(heights: Vector) -> Iterator[str]:
-    """Whether there is one image at each of the even steps along the normal."""
+def steps(heights: Vector, *, ratio: float | None = None, uneven: bool = False) -> Iterator[str]:
+    """Whether there is one image at each of the even steps along the normal; ``uneven`` allows any steps."""
     gaps = np.diff(heights)
     if not len(gaps):
         return
@@ -113,16 +110,21 @@ def steps(heights: Vector) -> Iterator[str]:
     if held.keys() != {1}:
         yield _crowding(held)
         return
-    low, high = float(gaps.min()), float(gaps.max())
-    even = np.linspace(heights[0], heights[-1], len(heights))
-    if np.abs(heights - even).max() <= tolerance(heights):
+    low, high, usual = float(gaps.min()), float(gaps.max()), float(np.sort(gaps)[(len(gaps) - 1) // 2])
+    missing = high >= MISSING_STEPS * usual
+    if uneven or is_even(heights) or not missing and off_grid(heights[:, None]) <= grid_tolerance(usual, ratio):
         return
-    steps = gaps / low
-    if np.median(steps) < 1 + WHOLE and np.abs(steps - np.rint(steps)).max() < WHOLE:
-        found = "Slices are missing"
-    else:
-        found = "The slices are not evenly spaced"
-    yield _sentence(f"{found}: from one to the next it is {low:.2f} to {high:.2f} mm", "even steps")
+    found = "Slices are missing" if missing else "The slices are not evenly spaced"
+    yield _sentence(
+        f"{found}: from one to the next it is {low:.2f} to {high:.2f} mm",
+        "even steps, unless its author allows others: Requires(spacing_tolerance=...) or Requires(uneven=True)",
+    )
+
+
+def is_even(heights: Vector) -> bool:
+    """Whether slices lie on an even grid as exactly as scanners mostly write it."""
+    even = np.linspace(heights[0], heights[-1], len(heights))
+    return bool(np.abs(heights - even).max() <= tolerance(heights))
 
 
 def _crowding(held: Counter[int]) -> str:
@@ -137,11 +139,12 @@ def _crowding(held: Counter[int]) -> str:
     return _sentence(f"Slices are duplicate: {several} of {held.total()} positions hold several images", "one at each")
 
 
-def shears(shifts: Vector, heights: Vector, tilt: float) -> Iterator[str]:
+def shears(shifts: Vector, heights: Vector, tilt: float, *, ratio: float | None = None) -> Iterator[str]:
     """Whether the slices lie straight above each other; ``tilt`` in degrees is refused unless it is 0."""
     along = (heights - heights[0]) / max(heights[-1] - heights[0], EVEN_MM)
     drift = np.linalg.norm(shifts - np.outer(along, shifts[-1]), axis=1).max()
-    if drift > tolerance(heights):
+    step = float(heights[-1] - heights[0]) / max(len(heights) - 1, 1)
+    if drift > max(tolerance(heights), grid_tolerance(step, ratio)):
         yield _sentence(
             f"The slices are shifted against each other within their planes, by up to {drift:.2f} mm", "aligned slices"
         )
