@@ -156,7 +156,7 @@ def test_response_data_is_filled_by_attributes_or_by_setters() -> None:
 def test_an_answer_stays_as_it_is_when_its_wrapper_fills_the_buffer_again() -> None:
     response, buffer = Response(), bytearray(b"one")
     response.list = [ResponseData("a", memoryview(buffer), status=DataOnce), ResponseData("b", b"two", status=DataOnce)]
-    items = read_items(response, Rules(Response, None), strict=True, warn=print, explain=str)
+    items = read_items(response, Rules(Response, None), report=print, explain=str)
     buffer[:] = b"new"
     assert [bytes(item.data) for item in items] == [b"one", b"two"]
 
