@@ -30,7 +30,9 @@ def negotiate_output(request: Request) -> str:
 
 
 def accepts_dicom(accept: str) -> bool:
-    """Whether an Accept header (RFC 9110 12.5.1) names ``application/dicom``, alone or as the type of related parts."""
+    """Return True if an Accept header (RFC 9110 12.5.1) names ``application/dicom``, alone or as the type of related
+    parts.
+    """
     for item in accept.split(","):
         try:
             media_type, options = parse_options_header(item)
@@ -44,7 +46,7 @@ def accepts_dicom(accept: str) -> bool:
 
 @dataclass(frozen=True)
 class BoundRequest:
-    """One request, read: the door its answer leaves by, its parameters, and the arguments that its study gives."""
+    """A request bound to a declaration: its output form, its parameters, and the arguments from its study."""
 
     request: Request
     output: str
@@ -64,16 +66,16 @@ class BoundRequest:
             return cls(request, wanted, inputs, given, arguments)
 
     def predict(self, predict: Callable[..., Any]) -> Any:
-        """What a model says of this request alone."""
+        """Call a model for this request alone."""
         return predict(**self.arguments, **parameters.values(self.given))
 
     def findings(self, returned: Any, declaration: Declaration) -> list[Finding]:
-        """What it said, checked. Raises AnswerInvalid."""
+        """Return the checked findings of what the model returned. Raises AnswerInvalid."""
         return [*outputs.findings(returned, declaration, self.arguments), *self.inputs.conformance]
 
 
 def predict_together(predict: Callable[..., Any], bound: Sequence[BoundRequest], batch: Batch) -> list[Any]:
-    """What a model says of each request, in one call. Raises AnswerInvalid where it does not say as many things."""
+    """Call a model once for several requests. Raises AnswerInvalid where it does not return one answer for each."""
     arguments = {name: [one.arguments[name] for one in bound] for name in bound[0].arguments}
     given = [parameters.values(one.given) for one in bound]
     alike = {name: [one[name] for one in given] for name in given[0]} if batch.mix_parameters else given[0]

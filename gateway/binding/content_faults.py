@@ -1,4 +1,4 @@
-"""What protocol 1.0 asks of the content of checked findings, beside the shape that their classes give it.
+"""Rules of protocol 1.0 on the content of checked findings, beyond the shape that their classes ensure.
 
 With these and the checks of ``outputs`` a typed answer is valid by construction; tests hold it against
 ``protocol.response.check``. The settings decide whether a fault refuses the answer or is logged.

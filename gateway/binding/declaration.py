@@ -1,4 +1,4 @@
-"""What a function's signature says of a model: what it takes from the study, its parameters, what it answers."""
+"""The declaration of a model, read from its signature: inputs, parameters and outputs."""
 
 import inspect
 import types
@@ -22,7 +22,7 @@ FINDINGS: tuple[type, ...] = get_args(Finding)
 
 @dataclass(frozen=True)
 class Input:
-    """One argument that is filled from the request: its type, whether as a list, and what is needed of its series."""
+    """An argument from the request: its type, whether it is a list, and the requirements on its series."""
 
     name: str
     type: type
@@ -32,7 +32,7 @@ class Input:
 
     @property
     def of_images(self) -> bool:
-        """Whether it is taken from the study's images, for which something may be required."""
+        """Return True if it is filled from images, on which there may be requirements."""
         return self.type in (Volume, Image, Series, Study)
 
 
@@ -50,7 +50,7 @@ class Declaration:
 
     @property
     def requirements(self) -> dict[str, Requires]:
-        """What is required, by the name of the argument it is required of."""
+        """The requirements by the name of the argument."""
         return {one.name: one.requires for one in self.inputs if one.of_images}
 
     def sentences(self) -> Iterator[str]:
@@ -122,7 +122,7 @@ def _annotation(name: str, parameter: inspect.Parameter, hints: dict[str, Any]) 
 
 
 def _of_each(name: str, parameter: inspect.Parameter, annotation: Any, batch: Batch) -> Any:
-    """What each request of a batch gives for an argument that is declared as a list of them."""
+    """The type of each request's value of an argument that a batch declares as a list."""
     plain, metadata = _unwrapped(annotation)
     if get_origin(plain) is list:
         element = get_args(plain)[0]

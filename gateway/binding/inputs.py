@@ -16,7 +16,7 @@ from gateway.errors import StudyRefused
 
 
 class Inputs:
-    """What one request holds, read when it is first asked for: a model of parameters alone reads no file."""
+    """The contents of one request, read on first use: a model of parameters alone reads no file."""
 
     def __init__(self, request: Request) -> None:
         self.request = request

@@ -1,4 +1,4 @@
-"""What a model returned -> findings that fit what they lie on, or an error that tells the author what does not."""
+"""The returned value of a model -> findings that agree with their images, or an error that names the fault."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -64,7 +64,7 @@ def _from_array(array: Any, declaration: Declaration) -> Finding:
 
 
 def _implied(declaration: Declaration, arguments: Mapping[str, Any]) -> Volume | Image | None:
-    """What a finding lies on that does not say so: the one volume, else the one image, that the model declares."""
+    """The implied place of a finding: the one volume, else the one image, that the model declares."""
     for kind in (Volume, Image):
         named = [one.name for one in declaration.inputs if one.type is kind]
         if len(named) == 1:

@@ -49,7 +49,7 @@ _JSON_TYPES = {bool: "boolean", int: "number", float: "number", str: "string", l
 
 
 class Parameters(BaseModel):
-    """What a model's parameters are made from. Unknown keys are let pass."""
+    """The base of a model's parameters. Unknown keys are ignored."""
 
     model_config = ConfigDict(allow_inf_nan=False, validate_default=True, protected_namespaces=(), extra="ignore")
 
@@ -143,7 +143,7 @@ def _plain(context: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _walk(location: Sequence[str | int], given: Any) -> tuple[tuple[str | int, ...], Any]:
-    """How far a location leads in what was sent: pydantic adds names of its own for the members of a union."""
+    """Follow a location into the JSON as far as it leads: pydantic adds names of its own for the members of a union."""
     path: list[str | int] = []
     for token in location:
         inside = isinstance(given, Mapping) and token in given

@@ -1,4 +1,4 @@
-"""What each model would take of a study, and why not, in the sentences that the model itself would refuse with."""
+"""Preflight: which models accept a study, and the reasons of a refusal, in the sentences of the model's own refusal."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -17,19 +17,19 @@ from gateway.errors import StudyRefused
 
 @dataclass(frozen=True)
 class Acceptance:
-    """Why a model refuses something; without reasons it accepts it."""
+    """The reasons of a refusal; without reasons the study is accepted."""
 
     reasons: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> bool:
-        """Whether no reason stands against it."""
+        """Return True if there is no reason against it."""
         return not self.reasons
 
 
 @dataclass(frozen=True)
 class ModelAcceptance:
-    """What one model says of a whole request, and of each of its series by its UID."""
+    """The acceptance of a whole request by one model, and of each of its series by UID."""
 
     model: str
     request: Acceptance
@@ -56,7 +56,7 @@ def preflight(models: Mapping[str, Model], files: Iterable[BinaryIO]) -> list[Mo
 
 
 def _of_series(declaration: Declaration, series: Series) -> Acceptance:
-    """Whether a series fits one of the arguments: all reasons where it fits none, each of them once."""
+    """The acceptance of a series by any of the arguments: all reasons where none accepts it, each once."""
     verdicts = [_judged(partial(_fit, one, series)) for one in declaration.inputs if one.of_images]
     if any(verdict.accepted for verdict in verdicts):
         return Acceptance()

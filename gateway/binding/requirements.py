@@ -1,4 +1,4 @@
-"""What a model needs of a series, and what the study holds: one plain sentence for each thing that is missing.
+"""Requirements of a model on a series: one plain sentence for each that is not met.
 
 A sentence says what is needed and what was found. Of what was found it tells counts, millimetres and the standard's own
 modality codes; a description is free text, which may hold a name, and is never quoted.
@@ -33,7 +33,7 @@ MODALITIES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Requires:
-    """What a model needs of each series that it is given.
+    """The requirements of a model on each of its series.
 
     ``modality`` is one code or several. ``description`` is a regular expression, in any case, that the series'
     description must hold, such as that of a contrast phase; ``described_as`` says it in words for the user.
@@ -93,7 +93,7 @@ class Requires:
 
 @dataclass(frozen=True)
 class Condition:
-    """One thing that a series may meet. ``found`` says in words what the series hold instead."""
+    """A condition on a series. ``found`` describes the series' own value."""
 
     needed: str
     met: Callable[[Series], bool]
@@ -118,7 +118,7 @@ def fitting(study: Sequence[Series], requires: Requires) -> list[Series]:
 
 
 def choose(series: Sequence[Series], rule: Choice | None) -> Series:
-    """One of the series that fit. Raises StudyRefused where the rule leaves more than one, or none."""
+    """Choose one of the series that match. Raises StudyRefused where the rule leaves several, or none."""
     if len(series) == 1:
         return series[0]
     if callable(rule):
@@ -170,7 +170,7 @@ def _spacing() -> Condition:
 
 
 def _unevenness(series: Series) -> str:
-    """How the slices of a series are spaced, in words, or "" where they are even."""
+    """The spacing of a series' slices in words, "" where they are even."""
     stack = [one for one in series.instances if one.time_point == 0]
     if len(stack) < 2:
         return ""

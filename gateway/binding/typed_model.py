@@ -38,7 +38,7 @@ logger = logging.getLogger("gateway")
 
 @dataclass(frozen=True)
 class Options:
-    """What a model's author declares beside the signature.
+    """Options of a model, beside its signature.
 
     ``weights`` are the files it loads, or a mapping of them to the sha256 they must have. ``deterministic`` says that
     the same input gives the same answer. ``research`` marks what it makes as not for clinical use. ``config`` is what a
@@ -163,7 +163,7 @@ class TypedModel(Model):
         ]
 
     def identify(self, request: Request) -> tuple[str, str]:
-        """What tells one answer to the same instances from another: its door and the parameters' digest.
+        """Return the output form and the digest of the parameters, which tell apart answers to the same instances.
 
         Raises ParameterRefused.
         """
@@ -211,11 +211,11 @@ class TypedModel(Model):
         return TypedModel(name, self.target, self.options)
 
     def batch_key(self, request: Request) -> str:
-        """What requests must have in common to be answered together: their parameters. Raises ParameterRefused."""
+        """Return the key that requests of one batch share: the digest of their parameters. Raises ParameterRefused."""
         return parameters.digest(self._parameters(request))
 
     def findings(self, request: Request) -> list[Finding]:
-        """What the model says of a request, before any door; where it is implied, ``of`` is filled in."""
+        """Return the findings of a request, before any output form; an implied ``of`` is filled in."""
         bound = BoundRequest.of(request, self.declaration)
         self._ready()
         return bound.findings(bound.predict(self._predict), self.declaration)
@@ -275,7 +275,7 @@ def _call(instance: Any, verb: str) -> None:
 
 
 def _attempt(act: Callable[[], Any]) -> Any:
-    """What ``act`` gives, or the error that it raises: one request's, and not the whole batch's."""
+    """Return the result of ``act``, or the error that it raises: that of one request, and not of the whole batch."""
     try:
         return act()
     except Exception as error:

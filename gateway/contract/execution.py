@@ -1,4 +1,4 @@
-"""How a model is run: the handle on one request in work, and what an author may declare for all of them."""
+"""Execution of models: the context of one request in flight, and the options that an author declares."""
 
 import math
 import time
@@ -34,7 +34,7 @@ class HealthState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """Which model gave an answer, in names and sha256 digests; "" where there is none."""
+    """The identity of the model that answered, in names and sha256 digests; "" where there is none."""
 
     name: str = ""
     version: str = ""
@@ -45,7 +45,7 @@ class Card:
 
 
 class RequestContext:
-    """One request while it is worked on: until when, whether it is still wanted, how far it has come.
+    """A request in flight: its deadline, its cancellation, its progress.
 
     ``deadline`` is in seconds of ``time.monotonic``, which all processes of a machine share.
     """
@@ -64,7 +64,7 @@ class RequestContext:
         self._cancelled = True
 
     def cancelled(self) -> bool:
-        """Whether the answer is no longer wanted: its caller has gone, or its deadline has passed."""
+        """Return True once the answer is not wanted: the client has disconnected, or the deadline has passed."""
         return self._cancelled or time.monotonic() >= self.deadline
 
     def progress(self, done: float, total: float, text: str = "") -> None:
@@ -89,7 +89,7 @@ class RequestContext:
 
 @dataclass(frozen=True)
 class Batch:
-    """How requests of one model may be answered together.
+    """Options of answering several requests in one call.
 
     ``max_size`` is the most at once; the first waits ``max_wait_ms`` milliseconds for others. Requests of different
     parameters are kept apart unless ``mix_parameters``, which gives the model a list of each parameter too.
@@ -107,7 +107,7 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How a model wants to be run; what is unset comes from the settings.
+    """Execution options of a model; those unset are taken from the settings.
 
     ``processes`` of its own (0: inside the HTTP workers), ``concurrency`` requests at once inside a worker,
     ``max_queue`` requests waiting, ``timeout`` seconds at most for a request, ``batch`` where it takes several at once.

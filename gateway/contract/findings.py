@@ -164,7 +164,7 @@ Finding = (
 
 @dataclass(frozen=True)
 class MaskKind:
-    """One kind of mask: its name, and the values that its array may hold beside uint8.
+    """A kind of mask: its name, and the values that its array may hold beside uint8.
 
     ``dtypes`` are numpy's kinds of dtype, ``wanted`` the advice to an author, ``largest`` the highest integer.
     """

@@ -21,7 +21,7 @@ class ModelDescription:
 
 
 class Model:
-    """One model on one route. ``predict`` is all that it must have; the rest has defaults.
+    """A model on one route. ``predict`` is all that it must have; the rest has defaults.
 
     ``name`` stands in logs and errors. ``setup`` and ``close`` are called once each by the process that runs it,
     ``predict`` and ``predict_batch`` by many threads.

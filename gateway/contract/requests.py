@@ -23,7 +23,7 @@ Handler = Callable[[JSON, list[BinaryIO], str], tuple[JSON, Sequence[Buffer]]]
 
 @dataclass(frozen=True)
 class Request:
-    """One inference request in words: no HTTP, no framing.
+    """An inference request without HTTP and framing.
 
     ``instances`` are all files of the request in its order, attachments among them. ``accept`` is what the caller takes
     as an answer, in the words of an Accept header (RFC 9110 12.5.1). ``received`` carries its time zone. ``names`` are
@@ -40,7 +40,7 @@ class Request:
     names: tuple[str | None, ...] = ()
 
     def cancelled(self) -> bool:
-        """Whether nobody waits for the answer any more; long work asks now and then, and stops by ``Cancelled``."""
+        """Return True once the answer is not wanted; long work checks it now and then, and stops by ``Cancelled``."""
         return self.context.cancelled()
 
     def progress(self, done: float, total: float, text: str = "") -> None:
@@ -89,7 +89,7 @@ class Attachment:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where an answer comes from: enough to make the same DICOM objects again from the same input.
+    """The origin of an answer: enough to make the same DICOM objects again from the same input.
 
     The digests are sha256 in hexadecimal: of the input as in the answer's hashes, of the parameters after their
     defaults were filled in, of the model (its source, weights and config). ``received`` is the time of receipt, with
@@ -109,7 +109,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class BinaryPart:
-    """One binary part of an answer: its media type and its bytes."""
+    """A binary part of an answer: its media type and its bytes."""
 
     media_type: str
     data: memoryview
@@ -124,7 +124,7 @@ class EncodedAnswer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """What a model answers to one request: JSON, and one buffer for each entry of its ``parts``.
+    """The answer of a model to one request: JSON, and one buffer for each entry of its ``parts``.
 
     ``card`` names the model where its answers differ in that, as by their parameters; None stands for its own card.
     ``faults`` are those of the content, each with its JSON pointer, as found by a model that checks its own answers;

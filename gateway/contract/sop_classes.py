@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class ObjectKind(NamedTuple):
-    """One kind of object: the stem of its files' names, its own name, and its ``binary_type`` in protocol 1.0."""
+    """A kind of object: the stem of its files' names, its own name, and its ``binary_type`` in protocol 1.0."""
 
     stem: str
     name: str

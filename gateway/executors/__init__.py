@@ -1,1 +1,1 @@
-"""How a model is run: inside the HTTP worker, or in processes of its own; one by one or in batches."""
+"""Execution of models: inside the HTTP worker, or in processes of their own; one by one or in batches."""

@@ -37,7 +37,7 @@ PROGRESS_SECONDS = 0.1
 
 
 class Host:
-    """One model, and the channel to the supervisor."""
+    """A model in its process, and the channel to the supervisor."""
 
     def __init__(self, channel: Channel, model: Model, checks: AnswerChecks, *, log_text: bool) -> None:
         self._channel = channel

@@ -52,7 +52,7 @@ class InlineExecutor:
         self._runner(model).admit()
 
     def card(self, model: Model) -> Card | None:
-        """Which model it is, in names and digests; None before it is set up."""
+        """Return the model's identity in names and digests; None before it is set up."""
         return model.card if self._runner(model).is_set_up else None
 
     def retry_after(self, model: Model) -> int:
@@ -82,7 +82,7 @@ class InlineExecutor:
 
 
 class ModelRunner:
-    """One model, its line, and the threads that serve it: as many as ever ran at once, kept for the next."""
+    """A model, its queue, and the threads that run it: as many as ever ran at once, reused."""
 
     def __init__(self, model: Model, settings: Settings) -> None:
         execution = execution_of(model, settings)
@@ -101,7 +101,7 @@ class ModelRunner:
 
     @property
     def is_set_up(self) -> bool:
-        """Whether its setup is through, or none was needed."""
+        """True once its setup has ended, or where none is needed."""
         return self._state is HealthState.READY
 
     def set_up(self, warm: bool) -> None:

@@ -1,4 +1,4 @@
-"""What the processes of a server say to each other: small JSON messages, with open files handed along.
+"""Messages between the processes of a server: small JSON documents, with open files passed along.
 
 A message is one packet of a Unix socket (``SOCK_SEQPACKET``, unix(7)); descriptors travel beside it (``SCM_RIGHTS``).
 Whatever may be large lies in the files. Nothing is ever unpickled.
@@ -26,7 +26,7 @@ Words = dict[str, Any]
 
 
 class Channel:
-    """One end of a connection between two processes of ours."""
+    """An end of a connection between two processes of the gateway."""
 
     def __init__(self, end: socket.socket) -> None:
         self.socket = end

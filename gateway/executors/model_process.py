@@ -14,7 +14,7 @@ END_SECONDS = 5.0
 
 
 class ModelProcess:
-    """One process, and its channel."""
+    """A model process, and its channel."""
 
     def __init__(self, number: int, app: str, model: str) -> None:
         self.number = number
@@ -32,7 +32,7 @@ class ModelProcess:
 
     @property
     def ended(self) -> bool:
-        """Whether it has ended; it is not reaped before ``reap``, so that its number is nobody else's till then."""
+        """Return True if it has ended; its id is not reused before ``reap``."""
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return self._process.returncode is not None or os.waitid(os.P_PID, self._process.pid, flags) is not None
 
@@ -43,18 +43,18 @@ class ModelProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def reap(self) -> None:
-        """It is to end, or has: see how, within a moment; end it if it did not, and what it started in any case."""
+        """Reap it: wait a moment for its exit status, kill it where it has none, and kill what it started."""
         self._wait()
         self.kill()
         self._wait()
         self._process.poll()
 
     def overdue(self, now: float) -> bool:
-        """Whether it should have ended by now."""
+        """Return True if it should have ended by now."""
         return self.lost_at is not None and now - self.lost_at > END_SECONDS
 
     def why(self) -> str:
-        """How it ended, in words."""
+        """Describe how it ended."""
         code = self._process.poll()
         if code is None:
             return "it closed its channel"

@@ -13,7 +13,7 @@ LATE = "The model did not answer before the deadline of the request."
 
 
 class PendingCall:
-    """One call that is waited for."""
+    """A call that waits for its outcome."""
 
     def __init__(self, request: Request, key: str = "") -> None:
         self.request = request

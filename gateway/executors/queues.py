@@ -46,17 +46,17 @@ class Queue(Generic[Call]):
         self._waiting: deque[_Waiting[Call]] = deque()
 
     def __len__(self) -> int:
-        """How many wait."""
+        """The number of pending calls."""
         return len(self._waiting)
 
     @property
     def max_size(self) -> int:
-        """How many run together at most."""
+        """The largest batch."""
         return self.batch.max_size if self.batch else 1
 
     @property
     def full(self) -> bool:
-        """Whether the next one would be refused: it would have to wait, and as many as may are waiting.
+        """Return True if the next call would be refused: no slot is free, and the queue is at its limit.
 
         A batch is filled from the queue, so one batch may always wait.
         """
@@ -65,7 +65,7 @@ class Queue(Generic[Call]):
         return len(self._waiting) >= self.max_queue
 
     def refusal(self) -> Unavailable:
-        """What a call is told that finds no room."""
+        """Return the error of a call that finds no room."""
         return full(max(1, math.ceil(self.wait())))
 
     def wait(self) -> float:
@@ -89,7 +89,7 @@ class Queue(Generic[Call]):
         return []
 
     def due(self) -> float | None:
-        """When ``take`` gives something though nothing else happens; None where it takes an event."""
+        """Return the time at which ``take`` returns calls without another event; None where it needs one."""
         if not self._waiting or (self.places is not None and self.taken >= self.places):
             return None
         return min(self._patience(group[0]) for group in self._groups().values())
@@ -118,7 +118,7 @@ class Queue(Generic[Call]):
         return calls
 
     def _groups(self) -> dict[str, list[_Waiting[Call]]]:
-        """Those that may run together, by key; the group of the one that came first is the first."""
+        """The calls that may run together, by key; the group of the oldest call comes first."""
         if self.max_size == 1:
             return {"": [self._waiting[0]]} if self._waiting else {}
         groups: dict[str, list[_Waiting[Call]]] = {}
@@ -127,7 +127,7 @@ class Queue(Generic[Call]):
         return groups
 
     def _patience(self, first: _Waiting[Call]) -> float:
-        """Until when a group waits for more."""
+        """The time until which a group waits for more calls."""
         return first.since + (self.batch.max_wait_ms / 1000 if self.batch else 0.0)
 
     def _start(self, key: str) -> list[Call]:

@@ -1,4 +1,4 @@
-"""Which executor runs which model, and what all of them say together."""
+"""The executor of each model, and the health of all models."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -15,11 +15,11 @@ from gateway.spool.anonymous_files import NewFile
 
 
 class Executor(Protocol):
-    """How a model is run."""
+    """Runs models."""
 
     @property
     def memory(self) -> NewFile | None:
-        """What makes memory to receive requests into that another process can read; None where none is to."""
+        """A maker of memory for requests that another process can read; None where it is not needed."""
 
     def add(self, model: Model) -> None:
         """Take a model in."""
@@ -28,7 +28,7 @@ class Executor(Protocol):
         """Raises Unavailable where a request for this model would find no room now."""
 
     def card(self, model: Model) -> Card | None:
-        """Which model it is, in names and digests; None before it is set up."""
+        """Return the model's identity in names and digests; None before it is set up."""
 
     def retry_after(self, model: Model) -> int:
         """Whole seconds, by its usual time, until a request of this model is likely to be over."""
@@ -64,7 +64,7 @@ class Executors:
         return self._chosen.get(model.name, self.inline)
 
     def loads(self, model: Model) -> bool:
-        """Whether a model is to be loaded in this process."""
+        """Return True if a model is to be loaded in this process."""
         return self.of(model) is self.inline and model.needs_loading
 
     def health(self) -> dict[str, ModelHealth]:

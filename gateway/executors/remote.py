@@ -83,7 +83,7 @@ class ProcessExecutor:
             raise full(known.retry_after)
 
     def card(self, model: Model) -> Card | None:
-        """Which model it is, in names and digests; None before a process of it was ready."""
+        """Return the model's identity in names and digests; None before one of its processes was ready."""
         return self._cards.get(model.name)
 
     def retry_after(self, model: Model) -> int:

@@ -14,7 +14,7 @@ CRASHES = 3
 
 
 class Phase(Enum):
-    """Where a process is in its life."""
+    """The phase of a process's life."""
 
     STARTING = "starting"
     READY = "ready"
@@ -23,7 +23,7 @@ class Phase(Enum):
 
 @dataclass
 class Replica:
-    """One process: a number that stays its own, and the generation of the code that it runs."""
+    """A process of a model: a number that is not reused, and the generation of its code."""
 
     number: int
     generation: int
@@ -45,7 +45,7 @@ class Stop:
 
 
 class Replicas:
-    """As many processes as wanted, of the newest generation that works.
+    """The processes of a model: as many as wanted, of the newest generation that works.
 
     A process that dies is replaced at once; after ``CRASHES`` in a row, or a setup that raised, not before
     ``cooldown`` seconds, and then one is tried. A new generation replaces the old one by one: each is ready before the
@@ -74,7 +74,7 @@ class Replicas:
             self._rest_until, self.crashes, self._given_up = 0.0, 0, ""
 
     def plan(self, now: float) -> list[Start | Stop]:
-        """What to do now; what it orders it counts as under way."""
+        """Return the orders that are due; each counts as under way from now on."""
         current = self._of(Phase.STARTING, Phase.READY, current=True)
         former = self._of(Phase.STARTING, Phase.READY, current=False)
         if former:
@@ -114,7 +114,7 @@ class Replicas:
             self.ever_ready = True
 
     def answered(self) -> None:
-        """One of its processes gave an answer: whatever was wrong is over."""
+        """Note that one of its processes answered, which closes the circuit breaker."""
         self.crashes, self.reason = 0, ""
 
     def died(self, number: int, reason: str, now: float, *, for_good: bool = False) -> bool:
@@ -141,11 +141,11 @@ class Replicas:
         self.generation = max(replica.generation for replica in former)
 
     def wake(self, now: float) -> float | None:
-        """When ``plan`` may order something though nothing happens."""
+        """Return the time at which ``plan`` may have an order without another event."""
         return self._rest_until if self._rest_until > now else None
 
     def resting(self, now: float) -> bool:
-        """Whether no process is started for a while, as the last ones did not live."""
+        """Return True while the circuit breaker is open: the last processes died, and none is started for a while."""
         return now < self._rest_until
 
     def ready_numbers(self) -> list[int]:
@@ -154,7 +154,7 @@ class Replicas:
 
     @property
     def serving(self) -> int:
-        """How many processes answer."""
+        """The number of processes that answer."""
         return len(self.ready_numbers())
 
     def state(self, now: float) -> tuple[HealthState, str]:

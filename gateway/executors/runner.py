@@ -24,7 +24,7 @@ ENDS = "The model tried to end the process."
 
 @dataclass(frozen=True)
 class AnswerChecks:
-    """How an answer is looked at before it leaves: see ``protocol.response.encoded``."""
+    """The rules by which an answer is checked before it leaves: see ``protocol.response.encoded``."""
 
     serializer: Serializer
     strict: bool
@@ -39,14 +39,14 @@ def prepare(model: Model, *, warm: bool) -> None:
 
 
 def execution_of(model: Model, settings: Settings) -> Execution:
-    """How a model is run: as it declares, and where it does not as the settings say."""
+    """Return the execution options of a model: its own, and the settings where it has none."""
     declared = model.execution
     unset = {name: getattr(settings, of) for name, of in DEFAULTS.items() if getattr(declared, name) is None}
     return replace(declared, **unset)
 
 
 def batch_key_of(model: Model, request: Request) -> str:
-    """What requests must have in common to be run together; "" where any may be, or none are."""
+    """Return the key that requests of one batch share; "" where any may, or none are batched."""
     batch = model.execution.batch
     if batch is None or batch.mix_parameters:
         return ""

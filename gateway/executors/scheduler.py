@@ -1,4 +1,4 @@
-"""One model at the supervisor: its line of calls, its processes, and what the workers are told of both."""
+"""The scheduler of one model at the supervisor: its pending calls, its processes, and their state for the workers."""
 
 import contextlib
 import logging
@@ -22,7 +22,7 @@ logger = logging.getLogger("gateway.supervisor")
 
 
 class Submitter(Protocol):
-    """Who waits for the outcome of a call."""
+    """The worker connection that waits for the outcome of a call."""
 
     calls: "dict[int, Call]"
 
@@ -32,7 +32,7 @@ class Submitter(Protocol):
 
 @dataclass(eq=False)
 class Call:
-    """One request in the supervisor's hands: by number, never by content."""
+    """A call at the supervisor: known by number, never by content."""
 
     number: int
     model: str
@@ -55,7 +55,7 @@ class Call:
 
 @dataclass
 class RunningBatch:
-    """What one process is at: calls by the numbers it knows them by, and since when."""
+    """The batch of a process: calls by the numbers that it knows, and the time of its start."""
 
     calls: dict[int, Call]
     size: int
@@ -121,7 +121,7 @@ class ModelScheduler:
                     self._send(self.processes[number], {"type": "cancel", "id": serial})
 
     def advance(self, now: float) -> None:
-        """Whatever is due: processes to start or stop, calls to run, hung processes to end."""
+        """Do what is due: start or stop processes, run calls, kill processes that hang."""
         self._carry_out(now)
         ready = self.replicas.ready_numbers()
         self._queue.places = len(ready) + len(self._batches.keys() - set(ready))  # those that drain hold theirs
@@ -129,7 +129,7 @@ class ModelScheduler:
         self._end_hung(now)
 
     def wake(self, now: float) -> float | None:
-        """When ``advance`` will have something to do though nothing happens."""
+        """Return the time at which ``advance`` has work without another event."""
         grace = self._settings.cancel_grace
         ends = [batch.deadline + grace for number, batch in self._batches.items() if number not in self._hung]
         times = [self._queue.due(), self.replicas.wake(now), *(end for end in ends if math.isfinite(end))]
@@ -232,7 +232,7 @@ class ModelScheduler:
                 self.processes[number].kill()
 
     def health(self, now: float) -> ModelHealth:
-        """What the workers are told."""
+        """The state of the model, as sent to the workers."""
         state, reason = at_work(self.replicas.state(now), hung=len(self._hung), full=self._queue.full)
         return ModelHealth(
             state=state,

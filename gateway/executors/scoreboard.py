@@ -1,4 +1,5 @@
-"""What each HTTP worker knows of its models, in memory that all of them see: so that all give the same answer.
+"""The scoreboard: each HTTP worker's state of its models, in memory that all workers share, so that all give the same
+answer.
 
 Made in the master before it forks; each worker writes in a place of its own, and reads them all without waiting.
 """
@@ -31,16 +32,16 @@ class Scoreboard:
 
     @property
     def started(self) -> bool:
-        """Whether every model of the server has been ready once."""
+        """True once every model of the server has been ready."""
         return self._memory[0] == 1
 
     def start(self) -> None:
-        """From now on it has."""
+        """Note that every model of the server has been ready."""
         self._memory[0] = 1
 
     @property
     def generation(self) -> int:
-        """How often the server's code has been loaded anew (SIGHUP)."""
+        """The number of times that the server's code was reloaded (SIGHUP)."""
         return int.from_bytes(self._memory[8:16], "little")
 
     def renew(self) -> None:
@@ -75,7 +76,7 @@ class Scoreboard:
         HEADER.pack_into(self._memory, _slot_offset(number), 0, 0)
 
     def read(self) -> list[dict[str, Any]]:
-        """What every worker has said last."""
+        """Return the last state of every worker."""
         return [words for number in range(SLOTS) if (words := self._read(_slot_offset(number)))]
 
     def _read(self, offset: int) -> dict[str, Any]:
@@ -106,7 +107,7 @@ class Slot:
 
 
 def _slot_offset(number: int) -> int:
-    """Where in the memory a worker's words are."""
+    """The offset of a worker's slot in the memory."""
     return mmap.PAGESIZE + number % SLOTS * SLOT_SIZE
 
 

@@ -13,7 +13,7 @@ _FROM_BEST_TO_WORST = list(HealthState)
 
 @dataclass(frozen=True, kw_only=True)
 class ModelHealth:
-    """One model: its state, and why where it is not ready.
+    """The health of one model: its state, and the reason where it is not ready.
 
     ``queued`` and ``running`` count requests, ``places`` how many run at once (0: no bound), ``restarts`` those of its
     processes since the server started, ``service_seconds`` its usual time for one run, ``rest_seconds`` the time until
@@ -36,11 +36,11 @@ class ModelHealth:
 
     @property
     def serves(self) -> bool:
-        """Whether all is as it should be, full though it may be."""
+        """Return True if the model answers, even if its queue is full."""
         return self.state in (HealthState.READY, HealthState.BUSY)
 
     def words(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return it as JSON."""
         return asdict(self)
 
     @classmethod
@@ -50,12 +50,12 @@ class ModelHealth:
 
 
 def full(retry_after: int) -> Unavailable:
-    """What a caller is told who finds no room in a model's line."""
+    """Return the error of a caller that finds the queue of a model full."""
     return Unavailable("This model's queue is full; try again.", retry_after=retry_after)
 
 
 def resting(reason: str, retry_after: int) -> Unavailable:
-    """What a caller is told of a model that failed; the reason may name what lies on this machine, and is logged."""
+    """Return the error of a caller of a failed model; its reason may name files of this machine, and is logged only."""
     return Unavailable("This model does not answer now; /readyz says why.", retry_after=retry_after, private=reason)
 
 

@@ -49,7 +49,7 @@ class WorkerConnection:
 
 
 class Supervisor:
-    """One thread, one selector: all that happens is an event of a channel, a process or the clock."""
+    """The supervisor: one thread and one selector. Each event is that of a channel, a process or the clock."""
 
     def __init__(self, app: str, listener: socket.socket, settings: Settings, *, started: bool) -> None:
         self._app = app
@@ -74,7 +74,7 @@ class Supervisor:
         self._wake_end = wake
 
     def run(self) -> None:
-        """Until the server is gone and every model is closed."""
+        """Run until the server is gone and every model is closed."""
         while not (self._closing and not any(scheduler.processes for scheduler in self._schedulers.values())):
             for key, _ in self._selector.select(self._pause()):
                 if self._selector.get_map().get(key.fd) is key:  # an event before may have closed it

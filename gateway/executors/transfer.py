@@ -82,7 +82,7 @@ class _Region(NamedTuple):
     length: int
 
     def holds(self, address: int, size: int) -> bool:
-        """Whether so many bytes at an address are its own."""
+        """Return True if a range of bytes at an address is its own."""
         return self.address <= address and address + size <= self.address + self.length
 
 
@@ -109,14 +109,14 @@ class TransferContext(RequestContext):
         return found
 
     def _room(self, length: int, alignment: int = ALIGNMENT) -> tuple[int, AnonymousFile]:
-        """So many more bytes at the end of the file."""
+        """Reserve bytes at the end of the file."""
         self._file = self._file or AnonymousFile.in_memory()
         offset = -(-self._size // alignment) * alignment
         self._size = offset + length
         return offset, self._file
 
     def place(self, pieces: Sequence[memoryview]) -> list[tuple[int, int]]:
-        """Where in the file these bytes lie, each its offset and length: where they were allocated, or written now.
+        """Return the place of these bytes in the file, an offset and a length each: allocated there, or written now.
 
         Those that were allocated in the file are released. Where the model still refers to an array of theirs, all
         bytes go to another file, which it cannot change.

@@ -1,4 +1,4 @@
-"""What goes into a wrapper and what comes out of it (``aiges.dto``)."""
+"""Inputs and outputs of a wrapper (``aiges.dto``)."""
 
 import io
 from functools import cached_property
@@ -18,7 +18,7 @@ __all__ = [
 
 
 class DataListNode:
-    """One piece of a request: ``data`` is bytes, ``type`` 0 text, 1 audio, 2 image, 3 video."""
+    """A piece of a request: ``data`` is bytes, ``type`` 0 text, 1 audio, 2 image, 3 video."""
 
     data: Any = b""
 
@@ -57,7 +57,7 @@ class DataListCls:
 
 
 class ResponseData:
-    """One piece of an answer, filled by attributes or by ``setData`` and ``setDataType``."""
+    """A piece of an answer, filled by attributes or by ``setData`` and ``setDataType``."""
 
     def __init__(
         self, key: str = "", data: Any = b"", length: int = 0, type: int = DataText, status: int = Once
@@ -94,7 +94,7 @@ class Response:
 
 
 class SessionCreateResponse:
-    """What ``wrapperCreate`` gives back: a handle, or an ``error_code`` other than 0."""
+    """The result of ``wrapperCreate``: a handle, or an ``error_code`` other than 0."""
 
     def __init__(self) -> None:
         self.handle = ""

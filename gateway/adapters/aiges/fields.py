@@ -36,7 +36,7 @@ class Field:
 
     @property
     def test_value(self) -> Any:
-        """What the local run gives for it."""
+        """The value that the local run uses for it."""
         raise NotImplementedError
 
     def __repr__(self) -> str:

@@ -72,7 +72,7 @@ def acquire() -> bool:
 
 
 def release() -> None:
-    """One wrapper fewer; after the last one, aiges is unknown again."""
+    """Count one wrapper less; after the last one, the modules of aiges are removed."""
     global _users
     with _lock:
         _users -= 1

@@ -25,7 +25,7 @@ _open: "dict[str, Session[object]]" = {}
 
 
 class Session(Generic[T]):
-    """One streamed request, until ``deadline`` (``time.monotonic``).
+    """A streamed request, until ``deadline`` (``time.monotonic``).
 
     ``read`` makes what is sent of what the wrapper gives, in the wrapper's own thread: it may use its objects again for
     the next answer.
@@ -68,7 +68,7 @@ class Session(Generic[T]):
             yield item
 
     def silent(self) -> GatewayError:
-        """Why a wrapper that says nothing is given up."""
+        """Return the error of a wrapper that gives no answer."""
         if time.monotonic() >= self.deadline:
             return DeadlineExceeded("The wrapper did not give all its answers before the deadline of the request.")
         return ModelFailed(f"The wrapper gave no answer for {SILENCE:.0f} s and was given up.")

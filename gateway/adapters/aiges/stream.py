@@ -25,7 +25,7 @@ _claiming = threading.Lock()
 
 
 class StreamHandleThread(threading.Thread):
-    """What a wrapper derives from: ``run`` takes requests from ``in_q`` and answers by the session's callback."""
+    """The base of a wrapper's thread: ``run`` takes requests from ``in_q`` and answers by the session's callback."""
 
     def __init__(self, session_thread: "WorkerThread", in_q: "queue.Queue[Any]", out_q: "queue.Queue[Any]") -> None:
         super().__init__(daemon=True)
@@ -48,7 +48,7 @@ class StreamHandleThread(threading.Thread):
 
 
 class WorkerThread(threading.Thread):
-    """One session's place: its id, parameters and queues, and the thread that works on it."""
+    """The slot of one session: its id, parameters and queues, and the thread that works on it."""
 
     def __init__(self, handle: str) -> None:
         super().__init__(name=f"aiges {handle}", daemon=True)
@@ -64,7 +64,7 @@ class WorkerThread(threading.Thread):
 
     @property
     def idle(self) -> bool:
-        """Whether a session may take this place."""
+        """Return True if the slot is free."""
         return self.is_idle
 
     def setup_sid(self, sid: str) -> None:
@@ -77,7 +77,7 @@ class WorkerThread(threading.Thread):
         self.is_idle = False
 
     def setup_callback_fn(self, callback: Any) -> None:
-        """How its answers leave."""
+        """Set the function that sends its answers."""
         self.callback_fn = callback
 
     def setStreamHandleThreadClass(self, cls: Any) -> None:

@@ -77,7 +77,9 @@ def _polled(model: WrapperModel, handle: str, session: Session[list[Item]]) -> I
 
 
 def _is_nothing(response: Any) -> bool:
-    """None, or the empty piece with status 1 by which the examples of AIGES say that they are not ready."""
+    """Return True for None, or for the empty piece with status 1 by which the examples of AIGES report that they are
+    not ready.
+    """
     if response is None or response == []:
         return True
     pieces = getattr(response, "list", None) or ()

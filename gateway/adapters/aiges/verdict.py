@@ -18,7 +18,7 @@ from gateway.errors import AnswerInvalid, GatewayError
 
 @dataclass(frozen=True)
 class WrapperVerdict:
-    """Whether a wrapper keeps its contract, in one sentence."""
+    """The verdict on a wrapper's contract, in one sentence."""
 
     good: bool
     sentence: str

@@ -37,7 +37,7 @@ class WrapperError(ModelError):
 
 
 class VerbFailed(WrapperError):
-    """One of the wrapper's other verbs gave an error code: it did not start, or opened no session."""
+    """A verb of the wrapper returned an error code: it did not start, or opened no session."""
 
 
 class Unusable(AnswerInvalid):
@@ -46,7 +46,7 @@ class Unusable(AnswerInvalid):
 
 @dataclass(frozen=True)
 class Item:
-    """One piece of an answer as it is sent."""
+    """A piece of an answer as it is sent."""
 
     key: str
     type: int
@@ -61,7 +61,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Rules:
-    """What an answer is held against. ``accepts`` are the declared keys and types; None takes any."""
+    """The rules for an answer. ``accepts`` are the declared keys and types; None accepts any."""
 
     response: type[Any]
     accepts: dict[str, int] | None
@@ -104,7 +104,7 @@ def read_items(
     explain: Callable[[int], str],
     dicom: Collection[str] = (),
 ) -> list[Item]:
-    """What is to be sent of a Response.
+    """Read the pieces of a Response that are sent.
 
     ``explain`` gives the text for an error code, ``dicom`` names the keys that carry DICOM. Raises WrapperError for an
     error code, its cause the fault that the Response has beside it; Unusable for a fault that leaves nothing to send,
@@ -124,7 +124,7 @@ def read_items(
 
 
 def media_type(kind: int, data: memoryview) -> str:
-    """What the data is by its first bytes, else by its type."""
+    """Return the media type of data by its first bytes, else by its declared type."""
     head = bytes(data[:8])
     named = (name for signature, name in SIGNATURES.get(kind, {}).items() if head.startswith(signature))
     return next(named, MEDIA_TYPES.get(kind, "application/octet-stream"))

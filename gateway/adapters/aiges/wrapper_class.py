@@ -33,7 +33,7 @@ def load_class(path: Path) -> tuple[type[Any], ModuleType]:
 
 
 def overrides(cls: type[Any], verb: str) -> bool:
-    """Whether a wrapper has this verb of its own."""
+    """Return True if a wrapper defines this verb itself."""
     base = import_module("aiges.sdk").WrapperBase
     return getattr(cls, verb, None) is not getattr(base, verb, None)
 
@@ -72,7 +72,7 @@ def _wrapper_class(module: ModuleType, file: str) -> type[Any]:
 
 
 def _modules_of(folder: Path) -> set[str]:
-    """What can be imported from a folder by its own name. What Python or the gateway needs is never set aside."""
+    """The modules that can be imported from a folder by name, except those that Python or the gateway needs."""
     found = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
     return found - sys.stdlib_module_names - {"gateway", "__main__"}
 

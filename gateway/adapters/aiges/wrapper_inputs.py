@@ -57,7 +57,7 @@ def _name(name: str | None, number: int, known: set[str]) -> str | None:
 
 
 def _is_dicom(file: BinaryIO) -> bool:
-    """Whether a part is a DICOM file (PS3.10 7.1)."""
+    """Return True if a part is a DICOM file (PS3.10 7.1)."""
     file.seek(128)
     magic = file.read(4)
     file.seek(0)

@@ -50,7 +50,7 @@ def load(name: str, path: Path, *, stream: bool | None = None) -> "WrapperModel"
 
 
 class WrapperModel(Model):
-    """One wrapper on one route. ``setup`` and ``close`` are called once each; the rest from many threads."""
+    """A wrapper on one route. ``setup`` and ``close`` are called once each; the rest from many threads."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class WrapperModel(Model):
         return read_items(response, self.rules(), report=report, explain=self.explain, dicom=dicom)
 
     def rules(self) -> Rules:
-        """What the wrapper's answers are held against; without a ``responseCls`` any key and type will do."""
+        """The rules for the wrapper's answers; without a ``responseCls`` any key and type are accepted."""
         accepts = {field.key: field.data_type for field in self.outputs} if self.wrapper.responseCls else None
         return Rules(self._response_class, accepts, STREAMED if self.streams else ONCE)
 
@@ -197,7 +197,7 @@ def encode_json(items: Sequence[Item]) -> bytes:
 
 
 def ends(items: Sequence[Item]) -> bool:
-    """Whether this answer of a stream is its last."""
+    """Return True if this answer of a stream is its last."""
     return any(item.status == DataEnd for item in items)
 
 
