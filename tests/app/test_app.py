@@ -143,7 +143,7 @@ def test_off_loopback_debugger_and_reloader_are_off_with_a_logged_sentence(
 ) -> None:
     started = ran_with(Gateway("service"), monkeypatch, host, 1, **wish)
     assert {name: started[name] for name in OFF} == OFF
-    assert f"debugger and reloader are off: {host} is not a loopback address" in caplog.text
+    assert f"debugger and reloader disabled: {host} is not a loopback address" in caplog.text
 
 
 @pytest.mark.parametrize("host", [None, "", "localhost", "127.0.0.1", "127.8.8.8", "::1"])

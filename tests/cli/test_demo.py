@@ -48,5 +48,5 @@ def test_a_demo_whose_server_does_not_start_says_where_to_look(tmp_path: Path) -
     environment = os.environ | {"GATEWAY_MAX_PARTS": "many"}
     ran = subprocess.run([*DEMO, tmp_path], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert ran.returncode == 1
-    assert f"The server did not start; {tmp_path / 'server.log'} says why." in ran.stderr
+    assert f"The server did not start; see {tmp_path / 'server.log'}" in ran.stderr
     assert processes_naming(tmp_path) == []

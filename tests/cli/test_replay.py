@@ -202,7 +202,7 @@ def test_a_receipt_of_no_time_is_told(bench: Bench, tmp_path: Path, time: str) -
     (tmp_path / "changed.json").write_text(json.dumps(receipt | {"time": time}))
     done = bench.call("replay", tmp_path / "changed.json", "these:bare", "-i", "study")
     assert done.returncode == 1
-    assert "time is no time" in done.stderr
+    assert "time is invalid" in done.stderr
 
 
 def test_another_clients_json_and_order_are_sent_as_they_were(bench: Bench, tmp_path: Path) -> None:
