@@ -167,7 +167,7 @@ def _repeats(items: Iterable[Any]) -> bool:
 
 
 class PartEntry(TypedDict):
-    """One entry of ``parts``: it describes one binary part."""
+    """An entry of ``parts``: it describes one binary part."""
 
     binary_type: Annotated[str, AfterValidator(_known)]
     binary_data_shape: NotRequired[DataShape]

@@ -33,7 +33,7 @@ Answer = tuple[JSON, list[Buffer]]
 
 
 class Location(NamedTuple):
-    """Where the JSON says that a finding lies: at a series, an image and a frame, each None where it does not say.
+    """The place of a finding in the JSON: a series, an image and a frame, each None where it is not stated.
 
     ``pointer`` leads to the object that says so. ``has_slices`` is True for a mask with an axis of slices, ``world``
     for points in the patient, LPS mm.

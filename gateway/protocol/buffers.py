@@ -42,7 +42,7 @@ def uint8_or_bool(from_float: str) -> Check:
 
 
 def fills_its_shape(entry: JSON, buffer: Buffer, data: memoryview) -> BufferFault | None:
-    """One byte for each voxel of ``binary_data_shape``; an absent ``timepoints`` or ``depth`` is one."""
+    """Check that each voxel of ``binary_data_shape`` has a byte; an absent ``timepoints`` or ``depth`` is one."""
     sizes = [entry["binary_data_shape"].get(name, 1) for name in DIMENSIONS]
     expected = math.prod(sizes)
     if data.nbytes == expected:

@@ -27,7 +27,9 @@ class MaskForm:
 
 @dataclass(frozen=True)
 class Kind:
-    """One row: a media type, the members that its entry in ``parts`` needs, and the checks of its buffer, in order."""
+    """A row of the table: a media type, the members that its entry in ``parts`` needs, and the checks of its buffer, in
+    order.
+    """
 
     media_type: str
     requires: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What a service takes and answers, as OpenAPI 3.1: made from the models themselves, so that it cannot fall behind."""
+"""The OpenAPI 3.1 document of a service, made from the models themselves, so that it cannot fall behind."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -33,7 +33,7 @@ def owned(piece: memoryview, ours: References) -> memoryview:
 
 
 def _is_immutable(piece: memoryview) -> bool:
-    """Whether the memory is that of a ``bytes`` object, behind whatever views."""
+    """True if the memory is that of a ``bytes`` object, behind any views."""
     exporter = _exporter(piece)
     while isinstance(exporter, (numpy.ndarray, memoryview)):
         exporter = exporter.base if isinstance(exporter, numpy.ndarray) else exporter.obj
@@ -41,7 +41,7 @@ def _is_immutable(piece: memoryview) -> bool:
 
 
 def _is_exclusive(piece: memoryview, ours: References) -> bool:
-    """Whether nothing refers to the array that owns the memory but our views of it, and nothing to these.
+    """True if only the gateway's views refer to the array that owns the memory, and nothing refers to these.
 
     Whatever can write to the memory of an array holds a reference to it: a view, a memoryview, a tensor, a thread's
     frame. A weak one could become strong again. An array that does not own its memory says nothing of its owner.

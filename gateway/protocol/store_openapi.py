@@ -59,7 +59,7 @@ def _json(schema: Schema) -> Schema:
 
 @dataclass(frozen=True)
 class StoreOperation:
-    """One method of a path: what it takes and returns, as OpenAPI's media types."""
+    """A method of a path: its input and its output, as OpenAPI's media types."""
 
     method: str
     path: str

@@ -1,4 +1,4 @@
-"""All that is gunicorn's: its master and worker, connections, sockets with a minimum rate, its logger class."""
+"""The gunicorn side: its master and worker, connections, sockets with a minimum rate, its logger class."""
 
 from typing import Any
 

@@ -18,7 +18,7 @@ SECONDS = 60.0
 
 
 def imports(app: str) -> bool:
-    """Whether ``app``, an import string, can be imported from here now; where not, the log says why."""
+    """Return True if ``app``, an import string, can be imported here now; the log has the reason where it cannot."""
     path = os.pathsep.join(folder for folder in sys.path if folder)
     command = [sys.executable, "-m", "gateway.server.import_check", app]
     try:

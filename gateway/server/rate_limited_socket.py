@@ -29,7 +29,7 @@ class Place(Protocol):
 
 
 class Thread(Protocol):
-    """What works at a request."""
+    """The thread that serves a request."""
 
     def lend(self) -> bool:
         """Let another one work while this one waits for its client; return whether that is so."""
@@ -69,7 +69,7 @@ class RateLimited:
 
     @property
     def slow(self) -> bool:
-        """Whether the peer keeps a thread waiting."""
+        """Return True if the peer keeps a thread waiting."""
         return self.waited >= LEND_AFTER and self.rate < BRISK
 
     def setblocking(self, flag: bool) -> None:

@@ -50,7 +50,7 @@ class Connection(TConn):  # type: ignore[misc]
         return 0 if self._read() else EVENT_READ
 
     def _read(self) -> bool:
-        """Whether a whole head is there, or more than one may be."""
+        """True once a whole head is there, or more than one may be."""
         searched = 0
         while self.head.find(END_OF_HEAD, searched) < 0 and len(self.head) < HEAD_BYTES:
             searched = max(0, len(self.head) - len(END_OF_HEAD) + 1)
@@ -66,7 +66,7 @@ class Connection(TConn):  # type: ignore[misc]
 
     @property
     def is_probe(self) -> bool:
-        """Whether the head asks for a probe."""
+        """Return True if the head asks for a probe."""
         words = bytes(self.head[:64]).split(b" ", 2)
         return len(words) == 3 and words[1].partition(b"?")[0] in PROBES
 

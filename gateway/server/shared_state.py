@@ -66,8 +66,7 @@ class SupervisorLauncher:
 
 
 class ServerState:
-    """What the master makes before it forks and its workers inherit: the scoreboard, and the launcher of the model
-    processes where there are any."""
+    """The state that the master makes before it forks: the scoreboard, and the launcher of model processes, if any."""
 
     def __init__(self) -> None:
         self.scoreboard = Scoreboard()
@@ -75,7 +74,7 @@ class ServerState:
 
     @property
     def address(self) -> str:
-        """Where the model processes are reached; "" where there are none."""
+        """The address of the model processes; "" where there are none."""
         return self.launcher.address if self.launcher else ""
 
     @staticmethod

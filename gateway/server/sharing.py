@@ -43,7 +43,7 @@ class SharingWorker(BoundedWorker):
         return self.handover.others_have_room(self.age)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """One turn of the main loop, after which the other workers know how many places are free here."""
+        """Run one turn of the main loop, then publish the number of free slots to the other workers."""
         super().wait_for_and_dispatch_events(min(timeout, PATIENCE) if self._unplaced else timeout)
         self._place()
         free = self.free_places if self.alive else 0

@@ -102,7 +102,7 @@ class Worker(SharingWorker):
         self.stop_at = time.monotonic() + self.settings.drain_delay
 
     def _awaits_relief(self) -> bool:
-        """Whether this worker is of a former generation (SIGHUP) and none of the new one is there yet to accept."""
+        """True in a worker of a former generation (SIGHUP) while none of the new one accepts yet."""
         if self.service is None or self.server_state.scoreboard.generation == self.slot.generation or self.slot.read():
             return False
         return not self.relief_by or time.monotonic() < self.relief_by
@@ -117,7 +117,7 @@ class Worker(SharingWorker):
             self.service.publish()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """One turn of the main loop; what is to be told or done at a time of its own comes after it."""
+        """Run one turn of the main loop, then what is due at a time of its own."""
         super().wait_for_and_dispatch_events(min(timeout, TICK))
         if self.stop_at and time.monotonic() >= self.stop_at:
             self.alive = False

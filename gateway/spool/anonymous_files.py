@@ -49,7 +49,7 @@ class AnonymousFile:
         return type(self)(os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDWR | os.O_CLOEXEC))
 
     def is_mine_alone(self) -> bool:
-        """Whether nobody has it open or mapped but through this descriptor: not here, in no process, on no way there.
+        """Return True if no other descriptor or mapping of it exists in any process, or in a message under way.
 
         The kernel grants a write lease only then (fcntl(2), F_SETLEASE); it is given back at once. Where there are no
         leases the answer is no.
@@ -102,7 +102,7 @@ class _PooledFile:
     used: float = 0.0
 
     def is_free(self) -> bool:
-        """Whether nobody uses it, in this process or another."""
+        """Return True if no process uses it."""
         if not self.file.is_mine_alone():
             return False
         try:
@@ -147,7 +147,7 @@ class MemoryPool:
         return AnonymousFile.in_memory(), None
 
     def _fitting(self, size: int) -> _PooledFile | None:
-        """One that is free, of about this size, lest what a small request leaves over be given up."""
+        """A free file of about this size, so that a small request does not waste a large one."""
         fitting = (one for one in reversed(self._files) if one.size <= 2 * size <= 4 * one.size)
         return next((one for one in fitting if one.is_free()), None)
 

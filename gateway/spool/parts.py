@@ -1,4 +1,4 @@
-"""Where a request's bytes lie while it is served: end to end, each held once, in memory or in an unnamed file.
+"""The parts of a request while it is served: end to end, each stored once, in memory or in an anonymous file.
 
 Small requests stay in memory. Above a threshold the bytes go to a file without a name (``O_TMPFILE``), so that nothing
 of a patient is left behind when the process dies. Parts are views of it that behave as files.
@@ -22,7 +22,7 @@ BUFFER = 8 << 10
 
 
 class PartFile(io.BufferedReader):
-    """One part as a read-only binary file; ``getvalue`` and ``getbuffer`` work as those of ``io.BytesIO``."""
+    """A part as a read-only binary file; ``getvalue`` and ``getbuffer`` work as those of ``io.BytesIO``."""
 
     raw: "_Range"
 
@@ -161,12 +161,12 @@ class Spool:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the bytes lie in memory of this process alone."""
+        """Return True if the bytes lie in memory of this process alone."""
         return self._file is None
 
     @property
     def _mapped(self) -> bool:
-        """Whether they lie in memory that is mapped here, of this process alone or shared."""
+        """True if the bytes lie in memory that is mapped here, of this process alone or shared."""
         return self._file is None or len(self._memory) > 0
 
     def write(self, data: Buffer) -> None:
@@ -182,7 +182,7 @@ class Spool:
         self._ends.append(self.size)
 
     def since(self, start: int) -> Iterable[Buffer]:
-        """What was written from ``start`` until now, to be taken later and in any thread."""
+        """Return the bytes written from ``start`` until now, to be read later and in any thread."""
         if self._mapped:
             return [memoryview(self._memory)[start : self.size]]
         assert self._file is not None  # not mapped

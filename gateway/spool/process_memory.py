@@ -1,4 +1,4 @@
-"""What becomes of a process's memory: given back when it is free, and never written to disk."""
+"""The memory of a process: freed memory is returned to the system, and none is written to disk."""
 
 import ctypes
 import resource

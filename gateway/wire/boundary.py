@@ -79,7 +79,7 @@ class Seeker:
         return data, position, False
 
     def _cut(self, text: Text, position: int) -> int:
-        """Where the data surely ends: before a tail that may begin a delimiter, or one after a bare LF."""
+        """The end of what is certainly data: before a tail that may begin a delimiter, or one after a bare LF."""
         lf = text.rfind(b"\n", max(position, len(text) - len(self._needle)))
         if lf >= 0 and self._needle.startswith(text[lf:]):
             return lf - 1 if lf > position and text[lf - 1] == _CR else lf

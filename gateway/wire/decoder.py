@@ -22,7 +22,7 @@ _TAB, _LF, _CR, _SPACE, _DASH = b"\t\n\r -"
 
 
 class State(IntEnum):
-    """What the next octet belongs to."""
+    """The state of the decoder: the meaning of the next octet."""
 
     PREAMBLE = auto()
     BOUNDARY = auto()
@@ -80,7 +80,7 @@ _END_OF_PART = EndOfPart()
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one message may hold; the defaults suit a 4,000-slice study."""
+    """Limits of one message; the defaults suit a 4,000-slice study."""
 
     max_parts: int = 20_000
     max_part_header_bytes: int = 16 << 10

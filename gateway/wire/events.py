@@ -1,4 +1,4 @@
-"""What a multipart message is made of, in the order in which it goes by: given by the decoder, taken by the encoder.
+"""Events of a multipart message in their order, produced by the decoder and consumed by the encoder.
 
 A message is ``(Part Data* EndOfPart)+ EndOfMessage``. The events are frozen: nobody who is handed one can change it for
 the next.

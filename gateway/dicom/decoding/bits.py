@@ -1,4 +1,4 @@
-"""One rule for the bits of a sample, whichever codec it is from.
+"""The rule for the bits of a sample, the same for every codec.
 
 A stored value is in the low Bits Stored bits of its sample, unsigned or in two's complement as Pixel Representation
 says; what lies above does not count (PS3.5 8.1.1). That holds for a codestream too, whose own depth and sign may be
@@ -16,7 +16,7 @@ Integers = NDArray[np.integer[Any]]
 
 
 class StoredBits(NamedTuple):
-    """What a header says of its samples: bits allocated and stored, and whether values are signed."""
+    """The samples of a header: bits allocated and stored, and the sign."""
 
     allocated: int
     bits: int
@@ -27,7 +27,7 @@ class StoredBits(NamedTuple):
         return np.dtype(f"{'ui'[self.signed]}{self.allocated // 8}")
 
     def holds(self, values: Integers) -> bool:
-        """Whether all lie in the range of the bits stored."""
+        """Return True if all values lie in the range of the bits stored."""
         largest = (1 << (self.bits - self.signed)) - 1
         return bool(values.size == 0 or (-largest - 1) * self.signed <= values.min() and values.max() <= largest)
 

@@ -1,4 +1,4 @@
-"""What a compressed image says of itself.
+"""The headers of compressed images.
 
 A decoder believes its codestream, not the DICOM header: 200 bytes of JPEG 2000 may ask it for 16 GiB. So the two are
 compared before any decoder runs.
@@ -31,7 +31,7 @@ _SIZ = struct.Struct(">4I16xH")
 
 
 class CodestreamHeader(NamedTuple):
-    """What a codestream says: its kind, size, components, bits of a sample, and whether samples are signed.
+    """The header of a codestream: its kind, size, components, bits of a sample, and sign.
 
     ``space`` is the colour space that it says to hold; "" where it does not, and the header decides.
     """
@@ -98,7 +98,7 @@ def _refuse_uncounted(file: BinaryIO, count: int, *, one_each: bool) -> None:
 
 
 def announced(codestream: bytes) -> CodestreamHeader | None:
-    """What a JPEG, JPEG-LS or JPEG 2000 codestream says of itself; None where it says nothing, or no such thing."""
+    """Read the header of a JPEG, JPEG-LS or JPEG 2000 codestream; None where it is absent or of another kind."""
     try:
         if codestream.startswith(b"\xff\xd8"):
             return _jpeg(codestream)

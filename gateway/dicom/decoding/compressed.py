@@ -60,7 +60,7 @@ BROKEN = "The pixels of an image are missing or broken"
 
 
 class CompressedImage(NamedTuple):
-    """What a header says of its compressed frames (PS3.3 C.7.6.3)."""
+    """The compressed frames of a header (PS3.3 C.7.6.3)."""
 
     syntax: UID
     codec: str
@@ -145,7 +145,7 @@ def decode_frame(image: CompressedImage, codestream: bytes, number: int) -> Arra
 
 
 def _compared(image: CompressedImage, codestream: bytes) -> CodestreamHeader:
-    """What a codestream says of itself, which agrees with the header. Raises StudyRefused."""
+    """The header of a codestream, which agrees with that of the instance. Raises StudyRefused."""
     kind = KINDS[image.syntax]
     if kind == RLE:  # says nothing
         return CodestreamHeader(RLE, image.rows, image.columns, image.samples, image.stored.allocated)

@@ -58,7 +58,7 @@ class DecoderFailed(Exception):
 
 @dataclass(frozen=True)
 class DecoderLimits:
-    """What decoding may take: the settings ``decode_processes``, ``decode_memory`` and so on."""
+    """Limits of decoding: the settings ``decode_processes``, ``decode_memory`` and so on."""
 
     processes: int
     memory: int
@@ -77,7 +77,7 @@ class DecoderLimits:
 
 @dataclass(frozen=True)
 class FrameJob:
-    """How one frame is decoded: the codec, the bytes that it gives, and what the header states of it."""
+    """The decoding of one frame: the codec, the size of the output, and the members of the header."""
 
     codec: str
     size: int
@@ -94,7 +94,7 @@ def cores() -> int:
 
 
 class DecodingProcess:
-    """One process, its channel, and the memory shared with it: the codestream, then the samples."""
+    """A decoding process, its channel, and the memory shared with it: the codestream, then the samples."""
 
     def __init__(self, limits: DecoderLimits) -> None:
         """Start it. Raises OSError, or DecoderFailed where it does not get as far as to wait for work."""
@@ -110,7 +110,7 @@ class DecodingProcess:
             undoing.pop_all()
 
     def reusable(self) -> bool:
-        """Whether it lives, and shares no more memory than it may keep."""
+        """Return True if it lives, and shares no more memory than it may retain."""
         return self._process.poll() is None and (self._memory is None or len(self._memory) <= KEPT_BYTES)
 
     def decode(self, job: FrameJob, codestream: bytes) -> Decoded:
@@ -181,7 +181,7 @@ class DecodingProcess:
         return words
 
     def _why(self) -> str:
-        """How it ended, in words."""
+        """A description of how it ended."""
         try:
             code = self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -194,7 +194,7 @@ class DecodingProcess:
 
 
 def _start(descriptor: int, memory: int) -> subprocess.Popen[bytes]:
-    """In a session of its own, since a server's signals reach whole groups.
+    """Start it in a session of its own, since a server's signals reach whole groups.
 
     It ends when its channel does. PR_SET_PDEATHSIG would end it with the thread that started it, one of a request.
     """
@@ -226,5 +226,5 @@ def _environment() -> dict[str, str]:
 
 
 def fault(name: str) -> str:
-    """What a decoder did that answered with this fault."""
+    """Return the error of a decoder that answered with this fault."""
     return FAULTS.get(name, "found it broken")

@@ -88,7 +88,7 @@ def _each(frames: Sequence[Frame], put: Put) -> None:
 
 
 def _jobs(frames: Sequence[Frame], pieces: int) -> Iterator[Job]:
-    """One for each instance; for a plain one of many frames ``pieces``, which share what was read here and now."""
+    """A job for each instance; for an uncompressed one of many frames ``pieces``, which share what was read."""
     found: dict[int, tuple[Instance, Wanted]] = {}
     for place, (instance, frame) in enumerate(frames):
         found.setdefault(id(instance), (instance, []))[1].append((place, frame))

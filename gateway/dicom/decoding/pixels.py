@@ -116,7 +116,7 @@ def check_image(header: Dataset, frame: int | None) -> None:
 
 
 def to_rgb(header: Dataset, array: Array, frame: int = 0) -> RGB:
-    """One decoded frame as a person sees it: (rows, columns) or (rows, columns, 3) -> uint8 (rows, columns, 3).
+    """Convert a decoded frame for display: (rows, columns) or (rows, columns, 3) -> uint8 (rows, columns, 3).
 
     Grey values pass the modality LUT, then the VOI window or LUT of the header, else a window over the 1st to the 99th
     percentile; MONOCHROME1 is inverted (PS3.4 N.2). ``frame`` picks the frame's own window in an enhanced image.

@@ -116,7 +116,7 @@ def _decode_here(job: FrameJob, codestream: bytes) -> Decoded:
 
 
 class _Process:
-    """What this process decodes with: the limits, and a pool for each that was in force."""
+    """The decoders of this process: the limits, and a pool for each set of limits that was in force."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()

@@ -45,14 +45,14 @@ def read(instance: Instance, frames: list[int]) -> Sequence[Stored]:
 
 
 class Layout(NamedTuple):
-    """How stored values lie in a file: their dtype, and the number of unused high bits (PS3.5 8.1.1)."""
+    """The layout of stored values in a file: their dtype, and the number of unused high bits (PS3.5 8.1.1)."""
 
     kind: np.dtype[Any]
     unused: int
 
 
 def layout(header: Dataset) -> Layout | None:
-    """None unless the values lie there as numpy would have them."""
+    """Return the layout of the values; None where numpy cannot read them as they lie."""
     if text(header.file_meta, "TransferSyntaxUID") not in _PLAIN or short(header, "SamplesPerPixel") != 1:
         return None
     bits, stored, high, sign = (

@@ -75,7 +75,7 @@ def write_pictures(
 
 @dataclass(frozen=True)
 class _View:
-    """One image to draw: its file, frame, index in its series, file name, ``found`` if it has findings, its series."""
+    """An image to draw: its file, frame, index in its series, file name, ``found`` if it has findings, its series."""
 
     one: Instance
     frame: int

@@ -33,7 +33,7 @@ class Style:
 
 @dataclass(frozen=True)
 class Layer:
-    """One mask: (slice, row, column) uint8, its style, the colour of each name, and the plane of each image."""
+    """A mask to draw: (slice, row, column) uint8, its style, the colour of each name, and the plane of each image."""
 
     planes: Planes
     style: Style

@@ -74,7 +74,7 @@ def numbers(dataset: Dataset, keyword: str, count: int) -> Vector | None:
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:
-    """One finite number, the first where several are allowed; None when absent. Raises StudyRefused."""
+    """Read a finite number, the first where several are allowed; None when absent. Raises StudyRefused."""
     found = _parsed(dataset, keyword)
     if found is None:
         return None
@@ -84,7 +84,7 @@ def number(dataset: Dataset, keyword: str) -> float | None:
 
 
 def whole(dataset: Dataset, keyword: str) -> int | None:
-    """One whole number; None when absent. Raises StudyRefused."""
+    """Read a whole number; None when absent. Raises StudyRefused."""
     found = number(dataset, keyword)
     if found is not None and not found.is_integer():
         raise unreadable(keyword, "is not a whole number")

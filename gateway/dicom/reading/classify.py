@@ -1,4 +1,4 @@
-"""What came with a request, told apart: instances, and attachments that are no DICOM."""
+"""Classification of the files of a request: instances, and attachments that are not DICOM."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress

@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 class Element(NamedTuple):
-    """Where an element lies: the first byte of its tag and of its value, and the bytes of the value (PS3.5 7.1)."""
+    """The place of an element: the first byte of its tag and of its value, and the size of the value (PS3.5 7.1)."""
 
     tag: int
     at: int
@@ -80,7 +80,7 @@ def read_values(file: BinaryIO, tags: Collection[int], vr: str) -> dict[int, byt
 
 
 def _with_windows(file: BinaryIO, look: Callable[[bytes], T]) -> T:
-    """What ``look`` finds at the start of a file, with as little of it as suffices."""
+    """The result of ``look`` on the start of a file, with as little of it as suffices."""
     for window in WINDOWS:
         file.seek(0)
         data = file.read(window)
@@ -104,7 +104,7 @@ def _read(data: bytes) -> tuple[Dataset, Element]:
 
 
 def find_pixels(file: BinaryIO) -> Element | None:
-    """Where the pixels lie, in a file that is not deflated; None when there are none. Raises StudyRefused."""
+    """Find the pixels in a file that is not deflated; None when there are none. Raises StudyRefused."""
     with refusing("A DICOM header is broken and cannot be read."):
         try:
             found = _with_windows(file, _pixels)
@@ -131,7 +131,7 @@ def pixels_at(file: BinaryIO, header: Dataset) -> Element | None:
 
 
 def is_implicit(element: bytes) -> bool:
-    """Whether an element that begins with these bytes states no VR (PS3.5 7.1.3)."""
+    """Return True if an element that begins with these bytes states no VR (PS3.5 7.1.3)."""
     return element[4:6] not in _VRS
 
 

@@ -121,7 +121,7 @@ def read_header(file: BinaryIO) -> Dataset:
 
 
 def _is_cut_off(header: Dataset) -> bool:
-    """Whether the file ended before its first attribute, or within a value; pydicom keeps what it has and goes on."""
+    """Return True if the file ended before its first attribute, or within a value; pydicom does not report it."""
     raw = [element for element in header.values() if isinstance(element, RawDataElement)]
     return not len(header) or any(len(one.value or b"") < one.length for one in raw if one.length != _UNDEFINED)
 

@@ -1,4 +1,4 @@
-"""Where a pixel lies in the patient: (slice, row, column) index -> millimetres.
+"""The place of a pixel in the patient: (slice, row, column) index -> millimetres.
 
 DICOM counts LPS: x to the patient's left, y to the back, z to the head (PS3.3 C.7.6.2.1.1). NIfTI counts RAS: x and y
 the other way. Indices are of pixel centres and begin at 0.
@@ -37,7 +37,7 @@ MISSING_STEPS = 1.5
 
 
 def is_orthonormal(orientation: ArrayLike) -> bool:
-    """Whether six direction cosines are two perpendicular unit vectors, as PS3.3 C.7.6.2.1.1 demands."""
+    """Return True if six direction cosines are two perpendicular unit vectors, as PS3.3 C.7.6.2.1.1 demands."""
     (a, b, c), (d, e, f) = np.asarray(orientation, dtype=np.float64).reshape(2, 3).tolist()
     off = a * a + b * b + c * c - 1, d * d + e * e + f * f - 1, a * d + b * e + c * f
     return all(abs(each) < ORTHONORMAL for each in off)

@@ -54,12 +54,12 @@ def head_of(file: BinaryIO) -> bytes:
 
 
 def is_part10(head: bytes) -> bool:
-    """Whether a file begins as PS3.10 7.1 says."""
+    """Return True if a file begins as PS3.10 7.1 says."""
     return head[_PREAMBLE:].startswith(_MAGIC)
 
 
 def find_holes(instances: Iterable[Path], others: Collection[File]) -> list[Hole]:
-    """Those of ``others`` that look like a part of the study whose readable files are ``instances``.
+    """Return those of ``others`` that look like a part of the study whose readable files are ``instances``.
 
     These are DICOM without a preamble or in gzip, by their bytes; and what is named as an instance is: with the
     extension of one, or without an extension and with a number, where instances have none either. Hidden files,
@@ -92,7 +92,7 @@ def _count(number: int) -> str:
 
 
 def is_aside(path: Path) -> bool:
-    """Whether a file is hidden, an index, or of a file manager, by its name."""
+    """Return True if a file is hidden, an index, or of a file manager, by its name."""
     return path.name.startswith(".") or path.name.lower() in _ASIDE
 
 

@@ -1,4 +1,4 @@
-"""Which instance a file is, by the first of its attributes alone."""
+"""The identity of an instance, by the first of its attributes alone."""
 
 from typing import BinaryIO, NamedTuple
 

@@ -33,7 +33,7 @@ _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """One DICOM file by its header.
+    """A DICOM file by its header.
 
     ``position`` is the centre of the first pixel in patient coordinates, (3,) mm LPS; ``orientation`` the direction
     cosines of a row, then of a column, (6,) (PS3.3 C.7.6.2.1.1); those of the first frame where there are several.
@@ -202,7 +202,7 @@ def spatial_order(instances: Iterable[Instance]) -> list[Instance]:
 
 
 def sort_spatially(instances: Iterable[Instance]) -> list[Instance]:
-    """One series by position along the normal of its slices (PS3.3 C.7.6.2.1.1): all of time point 0, then of 1 ...
+    """Sort a series by position along the normal of its slices (PS3.3 C.7.6.2.1.1): all of time point 0, then of 1 ...
 
     Images at one position are time points, in the order of their instance number, then of their acquisition. Where
     positions hold different numbers of images no time points can be told: all get 0, and those at one position stay

@@ -22,7 +22,7 @@ _MR = "1.2.840.10008.5.1.4.1.1.4"
 
 
 def is_mosaic(header: Dataset) -> bool:
-    """Whether the one image of an instance holds several slices."""
+    """Return True if the one image of an instance holds several slices."""
     stated = encoded(header, "ImageType") or text(header, "ImageType").encode()
     return (b"MOSAIC" in stated or _counts_slices(header)) and not _places_frames(header)
 
@@ -32,7 +32,7 @@ def _places_frames(header: Dataset) -> bool:
 
 
 def _counts_slices(header: Dataset) -> bool:
-    """Whether NumberOfImagesInMosaic states more than one, in the block of group 0019 that Siemens reserved."""
+    """Return True if NumberOfImagesInMosaic states more than one, in the block of group 0019 that Siemens reserved."""
     block = _PRIVATE << 16
     for number in range(0x10, 0x100):
         creator: Any = header.get_item(block | number)

@@ -34,7 +34,7 @@ def different(datasets: Iterable[Dataset], keyword: str) -> list[Dataset]:
 
 
 def distinct(datasets: Iterable[Dataset], keyword: str) -> int:
-    """How many values an attribute has; absent is one of them."""
+    """Count the values of an attribute over instances; absent is one of them."""
     return len({attributes.text(dataset, keyword) for dataset in different(datasets, keyword)})
 
 

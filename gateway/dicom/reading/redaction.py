@@ -1,4 +1,4 @@
-"""How an instance is named in a refusal: by its digest, since neither names nor UIDs are for logs."""
+"""Names of instances in refusals: digests, since neither names nor UIDs are for logs."""
 
 import hashlib
 from collections.abc import Iterator

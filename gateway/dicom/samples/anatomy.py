@@ -17,7 +17,7 @@ AIR, LUNG, FAT, MUSCLE, BLOOD, MARROW, BONE = -1000.0, -840.0, -95.0, 52.0, 120.
 
 @dataclass(frozen=True)
 class Sphere:
-    """One sphere: its centre (x, y, z) in patient mm LPS, its radius in mm, its value in HU."""
+    """A sphere: its centre (x, y, z) in patient mm LPS, its radius in mm, its value in HU."""
 
     centre: tuple[float, float, float]
     radius: float
@@ -44,7 +44,7 @@ def hounsfield_slice(x: Plane, y: Plane, z: float, blur: float) -> Plane:
 
 
 def _shapes(x: Plane, y: Plane, z: float) -> Iterator[tuple[Plane, float]]:
-    """What is painted, first to last: signed distance in mm (negative inside) and HU."""
+    """The painted shapes, first to last: signed distance in mm (negative inside) and HU."""
     waist = 1 + 0.02 * np.sin(z / 50)
     skin = _ellipse(x, y, (0, 0), (158 * waist, 112 * waist))
     yield skin, FAT

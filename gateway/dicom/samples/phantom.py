@@ -112,7 +112,7 @@ def _noise(seed: int, size: int) -> Plane:
 def _dataset(
     stored: NDArray[np.uint16], index: int, origin: tuple[float, float, float], spacing: float, gap: float
 ) -> Dataset:
-    """One CT image (PS3.3 A.3.3); its UIDs depend on the shape of the series alone."""
+    """A CT image (PS3.3 A.3.3); its UIDs depend on the shape of the series alone."""
     dataset = Dataset()
     for keyword, value in _FIXED.items():
         setattr(dataset, keyword, value)

@@ -1,4 +1,4 @@
-"""One small image in each transfer syntax that the gateway reads: what a machine can decode is tried, not looked up.
+"""A small image in each transfer syntax that the gateway reads, to try whether a machine decodes it.
 
 The image is a ramp over 16 x 16 pixels: stored values 16 * (16 * row + column) in 12 bits, or without the factor in the
 8 bits that plain JPEG has. The codestreams below were made once, by OpenJPH, OpenJPEG, CharLS, GDCM and libjpeg.
@@ -113,7 +113,7 @@ class Specimen:
         return convert_dataset_to_bytes(dataset)
 
     def refusal(self) -> str:
-        """Why this machine does not decode it, in a sentence; "" where it does."""
+        """Return why this machine does not decode it, in a sentence; "" where it does."""
         try:
             found = decode(BytesIO(self.file())).astype(np.int32)
         except GatewayError as refused:

@@ -1,1 +1,1 @@
-"""What a model is given: a study, its series, and the volume or the images in them."""
+"""Arguments of a model: a study, its series, and the volume or the images in them."""

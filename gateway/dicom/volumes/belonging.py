@@ -1,4 +1,4 @@
-"""What the instances of a study share, judged by all of them: the first of a series does not answer for the rest."""
+"""Checks that instances belong together, on all of them: the first of a series does not speak for the rest."""
 
 from collections.abc import Sequence
 

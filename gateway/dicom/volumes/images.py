@@ -27,7 +27,7 @@ Array = NDArray[Any]
 
 
 class Sourced:
-    """What is known of a Volume, an Image and a Series by the header of their first instance."""
+    """Properties of a Volume, an Image and a Series by the header of their first instance."""
 
     @property
     def _first(self) -> Instance:
@@ -59,7 +59,7 @@ class Sourced:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pixels(Sourced):
-    """What a Volume and an Image have in common: ``frames`` names the instance, and its frame from 0, of each slice."""
+    """The pixels of a Volume or an Image: ``frames`` names the instance, and its frame from 0, of each slice."""
 
     frames: tuple[Frame, ...]
     _loaded: dict[str, Array] = field(default_factory=dict, init=False)
@@ -74,7 +74,7 @@ class Pixels(Sourced):
         return self.frames[0][0]
 
     def _once(self, name: str, load: Callable[[], Array]) -> Array:
-        """What ``load`` gives, kept; functools.cached_property would let all volumes of the process wait for one."""
+        """The stored result of ``load``; with functools.cached_property all volumes would wait for one."""
         if name not in self._loaded:
             with measure("decode"):
                 self._loaded[name] = load()
@@ -125,7 +125,7 @@ class Volume(Pixels):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Image(Pixels):
-    """One frame of one instance, of any kind: a CT slice, a radiograph, a frame of ultrasound, a photograph."""
+    """A frame of an instance, of any kind: a CT slice, a radiograph, a frame of ultrasound, a photograph."""
 
     @property
     def instance(self) -> Instance:
@@ -201,7 +201,7 @@ def volume(
     spacing_tolerance: float | None = None,
     uneven: bool = False,
 ) -> Volume:
-    """One series as a volume, from single-frame images, from multi-frame ones, or from one image.
+    """Return a series as a volume, from single-frame images, from multi-frame ones, or from one image.
 
     Raises StudyRefused with one plain sentence for each reason: several series, frames of reference, orientations,
     sizes or units; colour; slices that are missing, duplicate, uneven or shifted; several time points; a tilted gantry,
@@ -212,7 +212,7 @@ def volume(
 
 
 def image(instance: Instance, frame: int = 0) -> Image:
-    """One frame, counted from 0, of an instance. Raises StudyRefused when there is none."""
+    """Return a frame of an instance, counted from 0. Raises StudyRefused when there is none."""
     if not instance.frames:
         raise StudyRefused("An instance holds no image.")
     if not 0 <= frame < instance.frames:

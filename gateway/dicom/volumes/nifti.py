@@ -116,7 +116,7 @@ def _rescaled(instance: Instance) -> NDArray[np.float32]:
 
 
 def _smallest(volume: NDArray[np.float32]) -> NDArray[np.int16] | NDArray[np.float32]:
-    """As int16 if nothing is lost."""
+    """The array as int16 if nothing is lost."""
     if np.abs(volume).max() > np.iinfo(np.int16).max or not np.isfinite(volume).all():
         return volume
     integers = volume.astype(np.int16)
@@ -124,7 +124,7 @@ def _smallest(volume: NDArray[np.float32]) -> NDArray[np.int16] | NDArray[np.flo
 
 
 def _is_rigid(matrix: NDArray[np.float64]) -> bool:
-    """Whether the axes are perpendicular, all that a qform can say; the slices of a tilted gantry are not."""
+    """Return True if the axes are perpendicular, which a qform needs; the slices of a tilted gantry are not."""
     axes = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     return bool(np.abs(axes.T @ axes - np.eye(3)).max() < 1e-4)
 

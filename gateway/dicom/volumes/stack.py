@@ -113,7 +113,7 @@ def _affine(first: Instance, last: Instance, count: int) -> Affine:
 
 
 def _remarks(frames: Sequence[Frame], heights: Vector, tilt: float) -> Iterator[str]:
-    """What is no reason to refuse, and yet to be told."""
+    """Remarks that are no reason to refuse, but are reported."""
     if not uniformity.is_even(heights):
         gaps = np.diff(heights)
         yield (

@@ -1,4 +1,4 @@
-"""What a model is given: a Study, its Series, and the Volume or the Images in them; all of headers alone."""
+"""The study as arguments of a model: its Series, and the Volume or the Images in them; all of headers alone."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

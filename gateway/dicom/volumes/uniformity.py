@@ -1,4 +1,4 @@
-"""What must be one, and even, in a volume: each function yields a sentence for each reason why it is not.
+"""Conditions on the images of a volume: each function yields a sentence for each that is not met.
 
 A sentence says what was found and what is needed, and quotes nothing from a file but counts and millimetres.
 """
@@ -34,7 +34,7 @@ def group(frame: Frame, macro: str) -> Dataset:
 
 
 def mixtures(instances: Sequence[Instance]) -> Iterator[str]:
-    """What must be one in a volume, told from whole instances."""
+    """Yield the properties that differ among instances and must not in a volume."""
     without = sum(not one.frames for one in instances)
     if without or not instances:
         yield _sentence(f"{without} of {len(instances)} instances hold no image", "images, and nothing else")
@@ -67,14 +67,14 @@ def mixtures(instances: Sequence[Instance]) -> Iterator[str]:
 
 
 def values(frames: Sequence[Frame]) -> Iterator[str]:
-    """What the values of the frames mean. That each has a rescale of its own is usual in PET, and right."""
+    """Check the meaning of the frames' values. A rescale for each frame is usual in PET, and right."""
     groups = [group(frame, "PixelValueTransformationSequence") for frame in frames]
     if any(distinct(groups, keyword) > 1 for keyword in _UNITS):
         yield _sentence("The values of the images are in different units", "one unit")
 
 
 def planes(placed: Sequence[Instance]) -> Iterator[str]:
-    """Whether all lie in parallel planes with pixels of one size."""
+    """Check that all frames lie in parallel planes with pixels of one size."""
     lost = sum(one.position is None or one.orientation is None for one in placed)
     if lost:
         yield _sentence(f"{lost} of {len(placed)} images do not say where they lie in the patient", "all to do so")
@@ -101,7 +101,7 @@ def _spacing(one: Instance, measures: Dataset) -> Vector | None:
 
 
 def steps(heights: Vector, *, ratio: float | None = None, uneven: bool = False) -> Iterator[str]:
-    """Whether there is one image at each of the even steps along the normal; ``uneven`` allows any steps."""
+    """Check that there is one image at each of the even steps along the normal; ``uneven`` allows any steps."""
     gaps = np.diff(heights)
     if not len(gaps):
         return
@@ -122,7 +122,7 @@ def steps(heights: Vector, *, ratio: float | None = None, uneven: bool = False) 
 
 
 def is_even(heights: Vector) -> bool:
-    """Whether slices lie on an even grid as exactly as scanners mostly write it."""
+    """Return True if slices lie on an even grid as exactly as scanners mostly write it."""
     even = np.linspace(heights[0], heights[-1], len(heights))
     return bool(np.abs(heights - even).max() <= tolerance(heights))
 
@@ -140,7 +140,7 @@ def _crowding(held: Counter[int]) -> str:
 
 
 def shears(shifts: Vector, heights: Vector, tilt: float, *, ratio: float | None = None) -> Iterator[str]:
-    """Whether the slices lie straight above each other; ``tilt`` in degrees is refused unless it is 0."""
+    """Check that the slices lie straight above each other; ``tilt`` in degrees is refused unless it is 0."""
     along = (heights - heights[0]) / max(heights[-1] - heights[0], EVEN_MM)
     drift = np.linalg.norm(shifts - np.outer(along, shifts[-1]), axis=1).max()
     step = float(heights[-1] - heights[0]) / max(len(heights) - 1, 1)

@@ -52,7 +52,7 @@ def content(planes: Sequence[Plane], frames: Sequence[Frame]) -> bytes:
 
 
 def _groups(planes: Sequence[Plane], frames: Sequence[Frame], dimensions: int, derivation: Coding) -> Iterator[Dataset]:
-    """One item for each plane. Planes of one frame, and those of one segment, share the elements that state it."""
+    """The items of the planes. Planes of one frame, and those of one segment, share the elements that state it."""
     purpose = _sequence("PurposeOfReferenceCodeSequence", coded(_PURPOSE_CODE))
     code = _sequence("DerivationCodeSequence", coded(derivation))
     of_frame = _once(lambda index: _of_frame(frames[index], purpose, code))

@@ -128,7 +128,7 @@ def _region(finding: BoundingBox | LinearMeasurement, source: Sequence[Instance]
 
 
 def _length(finding: LinearMeasurement, frame: Frame) -> Any:
-    """In mm where the image says how large its pixels are, else in pixels."""
+    """The length in mm where the image states the size of its pixels, else in pixels."""
     columns, rows = np.subtract(finding.end, finding.start)
     spacing = spacing_mm(frame)
     if spacing is None:
