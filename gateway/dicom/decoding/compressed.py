@@ -87,7 +87,11 @@ def _codec(syntax: UID, allocated: int, samples: int) -> str:
     """The one codec for such an image, so that it has the same pixels wherever more are installed."""
     kind = KINDS.get(syntax)
     if kind is None:
-        raise StudyRefused("A transfer syntax of the study holds no still images that can be decoded.")
+        name = syntax.name if not syntax.is_private and syntax.is_transfer_syntax else "of no known name"
+        raise StudyRefused(
+            f"The transfer syntax {name} cannot be decoded here: send the study in another, such as Explicit VR Little"
+            " Endian or JPEG 2000."
+        )
     if syntax == JPEGExtended12Bit and allocated > 8:  # its only decoder, libjpeg's, is under the GPL
         raise StudyRefused("JPEG Extended of 12 bits cannot be decoded: send the study in another transfer syntax.")
     if kind == RLE:

@@ -23,6 +23,9 @@ Frame = tuple[Instance, int]
 
 GREY = {"MONOCHROME1", "MONOCHROME2"}
 
+OR_IMAGES = " or a model of images instead"
+"""The way out for what is no volume and never will be."""
+
 _UNITS = ("RescaleType", "Units")
 """What rescaled values mean: PS3.3 C.11.1, and C.8.9.1 for PET."""
 
@@ -37,7 +40,10 @@ def mixtures(instances: Sequence[Instance]) -> Iterator[str]:
     """Yield the properties that differ among instances and must not in a volume."""
     without = sum(not one.frames for one in instances)
     if without or not instances:
-        yield _sentence(f"{without} of {len(instances)} instances hold no image", "images, and nothing else")
+        yield _sentence(
+            f"{without} of {len(instances)} instances hold no image",
+            "images, and nothing else: send the series without them",
+        )
         return
     if any(is_mosaic(one.header) for one in instances):
         yield MOSAIC
@@ -46,22 +52,33 @@ def mixtures(instances: Sequence[Instance]) -> Iterator[str]:
     for count, what in (
         (len({one.series_instance_uid for one in instances}), "series"),
         (distinct(headers, "StudyInstanceUID"), "studies"),
-        (distinct(headers, "FrameOfReferenceUID"), "frames of reference, so that their places cannot be compared,"),
+        (
+            distinct(headers, "FrameOfReferenceUID"),
+            "frames of reference (FrameOfReferenceUID), so that their places cannot be compared",
+        ),
     ):
         if count > 1:
             yield _sentence(f"The images belong to {count} {what}", "one")
     if any(one.frames > 1 and _places(one) != one.frames for one in instances):
-        yield _sentence("An image of several frames does not say where each of them lies", "a place for each")
+        yield _sentence(
+            "An image of several frames does not say where each of them lies",
+            f"a place for each (PlanePositionSequence),{OR_IMAGES}",
+        )
     named = [one.sop_instance_uid for one in instances if one.sop_instance_uid]
     if len(instances) > 1 and len(named) < len(instances):
         yield _sentence(f"{len(instances) - len(named)} images have no SOP Instance UID", "one for each image")
     if repeated := len(named) - len(set(named)):
         yield _sentence(f"{repeated} images have the SOP Instance UID of another", "each image once")
     if len({(one.rows, one.columns) for one in instances}) > 1:
-        yield _sentence("The images differ in rows or columns", "images of one size")
+        yield _sentence(
+            "The images differ in rows or columns",
+            "images of one size: send those of each size as a series of their own",
+        )
     meanings = {text(header, "PhotometricInterpretation") for header in different(headers, "PhotometricInterpretation")}
     if not meanings <= GREY:
-        yield _sentence("The images are in colour, or hold no grey values", "grey values")
+        yield _sentence(
+            "The images are in colour, or hold no grey values", f"grey values (PhotometricInterpretation),{OR_IMAGES}"
+        )
     elif len(meanings) > 1:
         yield _sentence("In some images the largest value is black, in others it is white", "one of the two")
 
@@ -77,17 +94,26 @@ def planes(placed: Sequence[Instance]) -> Iterator[str]:
     """Check that all frames lie in parallel planes with pixels of one size."""
     lost = sum(one.position is None or one.orientation is None for one in placed)
     if lost:
-        yield _sentence(f"{lost} of {len(placed)} images do not say where they lie in the patient", "all to do so")
+        yield _sentence(
+            f"{lost} of {len(placed)} images do not say where they lie in the patient",
+            f"all to do so (ImagePositionPatient),{OR_IMAGES}",
+        )
     orientations = np.array([one.orientation for one in placed if one.orientation is not None])
     if len(orientations) and np.ptp(orientations, axis=0).max() >= SAME_DIRECTION:
-        yield _sentence("The images lie in different directions, as in a localizer", "parallel images")
+        yield _sentence(
+            "The images lie in different directions, as in a localizer", "parallel images: send those of one direction"
+        )
     measured = {id(measures): (one, measures) for one in placed for measures in [_measures(one)]}
     sizes = [_spacing(*measured[id(one)]) for one in different((each for _, each in measured.values()), "PixelSpacing")]
     known = [size for size in sizes if size is not None]
     if len(known) < len(sizes):
-        yield _sentence("Images do not state their pixel spacing", "its size in millimetres")
+        yield _sentence(
+            "Images do not state their pixel spacing", f"its size in millimetres (PixelSpacing),{OR_IMAGES}"
+        )
     elif not np.allclose(known, known[0], rtol=1e-4, atol=0):
-        yield _sentence("The images differ in pixel spacing", "one spacing")
+        yield _sentence(
+            "The images differ in pixel spacing", "one spacing: send those of each spacing as a series of their own"
+        )
 
 
 def _measures(one: Instance) -> Dataset:
@@ -133,7 +159,7 @@ def _crowding(held: Counter[int]) -> str:
         (images, positions), *_ = held.items()
         return _sentence(
             f"There are {images} images at each of {positions} positions: several time points, echoes or phases",
-            "one of them",
+            "one of them: send the images of one EchoTime, DiffusionBValue, ImageType or AcquisitionTime",
         )
     several = sum(count for images, count in held.items() if images > 1)
     return _sentence(f"Slices are duplicate: {several} of {held.total()} positions hold several images", "one at each")
@@ -150,7 +176,8 @@ def shears(shifts: Vector, heights: Vector, tilt: float, *, ratio: float | None 
         )
     elif tilt:
         yield _sentence(
-            f"The gantry was tilted by {tilt:.1f} degrees, so that the slices are sheared", "an upright one"
+            f"The gantry was tilted by {tilt:.1f} degrees, so that the slices are sheared",
+            "an upright one, unless its author allows others: Requires(allow_tilt=True)",
         )
 
 
