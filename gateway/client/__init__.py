@@ -1,4 +1,4 @@
-"""The other end of the wire: send a study to a gateway and read a checked answer. Knows no Flask.
+"""The client: send a study to a gateway and read a checked answer. Independent of Flask.
 
 ::
 

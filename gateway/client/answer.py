@@ -28,7 +28,7 @@ HASHES_LENGTH = 129
 
 @dataclass(frozen=True)
 class Answer:
-    """One checked answer: the model's JSON, one buffer for each entry of its ``parts``, and both digests."""
+    """A checked answer: the model's JSON, one buffer for each entry of its ``parts``, and both digests."""
 
     json: dict[str, Any]
     buffers: tuple[memoryview, ...]
@@ -102,7 +102,7 @@ class _Received:
 
 
 def _receive(content_type: str, pieces: Iterable[bytes], digest: Hash) -> Iterator[_Received]:
-    """The parts in order, each once it is complete; all but the hashes go into ``digest``."""
+    """Yield the parts in order, each once it is complete; all but the hashes update ``digest``."""
     media_type, parameters = parse_options_header(content_type)
     if media_type != "multipart/related" or not parameters.get("boundary"):
         raise AnswerCorrupt(f"The answer is {media_type or 'of no media type'}, not multipart/related.")
@@ -160,7 +160,7 @@ def _detail(problem: bytearray) -> str:
         members = json.loads(problem)
         return one_line(str(members.get("detail") or members["title"]))
     except (ValueError, RecursionError, KeyError, AttributeError):
-        return "it does not say why."
+        return "the reason is missing."
 
 
 def is_mask(part: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""The files of a model, such as weights, brought to a gateway or from it: data only, and only what differs."""
+"""Files of a model, such as weights, pushed to or pulled from a gateway: data only, and only what differs."""
 
 import hashlib
 import json
@@ -32,10 +32,10 @@ LONGEST_KEY, LONGEST_NAME = 512, 255
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\:]")
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""Names that Windows keeps for devices, with any extension."""
+"""Names that Windows reserves for devices, with any extension."""
 
 _PARTIAL = ".gateway-"
-"""How a file is called until all of it has come and been checked."""
+"""Prefix of a file until it is complete and checked."""
 
 LEFT_SECONDS = 3600.0
 """For which nobody has written to such a file, so that its process must have died: twice the wait for a server."""
@@ -43,7 +43,7 @@ LEFT_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class BundleItem:
-    """One file of a bundle: its ``key`` is its path below the folder, ``mtime`` is in seconds since 1970."""
+    """A file of a bundle: its ``key`` is its path below the folder, ``mtime`` is in seconds since 1970."""
 
     key: str
     sha256: str
@@ -52,15 +52,15 @@ class BundleItem:
 
     @property
     def words(self) -> dict[str, Any]:
-        """Its entry in a manifest."""
+        """Return its entry in a manifest."""
         return {"key": self.key, "sha256": self.sha256, "size": self.size, "mtime": self.mtime}
 
 
 @dataclass(frozen=True)
 class Moved:
-    """A bundle that is the same here and there now. ``moved`` names the files that travelled, ``bytes_moved`` of them.
+    """A synchronized bundle. ``moved`` names the transferred files, ``bytes_moved`` is their size.
 
-    ``removed`` names those that a push took away from the gateway's.
+    ``removed`` names those that a push removed from the gateway's bundle.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Moved:
 
     @property
     def words(self) -> dict[str, Any]:
-        """For a script."""
+        """Return the result for a script."""
         return {
             "bundle": self.name,
             "files": self.files,
@@ -82,7 +82,7 @@ class Moved:
 
 
 def push(transport: Transport, name: str, folder: Path, cache: HashCache, progress: Progress | None) -> Moved:
-    """Make a gateway's bundle what ``folder`` holds. Raises SourceUnreadable, ClientError."""
+    """Make a gateway's bundle equal to ``folder``. Raises SourceUnreadable, ClientError."""
     route = f"/bundles/{safe(name)}"
     files = {file.key: file for file in _files(folder, cache)}
     if not files:
@@ -100,7 +100,7 @@ def push(transport: Transport, name: str, folder: Path, cache: HashCache, progre
 
 
 def pull(transport: Transport, name: str, folder: Path, cache: HashCache, progress: Progress | None) -> Moved:
-    """Bring a gateway's bundle below ``folder``. Raises AnswerCorrupt, ClientError, OSError."""
+    """Download a gateway's bundle below ``folder``. Raises AnswerCorrupt, ClientError, OSError."""
     route = f"/bundles/{safe(name)}"
     files = [_stated(one) for one in entries_of(transport.json("GET", route), "files")]
     _refuse_twins(files)
@@ -115,9 +115,9 @@ def pull(transport: Transport, name: str, folder: Path, cache: HashCache, progre
 
 
 def _files(folder: Path, cache: HashCache) -> Iterator[BundleItem]:
-    """Every file below a folder, hashed where it is not known. A link is followed to a file, never to a folder."""
+    """Return every file below a folder, hashed unless cached. A link is followed to a file, never to a folder."""
     if not folder.is_dir():
-        raise SourceUnreadable(f"{folder} is no folder.")
+        raise SourceUnreadable(f"{folder} is not a folder.")
     paths = absolute(sorted(_below(folder)))
     for key, known in sorted(Digests(paths, cache, dicom=False)):
         path = paths[key]
@@ -150,7 +150,7 @@ def _keys(told: Any, member: str) -> list[str]:
 
 
 def _chunks(files: Sequence[BundleItem]) -> Iterator[list[BundleItem]]:
-    """Files in their order, few and small enough for one request; at least one."""
+    """Yield files in their order, few and small enough for one request; at least one."""
     chunk: list[BundleItem] = []
     for file in files:
         if chunk and (len(chunk) == CHUNK_FILES or sum(one.size for one in chunk) + file.size > CHUNK_BYTES):
@@ -171,23 +171,23 @@ def _send(
 
 
 def _stated(one: dict[str, Any]) -> BundleItem:
-    """An entry that a server states, which may be hostile."""
+    """Return an entry of a server, which may be hostile."""
     key, sha256, size, mtime = (one.get(name) for name in ("key", "sha256", "size", "mtime"))
     whole = isinstance(key, str) and isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256)
     if not whole or type(size) is not int or size < 0 or not _is_time(mtime):
-        raise AnswerCorrupt("The server's list of files is not in the form of one.")
+        raise AnswerCorrupt("The server's list of files is malformed.")
     if not is_safe(str(key)):
-        raise AnswerCorrupt(f"The server names a file {one_line(str(key))}, which is no safe name below a folder.")
+        raise AnswerCorrupt(f"The server names a file {one_line(str(key))}, which is not a safe name below a folder.")
     return BundleItem(str(key), str(sha256), size, float(mtime or 0))
 
 
 def _is_time(mtime: Any) -> bool:
-    """Seconds that a file system can keep: until the year 2242."""
+    """Return True for seconds that a file system can store: until the year 2242."""
     return type(mtime) in (int, float) and 0 <= mtime < 1 << 33
 
 
 def is_safe(key: str) -> bool:
-    """Whether a key is a relative path of plain names, on any system (docs/studies.md, Bundles)."""
+    """Return True if a key is a relative path of plain names, on any system (docs/studies.md, Bundles)."""
     names = key.split("/")
     fits = 0 < len(key.encode("utf-8", "surrogatepass")) <= LONGEST_KEY and not _UNSAFE.search(key)
     return fits and all(_is_plain(name) for name in names)
@@ -199,14 +199,14 @@ def _is_plain(name: str) -> bool:
 
 
 def _refuse_twins(files: Sequence[BundleItem]) -> None:
-    """Two keys that are one file where a file system takes a and A for one."""
+    """Refuse two keys that are one file where a file system ignores case."""
     for _, group in groupby(sorted(file.key.casefold() for file in files)):
         if len(list(group)) > 1:
             raise AnswerCorrupt("The server names two files that differ in case alone.")
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what processes that died have left."""
+    """Remove temporary files of processes that died."""
     for path in folder.rglob(f"{_PARTIAL}*"):
         with suppress(OSError):
             if path.is_file() and path.stat().st_mtime < time.time() - LEFT_SECONDS:
@@ -214,7 +214,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _target(folder: Path, key: str) -> Path:
-    """Where a file goes; no link on the way may lead out of the folder. Raises AnswerCorrupt."""
+    """Return the path of a file; no link on the way may lead out of the folder. Raises AnswerCorrupt."""
     target = folder.joinpath(*PurePosixPath(key).parts)
     if not target.parent.resolve().is_relative_to(folder.resolve()) or target.is_dir():
         raise AnswerCorrupt(f"{one_line(key)} would not lie in the folder.")
@@ -223,7 +223,7 @@ def _target(folder: Path, key: str) -> Path:
 
 
 def _fetch(transport: Transport, route: str, file: BundleItem, target: Path, tally: Tally) -> None:
-    """One file, checked and then renamed: under its own name there is never a half one."""
+    """Download a file, check it, then rename it: under its own name it is always complete."""
     unfinished, digest, size = target.with_name(_PARTIAL + secrets.token_hex(8)), hashlib.sha256(), 0
     try:
         with transport.response("GET", f"{route}/files/{file.sha256}") as response, unfinished.open("xb") as out:
@@ -237,7 +237,7 @@ def _fetch(transport: Transport, route: str, file: BundleItem, target: Path, tal
             out.flush()
             os.fsync(out.fileno())
         if (size, digest.hexdigest()) != (file.size, file.sha256):
-            raise AnswerCorrupt(f"{one_line(file.key)} came with other bytes than its digest says.")
+            raise AnswerCorrupt(f"{one_line(file.key)} has other bytes than its digest says.")
         os.utime(unfinished, (file.mtime, file.mtime))
         unfinished.replace(target)
     except BaseException:

@@ -1,4 +1,4 @@
-"""What a gateway knows of studies and results, asked for in JSON."""
+"""Studies and results of a gateway, requested as JSON."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from gateway.client.transport import Transport
 from gateway.client.upload_body import UploadBody
 
 Record = dict[str, Any]
-"""One entry of a list, as the gateway gives it (docs/studies.md)."""
+"""An entry of a list, as the gateway returns it (docs/studies.md)."""
 
 PAGE = 1000
-"""Entries asked for at once."""
+"""Entries of one request."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether the model on the route ``model`` would take a study; ``reasons`` are sentences why it would not.
+    """A verdict on a study by the model on the route ``model``; ``reasons`` are sentences on why it is not accepted.
 
-    ``series`` has the same for each series: whether it fits one of the model's arguments.
+    ``series`` has a verdict for each series: does it match one of the model's arguments?
     """
 
     model: str
@@ -45,7 +45,7 @@ class Verdict:
 def pages(
     transport: Transport, route: str, member: str, wanted: Mapping[str, str], limit: int | None = None
 ) -> Iterator[Record]:
-    """Every entry of a list that comes in pages, ``limit`` of them at most."""
+    """Yield every entry of a paged list, ``limit`` of them at most."""
     return islice(_pages(transport, route, member, wanted, min(limit or PAGE, PAGE)), limit)
 
 
@@ -61,13 +61,13 @@ def _pages(transport: Transport, route: str, member: str, wanted: Mapping[str, s
 
 
 def forget(transport: Transport, study_instance_uid: str) -> Record:
-    """Forget a study. Asked again after a broken connection it may be gone: 404 then says that it is."""
+    """Forget a study. After a broken connection the retry may answer 404: the study is gone then."""
     told = transport.json("DELETE", f"/studies/{safe(study_instance_uid)}")
     return told if isinstance(told, dict) else {}
 
 
 def preflight(transport: Transport, words: Mapping[str, Any], headers: Sequence[bytes] | None) -> list[Verdict]:
-    """Ask about a study that is named in ``words``, or of which these are the headers."""
+    """Check a study that ``words`` name, or that has these headers."""
 
     def body() -> dict[str, Any]:
         data = encoded(words)
@@ -84,9 +84,9 @@ def preflight(transport: Transport, words: Mapping[str, Any], headers: Sequence[
 
 
 def safe(word: str) -> str:
-    """A word as one segment of a path. Raises ClientError for one that is none."""
+    """Return a name as one segment of a path. Raises ClientError for an invalid one."""
     if word in ("", ".", "..") or "/" in word or not word.isprintable():
-        raise ClientError(f"{one_line(word)!r} is no name: it is one word, without slashes.")
+        raise ClientError(f"{one_line(word)!r} is not a name; use one word without slashes.")
     return quote(word, safe="")
 
 

@@ -32,11 +32,11 @@ class Client:
     """A gateway at ``base_url``. Keeps connections open between requests; close it, or use it with ``with``.
 
     Any thread may use it. ``timeout`` is in seconds, for a silent server: it bounds each wait, not the whole request,
-    and the server is told of it. ``token`` or ``api_key`` let the caller in; ``verify`` is a file of certificates to
-    trust, ``cert`` the client's own, or that and its key. ``retries`` counts what is asked again where that does no
-    harm; inference never is, unless its own ``retries`` says so. ``session`` brings proxies and the like, ``digest``
-    names the algorithm that the server is set to, ``cache`` the folder that remembers the digests of files. All
-    methods raise ClientError, and StudyRefused for files that are no study.
+    and the server receives it as a deadline. ``token`` or ``api_key`` authenticate the caller; ``verify`` is a file of
+    certificates to trust, ``cert`` the client's own, or that and its key. ``retries`` limits the retries of idempotent
+    requests; inference is retried only by its own ``retries``. ``session`` configures proxies, for example; ``digest``
+    names the server's digest algorithm, ``cache`` the folder of cached digests of files. All
+    methods raise ClientError, and StudyRefused for files that are not a study.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class Client:
 
     @property
     def base_url(self) -> str:
-        """Where the gateway is, without a slash at its end."""
+        """The URL of the gateway, without a slash at its end."""
         return self._transport.base_url
 
     @property
     def address(self) -> str:
-        """Host and port, without the credentials that a URL may hold."""
+        """Host and port, without the credentials in a URL."""
         return self._transport.address
 
     @overload
@@ -139,11 +139,11 @@ class Client:
         parallel: int = PARALLEL,
         skip_unreadable: bool = False,
     ) -> Uploaded:
-        """Let the gateway keep a study; only what it lacks is sent, ``chunk`` instances at once, ``parallel`` times.
+        """Upload a study; only missing instances are sent, ``chunk`` in a request, ``parallel`` requests at once.
 
         ``progress`` and ``hashing`` are in bytes. Run again after a failure it sends only the rest. Raises Conflict
-        where the gateway holds other bytes under a SOP Instance UID of the study, unless ``on_conflict`` says which to
-        keep; SourceUnreadable for a file that changes meanwhile; StudyUnreadable for one that looks like a part of the
+        where the gateway stores other bytes under a SOP Instance UID of the study, unless ``on_conflict`` chooses one;
+        SourceUnreadable for a file that changes meanwhile; StudyUnreadable for one that looks like a part of the
         study and cannot be read, before anything is sent where its first bytes show it. ``skip_unreadable`` goes on
         without such files, and ``Uploaded.skipped`` names them.
         """
@@ -152,11 +152,11 @@ class Client:
         return study_upload.upload(self._transport, found, self._cache, on_conflict, pace)
 
     def studies(self) -> list[Record]:
-        """The studies that the gateway keeps for this caller."""
+        """Return the studies that the gateway stores for this caller."""
         return list(catalog.pages(self._transport, "/studies", "studies", {}))
 
     def forget(self, study_instance_uid: str) -> Record:
-        """Let the gateway forget a study, and its results; returns what was forgotten."""
+        """Delete a study and its results on the gateway; return what was deleted."""
         return catalog.forget(self._transport, study_instance_uid)
 
     def results(
@@ -170,16 +170,16 @@ class Client:
         until: str = "",
         limit: int | None = None,
     ) -> list[Record]:
-        """What models said before, the newest first. ``since`` and ``until`` are times of RFC 3339."""
+        """Return stored results, the newest first. ``since`` and ``until`` are times of RFC 3339."""
         wanted = {"study": study, "series": series, "model": model, "version": version, "since": since, "until": until}
         return list(catalog.pages(self._transport, "/results", "results", wanted, limit))
 
     def result(self, result_id: str) -> Answer:
-        """One kept answer, byte by byte as it was given."""
+        """Return a stored answer, byte for byte."""
         return self._inference.kept(f"/results/{catalog.safe(result_id)}")
 
     def preflight(self, study: Study, models: Sequence[str] = ()) -> list[Verdict]:
-        """Whether models (routes; all that are typed) would take a study, and why not. Only headers are sent."""
+        """Check which models (routes; by default all typed ones) accept a study. Only headers are sent."""
         words = {"models": list(models)} if models else {}
         if isinstance(study, Uploaded | Reference):
             named = study.reference if isinstance(study, Uploaded) else study
@@ -187,22 +187,22 @@ class Client:
         return catalog.preflight(self._transport, words, headers_of(study))
 
     def push_bundle(self, name: str, folder: str | Path, *, progress: Progress | None = None) -> Moved:
-        """Make the bundle ``name`` what ``folder`` holds; only what differs is sent. ``progress`` is in bytes."""
+        """Make the bundle ``name`` equal to ``folder``; only what differs is sent. ``progress`` is in bytes."""
         return bundles.push(self._transport, name, Path(folder), self._cache, progress)
 
     def pull_bundle(self, name: str, folder: str | Path, *, progress: Progress | None = None) -> Moved:
-        """Bring the files of a bundle below ``folder``; only what differs travels, and is checked before it is named.
+        """Download a bundle below ``folder``; only what differs is sent, and is checked before it is renamed.
 
-        Other files in the folder stay. Raises AnswerCorrupt for a key that is no safe name, or bytes of another digest.
+        Other files in the folder stay. Raises AnswerCorrupt for an unsafe key, or bytes of another digest.
         """
         return bundles.pull(self._transport, name, Path(folder), self._cache, progress)
 
     def ping(self) -> str:
-        """The text of ``GET /ping``: the server takes connections."""
+        """Return the text of ``GET /ping``: the server accepts connections."""
         return self._text("/ping")
 
     def health(self) -> str:
-        """The text of ``GET /healthcheck``: ``READY``, or another word while the models are not."""
+        """Return the text of ``GET /healthcheck``: ``READY``, or another word while the models are not ready."""
         return self._text("/healthcheck")
 
     def close(self) -> None:
@@ -242,7 +242,7 @@ class Client:
             return self._inference.send(words, files, route, progress, attachments, timeout)
 
         if attachments and isinstance(study, Uploaded | Reference):
-            raise ValueError("attachments go with files that are sent; a study that is named takes none")
+            raise ValueError("attachments need the files of a study; leave them out for a study by reference")
         answer = self._transport.retried(once, retries=retries, when=refused_before_work)
         skipped = study.skipped if isinstance(study, Uploaded) else skipping.files
         return InferenceResult(answer, tuple(sources), InferenceCall(route, words, datetime.now(UTC)), skipped)

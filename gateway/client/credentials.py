@@ -1,4 +1,4 @@
-"""Credentials and TLS: how a client is let in, and whom it trusts."""
+"""Credentials and TLS of a client."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,9 @@ from gateway.client.errors import ClientError, SourceUnreadable
 
 @dataclass(frozen=True)
 class Credentials:
-    """How to be let in: a bearer ``token`` (RFC 6750) or an ``api_key``, and TLS.
+    """Credentials: a bearer ``token`` (RFC 6750) or an ``api_key``, and TLS.
 
-    ``verify`` is a file of certificates to trust, or False to trust anyone; ``cert`` the client's certificate, alone or
+    ``verify`` is a file of certificates to trust, or False for none; ``cert`` the client's certificate, alone or
     with its key.
     """
 
@@ -23,22 +23,22 @@ class Credentials:
     cert: str | Path | tuple[str | Path, str | Path] | None = None
 
     def __post_init__(self) -> None:
-        """Raises SourceUnreadable for a certificate or key that is not there, ClientError for what no header can hold.
+        """Raises SourceUnreadable for a missing certificate or key, ClientError for text that no header can contain.
 
         An error further down would show the secret in its text.
         """
         for name, secret in (("token", self.token), ("API key", self.api_key)):
             if not (secret.isascii() and secret.isprintable() and secret == secret.strip()):
                 raise ClientError(
-                    f"The {name} is none: it has spaces around it, or characters that no header can hold."
+                    f"The {name} is invalid: it has spaces around it, or characters that no header can contain."
                 )
         named = (*_several(self.cert), *([] if isinstance(self.verify, bool) else [self.verify]))
         for path in map(Path, named):
             if not path.exists():
-                raise SourceUnreadable(f"{path} is no file of a certificate or a key.")
+                raise SourceUnreadable(f"{path} is not a file; name the file of the certificate or key.")
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Sign one request. As requests' ``auth``: a header would lose against a ``~/.netrc``."""
+        """Sign one request. As requests' ``auth``: a ``~/.netrc`` would override a header."""
         if self.token:
             request.headers["Authorization"] = f"Bearer {self.token}"
         if self.api_key:
@@ -47,7 +47,7 @@ class Credentials:
 
     @property
     def tls(self) -> dict[str, Any]:
-        """Options of a request. Given with each, since a session's own ``verify`` loses against REQUESTS_CA_BUNDLE."""
+        """Options of a request. Passed with each, since REQUESTS_CA_BUNDLE overrides a session's own ``verify``."""
         options: dict[str, Any] = {}
         if self.verify is not True:
             options["verify"] = self.verify if isinstance(self.verify, bool) else str(self.verify)

@@ -1,14 +1,14 @@
-"""What a caller of a gateway may meet.
+"""Errors of a client.
 
 ClientError
 ├── SourceUnreadable    a file of the study cannot be read, or changed while it was sent
 │   └── StudyUnreadable files that look like a part of the study cannot be read; ``files`` names them
 ├── Unreachable         nothing listens there, or the name does not resolve
 ├── Disconnected        the connection broke
-│   └── TimedOut        no answer came in time
+│   └── TimedOut        no answer arrived in time
 ├── Refused             the server answered with an error: its status, code, detail and request id
-│   └── Conflict        it holds other bytes under the same SOP Instance UIDs
-└── AnswerCorrupt       an answer came, and it cannot be trusted: truncated, miscounted, or other bytes than were hashed
+│   └── Conflict        it stores other bytes under the same SOP Instance UIDs
+└── AnswerCorrupt       an answer cannot be trusted: it is truncated, miscounted, or has other bytes than were hashed
 """
 
 import json
@@ -21,11 +21,11 @@ from urllib3.exceptions import NewConnectionError
 
 CONFLICT = "instance-conflict"
 LONGEST_DETAIL = 500
-"""Characters of a server's text that are worth a line on a terminal."""
+"""Characters of a server's text that are shown on a terminal."""
 
 
 class ClientError(Exception):
-    """The root; ``status`` is 0 where no HTTP answer came. ``detail`` is one printable line."""
+    """The root; ``status`` is 0 without an HTTP answer. ``detail`` is one printable line."""
 
     def __init__(self, detail: str, *, status: int = 0, code: str = "", request_id: str = "") -> None:
         self.detail = one_line(detail)
@@ -40,25 +40,25 @@ class SourceUnreadable(ClientError):
 
 
 class Unreachable(ClientError):
-    """No connection could be made."""
+    """A connection could not be made."""
 
 
 class Disconnected(ClientError):
-    """A connection was made and no whole answer came through it."""
+    """A connection ended before a complete answer."""
 
 
 class TimedOut(Disconnected):
-    """No answer came in the time that the caller gave."""
+    """The caller's timeout passed without an answer."""
 
 
 class Refused(ClientError):
-    """The server answered with a status other than 200; ``retry_after`` in seconds, where it said when to come back."""
+    """The server answered with a status other than 200; ``retry_after`` in seconds, where it named a time to retry."""
 
     retry_after: float | None = None
 
 
 class ConflictingInstance(NamedTuple):
-    """One SOP Instance UID with two contents: the sha256 of the local file, and of the one that the gateway has."""
+    """A SOP Instance UID with two contents: the sha256 of the local file and of the gateway's."""
 
     sop_instance_uid: str
     local: str
@@ -72,8 +72,9 @@ class Conflict(Refused):
         first = conflicts[0]
         more = f", and {len(conflicts) - 1} more" if len(conflicts) > 1 else ""
         super().__init__(
-            f"The gateway holds another file of SOP Instance UID {first.sop_instance_uid} (sha256 {first.remote[:12]}, "
-            f"here {first.local[:12]}){more}. Keep its own or replace it: on_conflict (status 409)",
+            "The gateway stores another file of "
+            f"SOP Instance UID {first.sop_instance_uid} (sha256 {first.remote[:12]}, here {first.local[:12]}){more}. "
+            "Set on_conflict to keep or replace it (status 409)",
             status=409,
             code=CONFLICT,
             request_id=request_id,
@@ -86,7 +87,7 @@ class AnswerCorrupt(ClientError):
 
 
 def one_line(text: str) -> str:
-    """A server's text as one line, cut to a length that a terminal can show."""
+    """Return a server's text as one line, cut to a length that a terminal can show."""
     return printable(" ".join(text.split()))[:LONGEST_DETAIL]
 
 
@@ -96,7 +97,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` without control characters, which could otherwise steer a terminal."""
+    """Return ``text`` without control characters, which could otherwise control a terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
@@ -143,7 +144,7 @@ LONGEST_REFUSAL = 1 << 16
 
 
 def beginning(response: requests.Response, limit: int = LONGEST_REFUSAL) -> bytes:
-    """The first bytes of a body, ``limit`` at most."""
+    """Return the first bytes of a body, ``limit`` at most."""
     taken = bytearray()
     for piece in response.iter_content(LONGEST_REFUSAL):
         taken += piece
@@ -153,21 +154,21 @@ def beginning(response: requests.Response, limit: int = LONGEST_REFUSAL) -> byte
 
 
 NOT_FOUND = ("Not Found", "The requested URL was not found")
-"""How frameworks and proxies say that they know nothing of a route."""
+"""Texts of frameworks and proxies for an unknown route."""
 
 STORE = ("studies", "results", "bundles", "preflight")
 """Routes of a study store, which a gateway may not have."""
 
 
 def refused(response: requests.Response, route: str = "/") -> Refused:
-    """An answer with another status than 200, and when the server wants to be asked again.
+    """Return the error for a status other than 200, with the time at which to retry.
 
-    A redirection is not followed: it would bring credentials and images where nobody meant them to go.
+    A redirection is not followed: it would send credentials and images to an unintended server.
     """
     headers = response.headers
     if response.is_redirect:
         status, where = response.status_code, _origin(response.url, headers["Location"])
-        detail = f"The server sends callers to {where}, which is not followed: give that address (status {status})"
+        detail = f"The server redirects to {where}, which is not followed: use that address (status {status})"
         return Refused(detail, status=status, code=f"http-{status}")
     made = refusal(
         response.status_code,
@@ -184,7 +185,7 @@ def refused(response: requests.Response, route: str = "/") -> Refused:
 
 
 def _origin(asked: str, location: str) -> str:
-    """Scheme, host and port of where a server points to."""
+    """Return scheme, host and port of a redirection."""
     try:
         url = urljoin(asked, location)
     except ValueError:
@@ -195,12 +196,12 @@ def _origin(asked: str, location: str) -> str:
 
 def _nothing_on(route: str) -> str:
     if route.strip("/").partition("/")[0] in STORE:
-        return "There is no study store: the gateway has one where GATEWAY_STORE_FOLDER is set."
-    return f"There is nothing on the route {route}. GET /docs lists the models of a gateway."
+        return "The gateway has no study store: set GATEWAY_STORE_FOLDER on the server."
+    return f"There is no model on the route {route}. GET /docs lists the models of a gateway."
 
 
 def failure(error: requests.RequestException, url: str) -> ClientError:
-    """The same failure in the words of this module, without the credentials that a URL may hold."""
+    """Return the failure as an error of this module, without the credentials in a URL."""
     where = place(url)
     if isinstance(error, requests.exceptions.ConnectTimeout) or _never_connected(error):
         return Unreachable(f"Cannot connect to {where}. Is a server running there?")
@@ -209,7 +210,7 @@ def failure(error: requests.RequestException, url: str) -> ClientError:
     if isinstance(error, requests.Timeout):
         return TimedOut(f"{where} gave no answer in time.")
     if isinstance(error, ValueError):  # requests' own word for a URL that is none
-        return Unreachable(f"{where} is not an address of a gateway: give a name, or http://name:port.")
+        return Unreachable(f"{where} is not an address of a gateway: use a name, or http://name:port.")
     return Disconnected(f"{where} closed the connection before its answer was complete.")
 
 
@@ -219,7 +220,7 @@ def _never_connected(error: requests.RequestException) -> bool:
 
 
 def place(url: str) -> str:
-    """Host and port of a URL, and nothing else in it."""
+    """Return host and port of a URL alone."""
     try:
         split = urlsplit(url)
         name = split.hostname or ""

@@ -1,4 +1,4 @@
-"""What is known of files that were hashed before, kept on disk by path, size and time of change."""
+"""A cache of file digests on disk, keyed by path, size and time of change."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ RACY_NS = 2_000_000_000
 might leave the same time (what git calls a racy entry)."""
 
 BUSY_SECONDS = 10.0
-"""Waiting for another process that writes; each of its transactions takes milliseconds."""
+"""Seconds to wait for a writing process; each of its transactions takes milliseconds."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
@@ -29,9 +29,9 @@ T = TypeVar("T")
 
 
 class Stat(NamedTuple):
-    """What tells whether a file is still the same: its bytes, and nanoseconds of its last change.
+    """Facts that show a change of a file: its size in bytes, and the nanoseconds of its last change.
 
-    The time of its last change of any kind and its number tell of another file that was put in its place with the same
+    The time of its last change of any kind and its inode reveal another file that was put in its place with the same
     time, by ``mv`` or by a link.
     """
 
@@ -42,13 +42,13 @@ class Stat(NamedTuple):
 
     @classmethod
     def of(cls, found: os.stat_result) -> Self:
-        """What the system tells of a file."""
+        """Return the facts of a file from the system."""
         return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino & (1 << 63) - 1)
 
 
 @dataclass(frozen=True)
 class Known:
-    """The digest of a file, and the UIDs in it where it is a DICOM instance; ``fault`` says why it is a broken one."""
+    """The digest of a file, and the UIDs of a DICOM instance; ``fault`` is the reason why it is broken."""
 
     stat: Stat
     sha256: str
@@ -59,10 +59,10 @@ class Known:
 
 
 class HashCache:
-    """An index in ``folder``, safe under threads and processes. One that cannot be opened or written remembers nothing.
+    """An index in ``folder``, safe under threads and processes. One that cannot be opened or written caches nothing.
 
     ``folder`` defaults to ``gateway`` in the cache folder of the user (``$XDG_CACHE_HOME`` or ``~/.cache`` on Linux).
-    Paths are stored as their sha256, since the name of a file often holds the patient's.
+    Paths are stored as their sha256, since the name of a file often contains the patient's.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -70,7 +70,7 @@ class HashCache:
         self._lock = threading.Lock()
 
     def look_up(self, stats: Mapping[str, Stat]) -> dict[str, Known]:
-        """What is known of files by their absolute paths; only of those that are as they were when they were hashed."""
+        """Return the cached entries of files by absolute path, if unchanged since they were hashed."""
 
         def read(database: sqlite3.Connection) -> dict[str, Known]:
             query = "SELECT size, mtime_ns, ctime_ns, inode, sha256, study, series, sop FROM files WHERE path = ?"
@@ -80,7 +80,7 @@ class HashCache:
         return self._run(read) or {}
 
     def remember(self, known: Mapping[str, Known], *, now_ns: int | None = None) -> None:
-        """Keep what was found of files, but for those that changed just now and those that are broken."""
+        """Store the entries of files, except of recently changed and of broken ones."""
         latest = (now_ns or time.time_ns()) - RACY_NS
         rows = [
             (_key(path), *one.stat, one.sha256, one.study, one.series, one.sop)
@@ -93,12 +93,12 @@ class HashCache:
             )
 
     def forget(self, paths: Iterable[str]) -> None:
-        """Drop what was known of files whose bytes turned out to be others."""
+        """Delete the entries of files whose bytes have changed."""
         keys = [(_key(path),) for path in paths]
         self._run(lambda database: database.executemany("DELETE FROM files WHERE path = ?", keys))
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
-        """What ``work`` returns in a transaction of its own; None where the index is broken or there is no place."""
+        """Return the result of ``work`` in its own transaction; None where the index is broken or the disk is full."""
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with self._lock, closing(sqlite3.connect(self._file, timeout=BUSY_SECONDS)) as database:

@@ -1,4 +1,4 @@
-"""Asking a model, with the bytes of a study or with its name, and checking that the answer is for these bytes."""
+"""Inference requests, with the bytes of a study or a reference to it, and checks that answers are for these bytes."""
 
 import json as jsonlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ ACCEPT = "multipart/related, application/problem+json"
 
 
 class Inference:
-    """Model requests through one transport; ``digest`` names the algorithm that the server is set to."""
+    """Model requests through one transport; ``digest`` names the server's digest algorithm."""
 
     def __init__(self, transport: Transport, digest: str) -> None:
         self._transport = transport
@@ -32,7 +32,7 @@ class Inference:
         attachments: Sequence[Source] = (),
         timeout: float | None = None,
     ) -> Answer:
-        """Send all bytes. Raises AnswerCorrupt for an answer to others."""
+        """Send all bytes. Raises AnswerCorrupt for an answer to other bytes."""
         parts = chain(
             [("application/json", encoded(json))],
             zip(repeat("application/octet-stream"), attachments),
@@ -45,9 +45,9 @@ class Inference:
     def name(
         self, json: Mapping[str, Any], route: str, sources: Sequence[Source] = (), timeout: float | None = None
     ) -> Answer:
-        """Send the JSON alone, in which a study is named. ``sources`` are its files, as far as they are here.
+        """Send only the JSON, with a reference to a study. ``sources`` are its local files.
 
-        They are hashed while the model runs: an answer to other bytes is refused, as if they had been sent.
+        They are hashed while the model runs: an answer to other bytes is refused as well.
         """
         data = encoded(json)
         if not sources:
@@ -58,7 +58,7 @@ class Inference:
             return _checked(answer, expected.result())
 
     def kept(self, route: str) -> Answer:
-        """An answer that was given before."""
+        """Return a stored answer."""
         return self._transport.retried(lambda: self._ask("GET", route, {"Accept": ACCEPT}))
 
     def _post(self, route: str, content_type: str, body: bytes | UploadBody, timeout: float | None) -> Answer:
@@ -75,7 +75,7 @@ class Inference:
 
 
 def encoded(json: Mapping[str, Any]) -> bytes:
-    """A request's JSON. Raises ValueError for what JSON has no word for, such as NaN."""
+    """Return a request's JSON. Raises ValueError for values that JSON cannot express, such as NaN."""
     return jsonlib.dumps(json, ensure_ascii=False, allow_nan=False).encode("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""``LocalClient``: the gateway of one person and one folder, without a server.
+"""``LocalClient``: a gateway for one user and one folder, without a server.
 
 ::
 
@@ -25,7 +25,7 @@ and the caller may do what an administrator may."""
 
 
 class LocalClient(Client):
-    """A Client on an application in this process that keeps its studies, results and bundles in ``folder``.
+    """A Client on an application in this process that stores its studies, results and bundles in ``folder``.
 
     ``app`` is one, or ``module:name`` of an application or a model; a Gateway whose store lies elsewhere is asked
     through one that has its models and settings, and this store. Without it nothing but the store answers. All else is

@@ -1,4 +1,4 @@
-"""Several things at once, given up at once when one of them fails or the user has had enough."""
+"""Concurrent work, cancelled as soon as one item fails or the user interrupts."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -9,14 +9,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 LAST_WORDS = 1.0
-"""Seconds that work in progress is waited for after a failure; what hangs in a dead connection is left behind."""
+"""Seconds to wait for work in progress after a failure; threads on a dead connection are abandoned."""
 
 
 def in_parallel(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """What ``work`` returns for each item, in the order in which it is done.
+    """Yield the result of ``work`` for each item, as each completes.
 
     Items are taken in the caller's thread and worked on while it waits for the next one. Raises the first error;
-    nothing is begun after that. The threads are daemons: an interrupt need not wait for a server that says nothing.
+    no item is begun after that. The threads are daemons: an interrupt need not wait for a silent server.
     """
     todo, done, stopped = SimpleQueue[T | _End](), SimpleQueue[_Outcome[R]](), threading.Event()
 
@@ -51,7 +51,7 @@ def in_parallel(work: Callable[[T], R], items: Iterable[T], threads: int) -> Ite
 
 
 class _End:
-    """Stands behind the last item."""
+    """The mark after the last item."""
 
 
 _Outcome = tuple[R | None, BaseException | None]
@@ -74,7 +74,7 @@ class Tally:
         self._sent = self._told = 0
 
     def add(self, count: int) -> None:
-        """Count bytes; negative ones are to be sent again. Told while they are more than ever before."""
+        """Count bytes; negative ones will be sent again. Reported while the sum exceeds its maximum so far."""
         with self._lock:
             self._sent += count
             if self._sent > self._told:
@@ -82,7 +82,7 @@ class Tally:
                 self._tell()
 
     def expect(self, total: int) -> None:
-        """It will be so many bytes in all."""
+        """Set the total of bytes."""
         with self._lock:
             changed, self.total = total != self.total, total
             if changed and self._told:

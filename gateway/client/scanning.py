@@ -1,4 +1,4 @@
-"""The files of a study and their digests: hashed in threads, and not again while they stay as they are."""
+"""The files of a study and their digests: hashed in threads, and only once while they are unchanged."""
 
 import hashlib
 import io
@@ -29,12 +29,12 @@ LONGEST_UID = 64
 _UID = re.compile(r"[0-9]+(\.[0-9]+){0,31}")
 
 Files = str | Path | Iterable[Source]
-"""A study at hand: a file, a folder of them, or files by path, as bytes or open."""
+"""A local study: a file, a folder of them, or files by path, as bytes or open."""
 
 
 @dataclass(frozen=True)
 class ScannedInstance:
-    """One DICOM instance at hand, and what a manifest says of it. ``size`` is in bytes."""
+    """A local DICOM instance and its entry in a manifest. ``size`` is in bytes."""
 
     source: Source
     sop_instance_uid: str
@@ -45,7 +45,7 @@ class ScannedInstance:
 
     @property
     def words(self) -> dict[str, Any]:
-        """Its entry in a manifest."""
+        """Return its entry in a manifest."""
         return {
             "sop_instance_uid": self.sop_instance_uid,
             "series_instance_uid": self.series_instance_uid,
@@ -74,13 +74,13 @@ class Scan:
             self._digests = Digests(self._given.paths, cache, progress)
         self._described = [(place, source, _describe(source)) for place, source in self._given.held]
         self.left = self._digests.size + sum(known.stat.size for _, _, known in self._described)
-        """Bytes of the files that have not been looked at yet."""
+        """Bytes of the files that have not been read yet."""
         self.ignored = len(self._given.special)
-        """Files that were no DICOM instances, of those looked at."""
+        """Files that are not DICOM instances, of those read."""
 
     @property
     def known(self) -> bool:
-        """Whether nothing is left to be hashed."""
+        """Return True if all files have been hashed."""
         return not self._digests.unknown
 
     @property
@@ -123,7 +123,7 @@ class Scan:
 
 
 class _Given:
-    """What was given: files that a cache can remember, ``special`` ones that are none, and those in memory by name."""
+    """The sources of a study: files that a cache can hold, ``special`` files, and those in memory by name."""
 
     def __init__(self, files: Files) -> None:
         self.special: list[File] = []
@@ -134,11 +134,11 @@ class _Given:
         self.held = [(f"File {n}", one) for n, one in enumerate(given, 1) if not isinstance(one, Path)]
 
     def name(self, path: Path) -> str:
-        """How a file is named: by its path below the folder that was given."""
+        """Return the name of a file: its path below the folder of the study."""
         return named(self._roots[path], path)
 
     def leave_out(self, paths: Collection[Path]) -> None:
-        """Look at these no more."""
+        """Leave these files out."""
         self.paths = {key: path for key, path in self.paths.items() if path not in paths}
         self.special = [file for file in self.special if file.path not in paths]
 
@@ -146,7 +146,7 @@ class _Given:
         from gateway.dicom.reading.files import find_files  # brings pydicom
 
         if not root.exists():
-            raise SourceUnreadable(f"{root} is not there.")
+            raise SourceUnreadable(f"{root} does not exist.")
         if not (root.is_dir() or root.is_file()):  # a pipe would wait for ever, a device has no end
             raise SourceUnreadable(f"{root} is neither a file nor a folder.")
         for path in find_files(root, lambda path, why: self._set_aside(root, path)):
@@ -162,14 +162,14 @@ class _Given:
 
 
 def _peek(path: Path) -> File | None:
-    """The file and its first bytes; None for DICOM, and for what the reading of all its bytes will refuse."""
+    """Return the file and its first bytes; None for DICOM, and for a file that reading will refuse."""
     with suppress(OSError), path.open("rb") as file:
         return File(path, 0, head) if not is_part10(head := head_of(file)) else None
     return None
 
 
 class Digests:
-    """What is known of files by their absolute paths, in their order; what the cache does not hold is read and hashed.
+    """Digests of files by absolute path, in their order; files that are not cached are read and hashed.
 
     With ``dicom`` the UIDs in them too. To be iterated once. Raises SourceUnreadable.
     """
@@ -185,7 +185,7 @@ class Digests:
         self._tally = Tally(sum(stats[key].size for key in self.unknown), progress)
 
     def without_uids(self) -> list[str]:
-        """Files of which nothing is known, or which were no DICOM instances when they were hashed."""
+        """Return the files that are not cached, or were not DICOM instances when they were hashed."""
         return [key for key in self._paths if key not in self._known or not self._known[key].sop]
 
     def __iter__(self) -> Iterator[tuple[str, Known]]:
@@ -209,7 +209,7 @@ class Digests:
 
 
 def absolute(paths: Iterable[Path]) -> dict[str, Path]:
-    """Files by what the cache knows them by."""
+    """Return files by their keys in the cache."""
     return {str(path.absolute()): path for path in paths}
 
 
@@ -242,7 +242,7 @@ def _read(path: Path, tally: Tally, dicom: bool) -> Known:
 
 
 def _describe(source: Source) -> Known:
-    """A file in memory."""
+    """Describe a file in memory."""
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     assert not isinstance(file, Path)
     file.seek(0)
@@ -250,11 +250,11 @@ def _describe(source: Source) -> Known:
     while piece := file.read(PIECE):
         digest.update(piece)
         size += len(piece)
-    return Known(Stat(size, 0, 0, 0), digest.hexdigest(), *(_uids(file) or ("", "", "", "It is no DICOM instance.")))
+    return Known(Stat(size, 0, 0, 0), digest.hexdigest(), *(_uids(file) or ("", "", "", "It is not a DICOM instance.")))
 
 
 def _uids(file: BinaryIO) -> tuple[str, ...]:
-    """Study, series and SOP Instance UID of an instance, and what is wrong with it; nothing for any other file."""
+    """Return study, series and SOP Instance UID of an instance, and its fault; empty for any other file."""
     from gateway.dicom.reading.files import NotAnInstance
     from gateway.dicom.reading.identity import identify
 
@@ -269,7 +269,7 @@ def _uids(file: BinaryIO) -> tuple[str, ...]:
 
 
 def _fault(uids: tuple[str, str, str]) -> str:
-    """Which UID is none, in a sentence that does not show it (PS3.5 9.1)."""
+    """Return a sentence on the invalid UID that does not quote it (PS3.5 9.1)."""
     for level, uid in zip(("Study", "Series", "SOP"), uids, strict=True):
         if not uid:
             return f"It has no {level} Instance UID."

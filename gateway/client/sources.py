@@ -1,4 +1,4 @@
-"""What a model may be asked about: files at hand, which are sent, or a study that the gateway keeps, which is named."""
+"""The input of a model: local files, which are sent, or a stored study, which is sent by reference."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ Study = Files | Uploaded | Reference
 
 
 def instances_of(study: Study, skipping: Skipping) -> "list[Instance]":
-    """The headers of a study at hand, in the order in which a model expects them.
+    """Return the headers of a local study, in the order in which a model expects them.
 
     Raises StudyRefused, and StudyUnreadable for a file that ``skipping`` does not allow to leave out.
     """
@@ -28,7 +28,7 @@ def instances_of(study: Study, skipping: Skipping) -> "list[Instance]":
 
 
 def headers_of(study: Study) -> list[bytes]:
-    """The same, each as a file that ends before its pixels."""
+    """Return the headers of a local study, each as a file that ends before its pixels."""
     from gateway.dicom.reading.files import convert_dataset_to_bytes
 
     return [convert_dataset_to_bytes(one.header) for one in instances_of(study, Skipping())]

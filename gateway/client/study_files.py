@@ -1,4 +1,4 @@
-"""From files to the instances to send, in the order in which a model expects them."""
+"""Files of a study, read as instances to send, in the order in which a model expects them."""
 
 from collections.abc import Callable, Iterable
 from io import BytesIO
@@ -17,18 +17,18 @@ PICTURES = {".png", ".jpg", ".jpeg"}
 
 
 def load(path: Path, skipping: Skipping, note: Callable[[str], None] = lambda line: None) -> list[Instance]:
-    """The DICOM instances at or below ``path``, and its PNG and JPEG images as Secondary Captures in memory.
+    """Return the DICOM instances at or below ``path``, and its PNG and JPEG images as Secondary Captures in memory.
 
-    One series after another, each sorted along its normal with time points outermost. ``note`` hears how many other
-    files are left out. Raises SourceUnreadable for a path that is not there, StudyUnreadable for a part of the study
+    One series after another, each sorted along its normal with time points outermost. ``note`` receives the number of
+    other files. Raises SourceUnreadable for a missing path, StudyUnreadable for a part of the study
     that cannot be read and that ``skipping`` does not allow to leave out, StudyRefused where there is nothing to send.
     """
     if not path.exists():
-        raise SourceUnreadable(f"{path} is not there.")
+        raise SourceUnreadable(f"{path} does not exist.")
     instances, unreadable, others = _read(path)
     skipping.skip(unreadable)
     if not instances:
-        index = " A DICOMDIR is but an index: give the folder that it lies in." if path.name == "DICOMDIR" else ""
+        index = " A DICOMDIR is an index: name its folder instead." if path.name == "DICOMDIR" else ""
         raise StudyRefused(f"There is no DICOM file and no PNG or JPEG image in {path}.{index}")
     if others:
         note(f"left out {counted(others, 'file')} that {'is' if others == 1 else 'are'} neither DICOM nor an image")
@@ -36,7 +36,7 @@ def load(path: Path, skipping: Skipping, note: Callable[[str], None] = lambda li
 
 
 def _read(path: Path) -> tuple[list[Instance], list[Unreadable], int]:
-    """What is at or below ``path``: instances, parts of the study that cannot be read, and how many other files."""
+    """Read ``path``: instances, parts of the study that cannot be read, and the number of other files."""
     skipped, holes = list[Path](), list[Hole]()
     instances = read_study(path, on_skip=lambda file, why: skipped.append(file), on_holes=holes.extend)
     unreadable, pictures = below(path, holes), [file for file in skipped if _is_picture(file)]
@@ -79,7 +79,7 @@ def _name(source: Source, place: int) -> str:
 
 
 class _Capture(BytesIO):
-    """A Secondary Capture in memory that knows the picture it was made of."""
+    """A Secondary Capture in memory with the path of its picture."""
 
     def __init__(self, picture: Path) -> None:
         super().__init__(convert_dataset_to_bytes(image_to_secondary_capture(picture)))

@@ -1,4 +1,4 @@
-"""A study kept by the gateway: what is missing there is sent, once, and then the study is named instead of sent."""
+"""Upload of a study: missing instances are sent once, and later requests refer to the stored study."""
 
 import json
 from collections.abc import Generator, Iterator, Sequence
@@ -32,12 +32,12 @@ FIRST_MANIFEST, NEXT_MANIFESTS = CHUNK * PARALLEL, 512
 no longer counts."""
 
 OnConflict = Literal["fail", "keep", "replace"]
-"""What is to be done where the gateway holds other bytes under the same SOP Instance UID."""
+"""Action where the gateway stores other bytes under the same SOP Instance UID."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A study that the gateway holds, named in one of three ways: by its UID, by series, or by the digests of files."""
+    """A reference to a stored study, in one of three ways: by its UID, by series, or by the digests of files."""
 
     study: str = ""
     series: tuple[str, ...] = ()
@@ -45,17 +45,17 @@ class Reference:
 
     @property
     def words(self) -> dict[str, Any]:
-        """The member of a request's JSON. Raises ValueError unless just one way is used."""
+        """Return the member of a request's JSON. Raises ValueError unless exactly one way is used."""
         named = {"study": self.study, "series": list(self.series), "instances": list(self.digests)}
         used = {name: value for name, value in named.items() if value}
         if len(used) != 1:
-            raise ValueError("name a study by its UID, by series or by digests: one of the three")
+            raise ValueError("a reference names a study by its UID, by series or by digests: use exactly one")
         return used
 
 
 @dataclass(frozen=True)
 class Uploaded:
-    """What became of an upload: all its instances are with the gateway now, ``sent`` of them by this upload.
+    """Result of an upload: all its instances are stored on the gateway, ``sent`` of them by this upload.
 
     ``bytes_sent`` counts their pixels and headers, ``ignored`` the files that are not DICOM instances. ``retained`` are
     SOP Instance UIDs of which the gateway retained its own file; their entries name the digest of that file.
@@ -71,25 +71,25 @@ class Uploaded:
 
     @property
     def study_instance_uids(self) -> list[str]:
-        """Each once, in the order in which they were found."""
+        """The distinct UIDs, in the order in which they were found."""
         return list(dict.fromkeys(entry.study_instance_uid for entry in self.entries))
 
     @cached_property
     def instances(self) -> "list[Instance]":
-        """The headers of its files, series by series, each in spatial order. Raises StudyRefused."""
+        """Return the headers of its files, series by series, each in spatial order. Raises StudyRefused."""
         from gateway.client.study_files import spatial
 
         return spatial((entry.source for entry in self.entries), Skipping())
 
     @property
     def reference(self) -> Reference:
-        """Its files by their digests, in the order of ``instances``."""
+        """A reference to its files by digest, in the order of ``instances``."""
         digests = {entry.sop_instance_uid: entry.sha256 for entry in self.entries}
         return Reference(digests=tuple(dict.fromkeys(digests[one.sop_instance_uid] for one in self.instances)))
 
     @property
     def words(self) -> dict[str, Any]:
-        """For a script."""
+        """Return the result for a script."""
         return {
             "studies": self.study_instance_uids,
             "instances": len(self.entries),
@@ -103,7 +103,7 @@ class Uploaded:
 
 @dataclass(frozen=True)
 class UploadOptions:
-    """How an upload goes: instances of one request, requests at a time, and who hears of the bytes."""
+    """Options of an upload: instances of one request, requests at a time, and callbacks of progress."""
 
     chunk: int = CHUNK
     parallel: int = PARALLEL
@@ -113,10 +113,10 @@ class UploadOptions:
 def upload(
     transport: Transport, found: Scan, cache: HashCache, on_conflict: OnConflict, pace: UploadOptions
 ) -> Uploaded:
-    """Bring the instances of a scan to the gateway; only what it lacks travels, while others are still hashed.
+    """Upload the instances of a scan; only missing ones are sent, while others are still hashed.
 
-    Run again after a failure it sends only the rest: a chunk is kept as soon as it has arrived. Raises Conflict before
-    anything is sent of the manifest that it is found in; SourceUnreadable for a file that is no longer as it was
+    Run again after a failure it sends only the rest: a chunk is stored as soon as it arrives. Raises Conflict before
+    anything is sent of the manifest that it is found in; SourceUnreadable for a file that changed since it was
     hashed, ClientError.
     """
     if on_conflict not in get_args(OnConflict):
@@ -128,7 +128,7 @@ def upload(
 
     def batches() -> Generator[list[ScannedInstance]]:
         for some in _manifests(found):
-            held = _held(transport, some, on_conflict)
+            held = _stored_digests(transport, some, on_conflict)
             missing = [entry for entry in some if held[entry.sha256] is None]
             entries.extend(some)
             wanted.extend(missing)
@@ -148,15 +148,17 @@ def upload(
 
 
 def _manifests(found: Scan) -> Iterator[list[ScannedInstance]]:
-    """All at once where all is known; else some at a time, so that they are sent while the next are hashed."""
+    """Yield one manifest where all digests are cached; else several, so that one is sent while the next is hashed."""
     size, rest = MANIFEST if found.known else FIRST_MANIFEST, iter(found)
     while some := list(islice(rest, size)):
         yield some
         size = min(2 * size, max(size, NEXT_MANIFESTS))
 
 
-def _held(transport: Transport, entries: Sequence[ScannedInstance], on_conflict: str) -> dict[str, str | None]:
-    """What the gateway holds of each digest: that digest, another in conflict that is to be kept, or nothing."""
+def _stored_digests(
+    transport: Transport, entries: Sequence[ScannedInstance], on_conflict: str
+) -> dict[str, str | None]:
+    """Map each digest to the stored one: the same, another in conflict that stays, or absent."""
     held: dict[str, str | None] = {}
     conflicts: list[ConflictingInstance] = []
     for entry, told in zip(entries, _ask(transport, entries), strict=True):
@@ -178,7 +180,7 @@ def _ask(transport: Transport, batch: Sequence[ScannedInstance]) -> list[dict[st
 
 
 def entries_of(told: Any, member: str, count: int | None = None) -> list[dict[str, Any]]:
-    """A list of objects in an answer, of a known length. Raises AnswerCorrupt."""
+    """Return a list of objects in an answer, of a known length. Raises AnswerCorrupt."""
     found = told.get(member) if isinstance(told, dict) else None
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise AnswerCorrupt(f"The server's answer has no list of {member}.")
@@ -190,7 +192,7 @@ def entries_of(told: Any, member: str, count: int | None = None) -> list[dict[st
 def _send(
     transport: Transport, batch: list[ScannedInstance], on_conflict: str, tally: Tally, cache: HashCache
 ) -> dict[str, str]:
-    """Send one chunk; returns the digests of what the gateway kept instead, by those of what it was sent."""
+    """Send a chunk; return the digests that the gateway stores instead, by the digests sent."""
     words = {"instances": [entry.words for entry in batch]}
     sources, size = [entry.source for entry in batch], sum(entry.size for entry in batch)
     chunk = ChunkBody(words, "application/dicom", sources, size, tally)

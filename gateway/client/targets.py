@@ -1,4 +1,4 @@
-"""What ``run`` and ``schema`` are pointed at: ``module:name``, an application or a model."""
+"""Targets of ``run`` and ``schema``: ``module:name`` of an application or a model."""
 
 import importlib
 import inspect
@@ -13,11 +13,11 @@ from gateway.errors import GatewayError
 
 
 class NoTarget(GatewayError):
-    """A target that is not there, or is neither an application nor a model."""
+    """A target that is missing, or is neither an application nor a model."""
 
 
 def find(target: str) -> Any:
-    """The object that ``module:name`` names. Raises NoTarget; what the module raises while it is imported passes."""
+    """Return the object that ``module:name`` names. Raises NoTarget; errors of the import pass through."""
     module, colon, name = target.partition(":")
     if not colon or not name:
         raise NoTarget(f"{target} is not module:name, such as models.segmentation_3d:segment")
@@ -29,7 +29,7 @@ def find(target: str) -> Any:
             found = getattr(found, attribute)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
-            raise NoTarget(f"there is no module {error.name} to import from here") from error
+            raise NoTarget(f"no module {error.name} can be imported from here") from error
         raise
     except AttributeError:
         raise NoTarget(f"the module {module} has no {name}") from None
@@ -37,7 +37,7 @@ def find(target: str) -> Any:
 
 
 def application(target: str) -> Gateway:
-    """The application that ``target`` names. Raises NoTarget for anything else."""
+    """Return the application that ``target`` names. Raises NoTarget for anything else."""
     found = find(target)
     if not isinstance(found, Gateway):
         raise NoTarget(f"{target} is not a Gateway")
@@ -68,7 +68,7 @@ def _registered(target: Any) -> list[Model]:
 
 
 def is_plain(target: Any) -> bool:
-    """Whether a function is a plain handler: one whose signature declares nothing to be filled from a study."""
+    """Return True if a function is a plain handler: its signature declares no input from a study."""
     from gateway.binding.declaration import read_declaration
 
     try:

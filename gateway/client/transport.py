@@ -1,4 +1,4 @@
-"""One way to a gateway: a session, its credentials, its patience, and what may be asked again."""
+"""Transport to a gateway: a session, its credentials, its timeouts, and its retries."""
 
 import json as jsonlib
 import random
@@ -32,7 +32,7 @@ CONNECT_TIMEOUT = 30.0
 """Seconds to connect at most: a network that answers at all does so in three tries of TCP, which take 7 (RFC 6298)."""
 
 DEFAULT_RETRIES = 3
-"""Times that what is idempotent is asked again."""
+"""Retries of an idempotent request."""
 
 LONGEST_PAUSE = 60.0
 """Seconds between two tries at most, whatever Retry-After says."""
@@ -55,7 +55,7 @@ T = TypeVar("T")
 class Transport:
     """Requests to one gateway, from any thread. All methods raise ClientError.
 
-    ``timeout`` is in seconds; where it is given, ``X-Request-Timeout`` tells the server that nobody waits longer.
+    ``timeout`` is in seconds; where it is set, ``X-Request-Timeout`` sends it to the server as a deadline.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class Transport:
 
     @property
     def address(self) -> str:
-        """Host and port, without the credentials that a URL may hold."""
+        """Host and port, without the credentials in a URL."""
         return place(self.base_url)
 
     def close(self) -> None:
-        """Close the connections; whoever waits to ask again gives up."""
+        """Close the connections; pending retries give up."""
         self._closed.set()
         self._session.close()
 
@@ -93,7 +93,7 @@ class Transport:
         timeout: float | None = None,
         **options: Any,
     ) -> Iterator[requests.Response]:
-        """A response of status 200, its body still to be read; every failure as a ClientError."""
+        """Return a response of status 200 with its body unread; every failure is a ClientError."""
         url = f"{self.base_url}/{route.lstrip('/')}"
         patience = timeout or self.timeout
         told = {"X-Request-Timeout": f"{patience:g}"} if patience else {}
@@ -118,7 +118,7 @@ class Transport:
             raise failure(error, url) from error
 
     def json(self, method: str, route: str, *, body: Body | None = None, **options: Any) -> Any:
-        """The JSON that an idempotent request is answered with; asked again where that may help.
+        """Return the JSON answer to an idempotent request; retried where that may help.
 
         Raises AnswerCorrupt for an answer that is not JSON.
         """
@@ -132,7 +132,7 @@ class Transport:
         return self.retried(once)
 
     def retried(self, once: Callable[[], T], *, retries: int | None = None, when: When | None = None) -> T:
-        """What ``once`` returns, asked at most ``retries`` times more where ``when`` says that it may pass."""
+        """Return the result of ``once``, retried at most ``retries`` times for failures that ``when`` accepts."""
         left = self.retries if retries is None else retries
         passing = when or _may_pass
         for turn in range(left + 1):
@@ -145,19 +145,19 @@ class Transport:
 
 
 def refused_before_work(error: ClientError) -> bool:
-    """Whether a server said that it is busy and when to come back: nothing was begun (RFC 9110 10.2.3)."""
+    """Return True if a busy server named a time to retry: no work was begun (RFC 9110 10.2.3)."""
     return isinstance(error, Refused) and error.status == 503 and error.retry_after is not None
 
 
 class _Session(requests.Session):
-    """Follows nobody; requests would else read a Location that is never used, and raise for one that is no URL."""
+    """A session without redirections; requests would read an unused Location, and raise for an invalid one."""
 
     def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
         return iter(())
 
 
 def new_session() -> requests.Session:
-    """A session that threads may share: it keeps no cookies, and as many connections as they use."""
+    """Return a session that threads may share: without cookies, and with as many connections as they use."""
     made = _Session()
     made.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("http://", "https://"):
@@ -172,16 +172,16 @@ def _read_json(response: requests.Response) -> Any:
             raise ValueError("too long")
         return jsonlib.loads(body)
     except (ValueError, RecursionError) as error:
-        raise AnswerCorrupt("The server's answer is not the JSON that was asked for.") from error
+        raise AnswerCorrupt("The server's answer is not the requested JSON.") from error
 
 
 def _may_pass(error: ClientError) -> bool:
-    """Not where time ran out: whoever waited that long has waited enough."""
+    """Return True if the trouble may pass; a timeout has waited long enough already."""
     broke = isinstance(error, Disconnected) and not isinstance(error, TimedOut)
     return broke or (isinstance(error, Refused) and error.status in PASSING)
 
 
 def _pause(error: ClientError, turn: int) -> float:
-    """Seconds: what the server asked for, else doubling from a quarter; some more, so that many do not come at once."""
+    """Return the seconds before a retry: the server's, else doubling from a quarter; with jitter to spread clients."""
     asked = error.retry_after if isinstance(error, Refused) else None
     return min(LONGEST_PAUSE, asked if asked is not None else 0.25 * 2**turn) + random.uniform(0, 0.1)

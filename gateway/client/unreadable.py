@@ -1,4 +1,4 @@
-"""Files that look like a part of a study and cannot be read: named and refused, or named and left out on request."""
+"""Unreadable files that look like a part of a study: refused by name, or left out on request."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,29 +10,29 @@ from gateway.dicom.reading.holes import Hole, listed
 
 @dataclass(frozen=True)
 class Unreadable:
-    """One such file. ``file`` is its path below the folder of the study; ``reason`` is a sentence."""
+    """An unreadable file. ``file`` is its path below the folder of the study; ``reason`` is a sentence."""
 
     file: str
     reason: str
 
     @property
     def words(self) -> dict[str, str]:
-        """For a script."""
+        """Return the entry for a script."""
         return {"file": self.file, "reason": self.reason}
 
 
 class StudyUnreadable(SourceUnreadable):
-    """Parts of a study cannot be read; ``files`` lists them all."""
+    """Parts of a study that cannot be read; ``files`` lists them all."""
 
     def __init__(self, files: Sequence[Unreadable]) -> None:
         parts = f"{counted(len(files), 'file')} that look{'s' if len(files) == 1 else ''} like a part of the study"
-        way_out = "Repair or remove them, or set skip_unreadable to go on without them."
+        way_out = "Repair or remove them, or set skip_unreadable to leave them out."
         super().__init__(f"{parts} cannot be read. {way_out} {listed([f'{one.file}: {one.reason}' for one in files])}")
         self.files = tuple(files)
 
 
 class Skipping:
-    """Whether unreadable parts of a study may be left out, and which were: ``files``."""
+    """The rule for unreadable parts of a study: may they be left out? ``files`` lists those that were."""
 
     def __init__(self, allowed: bool = False) -> None:
         self._allowed = allowed
@@ -40,7 +40,7 @@ class Skipping:
 
     @property
     def files(self) -> tuple[Unreadable, ...]:
-        """What was left out, in the order in which it was found."""
+        """The files left out, in the order in which they were found."""
         return tuple(self._files)
 
     def skip(self, files: Sequence[Unreadable]) -> None:
@@ -51,10 +51,10 @@ class Skipping:
 
 
 def below(folder: Path, holes: Sequence[Hole]) -> list[Unreadable]:
-    """Holes by their paths below ``folder``."""
+    """Return holes by their paths below ``folder``."""
     return [Unreadable(named(folder, hole.path), hole.why) for hole in holes]
 
 
 def named(folder: Path, path: Path) -> str:
-    """A file's path below ``folder``, or its name where it is no other file than that."""
+    """Return a file's path below ``folder``, or its name where it is ``folder`` itself."""
     return printable(path.name if path == folder else path.relative_to(folder).as_posix())

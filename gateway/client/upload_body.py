@@ -1,4 +1,4 @@
-"""The body of one request: JSON, then files, hashed as they leave and never held in memory together."""
+"""The body of a request: JSON, then files, hashed as they are sent and never in memory together."""
 
 import hashlib
 import io
@@ -29,10 +29,10 @@ class UploadBody:
     """A ``multipart/related`` body (RFC 2387) of known length, to be iterated once.
 
     In pieces of 1 MiB, each file opened when its turn comes: a tenth of the CPU of requests-toolbelt's encoder, from
-    which requests reads 16 KiB at a time and which holds every file open.
+    which requests reads 16 KiB at a time and which keeps every file open.
 
     ``parts`` gives each part's media type and source, the JSON first. ``input_digest`` is their digest, 64
-    hexadecimal digits, once all have left; without ``new_hash`` they are not hashed.
+    hexadecimal digits, once all are sent; without ``new_hash`` they are not hashed.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class UploadBody:
 
     @property
     def input_digest(self) -> str:
-        """What the server must have computed too."""
+        """The digest that the server must have computed as well."""
         return self._digest.hexdigest() if self._digest else ""
 
     def __len__(self) -> int:
@@ -86,7 +86,7 @@ class UploadBody:
 
 
 def digest_of(sources: Iterable[Source], new_hash: NewHash) -> str:
-    """The digest of a request whose parts these are. Raises SourceUnreadable."""
+    """Return the digest of a request with these parts. Raises SourceUnreadable."""
     digest = new_hash()
     for source in sources:
         for piece in pieces_of(source, _length(source)):
@@ -104,7 +104,7 @@ def _length(source: Source) -> int:
 
 
 def pieces_of(source: Source, length: int) -> Iterator[bytes]:
-    """Exactly ``length`` bytes of ``source``, whose announcement has left already. Raises SourceUnreadable."""
+    """Yield exactly ``length`` bytes of ``source``, as announced in its part's header. Raises SourceUnreadable."""
     try:
         with _opened(source) as file:
             while length and (piece := file.read(min(PIECE, length))):
@@ -118,7 +118,7 @@ def pieces_of(source: Source, length: int) -> Iterator[bytes]:
 
 @contextmanager
 def _opened(source: Source) -> Iterator[BinaryIO]:
-    """``source`` from its start; a file that the caller opened stays open."""
+    """Open ``source`` at its start; a file that the caller opened stays open."""
     if isinstance(source, Path):
         with source.open("rb") as opened:
             yield opened
@@ -137,7 +137,7 @@ def _why(source: Source, error: OSError) -> str:
 
 
 class ChunkBody:
-    """``words`` as JSON, then files of ``size`` bytes in all; ``tally`` hears of them."""
+    """A body of ``words`` as JSON, then files of ``size`` bytes in all, which ``tally`` counts."""
 
     def __init__(self, words: Any, media_type: str, files: Sequence[Source], size: int, tally: Tally) -> None:
         self._words = json.dumps(words).encode()
@@ -148,14 +148,14 @@ class ChunkBody:
         self._counted = 0
 
     def body(self) -> dict[str, Any]:
-        """The body of one more try; what the last one sent is to be sent again."""
+        """Return the body of a retry, which sends the bytes of the last try again."""
         self._report(0, 1)
         files = ((self._media_type, file) for file in self._files)
         made = UploadBody([("application/json", self._words), *files], self._report, None)
         return {"data": made, "headers": {"Content-Type": made.content_type}}
 
     def _report(self, sent: int, total: int) -> None:
-        """Bytes of the body as bytes of the files, which are nearly all of it."""
+        """Report bytes of the body as bytes of the files, which are nearly all of it."""
         now = sent * self._size // total
         self._tally.add(now - self._counted)
         self._counted = now

@@ -1,4 +1,4 @@
-"""A client's way to an application in the same process: nothing but the socket is left out (PEP 3333)."""
+"""A transport to an application in the same process: only the socket is left out (PEP 3333)."""
 
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ LOCAL = "http://gateway.local"
 
 
 def session(app: WSGI) -> requests.Session:
-    """A session in which every request goes to ``app``."""
+    """Return a session that sends every request to ``app``."""
     made = requests.Session()
     made.trust_env = False
     made.mount("http://", _Adapter(app))
@@ -23,7 +23,7 @@ def session(app: WSGI) -> requests.Session:
 
 
 class _Stream(io.RawIOBase):
-    """An iterable of bytes as a file."""
+    """An iterable of bytes as a file object."""
 
     def __init__(self, pieces: Iterable[bytes | memoryview], close: Callable[[], object] = lambda: None) -> None:
         self._pieces, self._rest, self._close = iter(pieces), memoryview(b""), close
@@ -57,7 +57,7 @@ class _Adapter(BaseAdapter):
     def send(
         self, request: requests.PreparedRequest, stream: bool = False, *_: object, **__: object
     ) -> requests.Response:
-        """Call the application; the answer is read from it as it is asked for."""
+        """Call the application; the answer is read from it on demand."""
         begun: dict[str, Any] = {}
 
         def start_response(status: str, headers: list[tuple[str, str]], _exc_info: object = None) -> None:
@@ -69,7 +69,7 @@ class _Adapter(BaseAdapter):
         return HTTPAdapter().build_response(request, raw)
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        """Do nothing: no connection is open."""
 
 
 def _environ(request: requests.PreparedRequest) -> dict[str, Any]:

@@ -242,7 +242,7 @@ def test_a_receipt_comes_only_when_asked_for_and_tells_no_parameter(bench: Bench
         (("these.py",), 2, "TARGET"),
         (("these.py", "these:bone", "--url", "http://127.0.0.1:9"), 2, "TARGET"),
         (("bone.json", "these:nothing", "-i", "study"), 1, "no nothing"),
-        (("bone.json", "these:bone", "-i", "nowhere"), 1, "nowhere is not there"),
+        (("bone.json", "these:bone", "-i", "nowhere"), 1, "nowhere does not exist"),
         (("bone.json", "--url", "http://127.0.0.1:9", "-i", "study"), 3, "Cannot connect"),
     ],
 )

@@ -163,7 +163,7 @@ def test_a_list_that_is_not_in_the_form_of_one_is_refused(
 ) -> None:
     honest = {"key": "a", "sha256": "0" * 64, "size": 0, "mtime": 0}
     store.files["a"] = (honest | entry, b"")
-    with pytest.raises(AnswerCorrupt, match="form of one"):
+    with pytest.raises(AnswerCorrupt, match="malformed"):
         client.pull_bundle("b", tmp_path / "out")
 
 
@@ -190,5 +190,5 @@ def test_a_folder_without_files_is_no_bundle(client: Client, tmp_path: Path) -> 
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceUnreadable, match="no file in"):
         client.push_bundle("b", tmp_path / "empty")
-    with pytest.raises(SourceUnreadable, match="is no folder"):
+    with pytest.raises(SourceUnreadable, match="is not a folder"):
         client.push_bundle("b", tmp_path / "absent")

@@ -23,7 +23,7 @@ MASK: dict[str, Any] = {
 }
 WORDS = {"protocol_version": "1.0", "parts": [MASK]}
 BUFFER = ("application/binary", bytes(range(24)))
-ELSEWHERE, FOLLOW = "The server sends callers to", "which is not followed: give that address (status 30"
+ELSEWHERE, FOLLOW = "The server redirects to", "which is not followed: use that address (status 30"
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 
 
@@ -186,7 +186,7 @@ def test_a_problem_becomes_an_error_with_its_status_code_detail_and_request_id()
         (Said(b"[" * 60_000, "application/json", 500), "Internal Server Error (status 500)"),
         (Said(b"", status=302, headers={"Location": "https://a:9/b"}), f"{ELSEWHERE} https://a:9, {FOLLOW}"),
         (Said(b"", status=301, headers={"Location": "//[evil/\x1b"}), f"{ELSEWHERE} another place, {FOLLOW}"),
-        (problem(404, title="Not Found"), "There is nothing on the route /. GET /docs lists the models of a gateway."),
+        (problem(404, title="Not Found"), "There is no model on the route /. GET /docs lists the models of a gateway."),
         (problem(404, detail="No such patient"), "No such patient (status 404)"),
         (problem(400, detail="\x1b[2Jred"), "?[2Jred (status 400)"),
     ],

@@ -229,7 +229,7 @@ def test_other_files_in_a_folder_are_left_out(desk: Desk) -> None:
     assert desk.client.upload(desk.study).sent == SLICES
     with pytest.raises(StudyRefused, match="no DICOM file"):
         desk.client.upload(desk.study / "letter.txt")
-    with pytest.raises(SourceUnreadable, match="is not there"):
+    with pytest.raises(SourceUnreadable, match="does not exist"):
         desk.client.upload(desk.study / "absent")
 
 
@@ -272,9 +272,9 @@ def test_a_password_file_of_the_user_does_not_take_the_tokens_place(
 
 
 def test_a_certificate_that_is_not_there_is_told_before_anything_is_asked(tmp_path: Path) -> None:
-    with pytest.raises(SourceUnreadable, match="absent.pem is no file"):
+    with pytest.raises(SourceUnreadable, match="absent.pem is not a file"):
         Client("https://127.0.0.1:9", verify=tmp_path / "absent.pem")
-    with pytest.raises(SourceUnreadable, match="absent.key is no file"):
+    with pytest.raises(SourceUnreadable, match="absent.key is not a file"):
         Client("https://127.0.0.1:9", cert=(Path(__file__), tmp_path / "absent.key"))
 
 
@@ -367,7 +367,7 @@ def test_a_study_may_be_named_in_three_ways(reference: Reference, words: dict[st
 
 
 def test_a_study_must_be_named_in_one_way() -> None:
-    with Client("http://127.0.0.1:9") as client, pytest.raises(ValueError, match="one of the three"):
+    with Client("http://127.0.0.1:9") as client, pytest.raises(ValueError, match="use exactly one"):
         client.infer(Reference())
 
 
