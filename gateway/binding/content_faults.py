@@ -4,11 +4,12 @@ With these and the checks of ``outputs`` a typed answer is valid by construction
 ``protocol.response.check``. The settings decide whether a fault refuses the answer or is logged.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from gateway.contract.findings import (
     BoundingBox,
@@ -84,8 +85,7 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _is_fraction(value: Any) -> bool:
-    try:
-        return math.isfinite(value) and 0 <= value <= 1
-    except TypeError:
-        return False
+def _is_fraction(value: object) -> bool:
+    """Return True for a number of 0 to 1; a truth value is no number in JSON."""
+    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return is_number and 0 <= float(cast(float, value)) <= 1

@@ -85,6 +85,7 @@ def test_an_answer_without_a_content_fault_passes_the_check_of_a_handlers_answer
     [
         (ProbabilityMask(ARRAY, of=VOLUME, threshold=1.5), "/parts/1/probability_threshold"),
         (ProbabilityMask(ARRAY, of=VOLUME, threshold=math.nan), "/parts/1/probability_threshold"),
+        (ProbabilityMask(ARRAY, of=VOLUME, threshold=True), "/parts/1/probability_threshold"),
         (LabelMask(ARRAY, {1: "liver", 2: "liver"}, of=VOLUME), "/parts/1/label_map"),
         (Heatmap(ARRAY, of=VOLUME, palette=[(0.0, (0, 0, 0, 0))]), "/parts/1/palette"),
         (Heatmap(ARRAY, of=VOLUME, palette=[(0.0, (0, 0, 0, 0)), (1.0, (256, 0, 0, 0))]), "/parts/1/palette"),
