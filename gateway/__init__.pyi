@@ -23,6 +23,7 @@ from .contract.findings import SecondaryCapture as SecondaryCapture
 from .contract.findings import StructuredReport as StructuredReport
 from .contract.model import Model as Model
 from .contract.requests import Attachment as Attachment
+from .contract.requests import ModelAnswer as ModelAnswer
 from .contract.requests import Request as Request
 from .contract.requests import Result as Result
 from .contract.requests import current_request as current_request

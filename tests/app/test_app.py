@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from gateway import Gateway, Settings
+from gateway import Gateway, Model, ModelAnswer, Request, Settings
 from tests.conftest import ROOT
 from tests.waiting import PATIENCE, eventually
 
@@ -36,6 +36,26 @@ def test_a_second_model_on_a_route_is_a_value_error_that_names_it(other: Any) ->
     with pytest.raises(ValueError, match="The route /mask already maps to a model"):
         app.add_inference_route("/mask", other)
     assert multipart(app, "/mask").status_code == 200
+
+
+class Counter(Model):
+    """A model of an author's own, with ``predict`` alone."""
+
+    name = "/count"
+
+    def predict(self, request: Request) -> ModelAnswer:
+        return ModelAnswer({"count": len(request.instances)})
+
+
+def test_a_model_of_ones_own_needs_predict_alone_and_is_checked_like_a_handler() -> None:
+    app = Gateway("service")
+    app.add_model("/count", Counter())
+    answered = multipart(app, "/count")
+    assert answered.status_code == 200
+    assert b'"count": ' in answered.data
+    assert b'"parts": []' in answered.data
+    with pytest.raises(ValueError, match="already maps"):
+        app.add_model("/count", Counter())
 
 
 def test_a_route_that_flask_refuses_is_not_taken() -> None:

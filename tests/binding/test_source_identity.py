@@ -62,4 +62,4 @@ def test_a_uid_that_the_answer_names_is_needed_before_the_model_runs(target: Any
     ("target", "keyword"), [(on_volume, "SOPInstanceUID"), (on_images, "SeriesInstanceUID"), (labels, "SOPClassUID")]
 )
 def test_a_uid_that_the_answer_does_not_name_may_be_absent(target: Any, keyword: str) -> None:
-    assert predict(target, "json", **{keyword: ""})[0]["protocol_version"] == "1.0"
+    assert predict(target, "json", **{keyword: ""}).json["protocol_version"] == "1.0"
