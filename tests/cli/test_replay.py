@@ -230,7 +230,7 @@ def test_a_receipt_comes_only_when_asked_for_and_tells_no_parameter(bench: Bench
     assert HEADER not in requests.post(url, data=body, headers=headers, timeout=60).headers
     given = requests.post(url, data=body, headers=headers | {"Prefer": "receipt"}, timeout=60).headers[HEADER]
     receipt = json.dumps(read_receipt(given))
-    assert "271" not in receipt
+    assert "271." not in receipt  # a digest may hold the digits alone
     assert "Doe" not in receipt
 
 
