@@ -10,10 +10,12 @@ import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Sized
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from queue import SimpleQueue
 
-from gateway.config import Settings
+from gateway.config import KiB, Settings
 from gateway.errors import DeadlineExceeded, Unavailable
 
 RETRY_AFTER = 2
@@ -21,6 +23,8 @@ RETRY_AFTER = 2
 LOOK = 1.0
 """Seconds between two looks at the clock of a request that waits for a place."""
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+BULK = 64 * KiB
+"""Pieces from here on take turns; below, a turn costs more than the work."""
 
 
 class Admission:
@@ -149,10 +153,9 @@ class Ticket:
             self._admission.reclaim(self, deadline)
             self._lent = False
 
-    @property
-    def bulk(self) -> Turns:
-        """The turns that all requests of the process take at large pieces."""
-        return self._admission.bulk
+    def turn(self, piece: Sized) -> AbstractContextManager[object]:
+        """Return the turn to work on a piece of a body, which all requests share; a small one needs none."""
+        return nullcontext() if len(piece) < BULK else self._admission.bulk
 
     @property
     def idle_core(self) -> bool:

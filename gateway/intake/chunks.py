@@ -1,18 +1,15 @@
 """A JSON part and the files that it announces: each file goes from the socket straight to where it is kept."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Generic, TypeVar
 
-from gateway.config import KiB, MiB, Settings
+from gateway.config import MiB, Settings
 from gateway.errors import BrokenBody, LimitExceeded, UnsupportedMedia
 from gateway.intake.admission import Ticket
-from gateway.intake.body import body, content_length, limit_json_size, limit_json_values
+from gateway.intake.body import Piece, body, content_length, limit_json_size, limit_json_values
 from gateway.studies.file_batch import FileBatch
-from gateway.wire import Data, Decoder, EndOfPart, Event, Limits, Part, parse_options_header
-
-BULK = 64 * KiB
-"""Pieces from here on take turns; below, a turn costs more than the work."""
+from gateway.wire import Data, EndOfPart, Event, Limits, Part, decode, parse_options_header
 
 STRIDE = 2 * MiB
 """Bytes received before they take their turn: eight chunks come at once, and each turn wakes a thread."""
@@ -49,19 +46,23 @@ def received(
     if "boundary" not in options:
         raise BrokenBody("The Content-Type has no boundary parameter.")
     limits = Limits(settings.max_parts, settings.max_part_header_bytes, settings.max_part_headers)
-    decoder, size = Decoder(options["boundary"], limits), 0
+    pieces = _bounded(body(environ, content_length(environ), settings, ticket, STRIDE), settings.max_body_bytes)
     with ExitStack() as stack:
         chunk = _Chunk(settings, open_batch, stack)
-        for piece in body(environ, content_length(environ), settings, ticket, STRIDE):
-            size += len(piece)
-            if size > settings.max_body_bytes:
-                raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The body")
-            with nullcontext() if len(piece) < BULK else ticket.bulk:
-                for event in decoder.receive(piece):
-                    chunk.take(event)
-        decoder.close()
+        with closing(decode(options["boundary"], pieces, limits, ticket.turn)) as events:
+            for event in events:
+                chunk.take(event)
         ticket.reclaim()
         yield chunk.batch
+
+
+def _bounded(pieces: Iterable[Piece], most: int) -> Iterator[Piece]:
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > most:
+            raise LimitExceeded("max_body_bytes", most, what="The body")
+        yield piece
 
 
 class _Chunk(Generic[B]):

@@ -6,12 +6,12 @@ Each source of bytes has a function: a body as it arrives, and files that are th
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-from gateway.config import KiB, MiB, Settings
+from gateway.config import MiB, Settings
 from gateway.errors import BrokenBody, BrokenJSON, DeadlineExceeded, LimitExceeded, UnsupportedMedia
 from gateway.intake.admission import Ticket
 from gateway.intake.body import READ_SIZE, Body, Piece, limit_json_size, limit_json_values
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from gateway.studies.instance_rows import HeldInstance
     from gateway.studies.references import Resolver
 
-BULK = 64 * KiB
-"""Pieces from here on take turns; below, a turn costs more than the work."""
 STRIDE = 1 * MiB
 """Bytes written before they are handed to the digest: each hand-over costs a wake-up of its thread."""
 
@@ -91,17 +89,13 @@ class RequestReader:
         )
         self._digest = Digest(hash_function(settings.digest), overlap=receive_options.ticket.idle_core)
         self._phases = receive_options.phases
-        self._ticket = receive_options.ticket
+        self.turn = receive_options.ticket.turn
         self._hashed = 0
 
     @property
     def size(self) -> int:
         """Bytes written so far."""
         return self._spool.size
-
-    def turn(self, piece: Piece) -> AbstractContextManager[object]:
-        """Wait for a turn to work on a piece; a small one needs none."""
-        return nullcontext() if len(piece) < BULK else self._ticket.bulk
 
     def write(self, data: bytes | memoryview) -> None:
         """Add bytes to the current part."""
