@@ -49,11 +49,11 @@ class KeyRing:
         What is compared are digests, so that the time tells nothing of how a key begins; and each of them is
         compared in constant time, whether or not one was found before.
         """
-        digest, found = fingerprint(key), None
+        digest, owner = fingerprint(key), None
         for entry in self._entries():
             if hmac.compare_digest(entry.sha256, digest):
-                found = entry
-        return found
+                owner = entry
+        return owner
 
     def of_subject(self, subject: str) -> CallerEntry | None:
         """Whose certificate has this subject (RFC 4514). Raises Unavailable when the file cannot be read."""

@@ -39,12 +39,12 @@ class Authenticator:
             return _unexpired(self._keys.of_key(proof) if self._keys else None, "key")
         return self._of_certificate(environ)
 
-    def _only_one(self, one: Caller) -> Caller:
+    def _only_one(self, caller: Caller) -> Caller:
         """A caller by token, whom no caller by key or certificate is named like: what is kept is kept by name."""
-        if self._keys and self._keys.knows(one.name):
-            private = f"token: its sub is the caller {one.name} of the file"
+        if self._keys and self._keys.knows(caller.name):
+            private = f"token: its sub is the caller {caller.name} of the file"
             raise Unauthenticated("The token is not accepted.", proof_given=True, private=private)
-        return one
+        return caller
 
     def _of_certificate(self, environ: Mapping[str, Any]) -> Caller:
         name = subject(environ) if self._keys else ""

@@ -30,5 +30,5 @@ class Caller:
 
 def roles(words: Iterable[object]) -> frozenset[Role]:
     """Return those of ``words`` that are roles; other words of a foreign issuer are ignored."""
-    given = {word for word in words if isinstance(word, str)}
-    return frozenset(role for role in ROLES if role in given)
+    names = {word for word in words if isinstance(word, str)}
+    return frozenset(role for role in ROLES if role in names)

@@ -47,7 +47,7 @@ def parse(data: bytes) -> tuple[CallerEntry, ...]:
         file = json.loads(data)
         if file["version"] != 1:
             raise ValueError("it is not of version 1")
-        entries = tuple(_numbered(i, one) for i, one in enumerate(file["callers"]))
+        entries = tuple(_numbered(i, entry) for i, entry in enumerate(file["callers"]))
     except (KeyError, TypeError, RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"The file of callers cannot be read: {type(error).__name__}.") from None
     except ValueError as error:
@@ -57,50 +57,50 @@ def parse(data: bytes) -> tuple[CallerEntry, ...]:
     return entries
 
 
-def _numbered(number: int, one: dict[str, Any]) -> CallerEntry:
+def _numbered(number: int, entry: dict[str, Any]) -> CallerEntry:
     try:
-        return _entry(one)
+        return _entry(entry)
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ValueError(f"caller {number} has a fault") from None
 
 
-def _entry(one: dict[str, Any]) -> CallerEntry:
-    if unknown := one.keys() - {"name", "sha256", "subject", "roles", "routes", "expires"}:
+def _entry(members: dict[str, Any]) -> CallerEntry:
+    if unknown := members.keys() - {"name", "sha256", "subject", "roles", "routes", "expires"}:
         raise ValueError(f"{len(unknown)} unknown members")
-    name, sha256, subject = one["name"], one.get("sha256", ""), one.get("subject", "")
+    name, sha256, subject = members["name"], members.get("sha256", ""), members.get("subject", "")
     if not NAME.fullmatch(name) or bool(sha256) == bool(subject) or not isinstance(subject, str):
         raise ValueError("neither a key nor a certificate")
     if sha256 and not _DIGEST.fullmatch(sha256):
         raise ValueError("no sha256")
-    expires = datetime.fromisoformat(one["expires"]) if one.get("expires") else None
+    expires = datetime.fromisoformat(members["expires"]) if members.get("expires") else None
     if expires is not None and expires.tzinfo is None:
         raise ValueError("no time zone")
-    return CallerEntry(Caller(name, _roles(one["roles"]), _routes(one["routes"])), sha256, subject, expires)
+    return CallerEntry(Caller(name, _roles(members["roles"]), _routes(members["routes"])), sha256, subject, expires)
 
 
-def _roles(words: Sequence[Any]) -> frozenset[Any]:
-    if not isinstance(words, list) or not set(words) <= set(ROLES):
+def _roles(names: Sequence[Any]) -> frozenset[Any]:
+    if not isinstance(names, list) or not set(names) <= set(ROLES):
         raise ValueError("an unknown role")  # a misspelt one may have been meant to bound
-    return roles(words)
+    return roles(names)
 
 
-def _routes(words: Sequence[Any]) -> tuple[str, ...]:
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+def _routes(paths: Sequence[Any]) -> tuple[str, ...]:
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
         raise ValueError("an invalid route")
-    return tuple(words)
+    return tuple(paths)
 
 
 def dump(entries: Sequence[CallerEntry]) -> bytes:
     """The file's bytes; ``parse`` is its twin."""
-    return json.dumps({"version": 1, "callers": [_words(entry) for entry in entries]}, indent=2).encode() + b"\n"
+    return json.dumps({"version": 1, "callers": [_members(entry) for entry in entries]}, indent=2).encode() + b"\n"
 
 
-def _words(entry: CallerEntry) -> dict[str, Any]:
+def _members(entry: CallerEntry) -> dict[str, Any]:
     caller = entry.caller
     proof = {"sha256": entry.sha256} if entry.sha256 else {"subject": entry.subject}
     expires = {"expires": entry.expires.isoformat()} if entry.expires else {}
-    given = [role for role in ROLES if role in caller.roles]
-    return {"name": caller.name, **proof, "roles": given, "routes": list(caller.routes), **expires}
+    names = [role for role in ROLES if role in caller.roles]
+    return {"name": caller.name, **proof, "roles": names, "routes": list(caller.routes), **expires}
 
 
 def change(path: Path, edit: Callable[[tuple[CallerEntry, ...]], Sequence[CallerEntry]]) -> None:
@@ -116,12 +116,12 @@ def change(path: Path, edit: Callable[[tuple[CallerEntry, ...]], Sequence[Caller
 @contextlib.contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
     """Hold the folder (flock(2)): the file itself is replaced, so that a lock on it would be a lock on the old one."""
-    held = os.open(folder, os.O_RDONLY)
+    lock = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(held)
+        os.close(lock)
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -60,19 +60,19 @@ class KeySet(Generic[Name, Key]):
 
     def find(self, name: Name) -> Key | None:
         """The key of this name; None where the issuer has none. Raises Unavailable when nothing is to be believed."""
-        held = self._believed()
-        if held is None or name not in held.keys:
+        fetched = self._believed()
+        if fetched is None or name not in fetched.keys:
             self._wait()
-            held = self._believed()
-        elif self._clock() - held.at > self._max_age / 2:
+            fetched = self._believed()
+        elif self._clock() - fetched.at > self._max_age / 2:
             self._refresh(wait=False)
-        if held is None:
+        if fetched is None:
             raise Unavailable("The gateway cannot reach the issuer of tokens.", retry_after=RETRY_AFTER)
-        return held.keys.get(name)
+        return fetched.keys.get(name)
 
     def _believed(self) -> _Fetched[Name, Key] | None:
-        held = self._fetched
-        return None if held is None or self._clock() - held.at > self._max_age else held
+        fetched = self._fetched
+        return None if fetched is None or self._clock() - fetched.at > self._max_age else fetched
 
     def _wait(self) -> None:
         """Wait for a fetch, as one of few. Raises Unavailable for the others."""
@@ -112,16 +112,16 @@ def _fetch(url: str) -> bytes:
 
     A thread reads them: neither looking up a name nor reading a head by single bytes has a timeout of its own.
     """
-    found: Future[bytes] = Future()
-    threading.Thread(target=_settle, args=[found, url], name="gateway-jwks", daemon=True).start()
-    return found.result(FETCH_SECONDS)
+    answer: Future[bytes] = Future()
+    threading.Thread(target=_settle, args=[answer, url], name="gateway-jwks", daemon=True).start()
+    return answer.result(FETCH_SECONDS)
 
 
-def _settle(found: "Future[bytes]", url: str) -> None:
+def _settle(answer: "Future[bytes]", url: str) -> None:
     try:
-        found.set_result(_read(url))
+        answer.set_result(_read(url))
     except Exception as error:
-        found.set_exception(error)
+        answer.set_exception(error)
 
 
 def _read(url: str) -> bytes:

@@ -69,14 +69,14 @@ class Tokens:
         name = claims["sub"]
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise Unauthenticated("The token's sub is no name.", proof_given=True, private="token: sub")
-        given = roles(_words(_claim(claims, self._settings.jwt_roles_claim)))
-        return Caller(name, given, self._routes(claims))
+        granted = roles(_items(_claim(claims, self._settings.jwt_roles_claim)))
+        return Caller(name, granted, self._routes(claims))
 
     def _routes(self, claims: Mapping[str, Any]) -> tuple[str, ...]:
         """The routes that the claim lists; none for a token that lacks the configured claim."""
         if not self._settings.jwt_routes_claim:
             return (ANY,)
-        listed = _words(_claim(claims, self._settings.jwt_routes_claim))
+        listed = _items(_claim(claims, self._settings.jwt_routes_claim))
         return tuple(route for route in listed if isinstance(route, str))
 
     def _verified(self, token: str) -> dict[str, Any]:
@@ -99,26 +99,26 @@ class Tokens:
 
     def _parse(self, data: bytes) -> Mapping[KeyName, jwt.PyJWK]:
         """The usable keys of a JWKS; what this gateway does not know is passed over (RFC 7517 5)."""
-        found = json.loads(data)
-        listed = found.get("keys") if isinstance(found, dict) else None
+        document = json.loads(data)
+        listed = document.get("keys") if isinstance(document, dict) else None
         if not isinstance(listed, list):
             raise ValueError("no JWKS")
-        usable = [one for one in listed if isinstance(one, dict) and one.get("use", "sig") == "sig" and "d" not in one]
+        usable = [jwk for jwk in listed if isinstance(jwk, dict) and jwk.get("use", "sig") == "sig" and "d" not in jwk]
         keys = {
-            (_kid(one), algorithm): key
-            for one in usable
+            (_kid(jwk), algorithm): key
+            for jwk in usable
             for algorithm in self._algorithms
-            if (key := _key(one, algorithm)) is not None
+            if (key := _key(jwk, algorithm)) is not None
         }
         nameless = {(None, algorithm): key for (_, algorithm), key in keys.items()} if len(usable) == 1 else {}
         return nameless | keys
 
 
 def _allowed(text: str) -> tuple[str, ...]:
-    words = tuple(word.strip() for word in text.split(",") if word.strip())
-    if not words or not set(words) <= FAMILIES.keys():
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names or not set(names) <= FAMILIES.keys():
         raise ValueError(f"jwt_algorithms (GATEWAY_JWT_ALGORITHMS) should be of {', '.join(FAMILIES)}.")
-    return words
+    return names
 
 
 def _kid(jwk: dict[str, Any]) -> str | None:
@@ -141,13 +141,13 @@ def _claim(claims: Mapping[str, Any], name: str) -> object:
     """The claim of this whole name, which may hold dots (``https://example.org/roles``), else what the dots lead to."""
     if name in claims:
         return claims[name]
-    found: object = claims
+    value: object = claims
     for step in name.split("."):
-        found = found.get(step) if isinstance(found, Mapping) else None
-    return found
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value
 
 
-def _words(value: object) -> list[object]:
+def _items(value: object) -> list[object]:
     """A list as it is, a string as words, like ``scope`` (RFC 6749 3.3)."""
     if isinstance(value, str):
         return list(value.split())

@@ -227,8 +227,8 @@ def _add_members(add: Any) -> None:
     """Add the options for members of a request's JSON; the command is one."""
     options: dict[str, Any] = {"type": _option, "metavar": "KEY=VALUE", "dest": "options"} | SEVERAL
     add("-c", "--inference-command", dest="command", default="", metavar="COMMAND", help="its inference_command")
-    for kind, short, name, what in MODELS:
-        add(short, name, dest="kind", action="store_const", const=kind, help=f"choose the command for {what}")
+    for kind, short, name, findings in MODELS:
+        add(short, name, dest="kind", action="store_const", const=kind, help=f"choose the command for {findings}")
     add("-S", "--send-study-size", dest="study_size", action="store_true", help="send depth, height and width")
     add("-R", "--request-options", help="further JSON members, as strings", **options)
 

@@ -70,12 +70,12 @@ def run(arguments: argparse.Namespace, screen: "Terminal") -> bool:
     return verdict.whole
 
 
-def find_key(given: Path | None, beside: Path | None = None) -> bytes | None:
+def find_key(named: Path | None, beside: Path | None = None) -> bytes | None:
     """Find the audit's key: by argument, by environment, or ``beside`` an audit file; None where it is absent.
 
     Raises ValueError for a file without a key, OSError for a named file that cannot be read.
     """
-    path = given or (Path(named) if (named := os.environ.get(VARIABLE)) else None)
+    path = named or (Path(variable) if (variable := os.environ.get(VARIABLE)) else None)
     if path is None and beside is not None and key_path(beside).exists():
         path = key_path(beside)
     return read_key(path) if path else None
@@ -90,8 +90,8 @@ def _show(verdict: ChainVerdict, screen: "Terminal") -> None:
     for fault in verdict.faults:
         screen.say(f"fault   {fault}")
     screen.say(f"verdict {'whole' if verdict.whole else 'BROKEN'}")
-    words = {"whole": verdict.whole, "records": verdict.records, "head": str(verdict.head) if verdict.head else None}
-    screen.tell(words | {"notes": list(verdict.notes), "faults": list(map(str, verdict.faults))})
+    document = {"whole": verdict.whole, "records": verdict.records, "head": str(verdict.head) if verdict.head else None}
+    screen.tell(document | {"notes": list(verdict.notes), "faults": list(map(str, verdict.faults))})
 
 
 def _head(text: str) -> ChainHead:

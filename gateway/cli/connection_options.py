@@ -24,8 +24,8 @@ def add_address(verb: argparse.ArgumentParser) -> None:
 
 def add_skip_unreadable(verb: argparse.ArgumentParser) -> None:
     """Add the option to leave out unreadable files."""
-    what = "leave out and list unreadable files that look like a part of the study"
-    verb.add_argument("--skip-unreadable", action="store_true", help=what)
+    summary = "leave out and list unreadable files that look like a part of the study"
+    verb.add_argument("--skip-unreadable", action="store_true", help=summary)
 
 
 def add_access(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:

@@ -45,8 +45,8 @@ def _gunicorn() -> Mapping[str, Any]:
 
 def tell_json(findings: list[Diagnosis]) -> None:
     """Print an object: the gateway's version, the gravest level, and each finding in its order."""
-    told = [{"name": each.name, "level": each.level, "text": each.text, "remedy": each.remedy} for each in findings]
-    body = {"gateway": __version__, "verdict": verdict(findings), "findings": told}
+    entries = [{"name": each.name, "level": each.level, "text": each.text, "remedy": each.remedy} for each in findings]
+    body = {"gateway": __version__, "verdict": verdict(findings), "findings": entries}
     sys.stdout.write(json.dumps(body, indent=2) + "\n")
 
 

@@ -61,7 +61,7 @@ def _add(arguments: argparse.Namespace, path: Path) -> None:
     entry = CallerEntry(caller, fingerprint(key) if key else "", arguments.certificate, arguments.expires)
 
     def append(entries: tuple[CallerEntry, ...]) -> Sequence[CallerEntry]:
-        if any(one.caller.name == arguments.name for one in entries):
+        if any(entry.caller.name == arguments.name for entry in entries):
             raise ValueError(f"A caller {arguments.name} exists; revoke it first, or choose another name.")
         return [*entries, entry]
 
@@ -77,8 +77,8 @@ def _list(_arguments: argparse.Namespace, path: Path) -> None:
     def line(entry: CallerEntry) -> str:
         caller = entry.caller
         until = "" if entry.expires is None else f"{'expired' if entry.expired() else 'until'} {entry.expires:%Y-%m-%d}"
-        words = (",".join(sorted(caller.roles)) or "none", ",".join(caller.routes), entry.subject or "key", until)
-        return f"{caller.name}  {'  '.join(words)}".rstrip()
+        columns = (",".join(sorted(caller.roles)) or "none", ",".join(caller.routes), entry.subject or "key", until)
+        return f"{caller.name}  {'  '.join(columns)}".rstrip()
 
     sys.stdout.writelines(f"{line(entry)}\n" for entry in parse(path.read_bytes()))
 
@@ -87,10 +87,10 @@ def _revoke(arguments: argparse.Namespace, path: Path) -> None:
     from gateway.access.callers_file import CallerEntry, change
 
     def remove(entries: tuple[CallerEntry, ...]) -> Sequence[CallerEntry]:
-        kept = [one for one in entries if one.caller.name != arguments.name]
-        if len(kept) == len(entries):
+        remaining = [entry for entry in entries if entry.caller.name != arguments.name]
+        if len(remaining) == len(entries):
             raise ValueError(f"There is no caller {arguments.name}.")
-        return kept
+        return remaining
 
     change(path, remove)
 
@@ -99,17 +99,17 @@ ACTIONS = {"add": _add, "list": _list, "revoke": _revoke}
 
 
 def _roles(text: str) -> frozenset[Role]:
-    words = [] if text == "none" else text.split(",")
-    if len(found := roles(words)) < len(set(words)):
+    names = [] if text == "none" else text.split(",")
+    if len(granted := roles(names)) < len(set(names)):
         raise argparse.ArgumentTypeError(f"roles are of {', '.join(get_args(Role))}, or none")
-    return found
+    return granted
 
 
 def _routes(text: str) -> tuple[str, ...]:
-    words = tuple(word for word in text.split(",") if word)
-    if not all(word == ANY or word.startswith("/") for word in words):
+    paths = tuple(path for path in text.split(",") if path)
+    if not all(path == ANY or path.startswith("/") for path in paths):
         raise argparse.ArgumentTypeError("routes begin with a slash")
-    return words
+    return paths
 
 
 def _expiry(text: str) -> datetime:

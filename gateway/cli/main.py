@@ -70,8 +70,8 @@ def _serve(arguments: argparse.Namespace) -> None:
     from gateway.server.master import serve
 
     require_servable(arguments)
-    ours = ("app", "verb", "model_processes", "allow_anonymous")
-    options = {name: value for name, value in vars(arguments).items() if name not in ours}
+    handled = ("app", "verb", "model_processes", "allow_anonymous")
+    options = {name: value for name, value in vars(arguments).items() if name not in handled}
     if arguments.model_processes is not None:
         os.environ["GATEWAY_MODEL_PROCESSES"] = str(arguments.model_processes)  # every process reads its settings there
     if arguments.allow_anonymous:
@@ -134,7 +134,7 @@ def _client_failures() -> Iterator[None]:
 
 def _unreadable(error: "StudyUnreadable") -> CommandFailed:
     """Return the failure of a study with unreadable files, which a script can read."""
-    return CommandFailed(error.detail, words={"unreadable": [one.words for one in error.files]})
+    return CommandFailed(error.detail, words={"unreadable": [file.words for file in error.files]})
 
 
 def _run(arguments: argparse.Namespace) -> None:

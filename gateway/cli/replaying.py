@@ -53,20 +53,20 @@ class Replay:
         """Return the replay of a command line. Raises ValueError for an invalid receipt or key, OSError."""
         names = ("study", "skip_unreadable", "attachments", "command", "kind", "study_size", "options")
         order = SendOptions(out=Path(), **{name: getattr(arguments, name) for name in names})
-        given = {name: getattr(arguments, name) for name in ("target", "url", "json")}
+        options = {name: getattr(arguments, name) for name in ("target", "url", "json")}
         receipt, key = receipt_files.load(arguments.receipt), find_key(arguments.key)
         return cls(
-            receipt=receipt, order=order, key=key, access=Credentials(api_key=os.environ.get(API_KEY, "")), **given
+            receipt=receipt, order=order, key=key, access=Credentials(api_key=os.environ.get(API_KEY, "")), **options
         )
 
 
-def replay(asked: Replay, screen: Terminal) -> bool:
+def replay(options: Replay, screen: Terminal) -> bool:
     """Print what is the same and what differs; return True if all is the same.
 
     Raises ClientError, GatewayError, OSError."""
-    genuine = _signature(asked, screen)
-    parts = _parts(asked)
-    lines = list(compare(asked.receipt, _ask(asked, parts)))
+    genuine = _signature(options, screen)
+    parts = _parts(options)
+    lines = list(compare(options.receipt, _ask(options, parts)))
     for line in lines:
         screen.say(f"{line.name:<11}{line.sentence}")
     same = all(line.same is not False for line in lines)
@@ -79,31 +79,31 @@ def _verdict(lines: Sequence[Line]) -> str:
     return f"NOT the same: {', '.join(different)}" if different else "the same request, model and answer"
 
 
-def _signature(asked: Replay, screen: Terminal) -> bool:
-    receipt = asked.receipt
-    genuine = asked.key is None or is_signed(receipt, asked.key)
-    told = "not checked: no key" if asked.key is None else "holds" if genuine else "DOES NOT HOLD"
+def _signature(options: Replay, screen: Terminal) -> bool:
+    receipt = options.receipt
+    genuine = options.key is None or is_signed(receipt, options.key)
+    verdict = "not checked: no key" if options.key is None else "holds" if genuine else "DOES NOT HOLD"
     screen.say(f"receipt    of {receipt['time']}, request {receipt['request']}")
-    screen.say(f"signature  {told}")
+    screen.say(f"signature  {verdict}")
     return genuine
 
 
-def _parts(asked: Replay) -> Parts:
+def _parts(options: Replay) -> Parts:
     """Return the request's parts in the order whose digest is the receipt's, else in spatial order."""
-    skipping = Skipping(asked.order.skip_unreadable)
-    instances = load(asked.order.study, skipping) if asked.order.study else []
-    json = asked.json.read_bytes() if asked.json else encoded(asked.order.request(instances))
+    skipping = Skipping(options.order.skip_unreadable)
+    instances = load(options.order.study, skipping) if options.order.study else []
+    json = options.json.read_bytes() if options.json else encoded(options.order.request(instances))
     first: Parts = [("application/json", json)]
-    first += [("application/octet-stream", path) for path in asked.order.attachments]
-    orders = [first + [("application/dicom", one.source) for one in order] for order in _orders(instances)]
-    new_hash = hash_function(asked.receipt["algorithm"])
-    return next((parts for parts in orders if _digest(parts, new_hash) == asked.receipt["input"]), orders[0])
+    first += [("application/octet-stream", path) for path in options.order.attachments]
+    orders = [first + [("application/dicom", instance.source) for instance in order] for order in _orders(instances)]
+    new_hash = hash_function(options.receipt["algorithm"])
+    return next((parts for parts in orders if _digest(parts, new_hash) == options.receipt["input"]), orders[0])
 
 
 def _orders(instances: Sequence[Instance]) -> Iterator[Sequence[Instance]]:
     """Yield the files in the order of ``send``, then in the order of their names."""
     yield instances
-    yield sorted(instances, key=lambda one: str(one.source))
+    yield sorted(instances, key=lambda instance: str(instance.source))
 
 
 def _digest(parts: Parts, new_hash: Callable[[], Any]) -> str:
@@ -112,14 +112,14 @@ def _digest(parts: Parts, new_hash: Callable[[], Any]) -> str:
     return body.input_digest
 
 
-def _ask(asked: Replay, parts: Parts) -> Receipt:
+def _ask(options: Replay, parts: Parts) -> Receipt:
     """Return the receipt of a new answer, from a running gateway or from an application in this process."""
-    return _ask_server(asked, parts) if asked.url else _ask_here(asked, parts)
+    return _ask_server(options, parts) if options.url else _ask_here(options, parts)
 
 
-def _ask_here(asked: Replay, parts: Parts) -> Receipt:
+def _ask_here(options: Replay, parts: Parts) -> Receipt:
     """Return the receipt of an answer made in this process, at the receipt's time, which DICOM objects contain."""
-    receipt, app = asked.receipt, served(asked.target)
+    receipt, app = options.receipt, served(options.target)
     app.open()
     service = app.service
     model = service.models[_route(app, receipt["route"])]
@@ -142,14 +142,14 @@ def _open(source: Source) -> BinaryIO:
     return file
 
 
-def _ask_server(asked: Replay, parts: Parts) -> Receipt:
+def _ask_server(options: Replay, parts: Parts) -> Receipt:
     """Return the receipt of an answer over HTTP, with the digests of the bytes sent and received."""
-    receipt = asked.receipt
+    receipt = options.receipt
     asking = receipt_files.ReceiptRequests(new_session())
     new_hash = hash_function(receipt["algorithm"])
     body = UploadBody(parts, None, new_hash)
     headers = {"Content-Type": body.content_type, "Accept": _accept(receipt)}
-    transport = Transport(asked.url, timeout=None, session=asking.session, access=asked.access, retries=0)
+    transport = Transport(options.url, timeout=None, session=asking.session, access=options.access, retries=0)
     try:
         with transport.response("POST", receipt["route"], headers=headers, data=body) as response:
             answer = _read(response, new_hash)
@@ -166,8 +166,8 @@ def _read(response: requests.Response, new_hash: Callable[[], Any]) -> Answer:
 
 def _accept(receipt: Receipt) -> str:
     """The original Accept header; DICOM objects are related parts too."""
-    wanted = receipt.get("accept")
-    return f'multipart/related; type="{wanted}"' if wanted == "application/dicom" else "multipart/related"
+    media_type = receipt.get("accept")
+    return f'multipart/related; type="{media_type}"' if media_type == "application/dicom" else "multipart/related"
 
 
 def _route(app: Gateway, route: str) -> str:

@@ -33,9 +33,9 @@ def run(target: str, order: SendOptions, screen: Terminal, *, profile: bool = Fa
     """Run the model that ``target`` names; return the files written. Raises as ``send`` does, and NoTarget."""
     app = served(target)
     with _profiled(screen) if profile else _timed(screen):
-        written = send(order, screen, Client(LOCAL, session=session(app), digest=app.settings.digest))
+        files = send(order, screen, Client(LOCAL, session=session(app), digest=app.settings.digest))
     screen.say("verdict good: a gateway would send this answer")
-    return written
+    return files
 
 
 @contextmanager

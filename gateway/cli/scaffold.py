@@ -35,9 +35,9 @@ def write(name: str, folder: Path, source: str | None = None) -> Path:
     target = folder / name
     if target.exists() or target.is_symlink():
         raise BadName(f"{name} exists already; nothing was written. Choose another name, or remove it.")
-    words = {"name": name, "title": name.replace("_", " ").capitalize(), "requirement": _requirement(source)}
-    words["function"] = name
-    texts = {file: Template(_template(template)).substitute(words) for file, template in FILES.items()}
+    values = {"name": name, "title": name.replace("_", " ").capitalize(), "requirement": _requirement(source)}
+    values["function"] = name
+    texts = {file: Template(_template(template)).substitute(values) for file, template in FILES.items()}
     target.mkdir(parents=True)
     try:
         for file, text in texts.items():

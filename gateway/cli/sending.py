@@ -39,32 +39,32 @@ def send(order: SendOptions, screen: Terminal, client: Client | None = None) -> 
     instances = load(order.study, skipping, screen.note) if order.study else []
     order.out.mkdir(parents=True, exist_ok=True)  # rather than find out after a prediction of ten minutes
     answer = _ask(order, instances, screen, client)
-    written, pictures = answer.save(order.out, legacy=order.legacy), list[Path]()
+    files, pictures = answer.save(order.out, legacy=order.legacy), list[Path]()
     try:
         pictures = _picture(order, instances, answer, screen)
     finally:
-        for line in chain(of_skipped(skipping.files), summary(order, answer, written, pictures)):
+        for line in chain(of_skipped(skipping.files), summary(order, answer, files, pictures)):
             screen.say(line)
-        skipped = [one.words for one in skipping.files]
-        screen.tell(words(order, answer, [*pictures[:1], *written, *pictures[1:]]) | {"skipped": skipped})
-    return [*pictures[:1], *written, *pictures[1:]]
+        skipped = [file.words for file in skipping.files]
+        screen.tell(words(order, answer, [*pictures[:1], *files, *pictures[1:]]) | {"skipped": skipped})
+    return [*pictures[:1], *files, *pictures[1:]]
 
 
 def of_skipped(files: Iterable[Unreadable]) -> Iterator[str]:
     """Return the unreadable parts of a study that were left out, one to a line."""
-    for one in files:
-        yield f"skipped {one.file}: {one.reason}"
+    for file in files:
+        yield f"skipped {file.file}: {file.reason}"
 
 
-def summary(order: SendOptions, answer: Answer, written: list[Path], pictures: list[Path]) -> Iterator[str]:
+def summary(order: SendOptions, answer: Answer, files: list[Path], pictures: list[Path]) -> Iterator[str]:
     """Return a summary of an answer for a person, as lines."""
-    found = ", ".join(f"{count} {kind}" for kind, count in findings(answer).items())
-    yield f"answer  {found or 'no findings'}"
+    counts = ", ".join(f"{count} {kind}" for kind, count in findings(answer).items())
+    yield f"answer  {counts or 'no findings'}"
     yield f"input   {order.digest} {answer.input_digest}"
     yield f"output  {order.digest} {answer.output_digest}"
-    for kind, paths in groupby([*pictures[:1], *written, *pictures[1:]], key=_kind):
-        first, *others = paths
-        yield f"wrote   {first}" + (f" and {len(others)} more {_several(kind, others)}" if others else "")
+    for kind, paths in groupby([*pictures[:1], *files, *pictures[1:]], key=_kind):
+        first, *more = paths
+        yield f"wrote   {first}" + (f" and {len(more)} more {_several(kind, more)}" if more else "")
 
 
 def words(order: SendOptions, answer: Answer, files: list[Path]) -> dict[str, Any]:
@@ -82,8 +82,8 @@ def words(order: SendOptions, answer: Answer, files: list[Path]) -> dict[str, An
 def findings(answer: Answer) -> dict[str, int]:
     """Count the findings of each kind, such as one ``probability_mask``."""
     parts = Counter(str(part.get("binary_type") or part.get("key")) for part in answer.parts)
-    others = {key: answer.json.get(key) for key in FINDINGS}
-    return dict(parts) | {key: len(found) for key, found in others.items() if isinstance(found, Sized) and found}
+    lists = {key: answer.json.get(key) for key in FINDINGS}
+    return dict(parts) | {key: len(entries) for key, entries in lists.items() if isinstance(entries, Sized) and entries}
 
 
 def _kind(path: Path) -> str:
@@ -91,23 +91,24 @@ def _kind(path: Path) -> str:
     return PICTURES if re.match(r"\d+_.*\.png$", path.name) else re.sub(r"\d+", "*", path.name)
 
 
-def _several(kind: str, others: list[Path]) -> str:
-    return kind.removesuffix("s") if kind == PICTURES and len(others) == 1 else kind
+def _several(kind: str, paths: list[Path]) -> str:
+    return kind.removesuffix("s") if kind == PICTURES and len(paths) == 1 else kind
 
 
 def _ask(order: SendOptions, instances: list[Instance], screen: Terminal, client: Client | None) -> Answer:
     request, started = order.request(instances), time.monotonic()
     files = [instance.source for instance in instances]
-    asked = client or Client(order.url, timeout=order.patience, digest=order.digest)
-    with asked as client, screen.bar("sending", "the model runs") as progress:
+    connected = client or Client(order.url, timeout=order.patience, digest=order.digest)
+    with connected as client, screen.bar("sending", "the model runs") as progress:
         if order.study_path:
             screen.note(f"requesting {client.address} to read the study")
             answer = client.infer_path(request, order.study_path, order.route)
         elif order.store:
-            kept = client.upload(files, progress=progress)
+            uploaded = client.upload(files, progress=progress)
             progress(1, 1)  # also where nothing had to be sent
-            screen.note(f"sent {kept.sent} of {counted(len(files), 'file')} to {client.address}, which has the others")
-            answer = client.infer(kept, order.route, request).answer
+            count = f"{uploaded.sent} of {counted(len(files), 'file')}"
+            screen.note(f"sent {count} to {client.address}, which has the others")
+            answer = client.infer(uploaded, order.route, request).answer
         else:
             screen.note(f"sending {counted(len(order.attachments) + len(files), 'file')} to {client.address}")
             answer = client.ask(request, files, order.route, progress, attachments=order.attachments)
@@ -128,5 +129,5 @@ def _picture(order: SendOptions, instances: list[Instance], answer: Answer, scre
     if not instances:
         return []
     with screen.bar("drawing") as progress:
-        found, objects = drawn_findings(answer, instances)
-        return write_pictures(order.out, instances, found, objects, labels=order.labels, progress=progress)
+        marks, objects = drawn_findings(answer, instances)
+        return write_pictures(order.out, instances, marks, objects, labels=order.labels, progress=progress)

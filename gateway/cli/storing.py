@@ -12,7 +12,7 @@ from gateway.cli.connection_options import client as connect
 
 if TYPE_CHECKING:
     from gateway.cli.terminal import Terminal
-    from gateway.client import Client, Moved, Uploaded
+    from gateway.client import Client, Moved, Uploaded, Verdict
 
 UPLOAD, RESULTS, BUNDLE, PREFLIGHT = "upload", "results", "bundle", "preflight"
 PROGRAM = "python -m gateway"
@@ -100,9 +100,9 @@ SUMMARIES = {
 def run(arguments: argparse.Namespace, screen: "Terminal") -> None:
     """Run one of these verbs. Raises ClientError, GatewayError and OSError, each with a sentence."""
     with connect(arguments) as client:
-        words, lines = _DOING[arguments.verb](arguments, screen, client)
+        document, lines = _DOING[arguments.verb](arguments, screen, client)
     if arguments.json:
-        sys.stdout.write(json.dumps(words, indent=2) + "\n")
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
         return
     for line in lines:
         screen.say(line)
@@ -114,7 +114,7 @@ Told = tuple[Any, Iterator[str]]
 
 def _upload(arguments: argparse.Namespace, screen: "Terminal", client: "Client") -> Told:
     with screen.bars("hashing", "sending") as (hashing, sending):
-        done = client.upload(
+        uploaded = client.upload(
             arguments.files,
             on_conflict=arguments.on_conflict,
             progress=sending,
@@ -123,50 +123,50 @@ def _upload(arguments: argparse.Namespace, screen: "Terminal", client: "Client")
             parallel=arguments.parallel,
             skip_unreadable=arguments.skip_unreadable,
         )
-    return done.words, _of_upload(done)
+    return uploaded.words, _of_upload(uploaded)
 
 
-def _of_upload(done: "Uploaded") -> Iterator[str]:
+def _of_upload(uploaded: "Uploaded") -> Iterator[str]:
     from gateway.cli.sending import of_skipped
 
-    yield f"sent    {done.sent} of {len(done.entries)} instances, {done.bytes_sent / MiB:.1f} MiB"
-    if done.ignored:
-        yield f"ignored {done.ignored} that {'is' if done.ignored == 1 else 'are'} not DICOM"
-    yield from of_skipped(done.skipped)
-    if done.retained:
-        yield f"retained {len(done.retained)} that are stored on the gateway with other bytes"
-    for uid in done.study_instance_uids:
+    yield f"sent    {uploaded.sent} of {len(uploaded.entries)} instances, {uploaded.bytes_sent / MiB:.1f} MiB"
+    if uploaded.ignored:
+        yield f"ignored {uploaded.ignored} that {'is' if uploaded.ignored == 1 else 'are'} not DICOM"
+    yield from of_skipped(uploaded.skipped)
+    if uploaded.retained:
+        yield f"retained {len(uploaded.retained)} that are stored on the gateway with other bytes"
+    for uid in uploaded.study_instance_uids:
         yield f"study   {uid}"
 
 
 def _results(arguments: argparse.Namespace, screen: "Terminal", client: "Client") -> Told:
     names = ("study", "series", "model", "version", "since", "until", "limit")
     with screen.bar("asking"):
-        found = client.results(**{name: getattr(arguments, name) for name in names})
-    return found, _of_results(found)
+        entries = client.results(**{name: getattr(arguments, name) for name in names})
+    return entries, _of_results(entries)
 
 
-def _of_results(found: list[dict[str, Any]]) -> Iterator[str]:
-    for one in found:
-        model = " ".join(str(one[name]) for name in ("model", "version") if one.get(name))
-        studies = ", ".join(map(str, one.get("studies", [])))
-        name = str(one.get("id", ""))[:12]
-        yield f"{one.get('created', '')}  {name}  {model}  {one.get('instances', 0)} instances of {studies}"
-    if not found:
+def _of_results(entries: list[dict[str, Any]]) -> Iterator[str]:
+    for entry in entries:
+        model = " ".join(str(entry[name]) for name in ("model", "version") if entry.get(name))
+        studies = ", ".join(map(str, entry.get("studies", [])))
+        name = str(entry.get("id", ""))[:12]
+        yield f"{entry.get('created', '')}  {name}  {model}  {entry.get('instances', 0)} instances of {studies}"
+    if not entries:
         yield "no results"
 
 
 def _bundle(arguments: argparse.Namespace, screen: "Terminal", client: "Client") -> Told:
     move = client.push_bundle if arguments.action == "push" else client.pull_bundle
     with screen.bar(f"{arguments.action}ing") as progress:
-        done = move(arguments.name, arguments.folder, progress=progress)
-    return done.words, _of_bundle(done, "sent" if arguments.action == "push" else "fetched")
+        outcome = move(arguments.name, arguments.folder, progress=progress)
+    return outcome.words, _of_bundle(outcome, "sent" if arguments.action == "push" else "fetched")
 
 
-def _of_bundle(done: "Moved", moved: str) -> Iterator[str]:
-    yield f"{moved:7} {len(done.moved)} of {done.files} files, {done.bytes_moved / MiB:.1f} MiB"
-    if done.removed:
-        yield f"removed {len(done.removed)} that the folder does not have"
+def _of_bundle(outcome: "Moved", moved: str) -> Iterator[str]:
+    yield f"{moved:7} {len(outcome.moved)} of {outcome.files} files, {outcome.bytes_moved / MiB:.1f} MiB"
+    if outcome.removed:
+        yield f"removed {len(outcome.removed)} that the folder does not have"
 
 
 def _preflight(arguments: argparse.Namespace, screen: "Terminal", client: "Client") -> Told:
@@ -175,8 +175,11 @@ def _preflight(arguments: argparse.Namespace, screen: "Terminal", client: "Clien
     study: Path | Reference = arguments.files or Reference(study=arguments.study)
     with screen.bar("asking"):
         verdicts = client.preflight(study, arguments.models)
-    lines = (f"{one.model}  {'yes' if one.accepted else 'no: ' + ' '.join(one.reasons)}" for one in verdicts)
-    return [one.words for one in verdicts], lines
+    return [verdict.words for verdict in verdicts], map(_of_verdict, verdicts)
+
+
+def _of_verdict(verdict: "Verdict") -> str:
+    return f"{verdict.model}  {'yes' if verdict.accepted else 'no: ' + ' '.join(verdict.reasons)}"
 
 
 _DOING: dict[str, Callable[[argparse.Namespace, "Terminal", "Client"], Told]] = {

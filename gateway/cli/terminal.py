@@ -30,26 +30,26 @@ class Terminal:
         """Print a line of the result. Control characters from a server do not reach the terminal."""
         (self._err if self._script else self._out).print(printable(text), markup=False)
 
-    def tell(self, words: Any) -> None:
+    def tell(self, document: Any) -> None:
         """Print the result as JSON for a script."""
         if self._script:
-            sys.stdout.write(json.dumps(words, indent=2) + "\n")
+            sys.stdout.write(json.dumps(document, indent=2) + "\n")
 
     def note(self, text: str) -> None:
         """Print a line of progress, to standard error."""
         self._err.print(printable(text), markup=False, style="dim")
 
     @contextmanager
-    def bar(self, doing: str, then: str = "") -> Iterator[Report]:
-        """Show a bar that fills while the block reports; once full, a spinner with ``then`` until the block ends."""
+    def bar(self, doing: str, next_step: str = "") -> Iterator[Report]:
+        """Show a bar that fills while the block reports, then a spinner with ``next_step`` until the block ends."""
         with self._progress() as bar:
-            yield _reporter(bar, bar.add_task(doing, total=None), then)
+            yield _reporter(bar, bar.add_task(doing, total=None), next_step)
 
     @contextmanager
     def bars(self, *doing: str) -> Iterator[list[Report]]:
         """Show a bar for each of several concurrent tasks."""
         with self._progress() as bar:
-            yield [_reporter(bar, bar.add_task(one, total=None), "") for one in doing]
+            yield [_reporter(bar, bar.add_task(label, total=None), "") for label in doing]
 
     def _progress(self) -> Progress:
         columns = (
@@ -62,13 +62,13 @@ class Terminal:
         return Progress(*columns, console=self._err, transient=True, disable=not self._err.is_terminal)
 
 
-def _reporter(bar: Progress, task: TaskID, then: str) -> Report:
+def _reporter(bar: Progress, task: TaskID, next_step: str) -> Report:
     spinners: list[TaskID] = []
 
-    def report(done: int, total: int) -> None:
-        bar.update(task, completed=done, total=total)
-        if done == total and then and not spinners:
+    def report(completed: int, total: int) -> None:
+        bar.update(task, completed=completed, total=total)
+        if completed == total and next_step and not spinners:
             bar.update(task, visible=False)
-            spinners.append(bar.add_task(then, total=None))
+            spinners.append(bar.add_task(next_step, total=None))
 
     return report

@@ -70,22 +70,22 @@ def routes(app: Any) -> Diagnosis:
     return Diagnosis("routes", Level.OK, f"{', '.join(listed) or 'None'}; and the gateway's own.")
 
 
-def model(route: str, found: Model) -> Diagnosis:
+def model(route: str, loaded: Model) -> Diagnosis:
     """Check a model: its name and version, and that its weights are the files that it declares."""
-    name, said = f"model {route}", f"{found.describe().name} {found.card.version}".strip()
-    if found.health is HealthState.FAILED:
-        return Diagnosis(name, Level.FAIL, f"{said} could not be set up.", "See the log of its start.")
-    files = found.weights_files()
+    name, named = f"model {route}", f"{loaded.describe().name} {loaded.card.version}".strip()
+    if loaded.health is HealthState.FAILED:
+        return Diagnosis(name, Level.FAIL, f"{named} could not be set up.", "See the log of its start.")
+    files = loaded.weights_files()
     if wrong := [fault for path, expected in files.items() if (fault := _fault(path, expected))]:
         remedy = "Put the files that this version was made with where it looks for them."
-        return Diagnosis(name, Level.FAIL, f"{said}: {'; '.join(wrong)}.", remedy)
+        return Diagnosis(name, Level.FAIL, f"{named}: {'; '.join(wrong)}.", remedy)
     if files and not all(files.values()):
         remedy = "Declare weights={file: sha256}, and a changed file is refused."
         return Diagnosis(
-            name, Level.NOTE, f"{said}; weights files that are there, unvouched for: {len(files)}.", remedy
+            name, Level.NOTE, f"{named}; weights files that are there, unvouched for: {len(files)}.", remedy
         )
     matching = f"; weights files that match: {len(files)}" if files else ", no weights files"
-    return Diagnosis(name, Level.OK, f"{said}{matching}.")
+    return Diagnosis(name, Level.OK, f"{named}{matching}.")
 
 
 def _fault(path: Path, expected: str) -> str:

@@ -25,11 +25,13 @@ def clock(now: datetime, ticks: Sequence[int], synchronised: bool | None) -> Dia
         return Diagnosis("clock", Level.FAIL, f"It says {now:%Y-%m-%d}, which cannot be.", set_it)
     if list(ticks) != sorted(ticks) or ticks[0] == ticks[-1]:
         return Diagnosis("clock", Level.FAIL, "The monotonic clock does not go forward.", "Leave this virtual machine.")
-    said = f"{now:%Y-%m-%d %H:%M} UTC"
+    text = f"{now:%Y-%m-%d %H:%M} UTC"
     if synchronised is False:
-        return Diagnosis("clock", Level.WARN, f"{said}, and no NTP keeps it right.", set_it)
+        return Diagnosis("clock", Level.WARN, f"{text}, and no NTP keeps it right.", set_it)
     return Diagnosis(
-        "clock", Level.OK, f"{said}, {'kept right by NTP' if synchronised else 'the kernel does not say how right'}."
+        "clock",
+        Level.OK,
+        f"{text}, {'kept right by NTP' if synchronised else 'the kernel does not say how right'}.",
     )
 
 

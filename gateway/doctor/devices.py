@@ -39,22 +39,22 @@ def gpu(driver: str, amd: bool, smi: ProgramOutput, torch: ProgramOutput) -> Dia
     if torch.fault:
         remedy = "Install PyTorch again, for this machine's driver."
         return Diagnosis("gpu", Level.WARN, f"PyTorch is installed but does not import: {torch.fault}.", remedy)
-    found = "; ".join(smi.text.splitlines()) or ("AMD" if amd else "")
+    devices = "; ".join(smi.text.splitlines()) or ("AMD" if amd else "")
     version, build, count = torch.text.split() if torch.text else ("", "", "0")
-    if found and torch.text and count == "0":
+    if devices and torch.text and count == "0":
         remedy = "Install the PyTorch that is built for this driver, and see CUDA_VISIBLE_DEVICES."
-        return Diagnosis("gpu", Level.WARN, f"{found}, but PyTorch {version} ({build}) sees none of it.", remedy)
-    seen = f"PyTorch {version} ({build}) sees {count}" if torch.text else "no PyTorch"
-    return Diagnosis("gpu", Level.OK, f"{found or 'None, which is fine: models run on the CPU'}; {seen}.")
+        return Diagnosis("gpu", Level.WARN, f"{devices}, but PyTorch {version} ({build}) sees none of it.", remedy)
+    visible = f"PyTorch {version} ({build}) sees {count}" if torch.text else "no PyTorch"
+    return Diagnosis("gpu", Level.OK, f"{devices or 'None, which is fine: models run on the CPU'}; {visible}.")
 
 
 def driver_version(file: Path = DRIVER) -> str:
     """The version of NVIDIA's kernel module; "" where it is not loaded."""
     try:
-        found = re.search(r"\d+\.\d[\d.]*", file.read_text())
+        match = re.search(r"\d+\.\d[\d.]*", file.read_text())
     except OSError:
         return ""
-    return found[0] if found else "unknown"
+    return match[0] if match else "unknown"
 
 
 def ask_smi() -> ProgramOutput:
@@ -80,5 +80,5 @@ def ask(command: list[str]) -> ProgramOutput:
         return ProgramOutput(fault=error.strerror or type(error).__name__)
     if ran.returncode == 0:
         return ProgramOutput(ran.stdout.strip())
-    words = (ran.stderr or ran.stdout).strip().splitlines()
-    return ProgramOutput(fault=words[-1] if words else f"exit status {ran.returncode}")
+    lines = (ran.stderr or ran.stdout).strip().splitlines()
+    return ProgramOutput(fault=lines[-1] if lines else f"exit status {ran.returncode}")

@@ -31,7 +31,7 @@ def examine(plan: Plan, environ: Mapping[str, str]) -> Iterator[Diagnosis]:
 def examine_application(app: Any) -> Iterator[Diagnosis]:
     """Look at what an imported ``Gateway`` answers, and at its models."""
     models = app.service.models
-    looks = [(f"model {route}", partial(application.model, route, found)) for route, found in models.items()]
+    looks = [(f"model {route}", partial(application.model, route, model)) for route, model in models.items()]
     return _findings([("routes", partial(application.routes, app)), *looks])
 
 
@@ -69,12 +69,12 @@ def _gpu() -> Diagnosis:
 
 
 def _installed(plan: Plan, environ: Mapping[str, str]) -> list[Check]:
-    asked = packages.declared
+    declared = packages.declared
     return [
         *((f"codec {family}", partial(installed_codecs.codec, family)) for family in installed_codecs.FAMILIES),
-        ("python", lambda: packages.python(asked())),
-        ("packages", lambda: packages.packages(asked())),
-        ("extras", lambda: packages.extras(asked(), packages.called_for(plan.settings, environ))),
+        ("python", lambda: packages.python(declared())),
+        ("packages", lambda: packages.packages(declared())),
+        ("extras", lambda: packages.extras(declared(), packages.called_for(plan.settings, environ))),
     ]
 
 

@@ -17,20 +17,20 @@ def open_files(plan: Plan, soft: int, hard: int, system: int | None) -> Diagnosi
     least = BASE + PER_THREAD * plan.threads
     need = max(least, plan.settings.reserved_files) + plan.connections
     raise_it = f"Raise it to {need} or more: ulimit -n, LimitNOFILE= of systemd, --ulimit nofile= of Docker."
-    said = f"{soft} for each of {plan.workers} x {plan.connections} connections"
+    text = f"{soft} for each of {plan.workers} x {plan.connections} connections"
     if soft < least:
-        return Diagnosis("open files", Level.FAIL, f"{said}: too few for {plan.threads} threads.", raise_it)
+        return Diagnosis("open files", Level.FAIL, f"{text}: too few for {plan.threads} threads.", raise_it)
     if soft < need:
         free = "It may be raised without privileges. " if hard >= need else ""
         bound = max(plan.threads, soft - plan.settings.reserved_files)
-        text = f"{said}: a worker keeps {bound} at most, and closes idle ones for new ones."
+        text = f"{text}: a worker keeps {bound} at most, and closes idle ones for new ones."
         return Diagnosis("open files", Level.WARN, text, free + raise_it)
     if system is not None and system < plan.workers * need:
         remedy = f"Raise fs.file-max to {plan.workers * need} or more."
         return Diagnosis(
             "open files", Level.WARN, f"The whole system has {system}, {plan.workers * need} may be needed.", remedy
         )
-    return Diagnosis("open files", Level.OK, f"{said}.")
+    return Diagnosis("open files", Level.OK, f"{text}.")
 
 
 def process_limits() -> tuple[int, int]:

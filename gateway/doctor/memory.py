@@ -22,20 +22,20 @@ def memory(plan: Plan, total: int, limit: int | None, *, spool_in_memory: bool) 
     A spool folder in memory counts too. Models and answers come on top, which nobody knows beforehand.
     """
     settings, room = plan.settings, min(total, limit or total)
-    held = settings.max_bytes_in_flight
+    in_flight = settings.max_bytes_in_flight
     if not spool_in_memory:
-        held = min(held, plan.places * settings.spool_threshold)
-    need = plan.workers * (WORKER_BYTES + held)
-    said = f"{in_words(room)} {'in this cgroup' if room < total else 'in this machine'}"
+        in_flight = min(in_flight, plan.places * settings.spool_threshold)
+    need = plan.workers * (WORKER_BYTES + in_flight)
+    room_text = f"{in_words(room)} {'in this cgroup' if room < total else 'in this machine'}"
     if room < plan.workers * WORKER_BYTES:
         return Diagnosis(
-            "memory", Level.FAIL, f"{said}: too little for {plan.workers} workers.", "Give it more memory."
+            "memory", Level.FAIL, f"{room_text}: too little for {plan.workers} workers.", "Give it more memory."
         )
     if room < need:
         where = "GATEWAY_MAX_BYTES_IN_FLIGHT" if spool_in_memory else "GATEWAY_SPOOL_THRESHOLD"
         remedy = f"Lower {where} or the workers, or give it more memory."
-        return Diagnosis("memory", Level.WARN, f"{said}: requests alone may hold {in_words(need)}.", remedy)
-    return Diagnosis("memory", Level.OK, f"{said}, up to {in_words(need)} for requests.")
+        return Diagnosis("memory", Level.WARN, f"{room_text}: requests alone may hold {in_words(need)}.", remedy)
+    return Diagnosis("memory", Level.OK, f"{room_text}, up to {in_words(need)} for requests.")
 
 
 def shared_memory(folder: Path, model_processes: int) -> Diagnosis:
@@ -49,13 +49,13 @@ def shared_memory(folder: Path, model_processes: int) -> Diagnosis:
         remedy = "Mount a tmpfs on it."
         return Diagnosis("shared memory", Level.WARN, f"There is no {folder}: a slow disk may kill workers.", remedy)
     size, _, free = shutil.disk_usage(folder)
-    said = f"{in_words(free)} free in {folder}, memfd_create works"
+    text = f"{in_words(free)} free in {folder}, memfd_create works"
     if free < MiB:
-        return Diagnosis("shared memory", Level.FAIL, f"{said}: it is full.", "Remove what fills it.")
+        return Diagnosis("shared memory", Level.FAIL, f"{text}: it is full.", "Remove what fills it.")
     if size <= DOCKER_SHARED:
         remedy = "Where a model shares arrays among processes, as PyTorch's loaders do: --shm-size of Docker."
-        return Diagnosis("shared memory", Level.NOTE, f"{said}; all of it is {in_words(size)}.", remedy)
-    return Diagnosis("shared memory", Level.OK, f"{said}.")
+        return Diagnosis("shared memory", Level.NOTE, f"{text}; all of it is {in_words(size)}.", remedy)
+    return Diagnosis("shared memory", Level.OK, f"{text}.")
 
 
 def memfd_refusal() -> str:

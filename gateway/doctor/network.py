@@ -18,16 +18,16 @@ REMEDIES = {
 
 def port(plan: Plan) -> Diagnosis:
     """Check that the port of the plan is free, by listening as gunicorn would."""
-    said = f"{plan.host}, port {plan.port}"
+    address = f"{plan.host}, port {plan.port}"
     try:
         listen(plan.host, plan.port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE and is_gateway(plan.host, plan.port):
             remedy = "Choose another port, unless it is the one that you ask about."
-            return Diagnosis("port", Level.WARN, f"{said}: a gateway answers there already.", remedy)
+            return Diagnosis("port", Level.WARN, f"{address}: a gateway answers there already.", remedy)
         remedy = REMEDIES.get(error.errno or 0, "Choose another address or port.")
-        return Diagnosis("port", Level.FAIL, f"{said}: {error.strerror or 'this address cannot be used'}.", remedy)
-    return Diagnosis("port", Level.OK, f"{said} is free." if plan.port else f"{plan.host}, any free port.")
+        return Diagnosis("port", Level.FAIL, f"{address}: {error.strerror or 'this address cannot be used'}.", remedy)
+    return Diagnosis("port", Level.OK, f"{address} is free." if plan.port else f"{plan.host}, any free port.")
 
 
 def listen(host: str, number: int) -> None:
@@ -41,8 +41,8 @@ def listen(host: str, number: int) -> None:
 
 def is_gateway(host: str, number: int) -> bool:
     """Return True if the listener there greets as a gateway does."""
-    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    connection = http.client.HTTPConnection(here, number, timeout=2)
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    connection = http.client.HTTPConnection(address, number, timeout=2)
     try:
         connection.request("GET", "/ping")
         return connection.getresponse().read(len(GREETING)) == GREETING

@@ -63,12 +63,13 @@ def _from_config(config: ConfigParser) -> Declared:
 def _from_metadata(distribution: metadata.Distribution) -> Declared:
     from packaging.requirements import Requirement
 
-    asked = [Requirement(text) for text in distribution.requires or []]
+    requirements = [Requirement(text) for text in distribution.requires or []]
     names = distribution.metadata.get_all("Provides-Extra") or []
     extras = {
-        name: [_bare(each) for each in asked if each.marker and each.marker.evaluate({"extra": name})] for name in names
+        name: [_bare(each) for each in requirements if each.marker and each.marker.evaluate({"extra": name})]
+        for name in names
     }
-    return Declared(_python(distribution), [str(each) for each in asked if not each.marker], extras)
+    return Declared(_python(distribution), [str(each) for each in requirements if not each.marker], extras)
 
 
 def _python(distribution: metadata.Distribution) -> str:
@@ -83,31 +84,35 @@ def _lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
 
 
-def python(asked: Declared | None) -> Diagnosis:
+def python(needs: Declared | None) -> Diagnosis:
     """Check the version of Python."""
     from packaging.specifiers import SpecifierSet
 
-    here = ".".join(map(str, sys.version_info[:3]))
-    if asked and here not in SpecifierSet(asked.python):
-        return Diagnosis("python", Level.FAIL, f"{here}, not {asked.python}.", f"Use Python {asked.python}.")
-    return Diagnosis("python", Level.OK, f"{here}{f', as asked ({asked.python})' if asked and asked.python else ''}.")
+    version = ".".join(map(str, sys.version_info[:3]))
+    if needs and version not in SpecifierSet(needs.python):
+        return Diagnosis("python", Level.FAIL, f"{version}, not {needs.python}.", f"Use Python {needs.python}.")
+    return Diagnosis(
+        "python",
+        Level.OK,
+        f"{version}{f', as declared ({needs.python})' if needs and needs.python else ''}.",
+    )
 
 
-def packages(asked: Declared | None) -> Diagnosis:
+def packages(needs: Declared | None) -> Diagnosis:
     """Check the version of each required package."""
-    if asked is None:
+    if needs is None:
         text = f"gateway {gateway.__version__} does not say which versions it asks for."
         return Diagnosis("packages", Level.NOTE, text, "Install it as a package, or keep requirements.txt beside it.")
-    wrong = [fault for text in asked.packages if (fault := unmet(text))]
+    wrong = [fault for text in needs.packages if (fault := unmet(text))]
     if wrong:
-        remedy = f"pip install {' '.join(repr(text) for text in asked.packages if unmet(text))}"
+        remedy = f"pip install {' '.join(repr(text) for text in needs.packages if unmet(text))}"
         return Diagnosis("packages", Level.FAIL, f"{', '.join(wrong)}.", remedy)
     if broken := [name for name in SHOWN if not _imports(name.lower())]:
         remedy = f"pip install --force-reinstall {' '.join(broken)}"
         return Diagnosis("packages", Level.FAIL, f"Installed, but does not import: {', '.join(broken)}.", remedy)
     shown = ", ".join(f"{name} {metadata.version(name)}" for name in SHOWN)
     return Diagnosis(
-        "packages", Level.OK, f"gateway {gateway.__version__}, {shown}; all {len(asked.packages)} as asked."
+        "packages", Level.OK, f"gateway {gateway.__version__}, {shown}; all {len(needs.packages)} as declared."
     )
 
 
@@ -133,19 +138,21 @@ def called_for(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]
     return {extra: name for name, extra in needs.items() if extra}
 
 
-def extras(asked: Declared | None, wanted: Mapping[str, str]) -> Diagnosis:
-    """Check the extras; ``wanted`` are those that a variable needs, with the variable."""
-    offered = {name: texts for name, texts in (asked.extras if asked else {}).items() if name not in FOR_DEVELOPERS}
-    missing = {name: absent for name, texts in offered.items() if (absent := [text for text in texts if unmet(text)])}
-    there = f"Installed: {', '.join(sorted(offered.keys() - missing.keys())) or 'none'}"
+def extras(needs: Declared | None, called_for: Mapping[str, str]) -> Diagnosis:
+    """Check the extras; ``called_for`` are those that a variable needs, with the variable."""
+    offered = {name: texts for name, texts in (needs.extras if needs else {}).items() if name not in FOR_DEVELOPERS}
+    missing = {name: lacks for name, texts in offered.items() if (lacks := [text for text in texts if unmet(text)])}
+    installed = f"Installed: {', '.join(sorted(offered.keys() - missing.keys())) or 'none'}"
     if not missing:
-        return Diagnosis("extras", Level.OK, f"{there}.")
-    told = ", ".join(f"{name} ({PURPOSES[name]})" if name in PURPOSES else name for name in sorted(missing))
+        return Diagnosis("extras", Level.OK, f"{installed}.")
+    absent = ", ".join(f"{name} ({PURPOSES[name]})" if name in PURPOSES else name for name in sorted(missing))
     lacking = dict.fromkeys(text for name in sorted(missing) for text in missing[name])
     remedy = f"pip install {' '.join(map(repr, lacking))}"
-    called = "".join(f"; {variable} is set and needs {name}" for name, variable in wanted.items() if name in missing)
+    called = "".join(
+        f"; {variable} is set and needs {name}" for name, variable in called_for.items() if name in missing
+    )
     level = Level.WARN if called else Level.NOTE
-    return Diagnosis("extras", level, f"{there}; not: {told}{called}.", remedy)
+    return Diagnosis("extras", level, f"{installed}; not: {absent}{called}.", remedy)
 
 
 def unmet(text: str) -> str:
@@ -156,9 +163,9 @@ def unmet(text: str) -> str:
     if requirement.marker and not requirement.marker.evaluate():
         return ""
     try:
-        found = metadata.version(requirement.name)
+        version = metadata.version(requirement.name)
     except metadata.PackageNotFoundError:
         return f"{requirement.name} is missing"
-    if requirement.specifier.contains(found, prereleases=True):
+    if requirement.specifier.contains(version, prereleases=True):
         return ""
-    return f"{requirement.name} is {found}, not {requirement.specifier}"
+    return f"{requirement.name} is {version}, not {requirement.specifier}"

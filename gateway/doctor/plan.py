@@ -26,12 +26,12 @@ class Plan:
     graceful_timeout: int = 630
 
     @classmethod
-    def read(cls, environ: Mapping[str, str], gunicorn: Mapping[str, Any], **given: Any) -> Self:
-        """As ``serve`` would: ``given`` wins over the environment, and that over ``gunicorn``'s settings.
+    def read(cls, environ: Mapping[str, str], gunicorn: Mapping[str, Any], **options: Any) -> Self:
+        """As ``serve`` would: ``options`` wins over the environment, and that over ``gunicorn``'s settings.
 
         A variable that cannot be read counts as not set; the check of the settings names it.
         """
-        found = {
+        values = {
             "settings": readable(environ),
             "host": environ.get("HOST") or "127.0.0.1",
             "connections": gunicorn.get("worker_connections", CONNECTIONS),
@@ -42,7 +42,7 @@ class Plan:
                 if environ.get(name) and not misread(name, environ[name])
             },
         }
-        return cls(**found | {name: value for name, value in given.items() if value is not None})
+        return cls(**values | {name: value for name, value in options.items() if value is not None})
 
     @property
     def places(self) -> int:
@@ -60,13 +60,13 @@ def misread(name: str, text: str) -> str:
 
 def faults(environ: Mapping[str, str]) -> dict[str, str]:
     """Each ``GATEWAY_*`` variable that cannot be read, with the sentence that says what it should be."""
-    found = {}
+    sentences = {}
     for name, text in environ.items():
         try:
             Settings.from_environment({name: text})
         except ValueError as error:
-            found[name] = str(error)
-    return found
+            sentences[name] = str(error)
+    return sentences
 
 
 def readable(environ: Mapping[str, str]) -> Settings:

@@ -31,20 +31,20 @@ def spool_room(plan: Plan) -> Diagnosis:
 
 def judge_room(plan: Plan, folder: Path, free: int, *, unnamed: bool) -> Diagnosis:
     """A folder that can be written, by its ``free`` bytes, and by whether it takes files without a name."""
-    settings, said = plan.settings, f"{in_words(free)} free in {folder}"
+    settings, room = plan.settings, f"{in_words(free)} free in {folder}"
     remedy = "Free some, or name another folder in GATEWAY_SPOOL_FOLDER."
     if free < settings.spool_threshold:
-        return Diagnosis(SPOOL, Level.FAIL, f"{said}: too little for any request that is spooled.", remedy)
+        return Diagnosis(SPOOL, Level.FAIL, f"{room}: too little for any request that is spooled.", remedy)
     if free < settings.max_body_bytes:
         most = in_words(settings.max_body_bytes)
-        return Diagnosis(SPOOL, Level.WARN, f"{said}: less than the largest request, {most}.", remedy)
+        return Diagnosis(SPOOL, Level.WARN, f"{room}: less than the largest request, {most}.", remedy)
     if not unnamed:
         remedy = "Use a file system with O_TMPFILE, such as ext4, XFS or tmpfs."
-        return Diagnosis(SPOOL, Level.WARN, f"{said}, but files there have a name for a moment.", remedy)
+        return Diagnosis(SPOOL, Level.WARN, f"{room}, but files there have a name for a moment.", remedy)
     if free < plan.workers * settings.max_bytes_in_flight:
         most = in_words(plan.workers * settings.max_bytes_in_flight)
-        return Diagnosis(SPOOL, Level.NOTE, f"{said}: less than all requests at once may take, {most}.")
-    return Diagnosis(SPOOL, Level.OK, f"{said}, files without a name work.")
+        return Diagnosis(SPOOL, Level.NOTE, f"{room}: less than all requests at once may take, {most}.")
+    return Diagnosis(SPOOL, Level.OK, f"{room}, files without a name work.")
 
 
 def spool_folder(settings: Settings) -> Path:
@@ -81,8 +81,8 @@ def in_memory(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool
         lines = mounts.read_text().splitlines()
     except OSError:
         return False
-    words = [line.split(" - ", 1) for line in lines]
-    kinds = {Path(before.split()[4].replace(r"\040", " ")): after.split()[0] for before, after in words}
+    mount_parts = [line.split(" - ", 1) for line in lines]
+    kinds = {Path(before.split()[4].replace(r"\040", " ")): after.split()[0] for before, after in mount_parts}
     around = [folder.resolve(), *folder.resolve().parents]
     return next((kinds[place] for place in around if place in kinds), "") in IN_MEMORY
 

@@ -55,22 +55,22 @@ def _nearest(name: str) -> str:
 def threads(plan: Plan) -> Diagnosis:
     """Check that threads are left for probes and for inference; gunicorn's worker refuses to start without either."""
     reserved = plan.settings.reserved_threads
-    said = f"{plan.workers} x {plan.threads}, of which {reserved} are reserved for probes"
+    text = f"{plan.workers} x {plan.threads}, of which {reserved} are reserved for probes"
     if not 0 < reserved < plan.threads:
         remedy = f"THREADS={max(1, reserved) + 1} or more, and GATEWAY_RESERVED_THREADS=1 or more."
-        return Diagnosis("threads", Level.FAIL, f"{said}: none is left for one or the other.", remedy)
-    return Diagnosis("threads", Level.OK, f"{said}.")
+        return Diagnosis("threads", Level.FAIL, f"{text}: none is left for one or the other.", remedy)
+    return Diagnosis("threads", Level.OK, f"{text}.")
 
 
 def timeouts(plan: Plan) -> Diagnosis:
     """Check that each timeout leaves room for those within it."""
-    told = [
+    conflicts = [
         f"{first} ({early:g} s) is longer than {second} ({late:g} s)."
         for first, early, second, late in _times(plan)
         if early > late
     ]
-    if told:
-        return Diagnosis("timeouts", Level.WARN, " ".join(told), "Shorten the first, or lengthen the second.")
+    if conflicts:
+        return Diagnosis("timeouts", Level.WARN, " ".join(conflicts), "Shorten the first, or lengthen the second.")
     return Diagnosis("timeouts", Level.OK, f"{plan.settings.request_timeout:g} s for a request; a stop waits for it.")
 
 
@@ -90,13 +90,13 @@ def limits(own: Settings) -> Diagnosis:
     if zero := [name for name in NEVER_ZERO if not getattr(own, name)]:
         remedy = "Unset it, and take the default."
         return Diagnosis("limits", Level.FAIL, f"{', '.join(zero)}: 0 refuses every request.", remedy)
-    told = []
+    conflicts = []
     if own.max_body_bytes > own.max_bytes_in_flight:
-        told.append("max_bytes_in_flight is less than max_body_bytes: the largest requests are always refused.")
+        conflicts.append("max_bytes_in_flight is less than max_body_bytes: the largest requests are always refused.")
     if own.max_json_bytes > own.max_body_bytes:
-        told.append("max_json_bytes is more than max_body_bytes, and never met.")
-    if told:
-        return Diagnosis("limits", Level.WARN, " ".join(told), "Bring the two into line.")
+        conflicts.append("max_json_bytes is more than max_body_bytes, and never met.")
+    if conflicts:
+        return Diagnosis("limits", Level.WARN, " ".join(conflicts), "Bring the two into line.")
     return Diagnosis("limits", Level.OK, "The largest request passes them all.")
 
 
@@ -108,8 +108,8 @@ def audit(own: Settings) -> Diagnosis:
         check(own)
     except ValueError as error:
         return Diagnosis("audit", Level.FAIL, str(error), "Correct the settings of the audit, or unset them.")
-    told = "Each request leaves a record." if own.audit_file else "No record is written."
-    return Diagnosis("audit", Level.OK, told)
+    text = "Each request leaves a record." if own.audit_file else "No record is written."
+    return Diagnosis("audit", Level.OK, text)
 
 
 def callers(plan: Plan) -> Diagnosis:

@@ -51,8 +51,8 @@ def caller() -> Caller | None:
 
 def caller_name() -> str:
     """Return the name of who sent this request, "" for one without a name."""
-    one = caller()
-    return one.name if one else ""
+    sender = caller()
+    return sender.name if sender else ""
 
 
 def require(role: Role, *, route: str = "") -> None:
@@ -62,16 +62,16 @@ def require(role: Role, *, route: str = "") -> None:
     reaches. Raises Unauthenticated or Forbidden.
     """
     control: AccessControl = flask.current_app.extensions["gateway.access"]
-    one = caller()
+    sender = caller()
     if not control.authenticator.on:
         if role == "admin" and not listeners.is_private():
             raise Forbidden("This needs authentication, or a gateway that listens on loopback only.")
-    elif one is None:
+    elif sender is None:
         raise Unauthenticated(ASK, private="no proof")
-    elif not one.may(role):
-        raise Forbidden(f"This needs the role {role}.", private=f"caller {one.name}")
-    elif route and not one.may_use(route):
-        raise Forbidden("The caller may not use this route.", private=f"caller {one.name}")
+    elif not sender.may(role):
+        raise Forbidden(f"This needs the role {role}.", private=f"caller {sender.name}")
+    elif route and not sender.may_use(route):
+        raise Forbidden("The caller may not use this route.", private=f"caller {sender.name}")
 
 
 def requires(role: Role) -> Callable[[Callable[P, flask.Response]], Callable[P, flask.Response]]:
@@ -146,15 +146,15 @@ class AccessControl:
             with contextlib.suppress(GatewayError):
                 self._identify()
         elif self.authenticator.on:
-            one = self._identify()
+            sender = self._identify()
             if is_model:
                 require("infer", route=rule)
-            flask.g.gateway_leave = self._limits.enter(one.name)
+            flask.g.gateway_leave = self._limits.enter(sender.name)
 
     def _identify(self) -> Caller:
         environ = flask.request.environ
-        environ[CALLER] = one = self.authenticator.caller(environ)
-        return one
+        environ[CALLER] = identified = self.authenticator.caller(environ)
+        return identified
 
     def leave(self, response: flask.Response) -> flask.Response:
         """Flask's hook after each request: the caller's place is given back with the last of the answer.
@@ -183,10 +183,10 @@ def _before_the_last(response: flask.Response, call: Callable[[], None]) -> None
     response.response = _watched(response.iter_encoded(), math.inf if length is None else length, call)
 
 
-def _watched(pieces: Iterable[bytes], left: float, call: Callable[[], None]) -> Iterator[Any]:
+def _watched(pieces: Iterable[bytes], missing: float, call: Callable[[], None]) -> Iterator[Any]:
     for piece in pieces:
-        left -= memoryview(piece).nbytes
-        if left <= 0:
+        missing -= memoryview(piece).nbytes
+        if missing <= 0:
             call()
         yield piece
     call()

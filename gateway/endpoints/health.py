@@ -16,11 +16,11 @@ PONG = "inference-service is up and accepting connections"
 View = Callable[[], flask.Response]
 
 
-def blueprint(taken: Collection[str]) -> flask.Blueprint:
-    """The probes, but for the paths that the service has ``taken`` for rules of its own."""
+def blueprint(own_paths: Collection[str]) -> flask.Blueprint:
+    """The probes, except on ``own_paths``, which have rules of the service."""
     probes = flask.Blueprint("gateway_health", __name__)
     for path, view in PROBES.items():
-        if path not in taken:
+        if path not in own_paths:
             probes.add_url_rule(path, view_func=view, methods=["GET", "POST"])
     return probes
 
@@ -41,12 +41,12 @@ def _livez() -> flask.Response:
 
 def _startupz() -> flask.Response:
     report = _report()
-    return _told(report, report.started)
+    return _response(report, report.started)
 
 
 def _readyz() -> flask.Response:
     report = _report()
-    return _told(report, report.ready)
+    return _response(report, report.ready)
 
 
 PROBES: dict[str, View] = {
@@ -62,12 +62,12 @@ def _report() -> Report:
     return current_service().report()
 
 
-def _told(report: Report, well: bool) -> flask.Response:
+def _response(report: Report, well: bool) -> flask.Response:
     """200 or 503, the state, and for whom may know it the reasons by model."""
-    words: dict[str, Any] = {"status": report.word}
+    body: dict[str, Any] = {"status": report.word}
     if may_see_reasons():
-        words["models"] = {name: health.words() for name, health in report.models.items()}
-    response = flask.jsonify(words)
+        body["models"] = {name: health.words() for name, health in report.models.items()}
+    response = flask.jsonify(body)
     response.status_code = 200 if well else 503
     response.headers["Cache-Control"] = "no-store"
     return response

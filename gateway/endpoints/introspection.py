@@ -12,11 +12,11 @@ POLICY = "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; st
 """The page brings all it needs and loads nothing but the description (Content Security Policy Level 3)."""
 
 
-def blueprint(taken: Collection[str]) -> flask.Blueprint:
-    """The three pages, but for the paths that the service has ``taken`` for rules of its own."""
+def blueprint(own_paths: Collection[str]) -> flask.Blueprint:
+    """The three pages, except on ``own_paths``, which have rules of the service."""
     pages = flask.Blueprint("gateway_openapi", __name__)
     for path, view in {"/openapi.json": _description, "/docs": _docs, "/metrics": _metrics}.items():
-        if path not in taken:
+        if path not in own_paths:
             pages.add_url_rule(path, view_func=view, methods=["GET"])
     return pages
 

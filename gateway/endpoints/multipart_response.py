@@ -52,13 +52,13 @@ def _headers(name: str, media_type: str) -> tuple[tuple[str, str], ...]:
 
 def _coalesced(pieces: Iterator[bytes | memoryview]) -> Iterator[bytes]:
     """The same bytes in fewer pieces, each of them ``bytes``, which is all that gunicorn takes."""
-    held = bytearray()
+    pending = bytearray()
     for piece in pieces:
         if len(piece) < SMALL:
-            held += piece
+            pending += piece
             continue
-        if held:
-            yield bytes(held)
-            held.clear()
+        if pending:
+            yield bytes(pending)
+            pending.clear()
         yield bytes(piece)
-    yield bytes(held)
+    yield bytes(pending)

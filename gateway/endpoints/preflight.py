@@ -29,15 +29,15 @@ def _preflight() -> flask.Response:
         {
             "models": [
                 {
-                    "model": one.model,
-                    "accepted": one.request.accepted,
-                    "reasons": list(one.request.reasons),
+                    "model": opinion.model,
+                    "accepted": opinion.request.accepted,
+                    "reasons": list(opinion.request.reasons),
                     "series": [
                         {"series_instance_uid": uid, "accepted": verdict.accepted, "reasons": list(verdict.reasons)}
-                        for uid, verdict in one.series.items()
+                        for uid, verdict in opinion.series.items()
                     ],
                 }
-                for one in opinions
+                for opinion in opinions
             ]
         }
     )
@@ -61,9 +61,9 @@ def _models(named: Any) -> Mapping[str, Model]:
     models = current_service().models
     if named is None:
         return models
-    if not isinstance(named, list) or not all(isinstance(one, str) and one in models for one in named):
+    if not isinstance(named, list) or not all(isinstance(route, str) and route in models for route in named):
         raise ParameterRefused([("/models", "models should be a list of routes that have a model.")])
-    return {one: models[one] for one in named}
+    return {route: models[route] for route in named}
 
 
 RULES: tuple[Rule, ...] = (("POST", "/preflight", _preflight),)

@@ -35,9 +35,9 @@ def request_id() -> str:
     """The id of this request: the caller's, or the digest of the caller's; else a fresh one of 128 bits."""
     environ = flask.request.environ
     if "gateway.request_id" not in environ:
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        derived = hashlib.sha256(given.encode()).hexdigest()[:32] if given else new_request_id()
-        environ["gateway.request_id"] = given if REQUEST_ID.fullmatch(given) else derived
+        received = environ.get("HTTP_X_REQUEST_ID", "")
+        derived = hashlib.sha256(received.encode()).hexdigest()[:32] if received else new_request_id()
+        environ["gateway.request_id"] = received if REQUEST_ID.fullmatch(received) else derived
     return str(environ["gateway.request_id"])
 
 

@@ -28,9 +28,9 @@ def secure(response: flask.Response) -> None:
     """Add what the view has not set. A page of the service's own keeps its scripts: it gets no policy of ours."""
     page = response.headers.get("Content-Type", "").lower().startswith("text/html")
     policed = not page or (flask.request.blueprint or "").startswith("gateway_")
-    known = {name.lower() for name, _ in response.headers}  # one look at them all: each of theirs walks the list
+    present = {name.lower() for name, _ in response.headers}  # one look at them all: each of theirs walks the list
     for name, value in (POLICED if policed else SECURE).items():
-        if name.lower() not in known:
+        if name.lower() not in present:
             response.headers.add(name, value)
 
 

@@ -14,10 +14,10 @@ NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 def requested_timeout(environ: dict[str, Any]) -> float | None:
     """Return the seconds that a request asks for, None where it asks for none. Raises RequestError for no number."""
-    asked = environ.get("HTTP_X_REQUEST_TIMEOUT")
-    if asked is None:
+    text = environ.get("HTTP_X_REQUEST_TIMEOUT")
+    if text is None:
         return None
-    seconds = float(asked) if NUMBER.fullmatch(asked) else math.nan
+    seconds = float(text) if NUMBER.fullmatch(text) else math.nan
     if not seconds > 0 or math.isinf(seconds):
         raise RequestError(f"{TIMEOUT_HEADER} should be a number of seconds above 0, such as 30.")
     return seconds

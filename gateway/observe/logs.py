@@ -84,9 +84,9 @@ def quiet_hooks(log_exception_text: bool) -> None:
     sys.excepthook = lambda kind, error, trace: _log_uncaught(error, "ended the process")
 
 
-def _log_uncaught(error: BaseException | None, what: str) -> None:
+def _log_uncaught(error: BaseException | None, consequence: str) -> None:
     if error is not None and not isinstance(error, SystemExit):
-        logger.error("an exception %s\n%s", what, exception_frames(error))
+        logger.error("an exception %s\n%s", consequence, exception_frames(error))
 
 
 def quiet_pydicom(log_exception_text: bool) -> None:

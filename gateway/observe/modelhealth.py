@@ -49,6 +49,6 @@ class ModelHealths(Collector):
             queued.add_metric([name], health.queued)
             running.add_metric([name], health.running)
             restarts.add_metric([name], health.restarts)
-            for one in HealthState:
-                state.add_metric([name, one], float(one == health.state))
+            for value in HealthState:
+                state.add_metric([name, value], float(value == health.state))
         yield from (queued, running, state, restarts)

@@ -34,7 +34,7 @@ HEAD_BYTES = 8
 
 PREFIX = "gateway-metrics-"
 
-_made: dict[int, tuple[Path, int]] = {}
+_folders: dict[int, tuple[Path, int]] = {}
 """The folder that a process made and its open descriptor, by the process's id: a forked worker inherits this, but it is
 not the worker's to remove."""
 
@@ -44,8 +44,8 @@ def prepare() -> None:
 
     Raises OSError where there can be none.
     """
-    if given := os.environ.get(VARIABLE):
-        folder = Path(given)
+    if name := os.environ.get(VARIABLE):
+        folder = Path(name)
         folder.mkdir(parents=True, exist_ok=True)
         for left_over in folder.glob("*.db"):  # of the server before; prometheus_client would count it again
             left_over.unlink()
@@ -134,8 +134,8 @@ def _used(path: Path) -> int:
 
 def clean_up() -> None:
     """Remove the folder if it is ours, whether workers still write to it or not."""
-    if made := _made.pop(os.getpid(), None):
-        folder, descriptor = made
+    if entry := _folders.pop(os.getpid(), None):
+        folder, descriptor = entry
         os.environ.pop(VARIABLE, None)
         shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
@@ -148,7 +148,7 @@ def _make(parent: Path) -> Path:
             os.close(_lock(left_over))
             shutil.rmtree(left_over, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    _made[os.getpid()] = folder, _lock(folder)
+    _folders[os.getpid()] = folder, _lock(folder)
     return folder
 
 

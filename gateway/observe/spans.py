@@ -66,7 +66,7 @@ class Spans:
 
 def _attributes(outcome: Outcome) -> dict[str, str | int]:
     """Return the known attributes, with the names of OpenTelemetry's semantic conventions for HTTP where they exist."""
-    found: dict[str, str | int] = {
+    attributes: dict[str, str | int] = {
         "http.request.method": "POST",
         "http.route": outcome.route,
         "http.response.status_code": outcome.status,
@@ -80,4 +80,4 @@ def _attributes(outcome: Outcome) -> dict[str, str | int]:
         "gateway.model.version": outcome.model_version,
         "gateway.batch_size": outcome.batch_size,
     }
-    return {name: value for name, value in found.items() if value != ""}
+    return {name: value for name, value in attributes.items() if value != ""}

@@ -68,7 +68,7 @@ class Bulkhead:
             if sock in self._lent:
                 return True
             if len(self._lent) >= self._spare:
-                min((*self._lent, sock), key=lambda one: one.rate).cut = bool(self.waiting)
+                min((*self._lent, sock), key=lambda lent: lent.rate).cut = bool(self.waiting)
                 return False
             self._lent.add(sock)
         self._wake()

@@ -49,12 +49,12 @@ def _unquoted(error: BaseException) -> BaseException:
     return type(kind.__name__, (kind,), members)()  # type: ignore[no-any-return]
 
 
-def connection_bound(settings: Settings, wanted: int, threads: int) -> int:
-    """Connections of one worker: as many as ``wanted``, less where RLIMIT_NOFILE leaves too few files for requests."""
+def connection_bound(settings: Settings, configured: int, threads: int) -> int:
+    """Return how many connections a worker has: ``configured``, or fewer where RLIMIT_NOFILE leaves too few files."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
-        return wanted
-    return max(threads, min(wanted, soft - settings.reserved_files))
+        return configured
+    return max(threads, min(configured, soft - settings.reserved_files))
 
 
 class BoundedWorker(ThreadWorker):  # type: ignore[misc]
@@ -134,30 +134,30 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         """Wait for a request on a connection, some of which may have arrived with the last."""
         conn.begin(time.monotonic() + self.settings.head_timeout)
         try:
-            wanted = conn.advance()
+            events = conn.advance()
         except OSError:
             self._close(conn)
             return
-        if not wanted:
+        if not events:
             self._dispatch(conn)
             return
-        self.heads[conn] = wanted
-        self.poller.register(conn.sock, wanted, partial(self._on_head, conn))
+        self.heads[conn] = events
+        self.poller.register(conn.sock, events, partial(self._on_head, conn))
 
     def _on_head(self, conn: Connection, _fileobj: Any) -> None:
         try:
-            wanted = conn.advance()
+            events = conn.advance()
         except OSError:
             del self.heads[conn]
             self._drop(conn)
             return
-        if not wanted:
+        if not events:
             del self.heads[conn]
             self.poller.unregister(conn.sock)
             self._dispatch(conn)
-        elif wanted != self.heads[conn]:
-            self.heads[conn] = wanted
-            self.poller.modify(conn.sock, wanted, partial(self._on_head, conn))
+        elif events != self.heads[conn]:
+            self.heads[conn] = events
+            self.poller.modify(conn.sock, events, partial(self._on_head, conn))
 
     def _dispatch(self, conn: Connection) -> None:
         conn.bulkhead = self.probes if conn.is_probe else self.work

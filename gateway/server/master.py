@@ -128,5 +128,5 @@ def serve(app: Any, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT, worker
     if isinstance(app, str) and (folder := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, folder)  # as gunicorn's own command does
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    given = {name: value for name, value in options.items() if value is not None}
-    _Server(app, DEFAULTS | HOOKS | {"bind": address, "workers": workers} | given).run()
+    settings = {name: value for name, value in options.items() if value is not None}
+    _Server(app, DEFAULTS | HOOKS | {"bind": address, "workers": workers} | settings).run()

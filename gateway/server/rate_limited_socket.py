@@ -112,7 +112,7 @@ class RateLimited:
         first = began = time.monotonic()
         while True:
             try:
-                done = move(*args)
+                moved = move(*args)
             except TimeoutError:
                 if (self.gettimeout() or 0.0) < self._slice:  # type: ignore[attr-defined]
                     raise  # a wait that is shorter on purpose
@@ -120,8 +120,8 @@ class RateLimited:
                 if began - first >= self.settings.read_timeout:
                     raise
             else:
-                self._account(size(done), began)
-                return done
+                self._account(size(moved), began)
+                return moved
 
     def _account(self, count: int, began: float, *, judge: bool = True) -> float:
         now = time.monotonic()

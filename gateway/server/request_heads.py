@@ -67,8 +67,8 @@ class Connection(TConn):  # type: ignore[misc]
     @property
     def is_probe(self) -> bool:
         """Return True if the head asks for a probe."""
-        words = bytes(self.head[:64]).split(b" ", 2)
-        return len(words) == 3 and words[1].partition(b"?")[0] in PROBES
+        fields = bytes(self.head[:64]).split(b" ", 2)
+        return len(fields) == 3 and fields[1].partition(b"?")[0] in PROBES
 
     def hand_over(self) -> None:
         """Give what has been read to gunicorn's parser."""

@@ -37,9 +37,9 @@ class SupervisorLauncher:
         if self._process is not None:
             logger.error("the supervisor of the model processes is gone; it is started again")
             self._hang_up()
-        words = {"app": self._app, "listener": self._listener.fileno(), "started": started}
+        arguments = {"app": self._app, "listener": self._listener.fileno(), "started": started}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.executors.supervisor", json.dumps(words)],
+            [sys.executable, "-m", "gateway.executors.supervisor", json.dumps(arguments)],
             stdin=subprocess.PIPE,
             pass_fds=[self._listener.fileno()],
             start_new_session=True,

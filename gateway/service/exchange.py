@@ -212,14 +212,14 @@ class Exchange:
         self._cache_entry = cache.entry(self.model, card, request, self.head.caller, self._received.held)
         if self._cache_entry is None or card is None or self.head.no_cache:
             return None
-        found = cache.find(self._cache_entry, card, request.input_digest)
-        if found is None:
+        stored = cache.find(self._cache_entry, card, request.input_digest)
+        if stored is None:
             return None
-        self.age, self._output_digest = found.age, found.output_digest
+        self.age, self._output_digest = stored.age, stored.output_digest
         self._describe(replace(card, parameters_digest=self._cache_entry.parameters_digest), 1)
         self._facts.update(cached=True)
         self._cache_entry = None
-        return found.result
+        return stored.result
 
     def _inferred(self, request: Request) -> Result:
         """The model's answer; what it does not account for of the time was spent queued, or on the way."""
@@ -313,13 +313,13 @@ class Exchange:
             deterministic=card.deterministic,
         )
 
-    def _progressed(self, done: float, total: float) -> None:
+    def _progressed(self, completed: float, total: float) -> None:
         """Log a model's progress. Its text is the author's and may quote the study: it is not logged."""
         self._service.metrics.progress(self.model.name)
         now = time.monotonic()
-        if now - self._logged >= PROGRESS_SECONDS or done >= total:
+        if now - self._logged >= PROGRESS_SECONDS or completed >= total:
             self._logged = now
-            self.logger.info("progress: %g of %g", done, total)
+            self.logger.info("progress: %g of %g", completed, total)
 
     def __enter__(self) -> Self:
         return self

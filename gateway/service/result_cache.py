@@ -21,7 +21,7 @@ class CacheEntry:
     """The place of one answer: of which model, on which instances, for which caller."""
 
     caller: str
-    held: tuple[HeldInstance, ...]
+    instances: tuple[HeldInstance, ...]
     model: str
     output: str
     parameters_digest: str
@@ -29,7 +29,7 @@ class CacheEntry:
     def key(self, card: Card) -> ResultKey:
         """Return the key of the answer by the model of ``card``."""
         return ResultKey(
-            instances=tuple(one.sha256 for one in self.held),
+            instances=tuple(instance.sha256 for instance in self.instances),
             model=self.model,
             version=card.version,
             model_digest=card.model_digest,
@@ -46,7 +46,7 @@ class ResultCache:
         self._results = results
 
     def entry(
-        self, model: Model, card: Card | None, request: Request, caller: str, held: tuple[HeldInstance, ...]
+        self, model: Model, card: Card | None, request: Request, caller: str, instances: tuple[HeldInstance, ...]
     ) -> CacheEntry | None:
         """Return the place of the answer to ``request``; None where its model's answers are not cached.
 
@@ -55,7 +55,7 @@ class ResultCache:
         if card is not None and not card.deterministic:
             return None
         identity = model.identify(request)
-        return None if identity is None else CacheEntry(caller, held, model.name, *identity)
+        return None if identity is None else CacheEntry(caller, instances, model.name, *identity)
 
     def find(self, entry: CacheEntry, card: Card, input_digest: str) -> StoredResult | None:
         """Return the answer in its place; None where there is none to the same input."""
@@ -66,6 +66,6 @@ class ResultCache:
         if not result.card.deterministic:
             return
         try:
-            self._results.keep(entry.key(result.card), entry.caller, result, output_digest, entry.held)
+            self._results.keep(entry.key(result.card), entry.caller, result, output_digest, entry.instances)
         except GatewayError as error:
             logger.warning("an answer was not stored: %s", error.code)

@@ -89,15 +89,15 @@ class Service:
         ``timeout`` reads the deadline that it asks for, in seconds; None asks for the model's own, which is the most.
         Raises Unavailable, and what ``timeout`` raises; the sinks are notified of either.
         """
-        most = execution_of(model, self.settings).timeout
-        assert most is not None  # the settings have one
+        largest = execution_of(model, self.settings).timeout
+        assert largest is not None  # the settings have one
         try:
-            wanted = timeout()
+            requested = timeout()
             ticket = self._admit(model)
         except GatewayError as error:
             self._refused(model, head, error)
             raise
-        return Exchange(self, model, head, ticket, most if wanted is None else min(wanted, most))
+        return Exchange(self, model, head, ticket, largest if requested is None else min(requested, largest))
 
     def _refused(self, model: Model, head: Head, error: GatewayError) -> None:
         """Notify the sinks of a request that ended at its head."""
@@ -126,7 +126,7 @@ class Service:
         return None if self.store is None else self.store.references.of(caller)
 
     def infer(self, model: Model, request: Request, *, log: TaggedLogger, gone: Callable[[], bool]) -> Result:
-        """Run ``model`` on ``request`` and check its answer; ``gone`` says whether the caller still waits.
+        """Run ``model`` on ``request`` and check its answer; ``gone`` is True once its caller has left.
 
         ``settings.strict`` refuses an answer whose content breaks the protocol; otherwise each fault is a warning in
         ``log``. Raises AnswerInvalid, StudyRefused, Unavailable, DeadlineExceeded, Cancelled, ModelDied; what the model
@@ -209,18 +209,18 @@ class Service:
     def publish(self) -> None:
         """Tell the other workers how the models of this one are."""
         if self.slot is not None:
-            health = {name: one.words() for name, one in self.executors.inline.health().items()}
-            self.slot.publish({"models": health, "draining": self.draining})
-            if not self.slot.scoreboard.started and all(one.serves for one in self.executors.health().values()):
+            models = {name: health.words() for name, health in self.executors.inline.health().items()}
+            self.slot.publish({"models": models, "draining": self.draining})
+            if not self.slot.scoreboard.started and all(health.serves for health in self.executors.health().values()):
                 self.slot.scoreboard.start()
 
     def report(self) -> Report:
         """Return the state of the server, the same from each of its workers; waits for no model."""
         own = self.executors.health()
         if self.slot is None:
-            return Report(own, self.draining, all(one.serves for one in own.values()))
+            return Report(own, self.draining, all(health.serves for health in own.values()))
         self.publish()
-        said = self.slot.read()
-        inline = together({name: ModelHealth.of(one) for name, one in words["models"].items()} for words in said)
-        draining = any(words["draining"] for words in said)
-        return Report({**own, **inline}, draining, self.slot.scoreboard.started)
+        workers = self.slot.read()
+        models = ({name: ModelHealth.of(state) for name, state in worker["models"].items()} for worker in workers)
+        draining = any(worker["draining"] for worker in workers)
+        return Report({**own, **together(models)}, draining, self.slot.scoreboard.started)

@@ -148,14 +148,14 @@ class Decoder:
 
     def _content(self, text: Text, view: memoryview, position: int) -> int:
         """Preamble, data or epilogue, up to a delimiter."""
-        data, position, found = self._seeker.seek(text, view, position)
+        data, position, at_delimiter = self._seeker.seek(text, view, position)
         if self._state is State.DATA:
             if len(data):
                 self._size += len(data)
                 self._events.append(Data(data))
-            if found:
+            if at_delimiter:
                 self._end_part()
-        if found:
+        if at_delimiter:
             if self._state is State.EPILOGUE:
                 raise BrokenBody("The boundary occurs again after the closing delimiter; write that once, at the end.")
             self._state = State.BOUNDARY

@@ -31,9 +31,9 @@ class Encoder:
         """
         if not isinstance(event, _FOLLOWERS[self._last]):
             raise ValueError(f"{type(event).__name__} cannot follow {self._last.__name__ if self._last else 'nothing'}")
-        written = self._write(event)
+        octets = self._write(event)
         self._last = type(event)
-        return written
+        return octets
 
     def _write(self, event: Event) -> bytes | memoryview:
         match event:

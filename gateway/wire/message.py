@@ -80,13 +80,14 @@ def decode(
 
 
 def _checked(part: OutgoingPart) -> Iterator[bytes | memoryview]:
-    left = part.length
+    missing = part.length
     for chunk in part.chunks:
         view = memoryview(chunk)
-        left -= view.nbytes
-        if left < 0:
+        missing -= view.nbytes
+        if missing < 0:
             break
         if view.nbytes:
             yield chunk if isinstance(chunk, bytes) else view.cast("B")
-    if left:
-        raise ValueError(f"A part promised {part.length} bytes and gave {'more' if left < 0 else f'{left} fewer'}")
+    if missing:
+        count = "more" if missing < 0 else f"{missing} fewer"
+        raise ValueError(f"A part promised {part.length} bytes and gave {count}")

@@ -45,10 +45,10 @@ class ChainHead:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read what ``str`` writes. Raises ValueError."""
-        found = _HEAD.fullmatch(text)
-        if found is None:
+        match = _HEAD.fullmatch(text)
+        if match is None:
             raise ValueError("A head is NUMBER:DIGEST, as audit verify prints it.")
-        return cls(int(found[1]), found[2])
+        return cls(int(match[1]), match[2])
 
     @classmethod
     def begin(cls) -> Self:
@@ -116,13 +116,13 @@ class HeadFile:
     @classmethod
     def read(cls, data: bytes, key: bytes | None) -> Self | None:
         """The head in ``data``, None where there is none. Raises ValueError where another key signed it."""
-        found = _HEAD_FILE.fullmatch(data.decode("ascii", "replace"))
-        if found is None:
+        match = _HEAD_FILE.fullmatch(data.decode("ascii", "replace"))
+        if match is None:
             return None
-        text = found[0].rpartition(" ")[0].encode()
-        if key is not None and not signed(text, key, found["mac"]):
+        text = match[0].rpartition(" ")[0].encode()
+        if key is not None and not signed(text, key, match["mac"]):
             raise ValueError("The head beside the audit file is not signed with this key.")
-        return cls(ChainHead(int(found["seq"]), found["digest"], found["chain"]), int(found["size"]))
+        return cls(ChainHead(int(match["seq"]), match["digest"], match["chain"]), int(match["size"]))
 
 
 def head_path(path: Path) -> Path:

@@ -17,33 +17,33 @@ class Line:
     sentence: str
 
 
-def compare(then: Receipt, now: Receipt) -> Iterator[Line]:
+def compare(before: Receipt, after: Receipt) -> Iterator[Line]:
     """Compare two receipts: the input, the parameters, the model and the answer, a line each."""
-    yield _input(then, now)
-    yield _parameters(then, now)
-    yield _model(then, now)
-    weights = then["model"]["weights"]
+    yield _input(before, after)
+    yield _parameters(before, after)
+    yield _model(before, after)
+    weights = before["model"]["weights"]
     yield Line("weights", None, f"vouched for by {weights[:12]}" if weights else UNVOUCHED)
-    yield _answer(then, now)
-    if then["gateway"] != now["gateway"]:
-        yield Line("gateway", None, f"was {then['gateway']}, is {now['gateway']}")
+    yield _answer(before, after)
+    if before["gateway"] != after["gateway"]:
+        yield Line("gateway", None, f"was {before['gateway']}, is {after['gateway']}")
 
 
-def _input(then: Receipt, now: Receipt) -> Line:
-    same = then["input"] == now["input"]
-    other = "DIFFERENT: another JSON, a changed, missing or added file, or another order of the files"
-    return Line("input", same, "the same bytes" if same else other)
+def _input(before: Receipt, after: Receipt) -> Line:
+    same = before["input"] == after["input"]
+    difference = "DIFFERENT: another JSON, a changed, missing or added file, or another order of the files"
+    return Line("input", same, "the same bytes" if same else difference)
 
 
-def _parameters(then: Receipt, now: Receipt) -> Line:
-    same = then["parameters"] == now["parameters"]
-    if same and not then["parameters"]:
+def _parameters(before: Receipt, after: Receipt) -> Line:
+    same = before["parameters"] == after["parameters"]
+    if same and not before["parameters"]:
         return Line("parameters", same, "none declared; what was sent is part of the input")
     return Line("parameters", same, "the same" if same else "DIFFERENT values, defaults filled in")
 
 
-def _model(then: Receipt, now: Receipt) -> Line:
-    was, now_is = then["model"], now["model"]
+def _model(before: Receipt, after: Receipt) -> Line:
+    was, now_is = before["model"], after["model"]
     if not was["digest"] and not now_is["digest"]:  # a plain function, which has no name but its route
         return Line("model", None, "says nothing of itself")
     changed = [name for name in ("name", "version", "weights") if was[name] != now_is[name]]
@@ -52,8 +52,8 @@ def _model(then: Receipt, now: Receipt) -> Line:
     return Line("model", not changed, f"DIFFERENT: its {', '.join(changed)}" if changed else "the same")
 
 
-def _answer(then: Receipt, now: Receipt) -> Line:
-    if then["output"] == now["output"]:
+def _answer(before: Receipt, after: Receipt) -> Line:
+    if before["output"] == after["output"]:
         return Line("answer", True, "bit-equal")
-    excuse = "" if then["deterministic"] else "; the model does not say that it is deterministic"
+    excuse = "" if before["deterministic"] else "; the model does not say that it is deterministic"
     return Line("answer", False, f"DIFFERENT{excuse}")

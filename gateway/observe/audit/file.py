@@ -176,7 +176,7 @@ def _open(path: Path, flags: int) -> int:
 def _same(descriptor: int, path: Path) -> bool:
     """Return True if the open file is still the one of that name."""
     try:
-        there, here = path.stat(), os.fstat(descriptor)
+        named, opened = path.stat(), os.fstat(descriptor)
     except FileNotFoundError:
         return False
-    return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+    return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)

@@ -55,9 +55,9 @@ class SQLCopies:
         with self._engine.begin() as connection:
             for chain, group in groupby(records, key=lambda record: record.head.chain):
                 rows = {record.head.seq: _row(record) for record in group}
-                there = select(column.seq).where(column.chain == chain, column.seq.in_(rows))
-                known = set(connection.execute(there).scalars())
-                if new := [row for seq, row in rows.items() if seq not in known]:
+                stored = select(column.seq).where(column.chain == chain, column.seq.in_(rows))
+                present = set(connection.execute(stored).scalars())
+                if new := [row for seq, row in rows.items() if seq not in present]:
                     connection.execute(insert(self._table), new)
 
     def close(self) -> None:

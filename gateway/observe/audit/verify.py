@@ -78,14 +78,14 @@ class Reading:
             return
         try:
             with head_path(file).open("rb") as opened:
-                found = HeadFile.read(opened.read(HEAD_FILE_BYTES + 1), self._key)
+                head_file = HeadFile.read(opened.read(HEAD_FILE_BYTES + 1), self._key)
         except FileNotFoundError:
-            found = None
+            head_file = None
         except ValueError as error:
             self._fault(str(error))
             return
-        if found is not None:
-            self.lead_to(found.head, "the head beside the file")
+        if head_file is not None:
+            self.lead_to(head_file.head, "the head beside the file")
         elif not self._goals:
             self._fault("there is no head beside the file, so that a tail that was cut off would not be missed")
 
@@ -118,11 +118,11 @@ class Reading:
     def _take_torn(self, sealed: Sealed) -> None:
         """Bytes that are no record are a killed writer's if the next record tells of just these."""
         torn, self._torn = self._torn, b""
-        told = sealed.record.get("torn")
-        if not torn and told is None:
+        noted = sealed.record.get("torn")
+        if not torn and noted is None:
             return
-        is_told = isinstance(told, dict) and told.get("sha256") in (sha256(torn), sha256(torn.removesuffix(b"\n")))
-        if is_told:
+        is_noted = isinstance(noted, dict) and noted.get("sha256") in (sha256(torn), sha256(torn.removesuffix(b"\n")))
+        if is_noted:
             self.verdict.notes.append(f"before record {sealed.head.seq} a writer was killed: {len(torn)} bytes of one")
         else:
             self._fault(self._why if torn else f"what record {sealed.head.seq} tells of a killed writer is gone")
