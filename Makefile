@@ -1,23 +1,24 @@
-# make demo and make test need nothing but Python 3.11 or newer; they build .venv once and again when requirements change.
+# Python 3.11 or later is the only requirement: make builds .venv, and rebuilds it when the requirements change.
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
-# Each file goes to one process, so that its servers are started once.
+# Each test file runs in one process, so that its servers start once.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test-fast test test-all bench bench-peers lint types lock clean
+.PHONY: help demo test-fast test test-slow test-all bench bench-peers lint types lock clean
 
 help:
-	@echo "make demo      serve the models that come along, send them a study, picture the answers in demo-output/"
-	@echo "make test-fast the tests that start no server, in about a minute"
-	@echo "make test      the tests"
-	@echo "make test-all  the slow ones too; what they need and do not find fails instead of being skipped"
-	@echo "make bench     what the gateway costs beside a plain one, in ratios"
-	@echo "make bench-peers  the same for FastAPI, LitServe and BentoML, each in an environment of its own"
-	@echo "make lint      ruff"
-	@echo "make types     mypy --strict"
-	@echo "make lock      resolve what the container installs, with hashes, into requirements.lock"
-	@echo "make clean     remove all that make made"
+	@echo "make demo        serve the example models, send them a study, write pictures to demo-output/"
+	@echo "make test-fast   run the tests that start no process: a minute"
+	@echo "make test        run all tests but the slow tier"
+	@echo "make test-slow   run the slow tier: minutes, and a package index"
+	@echo "make test-all    run both; a missing program fails a test instead of skipping it"
+	@echo "make bench       measure the cost of the gateway beside a plain server, in ratios"
+	@echo "make bench-peers measure FastAPI, LitServe and BentoML too, each in an environment of its own"
+	@echo "make lint        run ruff"
+	@echo "make types       run mypy --strict"
+	@echo "make lock        resolve the packages of the container image, with hashes, into requirements.lock"
+	@echo "make clean       remove everything that make has created"
 
 demo: $(VENV)/runtime
 	$(RUN) demo.py demo-output
@@ -28,8 +29,11 @@ test-fast: $(VENV)/test
 test: $(VENV)/test
 	$(RUN) -m pytest -q $(PARALLEL) -m "not slow"
 
-test-all: $(VENV)/test
-	GATEWAY_TEST_REQUIRE=all $(RUN) -m pytest -q $(PARALLEL)
+test-slow: $(VENV)/test
+	$(RUN) -m pytest -q $(PARALLEL) -m slow
+
+test-all: export GATEWAY_TEST_REQUIRE := all
+test-all: test test-slow
 
 bench: $(VENV)/test
 	$(RUN) -m benchmarks
@@ -44,7 +48,7 @@ lint: $(VENV)/dev
 types: $(VENV)/dev
 	$(RUN) -m mypy gateway utils models tests benchmarks demo.py
 
-# For the image's Python and system; requirements.txt has the direct pins.
+# Resolved for the image's Python and system; requirements.txt has the direct pins.
 lock: $(VENV)/dev
 	$(RUN) -m uv pip compile --quiet setup.cfg --extra gdcm --extra store --extra models --extra compat \
 		--constraint requirements.txt --python-version 3.11 --python-platform linux \
@@ -54,10 +58,10 @@ clean:
 	rm -rf $(VENV) demo-output build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
 
 $(RUN):
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "This needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is required: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
-# Stamps: each stands for an environment that was installed whole.
+# Stamp files: each marks a completely installed environment.
 $(VENV)/runtime: requirements.txt | $(RUN)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
