@@ -83,7 +83,7 @@ def test_what_openssl_prints_of_a_certificate_reads_as_its_subject(
         ("CN=\\FF", "CN=\\EF\\BF\\BD"),
     ],
 )
-def test_subjects_that_say_something_else_read_otherwise(one: str, other: str) -> None:
+def test_different_subjects_have_different_names(one: str, other: str) -> None:
     assert read(one) != read(other)
 
 

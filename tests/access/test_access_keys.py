@@ -64,7 +64,7 @@ def test_whatever_the_file_holds_it_is_read_or_refused_in_a_sentence(data: bytes
 
 
 @given(st.fixed_dictionaries({"version": st.just(1), "callers": st.lists(JSON, min_size=1, max_size=2)}))
-def test_a_file_with_a_fault_in_one_caller_lets_nobody_in(file: dict[str, object]) -> None:
+def test_a_file_with_one_faulty_caller_admits_no_caller(file: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="has a fault"):
         parse(json.dumps(file).encode())
 
@@ -125,7 +125,7 @@ def test_every_comparison_is_done_on_digests_wherever_the_match_is(
     assert (found is not None) == (tried in held)
 
 
-def test_a_change_is_seen_at_once_and_an_expiry_when_it_comes(tmp_path: Path) -> None:
+def test_a_change_takes_effect_at_once_and_an_expiry_at_its_time(tmp_path: Path) -> None:
     path, key = tmp_path / "callers", new_key()
     ring = written(path)
     assert ring.of_key(key) is None
@@ -146,7 +146,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_file_that_cannot_be_read_lets_nobody_in(tmp_path: Path, damage: str) -> None:
+def test_an_unreadable_file_admits_no_caller(tmp_path: Path, damage: str) -> None:
     path, key = tmp_path / "callers", new_key()
     ring = written(path, CallerEntry(Caller("one"), fingerprint(key)))
     assert ring.of_key(key)
@@ -170,7 +170,7 @@ def test_the_file_is_its_owners_alone_and_replaced_whole(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_processes_that_add_at_once_lose_nobody(tmp_path: Path) -> None:
+def test_concurrent_processes_that_add_callers_lose_no_entry(tmp_path: Path) -> None:
     path = tmp_path / "callers"
     code = (
         "import sys, pathlib; from gateway.access.callers_file import *;"

@@ -55,7 +55,7 @@ def test_a_caller_never_gets_more_than_its_burst_and_its_rate(rate: int, burst: 
             assert j - i + 1 <= burst + (taken[j] - start) * rate / 60 + 1e-6
 
 
-def test_the_wait_is_told_and_as_short_as_it_can_be() -> None:
+def test_the_retry_after_is_the_shortest_possible() -> None:
     clock = Clock()
     bounds = limits(clock=clock, caller_rate=6, caller_burst=2)
     bounds.enter("one")
@@ -78,7 +78,7 @@ def test_one_callers_bounds_are_not_another_ones() -> None:
             bounds.enter(f"caller-{number}")
 
 
-def test_a_place_is_given_back_once() -> None:
+def test_a_place_is_released_once() -> None:
     bounds = limits(caller_concurrency=2)
     first, _second = bounds.enter("one"), bounds.enter("one")
     with pytest.raises(TooManyRequests):
@@ -141,7 +141,7 @@ def _ask(bounds: CallerLimits, start: Any, answers: Any, count: int) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"caller_concurrency": 50}, {"caller_rate": 1, "caller_burst": 50}])
-def test_processes_that_ask_at_once_get_exactly_what_is_allowed_together(settings: dict[str, int]) -> None:
+def test_concurrent_processes_get_exactly_the_common_limit(settings: dict[str, int]) -> None:
     bounds, start, answers = limits(**settings), FORK.Barrier(4), FORK.SimpleQueue()
     asking = [FORK.Process(target=_ask, args=(bounds, start, answers, 200)) for _ in range(3)]
     for process in asking:
@@ -184,7 +184,7 @@ def _keep_locked(table: SharedTable, ready: Any) -> None:
         signal.pause()
 
 
-def test_a_process_killed_in_the_middle_of_counting_locks_nobody_out() -> None:
+def test_a_process_killed_while_counting_leaves_no_lock() -> None:
     table, ready = SharedTable(), FORK.SimpleQueue()
     holding = FORK.Process(target=_keep_locked, args=(table, ready))
     holding.start()

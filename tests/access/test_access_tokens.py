@@ -122,7 +122,7 @@ def test_the_leeway_forgives_a_clock(known: Tokens) -> None:
         ("missing", {}, set()),
     ],
 )
-def test_roles_come_from_the_named_claim_whatever_its_shape(
+def test_roles_are_read_from_the_named_claim_in_any_form(
     tmp_path: Path, claim: str, value: dict[str, Any], roles: set[str]
 ) -> None:
     known = tokens(tmp_path, jwk(KEY, "one"), jwt_roles_claim=claim)
@@ -141,7 +141,7 @@ def test_roles_come_from_the_named_claim_whatever_its_shape(
         ({}, ()),
     ],
 )
-def test_routes_come_from_the_named_claim_and_a_token_without_it_is_for_none(
+def test_routes_are_read_from_the_named_claim_and_a_token_without_it_has_no_route(
     tmp_path: Path, value: dict[str, Any], routes: tuple[str, ...]
 ) -> None:
     known = tokens(tmp_path, jwk(KEY, "one"), jwt_routes_claim="gateway.routes")
@@ -224,7 +224,7 @@ def issuer() -> Iterator[Issuer]:
         yield issuer
 
 
-def test_a_new_key_is_fetched_when_a_token_names_it_and_an_old_one_goes(issuer: Issuer) -> None:
+def test_a_new_key_is_fetched_when_a_token_names_it_and_an_old_one_expires(issuer: Issuer) -> None:
     known = Tokens(settings(issuer.url, jwks_min_interval=1e-6))
     assert [known.caller(token(KEY)).name for _ in range(5)] == ["alice"] * 5
     assert issuer.asked == 1
@@ -272,7 +272,7 @@ def test_an_issuer_that_sends_its_keys_drop_by_drop_is_not_waited_for(
         known.caller(token(KEY))
 
 
-def test_few_wait_for_an_issuer_that_hangs_and_the_others_are_told_to_come_back(
+def test_few_requests_wait_for_an_issuer_that_hangs_and_others_get_a_retry_after(
     issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jwks, "FETCH_SECONDS", 5.0)
@@ -309,7 +309,7 @@ def test_an_issuer_that_answers_something_else_has_no_keys(issuer: Issuer, answe
         Tokens(settings(source)).caller(token(KEY))
 
 
-def test_a_file_of_keys_is_read_anew_when_it_changes(tmp_path: Path) -> None:
+def test_a_file_of_keys_is_read_again_when_it_changes(tmp_path: Path) -> None:
     known = tokens(tmp_path, jwk(KEY, "one"), jwks_min_interval=1e-6)
     known.caller(token(KEY))
     (tmp_path / "jwks.json").write_text(json.dumps({"keys": [jwk(rsa_key("two"), "two")]}))

@@ -70,7 +70,7 @@ GOOD = "d = ResponseData('text', b'y'); r = Response(); r.list = [d]; return r"
         ({"imports": "import no_such_module"}, "ModuleNotFoundError: No module named 'no_such_module'"),
     ],
 )
-def test_the_local_run_says_what_is_wrong_and_ends_with_its_status(
+def test_the_local_run_reports_the_fault_and_ends_with_its_status(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], parts: dict[str, Any], sentence: str
 ) -> None:
     status = main(["run", str(write(tmp_path / "wrapper.py", **parts))])
@@ -193,7 +193,7 @@ def test_declared_parameters_are_read_from_text_and_others_left_alone(given: Any
     st.sampled_from(["number", "whole", "flag", "word"]),
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.integers())),
 )
-def test_what_passes_fits_and_what_does_not_is_refused_without_its_value(key: str, value: Any) -> None:
+def test_a_value_that_matches_passes_and_another_is_refused_without_its_value(key: str, value: Any) -> None:
     try:
         read = read_params(FIELDS, {key: value})[key]
     except WrapperParameterRefused as refused:

@@ -86,7 +86,7 @@ def seen(original: Original, folder: Path) -> Any:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves the files it reads open
-def test_the_wrapper_that_aiges_creates_gives_the_same_data_and_schema(
+def test_the_wrapper_that_aiges_creates_returns_the_same_data_and_schema(
     demo: Path, original: Original, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     theirs = seen(original, demo)
@@ -163,7 +163,7 @@ def test_the_verdicts_on_nine_answers_agree(folder: Path, original: Original, mo
 
 
 @pytest.mark.parametrize("verb", ["INIT", "FINI"])
-def test_a_wrapper_that_does_not_start_or_end_is_passed_by_the_original_and_not_by_ours(
+def test_a_wrapper_that_does_not_start_or_end_is_passed_by_the_original_and_not_by_the_gateway(
     folder: Path, original: Original, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     (folder / "answers").mkdir(exist_ok=True)

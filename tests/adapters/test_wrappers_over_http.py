@@ -60,7 +60,7 @@ def test_an_error_code_travels_with_the_wrappers_own_text(server: Server) -> Non
     assert (problem["error_code"], problem["detail"]) == (100, "the picture is too dark")
 
 
-def test_a_wrapper_whose_start_fails_says_so_in_each_answer_and_to_the_probe(server: Server) -> None:
+def test_a_wrapper_whose_start_fails_is_reported_in_each_answer_and_by_the_probe(server: Server) -> None:
     for _ in range(2):
         response = post(server, "/unstarted", body({}, (None, b"x")))
         assert response.status_code == 500

@@ -134,7 +134,7 @@ class Wrapper(WrapperBase):
 """
 
 
-def test_a_wrapper_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrapper_that_never_answers_times_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "SILENCE", 0.2)
     (tmp_path / "silent.py").write_text(SILENT)
     app = Gateway(__name__)

@@ -73,7 +73,7 @@ def test_any_route_may_have_a_model(route: str) -> None:
     assert app.test_client().get(route).status_code == 405
 
 
-def test_the_probes_are_ours_where_a_service_has_none() -> None:
+def test_the_gateway_adds_probes_where_a_service_has_no_own() -> None:
     client = Gateway("service").test_client()
     for method in (client.get, client.post):
         assert method("/ping").text == PONG
@@ -136,7 +136,7 @@ def test_texts_of_exceptions_are_logged_where_the_settings_allow_it(caplog: pyte
     assert "DOE^JANE" in caplog.text
 
 
-def test_settings_come_from_the_environment_where_none_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_read_from_the_environment_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_MAX_PARTS", "5")
     assert Gateway("service").settings.max_parts == 5
     assert Gateway("service", settings=Settings(max_parts=6)).settings.max_parts == 6
@@ -175,7 +175,7 @@ def test_on_loopback_a_developer_has_both(
     assert "debugger" not in caplog.text
 
 
-def test_off_loopback_nothing_is_said_where_nothing_was_wished_for(
+def test_off_loopback_no_warning_is_logged_where_no_debugger_was_requested(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

@@ -27,7 +27,7 @@ def test_without_variables_settings_are_the_defaults() -> None:
     assert Settings.from_environment({}) == Settings()
 
 
-def test_the_environment_of_the_process_is_taken_where_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_MAX_PARTS", "11")
     assert Settings.from_environment().max_parts == 11
 
@@ -37,12 +37,12 @@ def test_a_keyword_argument_wins_even_over_a_variable_that_is_wrong() -> None:
 
 
 @pytest.mark.parametrize("word", ["1", "true", "YES", " on "])
-def test_a_switch_is_turned_on_by_any_usual_word(word: str) -> None:
+def test_a_switch_accepts_each_usual_word_for_on(word: str) -> None:
     assert Settings.from_environment({"GATEWAY_LOG_EXCEPTION_TEXT": word}).log_exception_text is True
 
 
 @pytest.mark.parametrize("word", ["0", "false", "No", "off"])
-def test_a_switch_is_turned_off_by_any_usual_word(word: str) -> None:
+def test_a_switch_accepts_each_usual_word_for_off(word: str) -> None:
     assert Settings.from_environment({"GATEWAY_STRICT": word}).strict is False
 
 
@@ -76,5 +76,5 @@ def test_settings_do_not_change_once_made() -> None:
         Settings().max_parts = 3
 
 
-def test_each_setting_says_why_it_is_what_it_is() -> None:
+def test_each_setting_has_a_reason() -> None:
     assert [f.name for f in dataclasses.fields(Settings) if len(f.metadata.get("why", "")) < 20] == []

@@ -64,7 +64,7 @@ def test_an_answer_with_a_wrong_hash_is_no_answer() -> None:
         check(sent, replace(answer, status=503))
 
 
-def test_the_table_says_why_a_row_was_not_measured() -> None:
+def test_the_table_has_a_reason_for_a_skipped_row() -> None:
     text = markdown([skipped("work", "no network")], {"cores": 2})
     assert "| work |  |  |  |  | not measured |" in text
     assert "- work: no network." in text

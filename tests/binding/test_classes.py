@@ -51,7 +51,7 @@ def total(answer: Answer) -> int:
     return int(answer.json["study_ml_json"]["total"])
 
 
-def test_a_class_is_set_up_once_and_keeps_its_state_between_requests(events: list[str]) -> None:
+def test_a_class_is_set_up_once_and_has_its_state_between_requests(events: list[str]) -> None:
     app = serving(Counting)
     assert [total(ask(app, times=2)), total(ask(app))] == [2, 3]
     assert events == ["setup"]
@@ -90,7 +90,7 @@ def test_a_class_needs_neither_setup_nor_close() -> None:
     app.close()
 
 
-def test_health_says_starting_until_the_model_is_ready_and_requests_wait_for_it() -> None:
+def test_health_is_starting_until_the_model_is_ready_and_requests_wait_for_it() -> None:
     free = threading.Event()
 
     class Slow(Counting):
@@ -114,7 +114,7 @@ def test_health_says_starting_until_the_model_is_ready_and_requests_wait_for_it(
     assert Slow.events == ["setup"]
 
 
-def test_a_setup_that_fails_is_told_by_health_and_by_each_answer_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_setup_is_reported_by_health_and_each_response_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Counting):
         def setup(self) -> None:
             raise RuntimeError("weights.pt is cut short")
@@ -229,7 +229,7 @@ def test_a_source_that_cannot_be_read_has_no_digest() -> None:
     assert len(source_digest(Counting)) == 64
 
 
-def test_a_closed_model_is_set_up_anew_when_it_is_used_again(events: list[str]) -> None:
+def test_a_closed_model_is_set_up_again_when_it_is_used_again(events: list[str]) -> None:
     model = TypedModel("/", Counting)
     request = Request({}, [], "0" * 64)
     model.predict(request)

@@ -139,7 +139,7 @@ def test_a_finding_that_was_not_declared_is_refused() -> None:
     assert invalid(find) == "The model declares Mask, but it returned a Heatmap."
 
 
-def test_what_a_finding_lies_on_must_be_said_where_it_is_not_implied() -> None:
+def test_a_finding_must_name_its_source_where_that_is_not_implied() -> None:
     def find(images: list[Image]) -> list[Mask]:
         return [Mask(one.array > 0) for one in images]
 
@@ -176,7 +176,7 @@ def test_findings_can_be_had_before_any_door() -> None:
     assert found.labels == {"number": 2}
 
 
-def test_attachments_are_told_from_dicom_by_their_bytes() -> None:
+def test_attachments_are_distinguished_from_dicom_by_their_bytes() -> None:
     def find(ct: Volume, notes: list[Attachment]) -> Classification:
         return Classification({"slices": ct.shape[0], "notes": [note.read().decode() for note in notes]})
 
@@ -212,7 +212,7 @@ def test_a_model_that_takes_the_request_sees_every_file() -> None:
     assert ask(serving(find), files=[b"note", *series()]).json["study_ml_json"] == {"files": 5}
 
 
-def test_a_models_own_exception_is_a_500_that_tells_nothing() -> None:
+def test_a_models_own_exception_is_a_500_without_its_text() -> None:
     def find(ct: Volume) -> Mask:
         raise RuntimeError(ct.header.PatientName)
 

@@ -131,7 +131,7 @@ def test_a_fault_inside_a_parameter_is_pointed_at() -> None:
     assert refusal(window={"low": 1})["pointer"] == "/window/high"
 
 
-def test_every_fault_is_told_at_once() -> None:
+def test_every_fault_is_reported_at_once() -> None:
     problem = refusal(threshold=SECRET, count=0)
     assert [error["pointer"] for error in problem["errors"]] == ["/threshold", "/count"]
     assert problem["detail"] == " ".join(error["detail"] for error in problem["errors"])
@@ -185,7 +185,7 @@ def test_a_plain_handler_has_output_to_itself_and_is_plain_whatever_its_annotati
     assert ask(app, output="anything").json["study_ml_json"] == {"output": "anything", "third": "str"}
 
 
-def test_a_request_is_handed_over_whole_to_those_who_ask() -> None:
+def test_a_model_may_have_the_whole_request() -> None:
     def model(request: Request, count: int = 1) -> Classification:
         sizes = [len(file.read()) for file in request.instances]
         return Classification({"json": request.json, "sizes": sizes, "count": count, "id": bool(request.request_id)})

@@ -35,16 +35,16 @@ def taken(files: Sequence[Dataset], **requires: Any) -> int:
     return int(answer.json["study_ml_json"]["series"].rsplit(".")[-1])
 
 
-def test_a_study_that_fits_is_served() -> None:
+def test_a_matching_study_is_served() -> None:
     assert taken(series(), modality="CT", min_slices=SLICES, uniform_spacing=True, description="chest") == 1
 
 
-def test_a_study_of_another_modality_is_told_what_was_found_and_what_is_needed() -> None:
+def test_a_study_of_another_modality_is_refused_with_both_modalities() -> None:
     assert refused(series(Modality="MR"), modality="CT") == "This model needs CT; the study holds MR."
     assert refused(series(Modality="MR"), modality=("CT", "PT")) == "This model needs CT or PT; the study holds MR."
 
 
-def test_a_modality_that_is_none_of_the_standard_is_not_repeated() -> None:
+def test_a_modality_outside_the_standard_is_not_repeated() -> None:
     detail = refused(series(Modality="JANE"), modality="CT")
     assert detail == "This model needs CT; the study holds images of no known modality."
 
@@ -64,7 +64,7 @@ def test_each_reason_has_its_sentence() -> None:
     assert answer.json["detail"] == " ".join(answer.json["reasons"])
 
 
-def test_conditions_that_no_one_series_meets_together_are_told() -> None:
+def test_conditions_that_no_single_series_meets_are_named() -> None:
     files = series(Modality="MR", slices=8) + series(2)
     detail = refused(files, modality="CT", min_slices=8)
     assert detail.startswith("This model needs CT and a series of at least 8 slices in one series; each is found, but")
@@ -76,7 +76,7 @@ def test_a_contrast_phase_is_known_by_its_description_in_any_case() -> None:
     assert taken(files, description=re.compile("venous")) == 2
 
 
-def test_a_missing_phase_is_told_in_the_authors_words_and_no_description_is_repeated() -> None:
+def test_a_missing_phase_is_reported_in_the_authors_words_without_any_description() -> None:
     files = series(SeriesDescription=f"native {SECRET}")
     detail = refused(files, description="arterial", described_as="an arterial phase")
     assert detail == "This model needs an arterial phase; the description of the series does not say so."
@@ -86,7 +86,7 @@ def test_a_missing_phase_is_told_in_the_authors_words_and_no_description_is_repe
     )
 
 
-def test_several_series_that_fit_are_refused_where_one_is_taken_and_no_rule_says_which() -> None:
+def test_several_matching_series_are_refused_without_a_rule_that_chooses() -> None:
     detail = refused(series() + series(2), modality="CT")
     assert detail == "This model takes one series; the study holds 2 that fit. Send the one to use."
 
@@ -110,7 +110,7 @@ def test_a_series_is_chosen_by_a_function() -> None:
     assert taken(series() + series(2), choose=lambda fitting: fitting[-1]) == 2
 
 
-def test_a_rule_is_not_asked_where_one_series_fits() -> None:
+def test_a_rule_is_not_called_where_one_series_matches() -> None:
     assert taken(series(Modality="MR") + series(2), modality="CT", choose="nothing that matches") == 2
 
 
@@ -125,7 +125,7 @@ def test_bounds_on_the_number_of_series_hold() -> None:
     assert many.json["detail"] == "This model takes at most 2 series; the study holds 3 that fit."
 
 
-def test_a_segmentation_in_the_study_is_no_candidate_unless_asked_for() -> None:
+def test_a_segmentation_in_the_study_is_a_candidate_only_where_required() -> None:
     files = series() + series(2, Modality="SEG")
     assert taken(files) == 1
     assert taken(files, modality="SEG") == 2
@@ -156,7 +156,7 @@ def test_a_recommended_condition_travels_with_the_answer_and_refuses_nothing() -
     ]
 
 
-def test_two_volumes_are_told_apart_by_what_is_required_of_each() -> None:
+def test_two_volumes_are_distinguished_by_their_requirements() -> None:
     def find(
         late: Annotated[Volume, Requires(description="venous")], early: Annotated[Volume, Requires(description="art")]
     ) -> Classification:
@@ -166,7 +166,7 @@ def test_two_volumes_are_told_apart_by_what_is_required_of_each() -> None:
     assert ask(serving(find), files=files).json["study_ml_json"] == {"late": "1.2.3.2", "early": "1.2.3.1"}
 
 
-def test_one_series_is_never_given_twice() -> None:
+def test_one_series_is_never_used_twice() -> None:
     def find(a: Volume, b: Volume | None) -> Classification:
         return Classification({"b": b is not None})
 

@@ -46,7 +46,7 @@ def test_health_turns_from_starting_to_ready(serve: Serve, notes: Path) -> None:
 
 
 @pytest.mark.parametrize("route", ["/dense", "/slow"])
-def test_a_study_comes_back_as_a_mask(server: Server, route: str) -> None:
+def test_a_study_is_answered_with_a_mask(server: Server, route: str) -> None:
     parts = MultipartDecoder.from_response(post(server, route, related({}, series()))).parts
     entry = json.loads(parts[0].text)["parts"][0]
     assert entry["binary_data_shape"]["depth"] == SLICES
@@ -54,7 +54,7 @@ def test_a_study_comes_back_as_a_mask(server: Server, route: str) -> None:
     assert parts[1].content == expected
 
 
-def test_a_study_comes_back_as_dicom_where_it_is_asked_for(server: Server) -> None:
+def test_a_study_is_answered_with_dicom_where_the_client_accepts_it(server: Server) -> None:
     response = post(server, "/dense", related({}, series()), Accept="application/dicom")
     parts = MultipartDecoder.from_response(response).parts
     assert parts[1].headers[b"Content-Type"] == b"application/dicom"

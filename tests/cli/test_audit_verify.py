@@ -38,7 +38,7 @@ def test_a_broken_chain_names_its_faults_and_ends_in_failure(run: Run, file: Pat
     assert "verdict BROKEN" in done.out
 
 
-def test_a_script_is_told_the_same_as_json(run: Run, file: Path) -> None:
+def test_a_script_gets_the_same_as_json(run: Run, file: Path) -> None:
     head = list(heads(file))[-1]
     told = json.loads(run("audit", "verify", file, "--json").out)
     assert told == {"whole": True, "records": 5, "head": str(head), "notes": [], "faults": []}
@@ -56,7 +56,7 @@ def test_a_head_that_was_noted_stands_in_for_the_key(run: Run, file: Path) -> No
     assert run("audit", "verify", file).status == 2
 
 
-def test_the_key_is_the_one_given_or_that_of_the_environment(
+def test_the_key_is_that_of_the_option_or_of_the_environment(
     run: Run, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key_path(file).rename(tmp_path / "key")

@@ -50,13 +50,13 @@ def test_the_exit_statuses_are_documented(run: Run) -> None:
         ["serve", "x:app", "--model-processes", "-1"],
     ],
 )
-def test_wrong_usage_ends_with_status_2_and_says_why(run: Run, words: list[str]) -> None:
+def test_wrong_usage_ends_with_status_2_and_a_reason(run: Run, words: list[str]) -> None:
     ran = run(*words)
     assert ran.status == 2
     assert "usage: " in ran.err
 
 
-def test_a_phantom_is_written_and_told(run: Run, tmp_path: Path) -> None:
+def test_a_phantom_is_written_and_reported(run: Run, tmp_path: Path) -> None:
     ran = run("phantom", tmp_path / "study")
     assert ran.out.startswith("64 slices in ")
     assert len(list((tmp_path / "study").iterdir())) == 64

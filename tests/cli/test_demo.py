@@ -43,7 +43,7 @@ def test_a_demo_that_is_ended_takes_its_server_along(tmp_path: Path) -> None:
     assert processes_naming(tmp_path) == []
 
 
-def test_a_demo_whose_server_does_not_start_says_where_to_look(tmp_path: Path) -> None:
+def test_a_demo_whose_server_does_not_start_names_the_log(tmp_path: Path) -> None:
     (tmp_path / "study").mkdir()
     environment = os.environ | {"GATEWAY_MAX_PARTS": "many"}
     ran = subprocess.run([*DEMO, tmp_path], cwd=ROOT, env=environment, capture_output=True, text=True)

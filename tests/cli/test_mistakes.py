@@ -48,7 +48,7 @@ def test_a_token_file_must_hold_a_token(run: Run, tmp_path: Path) -> None:
     assert "zwei" not in line_of(run, "results", "--token-file", tmp_path / "token")
 
 
-def test_who_is_not_let_in_is_told_where_a_key_goes(run: Run) -> None:
+def test_a_refused_caller_learns_where_to_put_a_key(run: Run) -> None:
     with listening(lambda request: problem(401, detail="Send a key.")) as url:
         line = line_of(run, "results", "--host", url)
     assert line.startswith("error: Send a key. (status 401)")
@@ -84,19 +84,19 @@ def test_an_address_of_ipv6_has_brackets_where_it_needs_them(run: Run, host: str
 
 
 @pytest.mark.parametrize("host", ["", "a b", "http://", "http://x:99999", "ftp://x", "http://[::1", "\x1b[2J"])
-def test_what_is_no_address_is_said_to_be_none(run: Run, host: str) -> None:
+def test_an_invalid_address_is_reported(run: Run, host: str) -> None:
     line = line_of(run, "results", "--host", host, status=3)
     assert "None" not in line
     assert "\x1b" not in line
 
 
-def test_a_redirection_is_not_followed_and_told(run: Run) -> None:
+def test_a_redirection_is_reported_and_not_followed(run: Run) -> None:
     moved = Said(b"", status=301, headers={"Location": "https://elsewhere.test:8443/results"})
     with listening(lambda request: moved) as url:
         assert "redirects to https://elsewhere.test:8443, " in line_of(run, "results", "--host", url)
 
 
-def test_whoever_trusts_anyone_is_not_warned_with_each_request(serve: Serve, tmp_path: Path) -> None:
+def test_a_client_that_accepts_any_certificate_is_not_warned_with_each_request(serve: Serve, tmp_path: Path) -> None:
     server = serve("tests.cli.service:app", "--certfile", str(Authority(tmp_path).sign(named(CN="server"), "s.pem")))
     command = [sys.executable, "-m", "gateway", "results", "--host", server.url, "--insecure"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
@@ -117,7 +117,7 @@ def test_whoever_trusts_anyone_is_not_warned_with_each_request(serve: Serve, tmp
         ["bundle", "pull", "b", "OUT"],
     ],
 )
-def test_a_gateway_without_a_store_is_said_to_have_none(
+def test_a_gateway_without_a_store_is_reported(
     run: Run, service: Server, study: Path, tmp_path: Path, words: list[str]
 ) -> None:
     given = [{"STUDY": study, "OUT": tmp_path / "out"}.get(word, word) for word in words]
@@ -131,7 +131,7 @@ def test_a_route_without_a_model_is_named(run: Run, service: Server, study: Path
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "a\nb"])
-def test_what_is_no_name_of_a_bundle_is_refused_before_it_is_asked_for(run: Run, tmp_path: Path, name: str) -> None:
+def test_an_invalid_name_of_a_bundle_is_refused_before_it_is_sent(run: Run, tmp_path: Path, name: str) -> None:
     assert "is not a name" in line_of(run, "bundle", "push", name, tmp_path, "-p", 9)
 
 
@@ -159,12 +159,12 @@ def test_a_pipe_is_not_waited_for(run: Run, tmp_path: Path) -> None:
     assert "neither a file nor a folder" in line_of(run, "upload", "-i", tmp_path / "pipe")
 
 
-def test_a_dicomdir_is_said_to_be_an_index(run: Run, tmp_path: Path) -> None:
+def test_a_dicomdir_is_reported_as_an_index(run: Run, tmp_path: Path) -> None:
     index = Path(pydicom.__file__).parent / "data" / "test_files" / "dicomdirtests" / "DICOMDIR"
     assert "name its folder" in line_of(run, "send", "-i", index, "-o", tmp_path / "out")
 
 
-def test_a_wrong_name_of_an_audit_is_told_before_a_missing_key(run: Run, tmp_path: Path) -> None:
+def test_a_wrong_name_of_an_audit_is_reported_before_a_missing_key(run: Run, tmp_path: Path) -> None:
     assert str(tmp_path / "absent") in line_of(run, "audit", "verify", tmp_path / "absent")
 
 
@@ -221,14 +221,14 @@ def test_what_the_locale_cannot_read_is_one_line(study: Path, tmp_path: Path, wo
         (["models.app:app", "--certfile", __file__, "--keyfile", "absent.key"], "absent.key is not a file"),
     ],
 )
-def test_what_cannot_be_served_is_told_before_a_process_starts(run: Run, words: list[str], sentence: str) -> None:
+def test_an_invalid_application_is_reported_before_a_process_starts(run: Run, words: list[str], sentence: str) -> None:
     assert sentence in line_of(run, "serve", *words)
 
 
 # ---- for scripts ----
 
 
-def test_send_tells_a_script_what_came_and_where_it_lies(
+def test_send_reports_the_answer_and_its_files_to_a_script(
     run: Run, service: Server, study: Path, tmp_path: Path
 ) -> None:
     ran = run("send", "-i", study, "-o", tmp_path, "-p", service.port, "-r", "mask", "--json")
@@ -243,7 +243,7 @@ def test_send_tells_a_script_what_came_and_where_it_lies(
     assert told["request_id"]
 
 
-def test_run_tells_a_script_the_same(run: Run, study: Path, tmp_path: Path) -> None:
+def test_run_reports_the_same_to_a_script(run: Run, study: Path, tmp_path: Path) -> None:
     words = ["run", "models.segmentation_3d:segment", "-i", study, "-o", tmp_path, "--json", "--param", "output=dicom"]
     ran = run(*words)
     assert ran.status == 0, ran.err
@@ -256,7 +256,7 @@ def test_a_script_reads_nothing_where_a_send_fails(run: Run, study: Path, tmp_pa
     assert (ran.status, ran.out) == (3, "")
 
 
-def test_an_upload_tells_what_it_left_out(run: Run, study: Path, tmp_path: Path) -> None:
+def test_an_upload_reports_what_it_left_out(run: Run, study: Path, tmp_path: Path) -> None:
     from tests.cli.test_storing import Store
 
     (tmp_path / "slice.dcm").write_bytes(next(study.rglob("*.dcm")).read_bytes())
@@ -295,7 +295,7 @@ def test_a_script_reads_which_files_of_a_study_are_unreadable(run: Run, study: P
     assert "4.dcm: It is an HTML page." in ran.err
 
 
-def test_run_goes_on_without_an_unreadable_file_and_says_so(run: Run, study: Path, tmp_path: Path) -> None:
+def test_run_continues_without_an_unreadable_file_and_reports_it(run: Run, study: Path, tmp_path: Path) -> None:
     folder = with_a_hole(study, tmp_path / "study")
     words = ["run", "models.segmentation_3d:segment", "-i", folder, "-o", tmp_path / "out"]
     ran = run(*words, "--skip-unreadable")
@@ -305,7 +305,7 @@ def test_run_goes_on_without_an_unreadable_file_and_says_so(run: Run, study: Pat
     assert [one["file"] for one in json.loads(ran.out)["skipped"]] == ["4.dcm"]
 
 
-def test_an_upload_goes_on_without_an_unreadable_file_and_says_so(run: Run, study: Path, tmp_path: Path) -> None:
+def test_an_upload_continues_without_an_unreadable_file_and_reports_it(run: Run, study: Path, tmp_path: Path) -> None:
     from tests.cli.test_storing import Store
 
     folder = with_a_hole(study, tmp_path / "study")

@@ -105,7 +105,7 @@ def test_the_same_study_and_model_give_the_same_bits(bench: Bench) -> None:
     assert said["signature"] == "holds"
 
 
-def test_an_application_is_asked_on_the_receipts_route_and_so_is_a_gateway(bench: Bench) -> None:
+def test_an_application_and_a_gateway_are_requested_on_the_receipts_route(bench: Bench) -> None:
     receipt = bench.receipt("/bare")
     for where in (("these:app",), ("--url", bench.server.url)):
         done = bench.call("replay", receipt, *where, "-i", "study")
@@ -121,7 +121,7 @@ def test_objects_in_dicom_are_made_again_with_the_time_of_receipt(bench: Bench) 
     assert lines(later)["answer"].startswith("DIFFERENT")
 
 
-def test_a_plain_function_says_nothing_of_itself_and_its_answer_is_compared(bench: Bench) -> None:
+def test_a_plain_function_has_no_card_and_its_answer_is_compared(bench: Bench) -> None:
     done = bench.call("replay", bench.receipt("/plain"), "these:plain", "-i", "study")
     assert done.returncode == 0, done.stdout + done.stderr
     said = lines(done)
@@ -162,7 +162,9 @@ def _source(folder: Path) -> None:
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_what_has_changed_since_is_told(bench: Bench, other: Bench, change: object, name: str, word: str) -> None:
+def test_changes_since_the_receipt_are_reported(
+    bench: Bench, other: Bench, change: object, name: str, word: str
+) -> None:
     receipt = bench.folder / bench.receipt("/bone")
     change(other.folder)
     done = other.call("replay", receipt, "these:bone", "-i", "study")
@@ -174,7 +176,7 @@ def test_what_has_changed_since_is_told(bench: Bench, other: Bench, change: obje
     assert [each for each in ("input", "model") if said[each].startswith("DIFFERENT")] == [name]
 
 
-def test_a_changed_parameter_is_told(bench: Bench) -> None:
+def test_a_changed_parameter_is_reported(bench: Bench) -> None:
     receipt = bench.receipt("/bone", *OPTIONS)
     done = bench.call("replay", receipt, "these:bone", "-i", "study", "-R", "threshold=123.5")
     assert done.returncode == 1
@@ -182,13 +184,13 @@ def test_a_changed_parameter_is_told(bench: Bench) -> None:
     assert lines(done)["model"] == "the same"
 
 
-def test_an_answer_that_differs_by_itself_is_told(bench: Bench) -> None:
+def test_a_different_answer_alone_is_reported(bench: Bench) -> None:
     done = bench.call("replay", bench.receipt("/noise"), "these:noise", "-i", "study")
     assert (done.returncode, lines(done)["input"]) == (1, "the same bytes")
     assert "does not say that it is deterministic" in lines(done)["answer"]
 
 
-def test_a_receipt_that_was_changed_is_told_by_its_signature(bench: Bench, tmp_path: Path) -> None:
+def test_a_changed_receipt_is_detected_by_its_signature(bench: Bench, tmp_path: Path) -> None:
     receipt = json.loads((bench.folder / bench.receipt("/bare")).read_text())
     (tmp_path / "changed.json").write_text(json.dumps(receipt | {"time": "2020-01-01T00:00:00.000000Z"}))
     done = bench.call("replay", tmp_path / "changed.json", "these:bare", "-i", "study", "--key", "audit.key")
@@ -197,7 +199,7 @@ def test_a_receipt_that_was_changed_is_told_by_its_signature(bench: Bench, tmp_p
 
 
 @pytest.mark.parametrize("time", ["soon", "0001-01-01T00:00:00+01:00"])
-def test_a_receipt_of_no_time_is_told(bench: Bench, tmp_path: Path, time: str) -> None:
+def test_a_receipt_without_a_valid_time_is_refused(bench: Bench, tmp_path: Path, time: str) -> None:
     receipt = json.loads((bench.folder / bench.receipt("/bare")).read_text())
     (tmp_path / "changed.json").write_text(json.dumps(receipt | {"time": time}))
     done = bench.call("replay", tmp_path / "changed.json", "these:bare", "-i", "study")
@@ -222,7 +224,7 @@ def test_another_clients_json_and_order_are_sent_as_they_were(bench: Bench, tmp_
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_receipt_comes_only_when_asked_for_and_tells_no_parameter(bench: Bench) -> None:
+def test_a_receipt_is_sent_only_on_request_and_has_no_parameter(bench: Bench) -> None:
     image = next((bench.folder / "study").iterdir()).read_bytes()
     body = b'--b\r\n\r\n{"threshold": 271.8281, "note": "Doe^Jane"}\r\n--b\r\n\r\n' + image + b"\r\n--b--\r\n"
     headers = {"Content-Type": "multipart/related; boundary=b", "X-Request-ID": "Doe.Jane"}
@@ -254,7 +256,7 @@ def test_a_mistake_is_a_sentence(bench: Bench, words: tuple[str, ...], status: i
     assert "Traceback" not in done.stderr
 
 
-def test_a_server_that_gives_no_receipts_is_told() -> None:
+def test_a_server_without_receipts_is_reported() -> None:
     from gateway.cli.receipt_files import ReceiptRequests
     from tests.cli.service import app
 

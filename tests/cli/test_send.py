@@ -47,7 +47,7 @@ def test_attachments_arrive_before_the_slices_in_their_order(sent: Any, tmp_path
     assert sent("-a", tmp_path / "z", tmp_path / "x", "--attachments", tmp_path / "y")["seen"][:3] == ["z", "x", "y"]
 
 
-def test_the_request_says_the_study_and_no_more(sent: Any, study: Path) -> None:
+def test_the_request_names_the_study_and_nothing_else(sent: Any, study: Path) -> None:
     header = pydicom.dcmread(next(study.rglob("*.dcm")))
     assert sent()["request"] == {"studyUID": header.StudyInstanceUID}
 
@@ -136,7 +136,7 @@ def test_both_ends_may_agree_on_blake3(run: Run, serve: Serve, study: Path, tmp_
     assert "set them alike" in run("send", "-i", study, "-o", tmp_path, "-p", server.port).err
 
 
-def test_an_answer_that_breaks_the_protocol_is_saved_and_said(run: Run, study: Path, tmp_path: Path) -> None:
+def test_an_answer_that_breaks_the_protocol_is_saved_and_reported(run: Run, study: Path, tmp_path: Path) -> None:
     box = {"label": "b", "SOPInstanceUID": "1.2", "top_left": [1], "bottom_right": [2, 2]}
     with listening(lambda request: answer(request, {"parts": [], "bounding_boxes_2d": [box]})) as url:
         ran = run("send", "-i", study, "-o", tmp_path, "--host", url)
@@ -146,7 +146,7 @@ def test_an_answer_that_breaks_the_protocol_is_saved_and_said(run: Run, study: P
     assert "response.json" in ran.out
 
 
-def test_a_mask_that_fits_no_image_is_saved_and_said(run: Run, study: Path, tmp_path: Path) -> None:
+def test_a_mask_that_matches_no_image_is_saved_and_reported(run: Run, study: Path, tmp_path: Path) -> None:
     part = {"binary_type": "boolean_mask", "binary_data_shape": {"depth": 3, "height": 1, "width": 1}}
     with listening(lambda request: answer(request, {"parts": [part]}, [("application/binary", bytes(3))])) as url:
         ran = run("send", "-i", study, "-o", tmp_path, "--host", url)
@@ -218,9 +218,7 @@ def test_what_does_not_exist_is_named(run: Run, study: Path, tmp_path: Path) -> 
     assert "absent.nii" in failed(run, tmp_path / "out", "-i", study, "-a", tmp_path / "absent.nii")
 
 
-def test_a_place_where_nothing_can_be_written_is_told_before_anything_is_sent(
-    run: Run, study: Path, tmp_path: Path
-) -> None:
+def test_an_unwritable_folder_is_reported_before_anything_is_sent(run: Run, study: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ran = run("send", "-i", study, "-o", tmp_path / "file", "-p", 9)
     assert (ran.status, ran.err) == (1, f"error: {tmp_path / 'file'}: File exists\n")

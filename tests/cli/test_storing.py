@@ -35,7 +35,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_a_study_is_uploaded_and_told_for_people_and_for_scripts(run: Run, store: Server, slices: Path) -> None:
+def test_an_upload_is_reported_for_people_and_for_scripts(run: Run, store: Server, slices: Path) -> None:
     first = run("upload", "-i", slices, "-p", store.port)
     assert first.status == 0, first.err
     assert "of 5 instances" in first.out
@@ -54,7 +54,7 @@ def test_a_preflight_is_a_line_for_each_model(run: Run, store: Server, slices: P
     assert [(one["model"], one["accepted"]) for one in told] == [("/mr", False)]
 
 
-def test_a_preflight_of_a_study_that_is_kept_sends_nothing(run: Run, store: Server, slices: Path) -> None:
+def test_a_preflight_of_a_stored_study_sends_nothing(run: Run, store: Server, slices: Path) -> None:
     (uid,) = json.loads(run("upload", "-i", slices, "-p", store.port, "--json").out)["studies"]
     assert "/everything  yes" in run("preflight", "--study", uid, "-p", store.port).out
     assert "(status 404)" in run("preflight", "--study", "1.2.3", "-p", store.port).err
@@ -67,7 +67,7 @@ def test_results_are_listed(run: Run, store: Server) -> None:
     assert run("results", "--since", "yesterday", "-p", store.port).status == 1
 
 
-def test_a_bundle_goes_and_comes_back(run: Run, store: Server, tmp_path: Path) -> None:
+def test_a_bundle_is_pushed_and_pulled(run: Run, store: Server, tmp_path: Path) -> None:
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "a.bin").write_bytes(b"a" * 1000)
     pushed = run("bundle", "push", "lungs", tmp_path / "weights", "-p", store.port)
@@ -114,7 +114,7 @@ def test_without_a_server_the_status_is_3(run: Run, slices: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_slow_server_is_given_up(run: Run, slices: Path, tmp_path: Path, verb: str) -> None:
+def test_a_slow_server_times_out(run: Run, slices: Path, tmp_path: Path, verb: str) -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
@@ -140,7 +140,7 @@ def test_a_full_disk_is_a_line(run: Run, slices: Path, tmp_path: Path, verb: str
         assert "No room for this. (status 507)" in failed(run, verb, slices, tmp_path, "--host", url)
 
 
-def test_a_token_may_come_from_a_file(run: Run, slices: Path, tmp_path: Path) -> None:
+def test_a_token_may_be_read_from_a_file(run: Run, slices: Path, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from-a-file\n")
     heard = Store()
     with listening(heard) as url:

@@ -44,7 +44,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_bundle_comes_back_as_it_went(client: Client, weights: Path, tmp_path: Path) -> None:
+def test_a_bundle_is_pulled_as_it_was_pushed(client: Client, weights: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     pushed = client.push_bundle("b", weights, progress=lambda sent, total: seen.append((sent, total)))
     pulled = client.pull_bundle("b", tmp_path / "out")

@@ -60,7 +60,7 @@ def test_the_upload_announces_its_length_and_a_quoted_boundary() -> None:
     assert request.headers["Content-Type"].startswith('multipart/related; type="application/json"; boundary="')
 
 
-def test_a_file_name_stays_at_home(tmp_path: Path) -> None:
+def test_a_file_name_is_not_sent(tmp_path: Path) -> None:
     path = tmp_path / "DOE^JANE.dcm"
     path.write_bytes(b"x")
     assert b"DOE" not in heard([path], attachments=[path]).body
@@ -110,7 +110,7 @@ def test_progress_grows_to_the_whole_body() -> None:
     assert len(seen) > 3
 
 
-def test_an_answer_is_words_buffers_and_both_digests() -> None:
+def test_an_answer_has_json_buffers_and_both_digests() -> None:
     got = ask(lambda request: answer(request, WORDS, [BUFFER]), [b"file"])
     assert got.json == WORDS
     assert [bytes(buffer) for buffer in got.buffers] == [BUFFER[1]]
@@ -143,7 +143,7 @@ def test_a_mask_that_does_not_fill_its_shape_is_refused(shape: Any) -> None:
         got.masks()
 
 
-def test_a_study_path_goes_as_json_alone() -> None:
+def test_a_study_path_is_sent_as_json_alone() -> None:
     requests: list[Heard] = []
 
     def script(request: Heard) -> Said:
@@ -156,7 +156,7 @@ def test_a_study_path_goes_as_json_alone() -> None:
     assert requests[0].headers["Content-Type"] == "application/json"
 
 
-def test_ping_and_health_are_the_text_that_the_server_says() -> None:
+def test_ping_and_health_are_the_text_of_the_server() -> None:
     with listening(lambda request: Said(request.path.encode() + b"\n")) as url, Client(url + "/") as client:
         assert (client.ping(), client.health()) == ("/ping", "/healthcheck")
 
@@ -241,7 +241,7 @@ def test_an_answer_for_other_bytes_than_were_sent_is_refused() -> None:
         ask(lambda request: answer(other, WORDS, [BUFFER]), [b"file"])
 
 
-def test_an_answer_hashed_by_another_algorithm_says_so() -> None:
+def test_an_answer_hashed_by_another_algorithm_is_reported() -> None:
     def script(request: Heard) -> Said:
         return replace(answer(request, {}), headers={"X-Digest-Algorithm": "blake3"})
 
@@ -265,12 +265,12 @@ def test_a_port_where_nothing_listens_is_unreachable() -> None:
 
 
 @pytest.mark.parametrize("url", ["nonsense", "http://", "http://[::1", "ftp://127.0.0.1"])
-def test_a_url_that_is_none_is_unreachable(url: str) -> None:
+def test_an_invalid_url_is_unreachable(url: str) -> None:
     with pytest.raises(Unreachable), Client(url) as client:
         client.ping()
 
 
-def test_a_silent_server_is_given_up_and_credentials_are_not_repeated() -> None:
+def test_a_silent_server_times_out_and_credentials_are_not_repeated() -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
@@ -280,7 +280,7 @@ def test_a_silent_server_is_given_up_and_credentials_are_not_repeated() -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_a_connection_that_breaks_inside_an_answer_is_told() -> None:
+def test_a_connection_that_breaks_inside_an_answer_is_reported() -> None:
     with pytest.raises(Disconnected, match="before its answer was complete"):
         ask(lambda request: Said(b"--x\r\n", "multipart/related; boundary=x", length=1000))
 
@@ -297,7 +297,7 @@ def test_a_file_that_cannot_be_read_is_named_before_anything_is_sent(tmp_path: P
         ask(lambda request: answer(request, {}), [tmp_path / "absent.dcm"])
 
 
-def test_a_file_that_shrinks_while_it_is_sent_is_told_and_never_padded(tmp_path: Path) -> None:
+def test_a_file_that_shrinks_while_it_is_sent_is_reported_and_never_padded(tmp_path: Path) -> None:
     first, second = tmp_path / "1", tmp_path / "2"
     first.write_bytes(bytes(1000))
     second.write_bytes(bytes(1000))

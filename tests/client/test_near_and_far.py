@@ -108,7 +108,7 @@ def test_masks_are_arrays_on_the_geometry_of_the_source(client: Client, study: P
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_result_is_kept_as_it_came(client: Client, study: Path, tmp_path: Path) -> None:
+def test_a_result_is_saved_as_received(client: Client, study: Path, tmp_path: Path) -> None:
     result = client.infer(study, "/everything")
     names = {path.name for path in result.save(tmp_path / "out")}
     assert names == {"response.json", *(f"output_masks_{n}.npy" for n in range(1, 5))}
@@ -183,7 +183,7 @@ def test_nifti_is_equal_to_dicom_read_back(client: Client, study: Path, tmp_path
         np.testing.assert_allclose(affine, truth, atol=1e-4)
 
 
-def test_dicom_from_the_gateway_and_dicom_made_here_say_the_same(client: Client, study: Path) -> None:
+def test_dicom_of_the_gateway_and_of_the_client_have_the_same_content(client: Client, study: Path) -> None:
     made = client.infer(study, "/everything", {"threshold": 200})
     sent = client.infer(study, "/everything", {"threshold": 200}, output="dicom")
     assert sorted(one.SOPClassUID for one in sent.objects) == sorted(one.SOPClassUID for one in made.objects)
@@ -214,7 +214,7 @@ def test_a_study_that_is_named_is_answered_as_if_it_were_sent(client: Client, st
     assert client.infer(Reference(study=uid), "/everything", {"threshold": 200}).json == sent.json
 
 
-def test_a_conflict_is_told_and_the_caller_decides(client: Client, study: Path) -> None:
+def test_a_conflict_is_reported_and_the_caller_decides(client: Client, study: Path) -> None:
     client.upload(study)
     changed = next(study.iterdir())
     dataset = read_object(changed.read_bytes())
@@ -237,7 +237,7 @@ def test_what_is_forgotten_is_missing_again(client: Client, study: Path) -> None
 
 
 @pytest.mark.parametrize("named", [False, True])
-def test_a_preflight_says_which_models_would_take_a_study(client: Client, study: Path, named: bool) -> None:
+def test_a_preflight_reports_which_models_would_accept_a_study(client: Client, study: Path, named: bool) -> None:
     asked = client.upload(study) if named else study
     accepted = {one.model: one.accepted for one in client.preflight(asked)}
     assert accepted == {"/everything": True, "/dense": True, "/mr": False}
@@ -245,7 +245,7 @@ def test_a_preflight_says_which_models_would_take_a_study(client: Client, study:
     assert "MR" in verdict.reasons[0]
 
 
-def test_results_of_a_deterministic_model_are_kept_and_found(client: Client, study: Path) -> None:
+def test_results_of_a_deterministic_model_are_stored_and_found(client: Client, study: Path) -> None:
     kept = client.upload(study)
     uid = kept.study_instance_uids[0]
     first = client.infer(kept, "/everything", {"threshold": 150})
@@ -260,7 +260,7 @@ def test_results_of_a_deterministic_model_are_kept_and_found(client: Client, stu
 # ---- bundles ----
 
 
-def test_a_bundle_goes_and_comes_back(client: Client, tmp_path: Path) -> None:
+def test_a_bundle_is_pushed_and_pulled(client: Client, tmp_path: Path) -> None:
     for index in range(20):
         path = tmp_path / "weights" / f"fold{index % 2}" / f"{index}.bin"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -275,6 +275,6 @@ def test_a_bundle_goes_and_comes_back(client: Client, tmp_path: Path) -> None:
     assert (pushed.moved, pushed.removed) == (("fold0/0.bin",), ("fold0/2.bin",))
 
 
-def test_a_bundle_that_is_not_there_is_told(client: Client, tmp_path: Path) -> None:
+def test_a_missing_bundle_is_reported(client: Client, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="404"):
         client.pull_bundle("nothing", tmp_path)

@@ -71,7 +71,7 @@ def test_an_unreadable_slice_is_named_and_refuses_the_study(client: LocalClient,
 
 
 @pytest.mark.parametrize("kind", HOLES)
-def test_an_unreadable_slice_is_left_out_where_that_is_asked_for(client: LocalClient, study: Path, kind: str) -> None:
+def test_an_unreadable_slice_is_left_out_where_requested(client: LocalClient, study: Path, kind: str) -> None:
     first = study / "IM0.dcm"
     first.write_bytes(HOLES[kind](first.read_bytes()))
     result = client.infer(study, skip_unreadable=True)
@@ -136,7 +136,7 @@ def test_all_holes_are_listed(client: LocalClient, study: Path) -> None:
     assert len(refused.value.files) == 20
 
 
-def test_an_upload_names_the_file_whose_uid_is_none(client: LocalClient, study: Path) -> None:
+def test_an_upload_names_the_file_with_an_invalid_uid(client: LocalClient, study: Path) -> None:
     (study / "IM2.dcm").write_bytes(without_uid((study / "IM2.dcm").read_bytes()))
     with pytest.raises(StudyUnreadable, match=r"IM2\.dcm: Its Series Instance UID is not a UID"):
         client.upload(study)

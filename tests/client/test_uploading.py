@@ -77,7 +77,7 @@ def test_a_study_travels_once_in_chunks_of_sixteen(desk: Desk) -> None:
     assert len(desk.store.held) == SLICES
 
 
-def test_the_entries_of_a_manifest_say_what_the_files_are(desk: Desk) -> None:
+def test_the_entries_of_a_manifest_describe_the_files(desk: Desk) -> None:
     desk.client.upload(desk.study)
     entries = json.loads(desk.store.heard[0].body)
     assert {tuple(sorted(entry)) for entry in entries} == {
@@ -113,7 +113,7 @@ def test_a_chunk_whose_connection_breaks_is_sent_again(desk: Desk) -> None:
     assert seen[-1][0] == seen[-1][1]
 
 
-def test_a_busy_gateway_is_asked_again_when_it_says(desk: Desk) -> None:
+def test_a_busy_gateway_is_retried_after_the_stated_time(desk: Desk) -> None:
     times: list[float] = []
 
     def busy(request: Heard) -> Said | None:
@@ -126,7 +126,7 @@ def test_a_busy_gateway_is_asked_again_when_it_says(desk: Desk) -> None:
     assert times[1] - times[0] >= 1
 
 
-def test_a_full_disk_is_said_at_once_and_not_tried_again(desk: Desk) -> None:
+def test_a_full_disk_is_reported_at_once_and_not_retried(desk: Desk) -> None:
     desk.store.trouble = lambda r: problem(507, detail="No room.") if "instances" in r.path else None
     with pytest.raises(Refused, match="No room") as caught:
         desk.client.upload(desk.study, parallel=1)
@@ -134,7 +134,7 @@ def test_a_full_disk_is_said_at_once_and_not_tried_again(desk: Desk) -> None:
     assert len(desk.store.chunks()) == 1
 
 
-def test_a_large_study_is_asked_about_in_parts_while_the_rest_is_hashed_and_at_once_when_it_is_known(
+def test_a_large_study_is_checked_in_parts_while_the_rest_is_hashed_and_at_once_when_known(
     desk: Desk, slices: list[bytes]
 ) -> None:
     uid = phantom_uid(desk).encode()
@@ -174,7 +174,7 @@ def phantom_uid(desk: Desk) -> str:
     return read_instance(desk.study / "3.dcm").sop_instance_uid
 
 
-def test_a_conflict_may_keep_what_is_there_and_name_that(desk: Desk) -> None:
+def test_a_conflict_may_keep_the_stored_file_and_name_it(desk: Desk) -> None:
     desk.store.held[phantom_uid(desk)] = "f" * 64
     done = desk.client.upload(desk.study, on_conflict="keep")
     assert (done.sent, done.retained) == (SLICES - 1, (phantom_uid(desk),))
@@ -196,12 +196,12 @@ def test_a_conflict_that_arises_meanwhile_is_one_too(desk: Desk) -> None:
         desk.client.upload(desk.study)
 
 
-def test_a_word_that_is_no_way_out_of_a_conflict_is_refused(desk: Desk) -> None:
+def test_an_unknown_way_out_of_a_conflict_is_refused(desk: Desk) -> None:
     with pytest.raises(ValueError, match="fail, keep or replace"):
         desk.client.upload(desk.study, on_conflict="overwrite")
 
 
-def test_a_file_that_changed_after_it_was_hashed_is_told_and_hashed_anew(desk: Desk) -> None:
+def test_a_file_that_changed_after_it_was_hashed_is_reported_and_hashed_again(desk: Desk) -> None:
     changed = desk.study / "0.dcm"
 
     def change(request: Heard) -> Said | None:
@@ -253,7 +253,7 @@ def test_a_wrong_token_is_refused_in_a_line(desk: Desk) -> None:
     assert "good" not in repr(vars(client))
 
 
-def test_a_key_goes_in_its_own_header(desk: Desk) -> None:
+def test_a_key_is_sent_in_its_own_header(desk: Desk) -> None:
     with Client(desk.client.base_url, api_key="k-1", cache=desk.cache) as client:
         client.upload(desk.study)
     assert {request.headers.get("X-Api-Key") or request.headers.get("X-API-Key") for request in desk.store.heard} == {
@@ -271,14 +271,14 @@ def test_a_password_file_of_the_user_does_not_take_the_tokens_place(
     assert {request.headers["Authorization"] for request in desk.store.heard} == {"Bearer t"}
 
 
-def test_a_certificate_that_is_not_there_is_told_before_anything_is_asked(tmp_path: Path) -> None:
+def test_a_missing_certificate_is_reported_before_any_request(tmp_path: Path) -> None:
     with pytest.raises(SourceUnreadable, match="absent.pem is not a file"):
         Client("https://127.0.0.1:9", verify=tmp_path / "absent.pem")
     with pytest.raises(SourceUnreadable, match="absent.key is not a file"):
         Client("https://127.0.0.1:9", cert=(Path(__file__), tmp_path / "absent.key"))
 
 
-def test_without_a_server_that_is_what_it_says(desk: Desk) -> None:
+def test_a_missing_server_is_reported(desk: Desk) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -286,7 +286,7 @@ def test_without_a_server_that_is_what_it_says(desk: Desk) -> None:
             client.upload(desk.study)
 
 
-def test_a_silent_server_is_waited_for_as_long_as_was_said(desk: Desk) -> None:
+def test_a_silent_server_is_waited_for_until_the_timeout(desk: Desk) -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen()
@@ -321,7 +321,7 @@ def test_threads_may_share_a_client(desk: Desk) -> None:
 # ---- asking a model ----
 
 
-def test_a_study_that_is_kept_is_named_and_its_answer_checked(desk: Desk) -> None:
+def test_a_stored_study_is_referenced_and_its_answer_checked(desk: Desk) -> None:
     kept = desk.client.upload(desk.study)
     files = [path.read_bytes() for path in desk.study.iterdir()]
     by_digest = {hashlib.sha256(file).hexdigest(): file for file in files}
@@ -371,7 +371,7 @@ def test_a_study_must_be_named_in_one_way() -> None:
         client.infer(Reference())
 
 
-def test_inference_is_never_asked_again_unless_nothing_was_begun_and_the_caller_says_so(desk: Desk) -> None:
+def test_inference_is_retried_only_where_nothing_had_started_and_the_caller_allows_it(desk: Desk) -> None:
     asked: list[Heard] = []
     busy = problem(503, title="Busy")
 
@@ -389,7 +389,7 @@ def test_inference_is_never_asked_again_unless_nothing_was_begun_and_the_caller_
     assert len(asked) == 3
 
 
-def test_inference_whose_connection_broke_is_not_asked_again(desk: Desk) -> None:
+def test_inference_whose_connection_broke_is_not_retried(desk: Desk) -> None:
     asked: list[Heard] = []
 
     def model(request: Heard) -> Said:
@@ -401,7 +401,7 @@ def test_inference_whose_connection_broke_is_not_asked_again(desk: Desk) -> None
     assert len(asked) == 1
 
 
-def test_the_time_that_a_caller_waits_is_told_to_the_server(desk: Desk) -> None:
+def test_the_timeout_of_a_caller_is_sent_to_the_server(desk: Desk) -> None:
     asked: list[Heard] = []
 
     def model(request: Heard) -> Said:

@@ -23,7 +23,7 @@ from tests.waiting import PATIENCE
 OPTIONS = {"inference_command": "other", "größe": [1, 2.5, None]}
 
 
-def test_a_volume_comes_back_as_one_mask_of_its_shape(service: Service, series: list[bytes]) -> None:
+def test_a_volume_is_answered_with_one_mask_of_its_shape(service: Service, series: list[bytes]) -> None:
     answer = decode(post(service.url + "/", {}, series))
     shape = answer.json["parts"][0]["binary_data_shape"]
     assert answer.response.status_code == 200
@@ -32,9 +32,7 @@ def test_a_volume_comes_back_as_one_mask_of_its_shape(service: Service, series: 
     assert set(numpy.unique(mask)) == {0, 255}
 
 
-def test_parts_come_in_order_with_the_names_and_media_types_of_the_contract(
-    service: Service, series: list[bytes]
-) -> None:
+def test_parts_have_the_order_names_and_media_types_of_the_contract(service: Service, series: list[bytes]) -> None:
     answer = decode(post(service.url + "/slices", {}, series))
     count = len(series)
     assert answer.names == ["json-body", *(f"elem_{i}" for i in range(count)), "hashes"]
@@ -44,14 +42,14 @@ def test_parts_come_in_order_with_the_names_and_media_types_of_the_contract(
     ]
 
 
-def test_the_hashes_are_those_of_what_was_sent_and_what_came(service: Service, series: list[bytes]) -> None:
+def test_the_hashes_are_those_of_the_sent_and_the_received_bytes(service: Service, series: list[bytes]) -> None:
     answer = decode(post(service.url + "/", OPTIONS, series))
     sent = [json.dumps(OPTIONS).encode("utf-8"), *series]
     assert len(answer.hashes) == 129
     assert answer.hashes == hashes(sent, answer.contents[:-1])
 
 
-def test_boxes_and_labels_come_without_binary_parts(service: Service, image: bytes) -> None:
+def test_boxes_and_labels_have_no_binary_parts(service: Service, image: bytes) -> None:
     boxes, labels = (decode(post(service.url + route, {}, [image])) for route in ("/boxes", "/labels"))
     assert boxes.names == labels.names == ["json-body", "hashes"]
     assert boxes.json["bounding_boxes_2d"][0]["bottom_right"] == [123, 123]
@@ -87,7 +85,7 @@ def test_the_boundary_is_new_with_every_answer(service: Service, image: bytes) -
     assert len(set(answers)) == 3
 
 
-def test_the_length_of_the_answer_is_told(service: Service, image: bytes) -> None:
+def test_the_response_has_a_content_length(service: Service, image: bytes) -> None:
     response = post(service.url + "/slices", {}, [image])
     assert int(response.headers["Content-Length"]) == len(response.content)
 

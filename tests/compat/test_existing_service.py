@@ -49,13 +49,13 @@ def test_a_refusal_of_the_gateway_never_reaches_its_error_handler(service: Servi
     assert decode(post(service.url + "/boxes", {}, [image])).names == ["json-body", "hashes"]
 
 
-def test_its_own_health_and_ping_win_over_ours(service: Service) -> None:
+def test_its_own_health_and_ping_win_over_the_gateways(service: Service) -> None:
     health, ping = (requests.get(service.url + path, timeout=PATIENCE) for path in ("/healthcheck", "/ping"))
     assert (health.status_code, health.text) == (200, "READY")
     assert ping.text == "pong of the service"
 
 
-def test_ping_and_health_are_ours_where_the_service_has_none() -> None:
+def test_the_gateway_adds_ping_and_health_where_the_service_has_no_own() -> None:
     from gateway import Gateway
 
     client = Gateway("bare").test_client()
@@ -80,7 +80,7 @@ def test_its_log_lines_carry_tags_and_the_text_of_its_own_exceptions(service: Se
     assert "internal server error the weights of unet-8 are missing" in said
 
 
-def test_app_run_off_loopback_serves_without_the_debugger_and_says_so(old_service_folder: Path, image: bytes) -> None:
+def test_app_run_off_loopback_serves_without_the_debugger_and_warns(old_service_folder: Path, image: bytes) -> None:
     port = free_port()
     with running(old_service_folder, port, "service.py", "--port", str(port)) as service:
         assert decode(post(service.url + "/boxes", {}, [image])).names == ["json-body", "hashes"]
@@ -93,7 +93,7 @@ def test_utils_restores_read_file_which_pydicom_3_took_away() -> None:
     subprocess.run([sys.executable, "-c", probe], cwd=ROOT, check=True)
 
 
-def test_the_stored_service_speaks_the_predecessors_words() -> None:
+def test_the_stored_service_uses_the_predecessors_vocabulary() -> None:
     text = OLD_SERVICE.read_text(encoding="utf-8")
     words = ["from gateway import Gateway", "from utils import tagged_logger", "pydicom.read_file(", "return", "[mask]"]
     assert [word for word in words if word not in text] == []

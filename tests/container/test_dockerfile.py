@@ -210,7 +210,7 @@ def left_behind(home: Path) -> list[Path]:
     return [path for path in home.rglob("*") if path.name == "__pycache__" or path.suffix in (".pyc", ".sock", ".ctl")]
 
 
-def test_the_healthcheck_is_not_content_with_another_word_than_ready(writable: Path) -> None:
+def test_the_healthcheck_accepts_the_state_ready_only(writable: Path) -> None:
     port = free_port()
     environ = container_environ(writable, port)
     server = (

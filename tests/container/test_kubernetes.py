@@ -63,7 +63,7 @@ def test_service_and_budget_select_the_pods_of_the_deployment() -> None:
     assert ports["http"] == PLAN.port
 
 
-def test_the_probes_ask_paths_that_the_gateway_answers() -> None:
+def test_the_probes_request_paths_that_the_gateway_serves() -> None:
     app = gateway.Gateway(__name__)
     app.open()
     answered = {rule.rule for rule in app.url_map.iter_rules() if "GET" in (rule.methods or ())}

@@ -32,7 +32,7 @@ def test_routes_and_models_are_listed(tmp_path: Path) -> None:
     assert "a service that prints" in told.err
 
 
-def test_the_settings_that_the_application_gives_are_those_that_are_judged(tmp_path: Path) -> None:
+def test_doctor_checks_the_settings_of_the_application(tmp_path: Path) -> None:
     told = examine(tmp_path, settings=", settings=Settings(max_body_bytes=0)")
     assert told.level("limits") == "fail"
     assert told.status == 1
@@ -75,7 +75,7 @@ def test_weights_without_a_digest_are_unvouched_for(tmp_path: Path) -> None:
         ("", "the module service has no app."),
     ],
 )
-def test_an_application_that_does_not_import_stops_it_and_its_words_are_kept(
+def test_an_application_that_does_not_import_fails_with_its_own_message(
     tmp_path: Path, source: str, words: str
 ) -> None:
     (tmp_path / "service.py").write_text(source + "\n")

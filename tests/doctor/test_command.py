@@ -38,7 +38,7 @@ def test_json_has_a_verdict_and_a_sentence_for_every_check(told: Told) -> None:
     assert len(told.findings) == len(body["findings"])
 
 
-def test_the_exit_status_says_whether_something_would_stop_it(told: Told) -> None:
+def test_the_exit_status_is_1_for_a_failed_check_only(told: Told) -> None:
     assert told.status == any(finding["level"] == "fail" for finding in told.findings.values())
 
 
@@ -67,7 +67,7 @@ def test_a_pipe_gets_no_colours_and_a_terminal_does() -> None:
     assert b"\x1b[32mok" in shown
 
 
-def test_a_port_that_is_none_is_wrong_usage() -> None:
+def test_an_invalid_port_is_wrong_usage() -> None:
     assert ask(port="70000").status == 2
 
 
@@ -80,7 +80,7 @@ def test_the_gravest_level_is_the_verdict() -> None:
     ("count", "words"),
     [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (8 << 30, "8 GiB"), (9 << 50, "9216 TiB")],
 )
-def test_bytes_are_told_as_a_person_reads_them(count: int, words: str) -> None:
+def test_bytes_are_printed_in_readable_units(count: int, words: str) -> None:
     assert in_words(count) == words
 
 

@@ -41,7 +41,7 @@ def test_a_decoder_that_is_missing_is_found_by_what_it_does_not_decode(module: s
     assert told.level("codec RLE") == told.level("codec uncompressed") == "ok"
 
 
-def test_a_decoder_that_gives_other_values_is_found() -> None:
+def test_a_decoder_with_wrong_values_is_detected() -> None:
     wrong = (
         "import gateway.dicom.samples.specimens as specimens\n"
         "right = specimens.decode\nspecimens.decode = lambda file: right(file)[::-1]\n"
@@ -64,14 +64,14 @@ def test_without_rich_the_lines_are_plain() -> None:
     assert "ok   codec RLE: 1 of 1 transfer syntaxes are decoded.\n" in told.out
 
 
-def test_what_is_asked_for_is_read_from_the_checkout() -> None:
+def test_requirements_are_read_from_the_checkout() -> None:
     asked = packages.declared()
     assert asked is not None
     assert "pydicom >= 3.0.2" in asked.packages
     assert asked.extras["s3"] == ["boto3 >= 1.35"]
 
 
-def test_a_wheel_asks_for_the_same_as_the_checkout(tmp_path: Path) -> None:
+def test_a_wheel_has_the_requirements_of_the_checkout(tmp_path: Path) -> None:
     environment = tmp_path / "site"
     written = environment / "inference_gateway-0.1.0.dist-info"
     written.mkdir(parents=True)
@@ -114,7 +114,7 @@ def test_a_container_s_list_is_taken_where_there_is_no_more(tmp_path: Path, monk
         ("no-such-package-of-anyone; python_version < '3'", ""),
     ],
 )
-def test_a_requirement_is_held_against_what_is_installed(text: str, fault: str) -> None:
+def test_a_requirement_is_compared_with_the_installed_version(text: str, fault: str) -> None:
     assert packages.unmet(text).startswith(fault)
     assert bool(packages.unmet(text)) == bool(fault)
 
@@ -125,17 +125,17 @@ def test_a_package_that_is_missing_or_too_old_stops_it_and_the_remedy_installs_i
     assert found.remedy == "pip install 'numpy >= 900' 'no-such-package-of-anyone'"
 
 
-def test_a_python_that_is_not_asked_for_stops_it() -> None:
+def test_an_unsupported_python_fails() -> None:
     assert packages.python(Declared(python=">=4")).level == Level.FAIL
     assert packages.python(Declared(python=">=3.11")).level == Level.OK
 
 
-def test_a_gateway_that_says_nothing_of_versions_is_a_note() -> None:
+def test_a_gateway_without_requirements_is_a_note() -> None:
     assert packages.packages(None).level == Level.NOTE
     assert packages.python(None).level == Level.OK
 
 
-def test_an_extra_that_is_missing_is_told_with_what_to_install() -> None:
+def test_a_missing_extra_is_reported_with_the_command_that_installs_it() -> None:
     asked = Declared(extras={"s3": ["no-such-package-of-anyone >= 1"], "nifti": ["numpy"], "test": ["neither"]})
     found = packages.extras(asked, {})
     assert (found.level, found.remedy) == (Level.NOTE, "pip install 'no-such-package-of-anyone >= 1'")
@@ -151,7 +151,7 @@ def test_an_extra_that_a_setting_needs_is_a_warning() -> None:
     assert "secret-bucket" not in found.text
 
 
-def test_every_extra_has_words_for_what_it_is_for() -> None:
+def test_every_extra_has_a_purpose() -> None:
     config = ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     assert packages.PURPOSES.keys() == set(config["options.extras_require"]) - packages.FOR_DEVELOPERS

@@ -31,7 +31,7 @@ LIMIT = "import resource; resource.setrlimit(resource.{}, ({}, {}))"
 @pytest.mark.parametrize(
     ("limit", "level"), [(None, Level.OK), (8 * GiB, Level.OK), (2 * GiB, Level.WARN), (100 * MiB, Level.FAIL)]
 )
-def test_the_memory_of_a_cgroup_is_held_against_what_requests_may_hold(limit: int | None, level: Level) -> None:
+def test_the_memory_of_a_cgroup_is_compared_with_what_requests_may_use(limit: int | None, level: Level) -> None:
     assert memory.memory(PLAN, 16 * GiB, limit, spool_in_memory=False).level == level
 
 
@@ -63,7 +63,7 @@ def test_a_limit_is_found_in_either_version_of_cgroups(
     assert memory.cgroup_limit(tmp_path / "cgroup", tmp_path) == limit
 
 
-def test_the_memory_of_this_machine_can_be_told() -> None:
+def test_the_memory_of_this_machine_is_known() -> None:
     assert memory.machine_bytes() > 100 * MiB
     assert memory.cgroup_limit() is None or memory.cgroup_limit() > MiB
 
@@ -77,7 +77,7 @@ def test_shared_memory_is_tried_and_measured(tmp_path: Path) -> None:
     assert "memfd_create works" in found.text
 
 
-def test_a_missing_folder_of_shared_memory_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_of_shared_memory_is_reported(tmp_path: Path) -> None:
     assert memory.shared_memory(tmp_path / "shm", 0).level == Level.WARN
 
 
@@ -132,7 +132,7 @@ def test_a_disk_that_takes_no_byte_stops_it(tmp_path: Path) -> None:
         (1 * MiB, True, Level.FAIL),
     ],
 )
-def test_free_bytes_are_held_against_the_largest_request_and_all_of_them(
+def test_free_bytes_are_compared_with_the_largest_request_and_with_all_of_them(
     free: int, unnamed: bool, level: Level
 ) -> None:
     assert storage.judge_room(PLAN, Path("spool"), free, unnamed=unnamed).level == level
@@ -142,7 +142,7 @@ def test_a_folder_without_files_without_names_is_seen(tmp_path: Path) -> None:
     assert not storage.takes_unnamed_files(tmp_path / "missing")
 
 
-def test_a_folder_in_memory_is_told_from_one_on_a_disk(tmp_path: Path) -> None:
+def test_a_folder_in_memory_is_distinguished_from_one_on_a_disk(tmp_path: Path) -> None:
     mounts = tmp_path / "mountinfo"
     mounts.write_text(
         "1 0 8:1 / / rw - ext4 /dev/sda rw\n"
@@ -165,11 +165,13 @@ def test_a_folder_in_memory_is_told_from_one_on_a_disk(tmp_path: Path) -> None:
         (100_000, 100_000, 2000, Level.WARN),
     ],
 )
-def test_files_are_held_against_workers_and_connections(soft: int, hard: int, system: int | None, level: Level) -> None:
+def test_open_files_are_compared_with_workers_and_connections(
+    soft: int, hard: int, system: int | None, level: Level
+) -> None:
     assert limits.open_files(Plan(workers=4), soft, hard, system).level == level
 
 
-def test_a_process_with_few_files_is_told() -> None:
+def test_a_process_with_few_files_is_reported() -> None:
     told = ask("--json", before=LIMIT.format("RLIMIT_NOFILE", 100, 100))
     assert told.level("open files") == "fail"
     assert told.status == 1
@@ -193,16 +195,16 @@ def test_a_year_that_cannot_be_stops_it(year: int) -> None:
 
 
 @pytest.mark.parametrize("ticks", [[5, 5, 5], [1, 3, 2]])
-def test_a_monotonic_clock_that_stands_or_goes_back_stops_it(ticks: list[int]) -> None:
+def test_a_monotonic_clock_that_stands_or_goes_back_fails(ticks: list[int]) -> None:
     assert clocks.clock(datetime(2027, 1, 1, tzinfo=UTC), ticks, True).level == Level.FAIL
 
 
 @pytest.mark.parametrize(("synchronised", "level"), [(True, Level.OK), (None, Level.OK), (False, Level.WARN)])
-def test_a_clock_that_nobody_sets_is_a_warning(synchronised: bool | None, level: Level) -> None:
+def test_an_unsynchronised_clock_is_a_warning(synchronised: bool | None, level: Level) -> None:
     assert clocks.clock(datetime(2027, 1, 1, tzinfo=UTC), [1, 2], synchronised).level == level
 
 
-def test_the_kernel_is_asked_and_nothing_is_set() -> None:
+def test_the_kernel_reports_the_clock_and_nothing_is_set() -> None:
     before = clocks.now()
     assert clocks.synchronised() in (True, False, None)
     assert 0 <= (clocks.now() - before).total_seconds() < 60
@@ -211,7 +213,7 @@ def test_the_kernel_is_asked_and_nothing_is_set() -> None:
 # GPU
 
 
-def test_no_gpu_is_fine_and_said_so() -> None:
+def test_a_machine_without_a_gpu_is_fine() -> None:
     found = devices.gpu("", False, ProgramOutput(), ProgramOutput())
     assert (found.level, found.text) == (Level.OK, "None, which is fine: models run on the CPU; no PyTorch.")
 

@@ -46,7 +46,7 @@ def test_a_plan_is_read_as_serve_reads_it_and_without_what_is_bad() -> None:
     assert Plan.read(environ, {}, port=81).port == 81
 
 
-def test_an_unknown_variable_is_told_with_the_known_name_that_is_near() -> None:
+def test_an_unknown_variable_is_reported_with_the_nearest_known_name() -> None:
     told = ask("--json", environ={"GATEWAY_MAX_BODY_BYTE": "secret", "GATEWAY_COFFEE": "secret"})
     assert told.level("variables") == "warn"
     assert "GATEWAY_MAX_BODY_BYTE (near: GATEWAY_MAX_BODY_BYTES)" in told.text("variables")
@@ -83,7 +83,7 @@ def test_threads_that_the_doctor_refuses_are_those_under_which_serve_does_not_st
     assert ran.returncode != 0
 
 
-def test_the_settings_as_they_come_do_not_contradict_each_other() -> None:
+def test_the_default_settings_do_not_contradict_each_other() -> None:
     assert variables.timeouts(Plan()).level == variables.limits(Settings()).level == Level.OK
 
 
@@ -96,13 +96,13 @@ def test_the_settings_as_they_come_do_not_contradict_each_other() -> None:
         (Plan(timeout=100), "gunicorn's timeout (100 s)"),
     ],
 )
-def test_times_that_leave_no_room_for_each_other_are_told(plan: Plan, words: str) -> None:
+def test_contradicting_timeouts_are_reported(plan: Plan, words: str) -> None:
     found = variables.timeouts(plan)
     assert found.level == Level.WARN
     assert words in found.text
 
 
-def test_a_limit_of_nothing_stops_it_and_one_below_another_is_told() -> None:
+def test_a_limit_of_0_fails_and_one_below_another_is_reported() -> None:
     assert variables.limits(Settings(max_body_bytes=0)).level == Level.FAIL
     assert variables.limits(Settings(max_bytes_in_flight=10)).level == Level.WARN
 
@@ -138,7 +138,7 @@ def test_a_missing_study_root_stops_it_by_its_variable(tmp_path: Path) -> None:
     assert "study_root" in told.text("folders")
 
 
-def test_a_server_that_anyone_reaches_and_that_asks_nobody_is_a_warning() -> None:
+def test_a_server_beyond_loopback_without_authentication_is_a_warning() -> None:
     assert variables.callers(Plan()).level == Level.OK
     assert variables.callers(Plan(host="0.0.0.0")).level == Level.WARN
 

@@ -21,5 +21,5 @@ signal.setitimer(signal.ITIMER_REAL, 0)
 """
 
 
-def test_a_signal_that_asks_for_health_while_health_is_told_waits_for_nobody() -> None:
+def test_a_signal_handler_may_read_health_while_health_is_read() -> None:
     assert subprocess.run([sys.executable, "-c", ASKING], cwd=ROOT, timeout=60).returncode == 0

@@ -26,14 +26,14 @@ def test_a_model_that_stops_since_the_deadline_has_passed_is_late_and_not_left_b
         call.result(here)
 
 
-def test_a_model_that_gives_up_by_itself_says_so() -> None:
+def test_a_model_that_cancels_itself_is_reported() -> None:
     call = pending(math.inf)
     call.settle(Cancelled())
     with pytest.raises(Cancelled):
         call.result(here)
 
 
-def test_a_client_that_has_gone_ends_the_wait_and_the_run() -> None:
+def test_a_client_that_has_disconnected_ends_the_wait_and_the_run() -> None:
     call = pending(math.inf)
     with pytest.raises(Cancelled):
         call.result(lambda: True)

@@ -155,7 +155,7 @@ def test_the_usual_time_lies_between_the_shortest_and_the_longest(times: list[fl
 @pytest.mark.parametrize(
     ("waiting", "places", "size", "expected"), [(0, 1, 1, 10), (6, 1, 1, 60), (6, 2, 1, 30), (6, 1, 3, 20)]
 )
-def test_a_refusal_tells_the_time_in_which_those_in_line_are_served(
+def test_a_refusal_names_the_time_in_which_pending_calls_are_served(
     waiting: int, places: int, size: int, expected: int
 ) -> None:
     queue: Queue[int] = Queue(places=places, max_queue=100, batch=Batch(max_size=size) if size > 1 else None)
@@ -166,7 +166,7 @@ def test_a_refusal_tells_the_time_in_which_those_in_line_are_served(
     assert queue.refusal().retry_after == math.ceil(queue.wait()) == expected
 
 
-def test_the_key_of_the_first_in_line_goes_first_once_it_is_due() -> None:
+def test_the_key_of_the_first_pending_call_runs_first_once_it_is_due() -> None:
     queue: Queue[str] = Queue(places=1, max_queue=9, batch=Batch(max_size=3, max_wait_ms=100))
     for now, name in ((0.0, "a1"), (0.01, "b1"), (0.02, "b2"), (0.03, "a2")):
         queue.submit(name, name[0], now)

@@ -222,7 +222,7 @@ def test_a_new_generation_replaces_the_former_one_by_one_each_ready_before_the_n
     assert replicas.restarts == 0
 
 
-def test_a_new_generation_that_does_not_start_leaves_the_former_serving_and_says_so_until_the_next() -> None:
+def test_a_generation_that_does_not_start_leaves_the_former_serving_and_is_reported_until_the_next() -> None:
     replicas = begun(1)
     replicas.renew(1)
     (start,) = replicas.plan(1.0)
@@ -241,7 +241,7 @@ def test_a_new_generation_that_does_not_start_leaves_the_former_serving_and_says
     assert replicas.state(3.0) == ("ready", "")
 
 
-def test_the_death_of_a_former_process_says_nothing_of_the_new_generation() -> None:
+def test_the_death_of_a_former_process_does_not_affect_the_new_generation() -> None:
     replicas = begun(2)
     replicas.died(1, "it died", 1.0)
     (third,) = replicas.plan(1.0)
@@ -251,7 +251,7 @@ def test_the_death_of_a_former_process_says_nothing_of_the_new_generation() -> N
 
 
 @pytest.mark.parametrize("phase", [Phase.STARTING, Phase.READY])
-def test_one_that_is_told_to_stop_and_gets_ready_then_does_not_count(phase: Phase) -> None:
+def test_a_replica_that_gets_ready_after_it_was_stopped_does_not_count(phase: Phase) -> None:
     replicas = begun(1)
     number = next(iter(replicas.members))
     replicas.members[number].phase = phase

@@ -26,7 +26,7 @@ PAGE = ROOT / "docs/running.md"
 HOST = "gateway.executors.host"
 
 
-def test_the_health_words_are_those_of_the_code() -> None:
+def test_the_health_states_are_those_of_the_code() -> None:
     assert {state.strip("`") for state, *_ in rows(PAGE, "state")} == {*HealthState, DRAINING}
 
 
@@ -86,7 +86,7 @@ def test_each_model_has_its_process_behind_all_workers_and_answers(server: Serve
     assert "progress: " in server.log
 
 
-def test_the_deadline_is_told_and_a_shorter_one_is_obeyed(server: Server, study: list[Path]) -> None:
+def test_the_deadline_is_available_and_a_shorter_one_is_obeyed(server: Server, study: list[Path]) -> None:
     wait_until_ready(server)
     body = b"".join(b"\r\n--b\r\n\r\n" + part for part in (b"{}", *(path.read_bytes() for path in study)))
     asked = {"whole": "600", "none": "0.000001", "no number": "soon"}
@@ -107,7 +107,7 @@ def test_the_deadline_is_told_and_a_shorter_one_is_obeyed(server: Server, study:
     assert answers["whole"].headers["X-Request-Timeout"] == "120"  # the model's own timeout is the most
 
 
-def test_requests_that_come_together_are_answered_as_a_batch(server: Server, study: list[Path]) -> None:
+def test_requests_that_arrive_together_are_answered_as_a_batch(server: Server, study: list[Path]) -> None:
     wait_until_ready(server)
     failed: list[ClientError] = []
 
@@ -126,7 +126,7 @@ def test_requests_that_come_together_are_answered_as_a_batch(server: Server, stu
     assert failed == []
 
 
-def test_every_word_of_health_is_there_to_be_read(server: Server) -> None:
+def test_every_state_of_health_can_be_reported(server: Server) -> None:
     wait_until_ready(server)
     said = {path: requests.get(server.url + path, timeout=PATIENCE) for path in PROBES}
     assert {path: answer.status_code for path, answer in said.items()} == dict.fromkeys(PROBES, 200)

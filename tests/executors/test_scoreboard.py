@@ -47,14 +47,14 @@ def test_that_the_server_has_been_ready_is_never_forgotten() -> None:
     assert scoreboard.generation == 1
 
 
-def test_words_that_are_too_many_leave_those_before() -> None:
+def test_a_state_that_is_too_large_leaves_the_former() -> None:
     scoreboard = Scoreboard()
     scoreboard.write(0, {"says": "a"})
     scoreboard.write(0, {"says": "x" * SLOT_SIZE})
     assert scoreboard.read() == [{"says": "a"}]
 
 
-def test_words_are_read_whole_while_many_threads_write_them() -> None:
+def test_states_are_read_whole_while_many_threads_write_them() -> None:
     scoreboard, over = Scoreboard(), threading.Event()
 
     def write(length: int) -> None:

@@ -70,7 +70,7 @@ def test_messages_arrive_as_they_were_sent_each_with_its_files(
     there.close()
 
 
-def test_files_are_open_no_longer_than_somebody_refers_to_them() -> None:
+def test_files_are_open_only_while_referenced() -> None:
     here, there = pair()
     before = descriptors()
     for _ in range(5):
@@ -117,7 +117,7 @@ def test_messages_of_many_threads_do_not_mix() -> None:
     there.close()
 
 
-def test_an_end_that_is_gone_is_an_oserror_to_send_to_and_the_end_to_receive_from() -> None:
+def test_a_closed_peer_is_an_oserror_when_sending_and_the_end_when_receiving() -> None:
     here, there = pair()
     there.close()
     with pytest.raises(ConnectionError):
@@ -126,7 +126,7 @@ def test_an_end_that_is_gone_is_an_oserror_to_send_to_and_the_end_to_receive_fro
     here.close()
 
 
-def test_a_process_of_ours_that_connects_is_accepted() -> None:
+def test_a_process_of_the_server_that_connects_is_accepted() -> None:
     listener, address = listen()
     here = connect(address)
     there = accept(listener)
@@ -257,7 +257,7 @@ def test_an_array_from_empty_lies_where_it_leaves_from_and_so_does_a_part_of_it(
 
 
 @pytest.mark.parametrize("keep", [np.asarray, memoryview, lambda array: array[10:20]], ids=["whole", "buffer", "part"])
-def test_an_array_from_empty_that_its_model_keeps_leaves_as_it_was(keep: Callable[[Any], Any]) -> None:
+def test_an_array_from_empty_that_its_model_keeps_is_sent_unchanged(keep: Callable[[Any], Any]) -> None:
     context = TransferContext()
     first, second = context.empty([1000], np.uint8), context.empty([500], np.uint8)
     first[:], second[:] = 1, 2
@@ -286,6 +286,6 @@ def test_an_answer_cannot_be_cut_off_below_its_reader() -> None:
         os.ftruncate(file.descriptor, 0)
 
 
-def test_the_time_of_receipt_is_told_with_its_zone() -> None:
+def test_the_time_of_receipt_has_its_zone() -> None:
     request = Request({}, [], "", received=datetime.now(UTC))
     assert read_request(write_request(request), TransferContext()).received.tzinfo is not None

@@ -89,7 +89,7 @@ def test_the_drawing_of_the_house_names_every_room() -> None:
 
 
 @pytest.mark.parametrize("row", rows(MIGRATING, "was"), ids=lambda row: row[0])
-def test_what_a_handler_must_change_is_really_gone(row: list[str]) -> None:
+def test_the_names_that_a_handler_must_change_are_absent(row: list[str]) -> None:
     module, *path = row[0].strip("`").split(".")
     with warnings.catch_warnings(action="ignore"):
         holder: object = importlib.import_module(module)

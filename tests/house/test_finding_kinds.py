@@ -47,13 +47,13 @@ def test_a_finding_is_read_from_the_protocol_in_one_place(finding: type) -> None
 
 
 @pytest.mark.parametrize("finding", CLASSES)
-def test_a_finding_has_a_picture_or_a_reason_for_none(finding: type) -> None:
+def test_a_finding_has_a_picture_or_a_reason_against_one(finding: type) -> None:
     assert (finding in STYLES) + (finding in MARKS) + (finding in NOT_LAID_OVER_IMAGES) == 1
     assert (finding in COUNTED) == (finding not in NOT_LAID_OVER_IMAGES)
 
 
 @pytest.mark.parametrize("finding", CLASSES)
-def test_a_finding_has_a_writer_of_dicom_or_a_reason_for_none(finding: type) -> None:
+def test_a_finding_has_a_writer_of_dicom_or_a_reason_against_one(finding: type) -> None:
     written = any(finding in writer.classes for writer in WRITERS)
     assert written == (finding not in NOT_IN_DICOM)
 

@@ -97,12 +97,12 @@ Doors.TestCase.settings = settings(deadline=None, max_examples=60, stateful_step
 TestDoors = Doors.TestCase
 
 
-def test_without_a_bound_any_number_of_requests_comes_in() -> None:
+def test_without_a_bound_any_number_of_requests_is_admitted() -> None:
     admission = Admission(Settings())
     assert len([admission.enter() for _ in range(1000)]) == admission.requests == 1000
 
 
-def test_bytes_that_were_announced_are_not_counted_again_as_they_come() -> None:
+def test_announced_bytes_are_not_counted_again_as_they_arrive() -> None:
     admission = Admission(Settings())
     ticket = admission.enter()
     ticket.expect(100)
@@ -131,7 +131,7 @@ def test_a_request_that_lent_its_place_has_the_next_before_any_new_one() -> None
     assert admission.requests == 0
 
 
-def test_what_would_be_spooled_needs_room_on_disk_whether_it_was_announced_or_comes_in_pieces(tmp_path: Path) -> None:
+def test_a_spooled_body_needs_room_on_disk_announced_or_in_pieces(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
     huge = 8 * free
     admission = Admission(Settings(spool_folder=tmp_path, spool_threshold=1000, max_bytes_in_flight=4 * huge))
@@ -144,9 +144,7 @@ def test_what_would_be_spooled_needs_room_on_disk_whether_it_was_announced_or_co
     assert admission.bytes == 1001
 
 
-def test_what_crosses_the_threshold_in_small_pieces_asks_for_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_small_pieces_that_cross_the_threshold_reserve_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each piece is below the threshold; their sum is not."""
     full = os.statvfs(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(full.f_blocks, full.f_blocks, 0))
@@ -163,7 +161,7 @@ def test_what_stays_in_memory_needs_no_room_on_disk(tmp_path: Path) -> None:
     assert admission.bytes == 1000
 
 
-def test_counts_come_back_to_zero_from_many_threads() -> None:
+def test_counts_return_to_zero_from_many_threads() -> None:
     admission = Admission(Settings(max_bytes_in_flight=50_000))
     admission.max_requests = 6
     outcomes = {"served": 0, "refused": 0}

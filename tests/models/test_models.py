@@ -101,7 +101,7 @@ def chest() -> tuple[list[bytes], np.ndarray[Any, Any]]:
         "dicomdirtests/98892003/MR700",
     ],
 )
-def test_a_real_study_gets_a_valid_answer_or_a_refusal_in_words(route: str, name: str) -> None:
+def test_a_real_study_gets_a_valid_answer_or_a_refusal_with_a_sentence(route: str, name: str) -> None:
     files = files_at(name)
     try:
         words, parts = asked(route, files)
@@ -146,7 +146,7 @@ def in_skin(slices: int, rows: int, columns: int) -> np.ndarray[Any, np.dtype[np
     return np.asarray((x / (158 * waist)) ** 2 + (x[:, None] / (112 * waist)) ** 2 < 1)
 
 
-def test_air_and_bone_are_where_the_hounsfield_units_of_the_phantom_say(chest: Any) -> None:
+def test_air_and_bone_are_where_the_phantom_has_their_hounsfield_units(chest: Any) -> None:
     files, hounsfield = chest
     words, _ = answer = asked("/segmentation-3d", files)
     probability, labels = masks(answer)
@@ -185,7 +185,7 @@ def test_a_box_is_drawn_around_the_body_on_each_image(chest: Any) -> None:
     assert line["end"][0] - line["start"][0] == pytest.approx(2 * 161 / phantom.WIDTH_MM * columns, abs=3)
 
 
-def test_heat_lies_on_dense_tissue_and_none_outside_the_body(chest: Any) -> None:
+def test_heat_lies_on_dense_tissue_and_never_outside_the_body(chest: Any) -> None:
     files, _ = chest
     words, _ = answer = asked("/segmentation-2d", files[:1])
     (heat,), header = masks(answer), pydicom.dcmread(io.BytesIO(files[0]))
@@ -236,7 +236,7 @@ def test_the_same_input_gives_the_same_capture_to_the_byte_and_another_digest_ot
 
 
 @pytest.mark.parametrize("z", [None, 0.0])
-def test_a_capture_is_made_of_an_image_with_or_without_a_place_and_claims_none(z: float | None) -> None:
+def test_a_capture_is_made_of_an_image_with_or_without_a_position_and_has_no_position(z: float | None) -> None:
     made = capture(encoded(image(z=z)))
     assert "ImagePositionPatient" not in made
     assert not made.PatientOrientation
@@ -300,7 +300,7 @@ def series_with(*heights: float | None, **more: Any) -> list[bytes]:
     return encoded(*(image(name=str(n), z=z, **more) for n, z in enumerate(heights)))
 
 
-def test_three_slices_with_gaps_of_any_length_are_segmented_and_the_answer_says_so() -> None:
+def test_three_slices_with_gaps_of_any_length_are_segmented_with_a_note() -> None:
     answer = asked("/segmentation-3d", series_with(0, 12, 180))
     assert [mask.shape[0] for mask in masks(answer)][0] == 3
     assert "12.00 to 168.00 mm" in json.dumps(answer[0])
@@ -339,7 +339,7 @@ NO_VOLUME: dict[str, tuple[Callable[[], list[bytes]], str]] = {
 
 
 @pytest.mark.parametrize("fault", NO_VOLUME)
-def test_what_is_no_volume_is_refused_in_plain_words_as_one_and_taken_image_by_image(fault: str) -> None:
+def test_images_that_form_no_volume_are_refused_as_one_and_accepted_image_by_image(fault: str) -> None:
     made, sentence = NO_VOLUME[fault]
     files = made()
     for route in VOLUME:

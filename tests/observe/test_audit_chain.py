@@ -36,7 +36,7 @@ def checked(*files: Path, **options: object) -> ChainVerdict:
     return verify(files, **({"key": KEY} | options))
 
 
-def test_a_chain_that_nobody_touched_is_whole(file: Path) -> None:
+def test_an_untouched_chain_is_whole(file: Path) -> None:
     written(file, COUNT)
     verdict = checked(file)
     assert (verdict.whole, verdict.records, verdict.notes) == (True, COUNT, [])
@@ -57,7 +57,7 @@ def test_an_event_that_is_no_inference_is_a_record_of_the_same_chain(file: Path)
     assert not verify([file], key=KEY).whole
 
 
-def test_a_record_says_what_came_of_a_request_in_digests(file: Path) -> None:
+def test_a_record_has_the_outcome_of_a_request_in_digests(file: Path) -> None:
     (line,) = written(file, 1)
     record = json.loads(line)
     assert canonical(record) == line.rstrip(b"\n")
@@ -142,7 +142,7 @@ def test_a_tail_that_was_cut_off_is_missed(
 
 @settings(deadline=None, max_examples=30)
 @given(status=st.integers(100, 599), place=st.integers(0, COUNT - 1))
-def test_a_chain_that_was_written_anew_is_found_by_its_key_and_by_a_head_that_was_noted(
+def test_a_rewritten_chain_is_detected_by_its_key_and_by_a_noted_head(
     tmp_path_factory: pytest.TempPathFactory, made: Made, status: int, place: int
 ) -> None:
     file = tmp_path_factory.mktemp("anew") / "audit.jsonl"
@@ -181,7 +181,7 @@ def test_with_neither_key_nor_head_nothing_is_vouched_for(file: Path) -> None:
         verify([file])
 
 
-def test_a_head_file_that_is_gone_is_told_and_stays_told(file: Path) -> None:
+def test_a_missing_head_file_is_reported_each_time(file: Path) -> None:
     written(file, 2)
     head_path(file).unlink()
     assert not checked(file).whole
@@ -212,7 +212,7 @@ def test_a_head_of_another_key_is_not_written_over(file: Path) -> None:
         ChainFile(file, KEY).append({})
 
 
-def test_a_file_that_was_renamed_goes_on_in_the_next(file: Path) -> None:
+def test_a_renamed_file_continues_in_the_next(file: Path) -> None:
     chain, first = ChainFile(file, KEY), file.with_suffix(".1")
     for _ in range(3):
         chain.append({})
@@ -227,7 +227,7 @@ def test_a_file_that_was_renamed_goes_on_in_the_next(file: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 1, 40, -2])
-def test_a_writer_killed_within_a_record_is_told_by_the_next(file: Path, cut: int) -> None:
+def test_a_writer_killed_within_a_record_is_reported_by_the_next(file: Path, cut: int) -> None:
     whole, head = written(file, 3), head_path(file).read_bytes()
     (torn,) = written(file, 1)[3:]
     file.write_bytes(b"".join(whole) + torn[:cut])
@@ -314,7 +314,7 @@ def test_four_processes_write_one_chain(file: Path, writers: Writers) -> None:
     assert (verdict.whole, verdict.records, verdict.notes) == (True, 1200, [])
 
 
-def test_of_processes_that_are_killed_no_told_record_is_lost(file: Path, writers: Writers) -> None:
+def test_no_confirmed_record_of_a_killed_process_is_lost(file: Path, writers: Writers) -> None:
     told = 0
     running = writers(4, 100_000)
     for number, process in enumerate(running):
@@ -383,7 +383,9 @@ def _cpu_seconds(auditor: Auditor, one: Outcome) -> float:
 
 @settings(deadline=None, max_examples=200)
 @given(junk=st.one_of(st.binary(max_size=200), st.just(b"[" * 100_000), st.just(b'{"seq":NaN}\n' * 30)))
-def test_a_file_of_anything_is_told_and_not_raised(tmp_path_factory: pytest.TempPathFactory, junk: bytes) -> None:
+def test_a_file_of_any_bytes_is_reported_without_an_exception(
+    tmp_path_factory: pytest.TempPathFactory, junk: bytes
+) -> None:
     file = tmp_path_factory.mktemp("junk") / "audit.jsonl"
     file.write_bytes(junk)
     assert not checked(file).whole

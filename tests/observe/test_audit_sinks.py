@@ -52,7 +52,7 @@ def failed(auditor: Auditor) -> bool:
     return eventually(lambda: auditor._copies[0].failing)
 
 
-def test_settings_that_name_no_file_keep_no_audit() -> None:
+def test_settings_without_a_file_write_no_audit() -> None:
     assert open_auditor(Settings()) is None
     assert signing_key(Settings()) is None
 
@@ -77,7 +77,7 @@ def test_a_key_is_made_once_and_for_its_owner_only(file: Path, caplog: pytest.Lo
     assert "may be read by others" in caplog.text
 
 
-def test_a_key_that_is_none_stops_the_start(file: Path) -> None:
+def test_an_invalid_key_stops_the_start(file: Path) -> None:
     for text in ("", "not hexadecimal", "ab" * 31):
         file.with_name("key").write_text(text)
         with pytest.raises(ValueError, match="64 hexadecimal digits"):
@@ -90,7 +90,7 @@ def test_a_key_in_a_folder_that_is_not_there_stops_the_start(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("module", "setting"), [("boto3", "audit_s3"), ("sqlalchemy", "audit_sql")])
-def test_a_sink_whose_library_is_missing_says_what_to_install(
+def test_a_sink_whose_library_is_missing_names_what_to_install(
     file: Path, module: str, setting: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
@@ -119,12 +119,12 @@ def test_a_file_that_cannot_be_written_is_one_warning_and_a_count_for_each_recor
     assert CANARY not in caplog.text
 
 
-def test_what_cannot_be_written_is_told_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unwritable_file_is_reported_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     open_auditor(Settings(audit_file=tmp_path / "no" / "audit.jsonl", audit_key_file=tmp_path / "key"))
     assert warnings(caplog) == ["the audit's file takes no records: FileNotFoundError"]
 
 
-def test_a_pipe_that_nobody_reads_holds_no_request(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_pipe_without_a_reader_delays_no_request(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     os.mkfifo(file)
     auditor = Auditor(ChainFile(file, KEY))
     for _ in range(200):  # more than a pipe takes
@@ -134,7 +134,7 @@ def test_a_pipe_that_nobody_reads_holds_no_request(file: Path, caplog: pytest.Lo
     ]
 
 
-def test_a_file_that_is_not_ours_is_told_in_words(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_of_another_program_is_refused_with_a_sentence(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     file.write_text("notes of somebody")
     auditor = Auditor(ChainFile(file, KEY))
     auditor(outcome())
@@ -166,7 +166,7 @@ def test_records_beyond_the_queue_are_dropped_and_counted(tmp_path: Path) -> Non
     assert failures == {"file": 4}
 
 
-def test_a_full_disk_is_told_and_the_chain_stays_whole(file: Path) -> None:
+def test_a_full_disk_is_reported_and_the_chain_stays_whole(file: Path) -> None:
     """The limit on a file's size stands in for the end of a disk: a write stops in the middle of a record."""
     import subprocess
 
@@ -240,7 +240,7 @@ def test_each_record_is_an_object_in_s3_and_their_names_sort_as_the_chain(s3: An
     assert failures == {}
 
 
-def test_a_store_that_comes_back_gets_what_it_missed(s3: Any, file: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_store_that_recovers_gets_the_missed_records(s3: Any, file: Path, caplog: pytest.LogCaptureFixture) -> None:
     auditor, failures = auditing(file, audit_s3="audit", audit_required=True)
     auditor.ready()
     auditor(outcome(caller=CANARY))
@@ -258,7 +258,7 @@ def test_a_store_that_comes_back_gets_what_it_missed(s3: Any, file: Path, caplog
     assert CANARY not in caplog.text
 
 
-def test_without_being_required_a_store_that_is_away_keeps_nobody_waiting(
+def test_an_unreachable_store_that_is_not_required_delays_no_request(
     s3: Any, file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.socket() as taken:
@@ -296,7 +296,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
-def test_each_record_is_a_row_once_whoever_writes_it_twice(database: str, file: Path) -> None:
+def test_a_record_that_is_written_twice_is_one_row(database: str, file: Path) -> None:
     for _ in range(2):
         auditor, failures = auditing(file, audit_sql=database)
         for _ in range(3):
@@ -347,7 +347,7 @@ class Slow:
         self.go.set()
 
 
-def test_a_slow_place_gets_every_record_in_order_and_nobody_waits_for_it(file: Path) -> None:
+def test_a_slow_sink_gets_every_record_in_order_and_delays_no_request(file: Path) -> None:
     slow = Slow()
     copies = Copies(slow, limit=100, on_failure=lambda sink: None)
     auditor = Auditor(ChainFile(file, KEY), [copies])

@@ -114,7 +114,7 @@ def test_gauges_go_up_and_down(metrics: Metrics) -> None:
 
 
 @pytest.mark.parametrize("state", HealthState)
-def test_a_model_is_in_one_state_and_tells_its_queue_and_restarts(metrics: Metrics, state: str) -> None:
+def test_a_model_is_in_one_state_and_reports_its_queue_and_restarts(metrics: Metrics, state: str) -> None:
     metrics.open(lambda: {"/lungs": ModelHealth(state=state, queued=2, running=1, restarts=3)})
     found = {labels["state"]: number for labels, number in samples(metrics)["gateway_model_state"]}
     assert found == dict.fromkeys(HealthState, 0.0) | {state: 1.0}
@@ -123,7 +123,7 @@ def test_a_model_is_in_one_state_and_tells_its_queue_and_restarts(metrics: Metri
     assert value(metrics, "gateway_model_restarts_total", model="/lungs") == 3
 
 
-def test_health_is_asked_for_anew_each_time_it_is_told(metrics: Metrics) -> None:
+def test_health_is_read_again_for_each_scrape(metrics: Metrics) -> None:
     told = [
         ModelHealth(state=HealthState.FAILED),
         ModelHealth(state=HealthState.BUSY),
@@ -134,7 +134,7 @@ def test_health_is_asked_for_anew_each_time_it_is_told(metrics: Metrics) -> None
         assert value(metrics, "gateway_model_state", model="/lungs", state=state) == 1
 
 
-def test_openmetrics_is_told_to_who_asks_for_it(metrics: Metrics) -> None:
+def test_openmetrics_is_served_where_accepted(metrics: Metrics) -> None:
     metrics.count(PLAIN)
     text, media_type = metrics.exposition("application/openmetrics-text; version=1.0.0")
     assert media_type.startswith("application/openmetrics-text")
@@ -205,7 +205,7 @@ def test_only_the_process_that_made_the_folder_removes_it(monkeypatch: pytest.Mo
     assert multiprocess.VARIABLE not in os.environ
 
 
-def test_the_room_of_a_workers_files_is_set_aside_at_its_start_and_given_back_at_its_end(
+def test_the_space_of_a_workers_files_is_reserved_at_its_start_and_released_at_its_end(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv(multiprocess.VARIABLE, str(tmp_path))

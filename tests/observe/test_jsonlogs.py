@@ -77,7 +77,7 @@ def test_a_plain_logger_prints_objects_too_and_its_extra_members(printed: Lines)
 
 
 @pytest.mark.parametrize("own", OWN)
-def test_a_tag_replaces_none_of_a_lines_own_members(tagged: TaggedLogger, printed: Lines, own: str) -> None:
+def test_a_tag_replaces_no_member_of_a_line(tagged: TaggedLogger, printed: Lines, own: str) -> None:
     tagged.add_tags({own: "forged"})
     tagged.info("message")
     (line,) = printed.objects()
@@ -105,7 +105,7 @@ def test_whatever_is_logged_is_one_object_on_one_line(message: str, tags: dict[s
     assert {name if name not in OWN else f"tag.{name}" for name in tags} <= found.keys()
 
 
-def test_what_json_has_no_words_for_is_printed_as_text(printed: Lines) -> None:
+def test_a_value_that_json_cannot_represent_is_printed_as_text(printed: Lines) -> None:
     loop: list[Any] = []
     loop.append(loop)
     logging.getLogger("tests.plain").warning("a", extra={"loop": loop, "seconds": float("nan"), "pair": {(1, 2): 3}})
@@ -147,7 +147,7 @@ def test_text_leaves_a_services_own_handlers_alone(monkeypatch: pytest.MonkeyPat
     assert handler.formatter is own
 
 
-def test_a_format_that_is_none_is_refused_by_name() -> None:
+def test_an_unknown_format_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match=r"GATEWAY_LOG_FORMAT.*text or json"):
         Settings.from_environment({"GATEWAY_LOG_FORMAT": "xml"})
 
@@ -170,7 +170,7 @@ def test_every_line_of_a_server_is_an_object_and_a_requests_lines_share_its_id(s
     assert NAME not in server.log
 
 
-def test_the_line_of_an_answer_tells_the_version_of_the_model(serve: Serve, tmp_path: Path) -> None:
+def test_the_line_of_an_answer_has_the_version_of_the_model(serve: Serve, tmp_path: Path) -> None:
     server = serve("tests.apps.typed:app", GATEWAY_LOG_FORMAT="json")
     (file,) = phantom.write(tmp_path, slices=1, size=16)
     body = b"--b\r\n\r\n{}\r\n--b\r\n\r\n" + file.read_bytes() + b"\r\n--b--\r\n"

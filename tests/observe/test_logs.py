@@ -55,7 +55,7 @@ def test_a_line_is_its_tags_with_sorted_keys_and_its_message(tagged: TaggedLogge
     assert kept.lines == ['{"a": 1, "b": 2} - message']
 
 
-def test_a_line_without_tags_begins_with_none(tagged: TaggedLogger, kept: Kept) -> None:
+def test_a_line_without_tags_begins_with_the_message(tagged: TaggedLogger, kept: Kept) -> None:
     tagged.info("message")
     assert kept.lines == ["{} - message"]
 
@@ -164,7 +164,7 @@ def caught(value: str) -> BaseException:
     raise AssertionError
 
 
-def test_frames_tell_types_and_places_but_no_text_and_no_path() -> None:
+def test_frames_have_types_and_places_but_no_text_and_no_path() -> None:
     text = exception_frames(caught(NAME))
     assert NAME not in text
     assert str(ROOT) not in text
@@ -177,13 +177,13 @@ def test_frames_tell_types_and_places_but_no_text_and_no_path() -> None:
     assert lines[-1].endswith(" in fails")
 
 
-def test_texts_are_there_where_they_are_asked_for() -> None:
+def test_texts_are_there_where_requested() -> None:
     text = exception_frames(caught(NAME), with_text=True)
     assert f"builtins.KeyError: '{NAME}'" in text
     assert f"builtins.ValueError: bad value {NAME}" in text
 
 
-def test_an_exception_while_another_was_handled_is_told_too() -> None:
+def test_an_exception_while_another_was_handled_is_logged_too() -> None:
     try:
         try:
             fails(NAME)
@@ -194,13 +194,13 @@ def test_an_exception_while_another_was_handled_is_told_too() -> None:
     assert text.index("IndexError") < text.index("ValueError")
 
 
-def test_exceptions_that_cause_each_other_are_told_once() -> None:
+def test_exceptions_that_cause_each_other_are_logged_once() -> None:
     one, other = ValueError(), KeyError()
     one.__cause__, other.__cause__ = other, one
     assert exception_frames(one).splitlines() == ["builtins.ValueError", "which came from", "builtins.KeyError"]
 
 
-def test_a_recursion_without_end_is_told_by_its_last_frames() -> None:
+def test_an_endless_recursion_is_logged_by_its_last_frames() -> None:
     def again() -> None:
         again()
 
@@ -257,7 +257,7 @@ def said(with_text: bool, setup: str) -> str:
 
 
 @pytest.mark.parametrize("setup", SETUPS)
-def test_what_pydicom_warns_of_keeps_its_category_and_loses_what_it_quotes(setup: str) -> None:
+def test_a_warning_of_pydicom_has_its_category_but_no_quoted_value(setup: str) -> None:
     """A name is no UID, and pydicom's warning quotes it."""
     text = said(False, setup)
     assert NAME not in text
@@ -266,7 +266,7 @@ def test_what_pydicom_warns_of_keeps_its_category_and_loses_what_it_quotes(setup
     assert "own words" in text
 
 
-def test_what_pydicom_logs_keeps_its_level_and_place() -> None:
+def test_a_record_of_pydicom_has_its_level_and_place() -> None:
     text = said(False, "logging set up before")
     assert text.count("ERROR:pydicom:<string>:") == 2
     assert "ERROR:pydicom.pixels.decoders.base:<string>:" in text

@@ -42,7 +42,7 @@ def test_what_is_measured_inside_is_taken_from_what_is_around_it() -> None:
     assert sum(phases.seconds.values()) <= passed, "nothing counts twice"
 
 
-def test_a_phase_that_begins_ends_the_one_before_it_and_none_lasts_less_than_nothing() -> None:
+def test_a_phase_ends_the_one_before_it_and_its_time_is_never_negative() -> None:
     phases = Phases()
     began = phases.begin("receive")
     with phases.measure("hash"):
@@ -64,7 +64,7 @@ def test_a_phase_is_closed_when_its_block_raises() -> None:
     assert phases.seconds.keys() == {"queue", "predict", "encode"}
 
 
-def test_seconds_measured_elsewhere_are_given_up_by_the_phase_around_them() -> None:
+def test_seconds_measured_elsewhere_are_subtracted_from_the_phase_around_them() -> None:
     phases = Phases()
     phases.add("predict", 0.5)
     phases.add("queue", 0.2, of="predict")
@@ -86,6 +86,6 @@ def test_many_threads_may_add_to_one_request() -> None:
     assert phases.seconds == {"hash": 4000.0}
 
 
-def test_the_header_tells_milliseconds_in_the_order_of_the_phases() -> None:
+def test_the_header_has_milliseconds_in_the_order_of_the_phases() -> None:
     assert server_timing({"receive": 0.0123456, "predict": 2.0}) == "receive;dur=12.346, predict;dur=2000.000"
     assert server_timing({}) == ""

@@ -89,7 +89,7 @@ def test_a_receipt_that_lacks_a_member_is_refused(name: str) -> None:
         ("return=receipt", False),
     ],
 )
-def test_a_receipt_is_asked_for_by_a_preference(prefer: str, wanted: bool) -> None:
+def test_a_receipt_is_requested_by_a_preference(prefer: str, wanted: bool) -> None:
     assert is_wanted(prefer) is wanted
 
 
@@ -120,7 +120,7 @@ def test_what_has_changed_is_named(changed: str, name: str, word: str) -> None:
     assert word in sentence
 
 
-def test_a_model_without_weights_is_told_to_be_unvouched_for() -> None:
+def test_a_model_without_weights_is_marked_as_unvouched_for() -> None:
     receipt = made(weights_digest="")
     assert [line.sentence for line in compare(receipt, receipt) if line.name == "weights"] == [UNVOUCHED]
 
@@ -131,7 +131,7 @@ def test_a_plain_function_has_no_name_to_differ_by() -> None:
     assert [line.sentence for line in lines if line.name == "model"] == ["says nothing of itself"]
 
 
-def test_a_model_that_does_not_say_so_may_not_be_deterministic() -> None:
+def test_a_model_is_deterministic_only_where_declared() -> None:
     then = made(deterministic=False)
     (line,) = [line for line in compare(then, made(output_digest="0" * 64)) if line.same is False]
     assert "does not say that it is deterministic" in line.sentence

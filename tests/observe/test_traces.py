@@ -65,7 +65,7 @@ def test_the_phases_follow_each_other_and_last_as_long_as_they_did(collector: Co
     assert lasted == PLAIN.phases
 
 
-def test_a_span_tells_route_status_sizes_digests_and_model(collector: Collector) -> None:
+def test_a_span_has_route_status_sizes_digests_and_model(collector: Collector) -> None:
     server, _ = sent(collector)
     assert attributes(server) == {
         "http.request.method": "POST",
@@ -91,7 +91,7 @@ def test_a_failure_is_an_error_and_a_refusal_is_not(collector: Collector) -> Non
     assert found == {"model-failed": Status.STATUS_CODE_ERROR, "study-refused": Status.STATUS_CODE_UNSET}
 
 
-def test_the_callers_trace_goes_on(collector: Collector) -> None:
+def test_the_callers_trace_is_continued(collector: Collector) -> None:
     server, phases = sent(collector, traceparent=TRACEPARENT)
     assert server.trace_id.hex() == TRACE
     assert server.parent_span_id.hex() == PARENT
@@ -111,7 +111,7 @@ def test_the_callers_trace_goes_on(collector: Collector) -> None:
         "0" * 100_000,
     ],
 )
-def test_a_traceparent_that_is_none_begins_a_new_trace(collector: Collector, traceparent: str) -> None:
+def test_an_invalid_traceparent_begins_a_new_trace(collector: Collector, traceparent: str) -> None:
     server, _ = sent(collector, traceparent=traceparent)
     assert server.parent_span_id == b""
     assert server.trace_id.hex() != TRACE
@@ -143,7 +143,7 @@ def test_the_sampler_and_the_names_are_those_of_the_environment(
     assert collector.spans == []
 
 
-def test_a_collector_that_is_gone_costs_a_request_nothing(
+def test_an_unreachable_collector_delays_no_request(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
@@ -173,11 +173,11 @@ def test_a_collector_that_is_gone_costs_a_request_nothing(
         ({"OTEL_SDK_DISABLED": "True", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, False),
     ],
 )
-def test_traces_are_off_unless_the_environment_asks_for_them(environ: dict[str, str], wanted: bool) -> None:
+def test_traces_are_off_unless_the_environment_enables_them(environ: dict[str, str], wanted: bool) -> None:
     assert traces.wanted(environ) is wanted
 
 
-def test_without_the_packages_a_warning_tells_what_to_install(
+def test_without_the_packages_a_warning_names_what_to_install(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")

@@ -100,7 +100,7 @@ def test_values_of_0_to_1_leave_as_0_to_255(kind: Any, dtype: Any) -> None:
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20))
-def test_a_probability_comes_back_within_half_a_step(values: list[float]) -> None:
+def test_a_probability_is_restored_within_half_a_step(values: list[float]) -> None:
     _, parts = sent(ProbabilityMask(np.array([values], np.float32), of=IMAGE))
     assert np.allclose(np.frombuffer(parts[0], np.uint8) / 255, values, atol=0.5 / 255 + 1e-6)
 
@@ -142,7 +142,7 @@ def test_a_box_on_a_volume_lies_on_the_image_of_its_slice() -> None:
     assert said["parts"] == []
 
 
-def test_a_box_on_a_frame_tells_which() -> None:
+def test_a_box_on_a_frame_names_the_frame() -> None:
     said, _ = sent(BoundingBox("Nodule", (1, 2), (3, 4), slice=1, of=ENHANCED))
     assert said["bounding_boxes_2d"][0]["SOPInstanceUID"] == "1.2.4"
     assert said["bounding_boxes_2d"][0]["frame_number"] == 2
@@ -180,7 +180,7 @@ def test_classifications_are_of_the_study_or_of_a_series() -> None:
     assert said["series_ml_json"] == {"1.2.3": {"phase": "arterial"}}
 
 
-def test_one_label_said_twice_of_one_study_is_refused() -> None:
+def test_a_label_that_a_study_has_twice_is_refused() -> None:
     with pytest.raises(AnswerInvalid) as caught:
         answer([Classification({"finding": "none"}), Classification({"finding": "nodule"})])
     assert caught.value.pointer == "/study_ml_json/finding"

@@ -94,7 +94,7 @@ def failing() -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("more", [0, 3])
-def test_a_failure_to_read_the_pieces_comes_out_where_the_digest_is_asked_for(more: int) -> None:
+def test_a_failure_to_read_the_pieces_is_raised_with_the_digest(more: int) -> None:
     with Digest() as digest:
         digest.update(len(LARGE), failing())
         for _ in range(more):
@@ -103,7 +103,7 @@ def test_a_failure_to_read_the_pieces_comes_out_where_the_digest_is_asked_for(mo
             digest.hexdigest()
 
 
-def test_without_a_thread_a_failure_comes_out_at_once() -> None:
+def test_without_a_thread_a_failure_is_raised_at_once() -> None:
     with Digest() as digest, pytest.raises(OSError, match="the disk is gone"):
         digest.update(20, failing())
 
@@ -131,14 +131,14 @@ def test_an_exception_in_the_block_ends_the_thread() -> None:
 
 
 @pytest.mark.parametrize("announced", [len(LARGE) - 1, len(LARGE) + 1])
-def test_a_digest_of_other_bytes_than_announced_is_never_given_out(announced: int) -> None:
+def test_a_digest_of_other_bytes_than_announced_is_never_returned(announced: int) -> None:
     with Digest() as digest:
         digest.update(announced, [LARGE])
         with pytest.raises(RuntimeError, match="bytes of"):
             digest.hexdigest()
 
 
-def test_a_digest_that_was_closed_before_its_end_is_never_given_out() -> None:
+def test_a_digest_that_was_closed_before_its_end_is_never_returned() -> None:
     digest = Digest()
 
     def pieces() -> Iterator[bytes]:

@@ -53,7 +53,7 @@ def test_a_typed_model_describes_its_parameters_with_bounds_units_and_defaults(a
     assert schema["properties"]["output"]["enum"] == ["json", "dicom"]
 
 
-def test_each_route_says_in_words_that_its_parts_are_ordered(api: dict[str, Any]) -> None:
+def test_each_route_describes_the_order_of_its_parts(api: dict[str, Any]) -> None:
     for route in ("/", "/lung-nodules"):
         assert "order counts" in api["paths"][route]["post"]["description"]
     assert "one Volume as ct" in api["paths"]["/lung-nodules"]["post"]["description"]
@@ -90,7 +90,7 @@ def test_the_page_brings_all_it_needs() -> None:
     assert "default-src 'none'" in response.headers["Content-Security-Policy"]
 
 
-def test_a_rule_of_the_service_wins_over_ours() -> None:
+def test_a_rule_of_the_service_wins_over_the_gateways() -> None:
     app = application()
     app.add_url_rule("/docs", "own", lambda: "my docs")
     assert app.test_client().get("/docs").text == "my docs"

@@ -57,7 +57,7 @@ def overwrite(kept: Any) -> None:
 
 
 @pytest.mark.parametrize("name", KEPT)
-def test_what_a_model_keeps_of_its_answer_and_fills_again_changes_nothing(name: str) -> None:
+def test_a_model_that_reuses_a_buffer_of_its_answer_changes_no_answer(name: str) -> None:
     make, give = KEPT[name]
     kept = make()
     (piece,) = settled(as_bytes(give(kept), ""))
@@ -87,7 +87,7 @@ def test_an_array_that_only_a_weak_reference_leads_back_to_is_copied() -> None:
         lambda: io.BytesIO(b"\1" * SIZE),
     ],
 )
-def test_what_a_model_keeps_nothing_of_is_not_copied(make: Callable[[], Any]) -> None:
+def test_a_buffer_that_the_model_does_not_keep_is_not_copied(make: Callable[[], Any]) -> None:
     piece = as_bytes(make(), "")
     assert settled(piece)[0] is piece
 

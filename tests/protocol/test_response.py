@@ -572,7 +572,7 @@ words = st.recursive(
 
 @settings(deadline=None)
 @given(st.dictionaries(st.text(), words, max_size=4), st.dictionaries(st.text(), words, max_size=4))
-def test_any_words_on_the_study_and_its_series_leave_byte_for_byte(study, series):
+def test_any_json_of_the_study_and_its_series_is_sent_byte_for_byte(study, series):
     answer = {"protocol_version": "1.0", "parts": [], "study_ml_json": study, "series_ml_json": series}
     json_bytes, parts = strictly(answer, [])
     assert json_bytes == json.dumps(answer).encode()
@@ -640,7 +640,7 @@ def test_a_serializer_that_breaks_its_own_contract_is_the_services_fault(pairs, 
     assert words in caught.value.detail
 
 
-def test_the_serializer_sees_empty_parts_where_the_model_gave_none():
+def test_the_serializer_sees_empty_parts_where_the_model_returned_no_parts():
     seen = []
     strictly({}, [], lambda answer, buffers: seen.append((answer, buffers)) or [])
     assert seen == [({"parts": []}, [])]
@@ -672,7 +672,7 @@ LENIENT = {
 
 
 @pytest.mark.parametrize(("answer", "buffers", "where", "words"), LENIENT.values(), ids=LENIENT)
-def test_when_not_strict_a_fault_is_one_warning_and_the_answer_goes_out_as_it_is(answer, buffers, where, words):
+def test_when_not_strict_a_fault_is_one_warning_and_the_answer_is_sent_unchanged(answer, buffers, where, words):
     json_bytes, parts, (sentence,) = leniently(answer, buffers)
     assert sentence.startswith(f"{where}: ")
     assert words in sentence

@@ -85,7 +85,7 @@ def assert_refused(answer: requests.Response, status: int, code: str) -> None:
         assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
 
 
-def test_nobody_comes_in_without_a_proof(server: Server) -> None:
+def test_a_caller_without_credentials_is_refused(server: Server) -> None:
     assert_refused(post(server.url), 401, ":unauthenticated")
     assert "error=" not in post(server.url).headers["WWW-Authenticate"]
     for path in ("/who", "/docs", "/openapi.json", "/metrics", "/no-such-path", "/page", "/ping/"):
@@ -194,7 +194,9 @@ def ten_answers(server: Server, key: str) -> set[int]:
 
 
 @pytest.mark.parametrize("proof", ["", "gw_wrong", "a.b.c"])
-def test_probes_answer_anyone_and_give_reasons_to_the_known_only(server: Server, callers: Callers, proof: str) -> None:
+def test_probes_answer_anyone_but_give_reasons_to_identified_callers_only(
+    server: Server, callers: Callers, proof: str
+) -> None:
     headers = {"Authorization": f"Bearer {proof}"} if proof else {}
     assert requests.get(server.url + "/ping", headers=headers, timeout=PATIENCE).status_code == 200
     health = requests.get(server.url + "/healthcheck", headers=headers, timeout=PATIENCE).json()
@@ -207,7 +209,7 @@ def test_probes_know_who_shows_a_key(server: Server, callers: Callers) -> None:
     assert health == {"name": "monitor", "reasons": True}
 
 
-def test_a_stranger_is_refused_before_the_body_is_sent(server: Server) -> None:
+def test_an_unknown_caller_is_refused_before_the_body_is_sent(server: Server) -> None:
     head = f"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: {1 << 33}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         connection.sendall(head.encode())  # and nothing of the body
@@ -248,7 +250,7 @@ def test_names_are_logged_and_keys_and_tokens_never(server: Server, callers: Cal
         assert secret[:60] not in server.log
 
 
-def test_every_answer_tells_a_browser_to_be_careful(server: Server, callers: Callers) -> None:
+def test_every_response_has_the_security_headers(server: Server, callers: Callers) -> None:
     key = {"X-API-Key": callers.add("browser", "infer")}
     answers = [
         post(server.url, **key),
@@ -268,7 +270,7 @@ def test_every_answer_tells_a_browser_to_be_careful(server: Server, callers: Cal
     assert page is None
 
 
-def test_a_page_may_ask_from_the_origins_that_are_set_and_no_other(server: Server, callers: Callers) -> None:
+def test_a_page_may_send_requests_from_the_configured_origins_only(server: Server, callers: Callers) -> None:
     asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
     good = requests.options(
         server.url + "/echo", headers={"Origin": "https://viewer.example", **asks}, timeout=PATIENCE
@@ -288,7 +290,7 @@ def test_a_page_may_ask_from_the_origins_that_are_set_and_no_other(server: Serve
     assert {name for name in answer.headers if name.startswith("X-")} - {"X-Content-Type-Options"} <= set(told)
 
 
-def test_a_file_that_becomes_unreadable_lets_nobody_in_and_comes_back(serve: Serve, tmp_path: Path) -> None:
+def test_no_caller_is_admitted_while_the_file_is_unreadable(serve: Serve, tmp_path: Path) -> None:
     callers = Callers(tmp_path / "callers.json")
     key = callers.add("one", "infer")
     server = serve("tests.apps.guarded:app", GATEWAY_API_KEYS_FILE=str(callers.path))
@@ -308,7 +310,7 @@ WARNING = "without authentication"
 
 
 @pytest.mark.parametrize("how", ["serve", "gunicorn -c"])
-def test_a_server_beyond_loopback_without_authentication_says_so_once(serve: Serve, how: str, tmp_path: Path) -> None:
+def test_a_server_beyond_loopback_without_authentication_warns_once(serve: Serve, how: str, tmp_path: Path) -> None:
     if how == "serve":
         server = serve("tests.apps.guarded:app", "--host", "0.0.0.0", "--workers", "2")
     else:
@@ -329,7 +331,7 @@ def gunicorn(folder: Path, bind: str) -> Server:
     return Server([*command, "--workers", "2", "tests.apps.guarded:app"], folder, {})
 
 
-def test_a_server_on_loopback_asks_nobody_and_gives_reasons(serve: Serve) -> None:
+def test_a_server_on_loopback_needs_no_credentials_and_gives_reasons(serve: Serve) -> None:
     server = serve("tests.apps.guarded:app")
     assert post(server.url, **{"X-Forwarded-For": "203.0.113.7"}).status_code == 200
     health = requests.get(server.url + "/healthcheck", headers={"X-Forwarded-For": "203.0.113.7"}, timeout=PATIENCE)
@@ -384,7 +386,7 @@ def told(server: Server, key: str, **labels: str) -> float:
     return sum(one.value for one in found if one.name == "gateway_rejections_total" and one.labels == labels)
 
 
-def test_whoever_is_turned_away_is_counted_and_no_path_of_theirs_becomes_a_label(
+def test_a_refused_caller_is_counted_and_no_path_that_it_sends_becomes_a_label(
     server: Server, callers: Callers
 ) -> None:
     key = callers.add("counting", "read")

@@ -103,7 +103,7 @@ def _serves(url: str, key: str) -> bool:
     return False
 
 
-def test_one_caller_at_its_bounds_keeps_no_other_waiting(serve: Serve, tmp_path: Path, keys: dict[str, str]) -> None:
+def test_a_caller_at_its_limits_delays_no_other(serve: Serve, tmp_path: Path, keys: dict[str, str]) -> None:
     server = start(serve, tmp_path, GATEWAY_CALLER_CONCURRENCY="2", GATEWAY_CALLER_RATE="60000")
     with ThreadPoolExecutor(2) as pool:
         held = [pool.submit(post, server.url, keys["busy"], tmp_path / "go") for _ in range(2)]
@@ -116,7 +116,7 @@ def test_one_caller_at_its_bounds_keeps_no_other_waiting(serve: Serve, tmp_path:
     assert [one.result().status_code for one in held] == [200] * 2
 
 
-def test_a_caller_that_asks_as_soon_as_it_is_answered_is_at_one_request_only(
+def test_a_caller_that_sends_its_next_request_at_once_has_one_in_flight(
     serve: Serve, tmp_path: Path, keys: dict[str, str]
 ) -> None:
     server = start(serve, tmp_path, GATEWAY_CALLER_CONCURRENCY="1")

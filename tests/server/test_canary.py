@@ -385,7 +385,7 @@ def test_nothing_of_a_patient_is_found_in(evidence: Evidence, place: str) -> Non
     assert evidence.leaks(place) == {}
 
 
-def test_the_words_were_there_to_be_found(evidence: Evidence) -> None:
+def test_the_canaries_were_there_to_be_found(evidence: Evidence) -> None:
     seen = found(evidence.answers["answers"].content)
     assert {"PatientName", "JSON name", "JSON value"} <= seen
     assert "PatientName" in found(evidence.answers["refuses"].content)
@@ -407,7 +407,7 @@ def test_no_process_that_holds_a_study_leaves_a_dump_of_its_memory(evidence: Evi
 
 
 @pytest.mark.parametrize("place", CANARIES)
-def test_a_word_is_found_however_it_is_spelt(place: str) -> None:
+def test_a_canary_is_found_in_any_spelling(place: str) -> None:
     word = CANARIES[place]
     told = [word, word.upper(), word.encode("utf-16"), json.dumps(planted(place)), word.encode().hex().upper()]
     told += [base64.b64encode(bytes(ahead) + word.encode() + b"..") for ahead in range(5)]

@@ -89,7 +89,7 @@ def test_a_faulty_request_is_refused_and_the_next_one_is_served(server: Server, 
     assert_serves(server)
 
 
-def test_a_chunked_body_over_the_limit_is_refused_as_it_comes(server: Server) -> None:
+def test_a_chunked_body_over_the_limit_is_refused_as_it_arrives(server: Server) -> None:
     pieces = (body(b"{}", bytes(1 << 22))[start : start + 65536] for start in range(0, 5 << 20, 65536))
     problem = assert_problem(post(server, "/echo", pieces), 413, "limit-exceeded")
     assert problem["limit"] == "max_body_bytes"
@@ -142,7 +142,7 @@ def test_an_unknown_route_and_a_wrong_method_are_problems(server: Server) -> Non
 
 
 @pytest.mark.parametrize("given", ["f47ac10b-58cc-4372-a567-0e02b2c3d479", "0123456789abcdef0123456789abcdef"])
-def test_a_request_id_that_can_be_nobodys_name_is_kept(server: Server, given: str) -> None:
+def test_a_request_id_that_cannot_be_a_name_is_used_as_it_is(server: Server, given: str) -> None:
     assert post(server, "/echo", body(b"{}"), **{"X-Request-ID": given}).headers["X-Request-ID"] == given
 
 
@@ -152,7 +152,7 @@ def test_any_other_request_id_stands_as_its_digest(server: Server, given: str) -
     assert found == hashlib.sha256(given.encode()).hexdigest()[:32]
 
 
-def test_a_client_that_goes_away_in_the_middle_harms_no_other(server: Server) -> None:
+def test_a_client_that_disconnects_in_the_middle_harms_no_other(server: Server) -> None:
     address = urlsplit(server.url)
     head = f"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: 1000\r\n\r\n"
     for sent in (b"", b"--fron", body(b"{}")[:20]):

@@ -78,7 +78,7 @@ def _attributes(owner: type) -> set[str]:
 
 
 @pytest.mark.parametrize("name", OVERRIDDEN)
-def test_an_overridden_method_of_gunicorn_has_the_parameters_that_ours_expects(name: str) -> None:
+def test_an_overridden_method_of_gunicorn_has_the_expected_parameters(name: str) -> None:
     method = getattr(ThreadWorker, name, None)
     assert method is not None, _missing(f"ThreadWorker.{name}")
     parameters = tuple(parameter for parameter in inspect.signature(method).parameters if parameter != "self")
@@ -111,7 +111,7 @@ def test_the_fast_way_to_a_body_s_bytes_is_taken_from_gunicorn_s_own_classes() -
     assert (LengthReader.__name__, SocketUnreader.__name__) == ("LengthReader", "SocketUnreader")
 
 
-def test_the_requirement_excludes_releases_whose_private_parts_nobody_has_read() -> None:
+def test_the_requirement_excludes_releases_whose_private_parts_are_unknown() -> None:
     lines = (ROOT / "setup.cfg").read_text(encoding="utf-8").splitlines()
     (requirement,) = [Requirement(line) for line in lines if line.strip().startswith("gunicorn")]
     major = int(metadata.version("gunicorn").partition(".")[0])

@@ -34,7 +34,9 @@ def post(server: Server, file: bytes, words: str = "{}") -> requests.Response:
 
 
 @pytest.mark.parametrize("options", [(), ("--model-processes", "1")], ids=["inline", "model process"])
-def test_a_file_that_crashes_a_codec_is_refused_and_nobody_else_notices(serve: Serve, options: tuple[str, ...]) -> None:
+def test_a_file_that_crashes_a_codec_is_refused_and_no_other_request_is_affected(
+    serve: Serve, options: tuple[str, ...]
+) -> None:
     server = serve("tests.apps.typed:app", "--workers", "1", *options, GATEWAY_BREAKER_COOLDOWN="3600")
     with ThreadPoolExecutor(2) as threads:
         neighbours = [threads.submit(post, server, GOOD, '{"seconds": 1}') for _ in range(2)]

@@ -96,7 +96,7 @@ def _spools(pid: int, folder: Path) -> bool:
     return False
 
 
-def test_the_digest_may_be_blake3_and_the_answer_says_so(serve: Serve) -> None:
+def test_the_digest_may_be_blake3_and_the_answer_names_it(serve: Serve) -> None:
     blake3 = pytest.importorskip("blake3").blake3
     server = serve("tests.apps.faults:app", GATEWAY_DIGEST="blake3")
     response = requests.post(

@@ -90,7 +90,7 @@ def test_who_holds_half_a_request_line_is_sent_away_in_time(strict: Server) -> N
             assert client.recv(100).startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_head_may_come_byte_by_byte(patient: Server) -> None:
+def test_a_head_may_arrive_byte_by_byte(patient: Server) -> None:
     with connections(patient, 1, b"") as (client,):
         for octet in b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n":
             client.sendall(bytes([octet]))
@@ -165,7 +165,7 @@ def test_a_refused_client_that_is_still_writing_gets_the_refusal(serve: Serve) -
         assert client.recv(65536).startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_body_beyond_the_budget_of_the_process_is_told_to_come_again(serve: Serve) -> None:
+def test_a_body_beyond_the_budget_of_the_process_gets_a_retry_after(serve: Serve) -> None:
     server = serve("tests.apps.faults:app", GATEWAY_MAX_BYTES_IN_FLIGHT="1000000")
     refused = post(server, "/echo", body(b"{}", bytes(2_000_000)))
     assert refused.status_code == 503

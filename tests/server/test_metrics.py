@@ -138,7 +138,7 @@ def test_the_phases_add_up_to_the_time_of_the_requests(server: Server) -> None:
     assert any(add_up() for _ in range(5)), "a busy machine stops between two phases now and then, and not each time"
 
 
-def test_every_answer_tells_its_phases_in_server_timing(server: Server) -> None:
+def test_every_response_lists_its_phases_in_server_timing(server: Server) -> None:
     answer = requests.post(server.url + "/echo", BODY, headers=HEADERS, timeout=PATIENCE)
     timings = [entry.partition(";dur=") for entry in answer.headers["Server-Timing"].split(", ")]
     assert {"receive", "predict"} <= {name for name, _, _ in timings}
@@ -159,7 +159,7 @@ def folder_of(server: Server) -> Path:
     return folder
 
 
-def test_the_folder_of_the_numbers_is_private_and_gone_with_the_server(serve: Serve) -> None:
+def test_the_folder_of_the_metrics_is_private_and_removed_with_the_server(serve: Serve) -> None:
     server = serve("tests.apps.faults:app")
     folder = folder_of(server)
     assert folder.stat().st_mode & 0o077 == 0
@@ -167,7 +167,7 @@ def test_the_folder_of_the_numbers_is_private_and_gone_with_the_server(serve: Se
     assert not folder.exists()
 
 
-def test_the_folder_of_a_killed_server_is_gone_with_the_start_of_the_next_and_none_in_use_is(serve: Serve) -> None:
+def test_a_server_removes_the_folder_of_a_killed_one_and_no_folder_in_use(serve: Serve) -> None:
     killed, in_use = serve("tests.apps.faults:app"), serve("tests.apps.faults:app")
     left_over, used = folder_of(killed), folder_of(in_use)
     os.killpg(killed.process.pid, signal.SIGKILL)

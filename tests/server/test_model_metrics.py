@@ -57,7 +57,7 @@ def asking(server: Running, route: str, count: int) -> Iterator[None]:
     assert {one.result() for one in sent} == {200}
 
 
-def test_a_model_at_work_tells_its_queue_and_the_bytes_in_files(server: Running) -> None:
+def test_a_running_model_reports_its_queue_and_the_bytes_in_files(server: Running) -> None:
     with asking(server, "one", 6):
         # one place in each worker, or one process for both
         eventually(lambda: told(server, "gateway_queue_depth", model="/one") >= 4)
@@ -67,7 +67,7 @@ def test_a_model_at_work_tells_its_queue_and_the_bytes_in_files(server: Running)
     eventually(lambda: told(server, "gateway_queue_depth", model="/one") == 0)
 
 
-def test_a_batch_tells_its_size_for_each_of_its_answers(server: Running) -> None:
+def test_a_batch_reports_its_size_for_each_of_its_answers(server: Running) -> None:
     before = told(server, "gateway_batch_size_count", route="/together")
     with asking(server, "together", 8):
         pass
@@ -75,7 +75,7 @@ def test_a_batch_tells_its_size_for_each_of_its_answers(server: Running) -> None
     assert told(server, "gateway_batch_size_sum", route="/together") > 8
 
 
-def test_each_model_is_in_one_state_however_many_workers_tell_of_it(server: Running) -> None:
+def test_each_model_is_in_one_state_however_many_workers_report_it(server: Running) -> None:
     for model in ("/one", "/answers"):
         assert told(server, "gateway_model_state", model=model) == 1
         assert told(server, "gateway_model_state", model=model, state="ready") == 1

@@ -31,7 +31,7 @@ def parts(response: requests.Response) -> list[tuple[dict[bytes, bytes], bytes]]
 
 
 @pytest.mark.parametrize("sizes", [[], [1], [64, 4096, 5], [SPOOLED // 2] * 3, [SPOOLED * 3, 1, SPOOLED]])
-def test_the_same_bytes_and_hashes_come_from_either_form(both: dict[str, Running], sizes: list[int]) -> None:
+def test_both_forms_return_the_same_bytes_and_hashes(both: dict[str, Running], sizes: list[int]) -> None:
     files = [bytes((7 * size + at) % 251 for at in range(size)) for size in sizes]
     answers = [parts(server.ask("elements", {"name": "Käthe", "n": [1.5, None]}, *files)) for server in both.values()]
     assert answers[0] == answers[1]
@@ -53,7 +53,7 @@ def test_the_same_bytes_and_hashes_come_from_either_form(both: dict[str, Running
         ("promise", 500, "answer-invalid"),
     ],
 )
-def test_an_error_has_the_same_words_from_either_form(
+def test_both_forms_return_the_same_text_of_an_error(
     both: dict[str, Running], way: str, status: int, code: str
 ) -> None:
     answers = [server.ask("refuses", {"with": way}) for server in both.values()]
@@ -69,7 +69,7 @@ def test_an_error_has_the_same_words_from_either_form(
     assert both["process"].health("refuses")["restarts"] == 0
 
 
-def test_neither_form_tells_what_an_exception_said(both: dict[str, Running]) -> None:
+def test_neither_form_returns_the_text_of_an_exception(both: dict[str, Running]) -> None:
     for server in both.values():
         answer = server.ask("refuses", {"with": "text"})
         eventually(lambda server=server: "builtins.RuntimeError" in server.server.log)
@@ -81,7 +81,7 @@ def test_json_of_any_size_crosses_also_where_it_decides_who_is_answered_together
     assert [told(server.ask("apart", {"text": text}))["size"] for server in both.values()] == [1, 1]
 
 
-def test_the_models_that_come_along_answer_the_same_from_either_form(serve: Serve) -> None:
+def test_the_example_models_answer_the_same_in_both_forms(serve: Serve) -> None:
     from models.app import MODELS
 
     def ask(server: Server, route: str) -> list[tuple[dict[bytes, bytes], bytes]]:

@@ -86,7 +86,7 @@ def test_a_model_process_that_dies_fails_its_own_request_at_once_and_is_replaced
     assert server.get("/healthcheck").text == "READY"
 
 
-def test_a_death_is_told_within_two_seconds(server: Running) -> None:
+def test_a_death_is_reported_within_two_seconds(server: Running) -> None:
     def soon() -> bool:
         server.told("dies")  # so that no two deaths are in a row
         return crash(server, "kill") < 2

@@ -41,7 +41,7 @@ def overrun(server: Running, route: str, name: str, **words: object) -> None:
     eventually(begun)
 
 
-def test_a_request_is_answered_504_at_the_deadline_that_it_asked_for(server: Running) -> None:
+def test_a_request_is_answered_504_at_the_deadline_that_it_requests(server: Running) -> None:
     began = time.monotonic()
     overrun(server, "works", "late", seconds=MOST, steps=100_000)
     assert time.monotonic() - began >= 0.5
@@ -65,7 +65,7 @@ def test_a_deadline_that_is_no_number_of_seconds_is_refused(server: Running, ask
         ("bounded", "1e+03", 600),
     ],
 )
-def test_an_answer_tells_the_deadline_which_no_request_can_stretch(
+def test_a_response_names_the_deadline_which_no_request_can_extend(
     server: Running, route: str, asked: str | None, granted: float
 ) -> None:
     given = {"X_Request_Timeout": asked} if asked else {}
@@ -79,7 +79,7 @@ def test_the_deadline_that_a_model_declares_holds_for_its_requests(server: Runni
     eventually(lambda: not server.health("brief")["running"])
 
 
-def test_a_body_that_comes_too_slowly_for_the_deadline_is_answered_504(server: Running) -> None:
+def test_a_body_too_slow_for_the_deadline_is_answered_504(server: Running) -> None:
     whole = body(b"{}", b"x" * 1000)
     with connection(server, "echo", len(whole), X_Request_Timeout="0.5") as client:
         octets = iter(whole[:-1])
@@ -120,7 +120,7 @@ def connection(server: Running, route: str, length: int, **headers: str) -> sock
 
 
 @pytest.mark.parametrize("leave", ["close", "reset"])
-def test_the_work_of_a_client_that_goes_away_is_cancelled(server: Running, leave: str) -> None:
+def test_the_work_of_a_client_that_disconnects_is_cancelled(server: Running, leave: str) -> None:
     whole = body(json.dumps({"seconds": MOST, "name": leave}).encode())
     client = connection(server, "watches", len(whole))
     client.sendall(whole)
@@ -144,7 +144,7 @@ def test_a_client_that_ends_its_own_direction_only_is_answered(server: Running) 
         assert client.recv(9000).startswith(b"HTTP/1.1 200 ")
 
 
-def test_work_in_line_for_a_client_that_goes_away_is_never_begun(server: Running) -> None:
+def test_pending_work_of_a_client_that_disconnects_never_starts(server: Running) -> None:
     whole = body(json.dumps({"seconds": 0, "name": "gone"}).encode())
     with ThreadPoolExecutor(1) as thread:
         first = thread.submit(server.ask, "one", {"until": "go on", "name": "before"})
@@ -160,7 +160,7 @@ def test_work_in_line_for_a_client_that_goes_away_is_never_begun(server: Running
     assert not server.noted("began", "gone")
 
 
-def test_a_hung_call_keeps_its_place_and_is_told_by_health_until_it_is_over(server: Running) -> None:
+def test_a_hung_call_keeps_its_place_and_health_reports_it_until_it_ends(server: Running) -> None:
     server.order("wait to start")  # so that a process that takes the place of another takes its time
     before = server.hosts("one")
     overrun(server, "one", "hung", until="over")

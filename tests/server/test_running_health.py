@@ -30,7 +30,7 @@ def _word(answer: requests.Response) -> str:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_all_workers_say_starting_until_every_model_is_set_up_and_warm_and_ready_from_then_on(
+def test_all_workers_report_starting_until_every_model_is_set_up_and_warm_and_then_ready(
     start: Start, form: str
 ) -> None:
     server = start(form, "slow", ready=False)  # its setup waits for the order
@@ -47,7 +47,7 @@ def test_all_workers_say_starting_until_every_model_is_set_up_and_warm_and_ready
     assert len(server.noted("setup")) == (2 if form == "inline" else 1)
 
 
-def test_a_hung_call_is_told_by_all_workers_within_a_second_of_each_other_and_probes_never_wait(
+def test_all_workers_report_a_hung_call_within_a_second_of_each_other_and_probes_never_wait(
     server: Running,
 ) -> None:
     apart = [_seconds_apart_of_a_hung_call(server)]
@@ -112,7 +112,7 @@ def test_probes_answer_while_every_thread_that_a_model_can_have_hangs(server: Ru
     eventually(server.is_ready)
 
 
-def test_readiness_tells_of_each_model(server: Running) -> None:
+def test_readiness_reports_each_model(server: Running) -> None:
     models = server.get("/readyz").json()["models"]
     assert set(models) == {"/one"}
     assert set(models["/one"]) >= {"state", "reason", "queued", "running", "places", "restarts"}

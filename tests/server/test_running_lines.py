@@ -51,7 +51,7 @@ def test_who_finds_the_line_full_is_refused_before_the_body_is_read(server: Runn
     eventually(lambda: server.get("/healthcheck").text == "READY")
 
 
-def test_of_a_crowd_those_who_find_a_place_are_served_and_the_rest_learn_at_once_when_to_come_again(
+def test_requests_beyond_the_free_places_are_refused_at_once_with_a_retry_after(
     server: Running,
 ) -> None:
     with ThreadPoolExecutor(8) as threads:
@@ -123,7 +123,7 @@ def _find(words: object, name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("route", ["typed", "mixed"])
-def test_a_typed_model_gets_its_arguments_as_lists_and_mixes_parameters_only_where_it_says_so(
+def test_a_typed_model_gets_its_arguments_as_lists_and_mixes_parameters_only_where_declared(
     server: Running, route: str
 ) -> None:
     asked = [{"threshold": (n % 2) / 4} for n in range(8)]

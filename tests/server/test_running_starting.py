@@ -48,7 +48,7 @@ def test_a_setup_that_raises_at_a_restart_fails_that_model_and_the_others_serve_
     assert server.server.process.poll() is None
 
 
-def test_once_its_cause_is_gone_a_model_process_that_failed_to_start_comes_back_by_itself(server: Running) -> None:
+def test_a_model_process_that_failed_to_start_restarts_by_itself_once_the_cause_is_removed(server: Running) -> None:
     if server.form == "inline":
         (worker,) = server.workers
         server.order("broken", "")

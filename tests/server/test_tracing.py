@@ -12,7 +12,7 @@ HEADERS = {"Content-Type": "multipart/related; boundary=b", "traceparent": f"00-
 BODY = b"--b\r\n\r\n{}\r\n--b\r\n\r\nDICM\r\n--b--\r\n"
 
 
-def test_the_spans_of_a_request_reach_the_collector_before_the_worker_is_gone(serve: Serve) -> None:
+def test_the_spans_of_a_request_reach_the_collector_before_the_worker_ends(serve: Serve) -> None:
     with Collector() as collector:
         server = serve("tests.apps.faults:app", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
         statuses = [

@@ -74,7 +74,7 @@ def test_a_request_from_files_is_received_answered_and_accounted_for() -> None:
         (TEXT, lambda *_: {}, "answer-invalid"),
     ],
 )
-def test_whatever_fails_everything_is_released_and_the_outcome_says_why(
+def test_every_failure_releases_everything_and_the_outcome_has_its_reason(
     json: bytes, handler: Handler, code: str
 ) -> None:
     place = Place(handler)
@@ -107,7 +107,7 @@ def test_a_timeout_that_cannot_be_read_is_refused_with_an_outcome() -> None:
     assert [(one.status, one.door) for one in place.outcomes] == [(400, "folder")]
 
 
-def test_a_caller_gets_the_time_that_it_asks_for_but_no_more_than_the_model_has() -> None:
+def test_a_caller_gets_the_requested_time_but_no_more_than_the_model_has() -> None:
     place = Place(request_timeout=30)
     for wanted, granted in ((None, 30), (5.0, 5), (60.0, 30)):
         head = Head(door="folder", request_id="c" * 32)

@@ -132,7 +132,7 @@ def a_mapping_elsewhere(parts: list[PartFile]) -> Callable[[], None]:
 
 @pytest.mark.parametrize("again", [False, True], ids=["new", "mapped"])
 @pytest.mark.parametrize("keep", [a_part, a_view, a_message, a_mapping_elsewhere])
-def test_memory_is_left_to_whoever_can_still_see_it(keep: Callable[..., Callable[[], None]], again: bool) -> None:
+def test_memory_that_is_still_referenced_is_not_reused(keep: Callable[..., Callable[[], None]], again: bool) -> None:
     spares = MemoryPool(8 * PAGES)
     if again:
         received(spares, bytes(PAGES), bytes(PAGES))
@@ -145,7 +145,7 @@ def test_memory_is_left_to_whoever_can_still_see_it(keep: Callable[..., Callable
 
 
 @pytest.mark.parametrize("keep", [a_part, a_view, a_message, a_mapping_elsewhere])
-def test_memory_serves_again_once_nobody_sees_it(keep: Callable[..., Callable[[], None]]) -> None:
+def test_memory_is_reused_once_no_reference_is_left(keep: Callable[..., Callable[[], None]]) -> None:
     needs_leases()
     spares = MemoryPool(2 * PAGES + 1000)
     parts = received(spares, bytes(PAGES), bytes(PAGES))
@@ -156,7 +156,7 @@ def test_memory_serves_again_once_nobody_sees_it(keep: Callable[..., Callable[[]
     spares.close()
 
 
-def test_no_more_is_kept_than_the_limit_says_and_nothing_of_a_small_or_a_larger_request() -> None:
+def test_the_pool_holds_at_most_the_limit_and_nothing_of_a_small_or_a_larger_request() -> None:
     before, spares = numbers_kept(), MemoryPool(5 * PAGES)
     at_once = [received(spares, bytes(2 * PAGES)) for _ in range(4)]
     assert len(numbers_kept() - before) == 4
@@ -169,7 +169,7 @@ def test_no_more_is_kept_than_the_limit_says_and_nothing_of_a_small_or_a_larger_
     assert numbers_kept() == before
 
 
-def test_what_no_request_asks_for_is_given_back() -> None:
+def test_unused_memory_is_returned() -> None:
     before, spares = numbers_kept(), MemoryPool(8 * PAGES, idle=0.05)
     received(spares, bytes(PAGES))
     eventually(lambda: numbers_kept() == before)
@@ -200,15 +200,13 @@ def ask(server: Server, route: str, content: bytes, **json_input: object) -> req
     return requests.post(server.url + route, data=data, headers={"Content-Type": TYPE}, timeout=PATIENCE)
 
 
-def test_a_model_that_keeps_studies_finds_them_as_they_were(keeping: Server) -> None:
+def test_a_model_that_keeps_studies_finds_them_unchanged(keeping: Server) -> None:
     for turn in range(1, 6):
         told(ask(keeping, "/passes", bytes([9]) * (2 * PAGES)))
         assert told(ask(keeping, "/keeps", bytes([turn]) * (2 * PAGES)))["seen"] == [[n] for n in range(1, turn + 1)]
 
 
-def test_a_study_that_nobody_waits_for_any_more_stays_as_it_is_until_the_model_is_through(
-    keeping: Server, tmp_path: Path
-) -> None:
+def test_a_cancelled_study_stays_unchanged_until_the_model_ends(keeping: Server, tmp_path: Path) -> None:
     words = {"begun": str(tmp_path / "begun"), "until": str(tmp_path / "go")}
     late = body(json.dumps(words).encode(), bytes([1]) * (2 * PAGES))
     sent = {"Content-Type": TYPE, "X-Request-Timeout": "1"}
@@ -226,7 +224,7 @@ def test_a_study_that_nobody_waits_for_any_more_stays_as_it_is_until_the_model_i
     assert told(ask(keeping, "/lingers", bytes([2]) * (2 * PAGES), **words))["seen"] == [[1], [2]]
 
 
-def test_studies_that_come_at_once_and_one_after_another_each_arrive_as_they_were_sent(keeping: Server) -> None:
+def test_studies_at_once_and_one_after_another_each_arrive_as_sent(keeping: Server) -> None:
     def sees(turn: int) -> bool:
         found = told(ask(keeping, "/passes", bytes([turn]) * (PAGES + turn * 30_000)))
         return bool(found["seen"] == [turn] and found["size"] == PAGES + turn * 30_000)

@@ -101,14 +101,14 @@ def test_a_reference_gets_the_answer_and_the_digest_of_the_same_json_with_the_fi
     assert named.input_digest == digest_of(words, made)
 
 
-def test_instances_are_given_to_the_model_in_the_order_in_which_they_are_named(models: Models) -> None:
+def test_instances_reach_the_model_in_the_order_of_the_reference(models: Models) -> None:
     made = kept(models, "ordered")
     turned = [made[2], made[0], made[4], made[1], made[3]]
     words = {"instances": [one.entry.sha256 for one in turned]}
     assert models.named("/free", words).input_digest == digest_of(words, turned)
 
 
-def test_a_model_that_takes_no_unknown_parameter_is_given_no_reference(models: Models) -> None:
+def test_a_model_that_refuses_unknown_parameters_gets_no_reference(models: Models) -> None:
     made = kept(models, "strict")
     words = {"threshold": 120, **study_of(made)}
     named, sent = models.named("/same", words), models.sent("/same", {"threshold": 120}, made)
@@ -121,7 +121,9 @@ def test_a_model_that_takes_no_unknown_parameter_is_given_no_reference(models: M
 # ---- an answer that was given is given again ----
 
 
-def test_an_answer_of_a_deterministic_model_is_given_again_byte_by_byte(models: Models, audit: Path) -> None:
+def test_an_answer_of_a_deterministic_model_is_returned_from_the_cache_byte_by_byte(
+    models: Models, audit: Path
+) -> None:
     words, told = study_of(kept(models, "again")), len(records(audit))
     first, before = models.named("/same", words, Prefer="receipt"), models.runs
     time.sleep(1.1)
@@ -138,7 +140,7 @@ def test_an_answer_of_a_deterministic_model_is_given_again_byte_by_byte(models: 
     assert len({json.dumps([one[name] for name in same]) for one in records(audit)[-2:]}) == 1
 
 
-def test_who_wants_a_new_answer_gets_one_and_it_is_kept_instead(models: Models) -> None:
+def test_a_request_for_a_new_answer_gets_one_and_replaces_the_cached_one(models: Models) -> None:
     words, before = study_of(kept(models, "no-cache")), models.runs
     asked = [models.named("/same", words, **headers) for headers in ({}, {"Cache-Control": "no-cache"}, {})]
     assert [one.kept for one in asked] == [False, False, True]
@@ -146,7 +148,7 @@ def test_who_wants_a_new_answer_gets_one_and_it_is_kept_instead(models: Models) 
     assert asked[0].parts == asked[1].parts == asked[2].parts
 
 
-def test_another_question_is_not_given_the_answer(models: Models) -> None:
+def test_another_request_does_not_get_the_cached_answer(models: Models) -> None:
     made, before = kept(models, "others"), models.runs
     words = study_of(made)
     turned = {"instances": [one.entry.sha256 for one in reversed(made)]}
@@ -180,7 +182,7 @@ def test_another_version_and_other_weights_are_another_model(start: Start, folde
     assert [trained.named("/same", words).kept for _ in range(2)] == [False, True]
 
 
-def test_a_kept_answer_that_was_removed_or_forgotten_is_made_anew(models: Models, audit: Path) -> None:
+def test_a_removed_or_forgotten_answer_is_computed_again(models: Models, audit: Path) -> None:
     made, asking = kept(models, "removed"), Asking(models.url)
     words = study_of(made)
     models.named("/same", words)
@@ -213,7 +215,7 @@ def callers(start: Start, folder: Path) -> dict[str, Models]:
     return {name: replace(models, key=key) for name, key in keys.items()}
 
 
-def test_another_caller_is_never_given_the_answer(callers: dict[str, Models]) -> None:
+def test_another_caller_never_gets_the_cached_answer(callers: dict[str, Models]) -> None:
     one, other = callers["one"], callers["other"]
     words, before = study_of(kept(one, "callers")), one.runs
     kept(other, "callers")
@@ -223,7 +225,7 @@ def test_another_caller_is_never_given_the_answer(callers: dict[str, Models]) ->
     assert asked[0].parts == asked[1].parts
 
 
-def test_a_second_caller_cannot_tell_what_is_here_from_what_is_not(callers: dict[str, Models]) -> None:
+def test_a_second_caller_cannot_find_out_what_is_stored(callers: dict[str, Models]) -> None:
     here, nowhere = kept(callers["one"], "secret"), files(5, study="never sent")
     callers["one"].named("/same", study_of(here))
     other = Asking(callers["other"].url, callers["other"].key)

@@ -98,7 +98,7 @@ def test_ten_clients_with_overlapping_manifests_store_each_instance_once(
     assert "locked" not in server.log
 
 
-def test_a_conflict_is_a_409_with_both_digests_and_is_settled_as_the_client_says(anyone: Asking) -> None:
+def test_a_conflict_is_a_409_with_both_digests_and_is_resolved_as_the_client_chooses(anyone: Asking) -> None:
     old, new = file(1, study="conflict"), file(1, study="conflict", note="new")
     anyone.send_missing([old])
     assert anyone.manifest([new])[0] == {
@@ -147,7 +147,7 @@ def test_what_is_no_chunk_is_refused_by_its_own_name(anyone: Asking, server: Ser
 @pytest.mark.parametrize(
     "value", ["../../../../etc/passwd", "1.2\n", "1.2\0", "", "1" * 65, "/1.2", "1..2", "A" * 64, None]
 )
-def test_what_is_no_uid_or_digest_never_comes_near_the_store(anyone: Asking, name: str, value: object) -> None:
+def test_an_invalid_uid_or_digest_never_reaches_the_store(anyone: Asking, name: str, value: object) -> None:
     status, body = plain(anyone.ask("POST", "/studies/manifest", json=[file(1).words | {name: value}]))
     assert (status, body["type"]) == (400, "urn:gateway:problem:broken-json")
     assert f"/0/{name}" in body["detail"]
@@ -216,7 +216,7 @@ def _references(entry: object) -> list[dict[str, object]]:
     return [*({name: uid} for name, uid in uids.items()), {"instances": [entry.sha256]}]  # type: ignore[attr-defined]
 
 
-def test_a_caller_does_what_their_roles_say_and_no_more(guarded: Who) -> None:
+def test_a_caller_may_do_exactly_what_its_roles_allow(guarded: Who) -> None:
     sent = files(1, study="roles")
     uid = sent[0].entry.study_instance_uid
     guarded("one").send_missing(sent)
@@ -253,7 +253,7 @@ def test_a_bundle_is_pushed_by_its_differences_and_pulled(guarded: Who) -> None:
     assert admin.ask("GET", "/bundles/lungs").status_code == 404
 
 
-def test_preflight_says_of_headers_alone_and_of_a_reference_what_would_be_taken(anyone: Asking) -> None:
+def test_preflight_reports_what_would_be_accepted_of_headers_and_of_a_reference(anyone: Asking) -> None:
     sent = files(4, study="preflight")
     headers = [one.data[: one.data.index(b"\xe0\x7f\x10\x00")] for one in sent]
     anyone.send_missing(sent)
@@ -326,7 +326,7 @@ def test_a_rule_of_the_service_for_one_of_the_paths_wins(tmp_path: Path) -> None
         (("0.0.0.0", 1), {"api_keys_file": "callers.json"}, True),
     ],
 )
-def test_off_loopback_a_store_wants_authentication_or_to_be_told(
+def test_off_loopback_a_store_needs_authentication_or_a_setting(
     tmp_path: Path, address: tuple[str, int], settings: dict[str, object], starts: bool
 ) -> None:
     if "api_keys_file" in settings:
@@ -367,7 +367,7 @@ def test_a_store_that_may_not_start_ends_the_server_with_a_sentence(
     assert "Traceback" not in ended.stderr
 
 
-def test_an_upload_whose_client_goes_away_leaves_nothing(anyone: Asking, server: Server, folder: Path) -> None:
+def test_an_upload_whose_client_disconnects_leaves_nothing(anyone: Asking, server: Server, folder: Path) -> None:
     one, incoming = file("gone", study="gone"), folder / "open" / "incoming"
     assert anyone.manifest([one])[0]["state"] == "missing"
     text = json.dumps({"instances": [one.words]}).encode()

@@ -67,7 +67,7 @@ def resolve(store: Store, sent: list[File], caller: str = "one") -> list[bytes]:
         return [file.read() for file in found.files]
 
 
-def test_what_two_callers_send_lies_in_the_bucket_once_and_comes_back(store: Store, s3: Any) -> None:
+def test_an_instance_of_two_callers_is_in_the_bucket_once_and_is_read_back(store: Store, s3: Any) -> None:
     sent = files(3)
     for caller in ("one", "other"):
         upload(store, caller, sent)
@@ -84,7 +84,7 @@ def test_a_refused_chunk_leaves_nothing_in_the_bucket(store: Store, s3: Any) -> 
     assert keys(s3) == []
 
 
-def test_an_object_that_has_changed_is_set_aside_and_goes_with_its_study(store: Store, s3: Any) -> None:
+def test_a_changed_object_is_quarantined_and_removed_with_its_study(store: Store, s3: Any) -> None:
     one = file(1)
     upload(store, "one", [one])
     (key,) = keys(s3)
@@ -98,7 +98,7 @@ def test_an_object_that_has_changed_is_set_aside_and_goes_with_its_study(store: 
     assert keys(s3) == []
 
 
-def test_an_object_that_is_gone_is_missing(store: Store, s3: Any) -> None:
+def test_a_removed_object_is_missing(store: Store, s3: Any) -> None:
     one = file(1)
     upload(store, "one", [one])
     s3.delete_object(Bucket="studies", Key=keys(s3)[0])
@@ -107,7 +107,7 @@ def test_an_object_that_is_gone_is_missing(store: Store, s3: Any) -> None:
     assert states(store, "one", [one]) == ["missing"]
 
 
-def test_a_bucket_is_held_to_the_quota_and_swept(store: Store, s3: Any) -> None:
+def test_a_bucket_obeys_the_quota_and_is_swept(store: Store, s3: Any) -> None:
     sent = [file("room", study=number) for number in range(8)]
     for one in sent:
         upload(store, "one", [one])

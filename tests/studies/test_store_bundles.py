@@ -33,7 +33,7 @@ def push(store: Store, name: str, contents: dict[str, bytes], remove: tuple[str,
         return batch.keep()
 
 
-def test_only_what_differs_is_asked_for(store: Store) -> None:
+def test_only_different_files_are_missing(store: Store) -> None:
     push(store, "lungs", {"a.bin": b"a", "b/c.bin": b"b", "old.bin": b"old"})
     theirs = listed(store, {"a.bin": b"a", "b/c.bin": b"changed", "new.bin": b"new"})
     difference = Bundles(store).difference("lungs", theirs)
@@ -58,7 +58,7 @@ def test_what_was_pushed_can_be_pulled_and_removed(store: Store) -> None:
             ask()
 
 
-def test_the_same_bytes_lie_here_once_until_the_last_key_goes(store: Store) -> None:
+def test_the_same_bytes_are_stored_once_until_the_last_key_is_removed(store: Store) -> None:
     push(store, "lungs", {"a.bin": b"same", "b.bin": b"same"})
     push(store, "liver", {"c.bin": b"same"})
     assert len(blobs(store, "bundles")) == 1
@@ -68,14 +68,14 @@ def test_the_same_bytes_lie_here_once_until_the_last_key_goes(store: Store) -> N
     assert [path.read_bytes() for path in blobs(store, "bundles")] == [b"other"]
 
 
-def test_a_bundle_gives_no_file_of_another(store: Store) -> None:
+def test_a_bundle_returns_no_file_of_another(store: Store) -> None:
     push(store, "lungs", {"a.bin": b"a"})
     push(store, "liver", {"b.bin": b"b"})
     with pytest.raises(BundleNotFound):
         Bundles(store).open("liver", hashlib.sha256(b"a").hexdigest())
 
 
-def test_a_file_that_has_changed_is_not_given_and_is_missing(store: Store) -> None:
+def test_a_changed_file_is_not_returned_and_is_missing(store: Store) -> None:
     push(store, "lungs", {"a.bin": b"a"})
     (path,) = blobs(store, "bundles")
     path.write_bytes(b"b")
@@ -85,7 +85,7 @@ def test_a_file_that_has_changed_is_not_given_and_is_missing(store: Store) -> No
     assert blobs(store, "bundles") == []
 
 
-def test_a_file_of_another_digest_keeps_nothing_of_its_chunk(store: Store) -> None:
+def test_nothing_of_a_chunk_with_a_file_of_another_digest_is_stored(store: Store) -> None:
     words = {"files": [entry("a.bin", b"a"), entry("b.bin", b"b")]}
     with (
         pytest.raises(DigestMismatch),
@@ -172,6 +172,6 @@ def test_a_key_that_passes_lies_below_its_folder_on_every_system(key: str) -> No
 @pytest.mark.parametrize(
     "name", ["", ".", "..", "a/b", "a\\b", ".a", "-a", "a.", "a b", "ä", "CON", "nul.x", "x" * 65, "a\n"]
 )
-def test_a_bundle_whose_name_is_no_plain_word_is_refused(name: str) -> None:
+def test_a_bundle_with_an_unsafe_name_is_refused(name: str) -> None:
     with pytest.raises(KeyRefused):
         check_bundle(name)

@@ -43,7 +43,7 @@ def test_a_killed_upload_can_be_sent_again_before_anything_is_swept(open_store: 
     assert len(blobs(store)) == 2
 
 
-def test_a_store_that_waits_for_the_disk_keeps_the_same(open_store: OpenStore) -> None:
+def test_a_store_that_syncs_to_the_disk_stores_the_same(open_store: OpenStore) -> None:
     store, sent = open_store(store_fsync=True), files(2)
     upload(store, "one", sent)
     assert states(open_store(), "one", sent) == ["present"] * 2

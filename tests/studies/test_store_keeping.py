@@ -48,7 +48,7 @@ def test_a_study_is_read_series_by_series_each_in_the_order_of_its_slices(store:
         assert list(found.digests) == expected[uids[0]]
 
 
-def test_instances_come_in_the_order_in_which_they_are_named(store: Store) -> None:
+def test_instances_are_resolved_in_the_order_of_the_reference(store: Store) -> None:
     sent = files(4)
     upload(store, "one", sent)
     with References(store).resolve(by_digest([sent[2], sent[0]]) | {"parameter": 1}, "one") as found:
@@ -57,7 +57,7 @@ def test_instances_come_in_the_order_in_which_they_are_named(store: Store) -> No
         assert not any(file.writable() for file in found.files)
 
 
-def test_the_input_digest_is_that_of_the_same_request_with_its_parts_and_is_kept(store: Store) -> None:
+def test_the_input_digest_is_that_of_the_same_request_with_its_parts_and_is_cached(store: Store) -> None:
     sent, text = files(3), b'{"instances": "as they were written"}'
     upload(store, "one", sent)
     references = References(store)
@@ -75,7 +75,7 @@ def _never() -> object:
     raise AssertionError("hashed twice")
 
 
-def test_nobody_resolves_what_another_has_sent(store: Store) -> None:
+def test_a_caller_resolves_no_instance_of_another(store: Store) -> None:
     sent, mine = files(2), file("mine", study="mine")
     upload(store, "one", sent)
     upload(store, "other", [mine])
@@ -116,7 +116,7 @@ def test_what_is_no_reference_is_refused_where_it_stands(open_store: OpenStore, 
     assert refused.value.pointer.lstrip("/") in MEMBERS
 
 
-def test_a_reference_keeps_to_the_limits_of_a_request(open_store: OpenStore) -> None:
+def test_a_reference_obeys_the_limits_of_a_request(open_store: OpenStore) -> None:
     sent = files(3)
     upload(open_store(), "one", sent)
     for limits in ({"max_study_files": 2}, {"max_body_bytes": len(sent[0].data) * 2}):
@@ -145,7 +145,7 @@ def test_a_file_that_has_changed_is_found_and_its_study_missing_from_then_on(sto
         assert [file.read() for file in found.files] == [bad.data, good.data]
 
 
-def test_what_was_set_aside_goes_with_its_study_and_by_age(open_store: OpenStore, clock: Clock) -> None:
+def test_a_quarantined_file_is_removed_with_its_study_and_by_age(open_store: OpenStore, clock: Clock) -> None:
     store = open_store()
     for study in ("kept", "forgotten"):
         sent = files(2, study=study)
@@ -164,7 +164,7 @@ def test_what_was_set_aside_goes_with_its_study_and_by_age(open_store: OpenStore
     assert list(aside.iterdir()) == []
 
 
-def test_what_was_used_longest_ago_goes_first(open_store: OpenStore, clock: Clock) -> None:
+def test_the_least_recently_used_study_is_evicted_first(open_store: OpenStore, clock: Clock) -> None:
     sent = [file("first", study=number) for number in range(4)]
     store = open_store(store_max_bytes=sum(len(one.data) for one in sent[:3]))
     for one in sent[:3]:
@@ -201,7 +201,7 @@ def test_a_study_that_is_too_large_does_not_make_room_for_itself(open_store: Ope
     assert states(store, "one", sent) == ["present", "present", "missing"]
 
 
-def test_what_is_in_use_is_not_evicted_whoever_asks_for_room(open_store: OpenStore, clock: Clock) -> None:
+def test_a_study_in_use_is_never_evicted(open_store: OpenStore, clock: Clock) -> None:
     sent = [file("use", study=number) for number in range(4)]
     room = {"store_max_bytes": 2 * max(len(one.data) for one in sent)}
     store, beside = open_store(**room), open_store(**room)
@@ -229,7 +229,7 @@ def test_more_than_the_quota_is_refused_and_evicts_nothing(open_store: OpenStore
     assert states(store, "one", sent) == ["present", "missing", "missing"]
 
 
-def test_a_full_store_does_not_tell_what_others_have_sent(open_store: OpenStore) -> None:
+def test_a_full_store_does_not_reveal_the_instances_of_others(open_store: OpenStore) -> None:
     theirs, news = files(2), files(2, study="new")
     store = open_store(store_max_bytes=sum(len(one.data) for one in theirs))
     upload(store, "one", theirs)
@@ -270,7 +270,7 @@ def test_another_file_under_a_uid_whose_time_is_over_takes_its_place_and_both_ar
     assert len(blobs(store)) == 1
 
 
-def test_what_is_too_old_leaves_the_disk_though_nobody_asks_and_what_is_in_use_later(
+def test_an_expired_study_leaves_the_disk_without_a_request_and_one_in_use_later(
     open_store: OpenStore, clock: Clock
 ) -> None:
     sent = files(2)
@@ -283,7 +283,7 @@ def test_what_is_too_old_leaves_the_disk_though_nobody_asks_and_what_is_in_use_l
     eventually(lambda: blobs(store) == [])
 
 
-def test_forgetting_takes_what_is_mine_and_tells_the_audit_without_a_uid(store: Store) -> None:
+def test_forgetting_removes_the_callers_own_and_is_audited_without_a_uid(store: Store) -> None:
     sent, beside, told = files(3), file("beside", study="other"), list[Forgotten]()
     upload(store, "one", [*sent, beside])
     upload(store, "other", sent[:1])

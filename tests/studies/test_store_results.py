@@ -48,7 +48,7 @@ def keep(store: Store, caller: str, sent: list[File], result: Result = RESULT, *
     return Results(store).keep(key(sent, **words), caller, result, OUTPUT, held(store, caller, sent))
 
 
-def test_a_kept_answer_is_given_again_byte_by_byte_with_its_age(store: Store, clock: Clock) -> None:
+def test_a_cached_answer_is_returned_byte_by_byte_with_its_age(store: Store, clock: Clock) -> None:
     sent = files(2)
     keep(store, "one", sent)
     clock.now += 61.9
@@ -86,7 +86,7 @@ def test_a_newer_answer_takes_the_place_of_the_older(store: Store) -> None:
     assert len(blobs(store, "results")) == 1
 
 
-def test_what_one_caller_asked_tells_another_nothing(store: Store) -> None:
+def test_a_result_of_one_caller_is_not_returned_to_another(store: Store) -> None:
     sent = files(2)
     id = keep(store, "one", sent)
     upload(store, "other", sent)
@@ -101,7 +101,7 @@ def test_what_one_caller_asked_tells_another_nothing(store: Store) -> None:
     assert kept.get(id, "one").id == id
 
 
-def test_an_answer_that_has_changed_on_the_disk_is_not_given(store: Store) -> None:
+def test_an_answer_that_has_changed_on_the_disk_is_not_returned(store: Store) -> None:
     sent = files(1)
     id = keep(store, "one", sent)
     (path,) = blobs(store, "results")
@@ -120,7 +120,7 @@ def test_an_answer_that_has_changed_since_it_was_hashed_is_not_stored(store: Sto
     assert list_results(store, "one", Filter(), limit=1) == []
 
 
-def test_a_stored_answer_without_its_output_digest_is_removed_and_not_given(store: Store) -> None:
+def test_a_stored_answer_without_its_output_digest_is_removed_and_not_returned(store: Store) -> None:
     sent = files(1)
     id = keep(store, "one", sent)
     with store.index.writing() as connection:
@@ -131,7 +131,7 @@ def test_a_stored_answer_without_its_output_digest_is_removed_and_not_given(stor
     assert blobs(store, "results") == []
 
 
-def test_an_answer_stored_under_another_algorithm_is_given_with_the_name_of_that(store: Store) -> None:
+def test_an_answer_stored_under_another_algorithm_is_returned_with_the_name_of_that(store: Store) -> None:
     id = keep(store, "one", files(1))
     later = replace(store, settings=replace(store.settings, digest="blake3"))
     assert Results(later).get(id, "one").algorithm == "sha256"
@@ -189,7 +189,7 @@ def test_results_share_the_quota_and_the_age_of_the_store(open_store: OpenStore,
     assert blobs(store, "results") == []
 
 
-def test_a_deleted_result_is_gone(store: Store) -> None:
+def test_a_deleted_result_is_not_found(store: Store) -> None:
     sent = files(1)
     id = keep(store, "one", sent)
     Results(store).delete(id, "one")

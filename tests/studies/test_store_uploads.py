@@ -31,7 +31,7 @@ def test_what_was_sent_is_had_by_its_sender_and_missing_to_all_others(store: Sto
     assert states(store, "", sent) == ["missing"] * 3
 
 
-def test_what_two_callers_send_is_kept_once(store: Store) -> None:
+def test_an_instance_of_two_callers_is_stored_once(store: Store) -> None:
     sent = files(3)
     for caller in ("one", "other"):
         upload(store, caller, sent)
@@ -47,7 +47,7 @@ def test_sending_again_does_no_harm(store: Store) -> None:
     assert len(blobs(store)) == 3
 
 
-def test_what_is_kept_lies_under_its_digest_and_is_what_was_sent(store: Store) -> None:
+def test_a_stored_file_has_its_digest_as_name_and_the_bytes_that_were_sent(store: Store) -> None:
     one = file(1)
     upload(store, "one", [one])
     (path,) = blobs(store)
@@ -58,7 +58,7 @@ def test_what_is_kept_lies_under_its_digest_and_is_what_was_sent(store: Store) -
 
 
 @pytest.mark.parametrize("spoil", [lambda data: data[:-1], lambda data: data + b"x", lambda data: data[:-1] + b"\xff"])
-def test_a_file_of_another_digest_is_refused_and_nothing_of_its_chunk_is_kept(store: Store, spoil: object) -> None:
+def test_a_file_of_another_digest_is_refused_and_nothing_of_its_chunk_is_stored(store: Store, spoil: object) -> None:
     good, bad = files(2)
     with pytest.raises(DigestMismatch) as refused:
         upload(store, "one", [good, replace(bad, data=spoil(bad.data))])
@@ -68,14 +68,14 @@ def test_a_file_of_another_digest_is_refused_and_nothing_of_its_chunk_is_kept(st
 
 
 @pytest.mark.parametrize("name", ["sop_instance_uid", "series_instance_uid", "study_instance_uid"])
-def test_a_file_with_other_uids_inside_is_refused_and_not_kept(store: Store, name: str) -> None:
+def test_a_file_with_other_uids_inside_is_refused_and_not_stored(store: Store, name: str) -> None:
     one = file(1)
     with pytest.raises(InstanceMismatch, match="other UIDs"):
         upload(store, "one", [File(replace(one.entry, **{name: "1.2.3"}), one.data)])
     assert blobs(store) == incoming(store) == []
 
 
-def test_what_is_no_dicom_is_refused_and_not_kept(store: Store) -> None:
+def test_a_file_that_is_not_dicom_is_refused_and_not_stored(store: Store) -> None:
     data = b"GIF89a" + bytes(300)
     entry = replace(file(1).entry, size=len(data), sha256=hashlib.sha256(data).hexdigest())
     with pytest.raises(InstanceMismatch, match="is no DICOM"):
@@ -161,7 +161,7 @@ def test_an_index_without_room_is_a_507_and_leaves_the_store_clean(store: Store)
     assert set(states(store, "one", sent)) == {"missing"}
 
 
-def test_stores_that_share_a_folder_keep_each_instance_once_whoever_sends_it(open_store: OpenStore) -> None:
+def test_stores_that_share_a_folder_store_each_instance_once(open_store: OpenStore) -> None:
     sent, stores, failures = files(24), [open_store() for _ in range(5)], list[BaseException]()
 
     def work(number: int) -> None:

@@ -29,7 +29,7 @@ def test_probes_answer() -> None:
     assert client(app).health() == "READY"
 
 
-def test_overlap_is_told_in_dice() -> None:
+def test_overlap_is_measured_in_dice() -> None:
     one, other = np.zeros((4, 4)), np.zeros((4, 4))
     assert dice(one, other) == 1
     one[:2], other[1:3] = 1, 1

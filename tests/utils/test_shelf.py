@@ -35,7 +35,7 @@ def test_masks_are_named_as_services_name_them() -> None:
 
 
 @pytest.mark.parametrize("statement", ["import utils", "from utils import tagged_logger"])
-def test_importing_utils_gives_pydicom_its_read_file_back(statement: str) -> None:
+def test_importing_utils_restores_read_file_of_pydicom(statement: str) -> None:
     probe = f"import pydicom\nassert not hasattr(pydicom, 'read_file')\n{statement}\nprint(pydicom.read_file.__name__)"
     ran = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "dcmread"

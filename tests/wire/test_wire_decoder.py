@@ -19,7 +19,7 @@ def data_of(events):
     return [event.data for event in events if isinstance(event, Data)]
 
 
-def test_events_come_in_their_order_and_compare_by_value():
+def test_events_have_their_order_and_compare_by_value():
     assert Decoder("B").receive(MESSAGE) == [
         Part(Headers((("A", "b"),))),
         Data(b"data"),
@@ -60,7 +60,7 @@ def test_hostile_data_makes_no_flood_of_events(chunk):
 
 @pytest.mark.parametrize("chunk", [b"x" * (1 << 20), b"\r" * (1 << 20), NEARLY * (100_000), b" " * (1 << 20)])
 @pytest.mark.parametrize("head", [b"", b"--Boundary\r\n\r\n", b"--Boundary\r\n\r\n\r\n--Boundary--\r\n"])
-def test_only_a_beginning_of_a_delimiter_is_kept_between_chunks(head, chunk):
+def test_only_a_beginning_of_a_delimiter_is_buffered_between_chunks(head, chunk):
     decoder = Decoder("Boundary")
     decoder.receive(head)
     tracemalloc.start()
@@ -72,7 +72,7 @@ def test_only_a_beginning_of_a_delimiter_is_kept_between_chunks(head, chunk):
     assert peak < 10_000
 
 
-def test_padding_is_not_kept():
+def test_padding_is_not_buffered():
     decoder = Decoder("B")
     decoder.receive(b"--B")
     tracemalloc.start()
@@ -84,7 +84,7 @@ def test_padding_is_not_kept():
     assert [type(event) for event in decoder.receive(b"\r\n\r\n")] == [Part]
 
 
-def test_the_end_of_the_message_is_told_before_close():
+def test_the_end_of_the_message_is_an_event_before_close():
     decoder = Decoder("B")
     assert EndOfMessage() in decoder.receive(MESSAGE.removesuffix(b"\r\n"))
     decoder.close()
@@ -126,7 +126,7 @@ def test_a_message_closed_too_early_stays_failed():
         decoder.receive(b"data\r\n--B--\r\n")
 
 
-def test_a_failed_decoder_does_not_keep_its_last_chunk():
+def test_a_failed_decoder_does_not_reference_its_last_chunk():
     class Chunk(bytearray):
         """A buffer that can be watched."""
 
@@ -175,7 +175,7 @@ def test_a_limit_that_is_exceeded_is_named_with_value_and_unit(limits, unit):
     assert f"{problem['limit']}, which is {problem['value']} {unit} here" in problem["detail"]
 
 
-def test_a_header_without_end_is_refused_before_it_has_come():
+def test_an_endless_header_is_refused_before_it_has_arrived():
     decoder = Decoder("B", Limits(max_part_header_bytes=1000))
     decoder.receive(b"--B\r\n")
     with pytest.raises(LimitExceeded):

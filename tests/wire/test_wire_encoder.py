@@ -47,7 +47,7 @@ def test_the_layout_is_that_of_toolbelt_to_the_byte():
     assert written("B", parts) == MultipartEncoder(fields, boundary="B").read()
 
 
-def test_the_content_length_is_known_before_any_chunk_is_asked_for():
+def test_the_content_length_is_known_before_any_chunk_is_read():
     def unasked():
         raise AssertionError("a chunk was asked for")
         yield b""
@@ -57,7 +57,7 @@ def test_the_content_length_is_known_before_any_chunk_is_asked_for():
     assert content_length("B", PARTS) == len(written("B", PARTS))
 
 
-def test_a_later_part_is_asked_for_only_when_all_before_is_consumed():
+def test_a_later_part_is_read_only_when_all_before_is_consumed():
     log = []
 
     def chunks(name):

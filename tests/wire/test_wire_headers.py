@@ -75,7 +75,7 @@ def test_quoted_values_are_read_back(parameters):
     assert parse_options_header(header) == ("a/b", parameters)
 
 
-def test_headers_are_found_in_any_case_and_kept_as_they_were_sent():
+def test_headers_are_found_in_any_case_and_spelt_as_they_were_sent():
     headers = Headers((("Content-TYPE", "a/b"), ("X", "1"), ("x", "2")))
     assert headers.get("content-type") == headers.get("CONTENT-type") == "a/b"
     assert headers.get("x") == "1"

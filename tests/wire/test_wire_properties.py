@@ -67,7 +67,7 @@ def test_the_decoder_agrees_with_a_plain_reader_of_the_standard(body, offsets):
 
 @settings(deadline=None)
 @given(st.binary(max_size=200) | NEARLY_MESSAGES, OFFSETS)
-def test_a_fault_is_told_alike_however_the_body_is_cut(body, offsets):
+def test_a_fault_has_the_same_error_however_the_body_is_cut(body, offsets):
     def told(pieces):
         decoder = Decoder("B")
         try:

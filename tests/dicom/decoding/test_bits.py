@@ -207,7 +207,7 @@ def shown(file: io.BytesIO) -> Array:
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian], ids=lambda syntax: syntax.name)
 @pytest.mark.parametrize(("depth", "stored"), [(16, "scaled"), (8, "packed")])
-def test_a_palette_of_either_byte_order_gives_the_colours_that_another_decoder_gives(
+def test_a_palette_of_either_byte_order_has_the_colours_of_another_decoder(
     depth: int, stored: str, syntax: UID, tmp_path: Path
 ) -> None:
     file = palette(depth, stored, syntax)

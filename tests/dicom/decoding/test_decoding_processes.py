@@ -112,7 +112,7 @@ def test_what_others_decode_meanwhile_is_right() -> None:
         assert all(threads.map(work, range(24)))
 
 
-def test_a_process_is_kept_for_the_next_frame_and_not_after_a_broken_one() -> None:
+def test_a_process_is_reused_for_the_next_frame_but_not_after_a_broken_one() -> None:
     decode(GOOD)
     (first,) = children()
     decode(GOOD)
@@ -171,7 +171,7 @@ def test_segments_that_lie_one_over_the_other_are_refused() -> None:
         decode(io.BytesIO(convert_dataset_to_bytes(dataset)))
 
 
-def test_codecs_run_inside_where_that_is_wanted() -> None:
+def test_codecs_run_inside_where_configured() -> None:
     expected = decode(GOOD)
     with decoding_with(decode_processes=0):
         np.testing.assert_array_equal(decode(GOOD), expected)

@@ -73,7 +73,7 @@ FEET_TO_HEAD = {
 
 
 @pytest.mark.parametrize("names", FEET_TO_HEAD.values(), ids=FEET_TO_HEAD)
-def test_each_plane_of_a_mask_tints_its_own_slice_however_the_files_come(names: list[str], tmp_path: Path) -> None:
+def test_each_plane_of_a_mask_tints_its_own_slice_whatever_the_order_of_files(names: list[str], tmp_path: Path) -> None:
     stack(tmp_path / "study", names)
     written = pictures(tmp_path / "study", tmp_path, one_part("boolean_mask", (5, SIZE, SIZE)), dots(5))
     assert {path.name: tinted(path) for path in written} == {
@@ -137,7 +137,7 @@ def test_a_probability_shows_where_it_exceeds_its_threshold(
     assert tinted(written) == {(1, column) for column in shown}
 
 
-def test_each_label_is_seen_in_a_colour_of_its_own_and_the_background_in_none(tmp_path: Path) -> None:
+def test_each_label_is_drawn_in_a_colour_of_its_own_and_the_background_is_not(tmp_path: Path) -> None:
     mask = np.zeros((1, SIZE, SIZE), np.uint8)
     mask[0, 1, :3] = (0, 1, 2)
     names = {"0": "Background", "1": "Liver", "2": "Spleen"}
@@ -221,14 +221,14 @@ def test_a_study_without_any_image_gives_a_sheet_alone(tmp_path: Path) -> None:
     assert drawn(tmp_path / "new" / "folder", study, {}) == [tmp_path / "new" / "folder" / SHEET]
 
 
-def test_a_mask_that_fits_no_series_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+def test_a_mask_that_matches_no_series_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(AnswerInvalid) as refusal:
         pictures(single(tmp_path), tmp_path / "out", one_part("boolean_mask", (2, SIZE, SIZE)), dots(2))
     assert refusal.value.pointer == "/parts/0/binary_data_shape"
     assert not (tmp_path / "out").exists()
 
 
-def test_an_image_that_cannot_be_decoded_is_refused_in_words(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_decoded_is_refused_with_a_sentence(tmp_path: Path) -> None:
     broken = image()
     broken.PixelData = broken.PixelData[:100]
     put(tmp_path / "study", "a", broken)
@@ -292,7 +292,7 @@ LABELS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("answer", LABELS)
-def test_labels_are_written_where_wanted_and_only_then(answer: dict[str, Any], tmp_path: Path) -> None:
+def test_labels_are_written_only_where_requested(answer: dict[str, Any], tmp_path: Path) -> None:
     study = single(tmp_path)
     (plain,) = pictures(study, tmp_path / "plain", answer)
     (labelled,) = pictures(study, tmp_path / "labelled", answer, labels=True)

@@ -78,7 +78,7 @@ def test_time_points_are_counted_outermost(order: list[int]) -> None:
     assert placed(study, part(3), numbered(3)) == first
 
 
-def test_a_mask_goes_to_the_series_that_it_names_else_to_the_first_that_it_fits() -> None:
+def test_a_mask_is_placed_on_the_series_that_it_names_else_on_the_first_that_matches() -> None:
     study = received(
         *(image(series="three", name=f"a{z}", z=float(z)) for z in range(3)),
         *(image(series="two", name=f"b{z}", z=float(z)) for z in range(2)),
@@ -137,7 +137,7 @@ MISFITS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("misfit", MISFITS)
-def test_a_mask_that_fits_nowhere_is_an_invalid_answer_with_a_pointer_to_it(misfit: str) -> None:
+def test_a_mask_that_matches_no_series_is_an_invalid_answer_with_a_pointer(misfit: str) -> None:
     study = received(*(image(name=str(z), z=float(z)) for z in range(3)))
     entry, member = MISFITS[misfit]
     planes = entry["binary_data_shape"].get("depth", 1)
@@ -214,14 +214,14 @@ def test_world_coordinates_of_x_and_y_lie_where_the_image_has_them() -> None:
     assert mark.text == "4.1 mm"
 
 
-def test_x_and_y_alone_say_nothing_on_a_sagittal_image() -> None:
+def test_x_and_y_alone_place_nothing_on_a_sagittal_image() -> None:
     study = received(image(name="a", orientation=(0, 1, 0, 0, 0, -1)))
     with pytest.raises(AnswerInvalid) as refusal:
         marks(study, measured([1, 2], [3, 4], kind="world"))
     assert refusal.value.pointer == "/linear_measurements_2d/0/start"
 
 
-def test_pixels_are_measured_in_millimetres_where_the_image_says_how_large_they_are() -> None:
+def test_pixels_are_measured_in_millimetres_where_their_size_is_known() -> None:
     _, _, mark = only(received(image(name="a", spacing=(2.0, 0.5))), measured([0, 0], [4, 0]))
     assert (mark.start.tolist(), mark.end.tolist(), mark.text) == ([0, 0], [4, 0], "2.0 mm")
     _, _, mark = only(received(image(name="a", spacing=None)), measured([0, 0], [3, 4], label="Length"))

@@ -58,7 +58,7 @@ def test_an_outline_is_what_a_region_loses_by_one_step_of_erosion(region: Any) -
     assert (outline(region) == (region & ~ndimage.binary_erosion(region))).all()
 
 
-def test_each_label_has_its_own_colour_and_the_background_none() -> None:
+def test_each_label_has_its_own_colour_and_the_background_has_no_colour() -> None:
     mask = np.array([[0, 1, 2, 9]], np.uint8)
     out = blend_labels(grey(1, 4), mask, {1: RED, 2: GREEN})
     assert [out[0, 0].tolist(), out[0, 1].tolist(), out[0, 2].tolist()] == [[100] * 3, [*RED], [*GREEN]]
@@ -137,7 +137,7 @@ def test_any_text_is_drawn_on_one_line_of_bounded_length(text: str) -> None:
     assert readable(text).isprintable()
 
 
-def test_a_text_that_is_cut_says_so_and_a_short_one_stays() -> None:
+def test_a_cut_text_is_marked_and_a_short_one_unchanged() -> None:
     assert readable("Left  lung\n(apex)") == "Left lung (apex)"
     assert readable("x" * 100).endswith("...")
 

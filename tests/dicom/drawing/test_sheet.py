@@ -81,7 +81,7 @@ def test_a_sheet_without_tiles_is_a_page_with_its_title() -> None:
 
 
 @pytest.mark.parametrize("names", [["a\nb"], ["x" * 10_000], [f"label {n}" for n in range(300)], ["\ud800"]])
-def test_a_legend_of_any_names_keeps_to_its_line(names: list[str]) -> None:
+def test_a_legend_of_any_names_stays_on_its_line(names: list[str]) -> None:
     plain = contact_sheet([tile(0)], "", "", [("a", colour(0))])
     sheet = contact_sheet([tile(0)], "", "", [(name, colour(n)) for n, name in enumerate(names)])
     assert sheet.size == plain.size

@@ -123,7 +123,7 @@ def test_nibabel_gives_a_slice_the_same_affine_but_for_its_third_axis_against_th
         ({}, 1),
     ],
 )
-def test_a_single_slice_is_as_deep_as_its_header_says(depths: dict[str, float], step: float) -> None:
+def test_a_single_slice_has_the_depth_of_its_header(depths: dict[str, float], step: float) -> None:
     [dataset] = slices(1, OBLIQUE)
     for keyword, depth in depths.items():
         setattr(dataset, keyword, depth)
@@ -132,7 +132,7 @@ def test_a_single_slice_is_as_deep_as_its_header_says(depths: dict[str, float], 
 
 
 @pytest.mark.parametrize("gaps", [[0, 2.5, 7.5], [0, 2.5, 6.2], [0, 0, 0]], ids=["missing", "moved", "at one place"])
-def test_uneven_slices_are_refused_and_the_gaps_are_told(gaps: list[float]) -> None:
+def test_uneven_slices_are_refused_with_their_gaps(gaps: list[float]) -> None:
     instances = in_memory(*slices(3, OBLIQUE, np.array(gaps, dtype=float)))
     with pytest.raises(
         StudyRefused, match=rf"evenly spaced: .* {min(np.diff(gaps)):.2f} to {max(np.diff(gaps)):.2f} mm"

@@ -63,7 +63,7 @@ def test_file_names_and_instance_numbers_do_not_decide_the_order_of_slices(tmp_p
 
 
 @given(st.permutations(SHUFFLED))
-def test_slices_come_in_the_same_order_however_they_are_given(given_order: list[Instance]) -> None:
+def test_slices_have_the_same_order_whatever_the_order_of_files(given_order: list[Instance]) -> None:
     assert heights(sort_spatially(given_order)) == [-2, 0, 3, 5, 8.5]
 
 
@@ -74,14 +74,14 @@ def test_slices_are_ordered_along_their_own_normal_not_along_the_patient() -> No
 
 
 @given(st.permutations(TWO_TIMES))
-def test_images_at_one_place_are_time_points_and_the_first_time_comes_whole(given_order: list[Instance]) -> None:
+def test_images_at_one_position_are_time_points_each_of_them_whole(given_order: list[Instance]) -> None:
     ordered = sort_spatially(given_order)
     assert [one.time_point for one in ordered] == [0, 0, 0, 1, 1, 1]
     assert [one.instance_number for one in ordered] == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize("moments", [({"acquired": 1}, {"acquired": 2}), ({"taken": "095959.5"}, {"taken": "100000"})])
-def test_repetitions_that_are_numbered_anew_are_told_apart_by_their_acquisition(moments: tuple[Any, Any]) -> None:
+def test_repetitions_with_the_same_numbers_are_distinguished_by_their_acquisition(moments: tuple[Any, Any]) -> None:
     early, late = ([placed(name=f"{moment} {z}", number=z + 1, z=z, **moment) for z in range(3)] for moment in moments)
     ordered = sort_spatially([*late, *early])
     assert [one.sop_instance_uid for one in ordered] == [one.sop_instance_uid for one in [*early, *late]]
@@ -247,7 +247,7 @@ def test_a_path_where_nothing_is_is_refused(tmp_path: Path) -> None:
         read_study(tmp_path / "nowhere")
 
 
-def test_real_series_of_a_scanner_come_out_in_space() -> None:
+def test_real_series_of_a_scanner_are_ordered_in_space() -> None:
     series = group_by_series(read_study(SHIPPED / "dicomdirtests" / "98892001"))
     ordered = sort_spatially(next(images for images in series.values() if len(images) == 5))
     assert len(ordered) == 5 and heights(ordered) == sorted(heights(ordered))

@@ -105,7 +105,7 @@ def test_one_slice_without_the_rescale_of_its_series_is_refused() -> None:
     refusal(read(*slices).series[0].volume, "RescaleSlope", of=slices[2])
 
 
-def test_a_series_without_any_rescale_keeps_its_stored_values() -> None:
+def test_a_series_without_any_rescale_has_its_stored_values() -> None:
     slices = series()
     for one in slices:
         del one.RescaleSlope, one.RescaleIntercept
@@ -160,7 +160,7 @@ def test_a_thickness_that_is_no_number_is_refused_for_one_slice(keyword: str, da
 
 
 @pytest.mark.parametrize("keyword", ["SliceThickness", "SpacingBetweenSlices"])
-def test_an_empty_thickness_is_none_at_all(keyword: str) -> None:
+def test_an_empty_thickness_is_an_absent_one(keyword: str) -> None:
     empty = raw(slice_at((0, 0, 0)), keyword, b"")
     np.testing.assert_array_equal(first_image(empty).affine, first_image(slice_at((0, 0, 0))).affine)
 
@@ -219,7 +219,7 @@ def test_a_window_that_is_no_number_is_refused(keyword: str, data: bytes) -> Non
     refusal(lambda: to_rgb(raw(one, keyword, data), stored(0)), keyword)
 
 
-def test_the_first_of_several_windows_counts_and_an_empty_one_is_none() -> None:
+def test_the_first_of_several_windows_counts_and_an_empty_one_is_absent() -> None:
     one = slice_at((0, 0, 0), WindowCenter=40, WindowWidth=400)
     plain = to_rgb(one, stored(0))
     several = raw(raw(slice_at((0, 0, 0)), "WindowCenter", b"40\\300"), "WindowWidth", b"400\\2000")

@@ -56,7 +56,7 @@ def test_slices_of_one_series_differ_and_another_shape_is_another_series() -> No
     assert small[0].PixelData != small[2].PixelData
 
 
-def test_files_come_from_feet_to_head(tmp_path: Path) -> None:
+def test_files_are_ordered_from_feet_to_head(tmp_path: Path) -> None:
     written = phantom.write(tmp_path / "made" / "for it", slices=5, size=32)
     assert [one.source for one in sort_spatially(read_study(tmp_path))] == written
 
@@ -73,7 +73,7 @@ def test_its_geometry_is_even_and_centred(slices: int, size: int, tmp_path: Path
 
 
 @EACH_SPHERE
-def test_a_sphere_lies_where_it_is_said_to_lie_with_its_hounsfield_units(series: Series, sphere: Sphere) -> None:
+def test_a_sphere_has_the_stated_position_and_hounsfield_units(series: Series, sphere: Sphere) -> None:
     away, hounsfield = distances(series, sphere), series[1]
     inside = hounsfield[away < sphere.radius - 2]
     assert len(inside) >= 8
@@ -82,7 +82,7 @@ def test_a_sphere_lies_where_it_is_said_to_lie_with_its_hounsfield_units(series:
 
 
 @EACH_SPHERE
-def test_a_sphere_is_as_large_as_it_is_said_to_be(series: Series, sphere: Sphere) -> None:
+def test_a_sphere_has_the_stated_size(series: Series, sphere: Sphere) -> None:
     away, hounsfield = distances(series, sphere), series[1]
     near = away < sphere.radius + 1.5
     around = background(away, hounsfield, sphere)
@@ -97,7 +97,7 @@ def test_the_voxel_at_the_centre_of_a_sphere_belongs_to_it(series: Series, spher
     assert series[1][index] == pytest.approx(sphere.hounsfield, abs=5 * NOISE_HU)
 
 
-def test_its_noise_is_as_strong_as_it_is_said_to_be(series: Series) -> None:
+def test_the_noise_has_the_stated_strength(series: Series) -> None:
     blood = series[1][distances(series, Sphere((22.0, -34.0, -34.0), 20, 120)) < 20]
     assert blood.std() == pytest.approx(NOISE_HU, rel=0.05)
 

@@ -85,7 +85,7 @@ def test_simple_itk_reads_the_same_volume_from_nifti_as_from_dicom(
         np.testing.assert_allclose(getattr(ours, name)(), getattr(theirs, name)(), atol=1e-4)
 
 
-def test_file_objects_in_any_order_give_what_their_folder_gives(tmp_path: Path, out: Path) -> None:
+def test_file_objects_in_any_order_give_the_volume_of_their_folder(tmp_path: Path, out: Path) -> None:
     datasets = series(OBLIQUE)
     convert_to_nifti(str(folder_of(tmp_path / "study", datasets)), str(out))
     files = [BytesIO(convert_dataset_to_bytes(dataset)) for dataset in reversed(datasets)]
@@ -119,7 +119,7 @@ def test_both_forms_of_the_affine_and_the_unit_are_written(tmp_path: Path, out: 
     assert header.get_xyzt_units()[0] == "mm"
 
 
-def test_a_tilted_gantry_has_no_qform_which_could_not_say_it(tmp_path: Path, out: Path) -> None:
+def test_a_tilted_gantry_has_no_qform_since_none_can_represent_it(tmp_path: Path, out: Path) -> None:
     datasets = series()
     for index, dataset in enumerate(datasets):
         dataset.ImagePositionPatient = [0, index, 2 * index]
@@ -184,19 +184,19 @@ def mask_file(folder: Path, array: Array) -> Path:
 LABELS = np.arange(24, dtype=np.uint8).reshape(2, 3, 4) % 5
 
 
-def test_a_probability_mask_comes_back_as_it_is(tmp_path: Path) -> None:
+def test_a_probability_mask_is_read_back_unchanged(tmp_path: Path) -> None:
     [mask] = get_masks_from_nifti_file(mask_file(tmp_path, LABELS * 50))
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask, LABELS * 50)
 
 
-def test_a_binary_mask_comes_back_as_0_and_255(tmp_path: Path) -> None:
+def test_a_binary_mask_is_read_back_as_0_and_255(tmp_path: Path) -> None:
     [mask] = get_masks_from_nifti_file(mask_file(tmp_path, LABELS), "binary")
     assert mask.dtype == np.uint8
     np.testing.assert_array_equal(mask, np.where(LABELS > 0, 255, 0))
 
 
-def test_each_class_comes_back_as_a_mask_of_its_own_without_the_background(tmp_path: Path) -> None:
+def test_each_class_is_read_back_as_a_mask_of_its_own_without_the_background(tmp_path: Path) -> None:
     masks = get_masks_from_nifti_file(mask_file(tmp_path, LABELS), "multi_class", num_classes=4)
     assert isinstance(masks, np.ndarray) and (masks.shape, masks.dtype) == ((4, *LABELS.shape), np.uint8)
     for label, mask in enumerate(masks, start=1):
@@ -204,7 +204,7 @@ def test_each_class_comes_back_as_a_mask_of_its_own_without_the_background(tmp_p
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.float32, np.uint16])
-def test_masks_of_another_dtype_raise_and_tell_how_to_convert(dtype: type, tmp_path: Path) -> None:
+def test_masks_of_another_dtype_raise_an_error_that_names_the_conversion(dtype: type, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=rf"masks are uint8, this file holds {np.dtype(dtype)}.*astype\(numpy.uint8\)"):
         get_masks_from_nifti_file(mask_file(tmp_path, LABELS.astype(dtype)))
 

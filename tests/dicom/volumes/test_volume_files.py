@@ -49,7 +49,7 @@ def expected(instance: Instance) -> np.ndarray:
 
 
 @pytest.mark.parametrize("path", FILES, ids=name)
-def test_a_file_is_loaded_with_the_values_of_pydicom_or_refused_in_words(path: Path) -> None:
+def test_a_file_is_loaded_with_the_values_of_pydicom_or_refused_with_a_sentence(path: Path) -> None:
     try:
         instances, attachments = split([path])
     except REFUSALS as refusal:
@@ -103,7 +103,7 @@ def test_an_instance_read_quickly_is_the_instance_that_is_read_with_care(path: P
     assert np.array_equal(quick.orientation, slow.orientation)
 
 
-def test_the_real_series_of_the_set_lie_where_simpleitk_says() -> None:
+def test_real_series_have_the_geometry_of_simpleitk() -> None:
     compared = 0
     for instances in group_by_series(split([SET / "test_files" / "dicomdirtests"])[0]).values():
         try:

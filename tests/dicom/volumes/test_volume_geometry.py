@@ -68,7 +68,7 @@ def test_a_volume_has_the_voxels_and_the_places_that_simpleitk_reads(turn: str, 
 
 @pytest.mark.parametrize("shear", [0.0, 1.2])
 @pytest.mark.parametrize("turn", TURNS)
-def test_each_slice_lies_where_nibabel_says_a_tilted_one_too(turn: str, shear: float) -> None:
+def test_each_slice_has_the_position_of_nibabel_a_tilted_one_too(turn: str, shear: float) -> None:
     slices = ORDERS["shuffled"](series(turn=rotation(*TURNS[turn]), shear=shear))
     volume = volume_of(slices, allow_tilt=True)
     sources = {one.SOPInstanceUID: one for one in slices}
@@ -97,7 +97,7 @@ def test_every_slice_starts_at_its_own_position(
     assert np.linalg.det(volume.affine[:3, :3]) != 0
 
 
-def test_instance_numbers_and_the_order_of_arrival_say_nothing_about_place() -> None:
+def test_instance_numbers_and_the_order_of_arrival_do_not_determine_position() -> None:
     slices = series()
     for one in slices:
         one.InstanceNumber = 100 - one.InstanceNumber
@@ -106,7 +106,7 @@ def test_instance_numbers_and_the_order_of_arrival_say_nothing_about_place() -> 
     assert np.array_equal(volume.array[:, 0, 0], np.arange(5) * 10 - 1024)
 
 
-def test_one_image_is_a_volume_of_one_slice_as_thick_as_it_says() -> None:
+def test_one_image_is_a_volume_of_one_slice_with_the_stated_thickness() -> None:
     volume = volume_of([slice_at((1, 2, 3), SliceThickness=4.0)])
     assert volume.shape == (1, ROWS, COLUMNS)
     assert volume.spacing.tolist() == [4.0, *SPACING]
@@ -148,7 +148,7 @@ def test_a_tilted_gantry_is_refused_with_its_angle_unless_it_is_accepted() -> No
     assert "tilted by 25.6 degrees" in volume.remarks[0]
 
 
-def test_an_image_says_where_it_lies_and_says_nothing_where_it_does_not_know() -> None:
+def test_an_image_has_its_position_or_no_position_where_that_is_unknown() -> None:
     (placed,), _ = split(parts([slice_at((1, 2, 3))]))
     affine, spacing = image(placed).affine, image(placed).spacing
     assert affine is not None and to_patient(affine, (0, ROWS - 1, 0)).tolist() == [1, 2 + (ROWS - 1) * SPACING[0], 3]
@@ -157,7 +157,7 @@ def test_an_image_says_where_it_lies_and_says_nothing_where_it_does_not_know() -
     assert image(lost).affine is None and image(lost).spacing is None
 
 
-def test_a_frame_of_an_enhanced_image_lies_where_its_own_group_says() -> None:
+def test_a_frame_of_an_enhanced_image_has_the_position_of_its_own_group() -> None:
     slices = series(3)
     (instance,), _ = split(parts([multi_frame(slices)]))
     affine = image(instance, 2).affine

@@ -56,7 +56,7 @@ def test_an_author_decides_how_far_slices_may_lie_from_the_grid() -> None:
 
 
 @pytest.mark.parametrize(("requires", "status"), [(Requires(uneven=True), 200), (Requires(), 422)])
-def test_a_model_that_needs_no_even_grid_is_given_any_steps(requires: Requires, status: int) -> None:
+def test_a_model_that_needs_no_even_grid_accepts_any_steps(requires: Requires, status: int) -> None:
     app = Gateway("steps")
 
     @app.model("/", requires=requires)

@@ -167,7 +167,7 @@ GARBAGE: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, *COMPRESSED], ids=lambda syntax: syntax.name)
 @pytest.mark.parametrize("pixels", GARBAGE)
-def test_what_needs_headers_alone_is_told_of_parts_whose_pixels_are_garbage(pixels: str, syntax: UID) -> None:
+def test_requirements_on_headers_are_checked_where_pixels_are_garbage(pixels: str, syntax: UID) -> None:
     whole = parts([in_syntax(one, syntax) for one in series()])
     broken = [io.BytesIO(GARBAGE[pixels](part.getvalue())) for part in whole]
     volume = study(broken).series[0].volume()
@@ -178,7 +178,7 @@ def test_what_needs_headers_alone_is_told_of_parts_whose_pixels_are_garbage(pixe
         _ = volume.array
 
 
-def test_nothing_beyond_the_header_is_read_before_it_is_asked_for() -> None:
+def test_nothing_beyond_the_header_is_read_before_it_is_needed() -> None:
     class Watched(io.BytesIO):
         far = 0
 

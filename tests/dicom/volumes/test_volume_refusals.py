@@ -100,7 +100,7 @@ def test_a_hundredth_of_a_millimetre_is_no_uneven_step() -> None:
     assert volume_of(slices).shape[0] == 5
 
 
-def test_slices_may_each_have_their_own_rescale_as_in_pet_and_the_volume_says_so() -> None:
+def test_each_slice_may_have_its_own_rescale_as_in_pet() -> None:
     slices = series(3)
     for slope, one in enumerate(slices, start=1):
         one.RescaleSlope, one.RescaleIntercept = slope / 2, 0
@@ -109,14 +109,14 @@ def test_slices_may_each_have_their_own_rescale_as_in_pet_and_the_volume_says_so
     assert made.remarks == ("The rescale differs from slice to slice; each was given its own.",)
 
 
-def test_a_stated_distance_that_is_not_the_measured_one_is_told() -> None:
+def test_a_stated_distance_other_than_the_measured_one_is_reported() -> None:
     slices = series()
     for one in slices:
         one.SpacingBetweenSlices = 1.25
     assert volume_of(slices).remarks == ("The header states 1.25 mm between slices, their positions say 2.50 mm.",)
 
 
-def test_a_volume_larger_than_the_limit_is_refused_before_memory_is_asked_for() -> None:
+def test_a_volume_larger_than_the_limit_is_refused_before_memory_is_allocated() -> None:
     made = volume_of([slice_at((0, 0, 0), Rows=60000, Columns=60000)])
     assert MAX_VOLUME_BYTES < 60000 * 60000 * 4
     with pytest.raises(LimitExceeded, match="MAX_VOLUME_BYTES"):
@@ -144,7 +144,7 @@ def test_instances_of_two_studies_are_not_one() -> None:
         study([])
 
 
-def test_what_is_printed_of_a_volume_tells_nothing_of_the_patient() -> None:
+def test_the_repr_of_a_volume_has_nothing_of_the_patient() -> None:
     whole = study(parts(series()))
     shown = [whole, whole.series[0], whole.series[0].volume(), image(whole.instances[0])]
     assert not any(PATIENT in repr(one) or "4711" in repr(one) for one in shown)

@@ -57,7 +57,7 @@ def test_pixels_of_a_png_are_kept_to_the_bit(pixels: Array) -> None:
     ("pixels", "expected"),
     [(GREY, (1, "MONOCHROME2", 8)), (GREY.astype(np.uint16), (1, "MONOCHROME2", 16)), (COLOUR, (3, "RGB", 8))],
 )
-def test_the_header_says_what_the_pixels_are(pixels: Array, expected: tuple[int, str, int]) -> None:
+def test_the_header_describes_the_pixels(pixels: Array, expected: tuple[int, str, int]) -> None:
     dataset = image_to_secondary_capture(png(pixels))
     assert (dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.BitsStored) == expected
     instance = read_instance(BytesIO(convert_dataset_to_bytes(dataset)))
@@ -110,7 +110,7 @@ def test_the_same_picture_gets_the_same_uids_and_another_gets_others() -> None:
     assert len(found) == 6 and all(uid.startswith("1.2.826.0.1.3680043.8.498.") for uid in found)
 
 
-def test_a_given_file_is_read_from_its_start_and_left_there() -> None:
+def test_a_file_object_is_read_from_its_start_and_left_there() -> None:
     file = png(GREY)
     file.seek(20)
     image_to_secondary_capture(file)

@@ -111,7 +111,7 @@ def test_the_patient_and_the_study_are_those_of_the_source() -> None:
         assert each.SeriesInstanceUID != header.SeriesInstanceUID
 
 
-def test_a_study_that_does_not_say_who_it_is_of_gives_objects_that_leave_it_empty() -> None:
+def test_a_study_without_a_patient_gives_objects_with_empty_attributes() -> None:
     of = study(parts(series(2))).series[0].volume()
     for each in made(every_kind(of), of):
         assert each["StudyDate"].is_empty
@@ -147,7 +147,7 @@ def test_times_are_of_the_zone_that_the_study_states() -> None:
     assert dataset.TimezoneOffsetFromUTC == "-0630"
 
 
-def test_times_are_those_of_receipt_as_it_was_told() -> None:
+def test_times_are_those_of_receipt() -> None:
     of = classic()
     received = PROVENANCE.received.astimezone(timezone(timedelta(hours=2)))
     (dataset,) = made([Mask(region(of), "x", of)], of, replace(PROVENANCE, received=received))

@@ -96,7 +96,7 @@ def test_the_same_mask_gives_the_same_bytes_and_another_gives_another_object(sta
     assert made(one, stack).SOPInstanceUID != made(other, stack).SOPInstanceUID
 
 
-def test_a_mask_of_nothing_keeps_one_plane_to_say_so(stack: Stack) -> None:
+def test_an_empty_mask_has_one_plane(stack: Stack) -> None:
     dataset = made(LabelMask(np.zeros(stack.shape, np.uint8), {1: "Lung"}, of=stack), stack)
     assert dataset.NumberOfFrames == 1
     assert not any(dataset.PixelData)
@@ -107,7 +107,7 @@ def test_a_mask_that_names_no_label_is_refused(stack: Stack) -> None:
         made(LabelMask(np.zeros(stack.shape, np.uint8), {}, of=stack), stack)
 
 
-def test_a_model_that_asks_for_label_maps_answers_with_one(stack: Stack) -> None:
+def test_a_model_that_declares_label_maps_answers_with_one(stack: Stack) -> None:
     app = Gateway(__name__)
 
     @app.model("/", label_maps=True)

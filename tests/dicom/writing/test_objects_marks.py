@@ -61,7 +61,7 @@ def test_a_box_is_drawn_on_its_image_by_the_presentation_state(make) -> None:
     assert annotation.TextObjectSequence[0].UnformattedTextValue == "Nodule"
 
 
-def test_a_presentation_state_keeps_the_look_of_its_image() -> None:
+def test_a_presentation_state_has_the_display_of_its_image() -> None:
     of = file_image("CT_small.dcm")
     state = one(made([LinearMeasurement("Line", (1, 2), (3, 4), of=of)], of), "PR")
     assert (state.RescaleSlope, state.RescaleIntercept) == (of.header.RescaleSlope, of.header.RescaleIntercept)

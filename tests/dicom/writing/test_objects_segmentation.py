@@ -102,7 +102,7 @@ def test_the_geometry_is_that_of_the_source(kind: str) -> None:
     assert dataset.FrameOfReferenceUID == of.header.FrameOfReferenceUID
 
 
-def test_an_empty_mask_says_that_nothing_was_found() -> None:
+def test_an_empty_mask_states_that_nothing_was_found() -> None:
     of = classic()
     (dataset,) = made([Mask(np.zeros(of.shape, bool), "Nodule", of)], of)
     assert dataset.NumberOfFrames == 1
@@ -178,7 +178,7 @@ def test_a_segment_names_the_algorithm_and_its_version() -> None:
     assert dataset.SegmentSequence[0].SegmentAlgorithmType == "AUTOMATIC"
 
 
-def test_a_label_of_a_hostile_text_fits_its_attribute() -> None:
+def test_a_label_of_a_hostile_text_is_valid_in_its_attribute() -> None:
     of = single()
     (dataset,) = made([Mask(region(of), "a\\b\n" + "ü" * 100, of)], of)
     assert dataset.SegmentSequence[0].SegmentLabel == "a b " + "ü" * 60
@@ -194,7 +194,7 @@ def test_a_label_of_a_hostile_text_fits_its_attribute() -> None:
     ],
     ids=["shape", "range", "no labels", "no images"],
 )
-def test_a_mask_that_cannot_be_said_is_refused(finding) -> None:
+def test_a_mask_that_dicom_cannot_represent_is_refused(finding) -> None:
     of = classic()
     with pytest.raises(AnswerInvalid):
         made([finding(of)], of)
