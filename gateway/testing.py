@@ -3,8 +3,8 @@
 from gateway.testing import assert_overlap, client, phantom_study
 
 def test_the_body_is_found(tmp_path):
-    answer = client(app).infer({}, phantom_study(tmp_path))
-    assert_overlap(answer.masks()[0] > 127, expected)
+    result = client(app).infer(phantom_study(tmp_path))
+    assert_overlap(result.masks[0], expected)
 """
 
 from pathlib import Path

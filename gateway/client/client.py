@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self
 
 import requests
 
@@ -68,18 +68,6 @@ class Client:
         """Host and port, without the credentials in a URL."""
         return self._transport.address
 
-    @overload
-    def infer(
-        self,
-        study: dict[str, Any],
-        files: Iterable[Source],
-        route: str = "/",
-        progress: Progress | None = None,
-        *,
-        attachments: Sequence[Source] = (),
-    ) -> Answer: ...
-
-    @overload
     def infer(
         self,
         study: Study,
@@ -92,22 +80,35 @@ class Client:
         timeout: float | None = None,
         retries: int = 0,
         skip_unreadable: bool = False,
-    ) -> InferenceResult: ...
+    ) -> InferenceResult:
+        """Run the model on ``route`` on a study, with its parameters; ``output="dicom"`` requests DICOM objects.
 
-    def infer(self, study: Any, *given: Any, **options: Any) -> Answer | InferenceResult:
-        """Ask the model on ``route`` about ``study``, with its parameters; ``output="dicom"`` wants DICOM objects.
-
-        Files at hand are sent, series by series in spatial order, ``attachments`` before them; what ``upload`` returned
-        is named instead. ``progress(sent, total)`` is in bytes. ``timeout`` (seconds) is told to the server as the time
-        after which nobody waits. ``retries`` allows to ask again after a 503 with Retry-After, when nothing was begun.
-        Raises StudyUnreadable where a file looks like a part of the study and cannot be read; ``skip_unreadable`` goes
-        on without it, and ``Result.skipped`` names it.
-
-        A dict in the place of the study is a request of one's own: that is ``ask``, and returns an Answer.
+        Local files are sent, series by series in spatial order, ``attachments`` before them; an uploaded study is sent
+        by reference. ``progress(sent, total)`` is in bytes. The server receives ``timeout`` (seconds) as the deadline.
+        ``retries`` limits the retries after a 503 with Retry-After, when the model has not started. Raises
+        StudyUnreadable for a file that looks like a part of the study and cannot be read; ``skip_unreadable`` leaves
+        it out, and ``InferenceResult.skipped`` names it.
         """
-        if isinstance(study, dict):
-            return self.ask(study, *given, **options)
-        return self._infer(study, *given, **options)
+        if isinstance(study, Mapping):
+            raise TypeError("infer sends a study: send JSON and files of your own with Client.ask(json, files, route)")
+        json = dict(params or {}) | ({"output": "dicom"} if output == "dicom" else {})
+        skipping = Skipping(skip_unreadable)
+        instances = instances_of(study, skipping)
+        files = [instance.source for instance in instances]
+
+        def once() -> Answer:
+            if isinstance(study, Uploaded):
+                local = [] if study.retained else files
+                return self._inference.name(json | study.reference.words, route, local, timeout)
+            if isinstance(study, Reference):
+                return self._inference.name(json | study.words, route, timeout=timeout)
+            return self._inference.send(json, files, route, progress, attachments, timeout)
+
+        if attachments and isinstance(study, Uploaded | Reference):
+            raise ValueError("attachments need the files of a study; leave them out for a study by reference")
+        answer = self._transport.retried(once, retries=retries, when=refused_before_work)
+        skipped = study.skipped if isinstance(study, Uploaded) else skipping.files
+        return InferenceResult(answer, tuple(instances), InferenceCall(route, json, datetime.now(UTC)), skipped)
 
     def ask(
         self,
@@ -118,9 +119,10 @@ class Client:
         *,
         attachments: Sequence[Source] = (),
     ) -> Answer:
-        """Send ``json``, ``attachments`` and the DICOM ``files`` in this order, and read the checked answer.
+        """Send a request of one's own: ``json``, ``attachments`` and the DICOM ``files`` in this order.
 
-        Files given by path are opened one after another as they are sent. ``progress(sent, total)`` is in bytes.
+        Returns the checked answer. Paths are opened one after another as they are sent. ``progress(sent, total)`` is in
+        bytes.
         """
         return self._inference.send(json, files, route, progress, attachments)
 
@@ -214,38 +216,6 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _infer(
-        self,
-        study: Study,
-        route: str = "/",
-        params: Mapping[str, Any] | None = None,
-        *,
-        output: Output = "json",
-        attachments: Sequence[Source] = (),
-        progress: Progress | None = None,
-        timeout: float | None = None,
-        retries: int = 0,
-        skip_unreadable: bool = False,
-    ) -> InferenceResult:
-        words = dict(params or {}) | ({"output": "dicom"} if output == "dicom" else {})
-        skipping = Skipping(skip_unreadable)
-        sources = instances_of(study, skipping)
-        files = [instance.source for instance in sources]
-
-        def once() -> Answer:
-            if isinstance(study, Uploaded):
-                here = [] if study.retained else files
-                return self._inference.name(words | study.reference.words, route, here, timeout)
-            if isinstance(study, Reference):
-                return self._inference.name(words | study.words, route, timeout=timeout)
-            return self._inference.send(words, files, route, progress, attachments, timeout)
-
-        if attachments and isinstance(study, Uploaded | Reference):
-            raise ValueError("attachments need the files of a study; leave them out for a study by reference")
-        answer = self._transport.retried(once, retries=retries, when=refused_before_work)
-        skipped = study.skipped if isinstance(study, Uploaded) else skipping.files
-        return InferenceResult(answer, tuple(sources), InferenceCall(route, words, datetime.now(UTC)), skipped)
 
     def _text(self, route: str) -> str:
         with self._transport.response("GET", route) as response:

@@ -73,7 +73,7 @@ def test_a_streamed_answer_pairs_each_json_with_its_piece_and_ends_with_hashes(o
 
 def test_our_client_reads_a_streamed_answer_whole(own: Server) -> None:
     with Client(own.url) as client:
-        answer = client.infer({"count": 4}, [b"w"], "/stream")
+        answer = client.ask({"count": 4}, [b"w"], "/stream")
     assert [entry["status"] for entry in answer.parts] == [1, 1, 1, 2]
     assert [bytes(buffer) for buffer in answer.buffers] == [b"w 0", b"w 1", b"w 2", b"w 3"]
 
@@ -91,7 +91,7 @@ def test_a_stream_that_breaks_off_ends_with_the_problem_and_without_hashes(own: 
     assert [part.name for part in parts] == ["json-body", "elem_0", "problem"]
     assert json.loads(parts[-1].data)["request_id"] == response.headers["X-Request-ID"]
     with Client(own.url) as client, pytest.raises(AnswerCorrupt, match="broke off: The wrapper raised"):
-        client.infer({"count": 3, "fault": 2}, [b"w"], "/stream")
+        client.ask({"count": 3, "fault": 2}, [b"w"], "/stream")
 
 
 def test_a_session_that_cannot_be_created_is_a_problem_with_its_code(own: Server, gate: Path) -> None:

@@ -30,7 +30,7 @@ TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 def ask(script: Script, files: list[Source] | None = None, **options: Any) -> Answer:
     """One inference with a server that follows ``script``."""
     with listening(script) as url, Client(url, timeout=PATIENCE) as client:
-        return client.infer({"a": "ä"}, files or [], **options)
+        return client.ask({"a": "ä"}, files or [], **options)
 
 
 def heard(files: list[Source], **options: Any) -> Heard:
@@ -94,7 +94,7 @@ def test_a_study_larger_than_memory_would_be_sent(tmp_path: Path) -> None:
         tracemalloc.start()
         try:
             with pytest.raises(AnswerCorrupt, match="other bytes"):
-                client.infer({}, [study])
+                client.ask({}, [study])
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -108,6 +108,12 @@ def test_progress_grows_to_the_whole_body() -> None:
     assert {total for _, total in seen} == {len(request.body)}
     assert seen[-1][0] == len(request.body)
     assert len(seen) > 3
+
+
+def test_infer_takes_a_study_and_names_the_method_for_other_requests() -> None:
+    request: Any = {"threshold": 200}
+    with Client("http://127.0.0.1:1") as client, pytest.raises(TypeError, match=r"Client\.ask"):
+        client.infer(request, "/model")
 
 
 def test_an_answer_has_json_buffers_and_both_digests() -> None:
@@ -309,7 +315,7 @@ def test_a_file_that_shrinks_while_it_is_sent_is_reported_and_never_padded(tmp_p
 
 def test_json_without_a_meaning_is_refused_before_anything_is_sent() -> None:
     with pytest.raises(ValueError, match="JSON"), Client("http://127.0.0.1:9") as client:
-        client.infer({"a": float("nan")}, [])
+        client.ask({"a": float("nan")}, [])
 
 
 # ---- files to keep ----

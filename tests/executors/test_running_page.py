@@ -80,7 +80,7 @@ def test_each_model_has_its_process_behind_all_workers_and_answers(server: Serve
     assert len(below(server.process.pid, HOST)) == 2
     for route, label in {"/dense": "Dense", "/bright": "Bright"}.items():
         with Client(server.url) as client:
-            answer = client.infer({}, study, route=route)
+            answer = client.ask({}, study, route=route)
         assert answer.json["parts"][0]["label"] == label
         assert answer.masks()[0].any()
     assert "progress: " in server.log
@@ -114,7 +114,7 @@ def test_requests_that_arrive_together_are_answered_as_a_batch(server: Server, s
     def ask() -> None:
         try:
             with Client(server.url) as client:
-                client.infer({}, study, route="/bright")
+                client.ask({}, study, route="/bright")
         except ClientError as error:
             failed.append(error)
 

@@ -89,7 +89,7 @@ def test_a_network_is_loaded_once_behind_four_workers_and_answers_them_all(servi
     server = serve("smooth:app", "--workers", "4", "--model-processes", "1", pythonpath=service)
     wait_until_ready(server)
     with Client(server.url) as client, ThreadPoolExecutor(CALLS) as pool:
-        answers = list(pool.map(lambda _: client.infer({}, paths), range(CALLS)))
+        answers = list(pool.map(lambda _: client.ask({}, paths), range(CALLS)))
     volume = read_study([io.BytesIO(path.read_bytes()) for path in paths]).series[0].volume().array
     expected = uniform_filter(volume, SIZE, mode="constant") > LEVEL
     for answer in answers:

@@ -13,15 +13,15 @@ from tests.apps.faults import app
 
 def test_a_study_goes_through_the_application_and_its_answer_is_checked(tmp_path: Path) -> None:
     study = phantom_study(tmp_path, slices=4, size=32)
-    answer = client(app).infer({"a": 1}, study, "/echo")
+    answer = client(app).ask({"a": 1}, study, "/echo")
     assert answer.json["study_ml_json"]["sizes"] == [file.stat().st_size for file in study]
     assert answer.input_digest == answer.json["study_ml_json"]["digest"]
-    assert client(app).infer({"shape": [3, 4, 5]}, study, "/mask").masks()[0].shape == (3, 4, 5)
+    assert client(app).ask({"shape": [3, 4, 5]}, study, "/mask").masks()[0].shape == (3, 4, 5)
 
 
 def test_a_refusal_is_the_same_as_over_http(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="at least 20 are needed") as refusal:
-        client(app).infer({}, [], "/refuses")
+        client(app).ask({}, [], "/refuses")
     assert refusal.value.status == 422
 
 

@@ -114,5 +114,5 @@ def test_a_model_that_declares_label_maps_answers_with_one(stack: Stack) -> None
     def tissue(ct: Volume) -> LabelMask:
         return LabelMask((ct.array > 300).astype(np.uint8), {1: "Bone"})
 
-    answer = client(app).infer({"output": "dicom"}, [io.BytesIO(data) for data in FILES])
+    answer = client(app).ask({"output": "dicom"}, [io.BytesIO(data) for data in FILES])
     assert segread(io.BytesIO(answer.buffers[0])).SegmentationType == "LABELMAP"
