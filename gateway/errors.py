@@ -36,6 +36,9 @@ text that goes to the log only.
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+MAX_FAULTS = 20
+"""Faults that one problem lists: as many as a caller mends at once. The most that a check needs to find."""
+
 
 class GatewayError(Exception):
     """The root: an error with a status to answer and a text for each side."""
@@ -210,7 +213,7 @@ class ParameterRefused(RequestError):
     """A parameter is missing, of another type, out of its bounds or unknown.
 
     ``faults`` are pairs of a JSON pointer (RFC 6901) into the request's JSON and one sentence that quotes no value.
-    ``pointer`` is that of the first; ``errors`` in the problem lists them all.
+    ``pointer`` is that of the first; ``errors`` in the problem lists the first MAX_FAULTS.
     """
 
     status = 422
@@ -218,9 +221,9 @@ class ParameterRefused(RequestError):
     title = "A parameter does not fit this model"
 
     def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
-        self.pointer = faults[0][0]
-        errors = [{"pointer": pointer, "detail": sentence} for pointer, sentence in faults]
-        super().__init__(" ".join(sentence for _, sentence in faults), pointer=self.pointer, errors=errors)
+        self.pointer, listed = faults[0][0], faults[:MAX_FAULTS]
+        errors = [{"pointer": pointer, "detail": sentence} for pointer, sentence in listed]
+        super().__init__(" ".join(sentence for _, sentence in listed), pointer=self.pointer, errors=errors)
 
 
 class StudyRefused(RequestError):

@@ -31,7 +31,7 @@ def _files(name: str) -> flask.Response:
 def _manifest(name: str) -> flask.Response:
     require("admin")
     store = store_context().store
-    theirs = read_files(chunks.read_json(flask.request.environ, store.settings), store)
+    theirs = read_files(chunks.read_json(flask.request.environ, store.settings), store.settings)
     return flask.jsonify(asdict(store_context().bundles.difference(name, theirs)))
 
 
@@ -41,7 +41,7 @@ def _push(name: str) -> flask.Response:
     check_bundle(name)
 
     def opened(text: bytes) -> BundleUpload:
-        return BundleUpload(store, name, read_push(text, store))
+        return BundleUpload(store, name, read_push(text, store.settings))
 
     with admission_ticket() as ticket, chunks.received(flask.request.environ, store.settings, ticket, opened) as upload:
         removed = upload.keep()

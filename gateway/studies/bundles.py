@@ -1,14 +1,16 @@
 """Bundles: files of a model by name and key, such as weights. Data only: nothing here imports or unpickles them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, BinaryIO
 
-from pydantic import Field, TypeAdapter
+from pydantic import FailFast, Field, TypeAdapter
 from sqlalchemy import Connection, delete, func, insert, select
 
+from gateway.config import Settings
 from gateway.errors import BrokenJSON, BundleNotFound, KeyRefused, LimitExceeded
+from gateway.studies import instance_rows
 from gateway.studies.blobs import Spoiled
 from gateway.studies.bundle_keys import check_bundle, check_key, folded
 from gateway.studies.file_batch import FileBatch
@@ -31,8 +33,8 @@ class BundleFile:
 class Push:
     """The files that follow in the same body, and the keys that go."""
 
-    files: list[BundleFile]
-    remove: Annotated[list[str], Field(default_factory=list)]
+    files: Annotated[list[BundleFile], FailFast()]
+    remove: Annotated[list[str], Field(default_factory=list), FailFast()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +46,20 @@ class Difference:
     extra: list[BundleFile]
 
 
-_LIST = TypeAdapter(list[BundleFile])
+_LIST = TypeAdapter(Annotated[list[BundleFile], FailFast()])
 _PUSH = TypeAdapter(Push)
 
 
-def read_files(data: bytes, store: Store) -> list[BundleFile]:
+def read_files(data: bytes, settings: Settings) -> list[BundleFile]:
     """A client's list of a bundle's files. Raises BrokenJSON, KeyRefused, LimitExceeded (``max_bundle_...``)."""
-    return _checked(read(_LIST, data), store)
+    return _checked(read(_LIST, data), settings)
 
 
-def read_push(data: bytes, store: Store) -> Push:
+def read_push(data: bytes, settings: Settings) -> Push:
     """Read the files that a chunk adds and removes. Raises as ``read_files``."""
     push = read(_PUSH, data)
-    _checked(push.files, store)
+    _checked(push.files, settings)
+    _limit_count(push.remove, settings)
     for key in push.remove:
         check_key(key)
     if not {one.key for one in push.files}.isdisjoint(push.remove):
@@ -64,16 +67,19 @@ def read_push(data: bytes, store: Store) -> Push:
     return push
 
 
-def _checked(files: list[BundleFile], store: Store) -> list[BundleFile]:
-    settings = store.settings
+def _checked(files: list[BundleFile], settings: Settings) -> list[BundleFile]:
+    _limit_count(files, settings)
+    if sum(file.size for file in files) > settings.max_bundle_bytes:
+        raise LimitExceeded("max_bundle_bytes", settings.max_bundle_bytes, what="The bundle")
+    for file in files:
+        check_key(file.key)
+    _refuse_twins(file.key for file in files)
+    return files
+
+
+def _limit_count(files: Sized, settings: Settings) -> None:
     if len(files) > settings.max_bundle_files:
         raise LimitExceeded("max_bundle_files", settings.max_bundle_files, "files", what="The bundle")
-    if sum(one.size for one in files) > settings.max_bundle_bytes:
-        raise LimitExceeded("max_bundle_bytes", settings.max_bundle_bytes, what="The bundle")
-    for one in files:
-        check_key(one.key)
-    _refuse_twins(one.key for one in files)
-    return files
 
 
 def _refuse_twins(keys: Iterable[str]) -> None:
@@ -108,10 +114,12 @@ class Bundles:
     def difference(self, name: str, theirs: Sequence[BundleFile]) -> Difference:
         """Compare a client's list with the stored bundle; ``mtime`` is ignored. Raises KeyRefused."""
         with self._store.index.reading() as connection:
-            ours = {one.key: one for one in _files(connection, check_bundle(name))}
-        same = [one.key for one in theirs if one.key in ours and ours[one.key].sha256 == one.sha256]
-        missing = [one.key for one in theirs if one.key not in set(same)]
-        return Difference(missing, same, [one for key, one in ours.items() if key not in {file.key for file in theirs}])
+            files = _files(connection, check_bundle(name))
+        stored = {file.key: file.sha256 for file in files}
+        same = [file.key for file in theirs if stored.get(file.key) == file.sha256]
+        missing = [file.key for file in theirs if stored.get(file.key) != file.sha256]
+        listed = {file.key for file in theirs}
+        return Difference(missing, same, [file for file in files if file.key not in listed])
 
     def open(self, name: str, sha256: str) -> tuple[BinaryIO, int]:
         """A file of a bundle by its digest, checked, and its bytes. Raises KeyRefused, BundleNotFound."""
@@ -142,7 +150,7 @@ class Bundles:
         Raises KeyRefused, LimitExceeded for what the bundle would become, StorageFull.
         """
         self.take_out(connection, name, [one.key for one in files])
-        _checked([*_files(connection, name), *files], self._store)
+        _checked([*_files(connection, name), *files], self._store.settings)
         for one in files:
             location = self._location(connection, one.sha256) or place(one.sha256)
             row = asdict(one) | {"name": name, "folded": folded(one.key), "location": location}
@@ -150,11 +158,14 @@ class Bundles:
 
     def take_out(self, connection: Connection, name: str, keys: Sequence[str]) -> int:
         """Remove keys of a bundle, and the bytes that no key is left for; how many keys there were."""
-        mine = bundles.c.name == name, bundles.c.key.in_(keys)
-        gone = connection.execute(select(bundles.c.sha256, bundles.c.location).where(*mine)).all()
-        connection.execute(delete(bundles).where(*mine))
-        self._collect(connection, [(sha256, location) for sha256, location in gone])
-        return len(gone)
+        removed = 0
+        for some in instance_rows.pieces(keys):
+            mine = bundles.c.name == name, bundles.c.key.in_(some)
+            rows = connection.execute(select(bundles.c.sha256, bundles.c.location).where(*mine)).all()
+            connection.execute(delete(bundles).where(*mine))
+            self._collect(connection, [(sha256, location) for sha256, location in rows])
+            removed += len(rows)
+        return removed
 
     def _location(self, connection: Connection, sha256: str) -> str | None:
         """Return the location of the bytes of a digest, in any bundle."""

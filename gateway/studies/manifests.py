@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic import FailFast, Field, StringConstraints, TypeAdapter, ValidationError
 
 from gateway.errors import BrokenJSON, LimitExceeded
 
@@ -34,10 +34,10 @@ class ManifestEntry:
 class ChunkManifest:
     """The files that follow in the same body."""
 
-    instances: Annotated[list[ManifestEntry], Field(min_length=1)]
+    instances: Annotated[list[ManifestEntry], Field(min_length=1), FailFast()]
 
 
-_LIST = TypeAdapter(list[ManifestEntry])
+_LIST = TypeAdapter(Annotated[list[ManifestEntry], FailFast()])
 _CHUNK = TypeAdapter(ChunkManifest)
 _UID = TypeAdapter(Uid)
 _DIGEST = TypeAdapter(Sha256)

@@ -1,7 +1,7 @@
 """A request that names what was sent before: ``study``, ``series`` or ``instances`` -> open files, in order."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
@@ -98,14 +98,13 @@ class References:
         Raises ParameterRefused, StudyNotFound for what this caller does not hold, LimitExceeded (``max_study_files``,
         ``max_body_bytes``), StudyRefused for a header that cannot be read, Unavailable.
         """
-        reference = read_reference(json)
-        found = self._find(reference, caller)
-        settings = self._store.settings
-        if len(found) > settings.max_study_files:
-            raise LimitExceeded("max_study_files", settings.max_study_files, "files", what="The study")
-        if sum(one.size for one in found) > settings.max_body_bytes:
+        reference, settings = read_reference(json), self._store.settings
+        self._limit_count(reference.series or reference.instances)  # each has a file: no need to look for them
+        instances = self._find(reference, caller)
+        self._limit_count(instances)
+        if sum(instance.size for instance in instances) > settings.max_body_bytes:
             raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The study")
-        resolved = Resolved(self._store.open_instances(found), tuple(found))
+        resolved = Resolved(self._store.open_instances(instances), tuple(instances))
         try:
             self._touch(resolved.digests)
             return resolved if reference.instances else self._in_order(resolved)
@@ -116,6 +115,10 @@ class References:
     def of(self, caller: str) -> "Resolver":
         """Return what resolves the studies of one caller."""
         return Resolver(self, caller, self._store.settings.digest)
+
+    def _limit_count(self, files: Sized) -> None:
+        if len(files) > (limit := self._store.settings.max_study_files):
+            raise LimitExceeded("max_study_files", limit, "files", what="The study")
 
     def _find(self, reference: StudyReference, caller: str) -> list[HeldInstance]:
         since = self._store.retention.since

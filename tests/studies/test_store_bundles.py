@@ -20,12 +20,12 @@ def entry(key: str, data: bytes, mtime: float = 1.5) -> dict[str, object]:
 
 
 def listed(store: Store, contents: dict[str, bytes]) -> list[BundleFile]:
-    return read_files(json.dumps([entry(key, data) for key, data in contents.items()]).encode(), store)
+    return read_files(json.dumps([entry(key, data) for key, data in contents.items()]).encode(), store.settings)
 
 
 def push(store: Store, name: str, contents: dict[str, bytes], remove: tuple[str, ...] = ()) -> int:
     words = {"files": [entry(key, data) for key, data in contents.items()], "remove": remove}
-    with BundleUpload(store, name, read_push(json.dumps(words).encode(), store)) as batch:
+    with BundleUpload(store, name, read_push(json.dumps(words).encode(), store.settings)) as batch:
         for data in contents.values():
             batch.begin()
             batch.write(data)
@@ -89,7 +89,7 @@ def test_nothing_of_a_chunk_with_a_file_of_another_digest_is_stored(store: Store
     words = {"files": [entry("a.bin", b"a"), entry("b.bin", b"b")]}
     with (
         pytest.raises(DigestMismatch),
-        BundleUpload(store, "lungs", read_push(json.dumps(words).encode(), store)) as one,
+        BundleUpload(store, "lungs", read_push(json.dumps(words).encode(), store.settings)) as one,
     ):
         for data in (b"a", b"c"):
             one.begin()
@@ -115,6 +115,17 @@ def test_a_bundle_has_a_limit_of_files_and_of_bytes_however_it_is_sent(open_stor
         with pytest.raises(LimitExceeded):
             push(store, "lungs", contents)
     assert [one.key for one in Bundles(store).files("lungs")] == ["a"]
+
+
+def test_more_keys_are_removed_at_once_than_a_statement_takes_and_no_more_than_a_bundle_has(
+    open_store: OpenStore,
+) -> None:
+    store = open_store(max_bundle_files=40_000)
+    push(store, "lungs", {"a": b"1", "b": b"2"})
+    assert push(store, "lungs", {}, remove=("b", *map(str, range(39_999)))) == 1
+    assert [file.key for file in Bundles(store).files("lungs")] == ["a"]
+    with pytest.raises(LimitExceeded):
+        push(store, "lungs", {}, remove=tuple(map(str, range(40_001))))
 
 
 def test_a_key_that_is_sent_and_removed_is_refused(store: Store) -> None:
