@@ -1,4 +1,4 @@
-"""API keys: high-entropy secrets, known here by their sha256 alone."""
+"""API keys: high-entropy secrets, stored as their sha256 only."""
 
 import hashlib
 import hmac
@@ -11,29 +11,29 @@ from gateway.access.reloading_file import ReloadingFile
 from gateway.errors import Unavailable
 
 PREFIX = "gw_"
-"""Lets a scanner for leaked secrets know a key where it sees one."""
+"""Prefix by which a scanner for leaked secrets recognises a key."""
 KEY_BYTES = 32
-"""Random bytes in a key: 256 bits, beyond any search, so that no slow hash is needed to keep them."""
+"""Random bytes in a key: 256 bits cannot be searched, so its stored form needs no slow hash."""
 
 
 def new_key() -> str:
-    """A key that nobody has: URL-safe characters, and no dot, which tells it from a JWT."""
+    """Return a new key of URL-safe characters, without a dot, which distinguishes it from a JWT."""
     return PREFIX + secrets.token_urlsafe(KEY_BYTES)
 
 
 def fingerprint(key: str) -> str:
-    """The stored form of a key: its sha256 in hexadecimal."""
+    """Return the stored form of a key: its sha256 in hexadecimal."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class KeyRing:
-    """The callers of one file, as it is now."""
+    """The callers of one file, read again when it changes."""
 
     def __init__(self, path: Path) -> None:
         self._file = ReloadingFile(path, parse)
 
     def check(self) -> None:
-        """Raises ValueError with a sentence where the file cannot be read."""
+        """Read the file. Raises ValueError with a sentence where that fails."""
         try:
             self._file.get()
         except FileNotFoundError:
@@ -46,8 +46,7 @@ class KeyRing:
     def of_key(self, key: str) -> CallerEntry | None:
         """Return the caller with this key, expired or not. Raises Unavailable when the file cannot be read.
 
-        What is compared are digests, so that the time tells nothing of how a key begins; and each of them is
-        compared in constant time, whether or not one was found before.
+        Digests are compared, in constant time and all of them, so that the time reveals nothing about a key.
         """
         digest, owner = fingerprint(key), None
         for entry in self._entries():
@@ -56,7 +55,7 @@ class KeyRing:
         return owner
 
     def of_subject(self, subject: str) -> CallerEntry | None:
-        """Whose certificate has this subject (RFC 4514). Raises Unavailable when the file cannot be read."""
+        """Return the caller whose certificate has this subject (RFC 4514). Raises Unavailable as ``of_key``."""
         name = read(subject)
         return next((entry for entry in self._entries() if entry.subject and read(entry.subject) == name), None)
 

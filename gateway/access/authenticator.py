@@ -1,4 +1,4 @@
-"""Authentication of a caller: by an API key, a token, or the certificate behind the connection."""
+"""Authentication of a caller: by an API key, a token, or the certificate of the connection."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -26,21 +26,21 @@ class Authenticator:
         self.on = bool(self._keys or self._tokens)
 
     def check(self) -> None:
-        """Raises ValueError with a sentence where the file of callers cannot be read, before a request meets it."""
+        """Read the file of callers before the first request. Raises ValueError with a sentence."""
         if self._keys:
             self._keys.check()
 
     def caller(self, environ: Mapping[str, Any]) -> Caller:
-        """Return the caller of a request. Raises Unauthenticated, and Unavailable where that cannot be decided now."""
+        """Return the caller of a request. Raises Unauthenticated; Unavailable while it cannot be identified."""
         proof = _proof(environ)
-        if proof.count(".") == 2 and self._tokens:  # a JWT (RFC 7515 3.1); a key of ours has no dot
+        if proof.count(".") == 2 and self._tokens:  # a JWT (RFC 7515 3.1); an API key has no dot
             return self._only_one(self._tokens.caller(proof))
         if proof:
             return _unexpired(self._keys.of_key(proof) if self._keys else None, "key")
         return self._of_certificate(environ)
 
     def _only_one(self, caller: Caller) -> Caller:
-        """A caller by token, whom no caller by key or certificate is named like: what is kept is kept by name."""
+        """Return a caller by token, unless the file has its name: the store would mix the studies of the two."""
         if self._keys and self._keys.knows(caller.name):
             private = f"token: its sub is the caller {caller.name} of the file"
             raise Unauthenticated("The token is not accepted.", proof_given=True, private=private)
@@ -54,13 +54,13 @@ class Authenticator:
 
 
 def _tokens(settings: Settings) -> "Tokens":
-    from gateway.access.tokens import Tokens  # PyJWT and cryptography, which keys alone do without
+    from gateway.access.tokens import Tokens  # PyJWT and cryptography, which API keys do not need
 
     return Tokens(settings)
 
 
 def _proof(environ: Mapping[str, Any]) -> str:
-    """The one credential among the headers; "" where there is none. Raises Unauthenticated for two (RFC 6750 2)."""
+    """Return the credential in the headers, "" without one. Raises Unauthenticated for two (RFC 6750 2)."""
     scheme, _, rest = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     bearer = rest.strip() if scheme.lower() == "bearer" else ""
     key = environ.get("HTTP_X_API_KEY", "").strip()

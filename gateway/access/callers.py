@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Role = Literal["infer", "read", "write", "delete", "admin"]
-"""What a caller may do: ask a model; read, add and delete what is kept; ``admin`` is all of them and the rest."""
+"""What a caller may do: request inference; read, add and delete stored studies; ``admin`` includes all of them."""
 ROLES: tuple[Role, ...] = get_args(Role)
 ANY = "*"
 """In ``routes``: every route."""
@@ -29,6 +29,6 @@ class Caller:
 
 
 def roles(words: Iterable[object]) -> frozenset[Role]:
-    """Return those of ``words`` that are roles; other words of a foreign issuer are ignored."""
+    """Return the roles among ``words``; other words of an issuer are ignored."""
     names = {word for word in words if isinstance(word, str)}
     return frozenset(role for role in ROLES if role in names)

@@ -1,7 +1,7 @@
-"""The file of callers: who may come in, by the digest of a key or by the subject of a certificate.
+"""The file of callers, each with the digest of a key or the subject of a certificate.
 
 ``{"version": 1, "callers": [{"name", "sha256" | "subject", "roles", "routes", "expires"}]}``, one JSON file (RFC 8259),
-mode 0600. A key itself is in no file: it has 256 bits of its own, so that one sha256 is as good as a slow hash.
+mode 0600. No file has a key itself: it has 256 random bits, so one sha256 is as good as a slow hash.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from typing import Any
 from gateway.access.callers import ROLES, Caller, roles
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""A caller's name: a word that breaks no header and no log line."""
+"""A caller's name, safe in headers and log lines."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -80,7 +80,7 @@ def _entry(members: dict[str, Any]) -> CallerEntry:
 
 def _roles(names: Sequence[Any]) -> frozenset[Any]:
     if not isinstance(names, list) or not set(names) <= set(ROLES):
-        raise ValueError("an unknown role")  # a misspelt one may have been meant to bound
+        raise ValueError("an unknown role")  # ignoring a misspelt role could hide an intended restriction
     return roles(names)
 
 
@@ -91,7 +91,7 @@ def _routes(paths: Sequence[Any]) -> tuple[str, ...]:
 
 
 def dump(entries: Sequence[CallerEntry]) -> bytes:
-    """The file's bytes; ``parse`` is its twin."""
+    """Return the bytes of a file; the inverse of ``parse``."""
     return json.dumps({"version": 1, "callers": [_members(entry) for entry in entries]}, indent=2).encode() + b"\n"
 
 
@@ -104,9 +104,9 @@ def _members(entry: CallerEntry) -> dict[str, Any]:
 
 
 def change(path: Path, edit: Callable[[tuple[CallerEntry, ...]], Sequence[CallerEntry]]) -> None:
-    """Rewrite the file whole, by a rename, one process at a time; it begins empty where it is missing.
+    """Rewrite the whole file by a rename, one process at a time; a missing file counts as empty.
 
-    Raises OSError, ValueError where what is there cannot be read, and what ``edit`` raises.
+    Raises OSError, ValueError for an unreadable file, and what ``edit`` raises.
     """
     with _only_one(path.parent):
         entries = parse(path.read_bytes()) if path.exists() else ()
@@ -115,7 +115,7 @@ def change(path: Path, edit: Callable[[tuple[CallerEntry, ...]], Sequence[Caller
 
 @contextlib.contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
-    """Hold the folder (flock(2)): the file itself is replaced, so that a lock on it would be a lock on the old one."""
+    """Lock the folder (flock(2)): the file itself is replaced, and a lock on it would stay with the old one."""
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -125,11 +125,11 @@ def _only_one(folder: Path) -> Iterator[None]:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(prefix=".callers-", dir=path.parent)  # mode 0600 from its first moment
+    handle, name = tempfile.mkstemp(prefix=".callers-", dir=path.parent)  # has mode 0600 from the start
     try:
         with os.fdopen(handle, "wb") as file:
             if path.exists() and os.geteuid() == 0:
-                os.fchown(file.fileno(), (was := path.stat()).st_uid, was.st_gid)  # the server still reads its file
+                os.fchown(file.fileno(), (was := path.stat()).st_uid, was.st_gid)  # the server can still read the file
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -20,16 +20,16 @@ _SHORT = {
 
 
 _ALIASES = {"SN": "SURNAME", "GN": "GIVENNAME"}
-"""OpenSSL's short names of what the handshake calls by its long one, and RFC 4514 by neither."""
+"""OpenSSL's short names of attributes that the handshake names in full and RFC 4514 does not abbreviate."""
 _ESCAPE = re.compile(rb"\\(?:([0-9A-Fa-f]{2})|(.))", re.DOTALL)
 
 Name = tuple[frozenset[tuple[str, str]], ...]
 
 
 def subject(environ: Mapping[str, Any]) -> str:
-    """The subject of the certificate behind this connection; "" where there is no TLS or no certificate.
+    """Return the subject of the connection's certificate; "" without TLS or a certificate.
 
-    gunicorn gives the socket itself. Headers such as ``X-Client-Cert`` are never read: anyone can send them.
+    The socket, which gunicorn passes, has it. Headers such as ``X-Client-Cert`` are never read: anyone can send them.
     """
     certificate: dict[str, Any] | None = getattr(environ.get("gunicorn.socket"), "getpeercert", dict)()
     names = (certificate or {}).get("subject", ())
@@ -46,9 +46,9 @@ def _escaped(value: str) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def read(subject: str) -> Name:
-    """Normalise a subject: two that normalise alike are the same (RFC 4514 2 and 3).
+    """Normalise a subject: equal results mean the same subject (RFC 4514 2 and 3).
 
-    The attributes of one level have no order, the kind of an attribute is in letters of either case, and any character
+    The attributes of one level have no order, the type of an attribute ignores case, and any character
     may be written as its bytes in hexadecimal, as ``openssl`` does beyond ASCII.
     """
     return tuple(frozenset(map(_attribute, _apart(level, "+"))) for level in _apart(subject, ","))

@@ -1,4 +1,4 @@
-"""The issuer's public keys (JWKS, RFC 7517), from a file or by HTTPS, kept until they are old."""
+"""The issuer's public keys (JWKS, RFC 7517), from a file or by HTTPS, cached for a limited time."""
 
 import logging
 import threading
@@ -17,13 +17,13 @@ from gateway.errors import Unavailable
 logger = logging.getLogger("gateway")
 
 CONNECT_SECONDS, READ_SECONDS = 3.0, 5.0
-"""How long one fetch waits for the issuer to connect, and for each piece of its answer."""
+"""Seconds that a fetch waits for the connection, and for each piece of the response."""
 FETCH_SECONDS = 8.0
-"""How long it takes at most, however small the pieces."""
+"""Seconds that a fetch takes at most, however small the pieces."""
 WAITERS = 2
-"""Requests that wait for a fetch, each holding a thread; anyone can send such requests, and probes need threads too."""
+"""Requests that wait for a fetch, each in a thread; anyone can send such requests, and probes need threads too."""
 RETRY_AFTER = 10
-"""Seconds a client is told to wait when the issuer's keys are not to be had."""
+"""Retry-After in seconds while the issuer's keys are unavailable."""
 
 Name = TypeVar("Name", bound=Hashable)
 Key = TypeVar("Key")
@@ -36,10 +36,10 @@ class _Fetched(Generic[Name, Key]):
 
 
 class KeySet(Generic[Name, Key]):
-    """The keys of one issuer by their names, as ``parse`` makes them of the bytes of a JWKS.
+    """The keys of one issuer by their names, as ``parse`` reads them from the bytes of a JWKS.
 
-    Keys are trusted for ``max_age`` seconds and fetched again after half of that, so that an issuer may be away for
-    as long. An unknown name asks at once, at most every ``min_interval`` seconds, whatever callers send.
+    Keys are trusted for ``max_age`` seconds and fetched again after half of that, so an issuer may be unreachable for
+    the other half. An unknown name causes a fetch at once, at most every ``min_interval`` seconds.
     """
 
     def __init__(
@@ -59,23 +59,23 @@ class KeySet(Generic[Name, Key]):
         self._tried: float | None = None
 
     def find(self, name: Name) -> Key | None:
-        """The key of this name; None where the issuer has none. Raises Unavailable when nothing is to be believed."""
-        fetched = self._believed()
+        """Return the key of this name; None for an unknown name. Raises Unavailable while no keys are trusted."""
+        fetched = self._trusted()
         if fetched is None or name not in fetched.keys:
             self._wait()
-            fetched = self._believed()
+            fetched = self._trusted()
         elif self._clock() - fetched.at > self._max_age / 2:
             self._refresh(wait=False)
         if fetched is None:
             raise Unavailable("The gateway cannot reach the issuer of tokens.", retry_after=RETRY_AFTER)
         return fetched.keys.get(name)
 
-    def _believed(self) -> _Fetched[Name, Key] | None:
+    def _trusted(self) -> _Fetched[Name, Key] | None:
         fetched = self._fetched
         return None if fetched is None or self._clock() - fetched.at > self._max_age else fetched
 
     def _wait(self) -> None:
-        """Wait for a fetch, as one of few. Raises Unavailable for the others."""
+        """Wait for a fetch. Raises Unavailable where WAITERS requests wait already."""
         if not self._waiters.acquire(blocking=False):
             raise Unavailable("The gateway is asking the issuer of tokens for its keys; try again.", retry_after=1)
         try:
@@ -84,7 +84,7 @@ class KeySet(Generic[Name, Key]):
             self._waiters.release()
 
     def _refresh(self, *, wait: bool) -> None:
-        """Fetch, unless that was tried just now; those who need not ``wait`` leave it to the one who is at it."""
+        """Fetch, unless that was tried recently; without ``wait``, leave a fetch under way to its thread."""
         if not self._lock.acquire(blocking=wait):
             return
         try:
@@ -92,7 +92,7 @@ class KeySet(Generic[Name, Key]):
             if self._tried is None or now - self._tried >= self._min_interval:
                 self._tried = now
                 self._fetched = _Fetched(self._load(), now)
-        except (OSError, ValueError, RecursionError) as error:  # those of requests are OSErrors
+        except (OSError, ValueError, RecursionError) as error:  # errors of requests are OSErrors
             logger.warning("the issuer's keys could not be read: %s", type(error).__name__)
         finally:
             self._lock.release()
@@ -108,9 +108,9 @@ def _loader(source: str, parse: Callable[[bytes], Mapping[Name, Key]]) -> Callab
 
 
 def _fetch(url: str) -> bytes:
-    """The bytes at ``url``. Raises OSError, ValueError.
+    """Return the bytes at ``url``. Raises OSError, ValueError.
 
-    A thread reads them: neither looking up a name nor reading a head by single bytes has a timeout of its own.
+    A thread reads them: neither a name lookup nor a head that arrives byte by byte has a timeout of its own.
     """
     answer: Future[bytes] = Future()
     threading.Thread(target=_settle, args=[answer, url], name="gateway-jwks", daemon=True).start()
@@ -125,7 +125,7 @@ def _settle(answer: "Future[bytes]", url: str) -> None:
 
 
 def _read(url: str) -> bytes:
-    import requests  # a service that takes no tokens spares it
+    import requests  # imported late: a service without tokens does not need it
 
     timeout = (CONNECT_SECONDS, READ_SECONDS)
     with requests.get(url, timeout=timeout, allow_redirects=False, stream=True) as answer:

@@ -1,4 +1,4 @@
-"""The addresses that the server listens on. They decide whether other machines reach it; no request can tell.
+"""The addresses that the server listens on. They determine whether other machines reach it.
 
 The process that binds announces its addresses before it forks, and the workers inherit them.
 """
@@ -20,7 +20,7 @@ _announced = _Announced()
 
 
 def announce(addresses: Sequence[Address]) -> None:
-    """The server is configured to listen here."""
+    """Record the addresses that the server is configured to listen on."""
     _announced.addresses = tuple(addresses)
 
 
@@ -38,11 +38,11 @@ def is_loopback(host: str) -> bool:
     """Return True if ``host`` is a loopback address (RFC 1122 3.2.1.3, RFC 4291 2.5.3)."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name: who knows where it leads
+    except ValueError:  # a name, which may resolve to any address
         return False
 
 
 def _is_local(address: Address) -> bool:
-    if isinstance(address, int):  # a descriptor that someone else bound
+    if isinstance(address, int):  # a descriptor that another program bound
         return False
     return is_loopback(address[0]) if isinstance(address, tuple) else True

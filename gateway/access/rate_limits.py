@@ -1,6 +1,6 @@
 """Limits on each caller, over all workers of a host: a token bucket for the rate, a count for concurrency.
 
-A caller above its bounds is refused at the price of its head, and no other caller waits for it.
+A caller above its limits is refused once its head is read, and delays no other caller.
 """
 
 import math
@@ -12,24 +12,24 @@ from gateway.config import Settings
 from gateway.errors import TooManyRequests, Unavailable
 
 RETRY_AFTER = 2
-"""Seconds that a caller with too much at work is told to wait: about the time in which a study is answered."""
+"""Retry-After in seconds of a caller with too many requests in flight: about the time of one inference."""
 
 
 class CallerLimits:
-    """The bounds of every caller, each counted for itself."""
+    """The limits of each caller."""
 
     def __init__(self, settings: Settings, table: SharedTable, clock: Callable[[], float] = time.monotonic) -> None:
-        """``clock`` counts seconds alike in all processes that share ``table``."""
+        """``clock`` returns the same seconds in all processes that share ``table``."""
         self._rate = settings.caller_rate / 60  # tokens a second
         self._burst = max(1, settings.caller_burst)
         self._concurrency = settings.caller_concurrency
         self._table, self._clock = table, clock
 
     def enter(self, name: str) -> Callable[[], None] | None:
-        """Let a request of the caller in; call what is returned, once or more, when it is over. None without bounds.
+        """Admit a request of the caller; return a function to call when it ends, or None without limits.
 
-        Raises TooManyRequests for a caller above its rate or concurrency; Unavailable when more callers are at it than
-        can be counted.
+        Raises TooManyRequests for a caller above its rate or concurrency; Unavailable for more concurrent callers than
+        the table has rows.
         """
         if not (self._rate or self._concurrency):
             return None
@@ -42,12 +42,12 @@ class CallerLimits:
         return _once(lambda: self._leave(row))
 
     def _row(self, name: str) -> Row:
-        """The caller's row, its bucket filled up to now."""
+        """Return the caller's row, its bucket filled up to now."""
         now = self._clock()
         idle_before = now - (self._burst / self._rate if self._rate else 0)
         row = self._table.row(name, idle_before=idle_before)
         if row is None:
-            raise Unavailable("More callers ask at once than the gateway counts; try again.", retry_after=RETRY_AFTER)
+            raise Unavailable("More callers are active than the gateway can count; try again.", retry_after=RETRY_AFTER)
         full = not row.stamp or not self._rate
         row.tokens = self._burst if full else min(self._burst, row.tokens + (now - row.stamp) * self._rate)
         row.stamp = now

@@ -2,8 +2,8 @@
 
 The process that forks the others makes the table, anonymous and without a name in any file system. Updates are guarded
 by record locks (fcntl(2)), which the kernel lifts when their holder dies: no worker can leave the table locked. What is
-at work is counted apart for each process, under a lock that it keeps while it lives; the counts of one that died
-are emptied by whoever finds that lock gone.
+at work is counted separately for each process, under a lock that it keeps while it lives; the counts of one that died
+are emptied by the next process that finds that lock free.
 """
 
 import contextlib
@@ -20,15 +20,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 ROWS = 1024
-"""Callers counted at once; one who has been idle for a while gives the row to another."""
+"""Callers counted at once; the row of an idle caller is reused."""
 PROBES = 16
-"""Rows in which a caller may stand, so that none is searched for through them all."""
+"""Rows that may belong to a caller, which bounds the search."""
 PROCESSES = 128
 """Processes that share a table; gunicorn's workers, with those that are being replaced."""
 HEADER_BYTES = 64
 _ROW = struct.Struct("=16sdd")
 _COUNTS = HEADER_BYTES + ROWS * _ROW.size
-"""Where the counts begin, "=H" each; those of one process lie together, so that they are emptied at one stroke."""
+"""Where the counts begin, "=H" each; those of one process are adjacent, so that they are emptied at once."""
 _SIZE = _COUNTS + PROCESSES * ROWS * 2
 _TABLE_LOCK, _PROCESS_LOCKS = 0, HEADER_BYTES
 _EMPTY = bytes(16)
@@ -45,7 +45,7 @@ class Row:
 
 
 class SharedTable:
-    """The rows. Everything but ``locked`` and ``first`` is called with the lock held."""
+    """The rows. Call every method but ``locked`` and ``first`` within ``locked``."""
 
     def __init__(self) -> None:
         self._file = _unnamed_file()
@@ -58,7 +58,7 @@ class SharedTable:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the table: a record lock is the process's own, so that its threads need another among themselves."""
+        """Lock the table. A record lock belongs to the process, so its threads need another lock among themselves."""
         with self._threads:
             fcntl.lockf(self._file, fcntl.LOCK_EX, 1, _TABLE_LOCK)
             try:
@@ -67,15 +67,15 @@ class SharedTable:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _TABLE_LOCK)
 
     def first(self) -> bool:
-        """True for the first process that asks; what is said once is said by that one."""
+        """Return True to the first process that calls: it logs what should be logged once."""
         with self.locked():
             was, self._map[0] = self._map[0], 1
         return not was
 
     def row(self, name: str, *, idle_before: float) -> Row | None:
-        """The caller's row, or a fresh one with ``stamp`` 0; None when all it may have are in use.
+        """Return the caller's row, or a new one with ``stamp`` 0; None where all its rows are in use.
 
-        A row untouched since ``idle_before`` and without anything at work is free: its bucket is full again.
+        A row unused since ``idle_before`` and without requests in flight is free: its bucket is full again.
         """
         digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:16]
         start = int.from_bytes(digest[:4], "little")
@@ -89,7 +89,7 @@ class SharedTable:
         return None
 
     def write(self, row: Row) -> None:
-        """Keep a row."""
+        """Store a row."""
         _ROW.pack_into(self._map, _offset(row.index), row.name, row.tokens, row.stamp)
 
     def at_work(self, row: Row, *, at_least: int) -> bool:
@@ -144,12 +144,12 @@ def _offset(index: int) -> int:
 def _unnamed_file() -> int:
     if hasattr(os, "memfd_create"):
         return os.memfd_create("gateway-callers")
-    with tempfile.TemporaryFile() as file:  # where there is no memfd: unlinked from the start
+    with tempfile.TemporaryFile() as file:  # without memfd: a file that is unlinked from the start
         return os.dup(file.fileno())
 
 
 class _Here:
-    """The table of this process and of those that it forks."""
+    """The table of this process and of its forks."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -162,4 +162,4 @@ class _Here:
 
 
 table = _Here()
-"""The one table, made when it is first asked for: by the process that forks, where that is ours."""
+"""The only table, created at the first call: in the master, if the server is the gateway's."""

@@ -23,21 +23,21 @@ FAMILIES = {
     "EdDSA": ("OKP", "Ed25519"),
 }
 """Algorithms that may be allowed, with the kind of key each needs (RFC 7518 3.1, RFC 8037 3.1). ``none`` and the
-symmetric ones are not among them: whoever could check a token could make one."""
+symmetric ones are excluded: a program that can verify a token could also issue one."""
 MIN_RSA_BITS = 2048
 """RFC 7518 3.3."""
 NAME = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,253}[\x21-\x7e])?")
-"""What a ``sub`` may be: 255 ASCII characters (OpenID Connect Core 2), none of which breaks a log line."""
+"""A valid ``sub``: up to 255 printable ASCII characters (OpenID Connect Core 2)."""
 SENTENCES: dict[type[Exception], str] = {
     jwt.ExpiredSignatureError: "The token has expired.",
     jwt.ImmatureSignatureError: "The token is not valid yet.",
     jwt.InvalidAudienceError: "The token is for another audience.",
     jwt.InvalidIssuerError: "The token is of another issuer.",
 }
-"""What a caller is told; of all else only that the token is not accepted."""
+"""Reasons that a caller may learn; every other one is "not accepted"."""
 
 KeyName = tuple[str | None, str]
-"""``kid`` and algorithm: a key is bound to what it may be used for when it is read, not by a token's header."""
+"""``kid`` and algorithm: a key is bound to its algorithm when it is read, not by a token's header."""
 
 
 class Tokens:
@@ -46,7 +46,7 @@ class Tokens:
     def __init__(self, settings: Settings) -> None:
         """Raises ValueError naming a setting that is missing, or an algorithm that cannot be allowed."""
         if not (settings.jwt_issuer and settings.jwt_audience):
-            raise ValueError("jwt_jwks needs jwt_issuer and jwt_audience: a token for someone else is no proof here.")
+            raise ValueError("jwt_jwks needs jwt_issuer and jwt_audience: others' tokens must not be accepted.")
         self._settings = settings
         self._algorithms = _allowed(settings.jwt_algorithms)
         self._keys: KeySet[KeyName, jwt.PyJWK] = KeySet(
@@ -98,7 +98,7 @@ class Tokens:
         )
 
     def _parse(self, data: bytes) -> Mapping[KeyName, jwt.PyJWK]:
-        """The usable keys of a JWKS; what this gateway does not know is passed over (RFC 7517 5)."""
+        """The usable keys of a JWKS; unknown ones are ignored (RFC 7517 5)."""
         document = json.loads(data)
         listed = document.get("keys") if isinstance(document, dict) else None
         if not isinstance(listed, list):
@@ -138,7 +138,7 @@ def _key(jwk: dict[str, Any], algorithm: str) -> jwt.PyJWK | None:
 
 
 def _claim(claims: Mapping[str, Any], name: str) -> object:
-    """The claim of this whole name, which may hold dots (``https://example.org/roles``), else what the dots lead to."""
+    """Return the claim of this full name, which may have dots (``https://example.org/roles``), else the nested one."""
     if name in claims:
         return claims[name]
     value: object = claims
@@ -148,7 +148,7 @@ def _claim(claims: Mapping[str, Any], name: str) -> object:
 
 
 def _items(value: object) -> list[object]:
-    """A list as it is, a string as words, like ``scope`` (RFC 6749 3.3)."""
+    """Return a list unchanged, and a string as its words, like ``scope`` (RFC 6749 3.3)."""
     if isinstance(value, str):
         return list(value.split())
     return value if isinstance(value, list) else []

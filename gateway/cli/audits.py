@@ -9,12 +9,12 @@ from gateway.observe.audit.canonical import read_key
 from gateway.observe.audit.chain import ChainHead, key_path
 from gateway.observe.audit.verify import ChainVerdict, verify
 
-if TYPE_CHECKING:  # brings rich, which a server should not carry
+if TYPE_CHECKING:  # imports rich, which a server does not need
     from gateway.cli.terminal import Terminal
 
 VARIABLE = "GATEWAY_AUDIT_KEY_FILE"
 API_KEY = "GATEWAY_API_KEY"
-"""Variable of the API key for ``replay --url``; on a command line other users could read it."""
+"""Variable of the API key for ``replay --url``; other users could read a command line."""
 EPILOG = f"""\
 examples:
   python -m gateway audit verify /var/log/gateway/audit.jsonl
@@ -31,8 +31,8 @@ examples:
   python -m gateway replay receipt.json models.segmentation_3d:segment -i study
   python -m gateway replay receipt.json --url http://127.0.0.1:8900 -i study -R threshold=0.4
 
-The request is made as send makes it, from the same options, or from the bytes of --json. DICOM objects contain the time
-of receipt: only a TARGET, which runs here, reproduces them.
+The request is that of send with the same options, or has the bytes of --json. DICOM objects contain the time of
+receipt: only a TARGET, which runs here, reproduces them.
 
 exit status: 0 the same, 1 different, 2 wrong usage, 3 no connection, 130 interrupted
 """
@@ -45,7 +45,7 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     add("files", nargs="+", type=Path, metavar="FILE", help="the files of one chain, the oldest first")
     add("--expect", type=_head, metavar="HEAD", help="NUMBER:DIGEST that the chain must contain")
     add("--after", type=_head, metavar="HEAD", help="NUMBER:DIGEST before the first FILE, if earlier ones are gone")
-    add("--key", type=Path, metavar="FILE", help=f"that signed the records (${VARIABLE})")
+    add("--key", type=Path, metavar="FILE", help=f"key that signed the records (${VARIABLE})")
     add("--json", action="store_true", help="print one JSON document, for a script")
 
 
@@ -57,14 +57,14 @@ def add_replay(verb: argparse.ArgumentParser) -> None:
     add("--url", default="", help=f"gateway to use instead of a TARGET; its key is read from {API_KEY}")
     add("-i", "--input", type=Path, dest="study", metavar="STUDY", help="folder of the original study")
     add("--json", type=Path, metavar="FILE", help="the request's JSON, byte for byte")
-    add("--key", type=Path, metavar="FILE", help=f"that signed the receipt (${VARIABLE})")
+    add("--key", type=Path, metavar="FILE", help=f"key that signed the receipt (${VARIABLE})")
 
 
 def run(arguments: argparse.Namespace, screen: "Terminal") -> bool:
     """Print the result and return True if the chain is whole. Raises ValueError with a sentence, OSError."""
     key = find_key(arguments.key, beside=arguments.files[-1])
     for path in arguments.files:
-        path.stat()  # a wrong name is told before a missing key is
+        path.stat()  # report a wrong name before a missing key
     verdict = verify(arguments.files, key=key, expect=arguments.expect, after=arguments.after)
     _show(verdict, screen)
     return verdict.whole

@@ -51,7 +51,7 @@ def access(arguments: argparse.Namespace) -> dict[str, Any]:
     token = arguments.token
     if arguments.token_file and not (token := arguments.token_file.read_text("utf-8", "replace").strip()):
         raise SourceUnreadable(f"{arguments.token_file} contains no token.")
-    if arguments.insecure:  # said once by whoever asks for it, not again with each request
+    if arguments.insecure:  # the user asked for it, so no warning with each request
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     pair = (arguments.cert, arguments.cert_key)
     return {
@@ -63,7 +63,7 @@ def access(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def url_of(host: str, at: int) -> str:
-    """The URL of the gateway; a ``host`` that is a URL is returned as it is, and one with a port keeps that."""
+    """Return the URL of the gateway; a ``host`` that is a URL is unchanged, and one with a port keeps it."""
     if "://" in host:
         return host
     if host.count(":") == 1 or "]:" in host:

@@ -17,7 +17,7 @@ STYLES = {Level.OK: "green", Level.NOTE: "cyan", Level.WARN: "yellow", Level.FAI
 
 
 def doctor(arguments: argparse.Namespace) -> list[str]:
-    """Make all checks and print the findings; return the names of those that prevent serving."""
+    """Run all checks and print the findings; return the names of those that prevent serving."""
     app, imported = load(arguments.app, partial(_imported, arguments.app)) if arguments.app else (None, None)
     plan = Plan.read(os.environ, _gunicorn(), port=arguments.port, settings=app.settings if app else None)
     findings = list(examine(plan, os.environ))
@@ -44,7 +44,7 @@ def _gunicorn() -> Mapping[str, Any]:
 
 
 def tell_json(findings: list[Diagnosis]) -> None:
-    """Print an object: the gateway's version, the gravest level, and each finding in its order."""
+    """Print an object: the gateway's version, the most severe level, and each finding in order."""
     entries = [{"name": each.name, "level": each.level, "text": each.text, "remedy": each.remedy} for each in findings]
     body = {"gateway": __version__, "verdict": verdict(findings), "findings": entries}
     sys.stdout.write(json.dumps(body, indent=2) + "\n")

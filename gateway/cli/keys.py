@@ -27,8 +27,8 @@ def add_arguments(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> 
     verb.set_defaults(file=environ.get(VARIABLE, ""))
     actions = verb.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = _action(actions, "add", "add an API caller, and print its key")
-    add.add_argument("--roles", type=_roles, default="infer", help=f"of {','.join(get_args(Role))}, or none (infer)")
-    add.add_argument("--routes", type=_routes, default=ANY, help="of models it may use, separated by commas (all)")
+    add.add_argument("--roles", type=_roles, default="infer", help=f"{','.join(get_args(Role))}, or none (infer)")
+    add.add_argument("--routes", type=_routes, default=ANY, help="routes that it may use, comma-separated (all)")
     add.add_argument("--expires", type=_expiry, metavar="WHEN", help="a date, 2027-01-31, or an age, 365d (never)")
     add.add_argument("--certificate", default="", metavar="SUBJECT", help="subject of its client certificate, RFC 4514")
     _action(actions, "list", "list API callers")
@@ -39,7 +39,7 @@ def _action(actions: Any, name: str, summary: str) -> argparse.ArgumentParser:
     action: argparse.ArgumentParser = actions.add_parser(name, help=summary, allow_abbrev=False)
     if name != "list":
         action.add_argument("name", metavar="NAME", help="letters, digits, dots, dashes and underscores")
-    action.add_argument("--file", default=argparse.SUPPRESS, metavar="FILE", help=f"of callers (${VARIABLE})")
+    action.add_argument("--file", default=argparse.SUPPRESS, metavar="FILE", help=f"file of callers (${VARIABLE})")
     return action
 
 

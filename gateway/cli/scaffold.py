@@ -43,7 +43,7 @@ def write(name: str, folder: Path, source: str | None = None) -> Path:
         for file, text in texts.items():
             (target / file).write_text(text, encoding="utf-8")
     except OSError:
-        shutil.rmtree(target, ignore_errors=True)  # a half one would be in the way of the next try
+        shutil.rmtree(target, ignore_errors=True)  # an incomplete folder would block the next try
         raise
     return target
 

@@ -16,7 +16,7 @@ COMMANDS = {"box": "get-bounding-box-2d", "label": "get-classification-labels"}
 
 @dataclass(frozen=True, kw_only=True)
 class SendOptions:
-    """Options of a ``send``. Its fields are the destinations of the command line's options."""
+    """Options of a ``send``; the fields are named like the command line's options."""
 
     study: Path | None = None
     out: Path
@@ -52,7 +52,7 @@ class SendOptions:
         return self.timeout
 
     def request(self, instances: list[Instance]) -> dict[str, Any]:
-        """The JSON part, with the predecessor's names: ``studyUID``, ``inference_command``, ``depth`` ..., options."""
+        """Return the JSON part: options and the predecessor's ``studyUID``, ``inference_command``, ``depth`` ..."""
         request: dict[str, Any] = {}
         if instances:
             request["studyUID"] = text(instances[0].header, "StudyInstanceUID")

@@ -29,7 +29,7 @@ PICTURES = "pictures"
 
 
 def send(order: SendOptions, screen: Terminal, client: Client | None = None) -> list[Path]:
-    """Send as ``order`` says; return the files written, the contact sheet first.
+    """Send the study of ``order``; return the written files, the contact sheet first.
 
     ``client`` replaces the gateway that the order names.
     A complete answer is saved before it is drawn. Raises ClientError, GatewayError and OSError, each with a
@@ -37,7 +37,7 @@ def send(order: SendOptions, screen: Terminal, client: Client | None = None) -> 
     """
     skipping = Skipping(order.skip_unreadable)
     instances = load(order.study, skipping, screen.note) if order.study else []
-    order.out.mkdir(parents=True, exist_ok=True)  # rather than find out after a prediction of ten minutes
+    order.out.mkdir(parents=True, exist_ok=True)  # fails now, and not after a prediction of ten minutes
     answer = _ask(order, instances, screen, client)
     files, pictures = answer.save(order.out, legacy=order.legacy), list[Path]()
     try:
@@ -68,7 +68,7 @@ def summary(order: SendOptions, answer: Answer, files: list[Path], pictures: lis
 
 
 def words(order: SendOptions, answer: Answer, files: list[Path]) -> dict[str, Any]:
-    """Return the summary for a script; ``files`` with the contact sheet first, where there is one."""
+    """Return the summary for a script; ``files`` the contact sheet first, if any."""
     return {
         "request_id": answer.request_id,
         "digest": order.digest,
@@ -118,7 +118,7 @@ def _ask(order: SendOptions, instances: list[Instance], screen: Terminal, client
 
 def _picture(order: SendOptions, instances: list[Instance], answer: Answer, screen: Terminal) -> list[Path]:
     """Draw the answer over its study, if that is local. Raises AnswerInvalid for an answer that breaks the protocol."""
-    if "aiges" in answer.json:  # a wrapper's answer, which says nothing of where it lies in the study
+    if "aiges" in answer.json:  # a wrapper's answer, without a position in the study
         return []
     faults: list[str] = []
     check(answer.json, list(answer.buffers), serializer=InferenceSerializer(), strict=False, warn=faults.append)

@@ -1,4 +1,4 @@
-"""The application to be served: whether it imports, what it answers, and whether its models' files are there."""
+"""Checks of the application: its import, its routes, and the files of its models."""
 
 import contextlib
 import sys
@@ -14,16 +14,16 @@ from gateway.doctor.diagnoses import Diagnosis, Level
 from gateway.errors import GatewayError
 
 LIBRARIES = (str(Path(traceback.__file__).parent), str(Path(gateway.__file__).parent))
-"""Python's own modules and ours: a fault of a service shows there, but lies in the service."""
+"""Modules of Python and of the gateway: an error may be raised there, but its cause is in the service."""
 Load = Callable[[], Any]
-"""Imports a Gateway, and raises whatever that raises."""
+"""Imports a Gateway; raises what its module raises."""
 
 
 def load(name: str, importing: Load) -> tuple[Any, Diagnosis]:
-    """The application, None where it does not import, and what there is to say of it.
+    """Import the application; return it, or None where that fails, and a diagnosis.
 
-    What the import prints goes to standard error. Of an exception its type and place are told, and its text only where
-    it is the gateway's own: a service's may quote a password.
+    Output of the import is printed to standard error. The diagnosis has type and place of an exception, and the text of
+    the gateway's own ones only: a service's may quote a password.
     """
     try:
         with contextlib.redirect_stdout(sys.stderr):
@@ -47,7 +47,7 @@ def _module(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """The innermost line that belongs to the service, else the innermost of all."""
+    """Return the innermost line of the service, else the innermost of all."""
     if isinstance(error, SyntaxError):
         return f" at {Path(error.filename or '').name}:{error.lineno}"
     frames = list(traceback.extract_tb(error.__traceback__))

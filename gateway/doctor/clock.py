@@ -1,4 +1,4 @@
-"""The clock: certificates, tokens and audits live by it, deadlines by its monotonic sister."""
+"""Checks of the clocks: the wall clock of certificates, tokens and audits, the monotonic one of deadlines."""
 
 import ctypes
 import time
@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from gateway.doctor.diagnoses import Diagnosis, Level
 
 YEARS = range(2026, 2100)
-"""No earlier than this gateway; a machine that lost its battery wakes in 1970 or 2000."""
+"""Years from the first release; a machine without a clock battery starts in 1970 or 2000."""
 TIMEX_BYTES = 512
-"""More than a ``struct timex`` of any Linux takes (208 bytes on 64 bits)."""
+"""Larger than ``struct timex`` of any Linux (208 bytes on 64 bits)."""
 STA_UNSYNC = 0x0040
 TIME_ERROR = 5
-"""What adjtimex(2) returns, with this bit of its status, while no source keeps the clock right."""
+"""Returned by adjtimex(2), with this bit of the status, while no source synchronises the clock."""
 
 
 def clock(now: datetime, ticks: Sequence[int], synchronised: bool | None) -> Diagnosis:
@@ -22,26 +22,28 @@ def clock(now: datetime, ticks: Sequence[int], synchronised: bool | None) -> Dia
     """
     set_it = "Set the clock, and run chrony or systemd-timesyncd."
     if now.year not in YEARS:
-        return Diagnosis("clock", Level.FAIL, f"It says {now:%Y-%m-%d}, which cannot be.", set_it)
+        return Diagnosis("clock", Level.FAIL, f"The date {now:%Y-%m-%d} is impossible.", set_it)
     if list(ticks) != sorted(ticks) or ticks[0] == ticks[-1]:
-        return Diagnosis("clock", Level.FAIL, "The monotonic clock does not go forward.", "Leave this virtual machine.")
+        return Diagnosis(
+            "clock", Level.FAIL, "The monotonic clock does not go forward.", "Use another virtual machine."
+        )
     text = f"{now:%Y-%m-%d %H:%M} UTC"
     if synchronised is False:
-        return Diagnosis("clock", Level.WARN, f"{text}, and no NTP keeps it right.", set_it)
+        return Diagnosis("clock", Level.WARN, f"{text}, not synchronised by NTP.", set_it)
     return Diagnosis(
         "clock",
         Level.OK,
-        f"{text}, {'kept right by NTP' if synchronised else 'the kernel does not say how right'}.",
+        f"{text}, {'synchronised by NTP' if synchronised else 'synchronisation unknown'}.",
     )
 
 
 def now() -> datetime:
-    """The wall clock."""
+    """Return the time of the wall clock."""
     return datetime.now(UTC)
 
 
 def ticks() -> list[int]:
-    """Some readings of the monotonic clock, a millisecond apart."""
+    """Return some readings of the monotonic clock, a millisecond apart."""
     readings = []
     for _ in range(5):
         readings.append(time.monotonic_ns())
@@ -54,6 +56,6 @@ def synchronised() -> bool | None:
     adjtimex = getattr(ctypes.CDLL(None), "adjtimex", None)
     if adjtimex is None:
         return None
-    timex = ctypes.create_string_buffer(TIMEX_BYTES)  # all zero: modes 0 asks and changes nothing
+    timex = ctypes.create_string_buffer(TIMEX_BYTES)  # all zero: modes 0 reads and changes nothing
     state = adjtimex(timex)
     return None if state < 0 else state != TIME_ERROR

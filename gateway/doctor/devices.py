@@ -1,4 +1,4 @@
-"""GPU and driver: what the kernel, NVIDIA's tool and PyTorch say of them. None is fine: a model may run on the CPU."""
+"""Checks of GPU and driver, by the kernel, NVIDIA's tool and PyTorch. No GPU is fine: models may run on the CPU."""
 
 import re
 import shutil
@@ -18,7 +18,7 @@ TORCH = (
     "import torch\n"
     "print(torch.__version__, torch.version.cuda or torch.version.hip or 'cpu', torch.cuda.device_count())"
 )
-"""Asked of another process: a broken driver may take the one that asks with it."""
+"""Run in another process: a broken driver may crash it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def gpu(driver: str, amd: bool, smi: ProgramOutput, torch: ProgramOutput) -> Dia
     if smi.fault:
         return Diagnosis("gpu", Level.WARN, f"nvidia-smi does not work: {smi.fault}.", mend)
     if driver and not smi.text:
-        return Diagnosis("gpu", Level.WARN, f"Driver {driver} is loaded, but nvidia-smi is not to be found.", mend)
+        return Diagnosis("gpu", Level.WARN, f"Driver {driver} is loaded, but nvidia-smi was not found.", mend)
     if torch.fault:
         remedy = "Install PyTorch again, for this machine's driver."
         return Diagnosis("gpu", Level.WARN, f"PyTorch is installed but does not import: {torch.fault}.", remedy)
@@ -43,13 +43,13 @@ def gpu(driver: str, amd: bool, smi: ProgramOutput, torch: ProgramOutput) -> Dia
     version, build, count = torch.text.split() if torch.text else ("", "", "0")
     if devices and torch.text and count == "0":
         remedy = "Install the PyTorch that is built for this driver, and see CUDA_VISIBLE_DEVICES."
-        return Diagnosis("gpu", Level.WARN, f"{devices}, but PyTorch {version} ({build}) sees none of it.", remedy)
+        return Diagnosis("gpu", Level.WARN, f"{devices}, but PyTorch {version} ({build}) sees no device.", remedy)
     visible = f"PyTorch {version} ({build}) sees {count}" if torch.text else "no PyTorch"
     return Diagnosis("gpu", Level.OK, f"{devices or 'None, which is fine: models run on the CPU'}; {visible}.")
 
 
 def driver_version(file: Path = DRIVER) -> str:
-    """The version of NVIDIA's kernel module; "" where it is not loaded."""
+    """Return the version of NVIDIA's kernel module; "" where it is not loaded."""
     try:
         match = re.search(r"\d+\.\d[\d.]*", file.read_text())
     except OSError:
@@ -58,13 +58,13 @@ def driver_version(file: Path = DRIVER) -> str:
 
 
 def ask_smi() -> ProgramOutput:
-    """Name, memory and driver of each GPU, a line each."""
+    """Return name, memory and driver of each GPU, a line each."""
     program = shutil.which("nvidia-smi")
     return ask([program, *QUERY]) if program else ProgramOutput()
 
 
 def ask_torch() -> ProgramOutput:
-    """PyTorch's version, what it is built for, and how many GPUs it sees."""
+    """Return PyTorch's version, its build, and the number of GPUs that it sees."""
     from importlib.util import find_spec
 
     return ask([sys.executable, "-c", TORCH]) if find_spec("torch") else ProgramOutput()

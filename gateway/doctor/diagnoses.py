@@ -9,18 +9,18 @@ class Level(StrEnum):
     """The gravity of a diagnosis, in order."""
 
     OK = "ok"
-    """As it should be."""
+    """No fault."""
     NOTE = "note"
-    """Worth knowing; nothing need be done."""
+    """Information; no action is needed."""
     WARN = "warn"
-    """It serves, but some requests will be refused, cut off or slow."""
+    """The server starts, but some requests will be refused, cut off or slow."""
     FAIL = "fail"
-    """It would not serve, or not what it was set up for."""
+    """The server would not start, or would not work as configured."""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The result of one check. ``text`` and ``remedy`` hold no secret and no value of an unknown variable."""
+    """The result of one check. ``text`` and ``remedy`` have no secret and no value of an unknown variable."""
 
     name: str
     level: Level
@@ -29,18 +29,18 @@ class Diagnosis:
 
 
 def stopping(findings: Iterable[Diagnosis]) -> list[str]:
-    """The names of the checks that failed."""
+    """Return the names of the failed checks."""
     return [finding.name for finding in findings if finding.level == Level.FAIL]
 
 
 def verdict(findings: Iterable[Diagnosis]) -> Level:
-    """The gravest level of all."""
+    """Return the most severe level."""
     order = list(Level)
     return max((finding.level for finding in findings), key=order.index, default=Level.OK)
 
 
 def in_words(count: int) -> str:
-    """Bytes as a person reads them: ``8 GiB``, ``62.5 MiB``."""
+    """Format bytes with a readable unit: ``8 GiB``, ``62.5 MiB``."""
     size, unit = float(count), "bytes"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if size < 1024:

@@ -1,4 +1,4 @@
-"""All checks, in the order in which they are told: the machine, what is installed, the settings, the application."""
+"""All checks, in the order of the output: machine, installed packages, settings, application."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -20,31 +20,31 @@ from gateway.doctor.diagnoses import Diagnosis, Level
 from gateway.doctor.plan import Plan
 
 Check = tuple[str, Callable[[], Diagnosis]]
-"""The name of its finding, and the check itself."""
+"""The name of a check, and its function."""
 
 
 def examine(plan: Plan, environ: Mapping[str, str]) -> Iterator[Diagnosis]:
-    """Make every check of the machine, of what is installed on it, and of the settings."""
+    """Run every check of the machine, of its installed packages, and of the settings."""
     return _findings([*_machine(plan), *_installed(plan, environ), *_settings(plan, environ)])
 
 
 def examine_application(app: Any) -> Iterator[Diagnosis]:
-    """Look at what an imported ``Gateway`` answers, and at its models."""
+    """Check the routes and the models of an imported ``Gateway``."""
     models = app.service.models
     looks = [(f"model {route}", partial(application.model, route, model)) for route, model in models.items()]
     return _findings([("routes", partial(application.routes, app)), *looks])
 
 
 def _findings(checks: Iterable[Check]) -> Iterator[Diagnosis]:
-    """A check that cannot be made, since a package is missing or the system refuses, is a finding like any other."""
+    """Run checks; one that cannot run, for a missing package or a refusal of the system, is a failed one."""
     for name, check in checks:
         try:
             yield check()
         except ImportError as error:
             remedy = "Install the packages of requirements.txt."
-            yield Diagnosis(name, Level.FAIL, f"Cannot be tried: {error.name or 'a module'} does not import.", remedy)
+            yield Diagnosis(name, Level.FAIL, f"Cannot run: {error.name or 'a module'} does not import.", remedy)
         except OSError as error:
-            yield Diagnosis(name, Level.FAIL, f"Cannot be tried: {error.strerror or type(error).__name__}.")
+            yield Diagnosis(name, Level.FAIL, f"Cannot run: {error.strerror or type(error).__name__}.")
 
 
 def _machine(plan: Plan) -> list[Check]:

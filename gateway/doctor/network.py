@@ -1,4 +1,4 @@
-"""The address to listen on: free, allowed, and not open to everybody by accident."""
+"""Checks of the address to listen on."""
 
 import errno
 import http.client
@@ -8,7 +8,7 @@ from gateway.doctor.diagnoses import Diagnosis, Level
 from gateway.doctor.plan import Plan
 
 GREETING = b"inference-service is up and accepting connections"
-"""What a gateway answers on /ping; known here without loading Flask, which may be what is missing."""
+"""The response of a gateway on /ping; a constant here, since Flask may be missing."""
 REMEDIES = {
     errno.EADDRINUSE: "Stop what listens there (ss -ltnp names it), or choose another port.",
     errno.EACCES: "Choose a port from 1024 on, or grant CAP_NET_BIND_SERVICE.",
@@ -23,7 +23,7 @@ def port(plan: Plan) -> Diagnosis:
         listen(plan.host, plan.port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE and is_gateway(plan.host, plan.port):
-            remedy = "Choose another port, unless it is the one that you ask about."
+            remedy = "Choose another port, unless that gateway is the one to check."
             return Diagnosis("port", Level.WARN, f"{address}: a gateway answers there already.", remedy)
         remedy = REMEDIES.get(error.errno or 0, "Choose another address or port.")
         return Diagnosis("port", Level.FAIL, f"{address}: {error.strerror or 'this address cannot be used'}.", remedy)
@@ -31,10 +31,10 @@ def port(plan: Plan) -> Diagnosis:
 
 
 def listen(host: str, number: int) -> None:
-    """Listen for a moment. Raises OSError where that cannot be done."""
+    """Listen for a moment. Raises OSError where that fails."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else a server that has just stopped counts
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ignore TIME_WAIT of a stopped server
         listener.bind((host, number))
         listener.listen(1)
 

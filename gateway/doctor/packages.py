@@ -26,7 +26,7 @@ PURPOSES = {
     "models": "the example models",
     "compat": "services of the inference-sdk",
 }
-"""What each extra is for, in few words."""
+"""The purpose of each extra."""
 S3_BUCKET = "S3_AUDIT_BUCKET_NAME"
 
 
@@ -40,7 +40,7 @@ class Declared:
 
 
 def declared(root: Path = Path(gateway.__file__).parents[1]) -> Declared | None:
-    """From the checkout that the gateway runs in, else an installed wheel, else a container's list; None without."""
+    """Read the requirements of the checkout, else of the installed wheel, else of a container's list; None without."""
     if (setup := root / "setup.cfg").is_file():
         config = ConfigParser()
         config.read(setup, encoding="utf-8")
@@ -101,7 +101,7 @@ def python(needs: Declared | None) -> Diagnosis:
 def packages(needs: Declared | None) -> Diagnosis:
     """Check the version of each required package."""
     if needs is None:
-        text = f"gateway {gateway.__version__} does not say which versions it asks for."
+        text = f"gateway {gateway.__version__} does not declare which versions it needs."
         return Diagnosis("packages", Level.NOTE, text, "Install it as a package, or keep requirements.txt beside it.")
     wrong = [fault for text in needs.packages if (fault := unmet(text))]
     if wrong:
@@ -119,13 +119,13 @@ def packages(needs: Declared | None) -> Diagnosis:
 def _imports(module: str) -> bool:
     try:
         import_module(module)
-    except Exception:  # whatever a broken installation raises
+    except Exception:  # a broken installation may raise anything
         return False
     return True
 
 
 def called_for(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
-    """Extras that a setting needs, with the name of the setting."""
+    """Return the extras that a setting needs, each with the name of the setting."""
     needs = {
         "audit_s3": "s3" if settings.audit_s3 else "",
         "store_bucket": "s3" if settings.store_bucket else "",
@@ -139,7 +139,7 @@ def called_for(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]
 
 
 def extras(needs: Declared | None, called_for: Mapping[str, str]) -> Diagnosis:
-    """Check the extras; ``called_for`` are those that a variable needs, with the variable."""
+    """Check the extras; ``called_for`` are those that a setting needs, each with the name of the setting."""
     offered = {name: texts for name, texts in (needs.extras if needs else {}).items() if name not in FOR_DEVELOPERS}
     missing = {name: lacks for name, texts in offered.items() if (lacks := [text for text in texts if unmet(text)])}
     installed = f"Installed: {', '.join(sorted(offered.keys() - missing.keys())) or 'none'}"

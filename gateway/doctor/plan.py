@@ -1,4 +1,4 @@
-"""The numbers of the server to be checked: the gateway's settings, and those that ``serve`` passes to gunicorn."""
+"""The configuration to check: the gateway's settings, and those that ``serve`` passes to gunicorn."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Self
 from gateway.config import DEFAULT_PORT, Settings
 
 SERVING = {"PORT": (0, 65535), "WEB_CONCURRENCY": (1, None), "THREADS": (1, None)}
-"""Variables that ``serve`` reads beside the gateway's own, with the least and the largest value of each."""
+"""Variables that ``serve`` reads besides the gateway's own, with the least and the largest value of each."""
 CONNECTIONS = 1000
 """gunicorn's own worker_connections: open connections of one worker, at most."""
 
@@ -27,9 +27,9 @@ class Plan:
 
     @classmethod
     def read(cls, environ: Mapping[str, str], gunicorn: Mapping[str, Any], **options: Any) -> Self:
-        """As ``serve`` would: ``options`` wins over the environment, and that over ``gunicorn``'s settings.
+        """Read the plan as ``serve`` would: ``options`` override the environment, and that ``gunicorn``'s settings.
 
-        A variable that cannot be read counts as not set; the check of the settings names it.
+        An unreadable variable counts as unset; the check of the settings names it.
         """
         values = {
             "settings": readable(environ),
@@ -46,7 +46,7 @@ class Plan:
 
     @property
     def places(self) -> int:
-        """Requests that one worker takes at once; the other threads are kept for probes and refusals."""
+        """Requests that one worker serves at once; the other threads are reserved for probes and refusals."""
         return max(1, self.threads - self.settings.reserved_threads)
 
 
@@ -59,7 +59,7 @@ def misread(name: str, text: str) -> str:
 
 
 def faults(environ: Mapping[str, str]) -> dict[str, str]:
-    """Each ``GATEWAY_*`` variable that cannot be read, with the sentence that says what it should be."""
+    """Return each unreadable ``GATEWAY_*`` variable, with a sentence that describes a valid value."""
     sentences = {}
     for name, text in environ.items():
         try:
@@ -70,9 +70,9 @@ def faults(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def readable(environ: Mapping[str, str]) -> Settings:
-    """The settings without the variables that cannot be read."""
+    """Return the settings without the unreadable variables."""
     bad = faults(environ)
     try:
         return Settings.from_environment({name: text for name, text in environ.items() if name not in bad})
-    except ValueError:  # each is good for itself, and two of them contradict each other
+    except ValueError:  # each is valid by itself, but two of them contradict each other
         return Settings()

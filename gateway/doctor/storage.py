@@ -1,4 +1,4 @@
-"""Folders: where large requests are spooled, where studies lie, where stores and audits are kept."""
+"""Checks of folders: of the spool, of studies, of stores and of audits."""
 
 import os
 import shutil
@@ -23,14 +23,14 @@ def spool_room(plan: Plan) -> Diagnosis:
         return Diagnosis(SPOOL, Level.FAIL, "No temporary folder can be written.", "Name one in GATEWAY_SPOOL_FOLDER.")
     elsewhere = "Name a folder that the gateway's user may write in GATEWAY_SPOOL_FOLDER."
     if not folder.is_dir():
-        return Diagnosis(SPOOL, Level.FAIL, f"{folder} is no folder.", elsewhere)
+        return Diagnosis(SPOOL, Level.FAIL, f"{folder} is not a folder.", elsewhere)
     if refusal := unwritable(folder):
         return Diagnosis(SPOOL, Level.FAIL, f"{folder} cannot be written: {refusal}.", elsewhere)
     return judge_room(plan, folder, shutil.disk_usage(folder).free, unnamed=takes_unnamed_files(folder))
 
 
 def judge_room(plan: Plan, folder: Path, free: int, *, unnamed: bool) -> Diagnosis:
-    """A folder that can be written, by its ``free`` bytes, and by whether it takes files without a name."""
+    """Check a writable folder by its ``free`` bytes, and whether it supports files without a name (``unnamed``)."""
     settings, room = plan.settings, f"{in_words(free)} free in {folder}"
     remedy = "Free some, or name another folder in GATEWAY_SPOOL_FOLDER."
     if free < settings.spool_threshold:
@@ -53,9 +53,9 @@ def spool_folder(settings: Settings) -> Path:
 
 
 def unwritable(folder: Path) -> str:
-    """Return why a file cannot be made and written there, in the system's words; "" where it can.
+    """Return why a file cannot be made and written there, in the system's text; "" where it can.
 
-    A byte is written: a read-only mount, a full disk and a quota show only then, also to root.
+    Some bytes are written: only that detects a read-only mount, a full disk or a quota, also for root.
     """
     try:
         with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
@@ -92,21 +92,21 @@ def folders(settings: Settings) -> Diagnosis:
     named = {name: getattr(settings, name) for name in USES if getattr(settings, name) is not None}
     faults = [f"{name}: {path} {fault}" for name, path in named.items() if (fault := USES[name](path))]
     if faults:
-        remedy = "Mount or make what is missing, and let the gateway's user have it."
+        remedy = "Mount or create the missing ones, and give the gateway's user access."
         return Diagnosis("folders", Level.FAIL, f"{'; '.join(faults)}.", remedy)
     return Diagnosis("folders", Level.OK, f"{', '.join(named) or 'None is set'}.")
 
 
 def _readable_folder(path: Path) -> str:
-    return "" if path.is_dir() and os.access(path, os.R_OK | os.X_OK) else "is no folder that can be read"
+    return "" if path.is_dir() and os.access(path, os.R_OK | os.X_OK) else "is not a readable folder"
 
 
 def _readable_file(path: Path) -> str:
-    return "" if path.is_file() and os.access(path, os.R_OK) else "is no file that can be read"
+    return "" if path.is_file() and os.access(path, os.R_OK) else "is not a readable file"
 
 
 def _writable_folder(path: Path) -> str:
-    """A store makes its own folder, so that the nearest one above it decides."""
+    """Check the nearest existing folder: a store makes its own folder."""
     nearest = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
     refusal = unwritable(nearest)
     return f"cannot be written: {refusal}" if refusal else ""
@@ -115,8 +115,8 @@ def _writable_folder(path: Path) -> str:
 def _appendable_file(path: Path) -> str:
     if not path.exists():
         return _writable_folder(path.parent)
-    if not path.is_file():  # to open a pipe would wait for whoever reads it
-        return "is no file"
+    if not path.is_file():  # opening a pipe would wait for a reader
+        return "is not a file"
     try:
         with path.open("ab"):
             return ""
@@ -135,4 +135,4 @@ USES: dict[str, Callable[[Path], str]] = {
     "audit_file": _appendable_file,
     "audit_key_file": _file_or_its_place,
 }
-"""How each setting's path is used: what is wrong with it for that, in some words; "" where nothing is."""
+"""The check of each setting's path: returns the fault, "" without one."""

@@ -1,4 +1,4 @@
-"""Settings in doubt: variables that cannot be read or that nothing reads, and values that contradict each other."""
+"""Checks of settings: unreadable and unknown variables, and values that contradict each other."""
 
 import difflib
 import re
@@ -14,7 +14,7 @@ from gateway.doctor.plan import SERVING, Plan, faults, misread
 PREFIX = "GATEWAY_"
 KNOWN = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
 SERVICE_LINK = re.compile(r"\w+_(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
-"""What Kubernetes sets for a Service whose name begins with ``gateway``, in the manner of Docker's links."""
+"""Variables that Kubernetes sets for a Service whose name begins with ``gateway``, like Docker's links."""
 NEVER_ZERO = ("max_body_bytes", "max_bytes_in_flight", "max_parts", "max_json_bytes", "max_part_header_bytes")
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -35,7 +35,7 @@ def settings(environ: Mapping[str, str]) -> Diagnosis:
 
 
 def unknown_variables(environ: Mapping[str, str]) -> Diagnosis:
-    """``GATEWAY_*`` variables that nothing reads, each with the known name that is nearest."""
+    """Check for ``GATEWAY_*`` variables that nothing reads; name the nearest known one."""
     strange = sorted(name for name in environ if name.startswith(PREFIX) and name not in KNOWN)
     typed = [name for name in strange if not SERVICE_LINK.fullmatch(name)]
     if typed:
@@ -58,7 +58,7 @@ def threads(plan: Plan) -> Diagnosis:
     text = f"{plan.workers} x {plan.threads}, of which {reserved} are reserved for probes"
     if not 0 < reserved < plan.threads:
         remedy = f"THREADS={max(1, reserved) + 1} or more, and GATEWAY_RESERVED_THREADS=1 or more."
-        return Diagnosis("threads", Level.FAIL, f"{text}: none is left for one or the other.", remedy)
+        return Diagnosis("threads", Level.FAIL, f"{text}: no thread is left for probes or for inference.", remedy)
     return Diagnosis("threads", Level.OK, f"{text}.")
 
 
@@ -75,7 +75,7 @@ def timeouts(plan: Plan) -> Diagnosis:
 
 
 def _times(plan: Plan) -> Iterator[tuple[str, float, str, float]]:
-    """Pairs of times, with their names, of which the first should not be longer; seconds."""
+    """Yield pairs of names and seconds, of which the first should not be longer than the second."""
     own = plan.settings
     stop = own.drain_delay + own.request_timeout
     yield "drain_delay + request_timeout", stop, "graceful_timeout", plan.graceful_timeout
@@ -86,7 +86,7 @@ def _times(plan: Plan) -> Iterator[tuple[str, float, str, float]]:
 
 
 def limits(own: Settings) -> Diagnosis:
-    """Check that some request passes all limits, and that the largest does."""
+    """Check that the limits admit requests, and the largest one too."""
     if zero := [name for name in NEVER_ZERO if not getattr(own, name)]:
         remedy = "Unset it, and take the default."
         return Diagnosis("limits", Level.FAIL, f"{', '.join(zero)}: 0 refuses every request.", remedy)
@@ -94,9 +94,9 @@ def limits(own: Settings) -> Diagnosis:
     if own.max_body_bytes > own.max_bytes_in_flight:
         conflicts.append("max_bytes_in_flight is less than max_body_bytes: the largest requests are always refused.")
     if own.max_json_bytes > own.max_body_bytes:
-        conflicts.append("max_json_bytes is more than max_body_bytes, and never met.")
+        conflicts.append("max_json_bytes is more than max_body_bytes, and never applies.")
     if conflicts:
-        return Diagnosis("limits", Level.WARN, " ".join(conflicts), "Bring the two into line.")
+        return Diagnosis("limits", Level.WARN, " ".join(conflicts), "Change one of the two.")
     return Diagnosis("limits", Level.OK, "The largest request passes them all.")
 
 
@@ -114,7 +114,7 @@ def audit(own: Settings) -> Diagnosis:
 
 def callers(plan: Plan) -> Diagnosis:
     """Check that callers are authenticated where other machines reach the server."""
-    from gateway.endpoints.access_control import AccessControl  # Flask, which may be what is missing
+    from gateway.endpoints.access_control import AccessControl  # Flask, which may be missing
 
     try:
         authenticator = AccessControl(plan.settings).authenticator
@@ -123,10 +123,10 @@ def callers(plan: Plan) -> Diagnosis:
         return Diagnosis("callers", Level.FAIL, str(error), "Correct the settings of access, or unset them.")
     file = plan.settings.api_keys_file
     if file and file.stat().st_mode & WRITABLE_BY_OTHERS:
-        text = "Others than its owner may write the file of callers."
+        text = "Users other than its owner may write the file of callers."
         return Diagnosis("callers", Level.WARN, text, f"chmod 600 {file}")
     if authenticator.on:
-        return Diagnosis("callers", Level.OK, "Each has to show a key, a token or a certificate.")
+        return Diagnosis("callers", Level.OK, "Each needs a key, a token or a certificate.")
     if is_loopback(plan.host):
         return Diagnosis("callers", Level.OK, f"No authentication: only this machine reaches {plan.host}.")
     remedy = "Set GATEWAY_API_KEYS_FILE or GATEWAY_JWT_JWKS, or put authentication in front of it."

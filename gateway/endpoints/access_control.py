@@ -22,20 +22,20 @@ from gateway.errors import Forbidden, GatewayError, Unauthenticated
 logger = logging.getLogger("gateway")
 
 OPEN = frozenset({"/ping", "/healthcheck", "/livez", "/readyz", "/startupz"})
-"""Rules that answer anyone: a probe has no key."""
+"""Rules without access control: a probe has no key."""
 EXPOSED = {"/docs": "expose_docs", "/openapi.json": "expose_docs", "/metrics": "expose_metrics"}
-"""Rules that are shown as a setting says."""
+"""Rules whose access a setting determines."""
 EXPOSURES = ("anyone", "authenticated", "off")
 CALLER = "gateway.caller"
-"""Where the WSGI environment holds the Caller; absent for one without a name."""
+"""The key of the Caller in the WSGI environment; absent for an anonymous one."""
 
 P = ParamSpec("P")
 
 
 def guard(app: flask.Flask, settings: Settings) -> None:
-    """Ask each request of ``app`` who sends it, before any other hook. Call it first: hooks run in their order.
+    """Identify the caller of each request of ``app``. Call it first: hooks run in the order of registration.
 
-    Raises ValueError for settings that do not go together.
+    Raises ValueError for contradicting settings.
     """
     control = app.extensions["gateway.access"] = AccessControl(settings)
     app.before_request(control.enter)
@@ -50,15 +50,15 @@ def caller() -> Caller | None:
 
 
 def caller_name() -> str:
-    """Return the name of who sent this request, "" for one without a name."""
+    """Return the caller's name, "" for an anonymous one."""
     sender = caller()
     return sender.name if sender else ""
 
 
 def require(role: Role, *, route: str = "") -> None:
-    """Go on only for a caller with the role who may use the model on ``route``, where one is named.
+    """Require a caller with the role that may use the model on ``route``, if that is set.
 
-    Without authentication everybody has every role but ``admin``, which then needs a bind that this machine alone
+    Without authentication every caller has every role but ``admin``, which then needs a server that only this machine
     reaches. Raises Unauthenticated or Forbidden.
     """
     control: AccessControl = flask.current_app.extensions["gateway.access"]
@@ -75,7 +75,7 @@ def require(role: Role, *, route: str = "") -> None:
 
 
 def requires(role: Role) -> Callable[[Callable[P, flask.Response]], Callable[P, flask.Response]]:
-    """Decorate a view so that it answers a caller without the role with a problem, and never runs."""
+    """Decorate a view: a caller without the role gets a problem, and the view does not run."""
 
     def decorate(view: Callable[P, flask.Response]) -> Callable[P, flask.Response]:
         @wraps(view)
@@ -92,7 +92,7 @@ def requires(role: Role) -> Callable[[Callable[P, flask.Response]], Callable[P, 
 
 
 def may_see_reasons() -> bool:
-    """Return True if this caller may see why a probe fails: an identified one, or any on this machine alone."""
+    """Return True for a caller that may see why a probe fails: identified, or on this machine only."""
     control: AccessControl = flask.current_app.extensions["gateway.access"]
     return caller() is not None or (not control.authenticator.on and listeners.is_private())
 
@@ -108,10 +108,10 @@ class AccessControl:
         if unknown := set(self._exposed.values()) - set(EXPOSURES):
             raise ValueError(f"expose_docs and expose_metrics should be anyone, authenticated or off, not {unknown}.")
         if (settings.caller_rate or settings.caller_concurrency) and not self.authenticator.on:
-            raise ValueError("caller_rate and caller_concurrency need authentication: callers without names are one.")
+            raise ValueError("caller_rate and caller_concurrency need authentication: anonymous callers count as one.")
 
     def open(self) -> None:
-        """Look at what can be seen before the first request. Raises ValueError where the callers cannot be read."""
+        """Check the file of callers and the addresses before the first request. Raises ValueError."""
         self.authenticator.check()
         self._limits = CallerLimits(self._settings, shared_table.table())
         if (
@@ -122,7 +122,7 @@ class AccessControl:
         ):
             logger.warning(
                 "This server listens beyond this machine without authentication. Set GATEWAY_API_KEYS_FILE or "
-                "GATEWAY_JWT_JWKS, or listen on 127.0.0.1 behind a proxy that asks."
+                "GATEWAY_JWT_JWKS, or listen on 127.0.0.1 behind a proxy that authenticates."
             )
 
     def enter(self) -> flask.Response | None:
@@ -132,13 +132,13 @@ class AccessControl:
         rule = flask.request.url_rule.rule if flask.request.url_rule else ""
         service = current_service()
         try:
-            self._let_in(rule, is_model=rule in service.models)
-        except GatewayError as error:  # answered here: a service's own error handler is not asked
+            self._admit(rule, is_model=rule in service.models)
+        except GatewayError as error:  # answered here, and not by a service's own error handler
             service.metrics.turned_away(rule, error.status, error.code, DOOR)
             return problem_response(error)
         return None
 
-    def _let_in(self, rule: str, *, is_model: bool) -> None:
+    def _admit(self, rule: str, *, is_model: bool) -> None:
         exposure = self._exposed.get(rule, "authenticated")
         if exposure == "off":
             flask.abort(404)
@@ -157,9 +157,9 @@ class AccessControl:
         return identified
 
     def leave(self, response: flask.Response) -> flask.Response:
-        """Flask's hook after each request: the caller's place is given back with the last of the answer.
+        """Flask's hook after each request: release the caller's place with the last bytes of the response.
 
-        Not after it: a caller that asks again as soon as it has all of one answer would still be counted for that one.
+        Later would be too late: a caller that sends its next request at once would still be counted for this one.
         """
         secure(response)
         self._origins.add(response)
@@ -169,13 +169,13 @@ class AccessControl:
         return response
 
     def close(self, _error: BaseException | None) -> None:
-        """Flask's hook at the end, for a request that no answer came of."""
+        """Flask's hook at the end, for a request without a response."""
         if (leave := flask.g.pop("gateway_leave", None)) is not None:
             leave()
 
 
 def _before_the_last(response: flask.Response, call: Callable[[], None]) -> None:
-    """Call it before the last bytes are handed to the server; of a stream without a length, before its end is."""
+    """Run ``call`` before the server gets the last bytes; for a stream without a length, before its end."""
     length = response.headers.get("Content-Length", type=float)
     if response.direct_passthrough or (length is None and response.is_sequence):
         return

@@ -1,4 +1,4 @@
-"""The service behind the request that is being answered."""
+"""The service of the current request."""
 
 import flask
 

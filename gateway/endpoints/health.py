@@ -1,6 +1,6 @@
-"""Liveness of the server and readiness of its models: for load balancers, Kubernetes and viewers.
+"""Liveness of the server and readiness of its models, for load balancers, Kubernetes and viewers.
 
-No answer waits for a model, and every worker of a server gives the same.
+No response waits for a model, and every worker of a server gives the same one.
 """
 
 from collections.abc import Callable, Collection
@@ -17,7 +17,7 @@ View = Callable[[], flask.Response]
 
 
 def blueprint(own_paths: Collection[str]) -> flask.Blueprint:
-    """The probes, except on ``own_paths``, which have rules of the service."""
+    """Return the probes, except on ``own_paths``, which have rules of the service."""
     probes = flask.Blueprint("gateway_health", __name__)
     for path, view in PROBES.items():
         if path not in own_paths:
@@ -30,7 +30,7 @@ def _ping() -> flask.Response:
 
 
 def _healthcheck() -> flask.Response:
-    """The state in one word, as the predecessor's callers read it; 200 always."""
+    """Answer with the state in one word, as the predecessor's callers read it; always 200."""
     return _text(_report().word.upper())
 
 
@@ -63,7 +63,7 @@ def _report() -> Report:
 
 
 def _response(report: Report, well: bool) -> flask.Response:
-    """200 or 503, the state, and for whom may know it the reasons by model."""
+    """Answer 200 or 503 with the state, and the reasons by model for a caller that may see them."""
     body: dict[str, Any] = {"status": report.word}
     if may_see_reasons():
         body["models"] = {name: health.words() for name, health in report.models.items()}

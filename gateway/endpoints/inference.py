@@ -49,7 +49,7 @@ def read_body(options: ReceiveOptions) -> Received:
 
 @contextmanager
 def _open(model: Model, service: Service) -> Iterator[Exchange]:
-    """Open the exchange of this request. Raises Unavailable, and RequestError for a timeout that is no number."""
+    """Open the exchange of this request. Raises Unavailable, and RequestError for an invalid timeout."""
     environ = flask.request.environ
     head = Head(
         door=DOOR,

@@ -1,4 +1,4 @@
-"""The service's description of itself: ``/openapi.json``, ``/docs``, which renders it, and ``/metrics``."""
+"""``/openapi.json``, ``/docs``, which renders it, and ``/metrics``."""
 
 from collections.abc import Collection
 from importlib.resources import files
@@ -9,11 +9,11 @@ from gateway.endpoints.current import current_service
 from gateway.protocol.openapi import openapi
 
 POLICY = "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
-"""The page brings all it needs and loads nothing but the description (Content Security Policy Level 3)."""
+"""The page has its scripts inline and loads only the description (Content Security Policy Level 3)."""
 
 
 def blueprint(own_paths: Collection[str]) -> flask.Blueprint:
-    """The three pages, except on ``own_paths``, which have rules of the service."""
+    """Return the three pages, except on ``own_paths``, which have rules of the service."""
     pages = flask.Blueprint("gateway_openapi", __name__)
     for path, view in {"/openapi.json": _description, "/docs": _docs, "/metrics": _metrics}.items():
         if path not in own_paths:

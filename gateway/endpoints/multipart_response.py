@@ -1,4 +1,4 @@
-"""An answer of protocol 1.0 as ``multipart/related``: its parts, its head, and its bytes in pieces a server takes."""
+"""An answer of protocol 1.0 as ``multipart/related``: its parts, its head, and its bytes in pieces."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -9,17 +9,17 @@ from gateway.contract.requests import Result
 from gateway.wire import OutgoingPart, content_length, encode, new_boundary
 
 SEND_SIZE = 128 * KiB
-"""Bytes handed to the server at once, few enough to be copied within the cache and the heap."""
+"""Bytes of one piece, few enough for copies within the cache and the heap."""
 SMALL = 64 * KiB
-"""Pieces below this are joined: each one handed over costs a system call."""
+"""Smaller pieces are joined: each one costs a system call."""
 DIGEST_HEADER = "X-Digest-Algorithm"
-"""Names the algorithm behind the ``hashes`` part."""
+"""The field that names the algorithm of the ``hashes`` part."""
 HASHES_LENGTH = 129
 """``<input>:<output>``, two sha256 of 64 hexadecimal digits."""
 
 
 def parts_of(result: Result, hashes: Iterable[bytes]) -> Iterator[OutgoingPart]:
-    """The parts of an answer; ``hashes``, HASHES_LENGTH bytes, are asked for once all before them are sent."""
+    """Yield the parts of an answer; ``hashes``, HASHES_LENGTH bytes, are read once all before them are sent."""
     yield _part("json-body", "application/json", memoryview(result.json_bytes))
     for index, part in enumerate(result.parts):
         yield _part(f"elem_{index}", part.media_type, part.data)
@@ -32,7 +32,7 @@ def hashes_of(input_digest: str, output_digest: str) -> bytes:
 
 
 def response(parts: Iterable[OutgoingPart], headers: Mapping[str, str]) -> flask.Response:
-    """A response of known length, with ``headers`` beside those of its framing."""
+    """Return a response of known length, with ``headers`` besides those of its framing."""
     boundary, parts = new_boundary(), list(parts)
     framing = {
         "Content-Type": f"multipart/related; boundary={boundary}",
@@ -51,7 +51,7 @@ def _headers(name: str, media_type: str) -> tuple[tuple[str, str], ...]:
 
 
 def _coalesced(pieces: Iterator[bytes | memoryview]) -> Iterator[bytes]:
-    """The same bytes in fewer pieces, each of them ``bytes``, which is all that gunicorn takes."""
+    """Join small pieces; yield ``bytes``, the only type that gunicorn accepts."""
     pending = bytearray()
     for piece in pieces:
         if len(piece) < SMALL:

@@ -21,9 +21,9 @@ from gateway.wire import parse_options_header
 
 def _preflight() -> flask.Response:
     require("infer")
-    from gateway.binding.preflight import preflight  # pydicom and pydantic, which a service of plain models spares
+    from gateway.binding.preflight import preflight  # imports pydicom and pydantic, which plain models do not need
 
-    with _asked() as (json, files):
+    with _parts() as (json, files):
         opinions = preflight(_models(json.get("models")), files)
     return flask.jsonify(
         {
@@ -44,8 +44,8 @@ def _preflight() -> flask.Response:
 
 
 @contextmanager
-def _asked() -> Iterator[tuple[dict[str, Any], list[BinaryIO]]]:
-    """The JSON and the files, from parts or from the store."""
+def _parts() -> Iterator[tuple[dict[str, Any], list[BinaryIO]]]:
+    """Yield the JSON and the files, from the parts of the request or from the store."""
     environ, settings = flask.request.environ, store_context().store.settings
     with admission_ticket() as ticket:
         if parse_options_header(environ.get("CONTENT_TYPE", ""))[0] == "application/json":

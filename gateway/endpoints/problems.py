@@ -17,22 +17,22 @@ from gateway.service.exchange import new_request_id
 logger = logging.getLogger("gateway")
 
 REQUEST_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-"""What is taken over from a caller's ``X-Request-ID`` as it is: 128 bits as UUIDs and nginx write them, which are
-nobody's name. Any other word is used as its digest."""
+"""Values of a caller's ``X-Request-ID`` that are used unchanged: 128 bits as UUIDs and nginx write them, which
+cannot be a patient's name. Any other value is replaced by its digest."""
 
 DOOR = "multipart"
 """The name of the door of the models' own routes, in metrics, audit and logs."""
 
 LOG_TAGS = "gateway.log_tags"
-"""Where the WSGI environment holds the tags of an inference request's lines."""
+"""The key of the log tags of an inference request in the WSGI environment."""
 
 
 PHASES = "gateway.phases"
-"""Where it holds the seconds of an inference request by phase."""
+"""The key of an inference request's seconds by phase."""
 
 
 def request_id() -> str:
-    """The id of this request: the caller's, or the digest of the caller's; else a fresh one of 128 bits."""
+    """Return the id of this request: the caller's or its digest, else a new one of 128 bits."""
     environ = flask.request.environ
     if "gateway.request_id" not in environ:
         received = environ.get("HTTP_X_REQUEST_ID", "")
@@ -42,7 +42,7 @@ def request_id() -> str:
 
 
 def problem_response(error: GatewayError) -> flask.Response:
-    """The answer to a refused or failed request; it is logged here, with the text that stays inside."""
+    """Return the response to a refused or failed request; log it with its private text."""
     level = logging.INFO if isinstance(error, Cancelled) else logging.ERROR if error.status == 500 else logging.WARNING
     text = f"{loggable(error.pointer)} {error.detail}" if isinstance(error, AnswerInvalid) else error.private
     logger.log(level, "%s %s [%s] %s", error.status, error.code, request_id(), text, extra=_tags())
@@ -68,7 +68,7 @@ def log_exception(error: BaseException) -> None:
 
 
 def _tags() -> dict[str, dict[str, object]]:
-    """The tags that a log line shares with the other lines of its request."""
+    """Return the tags that a log line shares with the other lines of its request."""
     return {TAGS: flask.request.environ.get(LOG_TAGS) or {"request_id": request_id()}}
 
 

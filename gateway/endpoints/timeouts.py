@@ -1,4 +1,4 @@
-"""The deadline that a request asks for, and the one it is granted."""
+"""The timeout that a request asks for, and the granted one."""
 
 import math
 import re
@@ -7,13 +7,13 @@ from typing import Any
 from gateway.errors import RequestError
 
 TIMEOUT_HEADER = "X-Request-Timeout"
-"""Seconds from a request's head to its answer: asked for in a request, and as granted in the answer."""
+"""Seconds from a request's head to its answer: requested in a request, granted in a response."""
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?", re.IGNORECASE)
-"""As JSON has it, and not all that Python takes for one."""
+"""A number of JSON (RFC 8259 6); Python's ``float`` accepts more."""
 
 
 def requested_timeout(environ: dict[str, Any]) -> float | None:
-    """Return the seconds that a request asks for, None where it asks for none. Raises RequestError for no number."""
+    """Return the requested seconds, None without the field. Raises RequestError for an invalid number."""
     text = environ.get("HTTP_X_REQUEST_TIMEOUT")
     if text is None:
         return None

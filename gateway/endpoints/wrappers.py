@@ -2,8 +2,8 @@
 
 The JSON part's members are the wrapper's ``params``, and a part's name is its key. The answer is JSON
 ``{"aiges": [{key, type, status, len}]}`` and an ``elem_i`` for each entry. A streamed answer repeats that pair for each
-answer of the wrapper, the numbers of the elements going on, and leaves as it is made; one that breaks off ends with a
-``problem`` where its hashes would be.
+answer of the wrapper, with continued numbers of the elements, and is sent as it is made; one that breaks off ends with
+a ``problem`` in place of its hashes.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -34,7 +34,7 @@ def view(model: WrapperModel, service: Service) -> Callable[[], flask.Response]:
 
 
 def _stream(model: WrapperModel, exchange: Exchange) -> flask.Response:
-    """Stream the answers. The first is waited for: what fails before it has a status of its own."""
+    """Stream the answers, after the first: a failure before it still gets its own status."""
     request = exchange.receive(inference.read_body, named=True)
     params = model.read_params(request.json)
     named = list(zip(request.names, request.instances, strict=True))
@@ -58,7 +58,7 @@ def _parts(exchange: Exchange, answers: Iterable[list[Item]], input_digest: str)
             for name, media_type, data in _described(items, numbers):
                 exchange.hash(memoryview(data))
                 yield OutgoingPart.named(name, media_type, data)
-    except Exception as error:  # the status has gone out; the body can still say what happened
+    except Exception as error:  # the status has been sent; the body can still report the problem
         yield OutgoingPart.named("problem", "application/problem+json", _problem(error, exchange))
         return
     yield OutgoingPart.named("hashes", "text/plain", hashes_of(input_digest, exchange.finish()))
@@ -71,7 +71,7 @@ def _described(items: list[Item], numbers: Iterator[int]) -> Iterator[tuple[str,
 
 
 def _problem(error: Exception, exchange: Exchange) -> bytes:
-    """The problem that ends a streamed answer; its status has gone out as 200."""
+    """Return the problem that ends a streamed answer, whose status 200 has been sent."""
     if not isinstance(error, GatewayError):
         log_exception(error)
         error = ModelFailed("The wrapper raised an exception. The gateway's log has it under this request id.")

@@ -1,7 +1,7 @@
-"""The names, units and labels of what ``/metrics`` tells.
+"""The names, units and labels of the metrics.
 
-Labels are routes, statuses, doors, reasons and phases alone, each from a set that the code knows beforehand: nothing
-that a client sends becomes one. What is told of the models is in ``modelhealth``.
+Labels are routes, statuses, doors, reasons and phases, each from a set that the code knows: no value that a client
+sends becomes a label. ``modelhealth`` has the metrics of the models.
 """
 
 import functools
@@ -50,6 +50,6 @@ class Instruments:
 
 @functools.cache
 def of_this_process() -> Instruments:
-    """The instruments that all applications of a process share. Raises OSError where their files find no room."""
+    """Return the instruments that all applications of a process share. Raises OSError without room for their files."""
     multiprocess.reserve()
     return Instruments(CollectorRegistry())

@@ -12,15 +12,15 @@ TEXT = "[%(asctime)s] [%(levelname)s] %(name)s %(message)s"
 OWN = ("time", "level", "logger", "message", "exception")
 """Members that every line has; a tag of the same name becomes ``tag.<name>``."""
 STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", TAGS, MESSAGE])
-"""Attributes of a record that are no caller's ``extra``."""
+"""Attributes of a record that do not come from ``extra``."""
 SERVER = ("gunicorn.error", "gunicorn.access")
-"""Loggers with handlers of their own, which print beside ours."""
+"""gunicorn's loggers, which have handlers of their own."""
 
 
 def configure(settings: Settings) -> None:
     """Print log lines to standard error, in the form of ``settings.log_format``.
 
-    A service that has configured handlers keeps them; with ``json`` they print objects all the same.
+    Handlers that a service has configured stay; with ``json`` they print objects too.
     """
     root = logging.getLogger()
     if not root.handlers:
@@ -33,11 +33,11 @@ def configure(settings: Settings) -> None:
 
 
 def configure_server(settings: Settings, text: str, times: str) -> None:
-    """The same for a server's own lines, whose text has the form ``text`` and times the form ``times``.
+    """Configure gunicorn's own lines, with the formats ``text`` and ``times``.
 
-    Before a worker has configured its logging, Python's last resort prints the rest; it does so in the same form.
+    Python's handler of last resort gets the same format: it prints what is logged before a worker configures logging.
     """
-    for name in SERVER if settings.log_format == "json" else SERVER[:1]:  # in text, an access line is all message
+    for name in SERVER if settings.log_format == "json" else SERVER[:1]:  # as text, an access line is only its message
         for handler in logging.getLogger(name).handlers:
             handler.setFormatter(_form(settings, text, times))
     if settings.log_format == "json" and logging.lastResort is not None:
@@ -49,14 +49,14 @@ def _form(settings: Settings, text: str = TEXT, times: str | None = None) -> log
 
 
 class _Text(logging.Formatter):
-    """Python's own form, but for exceptions: types and frames, and their text where the settings allow it."""
+    """Python's own format, except exceptions: types and frames, and their text where the settings allow it."""
 
     def __init__(self, settings: Settings, text: str, times: str | None) -> None:
         super().__init__(text, times)
         self._with_text = settings.log_exception_text
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, and the frames in place of a traceback, whose last line quotes the exception."""
+        """Format the line, with frames in place of a traceback, whose last line quotes the exception."""
         record.exc_text = self._frames(record)
         return super().format(record)
 
@@ -67,10 +67,10 @@ class _Text(logging.Formatter):
 
 
 class _JSON(_Text):
-    """Formats a record as one JSON object. Line breaks are escaped, so that no text can forge a line (RFC 8259 7)."""
+    """Formats a record as one JSON object. Line breaks are escaped, so no text can forge a line (RFC 8259 7)."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Time (RFC 3339, UTC), level, logger and message, and beside them the tags and a caller's ``extra``."""
+        """Format time (RFC 3339, UTC), level, logger, message, tags and ``extra``."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -86,7 +86,7 @@ class _JSON(_Text):
 
 
 def _message(record: logging.LogRecord) -> str:
-    """The message without the tags that stand before it in text."""
+    """Return the message without the tags that precede it in text."""
     if not hasattr(record, MESSAGE):
         return record.getMessage()
     text = str(getattr(record, MESSAGE))
@@ -96,5 +96,5 @@ def _message(record: logging.LogRecord) -> str:
 def _dumps(line: dict[str, Any]) -> str:
     try:
         return json.dumps(line, default=str, allow_nan=False)
-    except (TypeError, ValueError):  # a tag that JSON has no word for: not a number, a loop, keys that are no text
+    except (TypeError, ValueError):  # a tag that JSON cannot represent: NaN, a cycle, keys that are not text
         return json.dumps({name: str(value) for name, value in line.items()})

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 QUOTING = ("pydicom", "highdicom", "asyncio")
-"""Packages whose warnings and log records quote values of a dataset, a patient's name among them, or an exception."""
+"""Packages whose warnings and log records quote an exception or values of a dataset, such as a patient's name."""
 
 logger = logging.getLogger("gateway")
 
 TAGS, MESSAGE = "gateway_tags", "gateway_message"
-"""Where a record of a TaggedLogger also has its tags and its message apart, for handlers that print no text."""
+"""Attributes of a record that have its tags and its message separately, for handlers that do not print text."""
 
 MAX_FRAMES = 50
-"""Frames of one exception that are logged, the innermost; a recursion without end has a thousand."""
+"""Frames of one exception that are logged, the innermost ones; an endless recursion has a thousand."""
 
 
 class TaggedLogger(logging.LoggerAdapter[logging.Logger]):
@@ -36,13 +36,13 @@ class TaggedLogger(logging.LoggerAdapter[logging.Logger]):
         self.tags.update(tags)
 
     def tag(self, tags: dict[str, Any]) -> "TaggedLogger":
-        """A child with more tags; this logger stays as it is."""
+        """Return a child with more tags; this logger is unchanged."""
         child = TaggedLogger(self)
         child.add_tags(tags)
         return child
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """Log with the tags in front; a percent sign in a tag is not taken for a placeholder of ``args``."""
+        """Log with the tags in front; a percent sign in a tag is no placeholder of ``args``."""
         if self.isEnabledFor(level):
             prefix = json.dumps(self.tags, sort_keys=True, default=str)
             text = f"{prefix.replace('%', '%%') if args else prefix} - {msg}"
@@ -52,10 +52,10 @@ class TaggedLogger(logging.LoggerAdapter[logging.Logger]):
 
 
 def exception_frames(error: BaseException, *, with_text: bool = False) -> str:
-    """The types and frames of an exception and of those it came from, the last first; texts only ``with_text``.
+    """Return the types and frames of an exception and its causes, the last first; texts only ``with_text``.
 
-    The text of an exception can quote a DICOM value, and so a patient's name. A frame is a module, a line and a
-    function, which cannot; nor does it tell where on the machine the code lies.
+    The text of an exception can quote a DICOM value, such as a patient's name. A frame has a module, a line and a
+    function: no value and no path of this machine.
     """
     return "\n".join(_lines(error, with_text))
 
@@ -73,9 +73,9 @@ def _lines(error: BaseException | None, with_text: bool) -> Iterator[str]:
 
 
 def quiet_hooks(log_exception_text: bool) -> None:
-    """Log an exception that nobody catches as any other: in a thread, while an object goes, at the end of a process.
+    """Log uncaught exceptions without their text: in a thread, in a destructor, at the end of a process.
 
-    Python prints its text. Holds for the whole process; does nothing where texts may be logged.
+    Python would print the text. Affects the whole process; does nothing where texts may be logged.
     """
     if log_exception_text:
         return
@@ -90,9 +90,9 @@ def _log_uncaught(error: BaseException | None, consequence: str) -> None:
 
 
 def quiet_pydicom(log_exception_text: bool) -> None:
-    """Keep what pydicom warns of, but not the values it quotes. Does nothing where texts may be logged.
+    """Drop the values that pydicom's warnings and log records quote. Does nothing where texts may be logged.
 
-    Holds for the whole process, whatever loggers are configured before or after; calling it again adds nothing.
+    Affects the whole process, whatever loggers are configured before or after. Repeated calls do nothing.
     """
     if log_exception_text:
         return
@@ -103,7 +103,7 @@ def quiet_pydicom(log_exception_text: bool) -> None:
 
 
 class _CategoryOnlyRecords:
-    """A factory of log records that keep where pydicom logged them and drop what they quote."""
+    """A factory of log records with the place where pydicom logged them and without their text."""
 
     def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
         self._make = make
@@ -117,9 +117,9 @@ class _CategoryOnlyRecords:
 
 
 class _CategoryOnlyWarnings:
-    """Python's ``formatwarning``, without the text of what pydicom warns of.
+    """Python's ``formatwarning``, without the text of pydicom's warnings.
 
-    Whatever prints or logs a warning formats it; what records warnings, as tests do, still gets them whole.
+    Printing and logging format a warning; code that records warnings, such as tests, still gets the whole text.
     """
 
     def __init__(self, format_warning: Callable[..., str]) -> None:

@@ -11,25 +11,25 @@ from gateway.errors import GatewayError
 from gateway.observe import multiprocess
 from gateway.observe.outcomes import DOORS, PHASES, Outcome
 
-if TYPE_CHECKING:  # imported when used: prometheus_client must be told of its folder first
+if TYPE_CHECKING:  # imported when used: prometheus_client reads its folder at import
     from prometheus_client import Counter, Gauge
 
     from gateway.observe.instruments import Instruments
     from gateway.observe.modelhealth import Snapshot
 
 OTHER = "other"
-"""The label of a route, status or reason that the code does not know."""
+"""The label of an unknown route, status or reason."""
 
 
 class Metrics:
     """The numbers of one application; ``count`` is a Sink.
 
-    ``routes`` are those that models answer, and may grow; any other is counted as ``other``.
+    ``routes`` are those of models, and may grow; any other is counted as ``other``.
     """
 
     def __init__(self, routes: Container[str], instruments: "Instruments | None" = None) -> None:
         self._routes = routes
-        self._given = instruments
+        self._instruments = instruments
         self._by_status: dict[tuple[str, int, str], Counter] = {}
         self._by_reason: dict[tuple[str, str], Counter] = {}
         self._by_route: dict[str, _Route] = {}
@@ -37,10 +37,10 @@ class Metrics:
 
     @cached_property
     def instruments(self) -> "Instruments":
-        """The instruments written to: those given, else the process's own."""
+        """The instruments: those of the constructor, else the process's own."""
         from gateway.observe.instruments import of_this_process
 
-        return self._given or of_this_process()
+        return self._instruments or of_this_process()
 
     @cached_property
     def in_flight(self) -> "Gauge":
@@ -97,7 +97,7 @@ class Metrics:
         counter.inc()
 
     def open(self, health: "Snapshot") -> None:
-        """Make the instruments now, and not beside the first request; tell of the models' ``health`` too.
+        """Make the instruments before the first request; expose the models' ``health`` too.
 
         Raises OSError where the numbers find no room.
         """
@@ -146,7 +146,7 @@ class _Route:
 
 
 def _codes() -> frozenset[str]:
-    """The codes of all errors of the gateway; those that a service derives from them are not ours to tell."""
+    """Return the codes of all errors of the gateway, without those that a service derives from them."""
     return frozenset(kind.code for kind in _below(GatewayError) if kind.__module__.startswith("gateway."))
 
 

@@ -1,4 +1,4 @@
-"""Health of the models as metrics: of the whole server, the same from each of its workers."""
+"""Health of the models as metrics of the whole server, the same in each worker."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
@@ -26,17 +26,17 @@ class Health(Protocol):
 
 
 Snapshot = Callable[[], Mapping[str, Health]]
-"""The models' health by route, over all workers, when asked; waits for no model."""
+"""Returns the models' health by route, over all workers, without waiting for a model."""
 
 
 class ModelHealths(Collector):
-    """Asks for the models' health whenever metrics are told; keeps nothing, so that nothing of it can be stale."""
+    """Reads the models' health at each scrape, so that it is never stale."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
 
     def collect(self) -> Iterator[Metric]:
-        """Four families, with samples for each model."""
+        """Yield four families, with samples for each model."""
         queued = GaugeMetricFamily("gateway_queue_depth", "Requests that wait for the model.", labels=["model"])
         running = GaugeMetricFamily("gateway_model_running", "Requests that the model works at.", labels=["model"])
         state = GaugeMetricFamily(

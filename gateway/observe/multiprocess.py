@@ -27,7 +27,7 @@ ROOM = {"counter": 64 << 10, "histogram": 1 << 20, "gauge_livesum": 64 << 10}
 FOLDED = ("counter", "histogram", "summary")
 """Kinds of files whose numbers add up when their process is dead."""
 DEAD, LOCK = "dead", "lock"
-"""Names: of the process that stands for all that died, and of the file by which its sums and a reader wait in turn."""
+"""Names: of the process that represents all dead ones, and of the file that locks their sums against readers."""
 LOCK_SECONDS, LOCK_PAUSE = 1.0, 0.01
 """How long the master waits for a reader, who takes some milliseconds unless it was stopped."""
 HEAD_BYTES = 8
@@ -69,38 +69,38 @@ def reserve() -> None:
     if folder:
         for kind, size in ROOM.items():
             with (Path(folder) / f"{kind}_{os.getpid()}.db").open("ab") as file:
-                _set_aside(file, size)
+                _allocate(file, size)
 
 
-def _set_aside(file: BinaryIO, size: int) -> None:
+def _allocate(file: BinaryIO, size: int) -> None:
     if hasattr(os, "posix_fallocate"):  # not on macOS
         os.posix_fallocate(file.fileno(), 0, size)
 
 
 def worker_exited(pid: int) -> None:
-    """Take what was true of a process only while it lived out of the sums, and add what it counted to the dead's file.
+    """Remove a dead process's gauges from the sums, and add its counts to the file of all dead processes.
 
-    Its own files go, so that a server whose workers are replaced for months holds no more of them than it has workers.
+    Its own files are removed, so a server has no more files than workers, however often these are replaced.
     """
     if folder := os.environ.get(VARIABLE):
         from prometheus_client.multiprocess import mark_process_dead
 
         mark_process_dead(pid, folder)
         for path in Path(folder).glob(f"*_{pid}.db"):
-            with contextlib.suppress(OSError):  # no room, or somebody reads on and on: then it stays a file of its own
+            with contextlib.suppress(OSError):  # no room, or readers without a pause: then it stays a file of its own
                 _fold(path)
 
 
 @contextlib.contextmanager
 def reading(folder: Path) -> Iterator[None]:
-    """While this lasts, no file goes and none is added to another. Raises OSError."""
+    """Keep the files from being removed or added to another. Raises OSError."""
     with (folder / LOCK).open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         yield
 
 
 def _fold(path: Path) -> None:
-    """Add the counts of a dead process to those of the others. Raises OSError where that cannot be done now."""
+    """Add the counts of a dead process to those of the others. Raises OSError where that fails."""
     from prometheus_client.mmap_dict import MmapedDict
 
     kind = path.name.partition("_")[0]
@@ -109,7 +109,7 @@ def _fold(path: Path) -> None:
     total = path.with_name(f"{kind}_{DEAD}.db")
     with (path.parent / LOCK).open("ab") as lock, total.open("ab") as file:
         _wait_for(lock)
-        _set_aside(file, _used(total) + _used(path))
+        _allocate(file, _used(total) + _used(path))
         sums = MmapedDict(str(total))
         for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path)):
             sums.write_value(key, sums.read_value(key)[0] + value, 0.0)
@@ -118,7 +118,7 @@ def _fold(path: Path) -> None:
 
 
 def _wait_for(lock: BinaryIO) -> None:
-    """Lock out whoever reads. Raises BlockingIOError after LOCK_SECONDS."""
+    """Lock out readers. Raises BlockingIOError after LOCK_SECONDS."""
     for _ in range(int(LOCK_SECONDS / LOCK_PAUSE)):
         with contextlib.suppress(BlockingIOError):
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -127,13 +127,13 @@ def _wait_for(lock: BinaryIO) -> None:
 
 
 def _used(path: Path) -> int:
-    """Bytes of a file that hold numbers, as prometheus_client.mmap_dict writes it; of a new one those of its head."""
+    """Return the used bytes of a file of prometheus_client.mmap_dict; of a new one, those of its head."""
     with path.open("rb") as file:
         return max(HEAD_BYTES, int.from_bytes(file.read(4), sys.byteorder))
 
 
 def clean_up() -> None:
-    """Remove the folder if it is ours, whether workers still write to it or not."""
+    """Remove the folder if this process made it, even if workers still write to it."""
     if entry := _folders.pop(os.getpid(), None):
         folder, descriptor = entry
         os.environ.pop(VARIABLE, None)
@@ -142,7 +142,7 @@ def clean_up() -> None:
 
 
 def _make(parent: Path) -> Path:
-    """A new folder, locked for as long as a process of this server lives; those of killed servers are removed."""
+    """Make a folder that is locked while a process of this server lives; remove those of killed servers."""
     for left_over in parent.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # another user's, or in use
             os.close(_lock(left_over))

@@ -5,21 +5,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 PHASES = ("receive", "hash", "decode", "queue", "predict", "encode", "send")
-"""Where a request's time goes, in its order. What is measured under one name is not counted under another."""
+"""The phases of a request, in order. Each moment belongs to one phase."""
 
 DOORS = ("multipart", "replay")
-"""The protocols by which a request comes."""
+"""The protocols of requests."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """A request that is over, answered or not. Holds no patient data.
 
-    ``door`` names the protocol by which it came, one of ``DOORS``. Digests are hexadecimal, "" where the request
-    did not come so far. ``reason`` is the ``code`` of the problem it was answered with, "" for an answer. ``phases``
-    are seconds by the names of ``PHASES``; ``seconds`` is all of its time, from its head to the last byte sent.
-    ``received`` carries its time zone. ``weights_digest`` stands for the model's weights alone, "" where it declares
-    none; ``model_digest`` for its source, version, weights and config.
+    ``door`` names its protocol, one of ``DOORS``. Digests are hexadecimal, "" where the request did not get so far.
+    ``reason`` is the ``code`` of its problem, "" for an answer. ``phases`` are seconds by the names of ``PHASES``;
+    ``seconds`` is its whole time, from its head to the last byte sent.
+    ``received`` has its time zone. ``weights_digest`` covers the model's weights only, "" without declared weights;
+    ``model_digest`` its source, version, weights and config.
     """
 
     request_id: str
@@ -48,4 +48,4 @@ class Outcome:
 
 
 Sink = Callable[[Outcome], None]
-"""What is told of each outcome, in the thread that sent the answer. It returns soon and never raises."""
+"""Receives each outcome, in the thread that sent the answer. It returns soon and never raises."""

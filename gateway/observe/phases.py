@@ -1,4 +1,4 @@
-"""A stopwatch for one request: where its time went, by the names of ``outcomes.PHASES``."""
+"""The time of one request by the names of ``outcomes.PHASES``."""
 
 import threading
 from collections.abc import Mapping
@@ -9,38 +9,36 @@ from types import TracebackType
 class Phases:
     """Seconds by phase, each moment counted once.
 
-    A measure inside another takes its time from the outer one, so that the sum never exceeds what has passed.
+    A measure within another reduces the outer one, so that the sum never exceeds the elapsed time.
     ``begin`` and ``measure`` are for the thread that serves the request; ``add`` may be called from any.
     """
 
     __slots__ = ("_lock", "_mark", "_open", "seconds", "started")
 
     def __init__(self, first: str = "") -> None:
-        """Start with the phase ``first``, where one is given."""
+        """Start with the phase ``first``, unless it is empty."""
         self.seconds: dict[str, float] = {}
         self.started = self._mark = perf_counter()
         self._open: list[str] = [first] if first else []
         self._lock = threading.Lock()
 
     def begin(self, name: str) -> float:
-        """Count the time from now on for ``name``, except measured blocks; return the time on the clock of
-        ``perf_counter``.
-        """
+        """Count the time from now on for ``name``, except measured blocks; return the time of ``perf_counter``."""
         now = perf_counter()
         if self._open:
             over = self._open.pop()
             self.add(over, now - self._mark)
-            self.seconds[over] = max(0.0, self.seconds[over])  # a model's threads may measure more than has passed
+            self.seconds[over] = max(0.0, self.seconds[over])  # threads may measure more than has elapsed
         self._open.append(name)
         self._mark = now
         return now
 
     def measure(self, name: str) -> "_Measure":
-        """``with phases.measure("receive"):`` counts the block; never put a ``yield`` into it."""
+        """``with phases.measure("receive"):`` measures its block, which must not yield."""
         return _Measure(self, name)
 
     def add(self, name: str, seconds: float, *, of: str = "") -> None:
-        """Count seconds that were measured elsewhere; ``of`` names the phase around them, which gives them up."""
+        """Add seconds that were measured elsewhere, and subtract them from the phase ``of`` around them."""
         with self._lock:
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
             if of:
@@ -60,7 +58,7 @@ class Phases:
 
 
 class _Measure:
-    """A measured block; a class, since ``contextlib`` costs three times as much for each piece of a body."""
+    """A measured block; ``contextlib`` would cost three times as much for each piece of a body."""
 
     __slots__ = ("_name", "_phases")
 
@@ -77,5 +75,5 @@ class _Measure:
 
 
 def server_timing(phases: Mapping[str, float]) -> str:
-    """Seconds by phase as the text of a ``Server-Timing`` header, in milliseconds (W3C Server Timing 3)."""
+    """Return the text of a ``Server-Timing`` header, in milliseconds (W3C Server Timing 3)."""
     return ", ".join(f"{name};dur={seconds * 1000:.3f}" for name, seconds in phases.items())

@@ -1,6 +1,6 @@
 """Traces of requests for OpenTelemetry: a server span, and a span below it for each phase.
 
-Off unless the standard ``OTEL_*`` variables name a collector; ``gateway.observe.spans`` holds what needs the packages.
+Off unless the standard ``OTEL_*`` variables name a collector; ``gateway.observe.spans`` uses the packages.
 """
 
 import logging
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger("gateway")
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-MISSING = "traces are wanted, but %s is missing: pip install 'inference-gateway[otel]'"
+MISSING = "traces are enabled, but %s is missing: pip install 'inference-gateway[otel]'"
 
 
 def wanted(environ: Mapping[str, str] | None = None) -> bool:
-    """Return True if the environment asks for traces: it names a collector, or ``OTEL_TRACES_EXPORTER`` is ``otlp``.
+    """Return True if the environment enables traces: it names a collector, or ``OTEL_TRACES_EXPORTER`` is ``otlp``.
 
-    ``OTEL_SDK_DISABLED=true`` and any other exporter say no.
+    ``OTEL_SDK_DISABLED=true`` and any other exporter disable them.
     """
     environ = os.environ if environ is None else environ
     exporter = environ.get("OTEL_TRACES_EXPORTER", "").strip()
@@ -30,9 +30,9 @@ def wanted(environ: Mapping[str, str] | None = None) -> bool:
 
 
 def open_traces() -> "Spans | None":
-    """The spans that the environment asks for; None where it asks for none, or the extra ``otel`` is missing.
+    """Open the spans that the environment enables; None without traces, or without the extra ``otel``.
 
-    Call it in the worker, never before the fork: the thread that sends belongs to one process.
+    Call it in the worker, never before the fork: the thread that exports belongs to one process.
     """
     if not wanted():
         return None

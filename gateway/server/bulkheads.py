@@ -1,4 +1,4 @@
-"""Bulkheads: so many threads serve the requests of one kind, and more while some of them wait for slow clients."""
+"""Bulkheads: a number of threads for the requests of one kind, and more while some of them wait for slow clients."""
 
 import threading
 from collections import deque
@@ -23,9 +23,9 @@ class Bulkhead:
     def __init__(
         self, threads: int, spare: int, start: Callable[[ReadyConnection], None], wake: Callable[[], None]
     ) -> None:
-        """``start`` has a thread take a connection; ``wake`` has the main thread call ``go``.
+        """``start`` serves a connection in a thread; ``wake`` has the main thread call ``go``.
 
-        At most ``spare`` threads more run while as many wait for slow clients.
+        While threads wait for slow clients, as many others run, at most ``spare``.
         """
         self.threads = threads
         self.waiting: deque[ReadyConnection] = deque()
@@ -36,16 +36,16 @@ class Bulkhead:
 
     @property
     def working(self) -> int:
-        """Requests that keep a thread from others."""
+        """Requests that occupy a thread."""
         return self.busy - len(self._lent)
 
     def join(self, connection: ReadyConnection) -> None:
-        """Have a thread take the connection, as soon as one is free."""
+        """Serve the connection as soon as a thread is free."""
         self.waiting.append(connection)
         self.go()
 
     def go(self) -> None:
-        """Start those that wait, as far as threads are free."""
+        """Start pending connections while threads are free."""
         while self.waiting and self.working < self.threads:
             self.busy += 1
             connection = self.waiting.popleft()
@@ -53,16 +53,16 @@ class Bulkhead:
             self._start(connection)
 
     def leave(self, connection: ReadyConnection) -> None:
-        """A thread has finished with the connection."""
+        """Release the thread of the connection."""
         self.reclaim(connection.sock)
-        connection.sock.thread = None  # no circle keeps the connection
+        connection.sock.thread = None  # breaks a reference cycle, which would delay the release of the socket
         self.busy -= 1
         self.go()
 
     def lend(self, sock: RateLimited) -> bool:
-        """Let another thread run while this connection is waited for; return whether one may.
+        """Let another thread run while this connection waits for its client; return whether one may.
 
-        Where as many wait as may, and other requests wait for a thread, the slowest connection is cut.
+        If all spare threads run and requests are pending, the slowest connection is cut.
         """
         with self._lock:
             if sock in self._lent:
@@ -75,7 +75,7 @@ class Bulkhead:
         return True
 
     def reclaim(self, sock: RateLimited) -> None:
-        """The connection is waited for no longer: its thread works."""
+        """End the loan of a connection: its thread works again."""
         with self._lock:
             self._lent.discard(sock)
 

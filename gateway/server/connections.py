@@ -1,8 +1,8 @@
-"""gunicorn's threaded worker, with bounds that a slow or hostile client cannot stretch.
+"""gunicorn's threaded worker, with limits that a slow or hostile client cannot extend.
 
-Plain ``gthread`` gives a thread to a connection as soon as one byte has arrived and lets it wait without a bound for
-the rest. Here the poller does the TLS handshake and reads the head of a request before a thread takes it, and probes
-have threads of their own. Each wait for bytes, in either direction, is bounded by a timeout and by a minimum rate
+Plain ``gthread`` assigns a thread to a connection at its first byte, and the thread waits without a limit for the rest.
+Here the poller does the TLS handshake and reads the head of a request before a thread starts, and probes have threads
+of their own. Each wait for bytes, in either direction, is bounded by a timeout and by a minimum rate
 (``gateway.config``), and a thread that waits for a slow client is lent to another request.
 """
 
@@ -26,16 +26,16 @@ from gateway.server.request_heads import Connection
 from gateway.server.tls_context import ServerTLS
 
 PROBE_THREADS = 2
-"""Their number: a load balancer and Kubernetes ask at once."""
+"""Threads for probes: a load balancer and Kubernetes may send one each at once."""
 LINGER_TIME = 30.0
-"""Seconds for which a client that was answered may go on writing; nginx's lingering_time. Closing at once would reset
-the connection, and the client would not see why it was refused."""
+"""Seconds for which an answered client may continue to write; nginx's lingering_time. Closing at once would reset the
+connection, and the client would not see why it was refused."""
 DISCARD = bytearray(1 << 18)
-"""Where unwanted bytes are read to."""
+"""The buffer for bytes that are read and dropped."""
 DRAIN_TIME = 0.002
-"""Seconds a thread spends on the unread rest of a body, for keep-alive's sake; a client can stall gunicorn's own 5."""
+"""Seconds a thread spends on the unread rest of a body to reuse the connection; gunicorn's 5 could occupy threads."""
 STOP_TIME = 1.0
-"""Seconds that a stopping worker has for connections whose request is still on its way; gunicorn's own linger."""
+"""Seconds that a stopping worker waits for requests that are still arriving; as long as gunicorn's own linger."""
 EXHAUSTED = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 ACCEPT_PAUSE = 0.5
 """Seconds without accepting, after the system had no file or memory for another connection."""
@@ -43,7 +43,8 @@ REQUEST_TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent
 
 
 def _unquoted(error: BaseException) -> BaseException:
-    """An error of the same class, for gunicorn to choose a status by, whose text is the name of that class."""
+    """Return an error of the same class with that class's name as its text."""
+    # gunicorn chooses the status by the class, and puts the text into the page and the log.
     kind = type(error)
     members = {"__init__": lambda self: None, "__str__": lambda self: kind.__name__}
     return type(kind.__name__, (kind,), members)()  # type: ignore[no-any-return]
@@ -58,7 +59,7 @@ def connection_bound(settings: Settings, configured: int, threads: int) -> int:
 
 
 class BoundedWorker(ThreadWorker):  # type: ignore[misc]
-    """gthread in which a connection gets a thread once the head of its request is there."""
+    """gthread in which a connection gets a thread once the head of its request has arrived."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -66,12 +67,13 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         self.worker_connections = connection_bound(self.settings, self.cfg.worker_connections, self.cfg.threads)
         self.max_keepalived = self.worker_connections - self.cfg.threads
         self.heads: dict[Connection, int] = {}
-        """What each is polled for; the oldest first."""
+        """Connections without a whole head and the events that each is polled for, the oldest first."""
         self.lingering: dict[Connection, None] = {}
+        """Answered connections whose clients still write, the oldest first; a dict removes from the middle at once."""
         self.work = self._bulkhead(self.cfg.threads, self.settings.spare_threads)
         self.probes = self._bulkhead(PROBE_THREADS, PROBE_THREADS)
         self.stopped_at = 0.0
-        """When it was told to stop, by ``time.monotonic``."""
+        """The time of the signal to stop, by ``time.monotonic``; 0 before it."""
         self.accept_at = 0.0
         self._tls = ServerTLS(self.cfg, self.log)
 
@@ -83,14 +85,14 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         return bulkhead
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
-        """Threads for all that the bulkheads start; one is made when none is idle."""
+        """Return a pool for all that the bulkheads start. It makes a thread only when no thread is idle."""
         return ThreadPoolExecutor(self.cfg.threads + self.settings.spare_threads + 2 * PROBE_THREADS)
 
     def accept(self, listener: Any) -> bool:
         """Accept one connection; return whether there was one."""
         try:
             accepted, _ = listener.accept()
-        except OSError as error:  # of a client that is gone again, or of the network (accept(2))
+        except OSError as error:  # the client has disconnected, or the network failed (accept(2))
             if error.errno in EXHAUSTED:
                 self._pause(error)
             return False
@@ -100,7 +102,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         return True
 
     def connection(self, accepted: socket.socket, server: Any, head: bytes = b"") -> Connection | None:
-        """Count a connection in, of which ``head`` has been read; None for one that its client has reset."""
+        """Count and return a connection of which ``head`` has been read; None for one that its client has reset."""
         try:
             client = accepted.getpeername()
             conn = Connection(self.cfg, self._wrapped(accepted), client, server)
@@ -117,21 +119,24 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         return sock
 
     def _pause(self, error: OSError) -> None:
-        """Accept again in a moment; where this process has too many files open, have fewer connections from now on."""
+        """Stop accepting for ACCEPT_PAUSE; after too many open files, allow fewer connections too."""
+        # The connection stays in the backlog and keeps the listener readable: without a pause the loop would spin.
+        # An eighth fewer connections leaves files to the requests in flight. The limit stays lower, since this process
+        # has other files open than were expected.
         if error.errno == errno.EMFILE:
             self.worker_connections = max(self.cfg.threads, self.nr_conns * 7 // 8)
         name, bound = errno.errorcode[error.errno or 0], self.worker_connections
-        self.log.warning("No connection is accepted for a moment (%s); at most %d are held.", name, bound)
+        self.log.warning("No connection is accepted for a moment (%s); at most %d stay open.", name, bound)
         self._close_idle()
         self.accept_at = time.monotonic() + ACCEPT_PAUSE
         self.set_accept_enabled(False)
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Accept connections or not; gunicorn's main loop asks for it at each turn."""
+        """Accept connections or not, never during a pause; gunicorn's main loop calls this at each turn."""
         super().set_accept_enabled(enabled and time.monotonic() >= self.accept_at)
 
     def enqueue_req(self, conn: Connection) -> None:
-        """Wait for a request on a connection, some of which may have arrived with the last."""
+        """Wait for a request on a connection; its first bytes may have arrived with the last one."""
         conn.begin(time.monotonic() + self.settings.head_timeout)
         try:
             events = conn.advance()
@@ -167,22 +172,26 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
         if not keepalive:
             return False
+        # A LengthReader counts its ``length`` down to 0, and a ChunkedReader drops its ``parser`` at the last chunk.
+        # A body that was read whole needs no drain: a busy machine may miss the deadline and close a good connection.
         reader = getattr(getattr(conn.parser.mesg, "body", None), "reader", None)
         unread = getattr(reader, "length", getattr(reader, "parser", reader))
-        if not unread:  # all of it was read, however late this thread says so
+        if not unread:
             return True
         return bool(conn.parser.finish_body(deadline=time.monotonic() + DRAIN_TIME))
 
     def finish_request(self, conn: Connection, fs: Any) -> None:
-        """Take a connection back from a thread: keep it, or let the client finish writing before it is closed."""
+        """Take a connection back from a thread: reuse it, or close it once its client has finished writing."""
         if conn.bulkhead is not None:
             conn.bulkhead.leave(conn)
         if not fs.cancelled() and fs.exception() is None and fs.result():
             if isinstance(conn.sock, RateLimitedTLSSocket) and conn.sock.pending():
-                self.enqueue_req(conn)  # decrypted already, so that the poller would not report it
+                self.enqueue_req(conn)  # bytes that TLS has decrypted already do not wake the poller
             else:
                 super().finish_request(conn, fs)
             return
+        # close(2) with unread bytes sends a reset, which may overtake the response. Ending our direction alone lets the
+        # client read it; ``_on_linger`` drops what the client still writes.
         with contextlib.suppress(OSError, ValueError):
             conn.sock.setblocking(False)
             conn.sock.shutdown(socket.SHUT_WR)
@@ -196,6 +205,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
 
     def _on_linger(self, conn: Connection, _fileobj: Any) -> None:
         try:
+            # below TLS and without the minimum rate: the bytes are dropped, and LINGER_TIME bounds them
             more = socket.socket.recv_into(conn.sock, DISCARD)
         except BlockingIOError:
             return
@@ -206,7 +216,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
             self._drop(conn)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Answer what gunicorn cannot read, and log it; its own words quote the request, with all that it may hold."""
+        """Answer and log a request that gunicorn cannot parse, without its text, which quotes the request."""
         super().handle_error(None, client, addr, _unquoted(exc))
 
     def _drop(self, conn: Connection) -> None:
@@ -218,7 +228,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         conn.close()
 
     def _close_idle(self) -> bool:
-        """Close the connection that has waited longest for a request or for its end; return whether there was one."""
+        """Close the connection that is idle longest; return whether there was one."""
         for waiting in (self.heads, self.lingering):
             if waiting:
                 conn = next(iter(waiting))
@@ -231,10 +241,10 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         return False
 
     def murder_pending(self) -> None:
-        """Close what is overdue: heads that are not whole in time, clients that go on writing, too many idle ones."""
+        """Close overdue connections: incomplete heads, clients that still write, and idle ones above the limit."""
         super().murder_pending()
         for conn in self._overdue(self.heads):
-            if conn.head:
+            if conn.head:  # without a head, a client could read the 408 as the response to its next request
                 with contextlib.suppress(OSError):
                     conn.sock.send(REQUEST_TIMEOUT)
             self._drop(conn)
@@ -244,7 +254,8 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
             pass
 
     def _overdue(self, waiting: dict[Connection, Any]) -> Iterator[Connection]:
-        """Take those whose time is over; all of them when the worker stops."""
+        """Remove and yield overdue connections, all of them STOP_TIME after the signal to stop."""
+        # Each dict has one timeout for all, so the oldest entry is the first to be overdue.
         now = time.monotonic()
         stopped = not self.alive and now >= self.stopped_at + STOP_TIME
         while waiting and ((conn := next(iter(waiting))).timeout <= now or stopped):

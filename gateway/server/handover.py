@@ -30,7 +30,7 @@ class Handover:
         return self._receiver.fileno()
 
     def publish(self, slot: int, free: int) -> None:
-        """Write how many free places the worker on ``slot`` has; 0 for one that has ended."""
+        """Publish the number of free places of the worker on ``slot``; 0 for one that has ended."""
         FREE.pack_into(self._free, slot % SLOTS * FREE.size, max(0, free))
 
     def others_have_room(self, slot: int) -> bool:
@@ -39,7 +39,7 @@ class Handover:
         return any(free for number, (free,) in enumerate(FREE.iter_unpack(self._free)) if number != own)
 
     def send(self, connection: socket.socket, head: bytes) -> bool:
-        """Pass on a connection, which the caller then closes, and what has been read of it; return whether it went."""
+        """Pass on a connection and the bytes read of it; return whether that succeeded. The caller then closes it."""
         try:
             socket.send_fds(self._sender, [head], [connection.fileno()])
         except OSError:  # the queue is full, or the head too long for it
@@ -47,7 +47,7 @@ class Handover:
         return True
 
     def receive(self) -> Iterator[tuple[socket.socket, bytes]]:
-        """Yield the connection that has waited longest, and what has been read of it; nothing where there is none."""
+        """Yield the connection that has waited longest, and what has been read of it; nothing without one."""
         try:
             head, files, _, _ = socket.recv_fds(self._receiver, MESSAGE_BYTES, 1)
         except OSError:  # another worker was faster, or this one has no file left

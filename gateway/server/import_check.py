@@ -14,11 +14,11 @@ from gateway.observe.logs import exception_frames
 logger = logging.getLogger("gateway")
 
 SECONDS = 60.0
-"""How long an import may take; what loads weights meanwhile should do so in ``setup``."""
+"""Seconds that an import may take; weights should be loaded in ``setup``."""
 
 
 def imports(app: str) -> bool:
-    """Return True if ``app``, an import string, can be imported here now; the log has the reason where it cannot."""
+    """Return True if ``app``, an import string, can be imported; log the reason where it cannot."""
     path = os.pathsep.join(folder for folder in sys.path if folder)
     command = [sys.executable, "-m", "gateway.server.import_check", app]
     try:
@@ -29,7 +29,7 @@ def imports(app: str) -> bool:
 
 
 def main(app: str) -> int:
-    """0 for an application that can be imported, 1 for one that cannot, whatever it raises."""
+    """Return 0 for an application that can be imported, 1 for one that cannot, whatever it raises."""
     jsonlogs.configure(Settings.from_environment())
     try:
         import_app(app)

@@ -21,15 +21,15 @@ from gateway.spool.process_memory import leave_no_dump
 DEFAULTS: dict[str, Any] = {
     "worker_class": "gateway.worker.Worker",
     "threads": 16,
-    # gthread's main thread tells the arbiter that it lives, whatever the others do; only a model that holds the GIL
-    # this long is taken for dead.
+    # gthread's main thread notifies the arbiter, whatever the others do; only a worker whose model holds the GIL for
+    # this long is killed.
     "timeout": 900,
     # A prediction of ten minutes may finish after SIGTERM; an idle worker stops at once.
     "graceful_timeout": 630,
     "keepalive": 5,
     "control_socket_disable": True,
-    # gunicorn would believe SCRIPT_NAME from loopback, where a proxy hands on what any client sends: a path that the
-    # proxy lets pass would then be another one here.
+    # gunicorn would trust SCRIPT_NAME from loopback, where a proxy forwards headers of any client: a path that the
+    # proxy allows would then be another path here.
     "forwarder_headers": "",
     "logger_class": "gateway.server.Logger",
     "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
@@ -38,17 +38,17 @@ DEFAULTS: dict[str, Any] = {
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]
-    """gunicorn's own lines, in the form that the gateway's settings ask for and without the texts of exceptions."""
+    """gunicorn's own lines, in the configured format and without the texts of exceptions."""
 
     def setup(self, cfg: Any) -> None:
-        """At the start, and after each reload of the configuration."""
+        """Configure the loggers, at the start and after each reload."""
         super().setup(cfg)
         jsonlogs.configure_server(Settings.from_environment(), self.error_fmt, self.datefmt)
 
 
 def on_starting(master: Any) -> None:
-    """Before the first worker, in the master: what it makes here, all workers inherit."""
-    handed_over = os.environ.get("LISTEN_PID") == str(os.getpid())  # sockets of systemd's, whatever is configured
+    """Make what all workers inherit: called in the master before the first worker."""
+    handed_over = os.environ.get("LISTEN_PID") == str(os.getpid())  # systemd passes sockets, whatever is configured
     listeners.announce([0] if handed_over else master.cfg.address)
     shared_table.table()
     multiprocess.prepare()
@@ -56,38 +56,38 @@ def on_starting(master: Any) -> None:
     if not settings.core_dumps:
         leave_no_dump()
     ServerState.of_this_server().start(getattr(master.app, "app_uri", None), settings)
-    master.reload = partial(_reload, master, master.reload)  # gunicorn has no hook before it reads anything anew
+    master.reload = partial(_reload, master, master.reload)  # gunicorn has no hook before a reload
 
 
 def _reload(master: Any, reload: Callable[[], None]) -> None:
-    """SIGHUP, in the master: not for code that no worker could import, since gunicorn would end the whole server."""
+    """Reload at SIGHUP, in the master, unless the application fails to import: gunicorn would end the whole server."""
     app = getattr(master.app, "app_uri", None)
     if app is None or import_check.imports(app):
         reload()
     else:
-        master.log.error("The application was not loaded anew; this server goes on with what it has.")
+        master.log.error("The application was not reloaded; the server continues with the loaded one.")
 
 
 def on_reload(master: Any) -> None:
-    """After SIGHUP, in the master: addresses may be others now, and the code that workers and models come with."""
+    """Begin a generation after SIGHUP, in the master: addresses and code may have changed."""
     listeners.announce(master.cfg.address)
     ServerState.of_this_server().scoreboard.renew()
 
 
 def pre_fork(_master: Any, _worker: Any) -> None:
-    """Before each worker, in the master."""
+    """Prepare a worker, in the master."""
     ServerState.of_this_server().before_fork()
 
 
 def child_exit(_master: Any, worker: Any) -> None:
-    """After each worker, in the master, however it ended."""
+    """Clean up after a worker, in the master, however it ended."""
     multiprocess.worker_exited(worker.pid)
     ServerState.of_this_server().scoreboard.clear(worker.age)
     worker.handover.publish(worker.age, 0)
 
 
 def on_exit(_master: Any) -> None:
-    """After the last worker, in the master."""
+    """Clean up after the last worker, in the master."""
     ServerState.of_this_server().close()
     multiprocess.clean_up()
 
@@ -122,8 +122,8 @@ class _Server(BaseApplication):  # type: ignore[misc]
 def serve(app: Any, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT, workers: int = 1, **options: Any) -> None:
     """Serve ``app``, a WSGI application or an import string ``module:name``, until a signal ends it.
 
-    ``options`` are gunicorn's settings by gunicorn's names and win over ours. An import string is loaded in each
-    worker, never in the master. ``port`` 0 takes a free one; the log names it.
+    ``options`` are gunicorn's settings by gunicorn's names and override the gateway's. An import string is
+    loaded in each worker, never in the master. ``port`` 0 takes a free one; the log names it.
     """
     if isinstance(app, str) and (folder := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, folder)  # as gunicorn's own command does

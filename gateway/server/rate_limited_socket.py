@@ -1,4 +1,4 @@
-"""Connections on the clock: each wait for bytes, in either direction, is bounded by a timeout and a minimum rate.
+"""Connections whose waits for bytes, in either direction, are bounded by a timeout and a minimum rate.
 
 A request that waits for a slow client lends its thread to others, and its place too where it has one.
 """
@@ -14,34 +14,34 @@ from typing import Any, Protocol
 from gateway.config import MiB, Settings
 
 SLICE = 1.0
-"""Seconds of one wait, after which the connection looks at the clock."""
+"""Seconds of one wait; the connection checks its limits after each."""
 LEND_AFTER = 1.0
 """Seconds for which a request waits for its client before its thread is lent."""
 BRISK = 1 * MiB
-"""Bytes per second of a client that is not called slow: a CT series in about a minute."""
+"""Bytes per second from which a client does not count as slow: a CT series in about a minute."""
 
 
 class Place(Protocol):
-    """A request's place among those that are let in."""
+    """An admitted request's place."""
 
     def lend(self) -> None:
-        """Let another request have it."""
+        """Let another request use it."""
 
 
 class Thread(Protocol):
     """The thread that serves a request."""
 
     def lend(self) -> bool:
-        """Let another one work while this one waits for its client; return whether that is so."""
+        """Let another thread run while this one waits for its client; return whether one may."""
 
     def reclaim(self) -> None:
-        """Have it work again."""
+        """End the loan: this thread works again."""
 
 
 class RateLimited:
     """A mixin for sockets that raise TimeoutError when the peer stalls or falls below the minimum rate.
 
-    ``thread`` and ``place`` are lent once the peer is slow. ``cut`` ends the connection at the next look at the clock.
+    ``thread`` and ``place`` are lent once the peer is slow. ``cut`` ends the connection at the next check.
     """
 
     settings = Settings()
@@ -52,7 +52,7 @@ class RateLimited:
     place: Place | None = None
 
     def start(self, thread: Thread | None = None) -> None:
-        """Begin a request in ``thread``: what was waited for before does not count."""
+        """Begin a request in ``thread``; earlier waits do not count."""
         self.thread = thread
         self.transfer(None)
 
@@ -73,7 +73,7 @@ class RateLimited:
         return self.waited >= LEND_AFTER and self.rate < BRISK
 
     def setblocking(self, flag: bool) -> None:
-        """Blocking means: for ``read_timeout`` at most, in slices. gunicorn calls this before it reads in a thread."""
+        """Block for at most ``read_timeout``, in slices. gunicorn calls this before it reads in a thread."""
         self.settimeout(self._slice if flag else 0.0)  # type: ignore[attr-defined]
 
     @property
@@ -81,22 +81,22 @@ class RateLimited:
         return min(SLICE, self.settings.read_timeout)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Receive, on the clock."""
+        """Receive within the limits."""
         data: bytes = self._paced(super().recv, len, size, flags)  # type: ignore[misc]
         return data
 
     def recv_into(self, buffer: Any, size: int = 0, flags: int = 0) -> int:
-        """Receive into a buffer, on the clock."""
+        """Receive into a buffer within the limits."""
         return int(self._paced(super().recv_into, int, buffer, size, flags))  # type: ignore[misc]
 
     def sendall(self, data: Any, flags: int = 0) -> None:
-        """Send, on the clock. Raises ConnectionAbortedError for a peer that does not take it."""
+        """Send within the limits. Raises ConnectionAbortedError for a peer that does not read."""
         view = memoryview(data).cast("B")
         while view:
             try:
                 view = view[self._paced(super().send, int, view, flags) :]  # type: ignore[misc]
             except TimeoutError as error:
-                raise ConnectionAbortedError(errno.EPIPE, "the peer does not take what it asked for") from error
+                raise ConnectionAbortedError(errno.EPIPE, "the peer does not read its response") from error
 
     def receive(self, size: int) -> bytes | None:
         """Return what has arrived, at most ``size`` bytes, without waiting: None for nothing, b"" at the end."""
@@ -115,7 +115,7 @@ class RateLimited:
                 moved = move(*args)
             except TimeoutError:
                 if (self.gettimeout() or 0.0) < self._slice:  # type: ignore[attr-defined]
-                    raise  # a wait that is shorter on purpose
+                    raise  # gunicorn asked for a shorter wait
                 began = self._account(0, began, judge=False)  # silence has a limit of its own
                 if began - first >= self.settings.read_timeout:
                     raise
@@ -144,7 +144,7 @@ class RateLimitedTLSSocket(RateLimited, ssl.SSLSocket):  # type: ignore[misc]
     """A connection in TLS."""
 
     def shutdown(self, how: int) -> None:
-        """Say that this is the end in TLS too (close_notify, RFC 8446 6.1), where that needs no waiting."""
+        """End TLS too (close_notify, RFC 8446 6.1), if that needs no waiting."""
         if not self.getblocking():
             with contextlib.suppress(OSError, ValueError):
                 self.unwrap()

@@ -12,13 +12,13 @@ from gateway.server.rate_limited_socket import RateLimitedSocket, RateLimitedTLS
 
 END_OF_HEAD = b"\r\n\r\n"
 HEAD_BYTES = 65536
-"""Bytes of a head that the poller waits for; a longer one goes to gunicorn's parser and meets the limits there."""
+"""Bytes of a head that the poller waits for; gunicorn's parser refuses a longer one."""
 PROBES = frozenset([b"/ping", b"/healthcheck", b"/livez", b"/readyz", b"/startupz"])
 """Paths that have threads of their own."""
 
 
 class Connection(TConn):  # type: ignore[misc]
-    """A connection whose head is read by the poller: ``head`` holds what has arrived of a request."""
+    """A connection whose head is read by the poller: ``head`` has the bytes of a request so far."""
 
     def __init__(self, cfg: Any, sock: RateLimitedSocket | RateLimitedTLSSocket, client: Any, server: Any) -> None:
         super().__init__(cfg, sock, client, server)
@@ -29,13 +29,13 @@ class Connection(TConn):  # type: ignore[misc]
         self.bulkhead: Bulkhead | None = None
 
     def begin(self, timeout: float) -> None:
-        """Wait for a request until ``timeout``; bytes that arrived behind the last one belong to it."""
+        """Wait for a request until ``timeout``; bytes that arrived after the last one belong to it."""
         self.timeout = timeout
         self.sock.setblocking(False)
         self.head += self.parser.unreader.take_buffered()
 
     def advance(self) -> int:
-        """Go on with the handshake and the head, without waiting: 0 once a thread may take it, or what to poll for.
+        """Continue the handshake and the head without waiting. Return 0 for a thread, or the events to poll for.
 
         Raises OSError where the handshake fails or the client has closed.
         """
@@ -50,14 +50,14 @@ class Connection(TConn):  # type: ignore[misc]
         return 0 if self._read() else EVENT_READ
 
     def _read(self) -> bool:
-        """True once a whole head is there, or more than one may be."""
+        """Return True once a whole head has arrived, or more bytes than a head may have."""
         searched = 0
         while self.head.find(END_OF_HEAD, searched) < 0 and len(self.head) < HEAD_BYTES:
             searched = max(0, len(self.head) - len(END_OF_HEAD) + 1)
             piece = self.sock.receive(HEAD_BYTES)
             if piece is None:
                 return False
-            if not piece and self.head:  # half-closed: what there is may be malformed, and gunicorn answers that
+            if not piece and self.head:  # half-closed: the head may be malformed, and gunicorn answers that
                 return True
             if not piece:
                 raise ConnectionResetError("the client has closed the connection")
@@ -71,7 +71,7 @@ class Connection(TConn):  # type: ignore[misc]
         return len(fields) == 3 and fields[1].partition(b"?")[0] in PROBES
 
     def hand_over(self) -> None:
-        """Give what has been read to gunicorn's parser."""
+        """Pass the bytes that were read to gunicorn's parser."""
         self.parser.unreader.unread(bytes(self.head))
         self.head.clear()
         self.data_ready = True  # no second wait in the thread

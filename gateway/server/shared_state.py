@@ -31,11 +31,11 @@ class SupervisorLauncher:
         self._process: subprocess.Popen[bytes] | None = None
 
     def ensure(self, *, started: bool = False) -> None:
-        """Start the supervisor if it does not run; ``started`` says that the server has been ready before."""
+        """Start the supervisor if it does not run; ``started`` is True for a server that has been ready before."""
         if self._process is not None and self._process.poll() is None:
             return
         if self._process is not None:
-            logger.error("the supervisor of the model processes is gone; it is started again")
+            logger.error("the supervisor of the model processes has ended; another one starts")
             self._hang_up()
         arguments = {"app": self._app, "listener": self._listener.fileno(), "started": started}
         self._process = subprocess.Popen(
@@ -47,7 +47,7 @@ class SupervisorLauncher:
         )
 
     def close(self) -> None:
-        """Every worker has ended: let the supervisor close the models, and wait for it."""
+        """Have the supervisor close the models after the last worker, and wait for it."""
         if self._process is None:
             return
         self._hang_up()
@@ -79,25 +79,25 @@ class ServerState:
 
     @staticmethod
     def of_this_server() -> "ServerState":
-        """The one of this master and its workers, made when it is first asked for."""
+        """Return the state of this master and its workers, created at the first call."""
         global _shared
         if _shared is None:
             _shared = ServerState()
         return _shared
 
     def start(self, app: object, settings: Settings) -> None:
-        """Before the first worker. Raises ValueError where model processes are wanted of an object: they import."""
+        """Prepare model processes. Raises ValueError for an application object: they import it by name."""
         if settings.model_processes:
             if not isinstance(app, str):
                 raise ValueError("Model processes need the application's import string, such as models.app:app.")
             self.launcher = SupervisorLauncher(app)
 
     def before_fork(self) -> None:
-        """Before each worker: there is a supervisor."""
+        """Start the supervisor, before each worker."""
         if self.launcher is not None:
             self.launcher.ensure(started=self.scoreboard.started)
 
     def close(self) -> None:
-        """After the last worker."""
+        """Stop the supervisor, after the last worker."""
         if self.launcher is not None:
             self.launcher.close()

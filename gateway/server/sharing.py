@@ -1,4 +1,4 @@
-"""A worker that shares its places with the others: no request is refused while one of them could begin it."""
+"""A worker that shares its places with the others: a request is refused only if no worker has a free place."""
 
 import time
 from collections import deque
@@ -11,12 +11,12 @@ from gateway.server.rate_limited_socket import RateLimitedSocket
 from gateway.server.request_heads import Connection
 
 PATIENCE = 0.1
-"""Seconds that a request waits for a place before it is refused: a client may ask again before the worker that has
-answered it has counted its place as free."""
+"""Seconds that a request waits for a place before it is refused: a client may send its next request before the worker
+that answered it has freed the place."""
 
 
 class SharingWorker(BoundedWorker):
-    """Passes requests to other workers when its own places are taken, and accepts theirs while it has some."""
+    """Passes requests to other workers when it has no free place, and accepts theirs when it has one."""
 
     handover: Handover
 
@@ -29,7 +29,7 @@ class SharingWorker(BoundedWorker):
 
     @property
     def occupied(self) -> int:
-        """Places that are taken by the application's own count."""
+        """Places in use by the application's own count."""
         return 0
 
     @property
@@ -46,6 +46,7 @@ class SharingWorker(BoundedWorker):
         """Run one turn of the main loop, then publish the number of free slots to the other workers."""
         super().wait_for_and_dispatch_events(min(timeout, PATIENCE) if self._unplaced else timeout)
         self._place()
+        # A worker polls the shared queue only with a free place: otherwise each request in it would wake all workers.
         free = self.free_places if self.alive else 0
         self.handover.publish(self.age, free)
         if (free > 0) != self._receives:
@@ -58,7 +59,7 @@ class SharingWorker(BoundedWorker):
             self.set_accept_enabled(self.nr_conns < self.worker_connections)
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Accept connections or not: not while other workers only have free places."""
+        """Accept connections or not: not while only other workers have free places."""
         super().set_accept_enabled(enabled and (self.free_places > 0 or not self._others_have_room))
 
     def _on_handover(self, _fileobj: Any) -> None:
@@ -75,7 +76,7 @@ class SharingWorker(BoundedWorker):
         return False
 
     def _dispatch(self, conn: Connection) -> None:
-        """Start the request in a thread where it has a place or needs none; else look for a place."""
+        """Start the request in a thread if it needs no place; else look for one."""
         if conn.is_probe or not self.alive:
             super()._dispatch(conn)
         else:
@@ -83,9 +84,9 @@ class SharingWorker(BoundedWorker):
             self._place()
 
     def _place(self) -> None:
-        """Start those requests that have a place now, here or in another worker, and those whose time is over.
+        """Start the requests that have a place now, here or in another worker, and those that have waited too long.
 
-        The application refuses what has no place, in its own words, and answers what needs none.
+        The application refuses a request without a place, and answers one that needs no place.
         """
         while self._unplaced:
             overdue, conn = self._unplaced[0]
@@ -96,7 +97,7 @@ class SharingWorker(BoundedWorker):
             self._unplaced.popleft()
 
     def _send(self, conn: Connection) -> bool:
-        """Pass a request to another worker; TLS has a state that cannot be passed."""
+        """Pass a request to another worker, except over TLS, whose state cannot be passed."""
         if not (isinstance(conn.sock, RateLimitedSocket) and self.handover.send(conn.sock, bytes(conn.head))):
             return False
         self._close(conn)

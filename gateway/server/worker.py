@@ -1,4 +1,4 @@
-"""The gateway's worker under gunicorn: from loading the application to making way for another worker."""
+"""The gateway's worker under gunicorn: from loading the application to the end."""
 
 import logging
 import os
@@ -16,21 +16,21 @@ from gateway.server.sharing import SharingWorker
 from gateway.spool.process_memory import keep_memory_flat
 
 RELIEF_TIME = 60.0
-"""Seconds for which a worker goes on after a reload while none of the new ones accepts."""
+"""Seconds that a worker continues after a reload while no new one accepts."""
 TICK = 0.5
-"""Seconds at most between two looks at the clock, and between two reports of this worker's health to the others."""
+"""Seconds at most between two turns of the main loop; half of it between two reports of this worker's health."""
 WORKER_BOOT_ERROR = 3
 """The exit status by which a worker ends the whole server (gunicorn's Arbiter.WORKER_BOOT_ERROR)."""
 BOOT_PAUSE = 2.0
-"""Seconds before another worker tries what this one could not, where the server has been ready before."""
+"""Seconds before another worker tries to start, if the server has been ready before."""
 
 
 class Worker(SharingWorker):
-    """Loads the application, tells its health to the others, and leaves when it is told to, or has been relieved."""
+    """Loads the application, publishes its health to the others, and ends at a signal or once relieved."""
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
-        """Refuse settings under which no thread would be free to say that the server is full (SystemExit)."""
+        """Refuse settings that leave no thread to answer that the server is full. Raises SystemExit."""
         super().check_config(cfg, log)
         if "h2" in cfg.http_protocols:
             raise SystemExit("HTTP/2 is not served here: leave http_protocols at h1, and let a proxy speak it.")
@@ -53,9 +53,9 @@ class Worker(SharingWorker):
         self.relief_by = 0.0
 
     def load_wsgi(self) -> None:
-        """Load the application and tell it how many requests may be past admission, so that probes find a thread.
+        """Load the application and limit its admitted requests, so that a thread stays free for probes.
 
-        A service that configures no logging of its own gets lines on standard error.
+        A service that configures no logging logs to standard error.
         """
         keep_memory_flat()
         try:
@@ -73,7 +73,7 @@ class Worker(SharingWorker):
             self._open()
 
     def _open(self) -> None:
-        """Load the models now, not with the first request; what the settings forbid ends the server with a sentence."""
+        """Load the models now, not with the first request; invalid settings end the server with a sentence."""
         try:
             self.wsgi.open(self.server_state.address, self.slot)
         except (ValueError, ImportError, OSError, GatewayError) as error:
@@ -81,7 +81,7 @@ class Worker(SharingWorker):
             self._give_up(f"{error}{more}")
 
     def _give_up(self, why: str) -> NoReturn:
-        """End the server that cannot start; one that has been ready before goes on without this worker."""
+        """End the server that cannot start; one that has been ready before continues without this worker."""
         if not self.server_state.scoreboard.started:
             self.log.error("This server cannot start: %s", why)
             raise SystemExit(WORKER_BOOT_ERROR)
@@ -90,7 +90,7 @@ class Worker(SharingWorker):
         raise SystemExit(1)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """SIGTERM: say that no more should come, and stop once that has been heard (``drain_delay``)."""
+        """Drain at SIGTERM, and stop after ``drain_delay``: by then load balancers have noticed."""
         if self._awaits_relief():
             self.relief_by = self.relief_by or time.monotonic() + RELIEF_TIME
             return
@@ -102,13 +102,13 @@ class Worker(SharingWorker):
         self.stop_at = time.monotonic() + self.settings.drain_delay
 
     def _awaits_relief(self) -> bool:
-        """True in a worker of a former generation (SIGHUP) while none of the new one accepts yet."""
+        """Return True in a worker of a former generation (SIGHUP) while no worker of the new one accepts."""
         if self.service is None or self.server_state.scoreboard.generation == self.slot.generation or self.slot.read():
             return False
         return not self.relief_by or time.monotonic() < self.relief_by
 
     def _drain(self) -> None:
-        """Say that no more should come; requests that come all the same wait for a place, rather than be refused."""
+        """Report that this worker drains; requests that still arrive wait for a place instead of being refused."""
         self.stopped_at = self.stopped_at or time.monotonic()
         if self.service is not None:
             self.work.threads = self.places
@@ -132,30 +132,30 @@ class Worker(SharingWorker):
         if self.service.fatal and not self.server_state.scoreboard.started:
             self.log.error(self.service.fatal)
             logging.shutdown()
-            os._exit(WORKER_BOOT_ERROR)  # the master takes it for the end of the server, as nothing else
+            os._exit(WORKER_BOOT_ERROR)  # of all exit statuses, only this one has the master end the server
         if self.service.lost and self.alive:
-            self.log.warning("The supervisor of the model processes is gone; this worker makes way for a new one.")
+            self.log.warning("The supervisor of the model processes has ended; this worker ends, and a new one starts.")
             self.alive, self.stopped_at = False, time.monotonic()
 
     @property
     def occupied(self) -> int:
-        """Places that are taken by the application's own count; all of them once it drains."""
+        """Places in use by the application's own count; all of them once it drains."""
         if self.service is None:
             return 0
         return self.places if self.service.draining else int(self.service.occupied)
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """Accept connections or not; a stopping worker takes those that have connected, and closes its listeners.
+        """Accept connections or not; a stopping worker accepts those that have connected, and closes its listeners.
 
-        gunicorn would let others wait in front of a closed door.
+        gunicorn would leave its listeners open, and later connections without an answer.
         """
         super().set_accept_enabled(enabled)
         if enabled or self.alive:
             return
-        doors, self.sockets[:] = list(self.sockets), []
-        for door in doors:
-            while self.accept(door):
+        listening, self.sockets[:] = list(self.sockets), []
+        for listener in listening:
+            while self.accept(listener):
                 pass
-            door.close()
+            listener.close()
         while self.receive_request():
             pass

@@ -52,7 +52,7 @@ def new_request_id() -> str:
 
 
 def _chosen(accept: str) -> str:
-    """The media type other than the door's own that an Accept header chooses."""
+    """Return the media type that an Accept header chooses instead of the door's own, else ""."""
     from gateway.binding.bound_request import DICOM_TYPE, accepts_dicom  # brings pydantic, which a plain service spares
 
     return DICOM_TYPE if accepts_dicom(accept) else ""
@@ -66,7 +66,7 @@ def _connected() -> bool:
 class Head:
     """The head of a request, known before its input is read. The request's time starts when it is made.
 
-    ``door`` names the protocol by which it came: a label of metrics, audit and logs. ``accept`` is the answer that the
+    ``door`` names the protocol of the request: a label of metrics, audit and logs. ``accept`` is the answer that the
     caller takes, as in an Accept header (RFC 9110 12.5.1). ``no_cache`` asks for a new answer (RFC 9111 5.2.1.4).
     ``received`` is the time of receipt with its zone; a replay sets it. ``gone`` returns True once the client has
     disconnected.
@@ -99,7 +99,7 @@ class Head:
 
 
 class _ObservedContext(RequestContext):
-    """The handle on a run whose progress is reported to its exchange."""
+    """The context of a run that reports its progress to the exchange."""
 
     def __init__(self, deadline: float, report: Callable[[float, float], None]) -> None:
         super().__init__(deadline)
@@ -114,8 +114,8 @@ class _ObservedContext(RequestContext):
 class Exchange:
     """A request and its answer. A context manager that releases everything where its block raises.
 
-    Where the block ends well the answer is still being sent, and ``close`` is the sender's last call. The verbs are
-    called in the order of the module's example, in one thread; ``close`` at any time, once or twice.
+    Where the block succeeds, the answer is still being sent, and ``close`` is the sender's last call. Call the verbs in
+    the order of the module's example, in one thread; ``close`` at any time and any number of times.
     """
 
     def __init__(self, service: "Service", model: Model, head: Head, ticket: Ticket, timeout: float) -> None:
@@ -129,7 +129,7 @@ class Exchange:
         self.logger.add_tags(head.tags(model.name))
         self._service = service
         self.ticket = ticket
-        """The request's place, which a door lends while it waits for a slow client."""
+        """The admission ticket of the request, which a door lends while it waits for a slow client."""
         self._phases = head.phases
         self._context = _ObservedContext(time.monotonic() + self.timeout, self._progressed)
         self._output = Digest(hash_function(service.settings.digest), overlap=ticket.idle_core)
@@ -204,7 +204,7 @@ class Exchange:
         return result
 
     def _cached(self, request: Request) -> Result | None:
-        """The answer to the same request before; where there is none, the one to come will be cached."""
+        """Return the cached answer to the same request; without one, note where to cache the new answer."""
         cache = self._service.cache
         if cache is None or self._received is None or not self._received.held:
             return None
@@ -222,7 +222,7 @@ class Exchange:
         return stored.result
 
     def _inferred(self, request: Request) -> Result:
-        """The model's answer; what it does not account for of the time was spent queued, or on the way."""
+        """Return the model's answer; time that it does not account for was spent queued or in transfer."""
         self._phases.begin("queue")
         try:
             result = self._service.infer(self.model, request, log=self.logger, gone=self.head.gone)
@@ -280,11 +280,11 @@ class Exchange:
         self._facts.update(status=problem.status, reason=problem.code)
 
     def broke_off(self, error: GatewayError) -> None:
-        """Note why a streamed answer ended early, whose status has been sent."""
+        """Note why a streamed answer ended early; its status has been sent."""
         self._facts["reason"] = error.code
 
     def close(self) -> None:
-        """Release the input, the place and the hashing thread; notify the sinks of the outcome. Once is enough."""
+        """Release the input, the place and the hashing thread; notify the sinks. Repeated calls do nothing."""
         if self._closed:
             return
         self._closed = True

@@ -1,4 +1,4 @@
-"""Answers of deterministic models on stored instances: found again by what made them, instead of computed again.
+"""Answers of deterministic models on stored instances, cached by their input, model and parameters.
 
 Imported only where there is a store, which brings SQLAlchemy.
 """
@@ -18,7 +18,7 @@ logger = logging.getLogger("gateway")
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """The place of one answer: of which model, on which instances, for which caller."""
+    """The identity of one answer: its model, instances, parameters and caller."""
 
     caller: str
     instances: tuple[HeldInstance, ...]
@@ -48,7 +48,7 @@ class ResultCache:
     def entry(
         self, model: Model, card: Card | None, request: Request, caller: str, instances: tuple[HeldInstance, ...]
     ) -> CacheEntry | None:
-        """Return the place of the answer to ``request``; None where its model's answers are not cached.
+        """Return the entry of the answer to ``request``; None where the model's answers are not cached.
 
         ``card`` is None for a model that is still loading: its answer's own card then decides. Raises ParameterRefused.
         """
@@ -58,11 +58,11 @@ class ResultCache:
         return None if identity is None else CacheEntry(caller, instances, model.name, *identity)
 
     def find(self, entry: CacheEntry, card: Card, input_digest: str) -> StoredResult | None:
-        """Return the answer in its place; None where there is none to the same input."""
+        """Return the stored answer to the same input; None without one."""
         return self._results.find(entry.key(card), entry.caller, input_digest)
 
     def store(self, entry: CacheEntry, result: Result, output_digest: str) -> None:
-        """Store an answer under the card of the model that made it; log where there is no room for it."""
+        """Store an answer under its model's card; log a failure to store it."""
         if not result.card.deterministic:
             return
         try:

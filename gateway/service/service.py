@@ -63,14 +63,14 @@ class Service:
     models: dict[str, Model] = field(default_factory=dict)
     sinks: list[Sink] = field(default_factory=list)
     slot: Slot | None = None
-    """Where this worker tells the others how its models are; a process that is alone has none."""
+    """Where this worker publishes the state of its models; None in a process without other workers."""
     draining: bool = False
     fatal: str = ""
     """Why this server cannot start, in one line."""
     lost: bool = False
-    """Whether the supervisor of the model processes has gone."""
+    """True once the supervisor of the model processes has ended."""
     key: bytes | None = None
-    """What signs receipts, where there is a key."""
+    """The key that signs receipts, if any."""
     auditor: Auditor | None = None
     store: "StoreContext | None" = None
     """The study store, where the settings name a folder for one."""
@@ -84,10 +84,10 @@ class Service:
         self.metrics = Metrics(self.models)
 
     def open_exchange(self, model: Model, head: Head, timeout: Callable[[], float | None] = lambda: None) -> Exchange:
-        """Admit a request for ``model`` before anything of its input is read.
+        """Admit a request for ``model`` before its input is read.
 
-        ``timeout`` reads the deadline that it asks for, in seconds; None asks for the model's own, which is the most.
-        Raises Unavailable, and what ``timeout`` raises; the sinks are notified of either.
+        ``timeout`` returns the requested timeout in seconds; None means the model's own, which is the maximum.
+        Raises Unavailable, and what ``timeout`` raises; the sinks are notified of both.
         """
         largest = execution_of(model, self.settings).timeout
         assert largest is not None  # the settings have one
@@ -114,7 +114,7 @@ class Service:
 
     @property
     def occupied(self) -> int:
-        """Places that no new request gets: of requests in flight, of those that wait to return, and of hung calls."""
+        """Places that are not free: of requests in flight, of lent tickets that return, and of hung calls."""
         return self.admission.requests + self.admission.returning + self.executors.inline.abandoned()
 
     def executor(self, model: Model) -> Executor:
@@ -122,7 +122,7 @@ class Service:
         return self.executors.of(model)
 
     def resolver(self, caller: str) -> "Resolver | None":
-        """Return what resolves the studies that ``caller`` may name instead of sending them, where there is a store."""
+        """Return the resolver of studies that ``caller`` may reference; None without a store."""
         return None if self.store is None else self.store.references.of(caller)
 
     def infer(self, model: Model, request: Request, *, log: TaggedLogger, gone: Callable[[], bool]) -> Result:
@@ -136,7 +136,7 @@ class Service:
         return self.executor(model).run(model, request, checks, gone)
 
     def open(self, address: str, slot: Slot | None) -> None:
-        """Take in the models; their processes are reached at ``address``, "" where there are none. Raises OSError."""
+        """Set up executors for the models; ``address`` is that of model processes, or "". Raises OSError."""
         self.slot = slot
         if address:
             generation = slot.generation if slot else 0
@@ -177,7 +177,7 @@ class Service:
         self.sinks += [self.auditor] if self.auditor else []
 
     def die(self, text: str) -> None:
-        """This server cannot start, and why; one that has been ready before goes on with what it has."""
+        """Record why this server cannot start; one that has been ready before continues with its present models."""
         self.fatal = text
 
     def _lose(self) -> None:
@@ -189,11 +189,11 @@ class Service:
         return self.slot is not None
 
     def to_set_up(self) -> list[Model]:
-        """The models that this process itself must load."""
+        """Return the models that this process itself must load."""
         return [model for model in self.models.values() if self.executors.loads(model)]
 
     def close(self) -> None:
-        """Close what this process loaded, the last first."""
+        """Close the models that this process loaded, the last one first."""
         self.executors.close()
         for sink in (self.auditor, self._spans):
             if sink is not None:
@@ -207,7 +207,7 @@ class Service:
             sink(outcome)
 
     def publish(self) -> None:
-        """Tell the other workers how the models of this one are."""
+        """Publish the state of this worker's models to the other workers."""
         if self.slot is not None:
             models = {name: health.words() for name, health in self.executors.inline.health().items()}
             self.slot.publish({"models": models, "draining": self.draining})

@@ -1,8 +1,8 @@
 """The boundary, and the search for its delimiter in a stream that is cut anywhere (RFC 2046 5.1.1).
 
-A delimiter is ``CRLF -- boundary``. Neither CR nor LF can occur in a boundary, so a delimiter that fails to match
-never begins again inside itself: what was held back of it is plain data, and no octet is looked at twice. The bulk is
-searched for ``LF -- boundary`` by ``bytes.find``, and the octet before a hit tells a delimiter from a bare LF.
+A delimiter is ``CRLF -- boundary``. Neither CR nor LF can occur in a boundary, so a failed match never contains the
+start of another one: its buffered octets are plain data, and no octet is examined twice. The bulk is searched for
+``LF -- boundary`` by ``bytes.find``; the octet before a hit distinguishes a delimiter from a bare LF.
 """
 
 import re
@@ -16,11 +16,11 @@ _CR = 13
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 _NOTHING = memoryview(b"")
 _WINDOW = 1 << 17
-"""Bytes of a buffer without ``find`` that are copied at once to be searched: few enough to stay in a core's cache."""
+"""Bytes of a buffer without ``find`` that are copied at once for the search: few enough for a core's cache."""
 
 
 def dash_boundary(boundary: str) -> bytes:
-    """``--`` and the boundary: 1 to 70 bchars, no space at the end (RFC 2046 5.1.1). Raises BrokenBody for another."""
+    """Return ``--`` and the boundary: 1 to 70 bchars, no space at the end (RFC 2046 5.1.1). Raises BrokenBody."""
     if not _BOUNDARY.fullmatch(boundary):
         raise BrokenBody(
             "The boundary in Content-Type must be 1 to 70 letters, digits or '()+_,-./:=? and not end in a space "
@@ -30,7 +30,7 @@ def dash_boundary(boundary: str) -> bytes:
 
 
 class Seeker:
-    """Tells data from delimiters, holding back at most the beginning of one delimiter between two calls."""
+    """Separates data from delimiters; buffers at most the beginning of one delimiter between two calls."""
 
     def __init__(self, boundary: str) -> None:
         """Raises BrokenBody for a boundary that is not allowed."""
@@ -39,16 +39,16 @@ class Seeker:
         self.begin()
 
     def begin(self) -> None:
-        """Start behind a line end that is no data but may begin a delimiter, as the start of a message may.
+        """Start after a line end that is not data but may begin a delimiter, as the start of a message may.
 
         RFC 2046 5.1.1: a preamble may be absent, and a body-part may end with its header, without the blank line.
         """
         self._held, self._not_data = CRLF, len(CRLF)
 
     def seek(self, text: Text, view: memoryview, position: int) -> tuple[memoryview, int, bool]:
-        """Go on at ``text[position]``, of which there must be one: (data passed over, next position, delimiter found).
+        """Search from ``text[position]``, which must exist: (data, next position, delimiter found).
 
-        ``view`` is over the same octets as ``text``; the data is a slice of it, or what was held and proved to be data.
+        ``view`` is over the same octets as ``text``; the data is a slice of it, or of buffered octets.
         Raises BrokenBody for a delimiter after a bare LF: a lenient reader would see a part there.
         """
         if self._held:
@@ -79,7 +79,7 @@ class Seeker:
         return data, position, False
 
     def _cut(self, text: Text, position: int) -> int:
-        """The end of what is certainly data: before a tail that may begin a delimiter, or one after a bare LF."""
+        """Return the end of certain data: before a tail that may begin a delimiter, or one after a bare LF."""
         lf = text.rfind(b"\n", max(position, len(text) - len(self._needle)))
         if lf >= 0 and self._needle.startswith(text[lf:]):
             return lf - 1 if lf > position and text[lf - 1] == _CR else lf
@@ -87,12 +87,12 @@ class Seeker:
 
 
 def bare_lf() -> BrokenBody:
-    """The refusal of a delimiter line that a bare LF begins or ends."""
+    """Return the refusal of a delimiter line that a bare LF begins or ends."""
     return BrokenBody("A delimiter line begins or ends with a bare LF; end every line of the framing with CRLF.")
 
 
 def searchable(data: bytes | bytearray | memoryview) -> Iterator[tuple[Text, memoryview]]:
-    """``data`` as what has ``find``, each with a view over the caller's own buffer."""
+    """Yield ``data`` as texts that have ``find``, each with a view over the caller's own buffer."""
     view = memoryview(data).cast("B")
     if isinstance(data, bytes | bytearray):
         yield data, view

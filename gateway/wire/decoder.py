@@ -1,10 +1,10 @@
 """Bytes of multipart/related in, events out (RFC 2387 on RFC 2046 5.1.1). No I/O: the caller reads and feeds.
 
-Wrong is worse than down, so these are refused where another reader might see other parts:
+A wrong answer is worse than no answer, so input that another reader might split differently is refused:
 
 - a delimiter before or after a bare LF, and anything but padding on a delimiter line: RFC 2046 5.1.1 compares the
   boundary with the beginning of a line, so ``--boundaryX`` is a delimiter to some readers and data to others;
-- the boundary once more after the close delimiter; any other epilogue is ignored, as RFC 2046 5.1.1 demands;
+- the boundary again after the close delimiter; any other epilogue is ignored, as RFC 2046 5.1.1 demands;
 - a part's Content-Length that is not the length of its data, since a reader may skip ahead by it.
 """
 
@@ -46,7 +46,7 @@ _NEXT: dict[State, dict[int, State]] = {
     State.CLOSED_LINE_END: {_LF: State.EPILOGUE},
 }
 PADDED = (State.PADDING, State.CLOSED)
-"""States in which spaces and tabs are passed over."""
+"""States in which spaces and tabs are skipped."""
 COMPLETE = (State.CLOSED, State.EPILOGUE)
 """States in which a message may end."""
 _CUT = {
@@ -57,19 +57,19 @@ _CUT = {
 
 
 def after(state: State, octet: int) -> State:
-    """The state after one more octet of a delimiter line. Raises BrokenBody where RFC 2046 5.1.1 has no such line."""
+    """Return the state after one more octet of a delimiter line. Raises BrokenBody for a line that RFC 2046 forbids."""
     follows = _NEXT[state].get(octet)
     if follows is not None:
         return follows
     if octet == _LF:
         raise bare_lf()
     if state in (State.CLOSED, State.CLOSED_LINE_END):
-        raise BrokenBody("The closing delimiter shares its line with something else; end it with CRLF.")
-    raise BrokenBody("A line begins with the boundary but goes on; choose a boundary that no other line begins with.")
+        raise BrokenBody("Other text follows the closing delimiter on its line; end the delimiter with CRLF.")
+    raise BrokenBody("A line begins with the boundary and continues; choose a boundary that begins no other line.")
 
 
 def cut_short(state: State) -> BrokenBody:
-    """The refusal of a message that ends in ``state``."""
+    """Return the refusal of a message that ends in ``state``."""
     return BrokenBody(_CUT.get(state, "The body ends inside a delimiter line; send it whole."))
 
 
@@ -91,8 +91,8 @@ class Limits:
 class Decoder:
     """Reads one multipart message, however it is cut into chunks, in time linear in its bytes.
 
-    Between two calls it keeps an unfinished header or the beginning of a delimiter, and no data. After an error it
-    stays failed: each further call raises the same error.
+    Between two calls it buffers an unfinished header or the beginning of a delimiter, and no data. After an error each
+    further call raises the same error.
     """
 
     def __init__(self, boundary: str, limits: Limits | None = None) -> None:
@@ -108,9 +108,9 @@ class Decoder:
         self._failure: RequestError | None = None
 
     def receive(self, data: bytes | bytearray | memoryview) -> list[Event]:
-        """Take the next bytes, any number of them, and give the events they complete.
+        """Decode the next bytes, any number of them; return the events that they complete.
 
-        ``bytes`` and ``bytearray`` are searched where they lie, other buffers at the price of a copy in cache. Raises
+        ``bytes`` and ``bytearray`` are searched in place, other buffers by small copies. Raises
         BrokenBody or LimitExceeded; the events of that call are lost.
         """
         self._check_failed()
@@ -124,7 +124,7 @@ class Decoder:
         return events
 
     def close(self) -> None:
-        """Say that no more bytes come. Raises BrokenBody unless the message is complete."""
+        """End the input. Raises BrokenBody unless the message is complete."""
         self._check_failed()
         if self._state not in COMPLETE:
             failure = cut_short(self._state)
@@ -133,12 +133,12 @@ class Decoder:
 
     def _check_failed(self) -> None:
         if self._failure is not None:
-            raise _afresh(self._failure)
+            raise _copied(self._failure)
 
     def _fail(self, failure: RequestError) -> None:
         if self._parts:
             failure.members["part"] = self._parts
-        self._failure = _afresh(failure)
+        self._failure = _copied(failure)
         self._events = []
 
     def _consume(self, text: Text, view: memoryview) -> None:
@@ -147,7 +147,7 @@ class Decoder:
             position = _STEPS[self._state](self, text, view, position)
 
     def _content(self, text: Text, view: memoryview, position: int) -> int:
-        """Preamble, data or epilogue, up to a delimiter."""
+        """Decode preamble, data or epilogue, up to a delimiter."""
         data, position, at_delimiter = self._seeker.seek(text, view, position)
         if self._state is State.DATA:
             if len(data):
@@ -167,7 +167,7 @@ class Decoder:
         self._events.append(_END_OF_PART)
 
     def _line(self, text: Text, view: memoryview, position: int) -> int:
-        """An octet of a delimiter line's rest; transport padding before it is passed over, not kept."""
+        """Decode an octet of the rest of a delimiter line; transport padding before it is skipped."""
         if self._state in PADDED:
             octet = _NOT_PADDING.search(text, position)
             if octet is None:
@@ -230,8 +230,8 @@ _ENTER: dict[State, Callable[[Decoder], None]] = {
 }
 
 
-def _afresh(failure: RequestError) -> RequestError:
-    """The same error without a traceback, which would keep the chunk and the decoder alive in a cycle."""
-    twin = type(failure).__new__(type(failure), *failure.args)
-    twin.__dict__.update(failure.__dict__)
-    return twin
+def _copied(failure: RequestError) -> RequestError:
+    """Copy an error without its traceback, which would keep the chunk and the decoder alive in a cycle."""
+    copy = type(failure).__new__(type(failure), *failure.args)
+    copy.__dict__.update(failure.__dict__)
+    return copy

@@ -17,7 +17,7 @@ _FOLLOWERS: dict[type[Event] | None, tuple[type[Event], ...]] = {
 
 
 class Encoder:
-    """Writes one multipart message. A boundary must not occur in the data: take a fresh one from ``new_boundary``."""
+    """Writes one multipart message. Its boundary must not occur in the data: use ``new_boundary``."""
 
     def __init__(self, boundary: str) -> None:
         """Raises BrokenBody for a boundary that RFC 2046 5.1.1 does not allow."""
@@ -25,9 +25,9 @@ class Encoder:
         self._last: type[Event] | None = None
 
     def send(self, event: Event) -> bytes | memoryview:
-        """The bytes of one event; data is handed through, not copied.
+        """Return the bytes of one event; data is passed on without a copy.
 
-        Raises ValueError for an event out of its turn, BrokenBody for header fields that no reader would accept.
+        Raises ValueError for an event out of order, BrokenBody for header fields that the decoder would refuse.
         """
         if not isinstance(event, _FOLLOWERS[self._last]):
             raise ValueError(f"{type(event).__name__} cannot follow {self._last.__name__ if self._last else 'nothing'}")

@@ -1,7 +1,7 @@
 """Events of a multipart message in their order, produced by the decoder and consumed by the encoder.
 
-A message is ``(Part Data* EndOfPart)+ EndOfMessage``. The events are frozen: nobody who is handed one can change it for
-the next.
+A message is ``(Part Data* EndOfPart)+ EndOfMessage``. The events are frozen, so that no consumer
+can change one for the next.
 """
 
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from gateway.wire.headers import Headers
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part begins; ``headers`` are its header fields (RFC 2045 3), possibly none."""
+    """The beginning of a part; ``headers`` are its header fields (RFC 2045 3), possibly empty."""
 
     headers: Headers = Headers()
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """Some bytes of the current part, never none.
+    """Bytes of the current part, at least one.
 
-    From the decoder ``data`` is a memoryview (format B) into the chunk that was received: it keeps that chunk alive,
-    and a caller who reuses a buffer must be done with the view first.
+    The decoder's ``data`` is a memoryview (format B) into the received chunk. It keeps that chunk alive: use the view
+    before the buffer is filled again.
     """
 
     data: bytes | memoryview
@@ -29,12 +29,12 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class EndOfPart:
-    """The current part is complete."""
+    """The end of the current part."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndOfMessage:
-    """The close delimiter went by. What follows it is still checked, so ask ``Decoder.close`` as well."""
+    """The close delimiter. The epilogue is checked too, so call ``Decoder.close`` as well."""
 
 
 Event = Part | Data | EndOfPart | EndOfMessage

@@ -1,6 +1,6 @@
 """Header fields of a part (RFC 2045 3).
 
-Where the standards leave room, the reading that no two readers can disagree on is taken, and the rest is refused:
+Input that two readers could understand differently is refused:
 
 - A folded field is unfolded (RFC 5322 2.2.3): Python's ``email`` folds a long file name. A fold with no field before
   it, or a line of nothing but white space (RFC 5322 3.2.2 forbids it), is refused.
@@ -21,7 +21,7 @@ from gateway.errors import BrokenBody, LimitExceeded
 Field = tuple[str, str]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# A lone surrogate stands for an octet of a file name that is not UTF-8, and cannot be sent.
+# A lone surrogate represents an octet of a file name that is not UTF-8; it cannot be encoded.
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")
 _FOLD = re.compile(r"\r\n(?=[ \t])")
 _BLANK_FOLD = re.compile(r"\r\n[ \t]+(?:\r\n|\Z)")
@@ -33,7 +33,7 @@ _IDENTITY = frozenset({"binary", "8bit", "7bit"})
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """Header fields in the order and spelling in which they were sent; looked up in any case."""
+    """Header fields in the order and spelling of the sender; look-up ignores case."""
 
     fields: tuple[Field, ...] = ()
 
@@ -42,7 +42,7 @@ class Headers:
     @overload
     def get(self, name: str, default: str) -> str: ...
     def get(self, name: str, default: str | None = None) -> str | None:
-        """The value of the first field called ``name`` in any case (RFC 9110 5.1), or ``default``."""
+        """Return the value of the first field called ``name`` in any case (RFC 9110 5.1), or ``default``."""
         name = name.lower()
         for key, value in self.fields:
             if key.lower() == name:
@@ -116,7 +116,7 @@ def _check_meaning(headers: Headers) -> None:
 
 
 def declared_length(headers: Headers) -> int | None:
-    """A part's Content-Length in bytes, or None; Orthanc sends one. Raises BrokenBody."""
+    """Return a part's Content-Length in bytes, or None; Orthanc sends one. Raises BrokenBody."""
     length = headers.get("content-length")
     if length is None:
         return None
@@ -126,11 +126,11 @@ def declared_length(headers: Headers) -> int | None:
 
 
 def format_fields(fields: Iterable[Field]) -> bytes:
-    """The fields as lines, each ended by CRLF. Raises BrokenBody for what ``parse_fields`` would not read back."""
+    """Return the fields as lines that end in CRLF. Raises BrokenBody for fields that ``parse_fields`` would refuse."""
     return _format(tuple(fields))
 
 
-@lru_cache(256)  # one answer is like the next, and each is formatted twice: for its length and for itself
+@lru_cache(256)  # answers have similar headers, and each is formatted twice: for its length and for itself
 def _format(fields: tuple[Field, ...]) -> bytes:
     for name, value in fields:
         check_field(name, value)
@@ -138,7 +138,7 @@ def _format(fields: tuple[Field, ...]) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in fields).encode()
 
 
-# Possessive quantifiers: a hostile value fails at once instead of being tried in every other way.
+# Possessive quantifiers: a hostile value fails at once, without backtracking.
 _PARAMETER = re.compile(
     r"\s*+;\s*+(?:(?P<name>[!#$%&'*+.^_`|~0-9A-Za-z-]++)\s*+=\s*+"
     r'(?:"(?P<quoted>[^"\\]*+(?:\\.[^"\\]*+)*+)"|(?P<bare>[^\s;"]*+)))?\s*+(?=;|\Z)',
@@ -150,9 +150,9 @@ _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 def parse_options_header(value: str) -> tuple[str, dict[str, str]]:
     """Split a Content-Type or Content-Disposition: ``'A/b; C="d"'`` to ``('a/b', {'c': 'd'})``.
 
-    The first word and the parameters' names come in lower case. A value may be quoted, with backslash escapes, or bare;
-    a bare one may hold the ``/`` and ``=`` that Orthanc and others leave unquoted. ``name*`` (RFC 2231) is a name like
-    any other. Raises BrokenBody for a parameter that is malformed or given twice.
+    The first word and the names of parameters are returned in lower case. A value may be quoted, with backslash
+    escapes, or bare; a bare one may contain the ``/`` and ``=`` that Orthanc and others leave unquoted. ``name*``
+    (RFC 2231) is an ordinary name. Raises BrokenBody for a malformed or repeated parameter.
     """
     word, _, _ = value.partition(";")
     position, parameters = len(word), dict[str, str]()
@@ -168,6 +168,6 @@ def parse_options_header(value: str) -> tuple[str, dict[str, str]]:
 
 def _add(parameters: dict[str, str], name: str, match: re.Match[str]) -> None:
     if name in parameters:
-        raise BrokenBody("A Content header gives one parameter twice; give each once.")
+        raise BrokenBody("A Content header has one parameter twice; send each once.")
     quoted = match["quoted"]
     parameters[name] = match["bare"] if quoted is None else _QUOTED_PAIR.sub(r"\1", quoted)

@@ -1,4 +1,4 @@
-"""A whole message, in pieces: its length before a byte is made, its bytes as they are read, and its events again."""
+"""Whole messages: their length in advance, their bytes in pieces, and their events."""
 
 import secrets
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -16,7 +16,7 @@ Bytes = bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True)
 class OutgoingPart:
-    """A part to send: ``chunks`` give exactly ``length`` bytes, and are asked for when all before them is sent."""
+    """A part to send: ``chunks`` have exactly ``length`` bytes, and are read once all bytes before them are sent."""
 
     headers: tuple[Field, ...]
     length: int
@@ -24,7 +24,7 @@ class OutgoingPart:
 
     @classmethod
     def named(cls, name: str, media_type: str, data: Bytes) -> Self:
-        """A part with ``data`` in memory, called ``form-data; name="X"; filename="X"`` (RFC 7578 4.2)."""
+        """Return a part with ``data`` in memory, named ``form-data; name="X"; filename="X"`` (RFC 7578 4.2)."""
         word = name.replace("\\", "\\\\").replace('"', "%22")
         disposition = f'form-data; name="{word}"; filename="{word}"'
         headers = (("Content-Disposition", disposition), ("Content-Type", media_type))
@@ -32,12 +32,12 @@ class OutgoingPart:
 
 
 def new_boundary() -> str:
-    """A fresh boundary of 128 random bits in hexadecimal, which no sender can make occur inside a part."""
+    """Return a new boundary of 128 random bits in hexadecimal; no sender can predict it."""
     return secrets.token_hex(16)
 
 
 def content_length(boundary: str, parts: Iterable[OutgoingPart]) -> int:
-    """Bytes that ``encode`` will give for the same parts; no chunk is asked for. Raises as ``encode`` does."""
+    """Return the number of bytes of ``encode`` for the same parts, without reading a chunk. Raises as ``encode``."""
     encoder = Encoder(boundary)
     total = 0
     for part in parts:
@@ -46,10 +46,10 @@ def content_length(boundary: str, parts: Iterable[OutgoingPart]) -> int:
 
 
 def encode(boundary: str, parts: Iterable[OutgoingPart]) -> Iterator[bytes | memoryview]:
-    """The message in pieces, none of them empty; framing between two parts' data comes in one piece.
+    """Yield the message in pieces, none of them empty; the framing between two parts is one piece.
 
-    Raises BrokenBody for a bad boundary or header field, ValueError for no part or for chunks that are not ``length``
-    bytes: a peer that was promised a Content-Length must not be given another.
+    Raises BrokenBody for a bad boundary or header field, ValueError without a part or for chunks that are not
+    ``length`` bytes: the message must have the announced Content-Length.
     """
     encoder = Encoder(boundary)
     framing = b""
@@ -67,7 +67,7 @@ def decode(
     limits: Limits | None = None,
     turn: Callable[[Bytes], AbstractContextManager[object]] = lambda _: nullcontext(),
 ) -> Generator[Event, None, None]:
-    """The events of a whole message, the twin of ``encode``; data is valid until the next event is asked for.
+    """Yield the events of a whole message, as the twin of ``encode``; data is valid until the next event.
 
     A piece is decoded, and its events are used, within ``turn(piece)``: use ``contextlib.closing``, which ends the turn
     where an event is refused. Raises BrokenBody, also for a message that ends early, and LimitExceeded.
@@ -90,4 +90,4 @@ def _checked(part: OutgoingPart) -> Iterator[bytes | memoryview]:
             yield chunk if isinstance(chunk, bytes) else view.cast("B")
     if missing:
         count = "more" if missing < 0 else f"{missing} fewer"
-        raise ValueError(f"A part promised {part.length} bytes and gave {count}")
+        raise ValueError(f"A part announced {part.length} bytes and has {count}")

@@ -1,4 +1,4 @@
-"""What the doctor says of a machine: each state that it should find is a real one."""
+"""Checks of a machine: each state that they should detect is a real one."""
 
 import os
 import socket
@@ -106,7 +106,7 @@ def test_the_system_s_temporary_folder_is_tried() -> None:
 def test_a_spool_folder_that_is_a_file_stops_it(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     found = storage.spool_room(Plan(settings=Settings(spool_folder=tmp_path / "file")))
-    assert (found.level, "is no folder" in found.text) == (Level.FAIL, True)
+    assert (found.level, "is not a folder" in found.text) == (Level.FAIL, True)
 
 
 def test_a_spool_folder_that_takes_no_file_stops_it() -> None:

@@ -1,4 +1,4 @@
-"""Code that cannot be imported, found at a reload or by a worker that takes another's place, ends no server."""
+"""Code that fails to import, at a reload or in a replacement worker, ends no server."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ import pytest
 
 from tests.server.running import FORMS, Running, Start, eventually, told
 
-REFUSED = "not loaded anew"
+REFUSED = "not reloaded"
 
 
 @pytest.fixture(scope="module", params=FORMS)

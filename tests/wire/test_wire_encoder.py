@@ -1,4 +1,4 @@
-"""Messages written: their layout, their length before they are made, and what no reader would accept."""
+"""Encoded messages: their layout, their length in advance, and refused input."""
 
 import io
 
@@ -84,7 +84,7 @@ def test_no_piece_is_empty_and_data_is_not_copied():
 
 @pytest.mark.parametrize("chunks", [[b"12"], [b"1", b"234"], []])
 def test_chunks_of_another_length_than_promised_raise(chunks):
-    with pytest.raises(ValueError, match="promised 3 bytes"):
+    with pytest.raises(ValueError, match="announced 3 bytes"):
         written("B", [OutgoingPart((), 3, chunks)])
 
 
