@@ -1,4 +1,4 @@
-"""What all tests share: a real server on a free port, and studies made for the purpose."""
+"""Fixtures of all tests: a real server on a free port, and the marks of the tiers."""
 
 import contextlib
 import os
@@ -69,9 +69,9 @@ class Server:
     def _wait(self) -> str:
         with contextlib.suppress(AssertionError):
             eventually(lambda: self._listens() or self.process.poll() is not None)
-        found = LISTENING.search(self.log)
-        if found and self._listens():
-            return f"{found[1]}://127.0.0.1:{found[2]}"
+        match = LISTENING.search(self.log)
+        if match and self._listens():
+            return f"{match[1]}://127.0.0.1:{match[2]}"
         self.stop()
         raise AssertionError(f"the server did not start:\n{self.log}")
 
@@ -91,7 +91,7 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def announced() -> Iterator[None]:
-    """What a test says of where a server listens is forgotten after it."""
+    """Restore the announced addresses after a test."""
     before = listeners.addresses()
     yield
     listeners.announce(before)

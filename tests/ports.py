@@ -1,4 +1,4 @@
-"""Ports for programs that have to be told one."""
+"""Free ports, for programs that need the number in advance."""
 
 import contextlib
 import random
@@ -6,7 +6,7 @@ import socket
 
 
 def free_port() -> int:
-    """A free port below those that the kernel gives to whoever asks for any (32768 to 60999 on Linux), as tests do."""
+    """Return a free port below those that the kernel assigns by itself (32768 to 60999 on Linux)."""
     while True:
         port = random.SystemRandom().randrange(20_000, 32_000)
         with contextlib.suppress(OSError), socket.socket() as probe:

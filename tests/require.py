@@ -1,4 +1,4 @@
-"""What a test needs from outside: skipped with a sentence where it is missing, failed where everything was promised."""
+"""Requirements of a test: a missing one skips the test with a sentence, or fails it in CI."""
 
 import os
 
@@ -6,7 +6,7 @@ import pytest
 
 
 def require(condition: object, sentence: str) -> None:
-    """Go on only if ``condition`` holds; with ``GATEWAY_TEST_REQUIRE=all`` a missing part fails the test."""
+    """Require ``condition``, else skip the test; with ``GATEWAY_TEST_REQUIRE=all``, fail it."""
     if condition:
         return
     if os.environ.get("GATEWAY_TEST_REQUIRE") == "all":

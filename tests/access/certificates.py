@@ -1,4 +1,4 @@
-"""Certificates made for a test: an authority, what it signs, and a handshake in memory."""
+"""Certificates made for a test: an authority, certificates that it signs, and a handshake in memory."""
 
 import ipaddress
 import ssl
@@ -54,7 +54,7 @@ def named(**names: str) -> x509.Name:
 
 def handshake(authority: Authority, client: Path | None, server: Path) -> ssl.SSLObject:
     """The server's side of a connection, its handshake done in memory."""
-    ours, theirs = ssl.MemoryBIO(), ssl.MemoryBIO()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.path)
     serving.verify_mode = ssl.CERT_OPTIONAL
     serving.load_cert_chain(server)
@@ -62,8 +62,8 @@ def handshake(authority: Authority, client: Path | None, server: Path) -> ssl.SS
     if client is not None:
         asking.load_cert_chain(client)
     ends = [
-        asking.wrap_bio(theirs, ours, server_hostname="127.0.0.1"),
-        serving.wrap_bio(ours, theirs, server_side=True),
+        asking.wrap_bio(outgoing, incoming, server_hostname="127.0.0.1"),
+        serving.wrap_bio(incoming, outgoing, server_side=True),
     ]
     for _ in range(10):
         for end in ends:

@@ -1,4 +1,4 @@
-"""An issuer of tokens: its keys, its JWKS on a loopback port, and whatever token a test wants signed."""
+"""An issuer of tokens: its keys, its JWKS on a loopback port, and any token that a test needs."""
 
 import base64
 import contextlib
@@ -21,31 +21,31 @@ Private = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Privat
 
 @cache
 def rsa_key(name: str, bits: int = 2048) -> rsa.RSAPrivateKey:
-    """One key for each name; making one takes a while."""
+    """One key for each name; making one is slow."""
     return rsa.generate_private_key(65537, bits)
 
 
 def jwk(key: Private, kid: str | None, **members: str) -> dict[str, Any]:
     """The public half as JSON (RFC 7517)."""
     public = key.public_key()
-    made: dict[str, Any]
+    key_members: dict[str, Any]
     if isinstance(public, rsa.RSAPublicKey):
-        made = jwt.algorithms.RSAAlgorithm.to_jwk(public, as_dict=True)
+        key_members = jwt.algorithms.RSAAlgorithm.to_jwk(public, as_dict=True)
     elif isinstance(public, ec.EllipticCurvePublicKey):
-        made = jwt.algorithms.ECAlgorithm.to_jwk(public, as_dict=True)
+        key_members = jwt.algorithms.ECAlgorithm.to_jwk(public, as_dict=True)
     else:
-        made = jwt.algorithms.OKPAlgorithm.to_jwk(public, as_dict=True)
-    made = {name: value for name, value in made.items() if name != "key_ops"} | members
-    return made | ({} if kid is None else {"kid": kid})
+        key_members = jwt.algorithms.OKPAlgorithm.to_jwk(public, as_dict=True)
+    key_members = {name: value for name, value in key_members.items() if name != "key_ops"} | members
+    return key_members | ({} if kid is None else {"kid": kid})
 
 
 def pem(key: Private) -> bytes:
-    """The public half as PEM, which a confused verifier would take for an HMAC secret."""
+    """The public half as PEM, which a confused verifier would use as an HMAC secret."""
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def claims(**changes: Any) -> dict[str, Any]:
-    """Those of a good token; a change to None leaves one out."""
+    """The claims of a valid token; a change to None leaves one out."""
     now = int(time.time())
     good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "alice", "exp": now + 300, "nbf": now - 5, "roles": ["infer"]}
     return {name: value for name, value in (good | changes).items() if value is not None}
@@ -63,7 +63,7 @@ def assembled(header: dict[str, Any], body: dict[str, Any], signature: bytes = b
 
 
 class Issuer:
-    """What the issuer answers at ``url``: its keys, or a failure."""
+    """The response of the issuer at ``url``: its keys, or a failure."""
 
     def __init__(self, *keys: dict[str, Any]) -> None:
         self.keys = list(keys)

@@ -1,4 +1,4 @@
-"""Keys: kept as digests, read anew when the file changes, and compared so that time tells nothing."""
+"""API keys: stored as digests, read again when the file changes, and compared in constant time."""
 
 import hashlib
 import hmac
@@ -113,7 +113,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_comparison_is_done_on_digests_wherever_the_match_is(
     folder: Path, presented: str, count: int, data: st.DataObject
 ) -> None:
-    """What time could tell is how many comparisons there are, and of what: alike for each key that is presented."""
+    """The number and the operands of comparisons, on which the time depends, are the same for each presented key."""
     held = [new_key() for _ in range(count)]
     ring = written(folder / "callers", *(CallerEntry(Caller(f"c{i}"), fingerprint(key)) for i, key in enumerate(held)))
     tried = data.draw(st.sampled_from([presented, *held, held[0][:20], held[0][:-1] + "!"]))

@@ -1,4 +1,4 @@
-"""Tokens: what the issuer signed for this gateway and this moment, and nothing else."""
+"""Tokens: only those that the issuer signed for this gateway and this time are accepted."""
 
 import hashlib
 import hmac

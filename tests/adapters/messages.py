@@ -20,7 +20,7 @@ class Received:
 
 
 def body(params: dict[str, Any], *parts: tuple[str | None, bytes]) -> bytes:
-    """A request; a part whose name is None has no header at all."""
+    """A request; a part whose name is None has no header."""
     out = b"--frontier\r\n\r\n" + json.dumps(params).encode() + b"\r\n"
     for name, data in parts:
         header = f'Content-Disposition: form-data; name="{name}"\r\n'.encode() if name is not None else b""
@@ -29,7 +29,7 @@ def body(params: dict[str, Any], *parts: tuple[str | None, bytes]) -> bytes:
 
 
 def parts_of(content_type: str, data: bytes) -> list[Received]:
-    """The parts of an answer that came whole."""
+    """The parts of a complete answer."""
     decoder, parts = Decoder(parse_options_header(content_type)[1]["boundary"]), list[Received]()
     for event in decoder.receive(data):
         if isinstance(event, Part):
@@ -42,6 +42,6 @@ def parts_of(content_type: str, data: bytes) -> list[Received]:
 
 
 def hashes_hold(parts: list[Received], *sent: bytes) -> bool:
-    """Whether an answer's hashes are those of what was sent, and of all before them in the answer."""
-    made = [hashlib.sha256(b"".join(data)).hexdigest() for data in (sent, [part.data for part in parts[:-1]])]
-    return parts[-1].name == "hashes" and parts[-1].data.decode() == ":".join(made)
+    """Whether an answer's hashes are those of the request, and of all parts before them in the answer."""
+    expected = [hashlib.sha256(b"".join(data)).hexdigest() for data in (sent, [part.data for part in parts[:-1]])]
+    return parts[-1].name == "hashes" and parts[-1].data.decode() == ":".join(expected)

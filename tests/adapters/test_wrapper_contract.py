@@ -1,4 +1,4 @@
-"""The contract's names without aiges: where they resolve, what they do, and the verdict of a local run."""
+"""The contract's names without aiges: their modules, their behaviour, and the verdict of a local run."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ class Wrapper(WrapperBase):
 
 
 def write(path: Path, **parts: Any) -> Path:
-    """A wrapper that returns a Response with one piece that is not declared, but for the given parts."""
+    """A wrapper that returns a Response with one undeclared piece besides the expected parts."""
     path.parent.mkdir(exist_ok=True)
     whole = {"imports": "", "value": 1, "init": "return 0", "body": "", "fini": "return 0"} | parts
     path.write_text(WRAPPER.format(**whole))

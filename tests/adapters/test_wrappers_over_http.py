@@ -1,4 +1,4 @@
-"""A wrapper behind a route: parts by name and by order, the answer, each way to fail, and a DICOM study by ``send``."""
+"""A wrapper on a route: parts by name and by order, the answer, each failure, and a DICOM study by ``send``."""
 
 import json
 from pathlib import Path

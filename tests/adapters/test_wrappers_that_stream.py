@@ -20,7 +20,7 @@ from tests.waiting import PATIENCE, eventually
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Path:
-    """What lets answers pass: the file of a number lets that one, and ``all``, which is there at first, every one."""
+    """The gate of the answers: a numbered file opens it for one, and ``all``, there at first, for every one."""
     (tmp_path / "all").touch()
     return tmp_path
 
@@ -39,7 +39,7 @@ def stream(server: Server, **params: Any) -> requests.Response:
 
 
 def arrivals(response: requests.Response) -> Iterator[bytes]:
-    """Each element's data as it comes."""
+    """Yield each element's data as it arrives."""
     decoder = Decoder(parse_options_header(response.headers["Content-Type"])[1]["boundary"])
     inside = False
     for piece in response.raw.stream():

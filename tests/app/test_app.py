@@ -143,7 +143,7 @@ def test_settings_are_read_from_the_environment_by_default(monkeypatch: pytest.M
 
 
 def ran_with(app: Gateway, monkeypatch: pytest.MonkeyPatch, *words: Any, **options: Any) -> dict[str, Any]:
-    """What ``run`` would start werkzeug's server with."""
+    """The arguments with which ``run`` would start werkzeug's server."""
     started: dict[str, Any] = {}
     monkeypatch.setattr("werkzeug.serving.run_simple", lambda host, port, app, **options: started.update(options))
     monkeypatch.setattr("flask.cli.show_server_banner", lambda *words: None)

@@ -1,4 +1,4 @@
-"""Settings are read from the environment, keyword arguments win, and what is wrong is named."""
+"""Settings are read from the environment, keyword arguments override it, and invalid ones are named."""
 
 import dataclasses
 from pathlib import Path

@@ -25,7 +25,7 @@ def name_in(files):
 
 
 def answers(json_input, files, digest):
-    """Answer with all that was sent, and tell of it on the way."""
+    """Answer with all that was sent, and report it on the way."""
     name = name_in(files)
     current_request().progress(1, 2, name)
     if "until" in json_input:
@@ -55,7 +55,7 @@ def invalid(json_input, files, digest):
 
 
 def exhausts(json_input, files, digest):
-    """Ask for more memory than there is."""
+    """Allocate more memory than there is."""
     return {"study_ml_json": {name_in(files): bytearray(1 << 62)}}, []
 
 
@@ -65,7 +65,7 @@ def ends(json_input, files, digest):
 
 
 class Unraisable:
-    """Fails when nobody can be told."""
+    """Fails where no caller can see it."""
 
     def __init__(self, name):
         self.name = name
@@ -75,7 +75,7 @@ class Unraisable:
 
 
 def astray(json_input, files, digest):
-    """Fail where no caller is: in a thread, while an object is thrown away, in a task that nobody waits for."""
+    """Fail without a caller: in a thread, in a destructor, in a task that is never awaited."""
     name = name_in(files)
 
     def fail():

@@ -1,4 +1,4 @@
-"""A service whose disk takes no file above 8 MiB: the kernel refuses to write on, as a full disk does."""
+"""A service whose disk refuses files above 8 MiB: the kernel fails the write, as a full disk does."""
 
 import resource
 

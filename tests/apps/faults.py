@@ -12,25 +12,25 @@ SECRET = "DOE^JANE"
 
 
 def echo(json_input, files, digest):
-    """Say what arrived."""
+    """Describe the request."""
     sizes = [len(file.read()) for file in files]
     return {"protocol_version": "1.0", "study_ml_json": {"json": json_input, "sizes": sizes, "digest": digest}}, []
 
 
 def count(json_input, files, digest):
-    """Say how many files arrived."""
+    """Count the files of the request."""
     return {"study_ml_json": {"files": len(files)}}, []
 
 
 def digests(json_input, files, digest):
     """The sha256 of each file, read in one of the ways a handler may read it."""
     ways = [lambda f: f.read(), lambda f: f.getvalue(), lambda f: f.getbuffer()]
-    found = [hashlib.sha256(ways[n % 3](file)).hexdigest() for n, file in enumerate(files)]
-    return {"study_ml_json": {"digests": found}}, []
+    hashes = [hashlib.sha256(ways[n % 3](file)).hexdigest() for n, file in enumerate(files)]
+    return {"study_ml_json": {"digests": hashes}}, []
 
 
 def mask(json_input, files, digest):
-    """Answer a mask of the size asked for."""
+    """Answer a mask of the requested size."""
     depth, height, width = json_input["shape"]
     part = {"binary_type": "boolean_mask", "binary_data_shape": {"depth": depth, "height": height, "width": width}}
     return {"parts": [part]}, [np.ones((depth, height, width), np.uint8)]
@@ -42,12 +42,12 @@ def refuses(json_input, files, digest):
 
 
 def raises(json_input, files, digest):
-    """Fail with a text that nobody outside may read."""
+    """Fail with a text that no client may read."""
     raise RuntimeError(f"cannot read {SECRET} in /var/data/secret.dcm")
 
 
 def invalid(json_input, files, digest):
-    """Promise a part and give none."""
+    """Announce a part and return no part."""
     return {"parts": [{"binary_type": "boolean_mask"}]}, []
 
 
@@ -61,7 +61,7 @@ def exits(json_input, files, digest):
 
 
 def sleeps(json_input, files, digest):
-    """Take until the file named is there."""
+    """Run until the named file exists."""
     while not Path(json_input["until"]).exists():
         time.sleep(0.01)
     return {"slept": True}, []

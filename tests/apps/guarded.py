@@ -1,4 +1,4 @@
-"""A service that asks its callers who they are, served by the tests under real gunicorn; GATEWAY_* says how."""
+"""A service that authenticates its callers, served by the tests under real gunicorn and configured by GATEWAY_*."""
 
 import logging
 import time
@@ -14,7 +14,7 @@ app = Gateway(__name__)
 
 
 def echo(json_input, files, digest):
-    """Say how many files arrived, once the file named is there."""
+    """Count the files of the request, once the named file exists."""
     while not Path(json_input.get("until", "/")).exists():
         time.sleep(0.01)
     return {"study_ml_json": {"files": len(files)}}, []
@@ -26,21 +26,21 @@ app.add_inference_route("/other", echo)
 
 @app.before_request
 def hooked():
-    """A hook of the service's own, which is to see nobody who may not come in."""
+    """A hook of the service's own, which must not see a refused caller."""
     flask.current_app.logger.warning("HOOKED %s", flask.request.path)
 
 
 @app.errorhandler(Exception)
 def handled(_error):
-    """An error handler of the service's own, which is not to be asked about what the gateway refuses."""
+    """An error handler of the service's own, which must not see the gateway's refusals."""
     return "the service's own", 500
 
 
 @app.get("/who")
 def who():
-    """Who asks, and what they may see."""
-    one = caller()
-    return {"name": one.name if one else None, "reasons": may_see_reasons()}
+    """Name the caller and its rights."""
+    sender = caller()
+    return {"name": sender.name if sender else None, "reasons": may_see_reasons()}
 
 
 @app.get("/healthcheck")

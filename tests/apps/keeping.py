@@ -1,4 +1,4 @@
-"""A service whose models keep what they were sent, use it late, or let it go; served by the tests under gunicorn."""
+"""A service whose models store their input, use it late, or release it; served by the tests under gunicorn."""
 
 import time
 from pathlib import Path
@@ -14,7 +14,7 @@ lingering: list[Any] = []
 
 
 def _values(study):
-    """Which bytes occur in it, where it lies."""
+    """Return the bytes that occur in it, read in place."""
     return np.unique(study if isinstance(study, np.ndarray) else np.frombuffer(study.getbuffer(), np.uint8)).tolist()
 
 
@@ -24,13 +24,13 @@ def passes(json_input, files, digest):
 
 
 def keeps(json_input, files, digest):
-    """Keep every other study as a file, the others as an array, and say what is in all of them."""
+    """Store every other study as a file, the others as an array, and report the bytes of all of them."""
     kept.append(files[0] if len(kept) % 2 else np.frombuffer(files[0].getbuffer(), np.uint8))
-    return {"study_ml_json": {"seen": [_values(one) for one in kept]}}, []
+    return {"study_ml_json": {"seen": [_values(study) for study in kept]}}, []
 
 
 def lingers(json_input, files, digest):
-    """Look at it once a file is there; say what was in each so far."""
+    """Read it once a file exists; report the bytes of each so far."""
     Path(json_input["begun"]).touch()
     while not Path(json_input["until"]).exists():
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Models that take some time and then answer, refuse, fail or go on for too long; served for the tests of phases."""
+"""Models that take some time and then answer, refuse, fail or exceed the deadline; served for the tests of phases."""
 
 import time
 from pathlib import Path
@@ -26,12 +26,12 @@ def fails(json_input, files, digest):
 
 
 def invalid(json_input, files, digest):
-    """Give no answer after a while."""
+    """Fail after a while."""
     time.sleep(SECONDS)
 
 
 def lasts(json_input, files, digest):
-    """Take longer than it may."""
+    """Exceed the deadline."""
     time.sleep(1)
     return {"study_ml_json": {}}, []
 
@@ -42,7 +42,7 @@ def _wait(json_input):
 
 
 def one(json_input, files, digest):
-    """Take until the file named is there."""
+    """Run until the named file exists."""
     _wait(json_input)
     return {"study_ml_json": {}}, []
 

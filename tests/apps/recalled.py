@@ -22,7 +22,7 @@ def counted() -> None:
     forbid_unknown=True,
 )
 def same(ct: Volume, threshold: float = 100) -> Mask:
-    """Everything above a threshold; takes no parameter that it does not know."""
+    """Everything above a threshold; refuses unknown parameters."""
     counted()
     return Mask(ct.array > threshold, "Dense")
 

@@ -37,8 +37,8 @@ def same_empty(json_input: dict[str, Any], files: Sequence[Any], digest: str) ->
 
 
 def same_batch(json_inputs: Sequence[dict[str, Any]], files: Sequence[Any], digests: Sequence[str]) -> Any:
-    for row, one in zip(batch, json_inputs, strict=False):
-        row[:] = one["fill"]
+    for row, members in zip(batch, json_inputs, strict=False):
+        row[:] = members["fill"]
     return [(ANSWER, [row]) for row, _ in zip(batch, json_inputs, strict=False)]
 
 

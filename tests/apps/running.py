@@ -27,26 +27,26 @@ MEBIBYTE = 1 << 20
 
 
 def note(name: str, text: object = "") -> None:
-    """Tell the test something; a line is written at once, whoever else writes."""
+    """Note something for the test; one write for each line, so that concurrent lines stay whole."""
     if NOTES.is_dir():
         with (NOTES / name).open("a") as file:
             file.write(f"{os.getpid()} {text}\n")
 
 
 def order(name: str) -> str:
-    """What the test has put down; "" where it has not."""
+    """The text that the test has set under a name; "" without one."""
     with contextlib.suppress(OSError):
         return (NOTES / name).read_text()
     return ""
 
 
-def answer(**told):
+def answer(**members):
     """An answer in words, and from which process."""
-    return {"study_ml_json": {**told, "pid": os.getpid()}}, []
+    return {"study_ml_json": {**members, "pid": os.getpid()}}, []
 
 
 def echo(json_input, files, digest):
-    """Say what arrived, and the sha256 of all files."""
+    """Describe the request, with the sha256 of all files."""
     total = hashlib.sha256()
     for file in files:
         total.update(file.read())
@@ -54,7 +54,7 @@ def echo(json_input, files, digest):
 
 
 def elements(json_input, files, digest):
-    """The files as masks of one row, by each of the ways in which an answer may lie in memory."""
+    """The files as masks of one row, in each kind of memory that an answer may have."""
     ways = [lambda file: np.frombuffer(file.read(), np.uint8), _into_empty, lambda file: np.array(file.getbuffer())]
     arrays = [ways[number % 3](file) for number, file in enumerate(files)]
     parts = [
@@ -65,22 +65,22 @@ def elements(json_input, files, digest):
 
 
 def _into_empty(file):
-    found = current_request().empty([len(file)], np.uint8)
-    file.readinto(found)
-    return found
+    buffer = current_request().empty([len(file)], np.uint8)
+    file.readinto(buffer)
+    return buffer
 
 
 def mask(json_input, files, digest):
     """A mask, allocated where the answer leaves from."""
     shape = tuple(json_input["shape"])
-    found = current_request().empty(shape, np.uint8)
-    found[:] = 1
+    pixels = current_request().empty(shape, np.uint8)
+    pixels[:] = 1
     size = dict(zip(("depth", "height", "width"), shape, strict=True))
-    return {"parts": [{"binary_type": "boolean_mask", "binary_data_shape": size}]}, [found]
+    return {"parts": [{"binary_type": "boolean_mask", "binary_data_shape": size}]}, [pixels]
 
 
 def sleeps(json_input, files, digest):
-    """Take a while, or until told to go on, without asking whether anyone still waits."""
+    """Run for a while, or until released, without checking for cancellation."""
     note("began", json_input.get("name", ""))
     time.sleep(float(json_input.get("seconds", 0)))
     while json_input.get("until") and not order(json_input["until"]):
@@ -89,7 +89,7 @@ def sleeps(json_input, files, digest):
 
 
 def works(json_input, files, digest):
-    """Take a while, in steps, and stop when nobody waits."""
+    """Run for a while, in steps, and stop when cancelled."""
     name, steps = json_input.get("name", ""), int(json_input.get("steps", 10))
     note("began", name)
     try:
@@ -104,7 +104,7 @@ def works(json_input, files, digest):
 
 
 def watches(json_input, files, digest):
-    """Wait until nobody else does."""
+    """Wait until cancelled."""
     name = json_input.get("name", "")
     note("began", name)
     until = time.monotonic() + float(json_input["seconds"])
@@ -115,7 +115,7 @@ def watches(json_input, files, digest):
 
 
 def dies(json_input, files, digest):
-    """End the process in the way asked for, or answer."""
+    """End the process in the requested way, or answer."""
     by = json_input.get("by")
     if by:
         note("dying", by)
@@ -135,7 +135,7 @@ def dies(json_input, files, digest):
 
 
 def _take_all_memory():
-    """As a runtime in C++ does: what it is not given raises std::bad_alloc, which nobody catches."""
+    """Fail as a C++ runtime does: a failed allocation raises std::bad_alloc, which is not caught."""
     new = ctypes.CDLL("libstdc++.so.6")._Znwm  # operator new(unsigned long)
     new.argtypes, new.restype = [ctypes.c_size_t], ctypes.c_void_p
     while True:
@@ -167,20 +167,20 @@ def refuses(json_input, files, digest):
 
 
 def together(jsons, files, digests):
-    """Answer all at once, whatever they ask for; one poisoned request raises."""
-    return [answer(n=one.get("n"), size=len(jsons)) for one in _digested(jsons)]
+    """Answer all at once, whatever their parameters; one poisoned request raises."""
+    return [answer(n=members.get("n"), size=len(jsons)) for members in _digested(jsons)]
 
 
 def apart(jsons, files, digests):
-    """Answer at once what asks for the same."""
-    assert all(one == jsons[0] for one in jsons)
+    """Answer requests with the same parameters at once."""
+    assert all(members == jsons[0] for members in jsons)
     return [answer(size=len(jsons)) for _ in _digested(jsons)]
 
 
 def _digested(jsons):
     note("batch", len(jsons))
     _hold()
-    if any(one.get("poison") for one in jsons):
+    if any(members.get("poison") for members in jsons):
         raise RuntimeError("poison")
     return jsons
 
@@ -191,7 +191,7 @@ def _hold():
 
 
 def typed(images: list[Image], threshold: float = 0.5) -> list[Classification]:
-    """Answer at once what has the same threshold."""
+    """Answer requests with the same threshold at once."""
     note("typed", f"{len(images)} {threshold}")
     _hold()
     return [Classification({"size": str(len(images)), "threshold": str(threshold)}) for _ in images]
@@ -200,11 +200,11 @@ def typed(images: list[Image], threshold: float = 0.5) -> list[Classification]:
 def mixed(images: list[Image], threshold: list[float] = 0.5) -> list[Classification]:
     """Answer at once whatever the thresholds are."""
     _hold()
-    return [Classification({"size": str(len(images)), "threshold": str(one)}) for one in threshold]
+    return [Classification({"size": str(len(images)), "threshold": str(value)}) for value in threshold]
 
 
 class Loaded:
-    """A model that takes notes of where it was loaded and closed, and cannot be set up while it is ``broken``."""
+    """A model that notes where it was loaded and closed; its set-up fails while it is ``broken``."""
 
     def setup(self) -> None:
         if order("broken"):

@@ -22,12 +22,12 @@ def dense(ct: Volume, threshold: Annotated[float, Field(ge=-1024, le=3071, descr
 def images(images: list[Image], seconds: float = 0) -> list[Mask]:
     """Everything that is not black, after a while."""
     time.sleep(seconds)
-    return [Mask(one.array.reshape(*one.shape, -1).max(axis=-1) > 0, "Bright", of=one) for one in images]
+    return [Mask(image.array.reshape(*image.shape, -1).max(axis=-1) > 0, "Bright", of=image) for image in images]
 
 
 @app.model("/slow", forbid_unknown=True)
 class Slow:
-    """Takes as long to load as there is a file to hold it, and leaves a note when it is closed."""
+    """Loads for as long as a file exists, and writes a note when it is closed."""
 
     def setup(self) -> None:
         while (hold := os.environ.get("HOLD")) and Path(hold).exists():

@@ -20,8 +20,8 @@ SHAPE = (SLICES, SIZE, SIZE)
 
 def series(number: int = 1, *, slices: int = SLICES, size: int = SIZE, **attributes: Any) -> list[Dataset]:
     """A CT series of the phantom; ``attributes`` are set on each image. One study, a series for each ``number``."""
-    made = list(phantom.datasets(slices=slices, size=size))
-    for dataset in made:
+    datasets = list(phantom.datasets(slices=slices, size=size))
+    for dataset in datasets:
         dataset.StudyInstanceUID = "1.2.3"
         dataset.SeriesInstanceUID = f"1.2.3.{number}"
         dataset.SeriesNumber = number
@@ -29,12 +29,12 @@ def series(number: int = 1, *, slices: int = SLICES, size: int = SIZE, **attribu
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
         for keyword, value in attributes.items():
             setattr(dataset, keyword, value)
-    return made
+    return datasets
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: the JSON of an answer and its binary parts, or a problem."""
+    """A response: the JSON of an answer and its binary parts, or a problem."""
 
     status: int
     json: dict[str, Any]

@@ -1,4 +1,4 @@
-"""Models that are set up before they answer: classes, weights, and what the health check says meanwhile."""
+"""Models that are set up before they answer: classes, weights, and health meanwhile."""
 
 import hashlib
 import logging
@@ -16,7 +16,7 @@ from tests.waiting import PATIENCE, eventually
 
 
 class Counting:
-    """Counts what is done to it."""
+    """Counts its calls."""
 
     config = {"step": 1, "name": "counting"}
     events: list[str] = []

@@ -1,4 +1,4 @@
-"""A typed answer is valid by construction: what has no fault here passes the checks that a handler's answer meets."""
+"""A typed answer is valid by construction: one without a fault here passes the checks of a handler's answer."""
 
 import math
 from dataclasses import dataclass

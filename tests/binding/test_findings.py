@@ -1,4 +1,4 @@
-"""What a typed model returns: checked against what it declares and what it lies on, and let out by either door."""
+"""Findings of a typed model: checked against its declaration and their source, and returned in either form."""
 
 from typing import Annotated, Any
 
@@ -29,7 +29,7 @@ FLOATS = np.zeros(SHAPE, np.float32)
 
 
 def saying(*findings: Any) -> Any:
-    """A model of one volume that returns ``findings`` whatever it is given."""
+    """A model of one volume that returns ``findings`` for any request."""
 
     def find(ct: Volume) -> list[Finding]:
         return list(findings)

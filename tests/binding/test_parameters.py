@@ -1,4 +1,4 @@
-"""Parameters of a typed model: read from the request as they are declared, refused without a value being told."""
+"""Parameters of a typed model: read from the request as declared, refused without quoting a value."""
 
 import enum
 from typing import Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""What a model requires of a study: fitting ones are served, others refused in one plain sentence for each reason."""
+"""Requirements of a model: matching studies are served, others refused with one sentence for each reason."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a signature declares, and what a signature that declares no model is told when it is registered."""
+"""Declarations of signatures, and the errors at the registration of one that declares no model."""
 
 from typing import Annotated, Any
 

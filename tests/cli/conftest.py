@@ -13,7 +13,7 @@ from tests.conftest import ROOT, Serve, Server
 
 @dataclass(frozen=True)
 class Ran:
-    """What one command left: its exit status and what it printed."""
+    """The result of one command: its exit status and its output."""
 
     status: int
     out: str
@@ -27,9 +27,9 @@ Run = Callable[..., Ran]
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Call ``python -m gateway WORDS`` without a new interpreter."""
 
-    def call(*words: object) -> Ran:
+    def call(*arguments: object) -> Ran:
         try:
-            status = main([str(word) for word in words])
+            status = main([str(argument) for argument in arguments])
         except SystemExit as end:
             status = int(str(end.code))
         return Ran(status, *capsys.readouterr())

@@ -1,4 +1,4 @@
-"""A service that tells what it was given, and fails when asked to."""
+"""A service that describes its request, and fails on request."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ Answer = tuple[dict[str, Any], list[Any]]
 
 
 def describe(request: dict[str, Any], files: list[Any], digest: str) -> Answer:
-    """The request and what each file was: its SOP Instance UID, or its text."""
+    """Return the request and each file: its SOP Instance UID, or its text."""
     return {"protocol_version": "1.0", "parts": [], "request": request, "seen": [_name(file) for file in files]}, []
 
 

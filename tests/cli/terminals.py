@@ -9,16 +9,18 @@ from collections.abc import Sequence
 from tests.conftest import ROOT
 
 
-def seen_by_a_terminal(words: Sequence[object], **environment: str) -> str:
-    """What a program that ends well writes to its standard error, read as it comes: a terminal holds little."""
-    ours, theirs = pty.openpty()
+def seen_by_a_terminal(command: Sequence[object], **environment: str) -> str:
+    """Return the standard error of a program, read as it is written: a terminal buffers little."""
+    terminal, other_end = pty.openpty()
     environ = os.environ | {"TERM": "xterm"} | environment
-    process = subprocess.Popen(list(map(str, words)), cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=theirs)
-    os.close(theirs)
-    seen = b""
+    process = subprocess.Popen(
+        list(map(str, command)), cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=other_end
+    )
+    os.close(other_end)
+    output = b""
     with contextlib.suppress(OSError):  # Linux's end of a terminal whose other side is closed
-        while piece := os.read(ours, 1 << 16):
-            seen += piece
-    os.close(ours)
+        while piece := os.read(terminal, 1 << 16):
+            output += piece
+    os.close(terminal)
     assert process.wait() == 0
-    return seen.decode(errors="replace")
+    return output.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""``audit verify`` tells in a few lines whether a chain is whole, and ends with a status that a script can ask for."""
+"""``audit verify`` reports in a few lines whether a chain is whole, and ends with a status for scripts."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``make demo``: it ends with pictures, and leaves no process behind, however it ends."""
+"""``make demo`` ends with pictures, and leaves no process, however it ends."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ DEMO = [sys.executable, "demo.py"]
 
 
 def processes_naming(folder: Path) -> list[str]:
-    """Command lines of what still runs with its output in ``folder``."""
+    """Command lines of running processes with their output in ``folder``."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""What goes wrong outside is one line that says what to do: wrong addresses, unfit keys, full disks, odd names."""
+"""Mistakes of users are one line with a remedy: wrong addresses, invalid keys, full disks, odd names."""
 
 import json
 import os
@@ -174,7 +174,7 @@ from gateway.cli import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400))
 sys.exit(main(sys.argv[1:]))
 """
-"""The command line on a disk that takes files of 400 bytes at most."""
+"""Run the command line on a disk that accepts files of 400 bytes at most."""
 
 
 @pytest.mark.parametrize("words", [["phantom", "study"], ["new", "lungs"]])

@@ -1,4 +1,4 @@
-"""A receipt from a running gateway: the same study and model give the same bits again, and what changed is named."""
+"""A receipt of a running gateway: the same study and model reproduce the bits, and each change is named."""
 
 import json
 import os
@@ -90,7 +90,7 @@ def other(bench: Bench, tmp_path: Path) -> Bench:
 
 
 def lines(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
-    """What replay said, by the first word of each line."""
+    """The output of replay, by the first word of each line."""
     return {line.split()[0]: line.partition(" ")[2].strip() for line in done.stdout.splitlines()}
 
 

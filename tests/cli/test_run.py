@@ -1,4 +1,4 @@
-"""``run`` asks a model without a server and judges its answer; ``new`` writes a folder that passes its own tests."""
+"""``run`` calls a model without a server and checks its answer; ``new`` writes a folder that passes its own tests."""
 
 import subprocess
 import sys

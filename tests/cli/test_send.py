@@ -1,4 +1,4 @@
-"""``send`` against a real server: what arrives, what is written, and how each failure ends."""
+"""``send`` to a real server: the request that arrives, the files that are written, and the end of each failure."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ from tests.conftest import Serve, Server
 
 @pytest.fixture
 def sent(run: Run, service: Server, study: Path, tmp_path: Path) -> Any:
-    """Send the study with more words; gives the answer's JSON."""
+    """Send the study with further arguments; return the answer's JSON."""
 
     def send(*words: object, study: Path | None = study) -> Any:
         given = ["-i", study] if study else []

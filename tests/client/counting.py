@@ -1,4 +1,4 @@
-"""A wire in front of a server, which counts what goes through it in each direction and may be held up on the way."""
+"""A proxy before a server that counts bytes in each direction and may delay them."""
 
 import contextlib
 import socket
@@ -14,7 +14,7 @@ ENDLESS = float("inf")
 
 @dataclass
 class Wire:
-    """Bytes that have gone to the server, and that have come from it; none goes further than it may."""
+    """Bytes to the server and from it; none passes beyond the allowed ones."""
 
     port: int
     there: int = 0
@@ -26,11 +26,11 @@ class Wire:
 
     @property
     def held(self) -> bool:
-        """Whether all that may go has gone in one direction."""
+        """Whether all allowed bytes have passed in one direction."""
         return self.there >= self.most_there or self.back >= self.most_back
 
     def pass_on(self, way: str, piece: bytes, target: socket.socket) -> None:
-        """Send a piece as soon as one more may go; what nobody takes is not counted."""
+        """Send a piece as soon as one more may pass; unread bytes are not counted."""
         with self._turn:
             self._turn.wait_for(lambda: getattr(self, way) < getattr(self, f"most_{way}"))
         with contextlib.suppress(OSError):
@@ -39,7 +39,7 @@ class Wire:
                 setattr(self, way, getattr(self, way) + len(piece))
 
     def release(self) -> None:
-        """Let everything go, and wait until what a client has left behind is through; count anew."""
+        """Let all bytes pass, wait until those of a gone client have passed, and restart the count."""
         with self._turn:
             self.most_there = self.most_back = ENDLESS
             self._turn.notify_all()
@@ -54,8 +54,8 @@ def wire(port: int) -> Iterator[Wire]:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         counted, ends = Wire(listener.getsockname()[1]), [listener]
 
-        def begin(*given: object) -> None:
-            counted.threads.append(threading.Thread(target=move, args=given))
+        def begin(*arguments: object) -> None:
+            counted.threads.append(threading.Thread(target=move, args=arguments))
             counted.threads[-1].start()
 
         def accept() -> None:
@@ -84,7 +84,7 @@ def wire(port: int) -> Iterator[Wire]:
 
 
 def end(how: int, *ends: socket.socket) -> None:
-    """Let whoever waits for these see their end."""
+    """Close both ends, so that readers see the end."""
     for each in ends:
         with contextlib.suppress(OSError):
             each.shutdown(how)

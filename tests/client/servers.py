@@ -1,4 +1,4 @@
-"""A small HTTP server that answers what a test tells it to, lies included. toolbelt lays out its answers."""
+"""A small HTTP server that answers as a test defines, invalid responses included. toolbelt encodes its answers."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ Headers = dict[str, str]
 
 @dataclass(frozen=True)
 class Heard:
-    """One request as it came: its path, its header and its whole body."""
+    """One received request: its path, its header and its whole body."""
 
     path: str
     headers: Headers
@@ -34,7 +34,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Said:
-    """One answer as it goes: ``length`` lets Content-Length promise more than comes."""
+    """One response to send: ``length`` lets Content-Length announce more than is sent."""
 
     body: bytes
     content_type: str = "text/plain"
@@ -48,14 +48,14 @@ Script = Callable[[Heard], Said]
 
 def answer(
     request: Heard,
-    words: Any,
+    json_part: Any,
     buffers: Sequence[tuple[str, bytes]] = (),
     *,
     hashes: str | None = None,
     damage: Callable[[bytes], bytes] = lambda body: body,
 ) -> Said:
-    """An answer in the form of protocol 1.0; ``hashes`` and ``damage`` make it lie."""
-    text = words if isinstance(words, bytes) else json.dumps(words).encode()
+    """An answer in the form of protocol 1.0; ``hashes`` and ``damage`` make it invalid."""
+    text = json_part if isinstance(json_part, bytes) else json.dumps(json_part).encode()
     honest = ":".join(
         hashlib.sha256(b"".join(contents)).hexdigest()
         for contents in (request.parts, [text, *(data for _, data in buffers)])
@@ -106,17 +106,17 @@ def draining() -> Iterator[str]:
 
 
 class _Quiet(BaseHTTPRequestHandler):
-    def say(self, said: Said) -> None:
-        length = len(said.body) if said.length is None else said.length
-        headers = {"Content-Type": said.content_type, "Content-Length": str(length), **said.headers}
-        self.send_response(said.status)
+    def say(self, response: Said) -> None:
+        length = len(response.body) if response.length is None else response.length
+        headers = {"Content-Type": response.content_type, "Content-Length": str(length), **response.headers}
+        self.send_response(response.status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(said.body)
+        self.wfile.write(response.body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextmanager

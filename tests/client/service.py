@@ -1,4 +1,4 @@
-"""Models that say one thing of each kind about a volume; ``calls`` tells how often they ran."""
+"""Models that return one finding of each kind for a volume; ``calls`` counts their runs."""
 
 import os
 from pathlib import Path
@@ -43,7 +43,7 @@ def everything(ct: Volume, threshold: float = 300) -> list[Everything]:
 
 @app.model("/mr", requires=Requires(modality="MR"))
 def for_mr(mr: Volume) -> Mask:
-    """Never takes the phantom, which is CT."""
+    """Never accepts the phantom, which is CT."""
     return Mask(mr.array > 0)
 
 

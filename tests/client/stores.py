@@ -1,4 +1,4 @@
-"""A study store of a few lines that fails when told to: what is tried with it is the client."""
+"""A small study store that fails on request, for tests of the client."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from tests.client.servers import Heard, Said, problem
 
 Trouble = Callable[[Heard], Said | None]
-"""What goes wrong with a request; None lets it through."""
+"""Returns the failure of a request; None lets it pass."""
 
 
 def said(words: Any) -> Said:
@@ -19,7 +19,7 @@ def said(words: Any) -> Said:
 
 @dataclass
 class Store:
-    """What docs/studies.md says of a manifest, of a chunk and of a bundle; ``heard`` keeps every request."""
+    """The routes of docs/studies.md for manifests, chunks and bundles; ``heard`` has every request."""
 
     trouble: Trouble = lambda request: None
     heard: list[Heard] = field(default_factory=list)
@@ -51,19 +51,19 @@ class Store:
         if path == "/bundles/b":
             return said({"name": "b", "files": [entry for entry, _ in self.files.values()]})
         digest = path.rpartition("/")[2]
-        found = [data for entry, data in self.files.values() if entry["sha256"] == digest]
-        return Said(found[0], "application/octet-stream") if found else problem(404, title="nothing here")
+        matching = [data for entry, data in self.files.values() if entry["sha256"] == digest]
+        return Said(matching[0], "application/octet-stream") if matching else problem(404, title="nothing here")
 
     def _state(self, entry: dict[str, Any]) -> dict[str, Any]:
-        held = self.held.get(entry["sop_instance_uid"])
+        stored = self.held.get(entry["sop_instance_uid"])
         named = {name: entry[name] for name in ("sop_instance_uid", "sha256")}
-        if held in (None, entry["sha256"]):
-            return named | {"state": "present" if held else "missing"}
-        return named | {"state": "conflict", "existing": held}
+        if stored in (None, entry["sha256"]):
+            return named | {"state": "present" if stored else "missing"}
+        return named | {"state": "conflict", "existing": stored}
 
     def _keep(self, request: Heard) -> Said:
-        words, *files = request.parts
-        entries = json.loads(words)["instances"]
+        manifest, *files = request.parts
+        entries = json.loads(manifest)["instances"]
         for index, (entry, data) in enumerate(zip(entries, files, strict=True)):
             if hashlib.sha256(data).hexdigest() != entry["sha256"]:
                 return problem(
@@ -73,8 +73,8 @@ class Store:
         return said({"instances": [{**self._state(entry), "state": "stored"} for entry in entries]})
 
     def _differences(self, entries: list[dict[str, Any]]) -> Said:
-        missing = [one["key"] for one in entries if self._digest(one["key"]) != one["sha256"]]
-        keys = {one["key"] for one in entries}
+        missing = [entry["key"] for entry in entries if self._digest(entry["key"]) != entry["sha256"]]
+        keys = {entry["key"] for entry in entries}
         extra = [entry for key, (entry, _) in self.files.items() if key not in keys]
         return said({"missing": missing, "same": sorted(keys - set(missing)), "extra": extra})
 
@@ -82,8 +82,8 @@ class Store:
         return self.files[key][0]["sha256"] if key in self.files else None
 
     def _keep_files(self, request: Heard) -> Said:
-        words, *files = request.parts
-        order = json.loads(words)
+        manifest, *files = request.parts
+        order = json.loads(manifest)
         self.files |= {entry["key"]: (entry, data) for entry, data in zip(order["files"], files, strict=True)}
         for key in order["remove"]:
             self.files.pop(key)

@@ -1,4 +1,4 @@
-"""Bundles pushed and pulled: what differs travels, nothing half is named, nothing leaves the folder."""
+"""Bundles pushed and pulled: only differences are sent, a name is complete or absent, nothing leaves the folder."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""The client against servers that tell the truth, that refuse, that break off and that lie."""
+"""The client and servers that answer, refuse, break off, or send invalid responses."""
 
 import hashlib
 import io
@@ -34,7 +34,7 @@ def ask(script: Script, files: list[Source] | None = None, **options: Any) -> An
 
 
 def heard(files: list[Source], **options: Any) -> Heard:
-    """What a server hears of one inference."""
+    """The requests of one inference, as the server receives them."""
     requests: list[Heard] = []
 
     def script(request: Heard) -> Said:

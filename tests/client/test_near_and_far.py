@@ -1,4 +1,4 @@
-"""One suite for a client of a server and for one that needs none."""
+"""One suite for a client of a server and for one without a server."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -51,12 +51,12 @@ def client(make: Make) -> Iterator[Client]:
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """A study of its own for each test, so that none knows another's."""
+    """A study for each test, so that tests do not share one."""
     return write(tmp_path / "study")
 
 
 def write(folder: Path) -> Path:
-    """Slices that are not square, of a study that nobody has seen."""
+    """Slices that are not square, of a new study."""
     phantom.write(folder, slices=SHAPE[0], size=32)
     study, series = generate_uid(), generate_uid()
     for path in folder.iterdir():

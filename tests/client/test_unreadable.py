@@ -1,4 +1,4 @@
-"""A folder with a hole: what looks like a part of the study and cannot be read is named, and never left out unsaid."""
+"""A folder with a hole: an unreadable part of the study is reported, and never left out silently."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""An upload through trouble: interrupted, refused, in conflict, with files that change; what is tried is the client."""
+"""An upload with failures: interrupted, refused, in conflict, with files that change; the client is under test."""
 
 import hashlib
 import json

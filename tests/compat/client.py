@@ -15,7 +15,7 @@ JSON = dict[str, Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """One decoded answer: names, media types and contents of its parts, in the order in which they came."""
+    """One decoded answer: names, media types and contents of its parts, in order."""
 
     response: requests.Response
     names: list[str]
@@ -71,11 +71,11 @@ def split_on_boundary(response: requests.Response) -> list[bytes]:
 
 
 def hashes(inputs: list[bytes], outputs: list[bytes]) -> str:
-    """The 129 characters that the last part carries, recomputed from what was sent and what came."""
+    """The 129 characters of the last part, recomputed from the bytes of request and response."""
     return ":".join(hashlib.sha256(b"".join(contents)).hexdigest() for contents in (inputs, outputs))
 
 
 def _parameter(header: bytes, name: str) -> str:
-    found = re.search(rf'{name}="([^"]*)"', header.decode("ascii"))
-    assert found is not None, header
-    return found.group(1)
+    match = re.search(rf'{name}="([^"]*)"', header.decode("ascii"))
+    assert match is not None, header
+    return match.group(1)

@@ -22,7 +22,7 @@ OLD_SERVICE = Path(__file__).with_name("service.py.txt")
 
 @dataclass(frozen=True)
 class Service:
-    """One running service: where it listens and where its output goes."""
+    """One running service: its address and its output."""
 
     url: str
     log: Path
@@ -40,7 +40,7 @@ def lay_out(folder: Path) -> Path:
 
 @contextmanager
 def running(folder: Path, port: int, *command: str) -> Iterator[Service]:
-    """Run ``command`` in ``folder`` until the block ends; it is ready when its port takes a connection."""
+    """Run ``command`` in ``folder`` until the block ends; it is ready when its port accepts a connection."""
     log = folder / "output.log"
     environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)]), "PYTHONDONTWRITEBYTECODE": "1"}
     with log.open("wb") as sink:
@@ -68,7 +68,7 @@ def _answers(service: Service) -> bool:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The old service under gunicorn, with no setting of ours."""
+    """The old service under gunicorn, without settings of the gateway."""
     folder, port = lay_out(tmp_path_factory.mktemp("service")), free_port()
     options = ("--no-control-socket", "--threads", "4", "--bind", f"127.0.0.1:{port}")
     with running(folder, port, "-m", "gunicorn", *options, "service:app") as started:

@@ -1,4 +1,4 @@
-"""What a service written for the predecessor relies on: its error handler, its own routes, its logging, pydicom."""
+"""Features that a service of the predecessor relies on: its error handler, its own routes, its logging, pydicom."""
 
 import subprocess
 import sys

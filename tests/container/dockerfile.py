@@ -1,4 +1,4 @@
-"""A reader of Dockerfiles that knows as much of them as ours uses: comments, continued lines, exec form."""
+"""A reader of Dockerfiles for the instructions that the gateway's uses: comments, continued lines, exec form."""
 
 import json
 import shlex
@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction: ``COPY`` and what follows it, continued lines joined."""
+    """One instruction: ``COPY`` and the rest of it, continued lines joined."""
 
     name: str
     text: str
@@ -32,7 +32,7 @@ class Dockerfile:
         return cls(parse(path.read_text(encoding="utf-8")))
 
     def all(self, name: str) -> list[str]:
-        return [found.text for found in self.instructions if found.name == name]
+        return [instruction.text for instruction in self.instructions if instruction.name == name]
 
     def last(self, name: str) -> str:
         """The text of the last instruction of this name: the one that counts for USER, CMD and HEALTHCHECK."""
@@ -43,8 +43,8 @@ class Dockerfile:
 
     def copies(self) -> list[tuple[list[str], str]]:
         """Sources and destination of each COPY."""
-        words = [shlex.split(text) for text in self.all("COPY")]
-        return [(word[:-1], word[-1]) for word in words]
+        copies = [shlex.split(text) for text in self.all("COPY")]
+        return [(names[:-1], names[-1]) for names in copies]
 
     def command(self) -> list[str]:
         return exec_form(self.last("CMD"))

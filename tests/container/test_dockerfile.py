@@ -1,4 +1,4 @@
-"""The image, as far as it can be held to its word without an engine to build it."""
+"""The image, as far as it can be checked without an engine to build it."""
 
 import os
 import shlex
@@ -97,7 +97,7 @@ def test_the_pip_line_of_the_image_installs_what_the_gateway_imports(tmp_path: P
 
 
 def laid_out(folder: Path) -> Path:
-    """The application's folder as the image has it: readable by everyone, writable by nobody."""
+    """Lay out the application's folder as in the image: readable by all users, writable by no user."""
     home = folder / "app"
     home.mkdir()
     for sources, destination in IMAGE.copies():

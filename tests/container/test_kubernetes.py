@@ -1,4 +1,4 @@
-"""docs/kubernetes.yaml is a manifest that Kubernetes takes, and its numbers fit the gateway's."""
+"""docs/kubernetes.yaml is a valid manifest, and its numbers match the gateway's."""
 
 import copy
 from pathlib import Path
@@ -32,7 +32,7 @@ def size(quantity: str) -> int:
 
 
 def volume(path: str) -> dict[str, Any]:
-    """What is mounted on a path."""
+    """The volume that is mounted on a path."""
     name = next(mount["name"] for mount in CONTAINER["volumeMounts"] if mount["mountPath"] == path)
     found: dict[str, Any] = next(each for each in POD["volumes"] if each["name"] == name)["emptyDir"]
     return found

@@ -15,9 +15,9 @@ SIZE = 16
 GREY = 100
 
 
-def uid(*words: object) -> str:
+def uid(*sources: object) -> str:
     """The same UID for the same words."""
-    return str(generate_uid(entropy_srcs=[repr(words)]))
+    return str(generate_uid(entropy_srcs=[repr(sources)]))
 
 
 def image(
@@ -81,6 +81,6 @@ def colours(png: Path, size: tuple[int, int] = (SIZE, SIZE)) -> np.ndarray[Any, 
 
 
 def tinted(png: Path, size: tuple[int, int] = (SIZE, SIZE)) -> set[tuple[int, int]]:
-    """(row, column) of every pixel that has a colour, but for the lowest three rows, where the legend lies."""
-    found = np.argwhere(np.ptp(colours(png, size)[: size[0] - 3].astype(int), axis=-1) > 0)
-    return {(int(row), int(column)) for row, column in found}
+    """(row, column) of every coloured pixel above the lowest three rows, which have the legend."""
+    pixels = np.argwhere(np.ptp(colours(png, size)[: size[0] - 3].astype(int), axis=-1) > 0)
+    return {(int(row), int(column)) for row, column in pixels}

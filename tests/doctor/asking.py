@@ -1,4 +1,4 @@
-"""The doctor asked as an operator asks it: in a process of its own, with an environment made for the purpose."""
+"""Run the doctor as an operator does: in a process of its own, with an environment of its own."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.waiting import PATIENCE
 
 @dataclass(frozen=True)
 class Told:
-    """Its exit status, what it printed, and its findings by name."""
+    """Its exit status, its output, and its findings by name."""
 
     status: int
     out: str
@@ -22,7 +22,7 @@ class Told:
 
     @property
     def findings(self) -> dict[str, dict[str, str]]:
-        """What ``--json`` printed."""
+        """The output of ``--json``."""
         return {finding["name"]: finding for finding in json.loads(self.out)["findings"]}
 
     def level(self, name: str) -> str:
@@ -35,13 +35,13 @@ class Told:
 
 
 def ask(
-    *words: object, before: str = "", folder: Path = ROOT, environ: Mapping[str, str] | None = None, port: str = "0"
+    *arguments: object, before: str = "", folder: Path = ROOT, environ: Mapping[str, str] | None = None, port: str = "0"
 ) -> Told:
-    """Run the verb; ``before`` is Python that runs first in its process, ``environ`` comes on top of a plain one."""
+    """Run the verb; ``before`` is Python that runs first in its process, ``environ`` extends a plain one."""
     plain = {name: text for name, text in os.environ.items() if not name.startswith("GATEWAY_")}
     plain = {name: text for name, text in plain.items() if name not in ("HOST", "PORT", "WEB_CONCURRENCY", "THREADS")}
     paths = os.pathsep.join([str(folder), str(ROOT)])
-    line = ["doctor", *map(str, words), *(["--port", port] if port else [])]
+    line = ["doctor", *map(str, arguments), *(["--port", port] if port else [])]
     script = f"import sys\n{before}\nfrom gateway.cli import main\nsys.exit(main({line!r}))"
     ran = subprocess.run(
         [sys.executable, "-c", script],

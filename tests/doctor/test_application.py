@@ -1,4 +1,4 @@
-"""What the doctor says of an application: whether it imports, what it answers, whether its weights are there."""
+"""Checks of an application: its import, its routes, and the files of its weights."""
 
 import hashlib
 from pathlib import Path

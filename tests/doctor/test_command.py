@@ -1,4 +1,4 @@
-"""The verb itself: a table on a terminal, plain where there is none, JSON where it is asked for, and its page."""
+"""The verb itself: a table on a terminal, plain lines elsewhere, JSON on request, and its page."""
 
 import json
 import os

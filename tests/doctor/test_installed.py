@@ -1,4 +1,4 @@
-"""What the doctor says of what is installed: decoders that decode, versions that fit, extras that are called for."""
+"""Checks of installed packages: decoders that decode, versions that match, extras that settings need."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Settings in doubt: what cannot be read, what nothing reads, what contradicts itself."""
+"""Checks of settings: unreadable and unknown ones, and contradictions."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Cases made from the description: whatever fits it, and much that does not, gets an answer that it describes."""
+"""Cases made from the description: valid and invalid requests get an answer that it describes."""
 
 import io
 import json
@@ -36,7 +36,7 @@ def service() -> Any:
 
     @app.model("/marks")
     def mark(ct: Volume, above: HU = 0.0, below: HU = 3000) -> Mask:
-        """Mark what lies between two values."""
+        """Mark the voxels between two values."""
         return Mask((ct.array > above) & (ct.array < below))
 
     return app

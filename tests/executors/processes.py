@@ -11,12 +11,12 @@ from tests.waiting import PATIENCE, eventually
 
 def below(pid: int, module: str = "") -> list[int]:
     """All processes below ``pid``, or those of them that run ``python -m module``."""
-    found = [pid]
-    for parent in found:
+    pids = [pid]
+    for parent in pids:
         with contextlib.suppress(OSError):
             for children in Path(f"/proc/{parent}/task").glob("*/children"):
-                found += map(int, children.read_text().split())
-    return [one for one in found[1:] if not module or module in _words(one)]
+                pids += map(int, children.read_text().split())
+    return [descendant for descendant in pids[1:] if not module or module in _words(descendant)]
 
 
 def _words(pid: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""A model inside the worker, asked for its health when it may be asked: at any moment, by a signal's handler too."""
+"""A model inside the worker, whose health may be read at any moment, by a signal's handler too."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What a request's thread is told when the model, the deadline and the client each say something."""
+"""The result of a pending call when the model, the deadline and the client each end it."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""Whatever comes, waits, goes and ends: no bound of a queue is passed, and nobody is overtaken by an equal."""
+"""For any sequence of calls, no bound of a queue is passed, and calls of one key stay in order."""
 
 import math
 
@@ -13,12 +13,12 @@ from gateway.executors.queues import Queue
 
 
 class Call:
-    """One call; calls are told apart by what they are, not by what they say."""
+    """One call, compared by identity and not by value."""
 
     def __init__(self, key: str, since: float) -> None:
         self.key, self.since = key, since
         self.renewed: float | None = None
-        """When the first run ended since it came."""
+        """The time at which the first run ended after its arrival."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Call)
@@ -27,7 +27,7 @@ class Call:
 
 
 class Line(RuleBasedStateMachine):
-    """Calls of a few keys come and go in any order, beside a clock that the queue does not own."""
+    """Calls of a few keys arrive and end in any order, with a clock that the test owns."""
 
     @initialize(
         places=st.one_of(st.none(), st.integers(0, 3)),

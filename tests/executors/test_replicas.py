@@ -1,4 +1,4 @@
-"""Whatever dies, starts or is renewed: never more processes than one above what is wanted, and one that works stays."""
+"""For any sequence of events, at most one process more than wanted runs, and a working one stays."""
 
 import pytest
 from hypothesis import settings
@@ -11,7 +11,7 @@ COOLDOWN = 30.0
 
 
 class Life(RuleBasedStateMachine):
-    """Processes start, get ready, answer, die and are renewed in any order; orders are carried out as they come."""
+    """Processes start, get ready, answer, die and are renewed in any order; orders are carried out as they arrive."""
 
     @initialize(wanted=st.integers(1, 3))
     def open(self, wanted: int) -> None:
@@ -121,7 +121,7 @@ class Life(RuleBasedStateMachine):
             assert self.alive  # something is under way
 
     def teardown(self) -> None:
-        """It heals: were every process to get ready and answer from now on, all that are wanted would be there."""
+        """The fleet recovers: if every process gets ready and answers from now on, all wanted ones run."""
         if not hasattr(self, "fleet"):
             return
         for _ in range(20):

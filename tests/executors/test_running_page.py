@@ -1,4 +1,4 @@
-"""docs/running.md does what it says: its words are the code's, its models run, started in either of its two ways."""
+"""docs/running.md is true: its states are the code's, and its models run, started in either way."""
 
 import os
 import re
@@ -47,7 +47,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of someone who saved the page's first models as page.py."""
+    """The folder of a reader who saved the page's first models as page.py."""
     folder = tmp_path_factory.mktemp("page")
     (folder / "page.py").write_text(blocks(PAGE, "python")[0].text, encoding="utf-8")
     return folder
@@ -57,7 +57,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(
     request: pytest.FixtureRequest, serve: Serve, page: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """The page's models behind two workers, started by the page's own command for it."""
+    """The page's models behind two workers, started by the page's own command."""
     (line,) = [line for line in commands(PAGE) if f" {request.param} " in f" {line}"]
     words = line.replace("models.app:app", "page:app").replace("--workers 4", "--workers 2").split()
     if request.param == "serve":

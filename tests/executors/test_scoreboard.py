@@ -1,4 +1,4 @@
-"""What workers tell each other is read whole or not at all, by whomever and whenever."""
+"""States that workers publish are read whole or not at all, by any process at any time."""
 
 import threading
 

@@ -22,7 +22,7 @@ from tests.require import require
 TORCH = "torch==2.13.0"
 MISSING = "no package index offers torch for this Python; this test installs it, some 200 MB"
 SIZE = 5
-"""Voxels of the box that the network takes the mean of, along each axis."""
+"""Voxels of the box that the network averages, along each axis."""
 LEVEL = 100.0
 CALLS = 8
 
@@ -72,7 +72,7 @@ def torch_path() -> Iterator[list[Path]]:
 
 @pytest.fixture
 def service(tmp_path: Path, torch_path: list[Path]) -> Path:
-    """The folder of the service. What torch brings along comes last on the path, after what the gateway uses."""
+    """The folder of the service. Packages of torch are last on the path, after those of the gateway."""
     lines = [f"import sys; sys.path.append({str(path)!r})\n" for path in torch_path]
     (tmp_path / "smooth.py").write_text("".join(lines) + SERVICE, encoding="utf-8")
     return tmp_path

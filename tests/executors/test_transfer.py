@@ -1,4 +1,4 @@
-"""What crosses between the processes of a server is on the other side what it was on this one."""
+"""Requests and answers are unchanged by the transfer between processes."""
 
 import os
 import threading

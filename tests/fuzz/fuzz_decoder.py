@@ -22,7 +22,7 @@ UNLIMITED = Limits(max_parts=1 << 30, max_part_header_bytes=1 << 30, max_part_he
 
 
 def outcome(pieces: list[bytes]) -> list[ReadPart] | dict[str, object]:
-    """What the decoder makes of a body: its parts or the problem."""
+    """The decoder's result for a body: its parts or the problem."""
     try:
         return read("B", pieces, UNLIMITED)
     except BrokenBody as refused:

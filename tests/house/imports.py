@@ -1,4 +1,4 @@
-"""What each module of the house imports, read from its syntax tree and not from a running program."""
+"""The imports of each module, read from its syntax tree and not from a running program."""
 
 import ast
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def modules(root: Path, *packages: str) -> Iterator[tuple[str, Path]]:
 
 
 def imports_of(module: str, source: str, *, package: bool = False) -> list[Import]:
-    """Every import of one module, at its top, inside functions and for typing alike, as absolute dotted names."""
+    """Every import of one module, at its top, in functions and for typing, as absolute dotted names."""
     tree = ast.parse(source)
     typed = {id(node) for block in ast.walk(tree) if _is_typing_block(block) for node in ast.walk(block)}
     return [
@@ -52,8 +52,8 @@ def imports_below(root: Path, *packages: str) -> list[Import]:
 def public_names() -> dict[str, str]:
     """Each public name of ``gateway`` and the module of its home, as ``gateway/__init__.pyi`` lists them."""
     stub = (ROOT / "gateway/__init__.pyi").read_text(encoding="utf-8")
-    found = [each.name.rpartition(".") for each in imports_of("gateway", stub, package=True)]
-    return {name: home for home, _, name in found}
+    names = [each.name.rpartition(".") for each in imports_of("gateway", stub, package=True)]
+    return {name: home for home, _, name in names}
 
 
 def _is_typing_block(node: ast.AST) -> bool:

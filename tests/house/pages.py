@@ -26,8 +26,8 @@ class Block:
 
 
 def blocks(page: Path, *languages: str) -> list[Block]:
-    found = _BLOCK.findall(page.read_text(encoding="utf-8"))
-    return [Block(page, i, language, text) for i, (language, text) in enumerate(found) if language in languages]
+    matches = _BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [Block(page, i, language, text) for i, (language, text) in enumerate(matches) if language in languages]
 
 
 def prose(page: Path) -> list[str]:

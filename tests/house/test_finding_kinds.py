@@ -1,4 +1,4 @@
-"""One road for findings: each class has its rows, and a new one is told here which are missing."""
+"""One road for findings: each class has its rows, and this test names the missing ones of a new class."""
 
 from typing import get_args
 

@@ -1,4 +1,4 @@
-"""The ladder: a room imports only what stands lower, and each library stays in the rooms that were given it."""
+"""The ladder: a room imports only from lower rungs, and each library only in its rooms."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ RUNGS = {
     "models": 12,
     "utils": 12,
 }
-"""``client`` stands above ``app`` for the one module of it that runs an application in this process."""
+"""``client`` is above ``app`` for its one module that runs an application in this process."""
 
 DICOM_RUNGS = {"reading": 0, "decoding": 1, "volumes": 2, "drawing": 2, "samples": 2, "writing": 3}
 """The rooms within ``gateway.dicom``: a small ladder of its own."""
@@ -55,7 +55,7 @@ HOUSE = imports_below(ROOT, "gateway", "models", "utils")
 
 
 def room(dotted: str) -> str | None:
-    """The room that a dotted name lives in; None for a foreign library and for the face's own small names."""
+    """The room of a dotted name; None for a foreign library and for the small names of the package itself."""
     head, _, rest = dotted.partition(".")
     if head in ("utils", "models"):
         return head
@@ -66,7 +66,7 @@ def room(dotted: str) -> str | None:
 
 
 def climbs(found: Import) -> bool:
-    """True when this import reaches for a room that does not stand lower."""
+    """True when this import climbs to a room that is not lower."""
     here, there = room(found.module), room(found.name)
     if here is None or there is None or here == there:
         return False
@@ -79,7 +79,7 @@ def dicom_room(dotted: str) -> str | None:
 
 
 def climbs_in_dicom(found: Import) -> bool:
-    """True when a room of ``gateway.dicom`` reaches for one that does not stand lower."""
+    """True when a room of ``gateway.dicom`` imports from one that is not lower."""
     here, there = dicom_room(found.module), dicom_room(found.name)
     if here is None or there is None or here == there:
         return False

@@ -1,4 +1,4 @@
-"""Names: a public class stands once, a module's stem once unless it is a twin, and no module lies loose unasked."""
+"""Names: a public class exists once, a module's stem once except for twins, and each module has a room."""
 
 import ast
 from collections import defaultdict
@@ -13,7 +13,7 @@ TWINS = {
     "results": "the views and the store of one protocol",
     "worker": "gunicorn's worker, and the name under which configurations find it",
 }
-"""Stems that stand in several rooms on purpose, each with its reason."""
+"""Stems that several rooms share on purpose, each with its reason."""
 
 LOOSE = {"__init__", "__main__", "app", "config", "errors", "gunicorn_conf", "testing", "worker"}
 """Modules of ``gateway`` that live in no room."""

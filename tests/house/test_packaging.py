@@ -1,4 +1,4 @@
-"""Imports are declared, dependencies have their licence in NOTICE, and what the container runs is pinned."""
+"""Imports are declared, dependencies have their licence in NOTICE, and the container's packages are pinned."""
 
 import re
 from configparser import ConfigParser
@@ -22,7 +22,7 @@ LOADED_BY_NAME = {
     "pyyaml": "services of the inference-sdk, which load logging.yaml",
     "requests-toolbelt": "services of the inference-sdk",
 }
-"""Declared, but not imported under a name of its own: who loads it."""
+"""Declared, but not imported under a name of its own: the package that loads it."""
 COMES_WITH = {"pydantic_core": "pydantic", "botocore": "boto3", "opentelemetry": "opentelemetry-sdk"}
 """Modules of a distribution that another one installs in a version of its own choice."""
 FOR_DEVELOPERS = {"test", "dev"}

@@ -1,4 +1,4 @@
-"""The README does what it says: its model answers, its commands run one after the other."""
+"""The README is true: its model answers, and its commands run one after the other."""
 
 import io
 import os
@@ -21,7 +21,7 @@ PICTURE = ROOT / "docs/images/contact-sheet.png"
 
 @pytest.fixture
 def tissue(tmp_path: Path) -> Path:
-    """The folder of someone who saved the README's model as tissue.py."""
+    """The folder of a reader who saved the README's model as tissue.py."""
     (tmp_path / "tissue.py").write_text(blocks(README, "python")[0].text, encoding="utf-8")
     return tmp_path
 
@@ -60,7 +60,7 @@ def _at_port(line: str, port: int) -> str:
 
 
 def run(line: str, folder: Path) -> str:
-    """What one line of the README prints in a shell, where ``python`` is the one that runs this test."""
+    """Run one line of the README in a shell, where ``python`` is the interpreter of this test; return its output."""
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
     words = re.sub(r"^python ", f"{sys.executable} ", line)
     ran = subprocess.run(["sh", "-c", words], cwd=folder, env=environ, capture_output=True, text=True)

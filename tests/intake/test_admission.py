@@ -19,7 +19,7 @@ BUDGET, PLACES = 1000, 3
 
 
 class Doors(RuleBasedStateMachine):
-    """Requests come, announce, send, and leave in any order; what they were refused is not counted."""
+    """Requests arrive, announce, send, and end in any order; refused ones are not counted."""
 
     tickets = Bundle("tickets")
 

@@ -1,4 +1,4 @@
-"""The example models answer protocol 1.0 on real files, and refuse in plain words what they cannot read."""
+"""The example models answer protocol 1.0 on real files, and refuse others with a sentence."""
 
 import hashlib
 import io
@@ -37,7 +37,7 @@ def files_at(*names: str) -> list[bytes]:
 
 
 def asked(route: str, files: list[bytes], digest: str = "0" * 64) -> Answer:
-    """What a model answers, as strictly checked as the gateway checks it."""
+    """The answer of a model, checked as strictly as the gateway checks it."""
     target = MODELS[route]
     model = adapt(route, target) if target in PLAIN else TypedModel(route, target)
     request = Request({}, [io.BytesIO(file) for file in files], digest, received=RECEIVED)
@@ -129,7 +129,7 @@ def test_a_colour_photograph_is_read_by_its_brightness() -> None:
 
 
 def test_the_mask_of_the_body_covers_the_body_of_the_phantom(chest: Any) -> None:
-    """The couch, which lies below, is another component; the lungs are inside."""
+    """The couch, below the patient, is another component; the lungs are inside."""
     files, hounsfield = chest
     probability = masks(asked("/segmentation-3d", files))[0]
     body, truth = probability > 127, in_skin(*hounsfield.shape)

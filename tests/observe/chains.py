@@ -13,7 +13,7 @@ KEY = b"k" * 32
 OTHER_KEY = b"o" * 32
 
 
-def outcome(**given: Any) -> Outcome:
+def outcome(**changes: Any) -> Outcome:
     """One answered request."""
     members: dict[str, Any] = {
         "request_id": "0123456789abcdef",
@@ -32,7 +32,7 @@ def outcome(**given: Any) -> Outcome:
         "weights_digest": "e" * 64,
         "deterministic": True,
     }
-    return Outcome(**(members | given))
+    return Outcome(**(members | changes))
 
 
 def written(path: Path, count: int, key: bytes = KEY) -> list[bytes]:

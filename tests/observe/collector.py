@@ -10,7 +10,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Collector(ThreadingHTTPServer):
-    """Keeps each request that was exported to it; ``with Collector() as collector:`` serves on a free port."""
+    """Records each exported request; ``with Collector() as collector:`` serves on a free port."""
 
     daemon_threads = True
 
@@ -39,7 +39,7 @@ class Collector(ThreadingHTTPServer):
     def service(self) -> str:
         """The service's name in the first export."""
         attributes = self.exports[0].resource_spans[0].resource.attributes
-        return str(next(one.value.string_value for one in attributes if one.key == "service.name"))
+        return str(next(attribute.value.string_value for attribute in attributes if attribute.key == "service.name"))
 
     def __enter__(self) -> Self:
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
@@ -66,4 +66,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""

@@ -24,5 +24,5 @@ PLAIN = Outcome(
 
 
 def outcome(**changed: Any) -> Outcome:
-    """One request to /lungs, but for what is ``changed``."""
+    """One request to /lungs, except for ``changed`` members."""
     return replace(PLAIN, **changed)

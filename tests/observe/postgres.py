@@ -17,14 +17,14 @@ PLACES = "/usr/lib/postgresql/*/bin"
 
 
 def binaries() -> Path | None:
-    """Where Debian keeps initdb and postgres, the newest version first."""
-    found = sorted(Path("/").glob(f"{PLACES[1:]}/initdb"), reverse=True)
-    return found[0].parent if found else None
+    """The folders in which Debian installs initdb and postgres, the newest version first."""
+    programs = sorted(Path("/").glob(f"{PLACES[1:]}/initdb"), reverse=True)
+    return programs[0].parent if programs else None
 
 
 @contextlib.contextmanager
 def running() -> Iterator[str]:
-    """SQLAlchemy's URL of an empty database; the server is gone afterwards."""
+    """SQLAlchemy's URL of an empty database; the server is stopped afterwards."""
     bin_folder = binaries()
     require(bin_folder, "Debian's package postgresql is not installed")
     assert bin_folder is not None

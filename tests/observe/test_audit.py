@@ -1,4 +1,4 @@
-"""The audit is written to S3 as an empty object named by both digests, and never takes the answer with it."""
+"""The audit is written to S3 as an empty object named by both digests, and its failure fails no answer."""
 
 import logging
 import socket

@@ -1,4 +1,4 @@
-"""Whatever is done to a chain of records shows, and what happens to its writers does no harm."""
+"""Every change of a chain of records is detected, and no failure of a writer damages it."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Where records go: to the file, to copies in S3 and SQL, and nowhere when that fails, which is told."""
+"""Sinks of records: the file, and copies in S3 and SQL; a failure is reported."""
 
 import logging
 import os
@@ -48,7 +48,7 @@ def drained(auditor: Auditor) -> bool:
 
 
 def failed(auditor: Auditor) -> bool:
-    """Whether the copies fail, waited for: a busy machine takes its time to find out."""
+    """Wait until the copies fail or succeed, however busy the machine is."""
     return eventually(lambda: auditor._copies[0].failing)
 
 
@@ -329,7 +329,7 @@ def test_a_database_that_is_away_is_a_warning_without_its_url(file: Path, caplog
 
 
 class Slow:
-    """A place that holds everything up."""
+    """A sink that blocks."""
 
     name = "slow"
 

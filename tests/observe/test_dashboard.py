@@ -1,4 +1,4 @@
-"""The dashboard and the alerts ask for what the gateway tells, in words that Prometheus' own tool understands."""
+"""The dashboard and the alerts query existing metrics, in expressions that Prometheus' own tool accepts."""
 
 import json
 import re

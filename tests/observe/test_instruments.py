@@ -1,4 +1,4 @@
-"""The numbers of one process: what is counted, under which labels, and that nothing else becomes a label."""
+"""The metrics of one process: their counts and labels, and that nothing else becomes a label."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ def fresh() -> Metrics:
 
 
 def samples(metrics: Metrics) -> dict[str, list[tuple[dict[str, str], float]]]:
-    """What is told, by name."""
+    """The exposed samples, by name."""
     found: dict[str, list[tuple[dict[str, str], float]]] = {}
     for family in text_string_to_metric_families(metrics.exposition()[0].decode()):
         for sample in family.samples:
@@ -217,7 +217,7 @@ def test_the_space_of_a_workers_files_is_reserved_at_its_start_and_released_at_i
 
 
 def counted(folder: Path, pid: int | str) -> dict[str, float]:
-    """What the file of a process's counters says."""
+    """The values in the file of a process's counters."""
     values = MmapedDict.read_all_values_from_file(str(folder / f"counter_{pid}.db"))
     return {key: value for key, value, _, _ in values}
 

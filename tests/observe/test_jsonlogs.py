@@ -26,7 +26,7 @@ BODY = b"--b\r\n\r\n{}\r\n--b\r\n\r\nDICM\r\n--b--\r\n"
 
 
 class Lines(logging.Handler):
-    """Keeps what it would print."""
+    """Stores the lines that it would print."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Lines(logging.Handler):
 
 @pytest.fixture
 def printed(monkeypatch: pytest.MonkeyPatch) -> Lines:
-    """What the root logger prints in JSON."""
+    """The output of the root logger in JSON."""
     handler = Lines()
     monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
     configure(JSON_LINES)

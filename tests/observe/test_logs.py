@@ -1,4 +1,4 @@
-"""What is logged, and what is not: tags in front, frames without texts, pydicom's warnings without what they quote."""
+"""Log lines: tags in front, frames without texts, pydicom's warnings without quoted values."""
 
 import logging
 import logging.config
@@ -21,7 +21,7 @@ NAME = "DOE^JANE"
 
 
 class Kept(logging.Handler):
-    """Keeps what is logged."""
+    """Stores the records."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A receipt holds what replay needs and nothing of a patient, signed; two of them tell what has changed."""
+"""A receipt has what replay needs and nothing of a patient, signed; comparing two shows what has changed."""
 
 import base64
 import json

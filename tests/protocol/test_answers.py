@@ -1,4 +1,4 @@
-"""Findings as an answer of protocol 1.0: each kind says what it should, and the protocol's own checks take it."""
+"""Findings as an answer of protocol 1.0: each kind has its members, and the protocol's own checks accept it."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The description is made from the models, holds for what they answer, and is shown without anything from outside."""
+"""The description is made from the models, is true of their answers, and is shown without outside resources."""
 
 import json
 import re

@@ -45,7 +45,7 @@ def leniently(answer, buffers):
 
 
 def entry(**changes):
-    """The entry of a good mask, changed; None takes a member away."""
+    """The entry of a valid mask, changed; None removes a member."""
     changed = {**ENTRY, **changes}
     return {name: value for name, value in changed.items() if value is not None}
 

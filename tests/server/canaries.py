@@ -22,16 +22,16 @@ PLACES = (
 CANARIES = {place: f"Qzx{number:02d}vjk" for number, place in enumerate(PLACES)}
 """Words of eight characters, as many as a date in DICOM has; no digest and no library spells one by chance."""
 CODED = {"PatientName": "{}^Zoë=Müller"}
-"""Where a word stands among others that a careful program would escape."""
+"""Surroundings of a word that a careful program would escape."""
 
 
 def planted(place: str) -> str:
-    """What to put into a place."""
+    """The text to put into a place."""
     return CODED.get(place, "{}").format(CANARIES[place])
 
 
 def found(data: bytes | str) -> set[str]:
-    """The places whose words are in ``data``, however they are spelt."""
+    """The places whose words are in ``data``, in any spelling."""
     data = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
     low = data.lower()
     if not any(start in low for start in _starts()):
@@ -41,8 +41,12 @@ def found(data: bytes | str) -> set[str]:
 
 def spellings(word: str) -> Iterator[bytes]:
     """One word as bytes, in lower case."""
-    for one in (word, "".join(f"\\u{ord(letter):04x}" for letter in word), "".join(f"%{ord(i):02x}" for i in word)):
-        yield one.lower().encode()
+    for spelling in (
+        word,
+        "".join(f"\\u{ord(letter):04x}" for letter in word),
+        "".join(f"%{ord(i):02x}" for i in word),
+    ):
+        yield spelling.lower().encode()
     yield quote(word).lower().encode()
     yield json.dumps(word)[1:-1].lower().encode()
     yield word.encode().hex().encode()
@@ -55,7 +59,7 @@ def spellings(word: str) -> Iterator[bytes]:
 
 @cache
 def _starts() -> set[bytes]:
-    """What all words begin with in each spelling: the little that most data has to be searched for."""
+    """The common beginning of all words in each spelling: most data is searched for it only."""
     return {commonprefix(same) for same in zip(*map(spellings, CANARIES.values()), strict=True)}
 
 

@@ -27,9 +27,9 @@ def start(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         notes, mark = tmp_path_factory.mktemp("notes"), uuid.uuid4().hex
         for name, text in (orders or {}).items():
             (notes / name).write_text(text)
-        given = {"NOTES": str(notes), "MODELS": models, "RUNNING_TEST_MARK": mark}
-        given |= {"GATEWAY_MODEL_PROCESSES": FORMS[form]} | environment
-        server = serve("tests.apps.running:app", *(options or ("--workers", "2")), **given)
+        variables = {"NOTES": str(notes), "MODELS": models, "RUNNING_TEST_MARK": mark}
+        variables |= {"GATEWAY_MODEL_PROCESSES": FORMS[form]} | environment
+        server = serve("tests.apps.running:app", *(options or ("--workers", "2")), **variables)
         started.append(Running(server, notes, mark, form))
         if ready:
             eventually(started[-1].is_ready)
@@ -37,6 +37,6 @@ def start(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
 
     yield begin
     with ThreadPoolExecutor() as threads:
-        list(threads.map(lambda one: one.server.stop(), started))
-    for one in started:
-        eventually(lambda one=one: not one.family())
+        list(threads.map(lambda running: running.server.stop(), started))
+    for running in started:
+        eventually(lambda running=running: not running.family())

@@ -1,4 +1,4 @@
-"""What the tests of running models share: a server of a few of them in either form, and eyes on its processes."""
+"""Helpers of the tests of running models: a server of a few of them in either form, and a view of its processes."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ IN_FLIGHT = "gateway_requests_in_flight "
 
 @dataclass
 class Running:
-    """A server whose models take notes, and its processes."""
+    """A server whose models write notes, and its processes."""
 
     server: Server
     notes: Path
@@ -47,37 +47,37 @@ class Running:
         return requests.post(f"{self.url}/{route}", data=data, headers=sent, timeout=timeout)
 
     def told(self, route: str, json_input: object = None, *files: bytes, **headers: str) -> dict[str, Any]:
-        """What a plain model says."""
+        """The answer of a plain model."""
         return told(self.ask(route, json_input, *files, **headers))
 
     def get(self, path: str) -> requests.Response:
         return requests.get(self.url + path, headers={"Connection": "close"}, timeout=PATIENCE)
 
     def health(self, route: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.get("/readyz").json()["models"][f"/{route}"]
-        return found
+        health: dict[str, Any] = self.get("/readyz").json()["models"][f"/{route}"]
+        return health
 
     def is_ready(self) -> bool:
         return self.get("/readyz").status_code == 200
 
     def not_ready(self) -> dict[str, Any]:
-        """The models' health where the server says that it is not ready; nothing where it is."""
+        """The models' health where the server is not ready; empty where it is."""
         answer = self.get("/readyz")
         return answer.json()["models"] if answer.status_code == 503 else {}
 
     def order(self, name: str, text: str = "now") -> None:
-        """Put something down for the models to find; no text takes it away."""
+        """Set a text for the models to find; no text removes it."""
         (self.notes / name).write_text(text)
 
     def noted(self, name: str, text: str | None = None) -> list[int]:
-        """The processes that took a note of this name, and of this text where one is given."""
+        """The processes that wrote a note of this name, and of this text, if any."""
         with contextlib.suppress(FileNotFoundError):
             lines = [line.partition(" ") for line in (self.notes / name).read_text().splitlines()]
-            return [int(pid) for pid, _, words in lines if text is None or words == text]
+            return [int(pid) for pid, _, noted in lines if text is None or noted == text]
         return []
 
     def family(self, module: str = "") -> set[int]:
-        """The server's processes: all that live and have inherited its mark, and run ``module`` where one is given."""
+        """The server's processes: all live ones that have inherited its mark, and that run ``module``, if any."""
         return {pid for pid in _with(self.mark) if module in _read(pid, "cmdline")}
 
     @property
@@ -96,15 +96,15 @@ class Running:
         }
 
     def views(self, path: str = "/readyz") -> dict[int, requests.Response]:
-        """What each HTTP worker says now: so many connections at once that each gets some."""
+        """The state of each HTTP worker: so many connections at once that each worker gets some."""
         count = 4 * len(self.workers)
 
         def ask(_: int) -> requests.Response:
             return self.get(path)
 
         def look() -> dict[int, requests.Response]:
-            found = {int(answer.headers["X-Worker"]): answer for answer in threads.map(ask, range(count))}
-            return found if len(found) >= len(self.workers) else {}
+            views = {int(answer.headers["X-Worker"]): answer for answer in threads.map(ask, range(count))}
+            return views if len(views) >= len(self.workers) else {}
 
         with ThreadPoolExecutor(count) as threads:
             return eventually(look)
@@ -117,17 +117,17 @@ Start = Callable[..., Running]
 def told(response: requests.Response) -> dict[str, Any]:
     """The words of a plain model's answer."""
     assert response.status_code == 200, response.text
-    found: dict[str, Any] = json.loads(MultipartDecoder.from_response(response).parts[0].text)["study_ml_json"]
-    return found
+    members: dict[str, Any] = json.loads(MultipartDecoder.from_response(response).parts[0].text)["study_ml_json"]
+    return members
 
 
 def problem(response: requests.Response, status: int, code: str) -> dict[str, Any]:
     """The problem that a request was answered with, which must be this one."""
     assert response.status_code == status, response.text
     assert response.headers["Content-Type"] == "application/problem+json"
-    found: dict[str, Any] = response.json()
-    assert found["type"] == f"urn:gateway:problem:{code}"
-    return found
+    body: dict[str, Any] = response.json()
+    assert body["type"] == f"urn:gateway:problem:{code}"
+    return body
 
 
 def _with(mark: str) -> Iterator[int]:
@@ -150,8 +150,8 @@ def _parent(pid: int) -> int:
 
 def in_flight(url: str) -> int:
     """How many inference requests a server has let in and not answered yet."""
-    told = requests.get(url + "/metrics", timeout=PATIENCE).text
-    return round(sum(float(line.split()[-1]) for line in told.splitlines() if line.startswith(IN_FLIGHT)))
+    metrics = requests.get(url + "/metrics", timeout=PATIENCE).text
+    return round(sum(float(line.split()[-1]) for line in metrics.splitlines() if line.startswith(IN_FLIGHT)))
 
 
 def alive(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""Under real gunicorn: who comes in, with what, and what the others are told."""
+"""Access control under real gunicorn: accepted credentials, and the responses to others."""
 
 import socket
 import sys
@@ -189,7 +189,7 @@ def test_the_issuer_may_change_its_keys_while_the_server_runs(server: Server, is
 
 
 def ten_answers(server: Server, key: str) -> set[int]:
-    """So many that each worker gives some; an issuer on a busy machine may keep them waiting for too long."""
+    """So many that each worker gets some; an issuer on a busy machine may delay them for too long."""
     return {post(server.url, token(rsa_key(key), key)).status_code for _ in range(10)}
 
 
@@ -380,7 +380,7 @@ def test_a_server_whose_file_of_callers_is_missing_does_not_start(serve: Serve, 
 
 
 def told(server: Server, key: str, **labels: str) -> float:
-    """How many the gateway says that it turned away, of these labels."""
+    """The gateway's count of refused requests with these labels."""
     text = requests.get(server.url + "/metrics", headers={"X-API-Key": key}, timeout=PATIENCE).text
     found = [one for family in text_string_to_metric_families(text) for one in family.samples]
     return sum(one.value for one in found if one.name == "gateway_rejections_total" and one.labels == labels)

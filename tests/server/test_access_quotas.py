@@ -23,7 +23,7 @@ TYPE = "multipart/related; boundary=b"
 
 
 def post(url: str, key: str, until: Path = Path("/")) -> requests.Response:
-    """Ask for an answer that leaves once a file is there."""
+    """Request an answer that is sent once a file exists."""
     body = b'--b\r\n\r\n{"until": "%s"}\r\n--b--\r\n' % str(until).encode()
     headers = {"Content-Type": TYPE, "X-API-Key": key}
     return requests.post(url + "/echo", data=body, headers=headers, timeout=PATIENCE)

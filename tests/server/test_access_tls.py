@@ -56,7 +56,7 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
 
 @pytest.fixture(scope="module")
 def strict(serve: Serve, setup: Setup) -> Server:
-    """Lets nobody connect without a certificate."""
+    """Refuses a connection without a certificate."""
     options = ("--certfile", str(setup.server), "--ca-certs", str(setup.authority.path), "--require-client-certificate")
     return serve("tests.apps.guarded:app", *options, GATEWAY_API_KEYS_FILE=str(setup.callers))
 

@@ -34,7 +34,7 @@ from tests.waiting import PATIENCE, eventually
 SIZE = 16
 FORMATS = ("text", "json")
 OWN_WORDS = {"refuses", "invalid", "unknown name"}
-"""Requests whose problem quotes the model's own words, or gives the sender back the name of its own that is unknown."""
+"""Requests whose problem quotes the model's own text, or the sender's unknown name."""
 STATUSES = {
     200: (
         "answers",
@@ -57,10 +57,10 @@ STATUSES = {
     422: ("refuses", "unknown name", "no number"),
     500: ("raises", "invalid", "exhausts", "ends"),
 }
-"""What becomes of each request: that it came as far as it should."""
+"""The status of each request, which shows that it reached its stage."""
 MEMORY = Path("/dev/shm")
 INSPECTED = ("cmdline", "environ", "comm")
-"""What any process of this user's sees of another."""
+"""The files by which a process of this user can read another."""
 
 
 def study() -> list[bytes]:
@@ -170,7 +170,7 @@ class Server:
         self.evidence.answers[name] = answer
 
     def raw(self, name: str, head: str) -> None:
-        """Send what no library would, and take what comes back until the server hangs up."""
+        """Send bytes that no library would, and read the response until the server closes."""
         with socket.create_connection(("127.0.0.1", self.running.server.port), timeout=PATIENCE) as connection:
             connection.sendall(head.encode() + b"\r\n\r\n")
             with contextlib.suppress(ConnectionResetError):
@@ -178,7 +178,7 @@ class Server:
                 self.evidence.add("problems", name, told)
 
     def look(self, moment: str) -> None:
-        """Write down every file of the server's that has a name, and what its processes show."""
+        """Collect every named file of the server, and the visible state of its processes."""
         for folder in (self.folder / "tmp", self.folder / "spool"):
             for path in sorted(folder.rglob("*")):
                 content = path.read_bytes() if path.is_file() else b""
@@ -228,7 +228,7 @@ def inference(server: Server) -> None:
 
 
 def elsewhere(server: Server) -> None:
-    """Paths, methods and heads that are no request of ours."""
+    """Paths, methods and heads that the gateway does not know."""
     server.send("path", "GET", f"/{planted('path')}/{planted('path')}?{planted('query')}")
     server.send("method", planted("method"), "/answers")
     server.send("known path", "DELETE", "/answers")
@@ -252,7 +252,7 @@ def elsewhere(server: Server) -> None:
 
 
 def storing(server: Server) -> None:
-    """Studies that are kept, asked for and forgotten, and requests for what is not there."""
+    """Studies that are stored, requested and forgotten, and requests for missing ones."""
     from pydicom import dcmread
 
     entries = []
@@ -288,7 +288,7 @@ def _store(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def dying(server: Server) -> None:
-    """A model that takes its process with it, and a server that is killed with a study in work."""
+    """A model that crashes its process, and a server that is killed with a study in work."""
     if server.evidence.form == "process":
         server.ask("crashes", "crashes")
     asked = threading.Thread(target=_last_words, args=[server])
@@ -352,7 +352,7 @@ def bucket() -> Iterator[tuple[str, Any]]:
 def evidence(
     request: pytest.FixtureRequest, serve: Serve, bucket: tuple[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Evidence]:
-    """What one server wrote in its life."""
+    """Everything that one server wrote."""
     core, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))  # as in many containers
     try:

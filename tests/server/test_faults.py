@@ -1,4 +1,4 @@
-"""Under real gunicorn: each fault has its status and a problem body, tells no secret, and harms no other."""
+"""Each fault under real gunicorn has its status and a problem body, reveals no secret, and harms no other request."""
 
 import hashlib
 import json

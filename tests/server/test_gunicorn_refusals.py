@@ -1,4 +1,4 @@
-"""What gunicorn refuses by itself is what docs/deploying.md lists, and the next request is answered."""
+"""gunicorn's own refusals are those that docs/deploying.md lists, and the next request is answered."""
 
 import socket
 

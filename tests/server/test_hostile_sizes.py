@@ -54,7 +54,7 @@ def count(server: Server, body: bytes) -> None:
 
 
 def work(server: Server, body: bytes) -> float:
-    """Seconds of CPU that the server takes: others on the machine lengthen the time of the clock, and hardly this."""
+    """Seconds of CPU of the server: other programs lengthen the elapsed time, and hardly this."""
     processes = trees.below(server.process.pid)
     before = sum(map(cpu_seconds, processes))
     count(server, body)

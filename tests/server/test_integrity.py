@@ -1,4 +1,4 @@
-"""What is uploaded is what a handler reads, whatever the sockets do to it, and nothing is left of a killed worker."""
+"""A handler reads exactly the uploaded bytes, however they are sent, and a killed worker leaves nothing."""
 
 import contextlib
 import hashlib

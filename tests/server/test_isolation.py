@@ -1,4 +1,4 @@
-"""Slow and hostile clients cost the others nothing: probes answer, places come free, refusals arrive."""
+"""Slow and hostile clients cost others nothing: probes answer, places become free, refusals arrive."""
 
 import contextlib
 import select
@@ -36,13 +36,13 @@ def serving(serve: Serve, head: str, read: str, grace: str) -> Server:
 
 @pytest.fixture(scope="module")
 def patient(serve: Serve) -> Server:
-    """Sends nobody away for being slow, so that what others get they get beside the slow."""
+    """Refuses no slow client, so that others are served beside slow ones."""
     return serving(serve, AGES, AGES, AGES)
 
 
 @pytest.fixture(scope="module")
 def strict(serve: Serve) -> Server:
-    """Sends away who is slow; its times are long enough for an honest client on a busy machine."""
+    """Refuses slow clients; its times are long enough for an honest client on a busy machine."""
     return serving(serve, "3", "3", "2")
 
 
@@ -126,7 +126,7 @@ def test_a_trickling_upload_is_cut_by_the_minimum_rate(serve: Serve) -> None:
 
 
 def _trickled(client: socket.socket) -> bool:
-    """Send one more byte; whether the answer has come."""
+    """Send one more byte; return whether the response has arrived."""
     client.sendall(b"X")
     return bool(select.select([client], [], [], 0)[0]) and client.recv(100).startswith(b"HTTP/1.1 408 ")
 

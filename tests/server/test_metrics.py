@@ -62,7 +62,7 @@ def client(server: Server, count: int) -> Told:
 
 
 def slow(server: Server, until: Path) -> bool:
-    """One request that takes until a file is there; whether it was answered."""
+    """Send one request that runs until a file exists; return whether it was answered."""
     body = b'--b\r\n\r\n{"until": "%s"}\r\n--b--\r\n' % str(until).encode()
     try:
         return requests.post(server.url + "/sleeps", body, headers=HEADERS, timeout=PATIENCE).status_code == 200
@@ -71,7 +71,7 @@ def slow(server: Server, until: Path) -> bool:
 
 
 def in_work(folder: Path) -> list[int]:
-    """The workers that have requests in work, by what each has written down."""
+    """The workers with requests in flight, by their notes."""
     found = [
         int(file.stem.rpartition("_")[2])
         for file in folder.glob("gauge_livesum_*.db")
@@ -82,7 +82,7 @@ def in_work(folder: Path) -> list[int]:
 
 
 def kill_one_at_work(server: Server, folder: Path, until: Path) -> Told:
-    """Kill a worker while some requests are in work; returns what came of those."""
+    """Kill a worker while some requests are in flight; return their outcomes."""
     with ThreadPoolExecutor(SLOW) as pool:
         waiting: list[Future[bool]] = [pool.submit(slow, server, until) for _ in range(SLOW)]
         eventually(lambda: total(numbers(server), "gateway_requests_in_flight") == SLOW)
@@ -151,7 +151,7 @@ def test_every_response_lists_its_phases_in_server_timing(server: Server) -> Non
 
 
 def folder_of(server: Server) -> Path:
-    """Where the worker of a server keeps its numbers, by what it has mapped."""
+    """The folder in which a server's worker has its metrics, by its mapped files."""
     assert requests.get(server.url + "/metrics", timeout=PATIENCE).status_code == 200
     (worker,) = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
     mapped = {Path(line.split()[-1]) for line in Path(f"/proc/{worker}/maps").read_text().splitlines()}

@@ -1,4 +1,4 @@
-"""What ``/metrics`` tells of models while they work: queue, batch, spool, state, restarts; through real gunicorn."""
+"""``/metrics`` of running models: queue, batch, spool, state, restarts; through real gunicorn."""
 
 import contextlib
 import os

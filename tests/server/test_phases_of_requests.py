@@ -44,7 +44,7 @@ def sums(server: Running, route: str) -> Sums:
 
 
 def took(server: Running, case: str) -> Sums:
-    """What requests of one case add to the sums."""
+    """The seconds that requests of one case add to the sums."""
     route, status, body, kind = CASES[case]
     before, all_of_them = sums(server, route), ("gateway_request_seconds_count", "")
     for _ in range(TIMES):

@@ -37,7 +37,7 @@ def chunked(data: bytes, size: int) -> bytes:
 
 
 def exchange(server: Server, sent: bytes) -> list[int]:
-    """Send bytes, half-close, and return the status of each answer that comes."""
+    """Send bytes, half-close, and return the status of each response."""
     address = urlsplit(server.url)
     with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as client:
         with contextlib.suppress(ConnectionError):

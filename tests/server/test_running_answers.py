@@ -101,7 +101,7 @@ def test_the_example_models_answer_the_same_in_both_forms(serve: Serve) -> None:
 
 
 def _without_made_objects(found: list[tuple[dict[bytes, bytes], bytes]]) -> list[object]:
-    """An answer without DICOM objects, which tell when the request was received, and so without its hash."""
+    """An answer without its DICOM objects, which contain the time of receipt, and without its hash."""
     if any(headers[b"Content-Type"] == b"application/dicom" for headers, _ in found):
         return [json.loads(found[0][1]), [headers for headers, _ in found]]
     return list(found)
@@ -134,7 +134,7 @@ def test_inside_the_workers_each_loads_the_model_and_the_master_does_not(start: 
 
 
 def _label(words: dict[str, object], name: str) -> object:
-    """What a classification says under a name."""
+    """The value of a classification under a name."""
     return next(iter(_find(words, name)))
 
 

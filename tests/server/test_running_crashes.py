@@ -17,7 +17,7 @@ from tests.waiting import eventually
 
 COOLDOWN = 3600
 ROOM = 64 << 20
-"""Bytes that a process which is short of memory may still take."""
+"""Bytes that a process short of memory may still allocate."""
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def server(start: Start) -> Running:
 
 @contextlib.contextmanager
 def short_of_memory(pid: int) -> Iterator[None]:
-    """Give a process little more memory: by a control group, so that the kernel kills it; else by its address space."""
+    """Limit a process's memory: by a control group, so that the kernel kills it; else by its address space."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(_control_group(pid))
@@ -57,7 +57,7 @@ def _control_group(pid: int) -> Iterator[None]:
 
 
 def crash(server: Running, by: str) -> float:
-    """Have the model's process die under a request, which must be told; seconds from its death to the answer."""
+    """Kill the model's process during a request, which must report it; return the seconds from death to answer."""
     (pid,) = eventually(lambda: server.hosts("dies"))
     with ThreadPoolExecutor(1) as thread:
         asked: Future[requests.Response] = thread.submit(server.ask, "dies", {"by": by})

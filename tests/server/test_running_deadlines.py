@@ -1,4 +1,4 @@
-"""One deadline from the client to the model, and work that nobody waits for ends: in both forms of running models."""
+"""One deadline from the client to the model, and abandoned work ends, in both forms of running models."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Health never lies and never waits: the same words from every worker, whatever the models do."""
+"""Health is true and never waits: every worker reports the same state, whatever the models do."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +21,7 @@ def server(request: pytest.FixtureRequest, start: Start) -> Running:
 
 
 def said(server: Running, path: str) -> set[tuple[int, str]]:
-    """The status and the state that the workers tell, which is one where they agree."""
+    """The common status and state of the workers."""
     return {(answer.status_code, _word(answer)) for answer in server.views(path).values()}
 
 
@@ -87,7 +87,7 @@ def _seconds_apart_of_a_hung_call(server: Running) -> tuple[float, float]:
 
 
 def _session(server: Running, worker: int) -> requests.Session:
-    """A connection that is kept to one of the workers."""
+    """A connection that stays with one of the workers."""
     while True:
         session = requests.Session()
         if int(session.get(server.url + "/livez", timeout=PATIENCE).headers["X-Worker"]) == worker:
@@ -96,7 +96,7 @@ def _session(server: Running, worker: int) -> requests.Session:
 
 
 def _when(session: requests.Session, status: int, url: str) -> float:
-    """When a worker began to give ``/readyz`` this status."""
+    """The time at which a worker first answered ``/readyz`` with this status."""
     return eventually(lambda: session.get(url + "/readyz", timeout=PATIENCE).status_code == status and time.monotonic())
 
 

@@ -1,4 +1,4 @@
-"""The line in front of a model: who has no room is told so at once, and who goes together stays in order."""
+"""The queue of a model: a request without room is refused at once, and requests of one key stay in order."""
 
 import json
 import socket

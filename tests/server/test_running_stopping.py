@@ -1,4 +1,4 @@
-"""A server that stops or reloads loses no request, closes its models, and leaves nothing behind."""
+"""A server that stops or reloads loses no request, closes its models, and leaves nothing."""
 
 import os
 import re
@@ -98,7 +98,7 @@ def test_sigterm_while_a_model_is_being_set_up_ends_all_the_same(start: Start) -
 
 
 class Load:
-    """Clients that ask one after another, each over a connection of its own, until told to stop."""
+    """Clients that send one request after another, each over a new connection, until stopped."""
 
     def __init__(self, server: Running, route: str, clients: int) -> None:
         self._server, self._route = server, route

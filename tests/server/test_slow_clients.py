@@ -27,7 +27,7 @@ PATIENT = {
     "GATEWAY_RATE_GRACE": AGES,
     "GATEWAY_REQUEST_TIMEOUT": AGES,
 }
-"""Sends nobody away for being slow, so that what others get they get beside the slow."""
+"""Refuses no slow client, so that others are served beside slow ones."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Requests whose body or head does not arrive: each gets a whole answer, none waits for what was never announced."""
+"""Requests whose body or head does not arrive: each gets a whole response, and none waits for unannounced bytes."""
 
 import json
 import socket
@@ -27,7 +27,7 @@ def pieces(server: Server, request: bytes, half_close: bool) -> Iterator[bytes]:
 
 
 def answer(server: Server, request: bytes, *, half_close: bool = False) -> tuple[int, bytes]:
-    """The status and the body of the answer, whose length must be the one that it announces."""
+    """The status and the body of the response, whose length must be the announced one."""
     head, _, body = b"".join(pieces(server, request, half_close)).partition(b"\r\n\r\n")
     (length,) = [int(line[15:]) for line in head.splitlines() if line.lower().startswith(b"content-length:")]
     assert len(body) == length

@@ -1,4 +1,4 @@
-"""Memory of one request serves the next, and only once nobody can see it any more; never for what it held before."""
+"""Memory of one request is reused for the next, only once it is unreferenced, and never shows its former bytes."""
 
 import json
 import os
@@ -34,7 +34,7 @@ input()
 
 
 def received(spares: MemoryPool, *contents: bytes, more: int = 100) -> list[PartFile]:
-    """Parts as a request brings them, whose framing was counted in the announced length."""
+    """Parts of a request, whose framing was counted in the announced length."""
     spool = Spool(threshold=16 * PAGES, expected=sum(map(len, contents)) + more, shared=spares.file)
     for content in contents:
         spool.write(content)

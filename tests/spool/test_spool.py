@@ -1,4 +1,4 @@
-"""The spool gives back what was written, part by part, from memory and from disk alike."""
+"""The spool returns the written bytes, part by part, from memory and from disk."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""What a client does, with requests alone: the routes of docs/studies.md as anyone may call them."""
+"""The requests of a client, sent with requests alone: the routes of docs/studies.md."""
 
 import hashlib
 import json
@@ -21,30 +21,30 @@ class Asking:
         self._url = url
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
-    def ask(self, method: str, path: str, **words: Any) -> requests.Response:
-        headers = self._headers | words.pop("headers", {})
-        return requests.request(method, self._url + path, headers=headers, timeout=PATIENCE, **words)
+    def ask(self, method: str, path: str, **options: Any) -> requests.Response:
+        headers = self._headers | options.pop("headers", {})
+        return requests.request(method, self._url + path, headers=headers, timeout=PATIENCE, **options)
 
-    def parts(self, path: str, words: object, data: Sequence[bytes], **more: Any) -> requests.Response:
+    def parts(self, path: str, json_part: object, data: Sequence[bytes], **more: Any) -> requests.Response:
         """Send JSON and files."""
-        first = OutgoingPart.named("json", "application/json", json.dumps(words).encode())
-        parts = [first, *(OutgoingPart.named("file", "application/octet-stream", one) for one in data)]
+        first = OutgoingPart.named("json", "application/json", json.dumps(json_part).encode())
+        parts = [first, *(OutgoingPart.named("file", "application/octet-stream", file) for file in data)]
         headers = {"Content-Type": f"multipart/related; boundary={BOUNDARY}"}
         return self.ask("POST", path, data=b"".join(encode(BOUNDARY, parts)), headers=headers, **more)
 
-    def manifest(self, asked: Sequence[File]) -> list[dict[str, Any]]:
-        answer = self.ask("POST", "/studies/manifest", json=[one.words for one in asked])
+    def manifest(self, files: Sequence[File]) -> list[dict[str, Any]]:
+        answer = self.ask("POST", "/studies/manifest", json=[file.words for file in files])
         assert answer.status_code == 200, answer.text
-        found: list[dict[str, Any]] = answer.json()["instances"]
-        return found
+        states: list[dict[str, Any]] = answer.json()["instances"]
+        return states
 
     def send(self, sent: Sequence[File], **params: str) -> requests.Response:
-        words = {"instances": [one.words for one in sent]}
-        return self.parts("/studies/instances", words, [one.data for one in sent], params=params)
+        manifest = {"instances": [file.words for file in sent]}
+        return self.parts("/studies/instances", manifest, [file.data for file in sent], params=params)
 
-    def send_missing(self, wanted: Sequence[File]) -> int:
-        """As a client does: ask, then send what is missing; how many that were."""
-        missing = [one for one, said in zip(wanted, self.manifest(wanted), strict=True) if said["state"] == "missing"]
+    def send_missing(self, files: Sequence[File]) -> int:
+        """Upload as a client does: send the manifest, then the missing instances; return their number."""
+        missing = [file for file, state in zip(files, self.manifest(files), strict=True) if state["state"] == "missing"]
         if missing:
             answer = self.send(missing)
             assert answer.status_code == 200, answer.text
@@ -52,11 +52,11 @@ class Asking:
 
 
 def entry(key: str, data: bytes) -> dict[str, object]:
-    """A file of a bundle, as its client says it."""
+    """A file of a bundle, as a client describes it."""
     return {"key": key, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "mtime": 0}
 
 
 def plain(answer: requests.Response) -> tuple[int, dict[str, Any]]:
-    """Status and body of an answer, without what is another each time."""
+    """Status and body of a response, without members that differ each time."""
     body = answer.json()
     return answer.status_code, {name: value for name, value in body.items() if name != "request_id"}

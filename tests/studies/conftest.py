@@ -33,7 +33,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 @dataclass
 class Clock:
-    """Seconds since 1970, as the test says."""
+    """Seconds since 1970, as set by the test."""
 
     now: float = START
 
@@ -55,8 +55,8 @@ def open_store(tmp_path: Path, database_url: str, clock: Clock) -> Iterator[Open
     opened: list[Store] = []
 
     def start(upkeep_seconds: float = 3600.0, **settings: Any) -> Store:
-        given = {"store_folder": tmp_path / "store", "database_url": database_url} | settings
-        opened.append(Store.open(Settings(**given), clock=clock, upkeep_seconds=upkeep_seconds))
+        values = {"store_folder": tmp_path / "store", "database_url": database_url} | settings
+        opened.append(Store.open(Settings(**values), clock=clock, upkeep_seconds=upkeep_seconds))
         return opened[-1]
 
     yield start
@@ -70,7 +70,7 @@ def store(open_store: OpenStore) -> Store:
 
 
 def blobs(store: Store, kind: str = "instances") -> list[Path]:
-    """All files that are kept of a kind, quarantine included."""
+    """All stored files of a kind, quarantine included."""
     return sorted(path for path in (store.folder / kind).rglob("*") if path.is_file())
 
 

@@ -20,7 +20,7 @@ MISSING = "the tests of a store on PostgreSQL need the Debian package postgresql
 
 
 def program(name: str) -> str | None:
-    """Where a program of PostgreSQL lies; Debian keeps them out of PATH."""
+    """The path of a program of PostgreSQL; Debian does not put them on PATH."""
     return next((str(folder / name) for folder in FOLDERS if (folder / name).exists()), shutil.which(name))
 
 
@@ -91,7 +91,7 @@ def _unprivileged() -> pwd.struct_passwd | None:
 
 @contextlib.contextmanager
 def cluster() -> Iterator[Cluster]:
-    """A cluster in a folder that its user can reach, gone at the end."""
+    """A cluster in a folder that its user can reach, removed at the end."""
     folder = Path(tempfile.mkdtemp(prefix="pg"))  # short, since a socket's path has 107 bytes at most
     try:
         running = Cluster(folder)

@@ -1,4 +1,4 @@
-"""Small DICOM files made for the tests of the store, with what a client says of them."""
+"""Small DICOM files made for the tests of the store, with their entries of a manifest."""
 
 import hashlib
 import io
@@ -33,7 +33,7 @@ def file(
     place: int = 0,
     modality: str = "CT",
 ) -> File:
-    """One slice; another ``note`` gives another file of the same instance."""
+    """One slice; another ``note`` makes another file of the same instance."""
     dataset = slice_at(
         (0.0, 0.0, 2.0 * place),
         place,
@@ -52,22 +52,22 @@ def file(
     return File(ManifestEntry(sop, series, study, len(data), hashlib.sha256(data).hexdigest()), data)
 
 
-def files(count: int, **words: object) -> list[File]:
-    """A series whose files are named from foot to head, and come the other way round."""
-    return [file(number, place=number, **words) for number in reversed(range(count))]
+def files(count: int, **options: object) -> list[File]:
+    """A series whose files are named from foot to head, in reverse order."""
+    return [file(number, place=number, **options) for number in reversed(range(count))]
 
 
 def upload(store: Store, caller: str, sent: list[File], on_conflict: OnConflict = "fail") -> list[UploadOutcome]:
     """Send one chunk, in pieces."""
-    with InstanceUpload(store, caller, on_conflict, [one.entry for one in sent]) as batch:
-        for one in sent:
+    with InstanceUpload(store, caller, on_conflict, [file.entry for file in sent]) as batch:
+        for file in sent:
             batch.begin()
-            for start in range(0, len(one.data), 1000):
-                batch.write(one.data[start : start + 1000])
+            for start in range(0, len(file.data), 1000):
+                batch.write(file.data[start : start + 1000])
             batch.end()
         return batch.keep()
 
 
-def states(store: Store, caller: str, asked: list[File]) -> list[str]:
-    """What the store says of each, without the digests."""
-    return [state for state, _ in store.states(caller, [one.entry for one in asked])]
+def states(store: Store, caller: str, files: list[File]) -> list[str]:
+    """The states of the instances, without the digests."""
+    return [state for state, _ in store.states(caller, [file.entry for file in files])]

@@ -1,4 +1,4 @@
-"""Asking models by name, and reading what they answered part by part."""
+"""Inference by reference, and answers read part by part."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ class Said:
 
     @property
     def kept(self) -> bool:
-        """Whether it was given before."""
+        """Whether the answer came from the cache."""
         return "Age" in self.response.headers
 
 
@@ -39,14 +39,14 @@ class Models:
     calls: Path
     key: str = ""
 
-    def named(self, route: str, words: dict[str, Any], **headers: str) -> Said:
-        """Ask by reference."""
-        text, kind = json.dumps(words).encode(), {"Content-Type": "application/json"}
+    def named(self, route: str, members: dict[str, Any], **headers: str) -> Said:
+        """Request inference by reference."""
+        text, kind = json.dumps(members).encode(), {"Content-Type": "application/json"}
         return _said(Asking(self.url, self.key).ask("POST", route, data=text, headers=kind | headers))
 
-    def sent(self, route: str, words: dict[str, Any], files: Sequence[File]) -> Said:
-        """Ask with the bytes."""
-        return _said(Asking(self.url, self.key).parts(route, words, [one.data for one in files]))
+    def sent(self, route: str, members: dict[str, Any], files: Sequence[File]) -> Said:
+        """Request inference with the bytes."""
+        return _said(Asking(self.url, self.key).parts(route, members, [file.data for file in files]))
 
     @property
     def runs(self) -> int:
@@ -59,6 +59,6 @@ def _said(response: requests.Response) -> Said:
     return Said(response, [part.content for part in decoder.parts])
 
 
-def digest_of(words: dict[str, Any], files: Sequence[File]) -> str:
+def digest_of(members: dict[str, Any], files: Sequence[File]) -> str:
     """The digest of a request's JSON as it is sent and then the files."""
-    return hashlib.sha256(json.dumps(words).encode() + b"".join(one.data for one in files)).hexdigest()
+    return hashlib.sha256(json.dumps(members).encode() + b"".join(file.data for file in files)).hexdigest()

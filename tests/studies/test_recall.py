@@ -1,4 +1,4 @@
-"""Under real gunicorn, models in the workers and in processes: what is named is answered as what is sent, and kept."""
+"""Under real gunicorn, models in workers and in processes: a reference is answered like its bytes, from the cache."""
 
 import json
 import subprocess
@@ -65,7 +65,7 @@ def models(start: Start, audit: Path) -> Models:
 
 
 def kept(models: Models, study: str, count: int = 5) -> list[File]:
-    """A study that the gateway holds, its files from foot to head."""
+    """A stored study, its files from foot to head."""
     made = files(count, study=study)[::-1]
     Asking(models.url, models.key).send_missing(made)
     return made

@@ -40,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(serve: Serve, folder: Path) -> Server:
-    """One that asks nobody who they are."""
+    """A server without authentication."""
     return serve("tests.apps.typed:app", "--workers", "4", GATEWAY_STORE_FOLDER=str(folder / "open"))
 
 
@@ -295,7 +295,7 @@ def test_a_full_disk_is_a_507_and_leaves_a_clean_store(serve: Serve, tmp_path: P
 
 
 def padded(one: File, size: int) -> File:
-    """The same file with more behind its pixels (PS3.10 7.2 allows padding there)."""
+    """The same file with padding after its pixels (PS3.10 7.2)."""
     data = one.data + b"\xfc\xff\xfc\xff" + b"OB\0\0" + size.to_bytes(4, "little") + bytes(size)
     return File(replace(one.entry, size=len(data), sha256=hashlib.sha256(data).hexdigest()), data)
 

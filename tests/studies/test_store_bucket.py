@@ -1,4 +1,4 @@
-"""A store whose bytes lie in a bucket keeps the same promises; S3 is moto's server here."""
+"""A store with its bytes in a bucket obeys the same rules; S3 is moto's server here."""
 
 import importlib.util
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Bundles: only differences travel, what is here is what was sent, and no key means anything to a file system."""
+"""Bundles: only differences are sent, stored bytes are those that were sent, and no key is a path."""
 
 import hashlib
 import json

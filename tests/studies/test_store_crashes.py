@@ -1,4 +1,4 @@
-"""A process that is killed at any stage of an upload leaves no half instance, and nothing that the next start keeps."""
+"""A process killed at any stage of an upload leaves no half instance, and nothing after the next start."""
 
 import hashlib
 import signal

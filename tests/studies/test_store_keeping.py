@@ -1,4 +1,4 @@
-"""What is kept is what was sent, for as long as the rules say, and goes when it is told to; on both databases."""
+"""Stored bytes are those that were sent, for as long as the rules allow, and are removed on request; both databases."""
 
 import hashlib
 from pathlib import Path

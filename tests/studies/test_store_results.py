@@ -1,4 +1,4 @@
-"""Answers are kept by all that made them, given again byte by byte, and to nobody else; on both databases."""
+"""Answers are stored under everything that determines them and returned byte by byte to their caller."""
 
 import hashlib
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What is sent once is kept once, whole or not at all, and held by who has shown it; on SQLite and on PostgreSQL."""
+"""An instance is stored once, whole or not at all, for the callers that sent it; on SQLite and PostgreSQL."""
 
 import hashlib
 import threading

@@ -1,4 +1,4 @@
-"""What model authors test with: the way through the application is the one that a request over HTTP takes."""
+"""The client for authors' tests goes through the application like a request over HTTP."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""``utils`` is a shelf: the names that services import lead to what lives in ``gateway``."""
+"""``utils`` has the names that services import, which lead to ``gateway``."""
 
 import subprocess
 import sys

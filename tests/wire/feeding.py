@@ -1,4 +1,4 @@
-"""Feed a decoder in pieces and put its events together again, checking that they come in their order."""
+"""Feed a decoder in pieces and join its events, checking their order."""
 
 from collections.abc import Iterable, Iterator
 
@@ -19,7 +19,7 @@ def read(boundary: str, pieces: Iterable[Piece], limits: Limits | None = None) -
 
 
 def assemble(events: Iterable[Event]) -> Iterator[ReadPart]:
-    """The parts that ``events`` spell; fails where an event comes out of its turn."""
+    """The parts of ``events``; fails for an event out of order."""
     turn = iter(events)
     for event in turn:
         if isinstance(event, EndOfMessage):

@@ -1,4 +1,4 @@
-"""RFC 2046 5.1.1 read in the plainest way: the whole body at once, slowly, with none of the decoder's code."""
+"""A plain reader of RFC 2046 5.1.1: the whole body at once, slowly, with none of the decoder's code."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Each body on disk gives what stands beside it, however it is cut."""
+"""Each body on disk has its expected result, however it is cut."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ CORPUS = Path(__file__).parents[1] / "corpus"
 
 
 class Case:
-    """A body and what is expected of it."""
+    """A body and its expected result."""
 
     def __init__(self, path: Path) -> None:
         self.body = path.read_bytes()

@@ -1,4 +1,4 @@
-"""What the decoder promises beyond the corpus: no copies, little kept, failures that stay, limits met exactly."""
+"""Guarantees of the decoder beyond the corpus: no copies, little buffered, lasting failures, exact limits."""
 
 import gc
 import tracemalloc

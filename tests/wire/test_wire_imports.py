@@ -1,4 +1,4 @@
-"""The wire stands on the standard library alone."""
+"""The wire imports the standard library alone."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Eight times the bytes take eight times the work, whatever the bytes are, with every limit raised."""
+"""Eight times the bytes take eight times the work, for any bytes, with every limit raised."""
 
 import contextlib
 import gc

@@ -1,4 +1,4 @@
-"""A wrapper that gives, in its local run, the answer that the environment names; runs under either aiges."""
+"""A wrapper that returns, in its local run, the answer that the environment names; runs under either aiges."""
 
 import os
 
@@ -17,10 +17,10 @@ class UserResponse:
 
 
 def piece(key="text", data=b"fine", kind=0, status=3):
-    made = ResponseData()
-    made.key, made.status, made.type = key, status, kind
-    made.setData(data)
-    return made
+    data_piece = ResponseData()
+    data_piece.key, data_piece.status, data_piece.type = key, status, kind
+    data_piece.setData(data)
+    return data_piece
 
 
 def answer(*pieces, code=0):

@@ -1,4 +1,4 @@
-"""A wrapper that fails in the way its parameter ``how`` asks for."""
+"""A wrapper that fails in the way of its parameter ``how``."""
 
 from aiges.dto import Response, ResponseData
 from aiges.sdk import StringBodyField, StringParamField, WrapperBase

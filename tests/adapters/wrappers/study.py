@@ -1,4 +1,4 @@
-"""A wrapper that serves a DICOM study: counts its slices and gives the first back."""
+"""A wrapper that serves a DICOM study: counts its slices and returns the first."""
 
 import json
 
@@ -36,7 +36,7 @@ class Wrapper(WrapperBase):
         slices = [node.data for node in reqData.list if node.key == "study"]
         heights = [float(self.read(BytesIO(data)).ImagePositionPatient[2]) for data in slices]
         note = reqData.get("note")
-        found = {
+        summary = {
             "slices": len(slices),
             "sorted": heights in (sorted(heights), sorted(heights, reverse=True)),
             "threshold": params.get("threshold"),
@@ -44,7 +44,7 @@ class Wrapper(WrapperBase):
         }
         response = Response()
         text = ResponseData()
-        text.key, text.data, text.type, text.status = "found", json.dumps(found).encode(), 0, Once
+        text.key, text.data, text.type, text.status = "found", json.dumps(summary).encode(), 0, Once
         text.len = len(text.data)
         first = ResponseData()
         first.key = "first"

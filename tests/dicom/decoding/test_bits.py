@@ -178,7 +178,7 @@ COLOURS = np.stack([RAMP, 255 - RAMP, RAMP * 7 % 256]).astype(np.uint8)
 
 
 def palette(depth: int, stored: str, syntax: UID) -> io.BytesIO:
-    """256 pixels, each of its own colour; the tables as ``stored`` says, in the byte order of the syntax."""
+    """256 pixels, each of its own colour; the tables as in ``stored``, in the byte order of the syntax."""
     big = syntax == ExplicitVRBigEndian
     pixels = RAMP.astype(np.uint8)
     dataset = image(size=(16, 16))

@@ -1,4 +1,4 @@
-"""A codestream that breaks its decoder costs a process of its own, and nobody else anything."""
+"""A codestream that crashes its decoder ends a process of its own, and affects no other request."""
 
 import contextlib
 import io

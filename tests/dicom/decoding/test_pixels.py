@@ -1,4 +1,4 @@
-"""Pixels are decoded to the values that were stored, and shown as the standard says."""
+"""Pixels are decoded to the stored values, and displayed by the standard."""
 
 import struct
 import subprocess
@@ -57,7 +57,7 @@ REFUSED = {
     "badVR.dcm": "NumberOfFrames (0028,0008)",
     "rtplan_truncated.dcm": "cut off",
 }
-"""The images of the set that are refused; its other refused files hold none."""
+"""The refused images of the set; its other refused files have no image."""
 
 YBR = ("SC_rgb_jpeg_dcmtk.dcm", "examples_ybr_color.dcm", "SC_ybr_full_422_uncompressed.dcm")
 

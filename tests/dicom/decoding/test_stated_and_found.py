@@ -1,4 +1,4 @@
-"""A file that holds more than its header states is refused, and one in another VR than stated has the same pixels."""
+"""A file with more than its header states is refused, and one in another VR than stated has the same pixels."""
 
 import io
 import struct
@@ -67,7 +67,7 @@ def five_frames(**attributes: Any) -> Dataset:
 
 
 def seen(data: bytes) -> np.ndarray:
-    """What the first image of a file holds: refused where it is read, or where it is decoded."""
+    """Return the first image of a file: refused where it is read, or where it is decoded."""
     return image(read_instance(io.BytesIO(data))).stored
 
 

@@ -1,4 +1,4 @@
-"""Each plane of a mask finds its image, each box and measurement its pixels; what fits nowhere is refused."""
+"""Each plane of a mask has its image, each box and measurement its pixels; a finding without one is refused."""
 
 import io
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ def part(depth: int | None = None, *, timepoints: int | None = None, size: int =
 
 
 def numbered(planes: int, size: int = SIZE) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A mask whose every plane holds its own number."""
+    """A mask whose every plane has its own number."""
     return np.repeat(np.arange(planes, dtype=np.uint8), size * size)
 
 
@@ -188,7 +188,7 @@ def measured(*ends: Any, kind: str = "pixel", name: str | None = "a", **more: An
 def test_world_coordinates_are_projected_onto_their_image_along_its_normal(
     turns: Any, origin: Any, spacing: Any, ends: Any, off: float
 ) -> None:
-    """From pixels to the patient and back, on an image that lies anyhow; ``off`` is the way out of its plane."""
+    """From pixels to the patient and back, on an oblique image; ``off`` is the distance from its plane."""
     rotation = Rotation.from_euler("xyz", turns, degrees=True).as_matrix()
     orientation = [round(float(cosine), 9) for cosine in rotation.T[:2].ravel()]
     study = received(image(name="a", orientation=orientation, origin=[round(x, 6) for x in origin], spacing=spacing))

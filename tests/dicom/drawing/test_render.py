@@ -1,4 +1,4 @@
-"""Findings drawn on one image lie where they should, and nowhere else."""
+"""Findings are drawn on their pixels of an image, and on no others."""
 
 from typing import Any
 

@@ -15,7 +15,7 @@ def tile(index: int, *, found: bool = False, size: tuple[int, int] = (40, 40), a
 
 
 def places(sheet: Image.Image) -> dict[int, tuple[int, int, int, int]]:
-    """Where the picture of each tile lies: left, top, right, bottom."""
+    """The place of each tile's picture: left, top, right, bottom."""
     pixels = np.asarray(sheet)
     marked = (pixels[..., 0] == 255) & (pixels[..., 2] == 10)
     found = {}

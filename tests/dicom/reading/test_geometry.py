@@ -1,4 +1,4 @@
-"""Where a pixel lies in the patient, told as SimpleITK and nibabel tell it."""
+"""The position of a pixel in the patient, compared with SimpleITK and nibabel."""
 
 from io import BytesIO
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The phantom is a valid CT series, the same at each run, with its spheres where it says they are."""
+"""The phantom is a valid CT series, the same at each run, with its spheres at the stated positions."""
 
 import shutil
 import subprocess

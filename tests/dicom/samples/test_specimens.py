@@ -1,4 +1,4 @@
-"""The small images by which a machine is judged are what they say they are."""
+"""The small images of the checks of a machine have the stated properties."""
 
 from io import BytesIO
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A DICOM series becomes NIfTI with the same values at the same millimetres, and masks come back from NIfTI."""
+"""A DICOM series becomes NIfTI with the same values at the same millimetres, and masks are read back from NIfTI."""
 
 import sys
 from io import BytesIO
@@ -46,7 +46,7 @@ def series(orientation: tuple[float, ...] = AXIAL, *, times: int = 1, slope: flo
 
 
 def folder_of(folder: Path, datasets: list[Dataset]) -> Path:
-    """The series under names that tell nothing of its order."""
+    """The series under names that do not show its order."""
     for index, dataset in enumerate(datasets):
         put(folder, f"{index * 7 % 11:02d}.dcm", dataset)
     return folder

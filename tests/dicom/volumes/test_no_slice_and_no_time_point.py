@@ -1,4 +1,4 @@
-"""What looks like a slice or a time point and is none: mosaics, twins of one UID, echoes, magnitude beside phase."""
+"""Images that resemble slices or time points: mosaics, twins of one UID, echoes, magnitude with phase."""
 
 import copy
 from pathlib import Path

@@ -30,7 +30,7 @@ def name(path: Path) -> str:
 
 
 def loaded(instance: Instance) -> list[Volume | Image]:
-    """What can be made of one instance, decoded."""
+    """The decoded image or volume of one instance."""
     made: list[Volume | Image] = []
     for make in (lambda: volume([instance]), lambda: image(instance)):
         try:

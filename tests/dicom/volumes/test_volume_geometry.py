@@ -1,4 +1,4 @@
-"""A volume lies where other readers say that it lies, in whatever order its slices come."""
+"""A volume has the position that other readers compute, in whatever order its slices arrive."""
 
 import random
 import warnings

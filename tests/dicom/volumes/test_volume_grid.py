@@ -1,4 +1,4 @@
-"""Slices that nearly lie on an even grid: read with a remark, refused, or left to the author of the model."""
+"""Slices that are nearly on an even grid: read with a remark, refused, or left to the author of the model."""
 
 import numpy as np
 import pytest

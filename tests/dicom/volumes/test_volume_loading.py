@@ -1,4 +1,4 @@
-"""Pixels are decoded when they are asked for, to the values that pydicom reads, or refused by the instance's digest."""
+"""Pixels are decoded on demand, to the values that pydicom reads, or refused by the instance's digest."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""What is not one even grid of grey voxels is refused, with a sentence that says what was found and what is needed."""
+"""A study that is not one even grid of grey voxels is refused, with what was found and what is needed."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Series made for the tests of volumes: small slices whose values tell which slice they are."""
+"""Series made for the tests of volumes: small slices whose values identify them."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ def rotation(x: float, y: float, z: float) -> np.ndarray:
 
 
 def stored(index: int) -> np.ndarray:
-    """(ROWS, COLUMNS) uint16: no two slices, rows or columns alike."""
+    """(ROWS, COLUMNS) uint16: no two slices, rows or columns are equal."""
     return (np.arange(ROWS * COLUMNS, dtype="<u2").reshape(ROWS, COLUMNS) + 10 * index).astype("<u2")
 
 
@@ -61,7 +61,7 @@ def add_pixels(dataset: Dataset, array: np.ndarray) -> None:
 
 
 def series(count: int = 5, *, gap: float = 2.5, turn: np.ndarray | None = None, shear: float = 0.0) -> list[Dataset]:
-    """Slices along the normal of planes that are turned; each lies ``shear`` mm beside the one before."""
+    """Slices along the normal of oblique planes, each shifted by ``shear`` mm from the one before."""
     turn = np.eye(3) if turn is None else turn
     return [
         slice_at(
@@ -74,14 +74,14 @@ def series(count: int = 5, *, gap: float = 2.5, turn: np.ndarray | None = None, 
 
 
 def multi_frame(slices: Sequence[Dataset]) -> Dataset:
-    """The slices as frames of one enhanced image, in the order given, each with a rescale of its own."""
+    """The slices as frames of one enhanced image, in their order, each with a rescale of its own."""
     first = slices[0]
     dataset = slice_at((0, 0, 0))
     for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "RescaleSlope"):
         delattr(dataset, keyword)
     del dataset.RescaleIntercept, dataset.RescaleType
     dataset.SOPClassUID, dataset.NumberOfFrames = EnhancedCTImageStorage, len(slices)
-    dataset.PixelData = b"".join(one.PixelData for one in slices)
+    dataset.PixelData = b"".join(source.PixelData for source in slices)
     dataset.SharedFunctionalGroupsSequence = [
         item(
             PlaneOrientationSequence=[item(ImageOrientationPatient=list(first.ImageOrientationPatient))],
@@ -90,10 +90,10 @@ def multi_frame(slices: Sequence[Dataset]) -> Dataset:
     ]
     dataset.PerFrameFunctionalGroupsSequence = [
         item(
-            PlanePositionSequence=[item(ImagePositionPatient=list(one.ImagePositionPatient))],
-            PixelValueTransformationSequence=[item(RescaleSlope=one.InstanceNumber, RescaleIntercept=-7)],
+            PlanePositionSequence=[item(ImagePositionPatient=list(source.ImagePositionPatient))],
+            PixelValueTransformationSequence=[item(RescaleSlope=source.InstanceNumber, RescaleIntercept=-7)],
         )
-        for one in slices
+        for source in slices
     ]
     return dataset
 

@@ -95,7 +95,7 @@ def masks(of: Any) -> list[Finding]:
 
 
 def every_kind(of: Any) -> list[Finding]:
-    """All that a model may say of a volume or an image; ``of`` of the marks is its slice 0."""
+    """All findings that a model may return for a volume or an image; ``of`` of the marks is its slice 0."""
     voxels = region(of)
     return [
         *masks(of),

@@ -1,4 +1,4 @@
-"""Who made an object, of which study and when; the same input gives the same bytes."""
+"""The identity of an object: its author, study and time; the same input makes the same bytes."""
 
 import hashlib
 from dataclasses import replace
