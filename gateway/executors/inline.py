@@ -69,7 +69,7 @@ class InlineExecutor:
 
     def abandoned(self) -> int:
         """Calls that run though nobody waits for them any more; each holds the place of the request that it was."""
-        return sum(runner.abandoned() for runner in list(self._runners.values()))
+        return sum(job.left for runner in list(self._runners.values()) for job in runner.running)
 
     def health(self) -> Mapping[str, ModelHealth]:
         """Each model's health, by its name; waits for no model."""
@@ -95,7 +95,8 @@ class ModelRunner:
         self._changed = threading.Condition()  # its lock is re-entrant: a signal's handler asks for health in between
         self._idle = 0
         self._threads = 0
-        self._on: list[_Job] = []
+        self.running: list[_Job] = []
+        """Calls in a thread now, abandoned ones too. Replaced, never changed, so that it is read without the lock."""
         self._state = HealthState.STARTING if model.needs_loading else HealthState.READY
         self._reason = "" if self._state is HealthState.READY else "its setup is not through"
 
@@ -144,10 +145,6 @@ class ModelRunner:
             job.left = True
             self._queue.drop(job)
 
-    def abandoned(self) -> int:
-        """See InlineExecutor.abandoned."""
-        return sum(job.left for job in self._on)
-
     def _serve(self) -> None:
         """A thread's life: take the next, run it, again, until there is nothing to do for a while."""
         while jobs := self._next():
@@ -156,7 +153,7 @@ class ModelRunner:
                 job.begin(started - job.submitted)
             outcomes = own(jobs[0].context.run(answer, self._model, [job.request for job in jobs], jobs[0].checks))
             with self._changed:
-                self._on = [job for job in self._on if job not in jobs]
+                self.running = [job for job in self.running if job not in jobs]
                 self._queue.finish(len(jobs), time.monotonic() - started, time.monotonic())
             for job, outcome in zip(jobs, outcomes, strict=True):
                 job.settle(outcome)
@@ -168,7 +165,7 @@ class ModelRunner:
             while True:
                 jobs = self._queue.take(time.monotonic())
                 if jobs:
-                    self._on += jobs
+                    self.running = self.running + jobs
                     return jobs
                 due = self._queue.due()
                 self._idle += 1
@@ -182,7 +179,7 @@ class ModelRunner:
         """See InlineExecutor.health."""
         late = time.monotonic() - self._grace
         with self._changed:
-            hung = sum(job.request.context.deadline < late for job in self._on)
+            hung = sum(job.request.context.deadline < late for job in self.running)
             lost = hung >= (self._queue.places or UNBOUNDED)
             state, reason = at_work((self._state, self._reason), hung=hung, lost=lost, full=self._queue.full)
             return ModelHealth(

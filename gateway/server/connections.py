@@ -27,6 +27,8 @@ from gateway.server.tls_context import ServerTLS
 
 PROBE_THREADS = 2
 """Threads for probes: a load balancer and Kubernetes may send one each at once."""
+NOTIFY_SECONDS = 1.0
+"""Between two signs of life to the master at most."""
 LINGER_TIME = 30.0
 """Seconds for which an answered client may continue to write; nginx's lingering_time. Closing at once would reset the
 connection, and the client would not see why it was refused."""
@@ -75,6 +77,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         self.stopped_at = 0.0
         """The time of the signal to stop, by ``time.monotonic``; 0 before it."""
         self.accept_at = 0.0
+        self._notify_at = 0.0
         self._tls = ServerTLS(self.cfg, self.log)
 
     def _bulkhead(self, threads: int, spare: int) -> Bulkhead:
@@ -83,6 +86,16 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
 
         bulkhead = Bulkhead(threads, spare, super().enqueue_req, wake)
         return bulkhead
+
+    def notify(self) -> None:
+        """Tell the master that this worker is alive, often enough for its ``timeout``.
+
+        gunicorn does so at each turn of the main loop: two system calls a request, each of which gives up the GIL.
+        """
+        now = time.monotonic()
+        if now >= self._notify_at:
+            self._notify_at = now + min(NOTIFY_SECONDS, self.cfg.timeout / 10)
+            super().notify()
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
         """Return a pool for all that the bulkheads start. It makes a thread only when no thread is idle."""

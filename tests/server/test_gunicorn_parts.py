@@ -34,6 +34,7 @@ OVERRIDDEN = {
     "handle_exit": ("sig", "frame"),
     "load_wsgi": (),
     "murder_pending": (),
+    "notify": (),
     "set_accept_enabled": ("enabled",),
     "wait_for_and_dispatch_events": ("timeout",),
 }
