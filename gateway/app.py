@@ -17,7 +17,7 @@ from gateway.contract.requests import Handler
 from gateway.dicom.decoding import pool as decoding
 from gateway.endpoints import access_control, health, inference, introspection, problems
 from gateway.executors.scoreboard import Slot
-from gateway.observe.logs import exception_frames, quiet_pydicom
+from gateway.observe.logs import exception_frames, quiet_libraries
 from gateway.observe.phases import server_timing
 from gateway.protocol.serializer import InferenceSerializer
 from gateway.service.service import Service
@@ -57,7 +57,7 @@ class Gateway(flask.Flask):
         self.register_error_handler(Exception, problems.handle_exception)
         access_control.guard(self, self.settings)  # before the service's own hooks
         self.after_request(_describe_request)
-        quiet_pydicom(self.settings.log_exception_text)
+        quiet_libraries(self.settings.log_exception_text)
 
     def add_inference_route(self, route: str, model_fn: Handler, *, execution: Execution | None = None) -> None:
         """Answer ``POST route`` with ``model_fn(json_input, dicom_instances, input_digest) -> (dict, buffers)``.

@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
@@ -153,9 +154,14 @@ class Settings:
     audit_queue: int = _setting(10_000, "records that wait for each place that is slow or away, about 20 MB")
 
     def __post_init__(self) -> None:
-        """Raises ValueError naming a limit that is negative, a time that is no time, or a word that is none of ours."""
+        """Make relative paths absolute, since a model may change the working folder.
+
+        Raises ValueError naming a limit that is negative, a time that is no time, or a word that is none of ours.
+        """
         for f in fields(self):
             value = getattr(self, f.name)
+            if (placed := _placed(f.name, value)) != value:
+                object.__setattr__(self, f.name, placed)
             if (f.type is int and value < 0) or (f.type is float and not (value > 0 and math.isfinite(value))):
                 raise ValueError(_should(f.name, "0 or more" if f.type is int else "seconds above 0", f.default))
         if self.log_format not in LOG_FORMATS:
@@ -173,6 +179,29 @@ class Settings:
         return cls(**found, **given)
 
 
+def place_paths(environ: MutableMapping[str, str]) -> None:
+    """Make the relative paths of ``GATEWAY_*`` variables absolute, for processes whose working folder changes."""
+    settings = Settings.from_environment(environ)
+    for name in (f.name for f in fields(Settings)):
+        value, variable = getattr(settings, name), f"GATEWAY_{name.upper()}"
+        if environ.get(variable) and (isinstance(value, Path) or name in URLS):
+            environ[variable] = str(value)
+
+
+def _placed(name: str, value: Any) -> Any:
+    if isinstance(value, Path):
+        return value.absolute()
+    if name not in URLS or not value:
+        return value
+    if (match := SQLITE_FILE.fullmatch(value)) is not None:
+        return match[1] + str(Path(match[2]).absolute()) + match[3]
+    return value if ":" in value else str(Path(value).absolute())
+
+
+URLS = ("jwt_jwks", "database_url", "audit_sql")
+"""Settings that are a URL, or name a file in its place."""
+SQLITE_FILE = re.compile(r"(sqlite(?:\+\w+)?:///)((?!file:)[^/:?][^?]*)(.*)")
+"""SQLAlchemy's URL of a file by a relative path; an absolute one has a slash more, and ``:memory:`` a colon."""
 _WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 

@@ -47,7 +47,7 @@ class Weights:
 def expected_digests(paths: Iterable[str | Path] | Mapping[str | Path, str]) -> dict[Path, str]:
     """Return each file with the sha256 that a mapping declares for it; "" where any will do."""
     pairs = paths.items() if isinstance(paths, Mapping) else ((path, "") for path in paths)
-    return {Path(path): expected for path, expected in pairs}
+    return {Path(path).absolute(): expected for path, expected in pairs}
 
 
 def _sha256(path: Path) -> str:

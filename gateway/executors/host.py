@@ -21,8 +21,10 @@ from gateway.contract.model import Model
 from gateway.contract.requests import Request
 from gateway.dicom.decoding import pool as decoding
 from gateway.errors import GatewayError, ModelFailed
+from gateway.executors.forks import ALARMS, LEFT_OVER_SECONDS, do_nothing, end_within, let_go_in_children
 from gateway.executors.messages import Channel, Words, die_with_parent
 from gateway.executors.runner import AnswerChecks, answer, prepare
+from gateway.executors.surroundings import keep_standard_streams
 from gateway.executors.transfer import TransferContext, read_request, write_error, write_result
 from gateway.observe import jsonlogs
 from gateway.observe.logs import TaggedLogger, exception_frames, quiet_hooks
@@ -34,6 +36,8 @@ logger = logging.getLogger("gateway")
 
 PROGRESS_SECONDS = 0.1
 """The least time between two reports of one run's progress."""
+SERVER_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""They reach whole groups of processes; this process ends when the supervisor says so."""
 
 
 class Host:
@@ -55,6 +59,7 @@ class Host:
             self._run(calls)
             del calls  # while it waits, nothing of a request is held
         self._model.close()
+        end_within(LEFT_OVER_SECONDS)
 
     def _listen(self) -> None:
         while message := self._channel.receive():
@@ -86,6 +91,7 @@ class Host:
         numbers = [number for number, _ in calls]
         requests = [read_request(files, self._contexts[number]) for number, files in calls]
         outcomes = answer(self._model, requests, self._checks)
+        signal.setitimer(signal.ITIMER_REAL, 0)  # a handler of the model's would raise outside its call
         for number, request, outcome in zip(numbers, requests, outcomes, strict=True):
             context = self._contexts.pop(number)
             files = (
@@ -130,12 +136,11 @@ class HostedContext(TransferContext):
 def main(descriptor: str, target: str, name: str) -> None:
     """Load, set up, serve."""
     die_with_parent(signal.SIGKILL)
-    # The server's own signals reach whole groups; this process ends when the supervisor says so. A handler, since an
-    # ignored signal would be ignored by the model's own children too.
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: None)
+    do_nothing(*SERVER_SIGNALS, *ALARMS)
     keep_memory_flat()
+    keep_standard_streams()
     channel = Channel(socket.socket(fileno=int(descriptor)))
+    let_go_in_children((*SERVER_SIGNALS, *ALARMS), lambda: [channel.socket])
     try:
         app: Any = import_app(target)
         state = app.service

@@ -15,6 +15,7 @@ from gateway.executors.pending_call import PendingCall
 from gateway.executors.queues import Queue
 from gateway.executors.runner import AnswerChecks, answer, batch_key_of, execution_of, own, prepare
 from gateway.executors.states import ModelHealth, at_work
+from gateway.executors.surroundings import Folder, working_folder
 
 UNBOUNDED = 1 << 30
 """A queue as long as the worker's places allow, where a model's concurrency has no bound."""
@@ -108,7 +109,8 @@ class ModelRunner:
     def set_up(self, warm: bool) -> None:
         """See InlineExecutor.set_up."""
         try:
-            prepare(self._model, warm=warm)
+            with Folder().at(working_folder()):
+                prepare(self._model, warm=warm)
         except BaseException:
             self._state, self._reason = HealthState.FAILED, "its setup or warm-up failed; the log says why"
             raise
@@ -147,11 +149,13 @@ class ModelRunner:
 
     def _serve(self) -> None:
         """A thread's life: take the next, run it, again, until there is nothing to do for a while."""
+        folder = Folder()
         while jobs := self._next():
             started = time.monotonic()
             for job in jobs:
                 job.begin(started - job.submitted)
-            outcomes = own(jobs[0].context.run(answer, self._model, [job.request for job in jobs], jobs[0].checks))
+            with folder.at(jobs[0].folder):
+                outcomes = own(jobs[0].context.run(answer, self._model, [job.request for job in jobs], jobs[0].checks))
             with self._changed:
                 self.running = [job for job in self.running if job not in jobs]
                 self._queue.finish(len(jobs), time.monotonic() - started, time.monotonic())
@@ -207,3 +211,4 @@ class _Job(PendingCall):
         """Whether its request has gone, answered or not."""
         self.context = copy_context()
         """Of the request's thread, for handlers that look at ``flask.request``."""
+        self.folder = working_folder()

@@ -12,6 +12,7 @@ from gateway.contract.execution import Card, HealthState
 from gateway.contract.model import Model
 from gateway.contract.requests import Request, Result
 from gateway.errors import ModelDied, Unavailable, from_words
+from gateway.executors.forks import Closable
 from gateway.executors.messages import Channel, Words, connect
 from gateway.executors.pending_call import PendingCall
 from gateway.executors.runner import AnswerChecks, batch_key_of, execution_of
@@ -163,6 +164,11 @@ class ProcessExecutor:
         """Each model's health as the supervisor last told it, the same in every worker; waits for nothing."""
         unknown = ModelHealth(state=HealthState.STARTING, reason="its process is not there yet")
         return {name: self._health.get(name, unknown) for name in self._models}
+
+    @property
+    def held(self) -> list[Closable]:
+        """What a process that is forked from this one should close."""
+        return [self._channel.socket] if self._channel else []
 
     def close(self) -> None:
         """Leave the supervisor."""

@@ -9,6 +9,7 @@ from gateway.contract.execution import Execution
 from gateway.contract.model import Model
 from gateway.contract.requests import BinaryPart, ModelAnswer, Request, Result, current
 from gateway.errors import AnswerInvalid, Cancelled, ModelFailed
+from gateway.executors.surroundings import models_code
 from gateway.protocol.ownership import References, owned, references
 from gateway.protocol.response import Serializer, encoded
 
@@ -33,9 +34,15 @@ class AnswerChecks:
 
 def prepare(model: Model, *, warm: bool) -> None:
     """Set a model up, and ``warm`` it by a prediction: no request meets it cold. Raises what the model raises."""
-    model.setup()
-    if warm:
-        model.warm_up()
+    try:
+        with models_code():
+            model.setup()
+            if warm:
+                model.warm_up()
+    except Exception:
+        raise
+    except BaseException as error:
+        raise _failure(error) from error
 
 
 def execution_of(model: Model, settings: Settings) -> Execution:
@@ -58,15 +65,20 @@ def answer(model: Model, requests: Sequence[Request], checks: AnswerChecks) -> l
 
     A batch that raises is run again one by one, so that the item at fault fails alone.
     """
+    with models_code():
+        return _outcomes(model, requests, checks)
+
+
+def _outcomes(model: Model, requests: Sequence[Request], checks: AnswerChecks) -> list[Result | Exception]:
     if model.execution.batch is None:
         return [_one(model, request, checks) for request in requests]
     started = time.perf_counter()
     try:
         returned = _predict_batch(model, requests)
-    except Exception as error:
+    except BaseException as error:
         if len(requests) == 1:
-            return [error]
-        return [outcome for request in requests for outcome in answer(model, [request], checks)]
+            return [_failure(error)]
+        return [outcome for request in requests for outcome in _outcomes(model, [request], checks)]
     seconds = time.perf_counter() - started
     return [
         _checked(model, request, one, seconds, len(requests), checks)
@@ -98,10 +110,6 @@ def _predict_batch(model: Model, requests: Sequence[Request]) -> list[ModelAnswe
     token = current.set(requests[0])
     try:
         returned = list(model.predict_batch(requests))
-    except Exception:
-        raise
-    except BaseException as error:
-        raise ModelFailed(ENDS) from error
     finally:
         current.reset(token)
     if len(returned) != len(requests):
@@ -114,10 +122,8 @@ def _one(model: Model, request: Request, checks: AnswerChecks) -> Result | Excep
     token = current.set(request)
     try:
         returned = model.predict(request)
-    except Exception as error:
-        return error
-    except BaseException as error:  # SystemExit and its like would end the process, not the request
-        return _caused(ModelFailed(ENDS), error)
+    except BaseException as error:
+        return _failure(error)
     finally:
         current.reset(token)
     return _checked(model, request, returned, time.perf_counter() - started, 1, checks)
@@ -139,13 +145,17 @@ def _checked(
     started = time.perf_counter()
     try:
         json_bytes, parts = encoded(returned, serializer=checks.serializer, strict=checks.strict, warn=checks.warn)
-    except Exception as error:
-        return error
+    except BaseException as error:  # an answer may be an iterator of the author's, or a class of his own
+        return _failure(error)
     spent = request.context.spent
     phases = {**spent, "predict": max(0.0, seconds - sum(spent.values())), "encode": time.perf_counter() - started}
     return Result(json_bytes, parts, request.input_digest, seconds, phases, size, returned.card or model.card)
 
 
-def _caused(error: Exception, cause: BaseException) -> Exception:
-    error.__cause__ = cause
-    return error
+def _failure(error: BaseException) -> Exception:
+    """The error of a request whose model raised: SystemExit and its like would end the process, not the request."""
+    if isinstance(error, Exception):
+        return error
+    failed = ModelFailed(ENDS)
+    failed.__cause__ = error
+    return failed

@@ -24,7 +24,7 @@ TRIES = 100
 
 
 class Scoreboard:
-    """The shared memory: whether the server has ever been ready, and a place for each worker."""
+    """The shared memory: how far the server has started, and a place for each worker."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, mmap.PAGESIZE + SLOTS * SLOT_SIZE)
@@ -38,6 +38,24 @@ class Scoreboard:
     def start(self) -> None:
         """Note that every model of the server has been ready."""
         self._memory[0] = 1
+
+    @property
+    def booted(self) -> bool:
+        """True once a worker has loaded the application."""
+        return self._memory[1] == 1
+
+    def boot(self) -> None:
+        """Note that a worker has loaded the application."""
+        self._memory[1] = 1
+
+    @property
+    def given_up(self) -> bool:
+        """True once a worker, or the master, has found that the server cannot start."""
+        return self._memory[2] == 1
+
+    def give_up(self) -> None:
+        """Note that the server cannot start; its master ends it."""
+        self._memory[2] = 1
 
     @property
     def generation(self) -> int:
@@ -71,9 +89,11 @@ class Scoreboard:
         self._memory[offset + HEADER.size : offset + HEADER.size + len(text)] = text
         HEADER.pack_into(self._memory, offset, (count | 1) + 1, len(text))
 
-    def clear(self, number: int) -> None:
-        """A worker has ended; called in the master."""
+    def clear(self, number: int) -> dict[str, Any]:
+        """Forget a worker that has ended, and return its last words; called in the master."""
+        words = self._read(_slot_offset(number))
         HEADER.pack_into(self._memory, _slot_offset(number), 0, 0)
+        return words
 
     def read(self) -> list[dict[str, Any]]:
         """Return the last state of every worker."""

@@ -1,5 +1,6 @@
-"""Logging without patient data: tagged lines, frames without texts, pydicom's warnings by category only."""
+"""Logging without patient data: tagged lines, exceptions by their frames, warnings by their category and place."""
 
+import contextlib
 import json
 import logging
 import sys
@@ -8,11 +9,10 @@ import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 QUOTING = ("pydicom", "highdicom", "asyncio")
-"""Packages whose warnings and log records quote an exception or values of a dataset, such as a patient's name."""
+"""Packages whose log records quote an exception or values of a dataset, such as a patient's name."""
 
 logger = logging.getLogger("gateway")
 
@@ -75,10 +75,12 @@ def _lines(error: BaseException | None, with_text: bool) -> Iterator[str]:
 def quiet_hooks(log_exception_text: bool) -> None:
     """Log uncaught exceptions without their text: in a thread, in a destructor, at the end of a process.
 
-    Python would print the text. Affects the whole process; does nothing where texts may be logged.
+    Python would print the text, and the arguments of a record that cannot be formatted. Affects the whole process; does
+    nothing where texts may be logged.
     """
     if log_exception_text:
         return
+    setattr(logging.Handler, "handleError", _log_unformatted)  # noqa: B010 - mypy takes it for a method of ours
     threading.excepthook = lambda args: _log_uncaught(args.exc_value, "ended a thread")
     sys.unraisablehook = lambda args: _log_uncaught(args.exc_value, "could not be raised")
     sys.excepthook = lambda kind, error, trace: _log_uncaught(error, "ended the process")
@@ -89,8 +91,14 @@ def _log_uncaught(error: BaseException | None, consequence: str) -> None:
         logger.error("an exception %s\n%s", consequence, exception_frames(error))
 
 
-def quiet_pydicom(log_exception_text: bool) -> None:
-    """Drop the values that pydicom's warnings and log records quote. Does nothing where texts may be logged.
+def _log_unformatted(_handler: logging.Handler, record: logging.LogRecord) -> None:
+    """Write to standard error where a record was made that a handler could not format or write."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"a log record of {record.module}:{record.lineno} was lost: {sys.exc_info()[0]}\n")
+
+
+def quiet_libraries(log_exception_text: bool) -> None:
+    """Drop the texts of warnings and the values that pydicom logs. Does nothing where texts may be logged.
 
     Affects the whole process, whatever loggers are configured before or after. Repeated calls do nothing.
     """
@@ -117,7 +125,7 @@ class _CategoryOnlyRecords:
 
 
 class _CategoryOnlyWarnings:
-    """Python's ``formatwarning``, without the text of pydicom's warnings.
+    """Python's ``formatwarning``, without the text and without the line of code, which may contain it.
 
     Printing and logging format a warning; code that records warnings, such as tests, still gets the whole text.
     """
@@ -128,5 +136,4 @@ class _CategoryOnlyWarnings:
     def __call__(
         self, message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
     ) -> str:
-        quotes = not set(QUOTING).isdisjoint(Path(filename).parts)
-        return self._format("(text withheld)" if quotes else message, category, filename, lineno, line)
+        return self._format("(text withheld)", category, filename, lineno, "")

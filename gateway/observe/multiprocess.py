@@ -45,7 +45,8 @@ def prepare() -> None:
     Raises OSError where there can be none.
     """
     if name := os.environ.get(VARIABLE):
-        folder = Path(name)
+        folder = Path(name).absolute()
+        os.environ[VARIABLE] = str(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for left_over in folder.glob("*.db"):  # of the server before; prometheus_client would count it again
             left_over.unlink()

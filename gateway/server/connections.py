@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from selectors import EVENT_READ
 from typing import Any
+from weakref import WeakSet
 
 from gunicorn.workers.gthread import ThreadWorker
 
@@ -72,6 +73,8 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         """Connections without a whole head and the events that each is polled for, the oldest first."""
         self.lingering: dict[Connection, None] = {}
         """Answered connections whose clients still write, the oldest first; a dict removes from the middle at once."""
+        self.connections: WeakSet[Connection] = WeakSet()
+        """All open connections, wherever they are."""
         self.work = self._bulkhead(self.cfg.threads, self.settings.spare_threads)
         self.probes = self._bulkhead(PROBE_THREADS, PROBE_THREADS)
         self.stopped_at = 0.0
@@ -124,6 +127,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
             return None
         conn.head += head
         self.nr_conns += 1
+        self.connections.add(conn)
         return conn
 
     def _wrapped(self, accepted: socket.socket) -> RateLimitedSocket | RateLimitedTLSSocket:

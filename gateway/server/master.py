@@ -2,17 +2,19 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gunicorn import glogging
 from gunicorn.app.base import BaseApplication
+from gunicorn.errors import HaltServer
 from gunicorn.util import import_app
 
 from gateway.access import listeners, shared_table
-from gateway.config import DEFAULT_PORT, Settings
+from gateway.config import DEFAULT_PORT, Settings, place_paths
+from gateway.contract.execution import HealthState
 from gateway.observe import jsonlogs, multiprocess
 from gateway.server import import_check
 from gateway.server.shared_state import ServerState
@@ -46,17 +48,27 @@ class Logger(glogging.Logger):  # type: ignore[misc]
         jsonlogs.configure_server(Settings.from_environment(), self.error_fmt, self.datefmt)
 
 
+EARLY_DEATHS = 3
+"""Workers that may die before the server has ever been ready; as many deaths rest a model process (``replicas``)."""
+BOOT_ERROR = 3
+"""The exit status of a server that cannot start (gunicorn's Arbiter.WORKER_BOOT_ERROR)."""
+NO_STATUS = -1
+"""No process exits with it."""
+
+
 def on_starting(master: Any) -> None:
     """Make what all workers inherit: called in the master before the first worker."""
     handed_over = os.environ.get("LISTEN_PID") == str(os.getpid())  # systemd passes sockets, whatever is configured
     listeners.announce([0] if handed_over else master.cfg.address)
     shared_table.table()
     multiprocess.prepare()
+    place_paths(os.environ)
     settings = Settings.from_environment()
     if not settings.core_dumps:
         leave_no_dump()
     ServerState.of_this_server().start(getattr(master.app, "app_uri", None), settings)
     master.reload = partial(_reload, master, master.reload)  # gunicorn has no hook before a reload
+    master.reap_workers = partial(_reap, master, master.reap_workers)  # nor one before it acts on an exit status
 
 
 def _reload(master: Any, reload: Callable[[], None]) -> None:
@@ -66,6 +78,20 @@ def _reload(master: Any, reload: Callable[[], None]) -> None:
         reload()
     else:
         master.log.error("The application was not reloaded; the server continues with the loaded one.")
+
+
+def _reap(master: Any, reap: Callable[[], None]) -> None:
+    """Reap workers, and end the server where one has said that it cannot start.
+
+    gunicorn takes the exit statuses 3 and 4 for that. Once a worker has booted, they may also be those of a model.
+    """
+    state = ServerState.of_this_server()
+    if state.scoreboard.booted:
+        master.WORKER_BOOT_ERROR = master.APP_LOAD_ERROR = NO_STATUS
+    reap()
+    if state.scoreboard.given_up and not state.halting:
+        state.halting = True  # what is reaped from now on ends as it should
+        raise HaltServer("Worker failed to boot.", BOOT_ERROR)
 
 
 def on_reload(master: Any) -> None:
@@ -79,11 +105,23 @@ def pre_fork(_master: Any, _worker: Any) -> None:
     ServerState.of_this_server().before_fork()
 
 
-def child_exit(_master: Any, worker: Any) -> None:
+def child_exit(master: Any, worker: Any) -> None:
     """Clean up after a worker, in the master, however it ended."""
     multiprocess.worker_exited(worker.pid)
-    ServerState.of_this_server().scoreboard.clear(worker.age)
     worker.handover.publish(worker.age, 0)
+    state = ServerState.of_this_server()
+    died_early = _died_early(state.scoreboard.clear(worker.age))
+    if died_early and master.LISTENERS and not state.scoreboard.started:  # one that stops has closed them
+        state.early_deaths += 1
+    if state.early_deaths == EARLY_DEATHS:
+        master.log.error("This server cannot start: %d workers died before its models were ready.", EARLY_DEATHS)
+        state.scoreboard.give_up()
+
+
+def _died_early(words: Mapping[str, Any]) -> bool:
+    """Return True if a worker's last words are those of one that had models to set up, and was not told to stop."""
+    states = [model["state"] for model in words.get("models", {}).values()]
+    return words.get("draining") is False and (not states or HealthState.STARTING in states)
 
 
 def on_exit(_master: Any) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 from gateway.config import Settings
+from gateway.executors.forks import Closable
 from gateway.executors.messages import listen
 from gateway.executors.scoreboard import Scoreboard
 
@@ -46,6 +47,12 @@ class SupervisorLauncher:
             env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
 
+    @property
+    def held(self) -> list[Closable]:
+        """What a process that a worker forks should close, so that the supervisor notices the server's end."""
+        stdin = self._process.stdin if self._process else None
+        return [self._listener, *([stdin] if stdin else [])]
+
     def close(self) -> None:
         """Have the supervisor close the models after the last worker, and wait for it."""
         if self._process is None:
@@ -71,6 +78,10 @@ class ServerState:
     def __init__(self) -> None:
         self.scoreboard = Scoreboard()
         self.launcher: SupervisorLauncher | None = None
+        self.halting = False
+        """Whether the master ends the server, since it cannot start."""
+        self.early_deaths = 0
+        """Workers that died, and were not told to stop, before the server was ready."""
 
     @property
     def address(self) -> str:

@@ -3,6 +3,7 @@
 import socket
 import ssl
 import time
+from pathlib import Path
 from typing import Any
 
 from gunicorn.sock import ssl_context
@@ -12,12 +13,18 @@ from gateway.server.rate_limited_socket import RateLimitedTLSSocket
 CERTIFICATE_AGE = 60.0
 """Seconds until the certificate is read again: a renewed one needs no restart."""
 
+FILES = ("certfile", "keyfile", "ca_certs")
+"""gunicorn's settings that name files of TLS."""
+
 
 class ServerTLS:
     """The TLS context of one worker."""
 
     def __init__(self, cfg: Any, log: Any) -> None:
         self._cfg, self._log = cfg, log
+        for name in FILES:
+            if path := getattr(cfg, name):
+                cfg.set(name, str(Path(path).absolute()))  # an application may change the working folder
         self._context: ssl.SSLContext | None = None
         self._read_at = 0.0
 

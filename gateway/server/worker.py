@@ -1,17 +1,22 @@
 """The gateway's worker under gunicorn: from loading the application to the end."""
 
+import contextlib
 import logging
 import os
+import signal
 import time
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from gateway.access import listeners, shared_table
 from gateway.config import Settings
 from gateway.errors import GatewayError
+from gateway.executors.forks import ALARMS, LEFT_OVER_SECONDS, Closable, do_nothing, end_within, let_go_in_children
+from gateway.executors.surroundings import keep_standard_streams
 from gateway.observe import jsonlogs
 from gateway.observe.logs import exception_frames, quiet_hooks
 from gateway.server.handover import of_generation
-from gateway.server.shared_state import ServerState
+from gateway.server.shared_state import CLOSE_SECONDS, ServerState
 from gateway.server.sharing import SharingWorker
 from gateway.spool.process_memory import keep_memory_flat
 
@@ -19,8 +24,12 @@ RELIEF_TIME = 60.0
 """Seconds that a worker continues after a reload while no new one accepts."""
 TICK = 0.5
 """Seconds at most between two turns of the main loop; half of it between two reports of this worker's health."""
-WORKER_BOOT_ERROR = 3
-"""The exit status by which a worker ends the whole server (gunicorn's Arbiter.WORKER_BOOT_ERROR)."""
+SIGNALS = (
+    *(signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGABRT),
+    *(signal.SIGUSR1, signal.SIGWINCH, signal.SIGCHLD),
+    *ALARMS,
+)
+"""Signals that the server handles, or that would end it."""
 BOOT_PAUSE = 2.0
 """Seconds before another worker tries to start, if the server has been ready before."""
 
@@ -58,11 +67,15 @@ class Worker(SharingWorker):
         A service that configures no logging logs to standard error.
         """
         keep_memory_flat()
+        keep_standard_streams()
+        do_nothing(*ALARMS)
+        let_go_in_children(SIGNALS, self._held)
         try:
-            super().load_wsgi()
-        except Exception as error:
-            if not self.server_state.scoreboard.started:
-                raise
+            with self._own_signals():
+                super().load_wsgi()
+        except BaseException as error:  # one that exits, with whatever status, is not loaded either
+            if not self.server_state.scoreboard.booted:
+                raise  # gunicorn says why, and ends the server
             self._give_up(exception_frames(error, with_text=True))  # no request, and so no patient, is in it
         self.service = getattr(self.wsgi, "extensions", {}).get("gateway")
         settings = self.service.settings if self.service else self.settings
@@ -72,8 +85,29 @@ class Worker(SharingWorker):
             self.service.admission.max_requests = self.places
             self._open()
 
+    @contextlib.contextmanager
+    def _own_signals(self) -> Iterator[None]:
+        """Import the application, and answer the server's signals as before, whatever handlers it installs."""
+        handlers = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGPIPE)}
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            for number in (signal.SIGTERM, signal.SIGUSR1):
+                signal.siginterrupt(number, False)  # as gunicorn has it
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+    def _held(self) -> list[Closable]:
+        """What is open here, and shared with clients and the other processes of the server."""
+        sharing = filter(None, [self.service and self.service.executors.processes, self.server_state.launcher])
+        clients = [conn.sock for conn in self.connections]
+        return [*self.sockets, *clients, self.handover, *(each for sharer in sharing for each in sharer.held)]
+
     def _open(self) -> None:
         """Load the models now, not with the first request; invalid settings end the server with a sentence."""
+        self.slot.publish({"models": {}, "draining": False})  # if it dies in a setup, the master sees that it lived
         try:
             self.wsgi.open(self.server_state.address, self.slot)
         except (ValueError, ImportError, OSError, GatewayError) as error:
@@ -84,10 +118,32 @@ class Worker(SharingWorker):
         """End the server that cannot start; one that has been ready before continues without this worker."""
         if not self.server_state.scoreboard.started:
             self.log.error("This server cannot start: %s", why)
-            raise SystemExit(WORKER_BOOT_ERROR)
+            self.server_state.scoreboard.give_up()
+            raise SystemExit(1)
         self.log.error("This worker cannot start; another will try: %s", why)
         time.sleep(BOOT_PAUSE)
         raise SystemExit(1)
+
+    def run(self) -> None:
+        """Serve until told to stop. An error in the main loop ends this worker; the log has its frames, not its text.
+
+        Such an error may be of a model, which can close what this worker polls.
+        """
+        self.server_state.scoreboard.boot()
+        try:
+            super().run()
+        except Exception as error:
+            self.log.error("This worker ends, and another takes its place.\n%s", exception_frames(error))
+            end_within(CLOSE_SECONDS)
+            raise SystemExit(1) from None
+        self._close_models()
+
+    def _close_models(self) -> None:
+        """Close the models, and wait a moment for the threads and child processes that they have left."""
+        end_within(CLOSE_SECONDS)
+        if self.service is not None:
+            self.wsgi.close()
+        end_within(LEFT_OVER_SECONDS)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Drain at SIGTERM, and stop after ``drain_delay``: by then load balancers have noticed."""
@@ -132,7 +188,8 @@ class Worker(SharingWorker):
         if self.service.fatal and not self.server_state.scoreboard.started:
             self.log.error(self.service.fatal)
             logging.shutdown()
-            os._exit(WORKER_BOOT_ERROR)  # of all exit statuses, only this one has the master end the server
+            self.server_state.scoreboard.give_up()
+            os._exit(1)
         if self.service.lost and self.alive:
             self.log.warning("The supervisor of the model processes has ended; this worker ends, and a new one starts.")
             self.alive, self.stopped_at = False, time.monotonic()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway import Settings
+from gateway.config import place_paths
 
 
 def test_each_setting_is_read_from_a_variable_of_its_name() -> None:
@@ -78,3 +79,31 @@ def test_settings_do_not_change_once_made() -> None:
 
 def test_each_setting_has_a_reason() -> None:
     assert [f.name for f in dataclasses.fields(Settings) if len(f.metadata.get("why", "")) < 20] == []
+
+
+def test_relative_paths_are_those_of_the_folder_at_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    relative = {"study_root": Path("a"), "spool_folder": Path("b"), "store_folder": Path("c")}
+    relative |= {"api_keys_file": Path("d"), "audit_file": Path("e"), "audit_key_file": Path("f")}
+    settings = Settings(**relative, jwt_jwks="keys.json", database_url="sqlite:///index.db?timeout=3")
+    assert {name: getattr(settings, name) for name in relative} == {k: tmp_path / v for k, v in relative.items()}
+    assert settings.jwt_jwks == str(tmp_path / "keys.json")
+    assert settings.database_url == f"sqlite:///{tmp_path}/index.db?timeout=3"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "sqlite://", "sqlite:///:memory:", "sqlite:////index.db", "sqlite:///file:x?uri=true", "postgresql://h/n"],
+)
+def test_urls_that_name_no_relative_file_stay(url: str) -> None:
+    assert Settings(database_url=url, audit_sql=url).database_url == url
+
+
+def test_paths_in_the_environment_are_made_absolute_and_the_rest_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    environment = {"GATEWAY_STUDY_ROOT": "studies", "GATEWAY_MAX_PARTS": "3", "GATEWAY_AUDIT_FILE": "", "HOME": "x"}
+    place_paths(environment)
+    assert environment == {**environment, "GATEWAY_STUDY_ROOT": str(tmp_path / "studies"), "GATEWAY_MAX_PARTS": "3"}
+    assert environment["GATEWAY_AUDIT_FILE"] == ""

@@ -2,7 +2,8 @@
 
 ``MODELS`` names the routes to serve, since each may cost a process. What a model has to tell beside its answer it notes
 in files below ``NOTES``, and takes its orders from there: ``broken`` makes setups raise, ``version`` is in answers;
-``unimportable`` makes the import of this module raise, ``wait to start`` holds it up, and ``hold`` a batch.
+``unimportable`` makes the import of this module raise, ``wait to start`` holds it up, ``take signals`` makes it take
+the server's, and ``hold`` holds up a batch.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ import numpy as np
 
 from gateway import Batch, Classification, Execution, Gateway, Image, Request, StudyRefused, current_request
 from gateway.errors import Cancelled, ParameterRefused, Unavailable
+from tests.apps import odd
 
 app = Gateway(__name__)
 NOTES = Path(os.environ.get("NOTES", "/nonexistent"))
@@ -209,6 +211,8 @@ class Loaded:
     def setup(self) -> None:
         if order("broken"):
             raise RuntimeError(order("broken"))
+        if order("exits in setup"):
+            sys.exit(0)
         if order("dies in setup"):
             os._exit(7)
         note("setup")
@@ -243,6 +247,7 @@ PLAIN = {
     "works": (works, None),
     "watches": (watches, None),
     "dies": (dies, None),
+    "odd": (odd.predict, None),
     "refuses": (refuses, None),
     "one": (sleeps, Execution(concurrency=1, max_queue=1)),
     "brief": (sleeps, Execution(timeout=1)),
@@ -258,6 +263,8 @@ TYPED = {
 }
 while order("wait to start"):
     time.sleep(0.01)
+if order("take signals"):
+    odd.take_signals()
 if order("unimportable"):
     raise ImportError(order("unimportable"))
 for name in os.environ.get("MODELS", "echo").split():

@@ -214,11 +214,11 @@ def test_an_endless_recursion_is_logged_by_its_last_frames() -> None:
 QUIET = """
 import logging, sys, warnings
 import pydicom
-from gateway.observe.logs import quiet_pydicom
+from gateway.observe.logs import quiet_libraries
 
 {before}
-quiet_pydicom({with_text})
-quiet_pydicom({with_text})
+quiet_libraries({with_text})
+quiet_libraries({with_text})
 {after}
 dataset = pydicom.Dataset()
 dataset.StudyInstanceUID = "DOE^JANE"
@@ -262,7 +262,7 @@ def test_a_warning_of_pydicom_has_its_category_but_no_quoted_value(setup: str) -
     text = said(False, setup)
     assert NAME not in text
     assert "UserWarning: (text withheld)" in text
-    assert "own warning" in text
+    assert "own warning" not in text
     assert "own words" in text
 
 
@@ -280,16 +280,16 @@ def test_texts_stay_where_the_settings_allow_them() -> None:
 def test_quietness_is_set_up_once_and_leaves_recorded_warnings_whole() -> None:
     import warnings
 
-    from gateway.observe.logs import quiet_pydicom
+    from gateway.observe.logs import quiet_libraries
 
     def state() -> tuple[Any, Any]:
         return logging.getLogRecordFactory(), warnings.formatwarning
 
     before = state()
     try:
-        quiet_pydicom(False)
+        quiet_libraries(False)
         once = state()
-        quiet_pydicom(False)
+        quiet_libraries(False)
         assert state() == once
         with pytest.warns(UserWarning, match=re.escape(NAME)):
             warnings.warn_explicit(NAME, UserWarning, "/site-packages/pydicom/valuerep.py", 1)

@@ -35,6 +35,7 @@ OVERRIDDEN = {
     "load_wsgi": (),
     "murder_pending": (),
     "notify": (),
+    "run": (),
     "set_accept_enabled": ("enabled",),
     "wait_for_and_dispatch_events": ("timeout",),
 }
@@ -51,7 +52,7 @@ USED: dict[type, set[str]] = {
     Body: {"buf", "read", "reader"},
     LengthReader: {"length", "read", "unreader"},
     ChunkedReader: {"parse_chunk_size", "parser"},
-    Arbiter: {"WORKER_BOOT_ERROR", "app", "cfg", "log", "reload"},
+    Arbiter: {"APP_LOAD_ERROR", "WORKER_BOOT_ERROR", "app", "cfg", "log", "reap_workers", "reload"},
     Logger: {"datefmt", "error_fmt", "setup"},
     Config: {"address", "is_ssl", "settings"},
 }

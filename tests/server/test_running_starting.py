@@ -28,6 +28,20 @@ def test_a_model_process_that_ends_in_its_setup_at_the_first_start_ends_the_serv
     assert "The model on /loaded could not be set up: it exited with status 7" in server.server.log
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_setup_that_exits_at_the_first_start_ends_the_server_too(start: Start, form: str) -> None:
+    server = start(form, "echo loaded", ready=False, orders={"exits in setup": "now"})
+    assert server.server.process.wait(PATIENCE) not in (0, None)
+    assert "The model on /loaded could not be set up: ModelFailed" in server.server.log
+
+
+def test_inside_the_workers_a_setup_that_ends_them_at_the_first_start_ends_the_server(start: Start) -> None:
+    server = start("inline", "echo loaded", "--workers", "1", ready=False, orders={"dies in setup": "now"})
+    assert server.server.process.wait(PATIENCE) not in (0, None)
+    assert "3 workers died before its models were ready" in server.server.log
+    eventually(lambda: not server.family())
+
+
 @pytest.fixture(scope="module", params=FORMS)
 def server(request: pytest.FixtureRequest, start: Start) -> Running:
     return start(request.param, "echo loaded", "--workers", "1", GATEWAY_BREAKER_COOLDOWN="1")
