@@ -23,7 +23,7 @@ from gateway.dicom.decoding import pool as decoding
 from gateway.errors import GatewayError, ModelFailed
 from gateway.executors.forks import ALARMS, LEFT_OVER_SECONDS, do_nothing, end_within, let_go_in_children
 from gateway.executors.messages import Channel, Words, die_with_parent
-from gateway.executors.runner import AnswerChecks, answer, prepare
+from gateway.executors.runner import AnswerChecks, answer, prepare, retire
 from gateway.executors.surroundings import keep_standard_streams
 from gateway.executors.transfer import TransferContext, read_request, write_error, write_result
 from gateway.observe import jsonlogs
@@ -58,7 +58,7 @@ class Host:
         while calls := self._work.get():
             self._run(calls)
             del calls  # while it waits, nothing of a request is held
-        self._model.close()
+        retire(self._model)
         end_within(LEFT_OVER_SECONDS)
 
     def _listen(self) -> None:

@@ -1,5 +1,6 @@
 """The model's own part of a request: set up, warm up, predict, check; alike in a worker and in a model process."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +11,11 @@ from gateway.contract.model import Model
 from gateway.contract.requests import BinaryPart, ModelAnswer, Request, Result, current
 from gateway.errors import AnswerInvalid, Cancelled, ModelFailed
 from gateway.executors.surroundings import models_code
+from gateway.observe.logs import exception_frames
 from gateway.protocol.ownership import References, owned, references
 from gateway.protocol.response import Serializer, encoded
+
+logger = logging.getLogger("gateway")
 
 DEFAULTS = {
     "processes": "model_processes",
@@ -43,6 +47,15 @@ def prepare(model: Model, *, warm: bool) -> None:
         raise
     except BaseException as error:
         raise _failure(error) from error
+
+
+def retire(model: Model) -> None:
+    """Close a model. Whatever it raises is logged, since others are still to be closed."""
+    try:
+        with models_code():
+            model.close()
+    except BaseException as error:
+        logger.error("the model on %s was not closed\n%s", model.name, exception_frames(error))
 
 
 def execution_of(model: Model, settings: Settings) -> Execution:

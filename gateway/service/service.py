@@ -10,7 +10,7 @@ from gateway.contract.requests import Request, Result
 from gateway.errors import GatewayError
 from gateway.executors.registry import Executor, Executors
 from gateway.executors.remote import ProcessExecutor
-from gateway.executors.runner import AnswerChecks, execution_of
+from gateway.executors.runner import AnswerChecks, execution_of, retire
 from gateway.executors.scoreboard import Slot, together
 from gateway.executors.states import ModelHealth, worst
 from gateway.intake.admission import Admission, Ticket
@@ -199,7 +199,7 @@ class Service:
             if sink is not None:
                 sink.close()
         for model in reversed(self.to_set_up()):
-            model.close()
+            retire(model)
 
     def notify(self, outcome: Outcome) -> None:
         """Pass an outcome to every sink."""

@@ -223,6 +223,8 @@ class Loaded:
 
     def close(self) -> None:
         note("closed")
+        if order("exits in close"):
+            sys.exit(3)
 
 
 class Slow(Loaded):

@@ -148,6 +148,15 @@ def test_what_a_model_leaves_running_does_not_keep_the_server(start: Start, form
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_a_model_that_exits_when_it_is_closed_keeps_no_other_from_being_closed(start: Start, form: str) -> None:
+    server = start(form, "loaded slow", "--workers", "1", orders={"go": "now", "exits in close": "now"})
+    os.kill(server.master, signal.SIGTERM)
+    assert server.server.process.wait(PATIENCE) == 0
+    assert len(server.noted("closed")) == 2
+    assert server.server.log.count("was not closed") == 2
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_signals_that_an_application_takes_at_its_import_are_the_server_s_again(start: Start, form: str) -> None:
     server = start(form, "odd", "--workers", "1", orders={"take signals": "now"})
     assert server.told("odd", {"does": "alarm"})
