@@ -14,19 +14,20 @@ import hypothesis
 import pytest
 
 from gateway.access import listeners
+from tests.examples import FAST, PROFILE
 from tests.waiting import PATIENCE, eventually
 
 ROOT = Path(__file__).parent.parent
 # a busy machine makes an example slow, and no example is wrong for that
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.register_profile("fast", hypothesis.settings.get_profile("patient"), max_examples=15)
-hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient"))
+hypothesis.settings.register_profile("fast", hypothesis.settings.get_profile("patient"), max_examples=FAST)
+hypothesis.settings.load_profile(PROFILE)
 LISTENING = re.compile(r"Listening at: (https?)://(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)")
 
 
 STARTS = {"serve", "start", "bucket", "cluster"}
 """Fixtures that start a process."""
-ROOMS = {"server", "doctor"}
+ROOMS = {"server", "doctor", "compat"}
 """Folders of tests that look at processes and machines."""
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.access.certificates import read, subject
 from tests.access.certificates import Authority, handshake, named
+from tests.examples import examples
 from tests.require import require
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
@@ -36,7 +37,7 @@ def subject_of(authority: Authority, server: Path, name: x509.Name) -> str:
     return subject({"gunicorn.socket": handshake(authority, client, server)})
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.lists(st.tuples(ATTRIBUTES, TEXT), min_size=1, max_size=4))
 def test_a_subject_is_written_as_cryptography_writes_it(
     authority: Authority, server: Path, attributes: list[tuple[x509.ObjectIdentifier, str]]
@@ -54,7 +55,7 @@ def test_no_text_in_one_attribute_makes_the_subject_of_two(authority: Authority,
     assert subject_of(authority, server, named(CN="archive,O=Hospital")) != two
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.lists(st.lists(st.tuples(KINDS, TEXT), min_size=1, max_size=3, unique_by=lambda one: one[0]), min_size=1))
 def test_what_openssl_prints_of_a_certificate_reads_as_its_subject(
     authority: Authority, server: Path, levels: list[list[tuple[x509.ObjectIdentifier, str]]]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.client.hashes import RACY_NS, HashCache, Known, Stat, cache_folder
 from gateway.client.scanning import Digests, absolute
+from tests.examples import examples
 
 NOW = 1_800_000_000_000_000_000
 
@@ -90,7 +91,7 @@ def test_a_file_that_changed_just_now_is_hashed_the_next_time_too(
     assert [read_bytes_of(path, tmp_path / "c") for _ in range(2)] == [5, 5]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     known=st.builds(Stat, *[st.integers(0, 2**62)] * 4),
     now=st.builds(Stat, *[st.integers(0, 2**62)] * 4),

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from gateway import Batch
 from gateway.errors import Unavailable
 from gateway.executors.queues import Queue
+from tests.examples import examples
 
 
 class Call:
@@ -138,7 +139,7 @@ class Line(RuleBasedStateMachine):
         assert self.queue.wait() > 0
 
 
-Line.TestCase.settings = settings(deadline=None, max_examples=150, stateful_step_count=40)
+Line.TestCase.settings = settings(deadline=None, max_examples=examples(150), stateful_step_count=40)
 TestLine = Line.TestCase
 
 

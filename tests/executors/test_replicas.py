@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.executors.replicas import CRASHES, Phase, Replicas, Start, Stop
+from tests.examples import examples
 
 COOLDOWN = 30.0
 
@@ -141,7 +142,7 @@ class Life(RuleBasedStateMachine):
         assert {one.generation for one in self.replicas.members.values()} == {self.replicas.generation}
 
 
-Life.TestCase.settings = settings(deadline=None, max_examples=150, stateful_step_count=40)
+Life.TestCase.settings = settings(deadline=None, max_examples=examples(150), stateful_step_count=40)
 TestLife = Life.TestCase
 
 

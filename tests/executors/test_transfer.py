@@ -27,6 +27,7 @@ from gateway.executors.transfer import (
 )
 from gateway.spool.anonymous_files import AnonymousFile, MemoryPool
 from gateway.spool.parts import Spool
+from tests.examples import examples
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 JSON = st.recursive(
@@ -53,7 +54,7 @@ def descriptors() -> int:
 
 
 @given(st.lists(st.tuples(OBJECTS, st.lists(CONTENTS, max_size=4)), max_size=4))
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 def test_messages_arrive_as_they_were_sent_each_with_its_files(
     messages: list[tuple[dict[str, Any], list[bytes]]],
 ) -> None:
@@ -192,7 +193,7 @@ def spooled(contents: list[bytes], threshold: int) -> list[Any]:
     accept=TEXT,
     offset=st.integers(-12, 12),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_a_request_is_the_same_on_the_other_side(
     json: dict[str, Any], contents: list[bytes], threshold: int, accept: str, offset: int
 ) -> None:
@@ -220,7 +221,7 @@ DTYPES = st.sampled_from([np.uint8, np.int16, np.float32, np.float64])
 
 
 @given(arrays=st.lists(st.tuples(SHAPES, DTYPES), max_size=5), others=st.lists(CONTENTS, max_size=3))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_an_answer_is_the_same_on_the_other_side_wherever_its_bytes_were_allocated(
     arrays: list[tuple[list[int], Any]], others: list[bytes]
 ) -> None:

@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,13 +41,14 @@ def imports_of(module: str, source: str, *, package: bool = False) -> list[Impor
     ]
 
 
-def imports_below(root: Path, *packages: str) -> list[Import]:
+@cache
+def imports_below(root: Path, *packages: str) -> tuple[Import, ...]:
     """Every import of every module of ``packages``."""
-    return [
-        found
+    return tuple(
+        each
         for module, path in modules(root, *packages)
-        for found in imports_of(module, path.read_text(encoding="utf-8"), package=path.name == "__init__.py")
-    ]
+        for each in imports_of(module, path.read_text(encoding="utf-8"), package=path.name == "__init__.py")
+    )
 
 
 def public_names() -> dict[str, str]:
@@ -57,7 +59,11 @@ def public_names() -> dict[str, str]:
 
 
 def _is_typing_block(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
+    return (
+        isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name | ast.Attribute)
+        and ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
+    )
 
 
 def _names(node: ast.Import | ast.ImportFrom, package: str) -> list[str]:

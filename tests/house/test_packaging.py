@@ -1,7 +1,9 @@
 """Imports are declared, dependencies have their licence in NOTICE, and the container's packages are pinned."""
 
 import re
+from collections.abc import Mapping
 from configparser import ConfigParser
+from functools import cache
 from importlib import metadata
 
 import pytest
@@ -53,9 +55,15 @@ NOTICE = {
 }
 
 
+@cache
+def installed() -> Mapping[str, list[str]]:
+    """The distributions of each top-level module; reading them all takes seconds."""
+    return metadata.packages_distributions()
+
+
 def distributions(*packages: str) -> set[NormalizedName]:
     """The distributions that modules of ``packages`` import, by canonical name."""
-    known = metadata.packages_distributions()
+    known = installed()
     modules = {found.name.split(".")[0] for found in imports_below(ROOT, *packages) if not found.typing_only}
     named = {COMES_WITH.get(module) or known.get(module, [""])[0] for module in modules}
     return {canonicalize_name(name) for name in named} - {canonicalize_name(""), canonicalize_name("inference-gateway")}
@@ -69,16 +77,19 @@ def licence(distribution: metadata.Distribution) -> str:
     return " OR ".join(stated)
 
 
+@pytest.mark.heavy
 def test_what_the_gateway_imports_is_declared() -> None:
     assert distributions("gateway") - REQUIRED.keys() - OPTIONAL.keys() == set()
 
 
+@pytest.mark.heavy
 def test_what_is_declared_is_imported_or_loaded_by_name() -> None:
     declared = REQUIRED.keys() | OPTIONAL.keys()
     assert declared - distributions("gateway", "models", "utils") <= LOADED_BY_NAME.keys()
     assert LOADED_BY_NAME.keys() <= declared
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("package", "extras"), [("models", {"models"}), ("utils", {"nifti", "s3", "compat"})])
 def test_what_lies_beside_the_gateway_imports_no_more_than_its_extras(package: str, extras: set[str]) -> None:
     offered = requirements("\n".join(EXTRAS[name] for name in extras))

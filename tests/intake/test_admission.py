@@ -14,6 +14,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from gateway import Settings
 from gateway.errors import DeadlineExceeded, Unavailable
 from gateway.intake.admission import Admission, Ticket
+from tests.examples import examples
 
 BUDGET, PLACES = 1000, 3
 
@@ -93,7 +94,7 @@ class Doors(RuleBasedStateMachine):
         assert (self.admission.requests, self.admission.bytes) == (0, 0)
 
 
-Doors.TestCase.settings = settings(deadline=None, max_examples=60, stateful_step_count=30)
+Doors.TestCase.settings = settings(deadline=None, max_examples=examples(60), stateful_step_count=30)
 TestDoors = Doors.TestCase
 
 

@@ -21,6 +21,7 @@ from gateway.observe.audit.file import ChainFile
 from gateway.observe.audit.verify import ChainVerdict, verify
 from gateway.observe.outcomes import Outcome
 from tests.conftest import ROOT
+from tests.examples import examples
 from tests.observe.chains import KEY, OTHER_KEY, heads, lines, outcome, written
 from tests.waiting import PATIENCE
 
@@ -95,7 +96,7 @@ def spoilt(tmp_path_factory: pytest.TempPathFactory, content: bytes, head: bytes
 Made = tuple[list[bytes], bytes]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(places=st.sets(st.integers(0, COUNT - 1), min_size=1))
 def test_records_that_were_taken_out_are_missed(
     tmp_path_factory: pytest.TempPathFactory, made: Made, places: set[int]
@@ -104,7 +105,7 @@ def test_records_that_were_taken_out_are_missed(
     assert not checked(spoilt(tmp_path_factory, b"".join(kept), made[1])).whole
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(order=st.permutations(range(COUNT)).filter(lambda order: list(order) != sorted(order)))
 def test_records_in_another_order_are_found(
     tmp_path_factory: pytest.TempPathFactory, made: Made, order: list[int]
@@ -112,7 +113,7 @@ def test_records_in_another_order_are_found(
     assert not checked(spoilt(tmp_path_factory, b"".join(made[0][place] for place in order), made[1])).whole
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(place=st.integers(0, COUNT - 1), times=st.integers(2, 3))
 def test_a_record_that_stands_there_twice_is_found(
     tmp_path_factory: pytest.TempPathFactory, made: Made, place: int, times: int
@@ -121,7 +122,7 @@ def test_a_record_that_stands_there_twice_is_found(
     assert not checked(spoilt(tmp_path_factory, b"".join(content), made[1])).whole
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(data=st.data())
 def test_a_changed_byte_is_found(tmp_path_factory: pytest.TempPathFactory, made: Made, data: st.DataObject) -> None:
     content = bytearray(b"".join(made[0]))
@@ -130,7 +131,7 @@ def test_a_changed_byte_is_found(tmp_path_factory: pytest.TempPathFactory, made:
     assert not checked(spoilt(tmp_path_factory, bytes(content), made[1])).whole
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(data=st.data())
 def test_a_tail_that_was_cut_off_is_missed(
     tmp_path_factory: pytest.TempPathFactory, made: Made, data: st.DataObject
@@ -140,7 +141,7 @@ def test_a_tail_that_was_cut_off_is_missed(
     assert not checked(spoilt(tmp_path_factory, kept, made[1])).whole
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(status=st.integers(100, 599), place=st.integers(0, COUNT - 1))
 def test_a_rewritten_chain_is_detected_by_its_key_and_by_a_noted_head(
     tmp_path_factory: pytest.TempPathFactory, made: Made, status: int, place: int
@@ -381,7 +382,7 @@ def _cpu_seconds(auditor: Auditor, one: Outcome) -> float:
     return (time.thread_time() - started) / 10
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(junk=st.one_of(st.binary(max_size=200), st.just(b"[" * 100_000), st.just(b'{"seq":NaN}\n' * 30)))
 def test_a_file_of_any_bytes_is_reported_without_an_exception(
     tmp_path_factory: pytest.TempPathFactory, junk: bytes

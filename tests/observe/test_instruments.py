@@ -22,6 +22,7 @@ from gateway.observe.instruments import Instruments
 from gateway.observe.metrics import Metrics
 from gateway.observe.outcomes import DOORS, PHASES
 from tests.conftest import ROOT
+from tests.examples import examples
 from tests.observe.outcomes import PLAIN, outcome
 
 LABELS = {"route", "status", "door", "reason", "phase", "model", "state", "le"}
@@ -78,7 +79,7 @@ def test_problems_are_counted_by_reason_and_answers_by_the_size_of_their_batch(m
     assert value(metrics, "gateway_batch_size_count", route="/lungs") == 1
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(door=st.text(), route=st.text(), reason=st.text(min_size=1), status=st.integers(), phase=st.text())
 def test_what_a_client_could_choose_becomes_no_label(
     door: str, route: str, reason: str, status: int, phase: str

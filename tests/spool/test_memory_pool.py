@@ -17,6 +17,7 @@ from gateway.executors.messages import pair
 from gateway.spool.anonymous_files import PAGES, AnonymousFile, MemoryPool
 from gateway.spool.parts import PartFile, Spool, shared_file
 from tests.conftest import Serve, Server
+from tests.examples import examples
 from tests.executors.processes import wait_until_ready
 from tests.require import require
 from tests.server.running import told
@@ -69,7 +70,7 @@ sizes = st.integers(PAGES, 3 * PAGES)
 
 
 @given(st.lists(st.tuples(sizes, st.integers(0, PAGES), st.integers(0, 10_000)), max_size=8))
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 def test_a_request_finds_its_own_bytes_and_not_one_of_another(requests: list[tuple[int, int, int]]) -> None:
     spares = MemoryPool(8 * PAGES)
     for turn, (first, second, more) in enumerate(requests, 1):

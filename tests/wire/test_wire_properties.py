@@ -7,6 +7,7 @@ from requests_toolbelt import MultipartDecoder, MultipartEncoder
 
 from gateway.errors import BrokenBody, RequestError
 from gateway.wire import Decoder, OutgoingPart, content_length, encode, new_boundary, parse_options_header
+from tests.examples import examples
 from tests.wire import reference
 from tests.wire.feeding import ReadPart, cut_at, read
 
@@ -51,7 +52,7 @@ def outcome(body: bytes, offsets: list[int]) -> list[ReadPart] | None:
         return None
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=examples(1500), deadline=None)
 @given(NEARLY_MESSAGES, OFFSETS)
 @example(b"--B\r\n\r\n--B--\r", [])
 @example(b"--B\r\n--BA: b\r\n\r\n--B--", [])

@@ -25,6 +25,7 @@ from gateway.dicom.reading.files import convert_dataset_to_bytes
 from gateway.errors import GatewayError, LimitExceeded, StudyRefused
 from tests.conftest import ROOT
 from tests.dicom.studies import image
+from tests.examples import examples
 from tests.waiting import eventually
 
 SHIPPED = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -223,7 +224,7 @@ print(same, os.waitpid(child, 0)[1], decode(file).shape == shape)
 
 
 @given(st.sampled_from(SEEDS), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=8))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_a_file_with_broken_bytes_is_decoded_or_refused(seed: Path, changes: list[tuple[float, int]]) -> None:
     size = seed.stat().st_size
     broken = changed(seed, {min(size - 1, 700 + int(at * (size - 700))): byte for at, byte in changes})

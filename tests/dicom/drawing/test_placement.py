@@ -21,6 +21,7 @@ from gateway.dicom.reading.geometry import affine, to_patient
 from gateway.dicom.reading.instances import Instance, read_instance
 from gateway.errors import AnswerInvalid
 from tests.dicom.studies import SIZE, image, uid
+from tests.examples import examples
 
 Shape = dict[str, int]
 
@@ -57,7 +58,7 @@ def placed(instances: Sequence[Instance], entry: dict[str, Any], mask: Any) -> d
 
 
 @given(order=st.permutations(range(6)), numbers=st.permutations(range(6)))
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 def test_slices_are_counted_along_the_normal_however_files_and_instances_are_numbered(
     order: list[int], numbers: list[int]
 ) -> None:
@@ -67,7 +68,7 @@ def test_slices_are_counted_along_the_normal_however_files_and_instances_are_num
 
 
 @given(order=st.permutations(range(6)))
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=examples(20))
 def test_time_points_are_counted_outermost(order: list[int]) -> None:
     """Three slices at two times: instances 1 to 3 are the first pass over the slices, 4 to 6 the second."""
     both = [image(name=f"{t} {z}", z=float(z), number=1 + z + 3 * t) for t in range(2) for z in range(3)]
@@ -184,7 +185,7 @@ def measured(*ends: Any, kind: str = "pixel", name: str | None = "a", **more: An
     ends=st.tuples(*[st.floats(0, SIZE)] * 4),
     off=st.floats(-30, 30),
 )
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 def test_world_coordinates_are_projected_onto_their_image_along_its_normal(
     turns: Any, origin: Any, spacing: Any, ends: Any, off: float
 ) -> None:

@@ -26,6 +26,7 @@ from tests.dicom.volumes.volume_series import (
     slice_at,
     stored,
 )
+from tests.examples import examples
 
 NEAR_MM = 1e-4
 CORNERS = [(row, column) for row in (0, ROWS - 1) for column in (0, COLUMNS - 1)]
@@ -85,7 +86,7 @@ def test_each_slice_has_the_position_of_nibabel_a_tilted_one_too(turn: str, shea
     count=st.integers(1, 9),
     seed=st.randoms(use_true_random=False),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_every_slice_starts_at_its_own_position(
     angles: tuple[float, float, float], gap: float, count: int, seed: random.Random
 ) -> None:

@@ -29,6 +29,7 @@ from tests.dicom.writing.object_cases import (
     region,
     written,
 )
+from tests.examples import examples
 
 pytestmark = pytest.mark.heavy
 
@@ -84,7 +85,7 @@ def test_another_content_gives_other_uids() -> None:
         assert not set(ours) & set(uids(made([other], of)))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=examples(20))
 @given(names=st.lists(st.text(min_size=1), unique=True, min_size=2, max_size=2))
 def test_labels_that_differ_give_uids_that_differ(names: list[str]) -> None:
     of = file_image("CT_small.dcm")

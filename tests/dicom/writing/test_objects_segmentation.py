@@ -16,6 +16,7 @@ from gateway.dicom.volumes.study import study
 from gateway.errors import AnswerInvalid
 from tests.dicom.volumes.volume_series import add_pixels, parts, series
 from tests.dicom.writing.object_cases import VOLUMES, classic, file_image, made, region, single
+from tests.examples import examples
 
 
 def read(dataset: Dataset) -> Segmentation:
@@ -42,7 +43,7 @@ def test_a_mask_lies_on_the_frames_it_was_made_of_voxel_by_voxel(kind: str) -> N
     np.testing.assert_array_equal(on_frames(read(dataset), of, 1), voxels)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=examples(20))
 @given(shape=st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)), seed=st.integers(0, 99))
 def test_planes_of_any_size_are_read_back(shape: tuple[int, int, int], seed: int) -> None:
     slices = series(shape[0])
