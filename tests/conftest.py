@@ -25,10 +25,15 @@ hypothesis.settings.load_profile(PROFILE)
 LISTENING = re.compile(r"Listening at: (https?)://(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)")
 
 
-STARTS = {"serve", "start", "bucket", "cluster"}
-"""Fixtures that start a process."""
+STARTS = {"serve", "start", "bucket", "cluster", "s3"}
+"""Fixtures that start a process, or a server of S3 in this one."""
 ROOMS = {"server", "doctor", "compat"}
 """Folders of tests that look at processes and machines."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not read the folders of ROOMS in the fast tier, which would leave out each of their tests."""
+    return True if "not server" in config.option.markexpr and collection_path.name in ROOMS else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -136,6 +136,7 @@ def _many(folder: Path, start: int) -> None:
         cache.remember({f"/{index}": Known(Stat(1, 1, 1, 1), "d" * 64)})
 
 
+@pytest.mark.heavy
 def test_processes_and_threads_share_it(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     workers: list[Any] = [

@@ -54,6 +54,7 @@ def test_a_state_that_is_too_large_leaves_the_former() -> None:
     assert scoreboard.read() == [{"says": "a"}]
 
 
+@pytest.mark.heavy
 def test_states_are_read_whole_while_many_threads_write_them() -> None:
     scoreboard, over = Scoreboard(), threading.Event()
 

@@ -166,6 +166,7 @@ def test_records_beyond_the_queue_are_dropped_and_counted(tmp_path: Path) -> Non
     assert failures == {"file": 4}
 
 
+@pytest.mark.server
 def test_a_full_disk_is_reported_and_the_chain_stays_whole(file: Path) -> None:
     """The limit on a file's size stands in for the end of a disk: a write stops in the middle of a record."""
     import subprocess

@@ -149,6 +149,7 @@ def test_a_manifest_that_names_two_files_for_one_instance_is_in_conflict_with_it
     assert said == [("missing", None), ("conflict", first.entry.sha256)]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("database_url", [""])  # PostgreSQL has no such limit that a session could set
 def test_an_index_without_room_is_a_507_and_leaves_the_store_clean(store: Store) -> None:
     with store.index.writing() as connection:

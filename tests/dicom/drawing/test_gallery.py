@@ -346,6 +346,7 @@ def test_a_capture_of_an_earlier_answer_does_not_stay_beside_this_one(tmp_path: 
     assert sorted(path.name for path in tmp_path.glob("sc_*")) == ["sc_of_mine.png"]
 
 
+@pytest.mark.heavy
 def test_a_sheet_of_a_large_study_shows_the_images_with_findings(tmp_path: Path) -> None:
     """Of 30 images one has a probability above its threshold: its tile alone is on the sheet, and so is large."""
     names = [f"{n:02}" for n in range(30)]
@@ -367,6 +368,7 @@ def test_progress_counts_every_picture(tmp_path: Path) -> None:
     assert counts == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["693_J2KI.dcm", "examples_palette.dcm", "examples_ybr_color.dcm", "rtdose.dcm"])
 def test_images_of_any_kind_are_pictured(name: str, tmp_path: Path) -> None:
     written = pictures(TEST_FILES / name, tmp_path, {})

@@ -48,6 +48,7 @@ def expected(instance: Instance) -> np.ndarray:
     return rescale(instance.header, decode(instance.source, 0).astype(np.float64))
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_a_file_is_loaded_with_the_values_of_pydicom_or_refused_with_a_sentence(path: Path) -> None:
     try:
@@ -62,6 +63,7 @@ def test_a_file_is_loaded_with_the_values_of_pydicom_or_refused_with_a_sentence(
             assert np.allclose(first, expected(instances[0]), rtol=1e-6, equal_nan=True)
 
 
+@pytest.mark.heavy
 def test_most_of_the_images_are_loaded() -> None:
     made = [loaded(instance) for path in FILES for instance in _split(path) if instance.frames]
     assert sum(bool(one) for one in made) > 0.85 * len(made) > 60

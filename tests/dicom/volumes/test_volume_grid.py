@@ -39,7 +39,7 @@ def test_a_slice_further_from_the_grid_than_a_tenth_of_the_step_or_a_third_of_a_
 
 
 @pytest.mark.parametrize("allowance", [None, 0.5, 10.0])
-@pytest.mark.parametrize("slices", [4, 20, 400])
+@pytest.mark.parametrize("slices", [4, 20, pytest.param(400, marks=pytest.mark.heavy)])
 def test_a_missing_slice_is_refused_whatever_the_tolerance(slices: int, allowance: float | None) -> None:
     heights = [2.5 * index for index in range(slices) if index != 2]
     with pytest.raises(StudyRefused, match="missing"):
