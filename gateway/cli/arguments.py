@@ -74,9 +74,9 @@ MODELS = (
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read a command line; wrong usage ends the program with status 2."""
-    words = sys.argv[1:] if argv is None else argv
+    texts = sys.argv[1:] if argv is None else argv
     root = parser(os.environ)
-    arguments = root.parse_args([_dashed(word) for word in words])
+    arguments = root.parse_args([_dashed(text) for text in texts])
     if arguments.verb == "send" and not (arguments.study or arguments.study_path):
         root.error("send needs a study: -i STUDY, or --request-study-path PATH of one below the server's study root")
     if getattr(arguments, "cert_key", None) and not arguments.cert:
@@ -101,8 +101,8 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_answer(send)
     run = _verb(verbs, "run", "run a model without a server and check its answer", RUN_EPILOG)
     _add_run(run)
-    for name, add_words in storing.WORDS.items():
-        add_words(_verb(verbs, name, storing.SUMMARIES[name], storing.EPILOGS[name] + f"\n{STATUS}\n"), environ)
+    for name, add_arguments in storing.ARGUMENTS.items():
+        add_arguments(_verb(verbs, name, storing.SUMMARIES[name], storing.EPILOGS[name] + f"\n{STATUS}\n"), environ)
     schema = _verb(verbs, "schema", "print the OpenAPI description of an application")
     schema.add_argument("app", metavar="APP", help="module:name of a Gateway, such as models.app:app")
     new = _verb(verbs, "new", "create a model project with a test and a Dockerfile")

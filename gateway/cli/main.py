@@ -20,12 +20,12 @@ DONE, FAILED, USAGE, NO_CONNECTION, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 class CommandFailed(Exception):
-    """A sentence for the user and the exit status that goes with it; ``words`` are for a script, where it has any."""
+    """A sentence for the user and its exit status; ``document`` is JSON for a script, if any."""
 
-    def __init__(self, sentence: str, status: int = FAILED, words: Mapping[str, object] | None = None) -> None:
+    def __init__(self, sentence: str, status: int = FAILED, document: Mapping[str, object] | None = None) -> None:
         super().__init__(sentence)
         self.status = status
-        self.words = words
+        self.document = document
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except CommandFailed as failure:
-        if failure.words and getattr(arguments, "json", False):
-            sys.stdout.write(json.dumps(failure.words, indent=2) + "\n")
+        if failure.document and getattr(arguments, "json", False):
+            sys.stdout.write(json.dumps(failure.document, indent=2) + "\n")
         return _complain(str(failure), failure.status)
     except GatewayError as error:
         return _complain(error.detail or error.title, FAILED)
@@ -134,7 +134,7 @@ def _client_failures() -> Iterator[None]:
 
 def _unreadable(error: "StudyUnreadable") -> CommandFailed:
     """Return the failure of a study with unreadable files, which a script can read."""
-    return CommandFailed(error.detail, words={"unreadable": [file.words for file in error.files]})
+    return CommandFailed(error.detail, document={"unreadable": [file.words for file in error.files]})
 
 
 def _run(arguments: argparse.Namespace) -> None:

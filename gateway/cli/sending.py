@@ -46,7 +46,7 @@ def send(order: SendOptions, screen: Terminal, client: Client | None = None) -> 
         for line in chain(of_skipped(skipping.files), summary(order, answer, files, pictures)):
             screen.say(line)
         skipped = [file.words for file in skipping.files]
-        screen.tell(words(order, answer, [*pictures[:1], *files, *pictures[1:]]) | {"skipped": skipped})
+        screen.tell(document(order, answer, [*pictures[:1], *files, *pictures[1:]]) | {"skipped": skipped})
     return [*pictures[:1], *files, *pictures[1:]]
 
 
@@ -67,7 +67,7 @@ def summary(order: SendOptions, answer: Answer, files: list[Path], pictures: lis
         yield f"wrote   {first}" + (f" and {len(more)} more {_several(kind, more)}" if more else "")
 
 
-def words(order: SendOptions, answer: Answer, files: list[Path]) -> dict[str, Any]:
+def document(order: SendOptions, answer: Answer, files: list[Path]) -> dict[str, Any]:
     """Return the summary for a script; ``files`` the contact sheet first, if any."""
     return {
         "request_id": answer.request_id,

@@ -88,7 +88,7 @@ def add_preflight(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> 
     _add_common(verb, environ)
 
 
-WORDS = {UPLOAD: add_upload, RESULTS: add_results, BUNDLE: add_bundle, PREFLIGHT: add_preflight}
+ARGUMENTS = {UPLOAD: add_upload, RESULTS: add_results, BUNDLE: add_bundle, PREFLIGHT: add_preflight}
 SUMMARIES = {
     UPLOAD: "upload a study once",
     RESULTS: "list stored results",

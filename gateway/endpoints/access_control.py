@@ -45,8 +45,8 @@ def guard(app: flask.Flask, settings: Settings) -> None:
 
 def caller() -> Caller | None:
     """Return the caller of this request; None for an anonymous one."""
-    found: Caller | None = flask.request.environ.get(CALLER)
-    return found
+    identified: Caller | None = flask.request.environ.get(CALLER)
+    return identified
 
 
 def caller_name() -> str:

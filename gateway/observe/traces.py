@@ -17,7 +17,7 @@ ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"
 MISSING = "traces are enabled, but %s is missing: pip install 'inference-gateway[otel]'"
 
 
-def wanted(environ: Mapping[str, str] | None = None) -> bool:
+def enabled(environ: Mapping[str, str] | None = None) -> bool:
     """Return True if the environment enables traces: it names a collector, or ``OTEL_TRACES_EXPORTER`` is ``otlp``.
 
     ``OTEL_SDK_DISABLED=true`` and any other exporter disable them.
@@ -34,7 +34,7 @@ def open_traces() -> "Spans | None":
 
     Call it in the worker, never before the fork: the thread that exports belongs to one process.
     """
-    if not wanted():
+    if not enabled():
         return None
     try:
         from gateway.observe.spans import Spans

@@ -43,7 +43,7 @@ class Seeker:
 
         RFC 2046 5.1.1: a preamble may be absent, and a body-part may end with its header, without the blank line.
         """
-        self._held, self._not_data = CRLF, len(CRLF)
+        self._buffered, self._not_data = CRLF, len(CRLF)
 
     def seek(self, text: Text, view: memoryview, position: int) -> tuple[memoryview, int, bool]:
         """Search from ``text[position]``, which must exist: (data, next position, delimiter found).
@@ -51,31 +51,31 @@ class Seeker:
         ``view`` is over the same octets as ``text``; the data is a slice of it, or of buffered octets.
         Raises BrokenBody for a delimiter after a bare LF: a lenient reader would see a part there.
         """
-        if self._held:
+        if self._buffered:
             return self._resume(text, position)
         hit = text.find(self._needle, position)
         if hit < 0:
             cut = self._cut(text, position)
-            self._held = bytes(text[cut:])
+            self._buffered = bytes(text[cut:])
             return view[position:cut], len(text), False
         if hit == position or text[hit - 1] != _CR:
             raise bare_lf()
         return view[position : hit - 1], hit + len(self._needle), True
 
     def _resume(self, text: Text, position: int) -> tuple[memoryview, int, bool]:
-        sought = self.delimiter if self._held.startswith(b"\r") else self._needle
-        missing = sought[len(self._held) :]
+        sought = self.delimiter if self._buffered.startswith(b"\r") else self._needle
+        missing = sought[len(self._buffered) :]
         more = text[position : position + len(missing)]
         if more == missing:
             if sought is self._needle:
                 raise bare_lf()
-            self._held, self._not_data = b"", 0
+            self._buffered, self._not_data = b"", 0
             return _NOTHING, position + len(missing), True
         if missing.startswith(more):
-            self._held += more
+            self._buffered += more
             return _NOTHING, len(text), False
-        data = memoryview(self._held)[self._not_data :]
-        self._held, self._not_data = b"", 0
+        data = memoryview(self._buffered)[self._not_data :]
+        self._buffered, self._not_data = b"", 0
         return data, position, False
 
     def _cut(self, text: Text, position: int) -> int:

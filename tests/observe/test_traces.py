@@ -174,7 +174,7 @@ def test_an_unreachable_collector_delays_no_request(
     ],
 )
 def test_traces_are_off_unless_the_environment_enables_them(environ: dict[str, str], wanted: bool) -> None:
-    assert traces.wanted(environ) is wanted
+    assert traces.enabled(environ) is wanted
 
 
 def test_without_the_packages_a_warning_names_what_to_install(

@@ -132,10 +132,10 @@ class ChainFile:
         if size - start > LONGEST_TAIL:
             start, head = size - LONGEST_TAIL, None
         tail = os.pread(self._file, size - start, start)
-        found, rest = _follow(tail, head, self._key) if head else _last(tail, self._key)
-        if found is None:
+        end, rest = _follow(tail, head, self._key) if head else _last(tail, self._key)
+        if end is None:
             raise ValueError("audit_file holds something else than a chain of this key.")
-        self._head = found
+        self._head = end
         marks: dict[str, Any] = {} if head else {"headless": True}
         if rest:
             logger.warning("a writer of the audit was killed within a record; the next one tells of it")
