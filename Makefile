@@ -9,7 +9,7 @@ PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 
 help:
 	@echo "make demo        serve the example models, send them a study, write pictures to demo-output/"
-	@echo "make test-fast   run the tests that start no process: a minute"
+	@echo "make test-fast   run the quick tests that start no process, in less than a minute"
 	@echo "make test        run all tests but the slow tier"
 	@echo "make test-slow   run the slow tier: minutes, and a package index"
 	@echo "make test-all    run both; a missing program fails a test instead of skipping it"
