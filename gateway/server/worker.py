@@ -140,6 +140,7 @@ class Worker(SharingWorker):
 
     def _close_models(self) -> None:
         """Close the models, and wait a moment for the threads and child processes that they have left."""
+        self.server_state.scoreboard.clear(self.age)  # so that the master knows that it was not killed
         end_within(CLOSE_SECONDS)
         if self.service is not None:
             self.wsgi.close()

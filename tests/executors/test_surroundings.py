@@ -40,15 +40,15 @@ def test_a_call_s_folder_and_umask_are_seen_by_no_other_thread(tmp_path: Path) -
     moved, seen = threading.Event(), threading.Event()
     before = working_folder(), umask()
 
-    def call() -> tuple[Path | None, int]:
+    def call() -> tuple[str | None, int]:
         folder = Folder()
-        with folder.at(tmp_path):
+        with folder.at(str(tmp_path)):
             inside = working_folder()
             os.chdir("/")
             os.umask(0o007)
             moved.set()
             seen.wait()
-        with folder.at(tmp_path):
+        with folder.at(str(tmp_path)):
             assert working_folder() == inside
         return inside, umask()
 
@@ -57,7 +57,7 @@ def test_a_call_s_folder_and_umask_are_seen_by_no_other_thread(tmp_path: Path) -
         moved.wait()
         during = working_folder(), umask()
         seen.set()
-        assert call_of_a_model.result() == (tmp_path, before[1])
+        assert call_of_a_model.result() == (str(tmp_path), before[1])
     assert during == before
 
 
@@ -67,7 +67,7 @@ def test_where_threads_have_no_folder_of_their_own_it_is_put_back(tmp_path: Path
     def call() -> None:
         folder = Folder()
         folder._is_own = False
-        with folder.at(tmp_path):
+        with folder.at(str(tmp_path)):
             assert working_folder() == before[0]
             os.chdir("/")
             os.umask(0)
@@ -77,9 +77,9 @@ def test_where_threads_have_no_folder_of_their_own_it_is_put_back(tmp_path: Path
 
 
 def test_a_folder_that_is_gone_is_no_error(tmp_path: Path) -> None:
-    def call() -> Path | None:
+    def call() -> str | None:
         folder = Folder()
-        with folder.at(tmp_path / "gone"):
+        with folder.at(str(tmp_path / "gone")):
             return working_folder()
 
     assert in_thread(call) == working_folder()

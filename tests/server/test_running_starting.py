@@ -42,6 +42,15 @@ def test_inside_the_workers_a_setup_that_ends_them_at_the_first_start_ends_the_s
     eventually(lambda: not server.family())
 
 
+def test_workers_that_make_way_before_the_first_start_do_not_end_the_server(start: Start) -> None:
+    server = start("process", "slow", "--workers", "4", ready=False)
+    eventually(lambda: server.noted("begun"))
+    os.kill(server.supervisor, signal.SIGKILL)
+    eventually(lambda: len(server.noted("begun")) == 2)
+    server.order("go")
+    eventually(server.is_ready)
+
+
 @pytest.fixture(scope="module", params=FORMS)
 def server(request: pytest.FixtureRequest, start: Start) -> Running:
     return start(request.param, "echo loaded", "--workers", "1", GATEWAY_BREAKER_COOLDOWN="1")
