@@ -10,7 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
-from pydicom.uid import UID, JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from benchmarks import pairs
 from benchmarks.results import Line, Plan, at_most
@@ -50,11 +57,17 @@ def volume(plan: Plan) -> list[Line]:
 
 
 def headers(plan: Plan) -> list[Line]:
-    """Read the geometry of parts without decoding their pixels."""
-    parts = _parts(_phantom(HEADERS, HEADERS_SIZE))
+    """Read the geometry of parts without decoding their pixels, in explicit and in implicit VR."""
+    files = {
+        f"headers of {HEADERS} slices": _phantom(HEADERS, HEADERS_SIZE),
+        f"headers of {HEADERS} slices in implicit VR": _phantom(HEADERS, HEADERS_SIZE, ImplicitVRLittleEndian),
+    }
+    return [_headers_line(work, _parts(each), plan) for work, each in files.items()]
+
+
+def _headers_line(work: str, parts: list[PartFile], plan: Plan) -> Line:
     works = {"ours": _timed(partial(_geometry, parts)), "dcmread(specific_tags)": _timed(partial(_headers, parts))}
-    samples = pairs.alternate(_rounds(plan), works)
-    return [at_most(1.2, f"headers of {HEADERS} slices", samples, "ours", "dcmread(specific_tags)")]
+    return at_most(1.2, work, pairs.alternate(_rounds(plan), works), "ours", "dcmread(specific_tags)")
 
 
 def codecs(plan: Plan) -> list[Line]:
@@ -145,8 +158,11 @@ def _read(folder: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(folder.iterdir())]
 
 
-def _phantom(slices: int, size: int) -> list[bytes]:
-    return list(map(convert_dataset_to_bytes, phantom.datasets(slices=slices, size=size)))
+def _phantom(slices: int, size: int, syntax: UID = ExplicitVRLittleEndian) -> list[bytes]:
+    datasets = list(phantom.datasets(slices=slices, size=size))
+    for one in datasets:
+        one.file_meta.TransferSyntaxUID = syntax
+    return list(map(convert_dataset_to_bytes, datasets))
 
 
 def _compressed(dataset: Dataset, syntax: UID = JPEG2000Lossless) -> bytes:

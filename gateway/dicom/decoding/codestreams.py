@@ -14,7 +14,7 @@ from pydicom.encaps import generate_fragments, generate_frames, get_frame, parse
 from pydicom.uid import RLELossless
 
 from gateway.dicom.reading.attributes import unreadable, value, whole
-from gateway.dicom.reading.fast_headers import is_implicit
+from gateway.dicom.reading.elements import is_implicit
 from gateway.errors import StudyRefused
 
 _EXPLICIT, _IMPLICIT = 12, 8

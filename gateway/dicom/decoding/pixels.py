@@ -14,7 +14,8 @@ from gateway.dicom.decoding.compressed import BROKEN, decode_frames, describe
 from gateway.dicom.decoding.lookups import palette_to_rgb
 from gateway.dicom.decoding.windows import display_range, linear
 from gateway.dicom.reading.attributes import text, whole
-from gateway.dicom.reading.fast_headers import Element, pixels_at
+from gateway.dicom.reading.elements import Element
+from gateway.dicom.reading.fast_headers import pixels_at
 from gateway.dicom.reading.files import Source, convert_dataset_to_bytes, opened, read_header, refusing
 from gateway.dicom.reading.frame_counts import check_length, check_padding, stated_size
 from gateway.errors import LimitExceeded, StudyRefused

@@ -4,55 +4,52 @@ Whatever is not plain little endian from end to end (big endian, deflated, odd v
 cut short, endless or without pixels) is ``Uncommon``, and left to ``files.read_header``: strange files have one judge.
 """
 
-import io
 import struct
 from collections.abc import Callable, Collection
 from functools import cache, lru_cache
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from pydicom import Dataset
 from pydicom.charset import convert_encodings, default_encoding
-from pydicom.dataelem import DataElement, RawDataElement, empty_value_for_VR
+from pydicom.dataelem import RawDataElement, empty_value_for_VR
 from pydicom.dataset import FileMetaDataset
-from pydicom.filereader import data_element_generator
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
-from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 from pydicom.values import convert_string
 
+from gateway.dicom.reading.elements import (
+    EXPLICIT,
+    IMPLICIT,
+    LENGTH,
+    UNDEFINED,
+    VRS,
+    CutOff,
+    Element,
+    Uncommon,
+    element_at,
+    is_implicit,
+    seems_explicit,
+    undefined_at,
+)
 from gateway.dicom.reading.files import read_header, refusing
+from gateway.errors import StudyRefused
 
-WINDOWS = 32 << 10, 1 << 20
+WINDOWS = 32 << 10, 1 << 20, 32 << 20
 """Bytes read of a file, at first and if they did not suffice: most headers take 5 to 20 KiB, some vendors' 200."""
 
 PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 """Float, Double Float and integer Pixel Data (PS3.3 C.7.6.24, C.7.6.25, C.7.6.3)."""
 
 _META, _TRANSFER_SYNTAX, _AFTER_META = 0x00020000, 0x00020010, 0x00030000
-_CHARACTER_SET, _UNDEFINED = 0x00080005, 0xFFFFFFFF
+_CHARACTER_SET = 0x00080005
 _EMPTY = cache(empty_value_for_VR)
 _KEY = lru_cache(4096)(BaseTag)  # bounded, since a file may hold any tags
-_VRS = {vr.value.encode(): (vr.value, vr in EXPLICIT_VR_LENGTH_32) for vr in VR if len(vr) == 2}
 _STANDARD, _IMPLICIT = b"1.2.840.10008.", ImplicitVRLittleEndian.encode()
 _OTHER_ORDER = {DeflatedExplicitVRLittleEndian.encode(), ExplicitVRBigEndian.encode()}
-_explicit, _implicit, _length = (struct.Struct(code).unpack_from for code in ("<HH2sH", "<HHL", "<L"))
 
-Raw = dict[BaseTag, RawDataElement | DataElement]
+Raw = dict[BaseTag, RawDataElement]
 Encoding = str | list[str]
 T = TypeVar("T")
-
-
-class Element(NamedTuple):
-    """The place of an element: the first byte of its tag and of its value, and the size of the value (PS3.5 7.1)."""
-
-    tag: int
-    at: int
-    start: int
-    length: int
-
-
-class Uncommon(Exception):
-    """This file is for pydicom."""
 
 
 def read(file: BinaryIO) -> tuple[Dataset, Element]:
@@ -74,21 +71,28 @@ def read_values(file: BinaryIO, tags: Collection[int], vr: str) -> dict[int, byt
         raw, _ = _scan(data, at, max(tags) + 1, implicit, keep=tags)
         if any(one.VR not in (vr, None) for one in raw.values()):
             raise Uncommon
-        return {int(tag): one.value for tag, one in raw.items() if one.value and tag in tags}
+        return {int(tag): one.value for tag, one in raw.items() if one.value}
 
     return _with_windows(file, look)
 
 
 def _with_windows(file: BinaryIO, look: Callable[[bytes], T]) -> T:
-    """The result of ``look`` on the start of a file, with as little of it as suffices."""
+    """The result of ``look`` on the start of a file, with as little of it as suffices.
+
+    Raises StudyRefused for a sequence that does not end in the file: pydicom would make an object of each of its items
+    before it says so.
+    """
     for window in WINDOWS:
         file.seek(0)
         data = file.read(window)
         try:
             return look(data)
-        except Uncommon:
-            if len(data) < window:
-                break
+        except CutOff as cut:
+            if len(data) == window:
+                continue
+            if cut.in_sequence:
+                raise StudyRefused("A DICOM file is cut off within a sequence of its header.") from None
+            break
     raise Uncommon
 
 
@@ -124,15 +128,10 @@ def pixels_at(file: BinaryIO, header: Dataset) -> Element | None:
     at = file.tell()
     head = file.read(12)
     try:
-        found = _scan(head, 0, 0, is_implicit(head))[1]
+        found = element_at(head, 0, is_implicit(head))
     except Uncommon:
         return None
     return Element(found.tag, at, at + found.start, found.length) if found.tag in PIXELS else None
-
-
-def is_implicit(element: bytes) -> bool:
-    """Return True if an element that begins with these bytes states no VR (PS3.5 7.1.3)."""
-    return element[4:6] not in _VRS
 
 
 def _pixels(data: bytes) -> Element:
@@ -141,15 +140,16 @@ def _pixels(data: bytes) -> Element:
 
 
 def _to_pixels(data: bytes, at: int, implicit: bool, *, keep: Collection[int] | None = None) -> tuple[Raw, Element]:
-    raw, found = _scan(data, at, min(PIXELS), implicit, keep=keep)
-    if found.tag not in PIXELS:
+    raw, end = _scan(data, at, min(PIXELS), implicit, keep=keep)
+    pixels = element_at(data, end, implicit)
+    if pixels.tag not in PIXELS:
         raise Uncommon
-    return raw, found
+    return raw, pixels
 
 
 def _after_meta(data: bytes) -> tuple[Raw, int, bool]:
     """The file meta information (PS3.10 7.1), the byte after it, and whether the dataset is in implicit VR."""
-    raw, first = _scan(data, 132, _AFTER_META, implicit=False)
+    raw, end = _scan(data, 132, _AFTER_META, implicit=False)
     syntax = raw.get(_KEY(_TRANSFER_SYNTAX))
     if data[128:132] != b"DICM" or min(raw, default=0) < _META or syntax is None or syntax.VR != "UI":
         raise Uncommon
@@ -157,58 +157,53 @@ def _after_meta(data: bytes) -> tuple[Raw, int, bool]:
     if not name.startswith(_STANDARD) or name in _OTHER_ORDER:
         raise Uncommon
     implicit = name == _IMPLICIT
-    if (data[first.at + 4 : first.at + 6] in _VRS) == implicit:
+    if seems_explicit(data, end) == implicit:
         raise Uncommon
-    return raw, first.at, implicit
+    return raw, end, implicit
 
 
-def _scan(
-    data: bytes, at: int, stop: int, implicit: bool, *, keep: Collection[int] | None = None
-) -> tuple[Raw, Element]:
-    """The elements from ``at`` to the first of tag ``stop`` or above, and where that one lies.
+def _scan(data: bytes, at: int, stop: int, implicit: bool, *, keep: Collection[int] | None = None) -> tuple[Raw, int]:
+    """The elements from ``at`` to the first of tag ``stop`` or above, and the byte at which that one begins.
 
-    ``keep`` names those that are wanted, all where it is unset; sequences of undefined length come in any case.
+    ``keep`` names those that are wanted, all where it is unset. Raises Uncommon, CutOff.
     """
+    # Every element of every slice passes here: one loop without calls costs half of pydicom's generator. Values stay
+    # bytes, and most are never converted. The tag is compared before the VR is looked up, since what follows the meta
+    # information may have none; an element without a VR has None here, and pydicom finds it in its dictionary when
+    # the value is used.
     raw: Raw = {}
     vr: str | None = None
-    long = False
     try:
         while True:
             if implicit:
-                group, number, length = _implicit(data, at)
+                group, number, length = IMPLICIT(data, at)
             else:
-                group, number, code, length = _explicit(data, at)
-                vr, long = _VRS[code]
-            start = at + 8
-            if long:
-                (length,) = _length(data, start)
-                start += 4
+                group, number, code, length = EXPLICIT(data, at)
             tag = group << 16 | number
             if tag >= stop:
-                return raw, Element(tag, at, start, length)
-            if length == _UNDEFINED:
-                raw[_KEY(tag)], at = _undefined(data, at, implicit, _encoding(raw))
+                return raw, at
+            start = at + 8
+            if not implicit:
+                vr, long = VRS[code]
+                if long:  # two reserved bytes, then the length (PS3.5 7.1.2)
+                    (length,) = LENGTH(data, start)
+                    start += 4
+            if length == UNDEFINED:
+                element, at = undefined_at(data, Element(tag, at, start, length), vr, implicit)
+                if keep is None or tag in keep:
+                    raw[element.tag] = element
                 continue
             at = start + length
             if at > len(data):
-                raise Uncommon
+                raise CutOff
             if keep is None or tag in keep:
                 value: Any = data[start:at] if length else _EMPTY(vr, True)
                 key = _KEY(tag)
                 raw[key] = RawDataElement(key, vr, length, value, start, implicit, True)
-    except (KeyError, struct.error):
+    except KeyError:
         raise Uncommon from None
-
-
-def _undefined(data: bytes, at: int, implicit: bool, encoding: Encoding) -> tuple[RawDataElement | DataElement, int]:
-    """An element of undefined length (PS3.5 7.5.1), most often a sequence, and the byte after it."""
-    file = io.BytesIO(data)
-    file.seek(at)
-    try:
-        element = next(data_element_generator(file, implicit, True, encoding=encoding))
-    except Exception as error:  # cut by the window, or broken: any of a dozen types
-        raise Uncommon from error
-    return element, file.tell()
+    except struct.error:
+        raise CutOff from None
 
 
 def _encoding(raw: Raw) -> Encoding:

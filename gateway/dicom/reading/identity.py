@@ -3,7 +3,8 @@
 from typing import BinaryIO, NamedTuple
 
 from gateway.dicom.reading import raw_values
-from gateway.dicom.reading.fast_headers import Uncommon, read_values
+from gateway.dicom.reading.elements import Uncommon
+from gateway.dicom.reading.fast_headers import read_values
 from gateway.dicom.reading.files import opened, read_header, refusing
 
 _TAGS = 0x00080018, 0x0020000E, 0x0020000D

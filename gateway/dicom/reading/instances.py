@@ -12,7 +12,7 @@ from pydicom import Dataset
 
 from gateway.dicom.reading import fast_headers, frame_counts, mosaic, raw_values
 from gateway.dicom.reading.attributes import Vector, functional_group, ordinal, tag, text, unreadable
-from gateway.dicom.reading.fast_headers import Element, Uncommon
+from gateway.dicom.reading.elements import Element, Uncommon
 from gateway.dicom.reading.files import NotAnInstance, Source, find_files, opened, read_header, refusing
 from gateway.dicom.reading.geometry import is_orthonormal, normal
 from gateway.dicom.reading.holes import File, Hole, find_holes, head_of, refuse

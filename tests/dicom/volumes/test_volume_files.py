@@ -12,7 +12,8 @@ from pydicom import Dataset
 
 from gateway.dicom.decoding.pixels import decode
 from gateway.dicom.decoding.windows import rescale
-from gateway.dicom.reading.fast_headers import Uncommon, find_pixels, pixels_at, read
+from gateway.dicom.reading.elements import Uncommon
+from gateway.dicom.reading.fast_headers import find_pixels, pixels_at, read
 from gateway.dicom.reading.files import read_header, refusing
 from gateway.dicom.reading.geometry import to_patient
 from gateway.dicom.reading.instances import Instance, describe, group_by_series, read_instance
