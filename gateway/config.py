@@ -32,6 +32,11 @@ class Settings:
     max_json_values: int = _setting(
         250_000, "values and containers of that JSON, which are read at once; twice a manifest of max_parts instances"
     )
+    max_decoded_bytes: int = _setting(
+        16 * GiB,
+        "bytes that the files of one request may unfold to, such as a volume of 8 GiB and its stored values;"
+        " for a small request it is 1 GiB and 100 times its own bytes",
+    )
     study_root: Path | None = _setting(None, "folder below which a studyPath may lie; unset refuses every studyPath")
     max_study_files: int = _setting(20_000, "files below one studyPath, as many as parts in one request")
     spool_threshold: int = _setting(

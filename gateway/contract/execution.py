@@ -1,12 +1,15 @@
 """Execution of models: the context of one request in flight, and the options that an author declares."""
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from gateway.errors import LimitExceeded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +60,22 @@ class RequestContext:
         """When the model was given it, on the same clock; None in line, and where another process has not said yet."""
         self.spent: dict[str, float] = {}
         """Seconds by phase, of those that only the model's side can tell from its own work."""
+        self.max_decoded: float = math.inf
+        """Bytes that the request's files may unfold to."""
+        self._decoded = 0
+        self._lock = threading.Lock()
         self._cancelled = False
+
+    def reserve(self, count: int) -> None:
+        """Count bytes of memory that are about to be made from the request's files.
+
+        Raises LimitExceeded (``max_decoded_bytes``).
+        """
+        with self._lock:
+            self._decoded += count
+            if self._decoded > self.max_decoded:
+                most = int(self.max_decoded)
+                raise LimitExceeded("max_decoded_bytes", most, what="What the files of the request unfold to")
 
     def cancel(self) -> None:
         """Nobody waits for the answer any more."""

@@ -69,6 +69,16 @@ def stop_if_cancelled() -> None:
         raise Cancelled
 
 
+def reserve(count: int) -> None:
+    """Count bytes of memory that are about to be made from the files of the request that is answered, if one is.
+
+    Raises LimitExceeded (``max_decoded_bytes``).
+    """
+    request = current.get(None)
+    if request is not None:
+        request.context.reserve(count)
+
+
 def measure(phase: str) -> AbstractContextManager[None]:
     """Count the time of a block for a phase of the request that is being answered, if one is."""
     request = current.get(None)

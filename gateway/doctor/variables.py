@@ -15,7 +15,14 @@ PREFIX = "GATEWAY_"
 KNOWN = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
 SERVICE_LINK = re.compile(r"\w+_(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 """Variables that Kubernetes sets for a Service whose name begins with ``gateway``, like Docker's links."""
-NEVER_ZERO = ("max_body_bytes", "max_bytes_in_flight", "max_parts", "max_json_bytes", "max_part_header_bytes")
+NEVER_ZERO = (
+    "max_body_bytes",
+    "max_bytes_in_flight",
+    "max_parts",
+    "max_json_bytes",
+    "max_part_header_bytes",
+    "max_decoded_bytes",
+)
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 

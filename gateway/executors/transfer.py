@@ -53,15 +53,16 @@ def write_request(request: Request) -> list[AnonymousFile]:
         "accept": request.accept,
         "received": request.received.isoformat(),
         "deadline": request.context.deadline,
+        "max_decoded": request.context.max_decoded,
         "parts": ranges,
     }
     return [write_words(words), *([bulk] if bulk else [])]
 
 
 def read_request(files: Sequence[AnonymousFile], context: "TransferContext") -> Request:
-    """The twin of ``give_request``. ``context`` gets the request's deadline."""
+    """The twin of ``give_request``. ``context`` gets the request's deadline and limit."""
     words = read_words(files[0])
-    context.deadline = words["deadline"]
+    context.deadline, context.max_decoded = words["deadline"], words["max_decoded"]
     return Request(
         json=words["json"],
         instances=list(attached(files[1], map(tuple, words["parts"]))) if len(files) > 1 else [],

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from queue import SimpleQueue
 
-from gateway.config import KiB, Settings
+from gateway.config import GiB, KiB, Settings
 from gateway.errors import DeadlineExceeded, Unavailable
 
 RETRY_AFTER = 2
@@ -25,6 +25,17 @@ LOOK = 1.0
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 BULK = 64 * KiB
 """Pieces from here on take turns; below, a turn costs more than the work."""
+
+
+DECODED_FREE = 1 * GiB
+"""Bytes that the files of any request may unfold to: masks of 512 x 512 x 1,000 pack 1,000 : 1."""
+DECODED_RATIO = 100
+"""Further bytes for each byte of a request; a CT series takes two as float32, and six from JPEG 2000."""
+
+
+def decoded_bytes(settings: Settings, size: int) -> int:
+    """Return the bytes that the files of a request of ``size`` bytes may unfold to."""
+    return min(settings.max_decoded_bytes, DECODED_FREE + DECODED_RATIO * size)
 
 
 class Admission:

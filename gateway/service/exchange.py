@@ -28,7 +28,7 @@ from gateway.contract.execution import Card, RequestContext
 from gateway.contract.model import Model
 from gateway.contract.requests import Request, Result
 from gateway.errors import GatewayError, ModelFailed
-from gateway.intake.admission import Ticket
+from gateway.intake.admission import Ticket, decoded_bytes
 from gateway.intake.receiving import Received, ReceiveOptions, Source
 from gateway.observe.audit.receipts import Receipt, receipt_of
 from gateway.observe.logs import TaggedLogger
@@ -177,6 +177,7 @@ class Exchange:
             service.metrics.spool_bytes.inc(received.size)
         size, count = received.size, len(received.instances)
         self._facts.update(input_digest=received.input_digest, bytes_in=size, instances=count)
+        self._context.max_decoded = decoded_bytes(self.settings, size)
         self.logger.add_tags({"input_hash": received.input_digest})
         self.logger.debug("received %d bytes, %d files", received.size, len(received.instances))
         return Request(

@@ -199,13 +199,14 @@ def test_a_request_is_the_same_on_the_other_side(
 ) -> None:
     received = datetime(2026, 11, 21, 12, 0, 0, 123456, timezone(timedelta(hours=offset)))
     request = Request(json, spooled(contents, threshold), "ab" * 32, "an id", accept, received, RequestContext(1234.5))
+    request.context.max_decoded = 6 << 30
     context = TransferContext()
     found = read_request(write_request(request), context)
     assert [file.read() for file in found.instances] == contents
     assert [bytes(file.getbuffer()) for file in found.instances] == contents  # type: ignore[attr-defined]
     assert (found.json, found.input_digest, found.request_id) == (json, "ab" * 32, "an id")
     assert (found.accept, found.received, found.context.deadline) == (accept, received, 1234.5)
-    assert found.context is context
+    assert found.context is context and context.max_decoded == 6 << 30
 
 
 def test_parts_that_do_not_lie_in_a_shared_spool_are_not_handed_over() -> None:

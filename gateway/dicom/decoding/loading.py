@@ -1,5 +1,6 @@
 """Pixels of many frames, decoded with all cores straight into one array."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from gateway.contract.requests import stop_if_cancelled
+from gateway.contract.requests import reserve, stop_if_cancelled
 from gateway.dicom.decoding.compressed import BROKEN
 from gateway.dicom.decoding.handles import cores
 from gateway.dicom.decoding.stored import Stored, layout, read
@@ -39,9 +40,11 @@ def load_values(frames: Sequence[Frame]) -> Values:
     """(frame, row, column) float32 after the Modality LUT, each frame by its own (PS3.3 C.11.1).
 
     All are grey and of one size. Raises StudyRefused, which names a broken instance by its digest, and LimitExceeded
-    (``MAX_VOLUME_BYTES``).
+    (``MAX_VOLUME_BYTES``, ``max_decoded_bytes``).
     """
-    array = np.empty(_shape(frames), dtype=np.float32)
+    shape = _shape(frames)
+    reserve(np.dtype(np.float32).itemsize * math.prod(shape))
+    array = np.empty(shape, dtype=np.float32)
 
     def put(place: int, instance: Instance, frame: int, stored: Stored) -> None:
         _rescale(instance.header, stored, frame, array[place])
@@ -58,6 +61,7 @@ def load_stored(frames: Sequence[Frame]) -> Stored:
         found[place] = stored
 
     _each(frames, put)
+    reserve(sum(each.nbytes for each in found))
     return np.stack(found)
 
 

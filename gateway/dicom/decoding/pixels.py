@@ -5,10 +5,11 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from gateway.contract.requests import reserve
 from gateway.dicom.decoding.codestreams import codestreams
 from gateway.dicom.decoding.compressed import BROKEN, decode_frames, describe
 from gateway.dicom.decoding.lookups import palette_to_rgb
@@ -16,7 +17,7 @@ from gateway.dicom.decoding.windows import display_range, linear
 from gateway.dicom.reading.attributes import text, whole
 from gateway.dicom.reading.elements import Element
 from gateway.dicom.reading.fast_headers import pixels_at
-from gateway.dicom.reading.files import Source, convert_dataset_to_bytes, opened, read_header, refusing
+from gateway.dicom.reading.files import Source, convert_dataset_to_bytes, opened, read_header, read_whole, refusing
 from gateway.dicom.reading.frame_counts import check_length, check_padding, stated_size
 from gateway.errors import LimitExceeded, StudyRefused
 
@@ -67,8 +68,7 @@ def _native(file: BinaryIO, header: Dataset, frame: int | None) -> Array:
     size = stated_size(header, whole(header, "NumberOfFrames") or 1)
     even, pixels = size + size % 2, _stated_vr(file, header)
     if subsampled or pixels is None:
-        file.seek(0)
-        source = dcmread(file)
+        source = read_whole(file, even)
         if subsampled:
             _refuse_full_chroma(source)
         data = source.get("PixelData", b"")
@@ -97,7 +97,7 @@ def _refuse_full_chroma(dataset: Dataset) -> None:
 
 
 def check_image(header: Dataset, frame: int | None) -> None:
-    """Refuse what holds no image that we can show, and more bytes than the limit."""
+    """Refuse what holds no image that we can show, and more bytes than the limit or the request's own has left."""
     for keyword in _DECODED:
         whole(header, keyword)  # raises where a decoder would take an unreadable value for its default
     rows, columns = whole(header, "Rows"), whole(header, "Columns")
@@ -112,8 +112,10 @@ def check_image(header: Dataset, frame: int | None) -> None:
     if frame is not None and not 0 <= frame < frames:
         raise StudyRefused(f"An image has no frame {frame}: it has {frames}, counted from 0.")
     size = rows * columns * (whole(header, "SamplesPerPixel") or 1) * -(-(whole(header, "BitsAllocated") or 8) // 8)
-    if size * (frames if frame is None else 1) > MAX_DECODED_BYTES:
+    decoded = size * (frames if frame is None else 1)
+    if decoded > MAX_DECODED_BYTES:
         raise LimitExceeded("MAX_DECODED_BYTES", MAX_DECODED_BYTES, what="A decoded image")
+    reserve(decoded)
 
 
 def to_rgb(header: Dataset, array: Array, frame: int = 0) -> RGB:

@@ -10,12 +10,14 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from gateway.contract.requests import reserve
 from gateway.dicom.decoding.codestreams import codestreams
 from gateway.dicom.decoding.compressed import KINDS, decode_frames, describe
 from gateway.dicom.decoding.pixels import check_image, decode
 from gateway.dicom.reading.attributes import text
+from gateway.dicom.reading.deflated import InflatedFile, inflated
 from gateway.dicom.reading.fast_headers import find_pixels
 from gateway.dicom.reading.files import opened
 from gateway.dicom.reading.instances import Instance
@@ -25,7 +27,7 @@ from gateway.errors import StudyRefused
 Stored = NDArray[np.generic]
 
 _PIXEL_DATA = 0x7FE00010
-_PLAIN = {ImplicitVRLittleEndian, ExplicitVRLittleEndian}
+_PLAIN = {ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian}
 
 
 def read(instance: Instance, frames: list[int]) -> Sequence[Stored]:
@@ -65,15 +67,23 @@ def layout(header: Dataset) -> Layout | None:
 
 def _plain(file: BinaryIO, instance: Instance, frames: list[int], plain: Layout) -> list[Stored] | None:
     """Frames without a copy where the file lies in memory; None where the length is not as expected."""
+    # One seek and one read a frame, or a view of the part: pydicom would parse the header again and copy every frame.
+    # What it would judge is judged here first: the length has to be that of the stated frames, with or without a byte
+    # of padding, and anything else is left to ``decode``, which refuses what does not fit.
+    if instance.header.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
+        file = inflated(file)
     pixels = instance.pixels or find_pixels(file)
     size = instance.rows * instance.columns * plain.kind.itemsize
     total = size * instance.frames
     if pixels is None or pixels.tag != _PIXEL_DATA or pixels.length not in (total, total + total % 2):
         return None
-    pieces = [_bytes(file, pixels.start + frame * size, size) for frame in frames]
-    if any(len(piece) != size for piece in pieces):
+    if isinstance(file, InflatedFile):
+        reserve(size * len(frames))
+    # In the order of the file, since a deflated one is inflated again from its start to go back.
+    found = {frame: _bytes(file, pixels.start + frame * size, size) for frame in sorted(frames)}
+    if any(len(piece) != size for piece in found.values()):
         return None
-    arrays = [np.frombuffer(piece, plain.kind).reshape(instance.rows, instance.columns) for piece in pieces]
+    arrays = [np.frombuffer(found[one], plain.kind).reshape(instance.rows, instance.columns) for one in frames]
     return [_clean(array, plain.unused) for array in arrays] if plain.unused else list(arrays)
 
 
@@ -99,6 +109,8 @@ def _is_grey_and_compressed(header: Dataset) -> bool:
 
 def _compressed(file: BinaryIO, instance: Instance, frames: list[int]) -> Sequence[Stored]:
     """The values that ``pixels.decode`` gives, without a second look at the header."""
+    # The same checks and decoders as there. The header has been read once, and where its pixels lie is known, so that
+    # a slice costs its codestream alone.
     only = frames[0] if len(frames) == 1 else None
     check_image(instance.header, only)
     image = describe(instance.header)

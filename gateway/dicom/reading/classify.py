@@ -4,9 +4,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from gateway.contract.requests import stop_if_cancelled
 from gateway.dicom.reading.files import NotAnInstance, Source, find_files, opened
 from gateway.dicom.reading.instances import Instance, read_instance
 from gateway.dicom.reading.redaction import naming
+from gateway.errors import LimitExceeded
+
+MAX_STUDY_FRAMES = 200_000
+"""Frames of all instances of a request, each an object of some hundred bytes: 60 slices at 3,000 time points."""
 
 
 def split(files: Iterable[Source | Instance]) -> tuple[list[Instance], list[Source]]:
@@ -17,12 +22,18 @@ def split(files: Iterable[Source | Instance]) -> tuple[list[Instance], list[Sour
     """
     instances: list[Instance] = []
     attachments: list[Source] = []
+    frames = 0
     for one in files:
+        stop_if_cancelled()
+        known = len(instances)
         if isinstance(one, Instance):
             instances.append(one)
         else:
             for file in _flat(one):
                 _sort(file, instances, attachments)
+        frames += sum(new.frames for new in instances[known:])
+        if frames > MAX_STUDY_FRAMES:
+            raise LimitExceeded("MAX_STUDY_FRAMES", MAX_STUDY_FRAMES, "frames", what="The images of a request")
     return instances, attachments
 
 

@@ -14,6 +14,9 @@ from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
 MAX_DEPTH = 64
 """Sequences and items within each other; the content of a structured report has twenty."""
 
+PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+"""Float, Double Float and integer Pixel Data (PS3.3 C.7.6.24, C.7.6.25, C.7.6.3)."""
+
 UNDEFINED = 0xFFFFFFFF
 """The length of an element that ends at a delimiter (PS3.5 7.1.1)."""
 

@@ -1,7 +1,7 @@
 """Headers at half of pydicom's price: the elements of a common file, found in one tight loop and left unconverted.
 
-Whatever is not plain little endian from end to end (big endian, deflated, odd value representations, a header that is
-cut short, endless or without pixels) is ``Uncommon``, and left to ``files.read_header``: strange files have one judge.
+Whatever is not plain little endian from end to end (big endian, odd value representations, a header that is cut short
+or without pixels) is ``Uncommon``, and left to ``files.read_header``: strange files have one judge.
 """
 
 import struct
@@ -11,16 +11,19 @@ from typing import Any, BinaryIO, TypeVar
 
 from pydicom import Dataset
 from pydicom.charset import convert_encodings, default_encoding
-from pydicom.dataelem import RawDataElement, empty_value_for_VR
+from pydicom.dataelem import DataElement, RawDataElement, empty_value_for_VR
 from pydicom.dataset import FileMetaDataset
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 from pydicom.values import convert_string
 
+from gateway.contract.requests import reserve
+from gateway.dicom.reading.deflated import InflatedFile, inflated
 from gateway.dicom.reading.elements import (
     EXPLICIT,
     IMPLICIT,
     LENGTH,
+    PIXELS,
     UNDEFINED,
     VRS,
     CutOff,
@@ -37,17 +40,14 @@ from gateway.errors import StudyRefused
 WINDOWS = 32 << 10, 1 << 20, 32 << 20
 """Bytes read of a file, at first and if they did not suffice: most headers take 5 to 20 KiB, some vendors' 200."""
 
-PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
-"""Float, Double Float and integer Pixel Data (PS3.3 C.7.6.24, C.7.6.25, C.7.6.3)."""
-
 _META, _TRANSFER_SYNTAX, _AFTER_META = 0x00020000, 0x00020010, 0x00030000
 _CHARACTER_SET = 0x00080005
 _EMPTY = cache(empty_value_for_VR)
 _KEY = lru_cache(4096)(BaseTag)  # bounded, since a file may hold any tags
 _STANDARD, _IMPLICIT = b"1.2.840.10008.", ImplicitVRLittleEndian.encode()
-_OTHER_ORDER = {DeflatedExplicitVRLittleEndian.encode(), ExplicitVRBigEndian.encode()}
+_DEFLATED, _BIG_ENDIAN = DeflatedExplicitVRLittleEndian.encode(), ExplicitVRBigEndian.encode()
 
-Raw = dict[BaseTag, RawDataElement]
+Raw = dict[BaseTag, RawDataElement | DataElement]
 Encoding = str | list[str]
 T = TypeVar("T")
 
@@ -83,8 +83,10 @@ def _with_windows(file: BinaryIO, look: Callable[[bytes], T]) -> T:
     before it says so.
     """
     for window in WINDOWS:
-        file.seek(0)
-        data = file.read(window)
+        data = _start(file, window)
+        if _DEFLATED in data and not isinstance(file, InflatedFile):
+            file = inflated(file)
+            data = _start(file, window)
         try:
             return look(data)
         except CutOff as cut:
@@ -94,6 +96,15 @@ def _with_windows(file: BinaryIO, look: Callable[[bytes], T]) -> T:
                 raise StudyRefused("A DICOM file is cut off within a sequence of its header.") from None
             break
     raise Uncommon
+
+
+def _start(file: BinaryIO, size: int) -> bytes:
+    """The first ``size`` bytes of a file, or all; what is inflated counts as memory made from the request."""
+    file.seek(0)
+    data = file.read(size)
+    if isinstance(file, InflatedFile):
+        reserve(len(data))
+    return data
 
 
 def _read(data: bytes) -> tuple[Dataset, Element]:
@@ -108,7 +119,7 @@ def _read(data: bytes) -> tuple[Dataset, Element]:
 
 
 def find_pixels(file: BinaryIO) -> Element | None:
-    """Find the pixels in a file that is not deflated; None when there are none. Raises StudyRefused."""
+    """Find the pixels in a file, in the twin of a deflated one; None when there are none. Raises StudyRefused."""
     with refusing("A DICOM header is broken and cannot be read."):
         try:
             found = _with_windows(file, _pixels)
@@ -154,7 +165,7 @@ def _after_meta(data: bytes) -> tuple[Raw, int, bool]:
     if data[128:132] != b"DICM" or min(raw, default=0) < _META or syntax is None or syntax.VR != "UI":
         raise Uncommon
     name = (syntax.value or b"").rstrip(b"\0 ")
-    if not name.startswith(_STANDARD) or name in _OTHER_ORDER:
+    if not name.startswith(_STANDARD) or name == _BIG_ENDIAN:
         raise Uncommon
     implicit = name == _IMPLICIT
     if seems_explicit(data, end) == implicit:

@@ -8,34 +8,40 @@ import io
 import os
 import stat
 import warnings
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
-from pydicom.filereader import read_dataset
 from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     MediaStorageDirectoryStorage,
 )
 
+from gateway.contract.requests import reserve, stop_if_cancelled
+from gateway.dicom.reading.deflated import (
+    MAX_INFLATED_BYTES,
+    MAX_INFLATED_HEADER_BYTES,
+    InflatedFile,
+    inflated,
+    read_inflated,
+)
 from gateway.errors import GatewayError, LimitExceeded, StudyRefused
 
 Source = Path | BinaryIO
 """A file by its path, or an open, seekable binary file. A file is read from its start and left at its start."""
 
-MAX_INFLATED_BYTES = 4 << 30
-"""Bytes that a deflated dataset may unfold to: deflate packs zeros 1000 : 1, and pydicom inflates without a limit."""
+MAX_HEADER_READS = 5_000_000
+"""Reads of a header that pydicom has to read, two or three an element: functional groups of 30,000 frames."""
 
-_CHUNK = 1 << 20
+_LOOK = 1 << 10
+"""Reads between two looks at the deadline of the request, some milliseconds."""
 _UNDEFINED = 0xFFFFFFFF
 
 
@@ -104,15 +110,18 @@ def find_files(path: Path, on_skip: Callable[[Path, str], None] = lambda path, w
 def read_header(file: BinaryIO) -> Dataset:
     """Read a Part 10 file up to its pixels.
 
-    Raises NotAnInstance (no DICM at byte 128, a DICOMDIR), StudyRefused, LimitExceeded (``MAX_INFLATED_BYTES``).
+    Raises NotAnInstance (no DICM at byte 128, a DICOMDIR), StudyRefused, LimitExceeded (``MAX_HEADER_READS``,
+    ``MAX_INFLATED_HEADER_BYTES``, ``max_decoded_bytes``), Cancelled.
     """
     file.seek(128)
     if file.read(4) != b"DICM":
         raise NotAnInstance("A file is not DICOM: it has no DICM at byte 128 (PS3.10 7.1).")
     with refusing("A DICOM header is broken and cannot be read."):
-        _refuse_inflation(file)
-        file.seek(0)
-        header = dcmread(file, stop_before_pixels=True)
+        watched = _WatchedFile(inflated(file))
+        try:
+            header = watched.header()
+        finally:
+            watched.judge()
         if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
             raise NotAnInstance("A file is a DICOMDIR, which holds no image.")
     if _is_cut_off(header):
@@ -126,18 +135,55 @@ def _is_cut_off(header: Dataset) -> bool:
     return not len(header) or any(len(one.value or b"") < one.length for one in raw if one.length != _UNDEFINED)
 
 
-def _refuse_inflation(file: BinaryIO) -> None:
-    """Inflate a deflated dataset (PS3.5 A.5) once for its size alone."""
-    meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
-    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
-        return
-    inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    data = file.read(_CHUNK)
-    while data and not inflater.eof:
-        size += len(inflater.decompress(data, _CHUNK))
-        if size > MAX_INFLATED_BYTES:
-            raise LimitExceeded("MAX_INFLATED_BYTES", MAX_INFLATED_BYTES, what="A deflated dataset")
-        data = inflater.unconsumed_tail or file.read(_CHUNK)
+def read_whole(file: BinaryIO, pixels: int = MAX_INFLATED_BYTES) -> Dataset:
+    """Read a Part 10 file with its pixels, of which a deflated one may hold ``pixels`` bytes. Raises LimitExceeded."""
+    file = inflated(file)
+    if not isinstance(file, InflatedFile):
+        return dcmread(file)
+    file.limit("MAX_INFLATED_BYTES", min(MAX_INFLATED_BYTES, MAX_INFLATED_HEADER_BYTES + pixels))
+    return read_inflated(file)
+
+
+class _WatchedFile:
+    """A file that pydicom reads element by element, with a look at the deadline and at the number of reads."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.seek, self.tell = file.seek, file.tell
+        self._reads = 0
+        self._fault: GatewayError | None = None
+        if isinstance(file, InflatedFile):
+            file.limit("MAX_INFLATED_HEADER_BYTES", MAX_INFLATED_HEADER_BYTES)
+
+    def read(self, size: int = -1) -> bytes:
+        """Raises what is wrong, once it is."""
+        try:
+            if self._reads % _LOOK == 0:
+                self._look()
+            self._reads += 1
+            return self.file.read(size)
+        except GatewayError as fault:
+            self._fault = fault
+            raise
+
+    def _look(self) -> None:
+        stop_if_cancelled()
+        if self._reads > MAX_HEADER_READS:
+            raise LimitExceeded("MAX_HEADER_READS", MAX_HEADER_READS, "reads", what="A DICOM header")
+
+    def header(self) -> Dataset:
+        """All before the pixels."""
+        stream = cast(BinaryIO, self)
+        if isinstance(self.file, InflatedFile):
+            return read_inflated(stream, stop_before_pixels=True)
+        return dcmread(stream, stop_before_pixels=True)
+
+    def judge(self) -> None:
+        """Raise what was wrong: pydicom turns any exception within a sequence into one of its own."""
+        if self._fault is not None:
+            raise self._fault
+        if isinstance(self.file, InflatedFile):
+            reserve(self.tell())
 
 
 def convert_dataset_to_bytes(dataset: Dataset) -> bytes:

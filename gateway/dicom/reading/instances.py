@@ -1,5 +1,6 @@
 """The instances of a study: read by their headers, grouped by series, ordered by where they lie in the patient."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -27,6 +28,9 @@ SAME_DIRECTION = 1e-3
 
 MAX_FRAMES = 100_000
 """Frames of one instance: an angiography has some thousand. A header may state any number."""
+
+MAX_STACKS = 1_000
+"""Orientations of a series that are told apart, each by a look at all that are left; rotating ones have hundreds."""
 
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
@@ -63,7 +67,8 @@ def read_instance(source: Source) -> Instance:
     Raises NotAnInstance (also for a DICOMDIR), LimitExceeded, and StudyRefused, which names the file by its digest.
     """
     with opened(source) as file, naming(source), refusing("A DICOM header is broken and cannot be read."):
-        return describe(source, *_read(file))
+        header, pixels = _read(file)
+        return describe(source, header, pixels, file.seek(0, os.SEEK_END))
 
 
 def _read(file: BinaryIO) -> tuple[Dataset, Element | None]:
@@ -76,15 +81,15 @@ def _read(file: BinaryIO) -> tuple[Dataset, Element | None]:
     return header, fast_headers.pixels_at(file, header)
 
 
-def describe(source: Source, header: Dataset, pixels: Element | None = None) -> Instance:
-    """The instance that a header describes.
+def describe(source: Source, header: Dataset, pixels: Element | None = None, size: int = MAX_FRAMES) -> Instance:
+    """The instance that a header describes, of a file of ``size`` bytes.
 
     Raises LimitExceeded (``MAX_FRAMES``), and StudyRefused for a size or a place that is present and unreadable.
     """
     rows, columns = raw_values.short(header, "Rows") or 0, raw_values.short(header, "Columns") or 0
     frames = _frames(raw_values.whole(header, "NumberOfFrames")) if rows and columns else 0
     if frames:
-        frame_counts.check(header, frames, pixels and pixels.length)
+        frame_counts.check(header, frames, pixels and pixels.length, size)
     position = functional_group(header, "PlanePositionSequence")
     orientation = raw_values.numbers(functional_group(header, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
     return Instance(
@@ -236,16 +241,17 @@ def _moment(instance: Instance) -> tuple[float, str]:
 
 
 def _stacks(placed: list[Instance]) -> list[list[Instance]]:
-    """Instances by orientation, in first-seen order."""
+    """Instances by orientation, in first-seen order; past ``MAX_STACKS`` orientations each is a stack of its own."""
     if not placed:
         return []
     orientations = np.array([one.orientation for one in placed])
-    left, stacks = np.ones(len(placed), dtype=bool), []
-    while left.any():
-        same = left & (np.abs(orientations - orientations[left.argmax()]).max(axis=1) < SAME_DIRECTION)
-        stacks.append([placed[index] for index in np.flatnonzero(same)])
-        left &= ~same
-    return stacks
+    left = np.arange(len(placed))
+    stacks: list[list[Instance]] = []
+    while len(left) and len(stacks) < MAX_STACKS:
+        same = (np.abs(orientations[left] - orientations[left[0]]) < SAME_DIRECTION).all(axis=1)
+        stacks.append([placed[index] for index in left[same]])
+        left = left[~same]
+    return stacks + [[placed[index]] for index in left]
 
 
 def _sort_stack(stack: list[Instance]) -> list[Instance]:

@@ -4,13 +4,13 @@ import io
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 
 from gateway.contract.findings import Array, LabelMask, Mask, ProbabilityMask
 from gateway.contract.sop_classes import SEGMENTATION, object_kind
 from gateway.dicom.decoding.pixels import decode
 from gateway.dicom.reading.attributes import number, text, unreadable, whole
-from gateway.dicom.reading.files import read_header, refusing
+from gateway.dicom.reading.files import read_header, read_whole, refusing
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.volumes.images import Image, Pixels, Volume, image, volume
 from gateway.dicom.volumes.stack import Frame
@@ -25,10 +25,10 @@ SegmentMask = Mask | ProbabilityMask | LabelMask
 def read_object(data: bytes | memoryview) -> Dataset:
     """Read a whole DICOM file (PS3.10 7.1) in memory. Raises StudyRefused, LimitExceeded."""
     file = io.BytesIO(data)
-    read_header(file)  # judges what is cut off, and what would inflate without end
+    read_header(file)  # judges what is cut off
     file.seek(0)
     with refusing("A DICOM object in the answer is broken and cannot be read."):
-        return dcmread(file)
+        return read_whole(file)
 
 
 def is_segmentation(dataset: Dataset) -> bool:

@@ -12,6 +12,7 @@ from pydicom import Dataset
 
 from gateway.dicom.decoding.pixels import decode
 from gateway.dicom.decoding.windows import rescale
+from gateway.dicom.reading.deflated import inflated
 from gateway.dicom.reading.elements import Uncommon
 from gateway.dicom.reading.fast_headers import find_pixels, pixels_at, read
 from gateway.dicom.reading.files import read_header, refusing
@@ -82,9 +83,10 @@ def test_a_header_read_quickly_is_the_header_that_pydicom_reads(path: Path) -> N
     assert quick.original_character_set == slow.original_character_set
     with path.open("rb") as file:
         assert read(file)[1] == (pixels := find_pixels(file))
-        read_header(file)
+        twin = inflated(file)
+        read_header(twin)
         assert pixels is not None
-        assert pixels.at == file.tell()
+        assert pixels.at == twin.tell()
 
 
 def test_most_headers_of_images_can_be_read_quickly() -> None:
