@@ -213,17 +213,20 @@ class ParameterRefused(RequestError):
     """A parameter is missing, of another type, out of its bounds or unknown.
 
     ``faults`` are pairs of a JSON pointer (RFC 6901) into the request's JSON and one sentence that quotes no value.
-    ``pointer`` is that of the first; ``errors`` in the problem lists the first MAX_FAULTS.
+    ``pointer`` is that of the first; ``errors`` in the problem lists the first MAX_FAULTS,
+    and ``more`` counts those that ``faults`` leaves out.
     """
 
     status = 422
     code = "parameter-refused"
     title = "A parameter does not fit this model"
 
-    def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, faults: Sequence[tuple[str, str]], *, more: int = 0) -> None:
         self.pointer, listed = faults[0][0], faults[:MAX_FAULTS]
         errors = [{"pointer": pointer, "detail": sentence} for pointer, sentence in listed]
-        super().__init__(" ".join(sentence for _, sentence in listed), pointer=self.pointer, errors=errors)
+        more += len(faults) - len(listed)
+        sentences = [*(sentence for _, sentence in listed), *([f"And {more} more."] if more else [])]
+        super().__init__(" ".join(sentences), pointer=self.pointer, errors=errors)
 
 
 class StudyRefused(RequestError):

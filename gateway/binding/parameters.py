@@ -13,8 +13,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator, create_model
 from pydantic_core import ErrorDetails
 
+from gateway.binding.parameter_values import FirstFault, read_value
 from gateway.contract.requests import JSON
-from gateway.errors import ParameterRefused
+from gateway.errors import MAX_FAULTS, ParameterRefused
 from gateway.protocol.faults import SENTENCES, pointer
 
 OUTPUT = "output"
@@ -22,7 +23,7 @@ OUTPUT = "output"
 GATEWAY_KEYS = frozenset({OUTPUT, "studyPath"})
 """Keys that the gateway reads itself; a model that forbids unknown keys does not forbid them."""
 LONGEST_KEY = 64
-"""Characters of an unknown key that are given back to its sender."""
+"""Characters of a key that are sent back to its sender."""
 
 _SENTENCES = SENTENCES | {
     "less_than": "{it} should be less than {lt}.",
@@ -34,6 +35,8 @@ _SENTENCES = SENTENCES | {
     "int_parsing_size": "{it} has too many digits.",
     "int_from_float": SENTENCES["int_type"],
     "float_parsing": SENTENCES["float_type"],
+    "decimal_type": SENTENCES["float_type"],
+    "decimal_parsing": SENTENCES["float_type"],
     "finite_number": "{it} should be a finite number.",
     "string_too_long": "{it} should have at most {max_length} characters.",
     "string_pattern_mismatch": "{it} should match {pattern}.",
@@ -42,8 +45,10 @@ _SENTENCES = SENTENCES | {
     "set_type": SENTENCES["list_type"],
     "model_type": SENTENCES["dict_type"],
     "none_required": "{it} should be null.",
+    "too_many_faults": "{it} has {count} faults, too many to list.",
+    "too_many_values": "{it} should have at most {most} values in one text.",
 }
-"""Pydantic's error types in our words, with the members of its context; its own messages can quote what was sent."""
+"""Sentences for pydantic's error types, with the members of its context; its own messages can quote what was sent."""
 
 _JSON_TYPES = {bool: "boolean", int: "number", float: "number", str: "string", list: "array", dict: "object"}
 
@@ -63,7 +68,7 @@ def declare(name: str, parameters: Sequence[inspect.Parameter]) -> type[Paramete
         if parameter.name.startswith("_") or hasattr(Parameters, parameter.name):
             raise TypeError(f"{name}: a parameter cannot be named {parameter.name}; rename it.")
         default = ... if parameter.default is parameter.empty else parameter.default
-        fields[parameter.name] = (Annotated[parameter.annotation, WrapValidator(_read_text)], default)
+        fields[parameter.name] = (Annotated[parameter.annotation, FirstFault(), WrapValidator(read_value)], default)
     declared = create_model(name, __base__=Parameters, **fields)
     _check_defaults(declared)
     return declared
@@ -79,17 +84,22 @@ def _check_defaults(declared: type[Parameters]) -> None:
             raise TypeError(f"{declared.__name__}: the default of {', '.join(wrong)} does not fit its type.") from None
 
 
-def read(declared: type[Parameters], given: JSON, *, forbid_unknown: bool = False) -> Parameters:
-    """The parameters in a request's JSON, coerced, defaults filled in. Raises ParameterRefused with every fault."""
-    faults = list(_unknown(declared, given)) if forbid_unknown else []
+def read(declared: type[Parameters], sent: JSON, *, forbid_unknown: bool = False) -> Parameters:
+    """Return the parameters in a request's JSON, coerced, defaults filled in. Raises ParameterRefused.
+
+    A refusal lists the first ``MAX_FAULTS`` faults, and of each list or object in a parameter the first one.
+    """
+    unknown = _unknown(declared, sent) if forbid_unknown else []
+    details: list[ErrorDetails] = []
     try:
-        parameters = declared.model_validate(given)
+        parameters = declared.model_validate(sent)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-        raise ParameterRefused([_fault(declared, detail, given) for detail in details] + faults) from None
-    if faults:
-        raise ParameterRefused(faults)
-    return parameters
+    if not details and not unknown:
+        return parameters
+    faults = [_fault(declared, detail, sent) for detail in details[:MAX_FAULTS]]
+    faults += [_unknown_fault(declared, key) for key in unknown[: MAX_FAULTS - len(faults)]]
+    raise ParameterRefused(faults, more=len(details) + len(unknown) - len(faults))
 
 
 def values(parameters: Parameters) -> dict[str, Any]:
@@ -103,38 +113,35 @@ def digest(parameters: Parameters) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_text(value: Any, handler: Any) -> Any:
-    """Read a string as JSON where the parameter does not take it as it is."""
-    try:
-        return handler(value)
-    except ValidationError:
-        if not isinstance(value, str):
-            raise
-        try:
-            inner = json.loads(value)
-        except (ValueError, RecursionError):
-            inner = value
-        if isinstance(inner, str):
-            raise
-        return handler(inner)
+def _known(declared: type[Parameters]) -> set[str]:
+    return {field.alias or name for name, field in declared.model_fields.items()}
 
 
-def _unknown(declared: type[Parameters], given: JSON) -> list[tuple[str, str]]:
-    known = {field.alias or name for name, field in declared.model_fields.items()}
-    sentence = f"This model takes no such parameter; it takes {', '.join(sorted(known)) or 'none'}."
-    return [(pointer((key[:LONGEST_KEY],)), sentence) for key in given if key not in known | GATEWAY_KEYS]
+def _unknown(declared: type[Parameters], sent: JSON) -> list[str]:
+    known = _known(declared) | GATEWAY_KEYS
+    return [key for key in sent if key not in known]
 
 
-def _fault(declared: type[Parameters], detail: ErrorDetails, given: JSON) -> tuple[str, str]:
+def _unknown_fault(declared: type[Parameters], key: str) -> tuple[str, str]:
+    names = ", ".join(sorted(_known(declared)))
+    return _pointer((key,)), f"This model takes no such parameter; it takes {names or 'none'}."
+
+
+def _fault(declared: type[Parameters], detail: ErrorDetails, sent: JSON) -> tuple[str, str]:
     """A pointer to what is there, or would have been, and a sentence of the name, the bound and the value's type."""
-    location = detail["loc"]
-    path, value = _walk(location, given)
+    context = detail.get("ctx", {})
+    location = (*detail["loc"], *context.get("at", ()))
+    path, value = _walk(location, sent)
     if detail["type"] == "missing":
         path = (*path, location[len(path)])
-        return pointer(path), f"{_named(declared, path)} is missing."
-    sentence = _SENTENCES.get(detail["type"], "{it} does not fit what the model declares.")
-    words = sentence.format(it=_named(declared, path), **_plain(detail.get("ctx", {})))
-    return pointer(path), f"{words.removesuffix('.')}{_unit(declared, path)}; what was sent is {_type(value)}."
+        return _pointer(path), f"{_named(declared, path)} is missing."
+    template = _SENTENCES.get(detail["type"], "{it} does not fit what the model declares.")
+    sentence = template.format(it=_named(declared, path), **_plain(context))
+    return _pointer(path), f"{sentence.removesuffix('.')}{_unit(declared, path)}; what was sent is {_type(value)}."
+
+
+def _pointer(path: Sequence[str | int]) -> str:
+    return pointer(str(token)[:LONGEST_KEY] for token in path)
 
 
 def _plain(context: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,16 +149,16 @@ def _plain(context: Mapping[str, Any]) -> dict[str, Any]:
     return {name: f"{value:g}" if isinstance(value, float) else value for name, value in context.items()}
 
 
-def _walk(location: Sequence[str | int], given: Any) -> tuple[tuple[str | int, ...], Any]:
+def _walk(location: Sequence[str | int], sent: Any) -> tuple[tuple[str | int, ...], Any]:
     """Follow a location into the JSON as far as it leads: pydantic adds names of its own for the members of a union."""
     path: list[str | int] = []
     for token in location:
-        inside = isinstance(given, Mapping) and token in given
-        if not inside and not (isinstance(given, list) and isinstance(token, int) and token < len(given)):
+        inside = isinstance(sent, Mapping) and token in sent
+        if not inside and not (isinstance(sent, list) and isinstance(token, int) and token < len(sent)):
             break
-        given = given[token]
+        sent = sent[token]
         path.append(token)
-    return tuple(path), given
+    return tuple(path), sent
 
 
 def _named(declared: type[Parameters], path: Sequence[str | int]) -> str:

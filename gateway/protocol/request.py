@@ -27,9 +27,32 @@ def parse_json(data: bytes, charset: str | None) -> JSON:
     pairs, integers beyond Python's digit limit and nesting beyond its recursion limit are refused. Raises BrokenJSON,
     whose text never quotes the data.
     """
-    value = _parse(_decode(data, charset))
+    value = parse_value(_decode(data, charset))
     if not isinstance(value, dict):
         raise BrokenJSON("The JSON should be an object, in braces.")
+    return value
+
+
+def count_values(text: bytes | bytearray | str) -> int:
+    """Count the values and containers of a JSON at most: a comma or a bracket within a string counts as one.
+
+    One pass over the text is enough. Parsed, a value takes 64 to 250 bytes beside its text, however few bytes that has.
+    """
+    marks = ",[{" if isinstance(text, str) else b",[{"
+    return sum(map(text.count, marks))  # type: ignore[arg-type]
+
+
+def parse_value(text: str) -> Any:
+    """Read one JSON value. Raises BrokenJSON as ``parse_json`` does."""
+    try:
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        _refuse_half_surrogates(text, value)
+    except json.JSONDecodeError as error:
+        raise BrokenJSON(f"The JSON breaks off at line {error.lineno}, column {error.colno}.") from None
+    except RecursionError:
+        raise BrokenJSON("The JSON is nested too deep.") from None
+    except ValueError:
+        raise BrokenJSON("The JSON holds an integer with too many digits.") from None
     return value
 
 
@@ -50,19 +73,6 @@ def _with_byte_order(name: str, data: bytes) -> str:
         return name
     big = data[: len(mark)] == mark or data[:1] == b"\0"
     return f"{name}-{'be' if big else 'le'}"
-
-
-def _parse(text: str) -> Any:
-    try:
-        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
-        _refuse_half_surrogates(text, value)
-    except json.JSONDecodeError as error:
-        raise BrokenJSON(f"The JSON breaks off at line {error.lineno}, column {error.colno}.") from None
-    except RecursionError:
-        raise BrokenJSON("The JSON is nested too deep.") from None
-    except ValueError:
-        raise BrokenJSON("The JSON holds an integer with too many digits.") from None
-    return value
 
 
 def _refuse_half_surrogates(text: str, value: Any) -> None:
