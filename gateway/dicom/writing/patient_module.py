@@ -5,7 +5,7 @@ from copy import deepcopy
 
 from pydicom import DataElement, Dataset
 from pydicom.config import RAISE
-from pydicom.datadict import keyword_for_tag
+from pydicom.datadict import dictionary_has_tag, dictionary_is_retired, keyword_for_tag
 from pydicom.multival import MultiValue
 from pydicom.valuerep import validate_value
 
@@ -46,6 +46,35 @@ OF_AN_ANIMAL = (
 ENUMERATED = {"PatientSex": ("M", "F", "O"), "PatientSexNeutered": ("ALTERED", "UNALTERED")}
 """Attributes that allow no other values (PS3.3 C.7.1.1, C.7.2.2)."""
 
+NOT_OF_AN_OBJECT = {
+    "PatientAddress",
+    "PatientBirthName",
+    "PatientInsurancePlanCodeSequence",
+    "PatientMotherBirthName",
+    "PatientPrimaryLanguageCodeSequence",
+    "PatientReligiousPreference",
+    "PatientTelecomInformation",
+    "PatientTelephoneNumbers",
+    "BranchOfService",
+    "CountryOfResidence",
+    "MilitaryRank",
+    "RegionOfResidence",
+    "ClinicalTrialSeriesDescription",
+    "ClinicalTrialSeriesID",
+    "ExaminedBodyThickness",
+    "IssuerOfClinicalTrialSeriesID",
+    "SubjectRelativePositionInImage",
+}
+"""Elements of ``GROUPS`` that no object repeats: those of hospital records, such as an address (PS3.3 C.2.2, C.2.3),
+and those of the source's own series and images."""
+
+POSITIVE = {"PatientSize", "PatientWeight"}
+"""Measures that are unknown where they are 0."""
+
+METHODS = ("DeidentificationMethod", "DeidentificationMethodCodeSequence")
+METHOD_UNKNOWN = "Not stated by the source"
+"""De-identification Method where an identity was removed in an unknown way, since one is required (PS3.3 C.7.1.1)."""
+
 TEXT = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
 """Value representations whose form is checked; all others are binary, and pydicom has read them."""
 
@@ -72,11 +101,15 @@ def copy_study(header: Dataset, dataset: Dataset) -> None:
         for keyword in OF_AN_ANIMAL:
             if keyword not in dataset:
                 setattr(dataset, keyword, [] if keyword.endswith("Sequence") else "")
+    if dataset.get("PatientIdentityRemoved") == "YES" and not any(keyword in dataset for keyword in METHODS):
+        dataset.DeidentificationMethod = METHOD_UNKNOWN
 
 
 def _keywords(header: Dataset) -> list[str]:
-    """The elements of the patient that have a keyword; others are retired or unknown."""
-    return [keyword for tag, _ in header.items() if tag.group in GROUPS and (keyword := keyword_for_tag(tag))]
+    """The elements of the patient that an object repeats; private, unknown and retired ones are not among them."""
+    known = [tag for tag, _ in header.items() if tag.group in GROUPS and dictionary_has_tag(tag)]
+    keywords = [keyword_for_tag(tag) for tag in known if not dictionary_is_retired(tag)]
+    return [keyword for keyword in keywords if keyword not in NOT_OF_AN_OBJECT]
 
 
 def _valid(element: DataElement) -> DataElement | None:
@@ -110,4 +143,4 @@ def _is_valid(element: DataElement, text: str) -> bool:
         validate_value(element.VR, text, RAISE)
     except ValueError:
         return False
-    return True
+    return element.keyword not in POSITIVE or float(text) > 0

@@ -52,6 +52,22 @@ MENDED: dict[str, tuple[Change, dict[str, Any]]] = {
         values(PatientSpeciesDescription="Mouse"),
         {"PatientSpeciesDescription": "Mouse", "PatientBreedDescription": "", "ResponsiblePerson": ""},
     ),
+    "an identity removed in an unknown way": (
+        values(PatientIdentityRemoved="YES"),
+        {"PatientIdentityRemoved": "YES", "DeidentificationMethod": "Not stated by the source"},
+    ),
+    "an identity removed in a known way": (
+        values(PatientIdentityRemoved="YES", DeidentificationMethod="By hand"),
+        {"PatientIdentityRemoved": "YES", "DeidentificationMethod": "By hand"},
+    ),
+    "a weight and a size of zero": (
+        values(PatientWeight="0", PatientSize="0.0"),
+        {"PatientWeight": None, "PatientSize": None},
+    ),
+    "attributes of hospital records, retired ones and those of the source's series": (
+        values(PatientAddress="Street 1", OtherPatientIDs="4711", ClinicalTrialSeriesID="1", PatientWeight="70"),
+        {"PatientAddress": None, "OtherPatientIDs": None, "ClinicalTrialSeriesID": None, "PatientWeight": 70},
+    ),
     "all as it should be": (values(StudyDate="19970424", PatientSex="F"), {"StudyDate": "19970424", "PatientSex": "F"}),
 }
 
