@@ -117,9 +117,10 @@ class Gateway(flask.Flask):
     def add_wrapper_route(self, route: str, path: str | Path, *, stream: bool | None = None) -> None:
         """Answer ``POST route`` with the AIGES wrapper in the file ``path``, and start it.
 
-        ``stream`` chooses between its ``wrapperCreate`` and its ``wrapperOnceExec``; unset, one that has the first
-        streams. One that does not start answers a problem and makes ``/healthcheck`` say FAILED. Raises what importing
-        the file raises, NotImplementedError for a missing verb, ValueError when the route is taken.
+        ``stream`` chooses between its sessions and its ``wrapperOnceExec``; unset, a wrapper that defines
+        ``wrapperCreate`` and ``wrapperWrite`` streams. A wrapper that does not start answers with a problem, and
+        ``/healthcheck`` says FAILED. Raises what importing the file raises, NotImplementedError for a missing verb,
+        ValueError for a route in use.
         """
         from gateway.adapters import aiges
         from gateway.endpoints import wrappers

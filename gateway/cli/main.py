@@ -166,8 +166,9 @@ def _run(arguments: argparse.Namespace) -> None:
 def _judge_wrapper(arguments: argparse.Namespace) -> None:
     from gateway.adapters import aiges
     from gateway.cli.terminal import Terminal
+    from gateway.config import Settings
 
-    verdict = aiges.run(Path(arguments.target))
+    verdict = aiges.run(Path(arguments.target), strict=Settings.from_environment().strict)
     if not verdict.good:
         raise CommandFailed(verdict.sentence)
     screen = Terminal(script=arguments.json)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import Gateway
 from gateway.adapters import aiges
 from gateway.adapters.aiges.constants import DataOnce
 from gateway.adapters.aiges.data import DataListCls, DataListNode, Response, ResponseData
@@ -17,6 +19,7 @@ from gateway.adapters.aiges.wrapper_answers import Rules, read_items
 from gateway.adapters.aiges.wrapper_parameters import WrapperParameterRefused, read_params
 from gateway.cli import main
 from gateway.dicom.samples import phantom
+from tests.adapters.messages import KIND, body, parts_of
 from tests.conftest import ROOT
 
 WRAPPERS = Path(__file__).parent / "wrappers"
@@ -39,13 +42,14 @@ class Wrapper(WrapperBase):
         return Response()
     def wrapperFini(self):
         {fini}
+    {more}
 """
 
 
 def write(path: Path, **parts: Any) -> Path:
     """A wrapper that returns a Response with one undeclared piece besides the expected parts."""
     path.parent.mkdir(exist_ok=True)
-    whole = {"imports": "", "value": 1, "init": "return 0", "body": "", "fini": "return 0"} | parts
+    whole = {"imports": "", "value": 1, "init": "return 0", "body": "", "fini": "return 0", "more": ""} | parts
     path.write_text(WRAPPER.format(**whole))
     return path
 
@@ -77,6 +81,40 @@ def test_the_local_run_reports_the_fault_and_ends_with_its_status(
     said = capsys.readouterr()
     assert status == (0 if "answered" in sentence else 1)
     assert sentence in said.out + said.err
+
+
+CREATES = "def wrapperCreate(self, params, sid): return 'handle'"
+
+
+def test_a_wrapper_that_accepts_no_request_in_a_session_is_no_stream(tmp_path: Path) -> None:
+    path = write(tmp_path / "wrapper.py", body=GOOD, more=CREATES)
+    assert aiges.run(path).good
+    app = Gateway(__name__)
+    app.add_wrapper_route("/", path)
+    answer = app.test_client().post("/", data=body({}, ("text", b"x")), content_type=KIND)
+    assert [part.data for part in parts_of(answer.headers["Content-Type"], answer.data)[1:-1]] == [b"y"]
+    app.close()
+
+
+def test_a_fault_of_content_is_accepted_where_the_settings_are_lenient(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEWAY_STRICT", "0")
+    path = write(tmp_path / "wrapper.py")
+    assert main(["run", str(path)]) == 0
+    assert "The key is not declared in responseCls." in capsys.readouterr().out
+    assert main(["run", str(write(tmp_path / "wrapper.py", body="return 1"))]) == 1
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_wrapper_that_runs_itself_heeds_the_settings_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strict: bool
+) -> None:
+    monkeypatch.setenv("GATEWAY_STRICT", str(int(strict)))
+    model = aiges.load("/", write(tmp_path / "wrapper.py"))
+    with pytest.raises(SystemExit) if strict else nullcontext():
+        model.wrapper.run()
+    model.close()
 
 
 def test_a_streaming_wrapper_is_judged_by_its_stream(capsys: pytest.CaptureFixture[str]) -> None:

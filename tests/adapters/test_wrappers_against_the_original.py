@@ -162,6 +162,15 @@ def test_the_verdicts_on_nine_answers_agree(folder: Path, original: Original, mo
     assert {answer for answer, good in ours.items() if good} == {"good", "error with list"}
 
 
+def test_a_wrapper_with_one_verb_of_a_stream_runs_once_under_both(folder: Path, original: Original) -> None:
+    (folder / "answers").mkdir(exist_ok=True)
+    path = folder / "answers/wrapper.py"
+    verb, create = "    def wrapperFini(self)", "    def wrapperCreate(self, params, sid):\n        return 'handle'\n\n"
+    path.write_text((ORIGINALS / "answers.py").read_text().replace(verb, create + verb))
+    assert "has been verified" in original(path.parent, "wrapper.py").stderr
+    assert aiges.run(path).good
+
+
 @pytest.mark.parametrize("verb", ["INIT", "FINI"])
 def test_a_wrapper_that_does_not_start_or_end_is_passed_by_the_original_and_not_by_the_gateway(
     folder: Path, original: Original, monkeypatch: pytest.MonkeyPatch, verb: str

@@ -2,7 +2,8 @@
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,13 @@ import pytest
 import requests
 
 from gateway import Client, Gateway
-from gateway.adapters.aiges import sessions
+from gateway.adapters import aiges
+from gateway.adapters.aiges import sessions, streaming
+from gateway.adapters.aiges.data import DataListCls, DataListNode
+from gateway.adapters.aiges.wrapper_answers import VerbFailed
 from gateway.client import AnswerCorrupt
+from gateway.errors import AnswerInvalid
+from gateway.protocol.response import reporter
 from gateway.wire import Data, Decoder, Part, parse_options_header
 from tests.adapters.messages import KIND, body, hashes_hold, parts_of
 from tests.conftest import Serve, Server
@@ -131,6 +137,7 @@ class Wrapper(WrapperBase):
     def wrapperOnceExec(self, params, reqData): ...
     def wrapperFini(self): return 0
     def wrapperCreate(self, params, sid): return SessionCreateResponse()
+    def wrapperWrite(self, handle, req, sid): return 0
 """
 
 
@@ -141,7 +148,7 @@ def test_a_wrapper_that_never_answers_times_out(tmp_path: Path, monkeypatch: pyt
     app.add_wrapper_route("/", tmp_path / "silent.py")
     problem = app.test_client().post("/", data=body({}, ("text", b"x")), content_type=KIND)
     assert problem.status_code == 500
-    assert "was given up" in problem.get_json(force=True)["detail"]
+    assert problem.get_json(force=True)["type"].endswith(":model-failed")
     app.close()
 
 
@@ -188,3 +195,162 @@ def test_a_wrapper_without_callback_is_read_until_its_end_and_destroyed(tmp_path
     assert [part.data for part in parts[1:-1:2]] == [b"first", b"end"]
     assert vars(app.service.models["/"])["wrapper"].destroyed == 1
     app.close()
+
+
+SLOT = """
+import threading
+from aiges.dto import Response, ResponseData, SessionCreateResponse, callback
+from aiges.sdk import StringBodyField, WrapperBase
+from aiges.stream import StreamHandleThread
+
+class Fields:
+    text = StringBodyField(key="text", value=b"good")
+
+class Thread(StreamHandleThread):
+    def run(self):
+        while True:
+            request = self.in_q.get()
+            {work}
+
+    def work(self, text):
+        if text == b"raises":
+            raise RuntimeError
+        self.say(text + b" begins", 9 if text == b"refused" else 1)
+        if text != b"good":
+            Wrapper.gate.wait()
+        self.say(text + b" ends", 2)
+        self.session_thread.reset()
+
+    def say(self, text, status):
+        response = Response()
+        response.list = [ResponseData("other", text, status=status), ResponseData("other", b"", type=2, status=1)]
+        self.session_thread.callback_fn(response, self.session_thread.sid)
+
+class Wrapper(WrapperBase):
+    requestCls = responseCls = Fields()
+    gate = threading.Event()
+    def wrapperInit(self, config):
+        self.session.init_handle_pool("thread", 1, Thread)
+        return 0
+    def wrapperOnceExec(self, params, reqData): ...
+    def wrapperFini(self): return 0
+    def wrapperCreate(self, params, sid):
+        created = SessionCreateResponse()
+        created.handle = self.session.get_idle_handle() or ""
+        created.error_code = 0 if created.handle else 10
+        if created.handle:
+            slot = self.session.get_session(created.handle)
+            slot.setup_sid(sid)
+            slot.setup_params(params)
+            slot.setup_callback_fn(callback)
+        return created
+    def wrapperWrite(self, handle, req, sid):
+        self.session.get_session(handle).in_q.put(req)
+        return 0
+    def wrapperDestroy(self, handle):
+        {destroy}
+"""
+WORK = "self.work(request.list[0].data)"
+FREES = "self.session.reset_session(handle)"
+
+
+@pytest.fixture
+def started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., aiges.WrapperModel]]:
+    """Start a wrapper with one slot, whose thread does ``work`` and whose ``wrapperDestroy`` does ``destroy``."""
+    monkeypatch.setattr(sessions, "SILENCE", PATIENCE)
+    models = list[aiges.WrapperModel]()
+
+    def start(work: str = WORK, destroy: str = "return 0") -> aiges.WrapperModel:
+        path = tmp_path / "slot.py"
+        path.write_text(SLOT.format(work=work, destroy=destroy))
+        models.append(aiges.load("/", path))
+        models[-1].setup()
+        return models[-1]
+
+    yield start
+    for model in models:
+        model.wrapper.gate.set()
+        model.close()
+
+
+def converse(model: aiges.WrapperModel, text: bytes) -> streaming.Conversation:
+    request, node = DataListCls(), DataListNode()
+    node.data, request.list = text, [node]
+    return streaming.converse(model, {}, request, report=reporter(strict=True, warn=print))
+
+
+def answers(conversation: streaming.Conversation) -> list[bytes]:
+    return [bytes(items[0].data) for items in conversation]
+
+
+def once_free(model: aiges.WrapperModel, text: bytes) -> list[bytes]:
+    """The answers to a request that is repeated while the slot is busy."""
+
+    def served() -> list[bytes] | None:
+        with suppress(VerbFailed):
+            return answers(converse(model, text))
+        return None
+
+    return eventually(served) or []
+
+
+GOOD = [b"good begins", b"good ends"]
+
+
+def test_the_keys_and_types_of_a_stream_are_not_compared_with_the_declared_ones(
+    started: Callable[..., aiges.WrapperModel],
+) -> None:
+    assert answers(converse(started(), b"good")) == GOOD
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        WORK,
+        f"try: {WORK}\n            except Exception: pass",
+        f"try: {WORK}\n            finally: self.session_thread.reset()",
+        f"try: {WORK}\n            except BaseException: self.session_thread.reset()",
+    ],
+)
+def test_a_slot_is_free_again_once_an_answer_is_refused(started: Callable[..., aiges.WrapperModel], work: str) -> None:
+    model = started(work)
+    for _ in range(3):
+        with pytest.raises(AnswerInvalid):
+            next(converse(model, b"refused"))
+        assert answers(converse(model, b"good")) == GOOD
+
+
+@pytest.mark.parametrize("work", [WORK, f"try: {WORK}\n            finally: self.session_thread.reset()"])
+def test_a_slot_is_free_again_once_its_thread_has_raised(started: Callable[..., aiges.WrapperModel], work: str) -> None:
+    model = started(work)
+    for _ in range(3):
+        with pytest.raises(RuntimeError):
+            next(converse(model, b"raises"))
+        assert answers(converse(model, b"good")) == GOOD
+
+
+@pytest.mark.parametrize("destroy", ["return 0", FREES])
+def test_no_session_receives_the_answers_of_one_that_ended_early(
+    started: Callable[..., aiges.WrapperModel], destroy: str
+) -> None:
+    model = started(destroy=destroy)
+    left = converse(model, b"slow")
+    assert bytes(next(left)[0].data) == b"slow begins"
+    left.close()
+    with pytest.raises(VerbFailed):  # the slot works on
+        next(converse(model, b"good"))
+    model.wrapper.gate.set()
+
+    assert once_free(model, b"good") == GOOD
+
+
+def test_a_slot_whose_answers_are_read_is_freed_where_nobody_reads_on(
+    started: Callable[..., aiges.WrapperModel],
+) -> None:
+    model = started("self.out_q.put(request.list[0].data)")
+    model.uses_callback = False
+    model.wrapper.wrapperRead = lambda handle: model.wrapper.session.get_session(handle).out_q.get()
+
+    for _ in range(3):
+        with pytest.raises(AnswerInvalid):
+            once_free(model, b"these are no Response")

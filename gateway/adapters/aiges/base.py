@@ -82,8 +82,10 @@ class WrapperBase:
         """The local run: log the verdict, and end the process with status 1 where it is a bad one."""
         from gateway.adapters.aiges.verdict import judge
         from gateway.adapters.aiges.wrapper_model import WrapperModel
+        from gateway.config import Settings
 
-        verdict = judge(WrapperModel("wrapper", self, streams=stream))
+        model = WrapperModel("wrapper", self, streams=stream)
+        verdict = judge(model, strict=Settings.from_environment().strict)
         log.log(20 if verdict.good else 40, verdict.sentence)
         if not verdict.good:
             raise SystemExit(1)

@@ -47,20 +47,49 @@ class StreamHandleThread(threading.Thread):
         self.init_model(self.session_thread.handle)
 
 
-class WorkerThread(threading.Thread):
-    """The slot of one session: its id, parameters and queues, and the thread that works on it."""
+class _Requests(queue.Queue[Any]):
+    """Requests to one slot. Its thread finishes a request by getting the next one."""
+
+    def __init__(self, slot: "WorkerThread") -> None:
+        super().__init__()
+        self._slot = slot
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """See ``queue.Queue.get``."""
+        with self.mutex:
+            self._slot.finish()
+        return super().get(block, timeout)
+
+    def _get(self) -> Any:  # under the mutex, so that no reset comes between the request and this note
+        self._slot.serving = self._slot.sid
+        return super()._get()
+
+    def wait(self) -> None:
+        """Wait for a request, without getting it."""
+        with self.not_empty:
+            self.not_empty.wait_for(self._qsize)
+
+
+class WorkerThread(sessions.SessionThread):
+    """The slot of one session: its id, parameters and queues, and the thread that works on it.
+
+    A slot is free once nobody has its session **and** its thread has finished the request: answers that the thread
+    still makes would otherwise go to the next session.
+    """
 
     def __init__(self, handle: str) -> None:
         super().__init__(name=f"aiges {handle}", daemon=True)
         self.handle = handle
-        self.in_q: queue.Queue[Any] = queue.Queue()
+        self.in_q = _Requests(self)
         self.out_q: queue.Queue[Any] = queue.Queue()
         self.sid = ""
+        self.serving: str | None = None
         self.params: Any = {}
         self.is_idle = True
         self.is_stopping = False
         self.callback_fn: Any = None
         self.StreamHandleThreadClass: Any = StreamHandleThread
+        self._leaving = False
 
     @property
     def idle(self) -> bool:
@@ -68,27 +97,47 @@ class WorkerThread(threading.Thread):
         return self.is_idle
 
     def setup_sid(self, sid: str) -> None:
-        """The session that this place serves now."""
+        """Set the session that this slot serves."""
         self.sid = sid
 
     def setup_params(self, params: Any) -> None:
-        """Its parameters; the place is taken."""
+        """Set the parameters of the session; the slot is claimed."""
         self.params = params
         self.is_idle = False
 
     def setup_callback_fn(self, callback: Any) -> None:
-        """Set the function that sends its answers."""
+        """Set the function that sends the answers."""
         self.callback_fn = callback
 
     def setStreamHandleThreadClass(self, cls: Any) -> None:
-        """The wrapper's own thread."""
+        """Set the class of the wrapper's own thread."""
         self.StreamHandleThreadClass = cls
 
     def reset(self) -> None:
-        """Forget the session; the place is free."""
-        for waiting in (self.in_q, self.out_q):
-            with waiting.mutex:
-                waiting.queue.clear()
+        """Free the slot; from another thread, once its own has finished the request."""
+        self.end_session(self.sid)
+
+    def end_session(self, sid: str) -> None:
+        """Free the slot as ``reset`` does, unless it serves another session by now."""
+        with self.in_q.mutex:
+            if self.sid != sid:
+                return
+            self._leaving = self.serving is not None and threading.current_thread() is not self
+            if not self._leaving:
+                self._free()
+        sessions.report_refusal(sid)
+
+    def finish(self) -> None:
+        """Note that the thread has finished its request. To be called under the mutex of ``in_q``."""
+        self.serving = None
+        if self._leaving:
+            self._leaving = False
+            self._free()
+
+    def _free(self) -> None:
+        self.in_q.queue.clear()
+        with self.out_q.mutex:
+            self.out_q.queue.clear()
         self.sid, self.params, self.is_idle = "", {}, True
 
     def stop(self) -> None:
@@ -96,25 +145,27 @@ class WorkerThread(threading.Thread):
         self.is_stopping = True
 
     def run(self) -> None:
-        """Do the work of the wrapper's thread; where that raises, its session fails and the next has a fresh one."""
+        """Run the wrapper's thread; if it raises, its session fails, and the next request gets a fresh one."""
         while self._serve():
-            pass
+            self.in_q.wait()
 
     def _serve(self) -> bool:
-        """Run until the wrapper's own thread ends; True where another should follow it."""
+        """Run until the wrapper's own thread ends; return True if it raised and another should follow."""
         try:
             self.StreamHandleThreadClass(self, self.in_q, self.out_q).run()
             return False
         except BaseException as error:
-            began = bool(self.sid)  # one that fails before it has work would go round for ever
-            if not sessions.fail(self.sid, error):
+            with self.in_q.mutex:
+                sid = self.sid if self.serving is None else self.serving
+                self.finish()
+            self.end_session(sid)
+            if not sessions.fail(sid, error) and not isinstance(error, sessions.SessionOver):
                 logger.error("%s raised\n%s", self.name, exception_frames(error))
-            self.reset()
-            return began and not self.is_stopping
+            return not self.is_stopping
 
 
 class ThreadPool:
-    """Places by their handle."""
+    """Slots by their handle."""
 
     def __init__(self, handler: Any, process: int = 0, nums: int = 10) -> None:
         self.workers = {
@@ -125,12 +176,12 @@ class ThreadPool:
             worker.start()
 
     def get_thread(self, handle: str) -> WorkerThread | None:
-        """The place called ``handle``."""
+        """Return the slot called ``handle``."""
         return self.workers.get(handle)
 
 
 class SessionManager:
-    """``WrapperBase.session``: claims and frees places."""
+    """``WrapperBase.session``: claims and frees slots."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.initialized = False
@@ -138,23 +189,23 @@ class SessionManager:
         self.handle_pool: Any = None
 
     def init_wrapper_config(self, config: Any = None) -> None:
-        """Keep the configuration."""
+        """Store the configuration."""
         self.wrapperConfig = config or {}
 
     def init_handle_pool(self, mode: str, nums: int, ReqThreadCls: Any) -> None:
-        """Start ``nums`` places. Raises ValueError for a mode other than ``thread``, as the original has no other."""
+        """Start ``nums`` slots. Raises ValueError for a mode other than ``thread``, as the original has no other."""
         if mode == PROCESS_MODE:
             raise ValueError(f"aiges has no working process mode; use {THREAD_MODE!r}")
         self.handle_pool = ThreadPool(ReqThreadCls, 0, nums)
         self.initialized = True
 
     def get_session(self, handle: str) -> WorkerThread | None:
-        """The place called ``handle``."""
-        found: WorkerThread | None = self.handle_pool.get_thread(handle)
-        return found
+        """Return the slot called ``handle``."""
+        slot: WorkerThread | None = self.handle_pool.get_thread(handle)
+        return slot
 
     def get_idle_handle(self) -> str | None:
-        """Claim a free place; None when all are taken."""
+        """Claim a free slot; return None if all are claimed."""
         with _claiming:
             for handle, worker in self.handle_pool.workers.items():
                 if worker.idle:
@@ -163,8 +214,13 @@ class SessionManager:
         return None
 
     def reset_session(self, handle: str) -> None:
-        """Free a place."""
+        """Free a slot."""
         if worker := self.get_session(handle):
             worker.reset()
 
     set_idle_session = push_back = reset_session
+
+    def end_session(self, handle: str, sid: str) -> None:
+        """Free the slot called ``handle`` if there is one that serves ``sid``."""
+        if self.handle_pool and (worker := self.get_session(handle)):
+            worker.end_session(sid)

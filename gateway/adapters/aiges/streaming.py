@@ -1,14 +1,16 @@
-"""A streamed request: created, written, its answers passed on as they are made, destroyed however it ends."""
+"""A streamed request: created, written, answered piece by piece, and destroyed in any case."""
 
 import logging
 import math
 import time
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from functools import partial
 from typing import Any
 
 from gateway.adapters.aiges.constants import DataContinue
 from gateway.adapters.aiges.sessions import SILENCE, Session
+from gateway.adapters.aiges.stream import SessionManager
 from gateway.adapters.aiges.wrapper_answers import Item
 from gateway.adapters.aiges.wrapper_model import WrapperModel, call, ends
 from gateway.contract.requests import JSON
@@ -21,20 +23,21 @@ logger = logging.getLogger("gateway")
 Conversation = Generator[list[Item], None, None]
 
 PAUSE = 0.01
-"""Seconds between two calls of ``wrapperRead`` while there is nothing to read."""
+"""Seconds between two calls of ``wrapperRead`` while no answer is ready."""
 
 
 def converse(
     model: WrapperModel, params: JSON, request: Any, *, report: Report, deadline: float = math.inf
 ) -> Conversation:
-    """The answers to one request as the wrapper makes them, up to the one with status 2; closing it ends the session.
+    """Yield the answers to one request as the wrapper makes them, up to the one with status 2.
 
-    They come through ``callback``; a wrapper that does not import it is asked by ``wrapperRead``. Raises GatewayError;
-    DeadlineExceeded where the last has not come by ``deadline`` (``time.monotonic``).
+    They come through ``callback``, or by ``wrapperRead`` from a wrapper that does not import it. Closing the generator
+    ends the session. Raises GatewayError; DeadlineExceeded if the last answer is missing at ``deadline``
+    (``time.monotonic``).
     """
     model.check_started()
     session: Session[list[Item]] = Session(partial(model.read, report=report), deadline)
-    try:
+    with closing(session):
         handle = _create(model, params, session.sid)
         try:
             model.refuse("wrapperWrite", call(model.wrapper.wrapperWrite, handle, request, session.sid))
@@ -44,9 +47,8 @@ def converse(
                 if ends(items):
                     return
         finally:
-            _destroy(model, handle)
-    finally:
-        session.close()
+            session.close()  # first: a wrapper may wait in it for a thread that waits for the reader
+            _destroy(model, handle, session.sid)
 
 
 def _create(model: WrapperModel, params: JSON, sid: str) -> str:
@@ -57,28 +59,31 @@ def _create(model: WrapperModel, params: JSON, sid: str) -> str:
     return str(created.handle)
 
 
-def _destroy(model: WrapperModel, handle: str) -> None:
+def _destroy(model: WrapperModel, handle: str, sid: str) -> None:
     try:
         call(model.wrapper.wrapperDestroy, handle)
     except Exception as error:  # the answer has been sent, or another error is on its way
         logger.error("wrapperDestroy of %s raised\n%s", model.name, exception_frames(error))
+    slots = model.wrapper.session
+    if isinstance(slots, SessionManager):
+        slots.end_session(handle, sid)  # where it ended early, and the wrapper has not freed the slot
 
 
 def _polled(model: WrapperModel, handle: str, session: Session[list[Item]]) -> Iterator[list[Item]]:
-    patience = time.monotonic() + SILENCE
-    while time.monotonic() < min(patience, session.deadline):
+    limit = time.monotonic() + SILENCE
+    while time.monotonic() < min(limit, session.deadline):
         response = call(model.wrapper.wrapperRead, handle, session.sid)
-        if _is_nothing(response):
+        if _is_pending(response):
             time.sleep(PAUSE)
             continue
         yield session.read(response)
-        patience = time.monotonic() + SILENCE
+        limit = time.monotonic() + SILENCE
     raise session.silent()
 
 
-def _is_nothing(response: Any) -> bool:
-    """Return True for None, or for the empty piece with status 1 by which the examples of AIGES report that they are
-    not ready.
+def _is_pending(response: Any) -> bool:
+    """Return True for None, or the empty piece with status 1, by which the examples of AIGES report that no answer is
+    ready.
     """
     if response is None or response == []:
         return True

@@ -1,19 +1,19 @@
-"""The local run: a wrapper started, asked with its own test values, judged and closed, without a server."""
+"""The local run: a wrapper is started, called with its own test values, judged and closed, without a server."""
 
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gateway.adapters.aiges.streaming import converse
-from gateway.adapters.aiges.wrapper_answers import VerbFailed, WrapperError
+from gateway.adapters.aiges.wrapper_answers import Item, VerbFailed, WrapperError
 from gateway.adapters.aiges.wrapper_class import at_home
 from gateway.adapters.aiges.wrapper_inputs import sample_list
 from gateway.adapters.aiges.wrapper_model import WrapperModel, load
 from gateway.adapters.aiges.wrapper_parameters import read_params
 from gateway.contract.requests import JSON
 from gateway.errors import AnswerInvalid, GatewayError
+from gateway.protocol.jsontext import Report
 
 
 @dataclass(frozen=True)
@@ -24,51 +24,57 @@ class WrapperVerdict:
     sentence: str
 
 
-def run(path: Path) -> WrapperVerdict:
-    """Judge the wrapper in the file ``path``, in its own folder, as AIGES does. Raises OSError."""
+def run(path: Path, *, strict: bool = True) -> WrapperVerdict:
+    """Judge the wrapper in the file ``path``, in its own folder, as AIGES does. Raises OSError.
+
+    ``strict`` refuses an answer that breaks the contract, as a route does; otherwise the verdict names its first fault.
+    """
     path = path.resolve(strict=True)
     with at_home(path.parent):
         try:
             model = load(path.name, path)
         except (Exception, SystemExit) as error:
             return WrapperVerdict(False, f"{path.name} cannot be loaded. {type(error).__name__}: {error}")
-        return judge(model)
+        return judge(model, strict=strict)
 
 
-def judge(model: WrapperModel) -> WrapperVerdict:
-    """Start, ask, and close: the verdict is of the first step that fails."""
+def judge(model: WrapperModel, *, strict: bool) -> WrapperVerdict:
+    """Start the wrapper, call it, and close it: the verdict is that of the first step that fails."""
     model.setup()
     try:
-        said = _ask(model)
+        sentence = _call(model, strict)
     except GatewayError as error:
         model.close()
         return WrapperVerdict(False, error.detail or error.title)
     except Exception as error:
         model.close()
-        return WrapperVerdict(False, f"wrapperOnceExec raised {type(error).__name__}: {error}")
+        verb = "The wrapper" if model.streams else "wrapperOnceExec"
+        return WrapperVerdict(False, f"{verb} raised {type(error).__name__}: {error}")
     refusal = model.finish()
-    return WrapperVerdict(False, refusal.detail) if refusal else WrapperVerdict(True, said)
+    return WrapperVerdict(False, refusal.detail) if refusal else WrapperVerdict(True, sentence)
 
 
-def _ask(model: WrapperModel) -> str:
+def _call(model: WrapperModel, strict: bool) -> str:
+    """Return the verdict on the wrapper's answers to its own test values. Raises what makes it a bad one."""
     model.check_started()
-    params = _test_params(model)
-    request = sample_list(model.inputs)
+    faults = list[AnswerInvalid]()
     try:
-        answers = list(_answers(model, params, request))
+        answers = list(_answers(model, _refuse if strict else faults.append))
     except WrapperError as error:  # a wrapper may refuse its test values: the contract holds
         if isinstance(error, VerbFailed) or error.__cause__ is not None:
             raise error.__cause__ or error from None
         return f"the wrapper keeps its contract; it answered with error code {error.members['error_code']}"
     keys = ", ".join(dict.fromkeys(item.key for items in answers for item in items))
-    return f"the wrapper keeps its contract; it answered with {keys}"
+    verdict = f"GATEWAY_STRICT=0 accepts a fault. {faults[0].detail}" if faults else "the wrapper keeps its contract;"
+    return f"{verdict} it answered with {keys}"
 
 
-def _answers(model: WrapperModel, params: JSON, request: Any) -> Iterator[Any]:
+def _answers(model: WrapperModel, report: Report) -> Iterator[list[Item]]:
+    params, request = _test_params(model), sample_list(model.inputs)
     if not model.streams:
-        yield model.exec(params, request, report=_refuse)
+        yield model.exec(params, request, report=report)
         return
-    with closing(converse(model, params, request, report=_refuse)) as stream:
+    with closing(converse(model, params, request, report=report)) as stream:
         yield from stream
 
 
@@ -77,7 +83,7 @@ def _refuse(fault: AnswerInvalid) -> None:
 
 
 def _test_params(model: WrapperModel) -> JSON:
-    """The declared test values; one that was left out and is not required is not checked."""
+    """Return the declared test values; one that is missing and not required is not checked."""
     values = {field.key: field.test_value for field in model.params}
-    given = [field for field in model.params if field.required or field.test_value not in ("", 0)]
-    return read_params(given, values)
+    fields = [field for field in model.params if field.required or field.test_value not in ("", 0)]
+    return read_params(fields, values)

@@ -1,4 +1,4 @@
-"""A wrapper's answer: checked in the order of the original's local run, then read as items to send."""
+"""A wrapper's answer: checked as the original's local run checks it, then read as items to send."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -61,14 +61,17 @@ class Item:
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules for an answer. ``accepts`` are the declared keys and types; None accepts any."""
+    """The rules for an answer. ``accepts`` are the declared keys and types; None accepts any.
+
+    The answers of a ``stream`` may have any keys and types, and a key twice: the original does not check them.
+    """
 
     response: type[Any]
     accepts: dict[str, int] | None
-    statuses: Collection[int] = ONCE
+    stream: bool = False
 
     def faults(self, response: Any) -> Iterator[AnswerInvalid]:
-        """Every fault, in the original's order; an answer with an error code is looked at no further."""
+        """Yield the faults in the original's order; the pieces of an answer with an error code are not checked."""
         if not isinstance(response, self.response):
             yield Unusable("", "The wrapper should return a Response.")
             return
@@ -77,13 +80,15 @@ class Rules:
             return
         if response.error_code:
             return
-        for check in (_contents, _keys, self._statuses, self._declared):
+        checks = (_contents, self._statuses) if self.stream else (_contents, _keys, self._statuses, self._declared)
+        for check in checks:
             yield from check(response.list)
 
     def _statuses(self, pieces: Sequence[Any]) -> Iterator[AnswerInvalid]:
-        allowed = " or ".join(map(str, sorted(self.statuses)))
+        statuses = STREAMED if self.stream else ONCE
+        allowed = " or ".join(map(str, sorted(statuses)))
         for index, piece in enumerate(pieces):
-            if piece.status not in self.statuses:
+            if piece.status not in statuses:
                 yield AnswerInvalid(f"/list/{index}/status", f"The status should be {allowed}.")
 
     def _declared(self, pieces: Sequence[Any]) -> Iterator[AnswerInvalid]:

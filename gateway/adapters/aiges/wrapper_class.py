@@ -38,6 +38,11 @@ def overrides(cls: type[Any], verb: str) -> bool:
     return getattr(cls, verb, None) is not getattr(base, verb, None)
 
 
+def is_stream(cls: type[Any]) -> bool:
+    """Return True if a wrapper opens sessions and accepts requests in them; demos define the first verb only."""
+    return overrides(cls, "wrapperCreate") and overrides(cls, "wrapperWrite")
+
+
 @contextmanager
 def at_home(folder: Path) -> Iterator[None]:
     """Run with ``folder`` as AIGES does: as the working folder, and first on the path.

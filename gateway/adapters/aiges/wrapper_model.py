@@ -14,8 +14,8 @@ from typing import Any
 from gateway.adapters.aiges import modules
 from gateway.adapters.aiges.constants import DataEnd, DataOnce
 from gateway.adapters.aiges.fields import DicomBodyField, declared
-from gateway.adapters.aiges.wrapper_answers import ONCE, STREAMED, Item, Rules, VerbFailed, read_items
-from gateway.adapters.aiges.wrapper_class import at_home, load_class, overrides
+from gateway.adapters.aiges.wrapper_answers import Item, Rules, VerbFailed, read_items
+from gateway.adapters.aiges.wrapper_class import at_home, is_stream, load_class
 from gateway.adapters.aiges.wrapper_inputs import request_list
 from gateway.adapters.aiges.wrapper_parameters import read_params
 from gateway.contract.execution import Execution
@@ -29,7 +29,7 @@ logger = logging.getLogger("gateway")
 
 
 def load(name: str, path: Path, *, stream: bool | None = None) -> "WrapperModel":
-    """The wrapper in the file ``path``, not started yet. It streams if it has a ``wrapperCreate``, or as told.
+    """Load the wrapper in the file ``path``, without starting it. It streams if ``is_stream``, or as ``stream`` sets.
 
     Raises what importing the file raises, ImportError without a class ``Wrapper``, NotImplementedError without
     ``wrapperInit``, ``wrapperOnceExec`` or ``wrapperFini``.
@@ -39,7 +39,7 @@ def load(name: str, path: Path, *, stream: bool | None = None) -> "WrapperModel"
     try:
         with at_home(path.parent):
             cls, module = load_class(path)
-            streams = overrides(cls, "wrapperCreate") if stream is None else stream
+            streams = is_stream(cls) if stream is None else stream
             if streams and not ours:
                 raise ImportError(f"{path.name} streams, which needs the gateway's own aiges: uninstall the package")
             return WrapperModel(name, cls(), streams=streams, module=module, home=path.parent, ours=ours)
@@ -148,7 +148,7 @@ class WrapperModel(Model):
     def rules(self) -> Rules:
         """The rules for the wrapper's answers; without a ``responseCls`` any key and type are accepted."""
         accepts = {field.key: field.data_type for field in self.outputs} if self.wrapper.responseCls else None
-        return Rules(self._response_class, accepts, STREAMED if self.streams else ONCE)
+        return Rules(self._response_class, accepts, self.streams)
 
     def read_params(self, params: JSON) -> JSON:
         """The members of a request's JSON as the wrapper declared them."""
