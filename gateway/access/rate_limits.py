@@ -14,6 +14,9 @@ from gateway.errors import TooManyRequests, Unavailable
 RETRY_AFTER = 2
 """Retry-After in seconds of a caller with too many requests in flight: about the time of one inference."""
 
+ROUNDING = 1e-9
+"""Part of a token that sums of seconds may lose: a caller that waits for its Retry-After is admitted."""
+
 
 class CallerLimits:
     """The limits of each caller."""
@@ -64,7 +67,7 @@ class CallerLimits:
     def _take_token(self, name: str, row: Row) -> None:
         if not self._rate:
             return
-        if row.tokens < 1:
+        if row.tokens < 1 - ROUNDING:
             raise TooManyRequests(
                 f"caller_rate is {self._rate * 60:.0f} requests a minute here.",
                 retry_after=max(1, math.ceil((1 - row.tokens) / self._rate)),

@@ -55,6 +55,18 @@ def test_a_caller_never_gets_more_than_its_burst_and_its_rate(rate: int, burst: 
             assert j - i + 1 <= burst + (taken[j] - start) * rate / 60 + 1e-6
 
 
+def test_a_caller_that_waits_for_its_retry_after_is_admitted_however_its_seconds_are_rounded() -> None:
+    clock = Clock()
+    clock.now = 2022.4987168463924  # 60 s later the clock has lost the last bits of a token
+    bounds = limits(clock=clock, caller_rate=1, caller_burst=1)
+    bounds.enter("one")
+    with pytest.raises(TooManyRequests) as refusal:
+        bounds.enter("one")
+    assert refusal.value.retry_after == 60
+    clock.now += 60
+    bounds.enter("one")
+
+
 def test_the_retry_after_is_the_shortest_possible() -> None:
     clock = Clock()
     bounds = limits(clock=clock, caller_rate=6, caller_burst=2)
