@@ -16,7 +16,8 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from gateway.config import GiB, KiB, Settings
-from gateway.errors import DeadlineExceeded, Unavailable
+from gateway.errors import DeadlineExceeded, StorageFull, Unavailable
+from gateway.spool.disk import on_disk
 
 RETRY_AFTER = 2
 """Seconds a refused client is told to wait: about the time in which a study of 100 MiB comes in and is answered."""
@@ -100,13 +101,17 @@ class Admission:
         return 2 * self.requests <= CORES
 
     def reserve(self, count: int, *, spooled: bool) -> None:
-        """Set bytes aside. Raises Unavailable when the budget, or the room on disk, does not hold them."""
-        if spooled and count > shutil.disk_usage(self._folder).free:
-            raise Unavailable("The gateway has no room for this study now; try again later.", retry_after=30)
+        """Set bytes aside. Raises Unavailable where the budget has too few left, and StorageFull where the disk has."""
+        if spooled and count > self._free_on_disk():
+            raise StorageFull("The gateway has no room for this study now; try again later.", private="spool: ENOSPC")
         with self._lock:
             if self.bytes + count > self._budget:
                 raise Unavailable("Other studies fill the gateway; try again.", retry_after=RETRY_AFTER)
             self.bytes += count
+
+    def _free_on_disk(self) -> int:
+        with on_disk("spool"):
+            return shutil.disk_usage(self._folder).free
 
     def leave(self, count: int, *, lent: bool = False) -> None:
         """A request has gone, with the bytes it held, and with its place where that was not ``lent``."""

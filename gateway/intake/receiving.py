@@ -19,6 +19,7 @@ from gateway.observe.phases import Phases
 from gateway.protocol.digests import Digest, hash_function
 from gateway.protocol.request import parse_json
 from gateway.spool.anonymous_files import NewFile
+from gateway.spool.disk import on_disk
 from gateway.spool.parts import Spool
 from gateway.wire import Data, EndOfPart, Event, Headers, Limits, Part, decode, parse_options_header
 
@@ -233,7 +234,7 @@ def receive_files(
         reader.write(json)
         reader.end_part()
         for file in files:
-            with file:
+            with file, on_disk("study"):
                 while piece := file.read(READ_SIZE):
                     reader.write(piece)
             reader.end_part()

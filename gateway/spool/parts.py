@@ -5,7 +5,6 @@ of a patient is left behind when the process dies. Parts are views of it that be
 """
 
 import contextlib
-import errno
 import io
 import mmap
 import os
@@ -14,8 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
-from gateway.errors import StorageFull
 from gateway.spool.anonymous_files import PAGES, AnonymousFile, Buffer, NewFile
+from gateway.spool.disk import on_disk
 
 BUFFER = 8 << 10
 """Bytes that a part reads ahead, for the many small reads of a DICOM header; never more than the part has."""
@@ -153,7 +152,8 @@ class Spool:
         self._threshold = threshold
         fits = room <= threshold
         self._file: AnonymousFile | None
-        self._file, pages = shared(room) if shared is not None and fits else (None, None)
+        with on_disk("memory"):
+            self._file, pages = shared(room) if shared is not None and fits else (None, None)
         self._shared_memory = self._file is not None
         self._memory = pages or _memory(0 if shared is not None or not fits else room)
         self._ends: list[int] = []
@@ -170,7 +170,7 @@ class Spool:
         return self._file is None or len(self._memory) > 0
 
     def write(self, data: Buffer) -> None:
-        """Add bytes to the part being received. Raises StorageFull when the spool folder has no room."""
+        """Add bytes to the part being received. Raises StorageFull where the disk is full, Unavailable."""
         if self.size + len(data) <= len(self._memory):
             self._memory[self.size : self.size + len(data)] = data
         else:
@@ -202,13 +202,11 @@ class Spool:
         return _FileRange(self._file, start, length)
 
     def _write_file(self, data: Buffer) -> None:
-        try:
+        with on_disk("spool"):
             if self._mapped or (self._shared_memory and self.size + len(data) > self._threshold):
                 self._move_to_disk()
             assert self._file is not None  # moved there
             self._file.write(data)
-        except OSError as error:
-            raise _storage_full(error) from error
 
     def _move_to_disk(self) -> None:
         file = AnonymousFile.on_disk(self._folder)
@@ -225,8 +223,3 @@ def _memory(size: int) -> bytearray | mmap.mmap:
     with contextlib.suppress(AttributeError, OSError):  # not Linux, or a kernel without huge pages
         memory.madvise(mmap.MADV_HUGEPAGE)
     return memory
-
-
-def _storage_full(error: OSError) -> StorageFull:
-    reason = errno.errorcode.get(error.errno or 0, "unknown")
-    return StorageFull("The gateway has no room to receive this study; try again later.", private=f"spool: {reason}")

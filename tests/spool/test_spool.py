@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import StorageFull
+from gateway.errors import Unavailable
 from gateway.spool.parts import PartFile, Spool
 
 PARTS = st.lists(st.lists(st.binary(max_size=300), max_size=4), max_size=6)
@@ -57,10 +57,10 @@ def test_a_part_outlives_its_spool(tmp_path: Path) -> None:
     assert part.read() == b"abc"
 
 
-def test_nothing_but_parts_can_be_written_and_a_full_folder_is_named(tmp_path: Path) -> None:
+def test_nothing_but_parts_can_be_written_and_a_missing_folder_is_named(tmp_path: Path) -> None:
     (part,) = spooled([[b"abc"]], 10)
     assert not part.writable()
-    with pytest.raises(StorageFull):
+    with pytest.raises(Unavailable):
         Spool(threshold=0, folder=tmp_path / "missing").write(b"x")
 
 
