@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.access.callers import ROLES, Caller, roles
+from gateway.access.reloading_file import MAX_BYTES
+from gateway.spool.disk import read_regular
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A caller's name, safe in headers and log lines."""
@@ -109,7 +111,7 @@ def change(path: Path, edit: Callable[[tuple[CallerEntry, ...]], Sequence[Caller
     Raises OSError, ValueError for an unreadable file, and what ``edit`` raises.
     """
     with _only_one(path.parent):
-        entries = parse(path.read_bytes()) if path.exists() else ()
+        entries = parse(read_regular(path, MAX_BYTES)) if path.exists() else ()
         _replace(path, dump(edit(entries)))
 
 

@@ -1,18 +1,24 @@
-"""A small file that is read anew when it changes, so that an edit needs no restart."""
+"""A small file that is read again when it changes, so that an edit needs no restart."""
 
 import os
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from gateway.config import MiB
+from gateway.spool.disk import open_regular
 
 MAX_BYTES = 1 * MiB
 """Of a watched file: 4,000 callers, or 500 public keys; what is larger is not such a file."""
 
 Content = TypeVar("Content")
-Stamp = tuple[int, int, int]
+Stamp = tuple[int, ...]
+SETTLED_NS = 2_000_000_000
+"""Age of a file's last change from which its stamp is trusted: another change within one tick of the file system's
+clock leaves the same stamp. Some tick every two seconds (FAT)."""
 
 
 class ReloadingFile(Generic[Content]):
@@ -22,28 +28,42 @@ class ReloadingFile(Generic[Content]):
         self.path = path
         self._parse = parse
         self._lock = threading.Lock()
-        self._held: tuple[Stamp, Content] | None = None
+        self._latest: _Reading[Content] | None = None
 
     def get(self) -> Content:
-        """The content as it is now. Raises OSError, and ValueError for what cannot be parsed or is too large.
+        """Return the content as it is now.
 
-        A file that cannot be read is never answered with what it held before: that may be what was taken back.
+        Raises OSError, also for a pipe or a device, and ValueError for what cannot be parsed or is too large. A file
+        that cannot be read is never answered with its former content: that may be what was taken back.
         """
-        stamp, held = _stamp(self.path.stat()), self._held
-        if held is not None and held[0] == stamp:
-            return held[1]
+        stamp, latest = _stamp(self.path.stat()), self._latest
+        if latest is not None and latest.stamp == stamp:
+            return latest.content
         with self._lock:
-            self._held = self._read()
-            return self._held[1]
+            self._latest = self._read(self._latest)
+            return self._latest.content
 
-    def _read(self) -> tuple[Stamp, Content]:
-        with self.path.open("rb") as file:
-            stamp = _stamp(os.fstat(file.fileno()))
+    def _read(self, before: "_Reading[Content] | None") -> "_Reading[Content]":
+        with os.fdopen(open_regular(self.path), "rb") as file:
+            status = os.fstat(file.fileno())
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise ValueError(f"{self.path} is larger than {MAX_BYTES} bytes.")
-        return stamp, self._parse(data)
+        settled = time.time_ns() - status.st_ctime_ns > SETTLED_NS
+        same = before is not None and before.data == data
+        content = before.content if before is not None and same else self._parse(data)
+        return _Reading(_stamp(status) if settled else (), data, content)
+
+
+@dataclass(frozen=True)
+class _Reading(Generic[Content]):
+    """One reading of a file; its ``stamp`` is empty where it tells nothing yet."""
+
+    stamp: Stamp
+    data: bytes
+    content: Content
 
 
 def _stamp(status: os.stat_result) -> Stamp:
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    """What changes with a file: its time of modification can be set back, that of its status (ctime) cannot."""
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev
