@@ -42,6 +42,7 @@ class Instruments:
         self.progress = count("gateway_progress_reports", "Progress reports of running models.", ["route"])
         self.in_flight = gauge("gateway_requests_in_flight", "Inference requests in work.")
         self.spool = gauge("gateway_spool_bytes", "Bytes of request bodies held in files.")
+        self.store_failures = count("gateway_store_failures", "Answers that the study store did not keep or find.")
         self.audit_failures = count("gateway_audit_failures", "Records that an audit sink did not take.")
 
     def __iter__(self) -> Iterator[MetricWrapperBase]:

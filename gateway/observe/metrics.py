@@ -61,6 +61,11 @@ class Metrics:
         """``inc()`` for each record that a sink of the audit did not take."""
         return self.instruments.audit_failures
 
+    @cached_property
+    def store_failures(self) -> "Counter":
+        """``inc()`` for each answer that the study store could not keep, or could not look for."""
+        return self.instruments.store_failures
+
     def count(self, outcome: Outcome) -> None:
         """Count one request that is over."""
         route = outcome.route if outcome.route in self._routes else OTHER
@@ -133,6 +138,11 @@ class _Route:
         self._sent = instruments.sent.labels(route)
         self._batch = instruments.batch.labels(route)
         self._phases = {phase: instruments.phases.labels(route, phase) for phase in PHASES}
+
+    @cached_property
+    def store_failures(self) -> "Counter":
+        """``inc()`` for each answer that the study store could not keep, or could not look for."""
+        return self.instruments.store_failures
 
     def count(self, outcome: Outcome) -> None:
         self._seconds.observe(outcome.seconds)

@@ -4,6 +4,8 @@ Imported only where there is a store, which brings SQLAlchemy.
 """
 
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gateway.contract.execution import Card
@@ -40,10 +42,11 @@ class CacheEntry:
 
 
 class ResultCache:
-    """The cached answers of one store."""
+    """The cached answers of one store. A store that fails costs a cached answer, never the answer of a request."""
 
-    def __init__(self, results: Results) -> None:
-        self._results = results
+    def __init__(self, results: Results, on_failure: Callable[[], None] = lambda: None) -> None:
+        """``on_failure`` is called for each answer that could not be stored, or could not be looked for."""
+        self._results, self._on_failure = results, on_failure
 
     def entry(
         self, model: Model, card: Card | None, request: Request, caller: str, instances: tuple[HeldInstance, ...]
@@ -58,14 +61,22 @@ class ResultCache:
         return None if identity is None else CacheEntry(caller, instances, model.name, *identity)
 
     def find(self, entry: CacheEntry, card: Card, input_digest: str) -> StoredResult | None:
-        """Return the stored answer to the same input; None without one."""
-        return self._results.find(entry.key(card), entry.caller, input_digest)
+        """Return the answer in its place; None where there is none to the same input, or the store cannot be read."""
+        with self._reported("could not be looked for"):
+            return self._results.find(entry.key(card), entry.caller, input_digest)
+        return None
 
     def store(self, entry: CacheEntry, result: Result, output_digest: str) -> None:
-        """Store an answer under its model's card; log a failure to store it."""
-        if not result.card.deterministic:
-            return
+        """Store an answer under the card of the model that made it, where the store can take it."""
+        if result.card.deterministic:
+            with self._reported("was not stored"):
+                self._results.keep(entry.key(result.card), entry.caller, result, output_digest, entry.instances)
+
+    @contextmanager
+    def _reported(self, what: str) -> Iterator[None]:
+        """Log and count an error of the store."""
         try:
-            self._results.keep(entry.key(result.card), entry.caller, result, output_digest, entry.instances)
+            yield
         except GatewayError as error:
-            logger.warning("an answer was not stored: %s", error.code)
+            logger.warning("an answer %s: %s %s", what, error.code, error.private)
+            self._on_failure()

@@ -157,7 +157,7 @@ class Service:
         from gateway.studies.store_context import StoreContext
 
         self.store = StoreContext(Store.open(self.settings, authenticated=authenticated), self._forgotten)
-        self.cache = ResultCache(self.store.results)
+        self.cache = ResultCache(self.store.results, lambda: self.metrics.store_failures.inc())
         return self.store
 
     def _forgotten(self, record: "Forgotten") -> None:

@@ -10,10 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gateway.config import KiB
+from gateway.spool.disk import read_regular
+
 logger = logging.getLogger("gateway")
 
 KEY_BYTES = 32
 """As many as sha256 has; RFC 2104 3 advises against fewer."""
+LONGEST_KEY_FILE = 64 * KiB
+"""Bytes of the file of a key; longer keys than sha256's blocks of 64 bytes are hashed first (RFC 2104 2)."""
 
 
 def canonical(value: Mapping[str, Any]) -> bytes:
@@ -45,7 +50,7 @@ def signed(data: bytes, key: bytes, signature: str) -> bool:
 def read_key(path: Path) -> bytes:
     """The key in ``path``, written there in hexadecimal digits. Raises ValueError for anything else, and OSError."""
     try:
-        key = bytes.fromhex(path.read_text("ascii"))
+        key = bytes.fromhex(read_regular(path, LONGEST_KEY_FILE).decode("ascii"))
     except ValueError:
         key = b""
     if len(key) < KEY_BYTES:

@@ -9,7 +9,6 @@ import errno
 import fcntl
 import logging
 import os
-import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from typing import Any
 from gateway.config import MiB
 from gateway.observe.audit.canonical import sha256
 from gateway.observe.audit.chain import HEAD_FILE_BYTES, ChainHead, HeadFile, Sealed, head_path, seal, unseal
+from gateway.spool.disk import open_regular
 
 logger = logging.getLogger("gateway")
 
@@ -108,11 +108,9 @@ class ChainFile:
         if self._file == -1 or not _same(self._file, self._path):
             if self._file != -1:
                 os.close(self._file)
+                self._file = -1  # its number is another file's soon, also where this one cannot be opened again
             self._file, self._size = _open(self._path, os.O_RDWR | os.O_APPEND), -1
-        status = os.fstat(self._file)
-        if not stat.S_ISREG(status.st_mode):  # a pipe that nobody reads would hold every request
-            raise ValueError("audit_file should be a file, not a device or a pipe.")
-        size = status.st_size
+        size = os.fstat(self._file).st_size
         if size == self._size:
             return {}, b""
         noted = HeadFile.read(os.pread(self._lock, HEAD_FILE_BYTES + 1, 0), self._key)
@@ -170,7 +168,13 @@ def _last(tail: bytes, key: bytes) -> tuple[ChainHead | None, bytes]:
 
 
 def _open(path: Path, flags: int) -> int:
-    return os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        return open_regular(path, flags | os.O_CREAT)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # a pipe that nobody reads would hold every request
+        raise ValueError("audit_file should be a file, not a device or a pipe.") from error
 
 
 def _same(descriptor: int, path: Path) -> bool:

@@ -1,11 +1,14 @@
 """A copy of each record in a table of an SQL database. SQLAlchemy is known only here."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.observe.audit.chain import Sealed
+from gateway.spool.disk import make_private_file
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, Table
@@ -28,9 +31,13 @@ class SQLCopies:
 
     @cached_property
     def _engine(self) -> "Engine":
-        from sqlalchemy import create_engine
+        from sqlalchemy import create_engine, make_url
 
-        engine = create_engine(self._url, pool_pre_ping=True, hide_parameters=True)
+        url = make_url(self._url)
+        if url.get_backend_name() == "sqlite" and url.database and not url.database.startswith((":memory:", "file:")):
+            with suppress(OSError):  # SQLite reports it in its own words
+                make_private_file(Path(url.database))
+        engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
         self._table.create(engine, checkfirst=True)
         return engine
 
