@@ -91,6 +91,10 @@ class Settings:
     store_max_bytes: int = _setting(
         64 * GiB, "bytes of instances and results together; about 900 CT series of 140 slices"
     )
+    store_caller_bytes: int = _setting(
+        4 * GiB,
+        "bytes of one caller that no other displaces, fewer where more callers share the store; 60 CT series",
+    )
     store_max_age: float = _setting(2_592_000.0, "seconds that an instance or a result is stored, used or not; 30 days")
     store_fsync: bool = _setting(
         False, "wait for the disk at each stored file; a file that a power cut spoils is found when it is read"

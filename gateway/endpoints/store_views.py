@@ -7,9 +7,10 @@ from functools import wraps
 from typing import Any, ParamSpec
 
 import flask
+from werkzeug.exceptions import HTTPException
 
 from gateway.endpoints.current import current_service
-from gateway.endpoints.problems import problem_response
+from gateway.endpoints.problems import log_exception, problem_response
 from gateway.errors import GatewayError, ParameterRefused
 from gateway.intake.admission import Ticket
 from gateway.studies.instance_rows import MAX_PAGE
@@ -39,6 +40,11 @@ def answering(view: View[P]) -> View[P]:
             return view(*args, **kwargs)
         except GatewayError as error:
             return problem_response(error)
+        except HTTPException:  # Flask's own refusals
+            raise
+        except Exception as error:
+            log_exception(error)
+            return problem_response(GatewayError("The gateway's log has the reason under this request id."))
 
     return answered
 

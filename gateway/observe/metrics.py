@@ -139,11 +139,6 @@ class _Route:
         self._batch = instruments.batch.labels(route)
         self._phases = {phase: instruments.phases.labels(route, phase) for phase in PHASES}
 
-    @cached_property
-    def store_failures(self) -> "Counter":
-        """``inc()`` for each answer that the study store could not keep, or could not look for."""
-        return self.instruments.store_failures
-
     def count(self, outcome: Outcome) -> None:
         self._seconds.observe(outcome.seconds)
         self._received.inc(outcome.bytes_in)

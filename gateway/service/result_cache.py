@@ -4,8 +4,7 @@ Imported only where there is a store, which brings SQLAlchemy.
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.contract.execution import Card
@@ -62,21 +61,22 @@ class ResultCache:
 
     def find(self, entry: CacheEntry, card: Card, input_digest: str) -> StoredResult | None:
         """Return the answer in its place; None where there is none to the same input, or the store cannot be read."""
-        with self._reported("could not be looked for"):
+        try:
             return self._results.find(entry.key(card), entry.caller, input_digest)
-        return None
+        except GatewayError as error:
+            self._report("could not be looked for", error)
+            return None
 
     def store(self, entry: CacheEntry, result: Result, output_digest: str) -> None:
-        """Store an answer under the card of the model that made it, where the store can take it."""
-        if result.card.deterministic:
-            with self._reported("was not stored"):
-                self._results.keep(entry.key(result.card), entry.caller, result, output_digest, entry.instances)
-
-    @contextmanager
-    def _reported(self, what: str) -> Iterator[None]:
-        """Log and count an error of the store."""
+        """Store an answer under its model's card, where the store can take it."""
+        if not result.card.deterministic:
+            return
         try:
-            yield
+            self._results.keep(entry.key(result.card), entry.caller, result, output_digest, entry.instances)
         except GatewayError as error:
-            logger.warning("an answer %s: %s %s", what, error.code, error.private)
-            self._on_failure()
+            self._report("was not stored", error)
+
+    def _report(self, what: str, error: GatewayError) -> None:
+        """Log and count an error of the store."""
+        logger.warning("an answer %s: %s %s", what, error.code, error.private)
+        self._on_failure()

@@ -6,13 +6,18 @@ import hashlib
 import io
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
-from gateway.errors import DigestMismatch, StorageFull
+from gateway.errors import DigestMismatch
+from gateway.spool.disk import on_disk, open_regular
+
+STORE = "store"
+"""The name of the store's folder in the log."""
 
 
 def quarantine_label(study_instance_uid: str) -> str:
@@ -20,7 +25,8 @@ def quarantine_label(study_instance_uid: str) -> str:
     return hashlib.sha256(study_instance_uid.encode()).hexdigest()
 
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO)
+"""The errors of ``open_regular`` for a file that is missing, or was replaced by something else."""
 
 
 class Spoiled(Exception):
@@ -28,10 +34,13 @@ class Spoiled(Exception):
 
 
 class Blobs(Protocol):
-    """Bytes under names. A name is 64 hexadecimal digits; a location is how this keeper calls what it keeps."""
+    """Bytes under names. A name is 64 hexadecimal digits; a location is the keeper's own name for stored bytes.
+
+    Each method raises StorageFull for a full disk, and Unavailable where the keeper cannot work now.
+    """
 
     def settle(self, incoming: "Incoming", name: str) -> str:
-        """Make bytes last, and give the location they will have; slow, and before the index is locked."""
+        """Make bytes last, and return the location they will have; slow, and before the index is locked."""
 
     def place(self, incoming: "Incoming", location: str) -> None:
         """Put settled bytes where they belong; quick, and while the index is locked for writing."""
@@ -39,8 +48,11 @@ class Blobs(Protocol):
     def abandon(self, location: str) -> None:
         """Forget settled bytes that were not placed."""
 
-    def open(self, location: str, sha256: str) -> BinaryIO:
-        """The bytes as a file at its start, checked against their digest, in use until it is closed. Raises Spoiled."""
+    def open(self, location: str, sha256: str, size: int) -> BinaryIO:
+        """The bytes as a file at its start, checked against size and digest, in use until it is closed.
+
+        Raises Spoiled.
+        """
 
     def remove(self, *locations: str, used_too: bool = False) -> bool:
         """Remove bytes while the index is locked for writing; false, and nothing done, where some of it is in use."""
@@ -68,19 +80,19 @@ class Incoming:
     """
 
     def __init__(self, folder: Path) -> None:
-        """A new file in ``folder``. Raises StorageFull."""
-        with full_disk():
+        """A new file in ``folder``. Raises StorageFull, Unavailable."""
+        with on_disk(STORE):
             self.path, self.descriptor = _new_file(folder)
         self._hash = hashlib.sha256()
         self._moved = False
         self.size = 0
 
     def write(self, data: bytes | memoryview) -> None:
-        """Add bytes. Raises StorageFull."""
+        """Add bytes. Raises StorageFull, Unavailable."""
         self._hash.update(data)
         self.size += len(data)
         view = memoryview(data)
-        with full_disk():
+        with on_disk(STORE):
             while view:
                 view = view[os.write(self.descriptor, view) :]
 
@@ -109,9 +121,10 @@ class Incoming:
         self._moved = True
 
     def discard(self) -> None:
-        """Remove the file, unless it has been moved; once is enough."""
+        """Remove the file, unless it has been moved; once is enough. A file that cannot be removed is swept later."""
         if not self._moved:
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.path.unlink()
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
@@ -135,39 +148,34 @@ def _new_file(folder: Path) -> tuple[Path, int]:
 
 
 def sweep_incoming(folder: Path) -> int:
-    """Remove the files of processes that are no more, and tell how many: what lives holds a lock."""
-    swept = 0
-    for path in folder.iterdir():
-        swept += unlink_unless_locked(path)
-    return swept
+    """Remove the files of dead processes, and return how many: a living process has a lock on each of its own."""
+    return sum(unlink_unless_locked(path) for path in folder.iterdir() if path.is_symlink() or not path.is_dir())
 
 
 def unlink_unless_locked(*paths: Path) -> bool:
     """Remove files that nobody has a lock on; false, and all of them stay, where somebody has one of them."""
     with ExitStack() as stack:
         for path in paths:
-            with suppress(FileNotFoundError):
-                # for writing, since NFS gives an exclusive lock to no other (flock(2))
-                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-                stack.callback(os.close, descriptor)
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return False
-        for path in paths:
-            path.unlink(missing_ok=True)
+            try:  # for writing, since NFS gives an exclusive lock to no other (flock(2))
+                descriptor = open_regular(path, os.O_RDWR | os.O_NOFOLLOW)
+            except OSError as error:
+                if error.errno not in GONE:
+                    raise
+                continue
+            stack.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        unlink(*paths)
     return True
 
 
-@contextmanager
-def full_disk() -> Iterator[None]:
-    """Turn a full disk into StorageFull; what else goes wrong there passes."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        reason = errno.errorcode[error.errno]
-        raise StorageFull(
-            "The gateway has no room to keep this; try again later.", private=f"store: {reason}"
-        ) from error
+def unlink(*paths: Path) -> None:
+    """Remove files, and folders that somebody put in their place; what is missing is removed already."""
+    for path in paths:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gateway.errors import Unavailable
-from gateway.studies.blobs import Incoming, Spoiled, full_disk
+from gateway.spool.disk import on_disk
+from gateway.studies.blobs import STORE, Incoming, Spoiled
 
 try:
     import boto3
@@ -59,11 +60,15 @@ class BucketBlobs:
         """Delete what was uploaded in vain."""
         self.remove(location)
 
-    def open(self, location: str, sha256: str) -> BinaryIO:
-        """Download to a file without a name. Raises Spoiled, StorageFull, Unavailable."""
-        body = self._call("get_object", Key=self._key(location))["Body"]
+    def open(self, location: str, sha256: str, size: int) -> BinaryIO:
+        """Download to an anonymous file. Raises Spoiled, StorageFull, Unavailable."""
+        answer = self._call("get_object", Key=self._key(location))
+        body = answer["Body"]
+        if answer["ContentLength"] != size:
+            body.close()
+            raise Spoiled
         digest = hashlib.sha256()
-        with ExitStack() as undo, full_disk(), _answering():
+        with ExitStack() as undo, on_disk(STORE), _answering():
             file = undo.enter_context(tempfile.TemporaryFile(dir=self._folder))
             for piece in body.iter_chunks(PIECE):
                 digest.update(piece)

@@ -129,7 +129,7 @@ class Bundles:
             row = connection.execute(query).one_or_none()
         if row is not None:
             with suppress(Spoiled):
-                return self._store.blobs["bundles"].open(row.location, sha256), row.size
+                return self._store.blobs["bundles"].open(row.location, sha256, row.size), row.size
             with self._store.index.writing() as connection:
                 connection.execute(delete(bundles).where(bundles.c.sha256 == sha256))
                 self._collect(connection, [(sha256, row.location)])

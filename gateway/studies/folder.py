@@ -4,8 +4,10 @@ A file is written elsewhere in the same file system and renamed, so that it is h
 holds a shared lock on it: the lease that keeps it from being evicted, and that ends with the process at the latest.
 """
 
+import errno
 import fcntl
 import hashlib
+import io
 import os
 import re
 import secrets
@@ -14,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from gateway.errors import Unavailable
-from gateway.studies.blobs import Incoming, Spoiled, full_disk, unlink_unless_locked
+from gateway.spool.disk import make_private, on_disk, open_regular
+from gateway.studies.blobs import GONE, STORE, Incoming, Spoiled, unlink, unlink_unless_locked
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 QUARANTINE = "quarantine"
@@ -29,19 +31,20 @@ class FolderBlobs:
         self._root = root
         self._durable = durable
         self._aside = root / QUARANTINE
-        self._aside.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(self._aside)
 
     def settle(self, incoming: Incoming, name: str) -> str:
         """Write what is still in memory to the disk, where that is asked for."""
         if self._durable:
-            with full_disk():
+            with on_disk(STORE):
                 os.fsync(incoming.descriptor)
         return name
 
     def place(self, incoming: Incoming, location: str) -> None:
         """Rename; a folder that is made for it costs more than the rename, and is made once."""
         path = self._path(location)
-        with full_disk():
+        with on_disk(STORE):
+            self._require()
             try:
                 incoming.move(path)
             except FileNotFoundError:  # the first of its folder: one in 256 files, of a store that is new
@@ -53,19 +56,12 @@ class FolderBlobs:
     def abandon(self, location: str) -> None:
         """Do nothing: no byte was written under the name yet."""
 
-    def open(self, location: str, sha256: str) -> BinaryIO:
-        """Lock, then read all of it once. Raises Spoiled, and Unavailable where too many files are open."""
+    def open(self, location: str, sha256: str, size: int) -> BinaryIO:
+        """Lock, then read all of it once. Raises Spoiled, and Unavailable for a folder that cannot be read now."""
+        with on_disk(STORE):
+            file = os.fdopen(self._descriptor(self._path(location)), "rb")
         try:
-            file = self._path(location).open("rb")
-        except FileNotFoundError:
-            raise Spoiled from None
-        except OSError as error:
-            raise Unavailable("Too many files are in use; try again.", private=type(error).__name__) from error
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH)
-            if not os.fstat(file.fileno()).st_nlink or hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-                raise Spoiled
-            file.seek(0)
+            _check(file, sha256, size)
         except BaseException as error:
             file.close()
             if isinstance(error, OSError):  # EIO: the disk itself has lost it
@@ -73,39 +69,59 @@ class FolderBlobs:
             raise
         return file
 
+    def _descriptor(self, path: Path) -> int:
+        """Open without waiting for a pipe. Raises Spoiled, and OSError where the folder itself is gone."""
+        try:
+            return open_regular(path, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+        self._require()
+        raise Spoiled
+
+    @on_disk(STORE)
     def remove(self, *locations: str, used_too: bool = False) -> bool:
-        """Unlink, unless somebody reads one of them. Who has opened it reads on where ``used_too`` removes it."""
+        """Unlink, unless somebody reads one of them; with ``used_too`` its readers finish on the removed file."""
+        self._require()
         paths = [self._path(location) for location in locations]
         if not used_too:
             return unlink_unless_locked(*paths)
-        for path in paths:
-            path.unlink(missing_ok=True)
+        unlink(*paths)
         return True
 
+    @on_disk(STORE)
     def quarantine(self, location: str, label: str) -> None:
         """Rename into a folder beside the others."""
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, NotADirectoryError):
             self._path(location).rename(self._aside / f"{_checked(label)}-{location}-{secrets.token_hex(4)}")
 
+    @on_disk(STORE)
     def purge(self, label: str) -> None:
-        """Unlink what was set aside under a label."""
+        """Remove what was set aside under a label."""
+        self._require()
         for path in self._aside.glob(f"{_checked(label)}-*"):
-            path.unlink(missing_ok=True)
+            unlink(path)
 
+    @on_disk(STORE)
     def purge_older(self, moment: float) -> None:
-        """Unlink what was received before ``moment``, in seconds since 1970, and set aside since."""
-        for path in self._aside.iterdir():
-            if path.stat().st_mtime < moment:
-                path.unlink(missing_ok=True)
+        """Remove what was received before ``moment``, in seconds since 1970, and set aside since."""
+        for path in self._aside.glob("*"):
+            if path.lstat().st_mtime < moment:
+                unlink(path)
 
     def names(self) -> Iterator[tuple[str, float]]:
         """Walk the folders."""
         for path in self._root.glob("[0-9a-f][0-9a-f]/*"):
             with suppress(FileNotFoundError):
-                yield path.name, path.stat().st_mtime
+                yield path.name, path.lstat().st_mtime
 
     def close(self) -> None:
         """Do nothing: no file is open but those of readers."""
+
+    def _require(self) -> None:
+        """Raise OSError where the folder is gone: a disk that is not mounted has lost nothing, and forgets nothing."""
+        if not self._aside.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "The folder of the store is gone")
 
     def _path(self, location: str) -> Path:
         name = _checked(location)
@@ -113,10 +129,19 @@ class FolderBlobs:
 
 
 def _checked(name: str) -> str:
-    """The last gate before the file system: a name is nothing but 64 hexadecimal digits."""
+    """Raise ValueError for anything but 64 hexadecimal digits: no other name reaches the file system."""
     if not _NAME.fullmatch(name):
         raise ValueError("a name in the store is 64 hexadecimal digits")
     return name
+
+
+def _check(file: io.BufferedReader, sha256: str, size: int) -> None:
+    """Lock the file for reading, and leave it at its start. Raises Spoiled."""
+    fcntl.flock(file, fcntl.LOCK_SH)
+    status = os.fstat(file.fileno())
+    if not status.st_nlink or status.st_size != size or hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+        raise Spoiled
+    file.seek(0)
 
 
 def _sync_folder(path: Path) -> None:

@@ -64,23 +64,23 @@ def forget(store: Store, study: str, caller: str, *, everybody: bool = False, au
     """
     mine = [] if everybody else [holdings.c.caller == caller]
     with store.index.writing() as connection:
-        found = instance_rows.of_study(connection, None if everybody else caller, study)
-        for some in instance_rows.pieces(one.sha256 for one in found):
-            instance_rows.release(connection, holdings.c.sha256.in_(some), *mine)
-        whole = (
-            instance_rows.of_study(connection, None, study) if found else []
-        )  # also what another file took the place of
-        store.retention.collect(connection, (one.sha256 for one in whole), used_too=True)
+        instances = instance_rows.of_study(connection, None if everybody else caller, study)
+        # the instances last: where a file cannot be removed, all of them are still there
         results = Results(store).forget(connection, study, None if everybody else caller)
         store.blobs["instances"].purge(quarantine_label(study))
-    if not found and not results:
+        for some in instance_rows.pieces(instance.sha256 for instance in instances):
+            instance_rows.release(connection, holdings.c.sha256.in_(some), *mine)
+        # those too whose place another file took
+        remaining = instance_rows.of_study(connection, None, study) if instances else []
+        store.retention.collect(connection, (instance.sha256 for instance in remaining), used_too=True)
+    if not instances and not results:
         raise StudyNotFound("No instance of such a study is stored for this caller.")
     record = Forgotten(
         study_digest=quarantine_label(study),
         caller=caller,
         everybody=everybody,
-        instances=len(found),
-        size=sum(one.size for one in found),
+        instances=len(instances),
+        size=sum(instance.size for instance in instances),
         results=results,
     )
     audit(record)

@@ -10,11 +10,12 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from gateway.errors import StorageFull, Unavailable
+from gateway.spool.disk import RETRY_SECONDS, make_private_file, on_disk, open_regular
 
 try:
     from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
@@ -41,11 +42,15 @@ class Index:
 
         The tables are made or brought up to date. Raises ValueError for a URL of another kind of database, Unavailable.
         """
-        self._engine = _engine(_url(folder, url), durable)
+        location = _url(folder, url)
+        self._engine = _engine(location, durable)
         self._sqlite = self._engine.dialect.name == "sqlite"
         self._writer = threading.Lock()
+        self._files = _IndexFiles(_path(location) if self._sqlite else None)
         with _alone(folder / "migrate.lock"):
+            self._files.make()
             self._migrate()
+            self._files.remember()
 
     def close(self) -> None:
         """Close its connections."""
@@ -54,13 +59,15 @@ class Index:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the index. Raises Unavailable."""
-        with _told(), self._engine.connect() as connection:
+        self._files.check()
+        with _answering(), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction in which nobody else writes; undone when the block raises. Raises StorageFull, Unavailable."""
-        with self._turn(), _told(), self._connect_to_write() as connection, connection.begin():
+        """A transaction of the only writer; undone when the block raises. Raises StorageFull, Unavailable."""
+        self._files.check()
+        with self._turn(), _answering(), self._connect_to_write() as connection, connection.begin():
             if not self._sqlite:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITER})")
             yield connection
@@ -107,6 +114,12 @@ def _url(folder: Path, text: str) -> URL:
     return url if url.get_backend_name() == "sqlite" else url.set(drivername="postgresql+psycopg")
 
 
+def _path(url: URL) -> Path | None:
+    """Return the file of an index in SQLite; None for one in memory or by a URI."""
+    text = url.database or ":memory:"
+    return None if text.startswith((":memory:", "file:")) else Path(text)
+
+
 def _engine(url: URL, durable: bool) -> Engine:
     # parameters hold UIDs and callers' names, which no error may quote; the connection that was used last knows most
     engine = create_engine(
@@ -137,7 +150,8 @@ def _begin(connection: Connection) -> None:
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """While one process is here, the others on this machine wait."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with on_disk("index"):
+        descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -145,18 +159,58 @@ def _alone(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+class _IndexFiles:
+    """The file of an index in SQLite, with its log and the memory that its connections share.
+
+    SQLite goes on with files that were removed or replaced: what it writes there is lost, and each process may see
+    another index. Its three files stay the same while a connection is open, and are this user's alone: SQLite gives the
+    other two the mode of the first.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        """``path`` of the index; None for another database than SQLite."""
+        self._paths = [path, *(path.with_name(f"{path.name}-{kind}") for kind in ("wal", "shm"))] if path else []
+        self._expected: list[tuple[int, int]] = []
+
+    def make(self) -> None:
+        """Make the index where it is missing, and take the rights of others from its files. Raises Unavailable."""
+        with on_disk("index"):
+            for path in self._paths:
+                if path is self._paths[0] or path.exists():
+                    make_private_file(path)
+
+    def remember(self) -> None:
+        """Remember which files are open now."""
+        self._expected = self._found()
+
+    def check(self) -> None:
+        """Raise Unavailable where one of the files was removed or replaced."""
+        if self._expected and self._found() != self._expected:
+            detail = "The index of the study store was moved or replaced; put it back, or restart the gateway."
+            raise Unavailable(detail, retry_after=RETRY_SECONDS, private="index: moved or replaced")
+
+    def _found(self) -> list[tuple[int, int]]:
+        found = []
+        for path in self._paths:
+            with suppress(OSError):
+                status = path.stat()
+                found.append((status.st_dev, status.st_ino))
+        return found
+
+
 @contextmanager
-def _told() -> Iterator[None]:
+def _answering() -> Iterator[None]:
     """Raise errors of the database as errors of the gateway."""
     try:
         yield
-    except exc.DBAPIError as error:
-        private = f"index: {type(error.orig).__name__}"
-        if _is_full(error.orig):
-            raise StorageFull("The gateway has no room to keep this; try again later.", private=private) from error
-        if isinstance(error, exc.OperationalError):
-            raise Unavailable("The study store does not answer; try again.", retry_after=5, private=private) from error
+    except (exc.IntegrityError, exc.ProgrammingError):  # the code is wrong, not the database
         raise
+    except (exc.DBAPIError, exc.TimeoutError) as error:
+        cause = getattr(error, "orig", error)
+        private = f"index: {type(cause).__name__}"
+        if _is_full(cause):
+            raise StorageFull("The gateway has no room for this; try again later.", private=private) from error
+        raise Unavailable("The study store does not answer; try again.", retry_after=5, private=private) from error
 
 
 def _is_full(error: Any) -> bool:

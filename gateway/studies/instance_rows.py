@@ -135,6 +135,15 @@ def unheld(connection: Connection, digests: Iterable[str]) -> Iterator[tuple[str
         yield from connection.execute(query).all()
 
 
+def shared(connection: Connection, caller: str, digests: Iterable[str]) -> set[str]:
+    """Return the digests that other callers hold too."""
+    query = select(holdings.c.sha256).where(holdings.c.caller != caller)
+    chunks = pieces(digests)
+    return {
+        sha256 for some in chunks for sha256 in connection.execute(query.where(holdings.c.sha256.in_(some))).scalars()
+    }
+
+
 def orphans(connection: Connection) -> list[str]:
     """Digests of all instances that nobody holds; slow."""
     someone = select(holdings.c.sha256).where(holdings.c.sha256 == instances.c.sha256).exists()

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from gateway.contract.requests import BinaryPart, Result
-from gateway.errors import DigestMismatch, ResultNotFound
+from gateway.errors import DigestMismatch, GatewayError, ResultNotFound
 from gateway.protocol.digests import ALGORITHMS, hash_function
 from gateway.studies.blobs import Incoming, Spoiled
 from gateway.studies.instance_rows import TOUCH_SECONDS, HeldInstance
@@ -81,7 +81,7 @@ class Results:
         if row is None:
             raise ResultNotFound("No such result is stored for this caller.")
         try:
-            with self._store.blobs["results"].open(row.location, row.body_sha256) as file:
+            with self._store.blobs["results"].open(row.location, row.body_sha256, row.size) as file:
                 body = memoryview(file.read())
             algorithm = self._algorithm(body, row.output_digest)
         except Spoiled:
@@ -116,7 +116,7 @@ class Results:
             try:
                 with self._store.index.writing() as connection:
                     spare = {one.study_instance_uid for one in held}
-                    self._store.retention.make_room(connection, incoming.size, lambda: spare)
+                    self._store.retention.make_room(connection, caller, incoming.size, lambda: spare)
                     self._replace(connection, id)
                     row = self._row(key, result, incoming)
                     ids = {"id": id, "caller": caller, "location": location, "output_digest": output_digest}
@@ -187,7 +187,7 @@ class Results:
 
     def _touch(self, row: Row[Any], now: float) -> None:
         if row.used_at < now - TOUCH_SECONDS:
-            with self._store.index.writing() as connection:
+            with suppress(GatewayError), self._store.index.writing() as connection:  # a note, not worth a refusal
                 connection.execute(update(results).where(results.c.id == row.id).values(used_at=now))
 
 

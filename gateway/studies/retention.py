@@ -1,4 +1,4 @@
-"""Retention: a quota in bytes, an age, and eviction of the least recently used first.
+"""Retention: a quota in bytes with a share of it for each caller, and an age.
 
 What is in use stays, whatever the quota says: to remove it would free nothing, since its bytes last until it is closed.
 A study goes as a whole or not at all: of one that had lost a slice, a model would make a finding like any other.
@@ -7,15 +7,16 @@ A study goes as a whole or not at all: of one that had lost a slice, a model wou
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from sqlalchemy import Connection, delete, func, literal, select
+from sqlalchemy import Connection, delete, func, select
 
 from gateway.config import Settings
 from gateway.errors import StorageFull
 from gateway.studies import instance_rows
 from gateway.studies.blobs import Blobs, sweep_incoming
+from gateway.studies.eviction import RESULT, Candidate, Eviction
 from gateway.studies.index import Index
 from gateway.studies.tables import LOCATIONS, holdings, input_digests, results
 from gateway.studies.tables import instances as instances_table
@@ -26,8 +27,6 @@ ORPHAN_SECONDS = 3600.0
 """Age from which a file that no index knows was left by a process that died; the slowest chunk takes minutes."""
 EXPIRE_SECONDS = 60.0
 """Between two looks at what is too old, which nobody sees any more: each chunk would pay for its own."""
-CANDIDATES = 256
-"""Of the least recently used, looked at together."""
 
 _SUMS = (select(func.coalesce(func.sum(table.c.size), 0)) for table in (instances_table, results))
 _USED = select(*(one.scalar_subquery() for one in _SUMS))
@@ -41,6 +40,7 @@ class Retention:
     ) -> None:
         self._max_bytes = settings.store_max_bytes
         self._max_age = settings.store_max_age
+        self._caller_bytes = settings.store_caller_bytes
         self._blobs = {"instance": blobs, "result": result_blobs}
         self._clock = clock
         self._expired = -math.inf
@@ -50,10 +50,13 @@ class Retention:
         """The moment before which stored files are too old to be seen, in seconds since 1970."""
         return self._clock() - self._max_age
 
-    def make_room(self, connection: Connection, needed: int, spare: Callable[[], Collection[str]] = tuple) -> None:
-        """Evict until ``needed`` bytes fit below the quota, but for the studies to ``spare``, which this is a part of.
+    def make_room(
+        self, connection: Connection, caller: str, needed: int, spare: Callable[[], Collection[str]] = tuple
+    ) -> None:
+        """Evict until ``needed`` bytes of a caller fit below the quota, but for its studies to ``spare``.
 
-        Raises StorageFull where what is left is in use.
+        ``spare`` are those that the bytes are a part of. Raises StorageFull where what is left is in use, or the share
+        of another caller.
         """
         if needed > self._max_bytes:
             raise StorageFull("This is more than the whole store may hold.", private="store_max_bytes")
@@ -61,8 +64,11 @@ class Retention:
         if excess > 0 or self._clock() >= self._expired + EXPIRE_SECONDS:
             self.expire(connection)
             excess = self._used(connection) + needed - self._max_bytes
-        if excess > 0 and excess > sum(self._evicted(connection, excess, spare())):
-            raise StorageFull("What the store holds is in use; try again later.", private="store_max_bytes")
+        if excess > 0 and self._evict(connection, caller, needed, excess, spare()) < excess:
+            self.collect(connection, instance_rows.orphans(connection))
+            if self._used(connection) + needed > self._max_bytes:
+                detail = "What the store holds is in use, or the share of others; remove studies or try again later."
+                raise StorageFull(detail, private="store_max_bytes")
 
     def expire(self, connection: Connection) -> None:
         """Remove what is older than it may be; what of it is in use is only out of sight, and goes later."""
@@ -95,45 +101,30 @@ class Retention:
             instance_rows.release(connection, holdings.c.sha256.in_(some))
         self.collect(connection, digests)
 
-    def _evicted(self, connection: Connection, excess: int, spare: Collection[str]) -> Iterator[int]:
-        """The bytes of each study and each result evicted, until there is enough."""
-        skipped = dict.fromkeys(self._blobs, 0)
-        while rows := self._oldest(connection, skipped):
-            for _, kind, name, location, size in rows:
-                if excess <= 0:
-                    return
-                if kind == "result":
-                    went = self._remove(connection, kind, name, location)
-                else:
-                    went = name not in spare and self._remove_study(connection, name)
-                if went:
-                    excess -= size
-                    yield size
-                else:
-                    skipped[kind] += 1
+    def _evict(self, connection: Connection, caller: str, needed: int, excess: int, spare: Collection[str]) -> int:
+        def remove(candidate: Candidate) -> int | None:
+            if candidate.kind == RESULT:
+                removed = self._remove(connection, RESULT, candidate.name, candidate.location)
+                return candidate.size if removed else None
+            if candidate.caller == caller and candidate.name in spare:
+                return None
+            return self._remove_study(connection, candidate.caller, candidate.name)
 
-    def _oldest(self, connection: Connection, skip: dict[str, int]) -> list[tuple[float, str, str, str, int]]:
-        """The least recently used: when, kind, name, location, bytes. So many of each kind are passed over."""
-        study, used = instances_table.c.study_instance_uid, func.max(instances_table.c.used_at)
-        studies = select(used, literal("instance"), study, literal(""), func.sum(instances_table.c.size))
-        columns = results.c.used_at, literal("result"), results.c.id, results.c.location, results.c.size
-        found: list[tuple[float, str, str, str, int]] = []
-        for kind, query in (
-            ("instance", studies.group_by(study).order_by(used, study)),
-            ("result", select(*columns).order_by(results.c.used_at, results.c.id)),
-        ):
-            asked = connection.execute(query.limit(CANDIDATES).offset(skip[kind]))
-            found += [(when, kind, name, location, int(size)) for when, kind, name, location, size in asked]
-        return sorted(found)[:CANDIDATES]
+        eviction = Eviction(connection, caller, needed, self._max_bytes, self._caller_bytes)
+        return eviction.evict(excess, remove)
 
-    def _remove_study(self, connection: Connection, study: str) -> bool:
-        """Remove all instances of a study and what anyone holds of them, unless one of them is in use."""
-        found = instance_rows.of_study(connection, None, study)
-        if not self._blobs["instance"].remove(*(one.location for one in found)):
-            return False
-        for one in found:
-            instance_rows.drop(connection, one.sha256)
-        return True
+    def _remove_study(self, connection: Connection, caller: str, study: str) -> int | None:
+        """Remove a caller's whole study; the bytes that no other caller has. None where one of these is in use."""
+        instances = instance_rows.of_study(connection, caller, study)
+        shared = instance_rows.shared(connection, caller, (instance.sha256 for instance in instances))
+        own = [instance for instance in instances if instance.sha256 not in shared]
+        if not self._blobs["instance"].remove(*(instance.location for instance in own)):
+            return None
+        for instance in own:
+            instance_rows.drop(connection, instance.sha256)
+        for some in instance_rows.pieces(shared):
+            instance_rows.release(connection, holdings.c.caller == caller, holdings.c.sha256.in_(some))
+        return sum(instance.size for instance in own)
 
     def _remove(self, connection: Connection, kind: str, name: str, location: str, *, used_too: bool = False) -> bool:
         if not self._blobs[kind].remove(location, used_too=used_too):

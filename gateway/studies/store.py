@@ -12,6 +12,7 @@ from typing import BinaryIO, Self
 from gateway.access import listeners
 from gateway.config import Settings
 from gateway.errors import GatewayError, StudyNotFound
+from gateway.spool.disk import make_private
 from gateway.studies import instance_rows
 from gateway.studies.blobs import Blobs, Incoming, Spoiled, quarantine_label
 from gateway.studies.folder import FolderBlobs
@@ -88,8 +89,7 @@ class Store:
         if settings.store_folder is None:
             raise ValueError("store_folder (GATEWAY_STORE_FOLDER) should name a folder.")
         folder = settings.store_folder.absolute()
-        for one in (folder, folder / "incoming"):
-            one.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(folder / "incoming")
         blobs = {kind: _blobs(settings, folder, kind) for kind in KINDS}
         index = Index(folder, settings.database_url, durable=settings.store_fsync)
         retention = Retention(settings, blobs["instances"], blobs["results"], clock)
@@ -129,7 +129,7 @@ class Store:
         files: list[BinaryIO] = []
         try:
             for one in found:
-                files.append(self.blobs["instances"].open(one.location, one.sha256))
+                files.append(self.blobs["instances"].open(one.location, one.sha256, one.size))
         except BaseException as error:
             for file in files:
                 file.close()
@@ -146,7 +146,7 @@ class Store:
             if instance_rows.located(connection, one.sha256) != one.location:
                 return
             try:
-                blobs.open(one.location, one.sha256).close()  # sent again meanwhile, perhaps
+                blobs.open(one.location, one.sha256, one.size).close()  # sent again meanwhile, perhaps
             except Spoiled:
                 blobs.quarantine(one.location, quarantine_label(one.study_instance_uid))
                 instance_rows.drop(connection, one.sha256)

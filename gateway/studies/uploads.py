@@ -62,7 +62,7 @@ class InstanceUpload(FileBatch):
         # room for all, also for what others have sent: a full store must not tell the two apart
         studies = {one.study_instance_uid for one in taken}
         begun = partial(instance_rows.begun, connection, self._caller, studies)
-        store.retention.make_room(connection, sum(one.size for one in taken), begun)
+        store.retention.make_room(connection, self._caller, sum(one.size for one in taken), begun)
         here = instance_rows.known(connection, (one.sha256 for one in taken))
         new = [(one, self.place(one.sha256)) for one in taken if one.sha256 not in here]
         instance_rows.add(connection, new, now)

@@ -1,6 +1,7 @@
 """A watched file is read again after each change, and a pipe or a device in its place delays nobody."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,11 +59,11 @@ def test_a_file_that_has_not_changed_for_a_while_is_read_once(path: Path, monkey
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
-def test_what_is_no_file_is_an_error_at_once(path: Path, make: object) -> None:
+def test_what_is_no_file_is_an_error_at_once(path: Path, make: Callable[[Path], None]) -> None:
     watched = reading(path)
     watched.get()
     path.unlink()
-    make(path)  # type: ignore[operator]
+    make(path)
     with pytest.raises(OSError, match="regular file"):
         watched.get()
     with pytest.raises(Unavailable):

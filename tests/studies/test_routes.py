@@ -294,6 +294,30 @@ def test_a_full_disk_is_a_507_and_leaves_a_clean_store(serve: Serve, tmp_path: P
     assert list((tmp_path / "store" / "incoming").iterdir()) == []
 
 
+def test_a_caller_that_floods_the_store_pushes_out_no_other(serve: Serve, tmp_path: Path) -> None:
+    keys = {name: new_key() for name in ("one", "other")}
+    entries = [CallerEntry(Caller(name, frozenset(CALLERS[name])), fingerprint(key)) for name, key in keys.items()]
+    change(tmp_path / "callers.json", lambda _: entries)
+    own, flood = ([file("slice", study=f"{name}{number}") for number in range(count)] for name, count in COUNTS)
+    running = serve(
+        "tests.apps.typed:app",
+        "--workers",
+        "2",
+        GATEWAY_API_KEYS_FILE=str(tmp_path / "callers.json"),
+        GATEWAY_STORE_FOLDER=str(tmp_path / "store"),
+        GATEWAY_STORE_MAX_BYTES=str(4 * max(len(sent.data) for sent in [*own, *flood])),
+    )
+    one, other = (Asking(running.url, key) for key in keys.values())
+    one.send_missing(own)
+    assert [other.send([sent]).status_code for sent in flood] == [200] * len(flood)
+    assert [entry["state"] for entry in one.manifest(own)] == ["present"] * 2
+    assert [entry["state"] for entry in other.manifest(flood)].count("present") == 2
+
+
+COUNTS = (("own", 2), ("flood", 12))
+"""Studies of one instance that two callers send to a store for four."""
+
+
 def padded(one: File, size: int) -> File:
     """The same file with padding after its pixels (PS3.10 7.2)."""
     data = one.data + b"\xfc\xff\xfc\xff" + b"OB\0\0" + size.to_bytes(4, "little") + bytes(size)

@@ -216,7 +216,8 @@ def test_a_study_in_use_is_never_evicted(open_store: OpenStore, clock: Clock) ->
             upload(beside, "other", sent[3:])
         assert found.files[0].read() == sent[0].data
     upload(beside, "other", sent[3:])
-    assert states(store, "one", sent[:2]) == ["missing", "missing"]
+    assert states(store, "other", sent[2:]) == ["missing", "present"]
+    assert states(store, "one", sent[:2]) == ["present", "missing"]
     assert incoming(store) == []
 
 

@@ -168,7 +168,7 @@ def test_results_outlive_their_instances_and_go_with_their_study(store: Store, c
         ids.append(Results(store).keep(key(some), "one", RESULT, OUTPUT, made_from))
         clock.now -= 10
     with store.index.writing() as connection:
-        store.retention.make_room(connection, store.settings.store_max_bytes - 2 * 16)
+        store.retention.make_room(connection, "one", store.settings.store_max_bytes - 2 * 16)
     assert states(store, "one", [*sent, *beside]) == ["missing"] * 3
     assert [one.id for one in list_results(store, "one", Filter(study=uid), limit=9)] == ids[:1]
     assert forget(store, uid, "one").results == 1
