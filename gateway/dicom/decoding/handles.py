@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gateway.config import Settings
 from gateway.dicom.decoding.codecs import Words
 
@@ -84,7 +87,7 @@ class FrameJob:
     stated: Words = field(default_factory=dict)
 
 
-Decoded = tuple[bytearray | bytes, Words]
+Decoded = tuple[bytearray | bytes | NDArray[np.uint8], Words]
 """Samples, and what the codec says of them."""
 
 
@@ -124,8 +127,9 @@ class DecodingProcess:
         said = self._hear(START_SECONDS + PATIENCE * seconds)
         if "fault" in said:
             raise DecoderFailed(fault(said["fault"]))
-        with memoryview(memory) as view:
-            return bytearray(view[start : start + job.size]), said
+        samples = np.empty(job.size, np.uint8)
+        np.copyto(samples, np.frombuffer(memory, np.uint8, job.size, start))  # a copy that lets other threads run
+        return samples, said
 
     def end(self) -> None:
         """End it now, if it has not ended."""

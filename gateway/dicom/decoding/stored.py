@@ -4,8 +4,9 @@ Plain little-endian pixels are taken from the bytes of their part without pydico
 ones from where they are known to lie; all else goes to ``pixels.decode``.
 """
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ from gateway.errors import StudyRefused
 Stored = NDArray[np.generic]
 
 _PIXEL_DATA = 0x7FE00010
+_found: MutableMapping[Instance, list[bytes]] = WeakKeyDictionary()
+"""The codestreams of images of several frames, for as long as these are in use: without an offset table a frame is
+found by a look at all fragments, and a model of images takes one frame after the other."""
 _PLAIN = {ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian}
 
 
@@ -114,9 +118,18 @@ def _compressed(file: BinaryIO, instance: Instance, frames: list[int]) -> Sequen
     only = frames[0] if len(frames) == 1 else None
     check_image(instance.header, only)
     image = describe(instance.header)
-    pixels = instance.pixels or find_pixels(file)
-    if pixels is None:
-        raise StudyRefused("An instance holds no image.")
-    file.seek(pixels.at)
-    found = codestreams(file, instance.header, only)
-    return decode_frames(image, found if only is not None else [found[frame] for frame in frames], frames[0])
+    return decode_frames(image, _codestreams(file, instance, frames), frames[0])
+
+
+def _codestreams(file: BinaryIO, instance: Instance, frames: list[int]) -> list[bytes]:
+    """The codestreams of some frames; those of an image of several frames are found once."""
+    found = _found.get(instance)
+    if found is None:
+        pixels = instance.pixels or find_pixels(file)
+        if pixels is None:
+            raise StudyRefused("An instance holds no image.")
+        file.seek(pixels.at)
+        found = codestreams(file, instance.header, None)
+        if len(found) > 1:
+            _found[instance] = found
+    return [found[frame] for frame in frames]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmwrite
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import ExplicitVRBigEndian, RLELossless
 
 from gateway.dicom.decoding.loading import load_stored, load_values
@@ -113,6 +113,32 @@ def run_length_encoded() -> io.BytesIO:
     dataset = image()
     dataset.compress(RLELossless, generate_instance_uid=False)
     return part10(dataset)
+
+
+class Counting(io.BytesIO):
+    """Counts the reads of a file."""
+
+    reads = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads += 1
+        return super().read(size)
+
+
+@pytest.mark.parametrize("table", [True, False], ids=["with offsets", "without"])
+def test_the_frames_of_a_compressed_image_are_found_once_for_all(table: bool) -> None:
+    frames = np.arange(9 * 256, dtype=np.uint16).reshape(9, 16, 16)
+    dataset = image(frames=9, pixels=frames)
+    dataset.compress(RLELossless, generate_instance_uid=False)
+    if not table:
+        dataset.PixelData = encapsulate(list(generate_frames(dataset.PixelData, number_of_frames=9)), has_bot=False)
+    file = Counting(convert_dataset_to_bytes(dataset))
+    instance = read_instance(file)
+    values = [load_values([(instance, 0)])]
+    file.reads = 0
+    values += [load_values([(instance, frame)]) for frame in range(1, 9)]
+    assert file.reads == 0
+    assert np.array_equal(np.concatenate(values), frames)
 
 
 BYTES = 16 * 16 * 2
