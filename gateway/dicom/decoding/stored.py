@@ -15,12 +15,12 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 
 from gateway.contract.requests import reserve
 from gateway.dicom.decoding.codestreams import codestreams
-from gateway.dicom.decoding.compressed import KINDS, decode_frames, describe
+from gateway.dicom.decoding.compressed import BROKEN, KINDS, decode_frames, describe
 from gateway.dicom.decoding.pixels import check_image, decode
 from gateway.dicom.reading.attributes import text
 from gateway.dicom.reading.deflated import InflatedFile, inflated
 from gateway.dicom.reading.fast_headers import find_pixels
-from gateway.dicom.reading.files import opened
+from gateway.dicom.reading.files import opened, refusing
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.reading.raw_values import short
 from gateway.errors import StudyRefused
@@ -48,6 +48,14 @@ def read(instance: Instance, frames: list[int]) -> Sequence[Stored]:
             return _compressed(file, instance, frames)
     array = decode(instance.source, only)
     return [array] if only is not None else list(array[frames])
+
+
+def read_frame(instance: Instance, frame: int) -> Stored:
+    """The stored values of one frame, grey or in colour, as ``pixels.decode`` gives them."""
+    if text(instance.header.file_meta, "TransferSyntaxUID") not in KINDS:
+        return decode(instance.source, frame)
+    with opened(instance.source) as file, refusing(f"{BROKEN}."):
+        return _compressed(file, instance, [frame])[0]
 
 
 class Layout(NamedTuple):

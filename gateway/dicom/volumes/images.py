@@ -13,7 +13,8 @@ from pydicom import Dataset
 
 from gateway.contract.requests import measure
 from gateway.dicom.decoding.loading import load_stored, load_values
-from gateway.dicom.decoding.pixels import decode, to_rgb
+from gateway.dicom.decoding.pixels import to_rgb
+from gateway.dicom.decoding.stored import read_frame
 from gateway.dicom.reading.attributes import Vector, text
 from gateway.dicom.reading.geometry import Affine, stated_spacing
 from gateway.dicom.reading.geometry import affine as affine_of
@@ -187,7 +188,7 @@ class Image(Pixels):
 
     def _as_stored(self) -> Array:
         with naming(self.instance.source):
-            return decode(self.instance.source, self.frame)
+            return read_frame(self.instance, self.frame)
 
     def _colour(self) -> Array:
         with naming(self.instance.source):

@@ -15,6 +15,7 @@ from gateway.dicom.reading import classify, files, instances
 from gateway.dicom.reading.classify import split
 from gateway.dicom.reading.files import convert_dataset_to_bytes, read_header
 from gateway.dicom.reading.instances import Instance, read_instance, sort_spatially
+from gateway.dicom.volumes.study import image as image_of
 from gateway.errors import Cancelled, LimitExceeded, StudyRefused
 from tests.dicom.requests import answering
 from tests.dicom.studies import image
@@ -139,6 +140,22 @@ def test_the_frames_of_a_compressed_image_are_found_once_for_all(table: bool) ->
     values += [load_values([(instance, frame)]) for frame in range(1, 9)]
     assert file.reads == 0
     assert np.array_equal(np.concatenate(values), frames)
+
+
+def test_the_frames_of_a_compressed_image_in_colour_are_found_once_for_all() -> None:
+    frames = np.arange(4 * 768).astype(np.uint8).reshape(4, 16, 16, 3)
+    dataset = image(frames=4)
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "RGB", 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+    dataset.PixelData = frames.tobytes()
+    dataset.compress(RLELossless, generate_instance_uid=False)
+    file = Counting(convert_dataset_to_bytes(dataset))
+    instance = read_instance(file)
+    values = [image_of(instance, 0).array]
+    file.reads = 0
+    values += [image_of(instance, frame).array for frame in range(1, 4)]
+    assert file.reads == 0
+    assert np.array_equal(np.stack(values), frames)
 
 
 BYTES = 16 * 16 * 2
