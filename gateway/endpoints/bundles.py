@@ -25,7 +25,7 @@ def _list() -> flask.Response:
 
 def _files(name: str) -> flask.Response:
     require("admin")
-    return flask.jsonify({"name": name, "files": [asdict(one) for one in store_context().bundles.files(name)]})
+    return flask.jsonify({"name": name, "files": [asdict(file) for file in store_context().bundles.files(name)]})
 
 
 def _manifest(name: str) -> flask.Response:
@@ -46,7 +46,7 @@ def _push(name: str) -> flask.Response:
     with admission_ticket() as ticket, chunks.received(flask.request.environ, store.settings, ticket, opened) as upload:
         removed = upload.keep()
     files = upload.push.files
-    return flask.jsonify({"files": len(files), "bytes": sum(one.size for one in files), "removed": removed})
+    return flask.jsonify({"files": len(files), "bytes": sum(file.size for file in files), "removed": removed})
 
 
 def _pull(name: str, sha256: str) -> flask.Response:

@@ -1,4 +1,4 @@
-"""Answers that were kept: listed, given again byte by byte, removed (docs/studies.md)."""
+"""Stored results: listed, answered again byte by byte, removed (docs/studies.md)."""
 
 from datetime import datetime
 
@@ -23,20 +23,20 @@ def _list() -> flask.Response:
         since=_moment("since"),
         until=_moment("until"),
     )
-    found = list_results(store_context().store, caller_name(), wanted, limit=limit + 1, after=after)
-    return paged("results", list(map(_words, found)), limit, "id")
+    summaries = list_results(store_context().store, caller_name(), wanted, limit=limit + 1, after=after)
+    return paged("results", list(map(_entry, summaries)), limit, "id")
 
 
-def _words(one: Summary) -> dict[str, object]:
+def _entry(summary: Summary) -> dict[str, object]:
     same = "id", "model", "version", "input_digest", "output_digest", "model_digest", "weights_digest"
     return {
-        **{name: getattr(one, name) for name in same},
-        "parameters_digest": one.parameters_digest,
-        "created": moment(one.created_at),
-        "bytes": one.size,
-        "studies": list(one.studies),
-        "series": list(one.series),
-        "instances": one.instances,
+        **{name: getattr(summary, name) for name in same},
+        "parameters_digest": summary.parameters_digest,
+        "created": moment(summary.created_at),
+        "bytes": summary.size,
+        "studies": list(summary.studies),
+        "series": list(summary.series),
+        "instances": summary.instances,
     }
 
 
@@ -45,12 +45,12 @@ def _moment(name: str) -> float | None:
     if not text:
         return None
     try:
-        found = datetime.fromisoformat(text.replace(" ", "+"))  # a plus that nobody has escaped
+        time = datetime.fromisoformat(text.replace(" ", "+"))  # a plus that nobody has escaped
     except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
+        time = None
+    if time is None or time.tzinfo is None:
         raise ParameterRefused([(f"/{name}", f"{name} should be a time with its zone, such as 2026-11-21T13:23:00Z.")])
-    return found.timestamp()
+    return time.timestamp()
 
 
 def _result(id: str) -> flask.Response:
@@ -58,10 +58,10 @@ def _result(id: str) -> flask.Response:
     return answer(store_context().results.get(id, caller_name()))
 
 
-def answer(one: StoredResult) -> flask.Response:
-    """A kept answer as the model's route gave it, with ``Age`` in seconds (RFC 9111 5.1)."""
-    hashes = [hashes_of(one.result.input_digest, one.output_digest)]
-    return response(parts_of(one.result, hashes), {"Age": str(one.age), DIGEST_HEADER: one.algorithm})
+def answer(stored: StoredResult) -> flask.Response:
+    """A stored answer as the model's route gave it, with ``Age`` in seconds (RFC 9111 5.1)."""
+    hashes = [hashes_of(stored.result.input_digest, stored.output_digest)]
+    return response(parts_of(stored.result, hashes), {"Age": str(stored.age), DIGEST_HEADER: stored.algorithm})
 
 
 def _remove(id: str) -> flask.Response:

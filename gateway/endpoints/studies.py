@@ -39,8 +39,8 @@ def _manifest() -> flask.Response:
     entries = read_manifest(chunks.read_json(flask.request.environ, store.settings), store.settings.max_parts)
     states = store.states(caller_name(), entries)
     answers = [
-        {"sop_instance_uid": one.sop_instance_uid, "sha256": one.sha256, "state": state, **_existing(existing)}
-        for one, (state, existing) in zip(entries, states, strict=True)
+        {"sop_instance_uid": entry.sop_instance_uid, "sha256": entry.sha256, "state": state, **_existing(existing)}
+        for entry, (state, existing) in zip(entries, states, strict=True)
     ]
     return flask.jsonify({"instances": answers})
 
@@ -58,9 +58,9 @@ def _instances() -> flask.Response:
     with admission_ticket() as ticket, chunks.received(flask.request.environ, store.settings, ticket, opened) as upload:
         outcomes = upload.keep()
     answers = [
-        {"sop_instance_uid": one.entry.sop_instance_uid, "sha256": one.entry.sha256, "state": one.state}
-        | _existing(one.existing)
-        for one in outcomes
+        {"sop_instance_uid": outcome.entry.sop_instance_uid, "sha256": outcome.entry.sha256, "state": outcome.state}
+        | _existing(outcome.existing)
+        for outcome in outcomes
     ]
     return flask.jsonify({"instances": answers})
 
@@ -74,17 +74,17 @@ def _list() -> flask.Response:
     store, (limit, after) = store_context().store, page()
     with store.index.reading() as connection:
         since = store.retention.since
-        found = instance_rows.summaries(connection, caller_name(), since, after=after, limit=limit + 1)
+        summaries = instance_rows.summaries(connection, caller_name(), since, after=after, limit=limit + 1)
     entries = [
         {
-            "study_instance_uid": one.study_instance_uid,
-            "series": one.series,
-            "instances": one.instances,
-            "bytes": one.size,
-            "stored": moment(one.stored_at),
-            "used": moment(one.used_at),
+            "study_instance_uid": summary.study_instance_uid,
+            "series": summary.series,
+            "instances": summary.instances,
+            "bytes": summary.size,
+            "stored": moment(summary.stored_at),
+            "used": moment(summary.used_at),
         }
-        for one in found
+        for summary in summaries
     ]
     return paged("studies", entries, limit, "study_instance_uid")
 
@@ -94,12 +94,12 @@ def _study(uid: str) -> flask.Response:
     store, series = store_context().store, dict[str, list[dict[str, object]]]()
     with store.index.reading() as connection:
         since, of_study = store.retention.since, table.c.study_instance_uid == _checked(uid)
-        found = instance_rows.held(connection, caller_name(), since, of_study)
-    if not found:
+        held = instance_rows.held(connection, caller_name(), since, of_study)
+    if not held:
         raise StudyNotFound("No such study is stored for this caller.")
-    for one in found:
-        entry = {name: asdict(one)[name] for name in ("sop_instance_uid", "sha256", "size")}
-        series.setdefault(one.series_instance_uid, []).append(entry)
+    for instance in held:
+        entry = {name: asdict(instance)[name] for name in ("sop_instance_uid", "sha256", "size")}
+        series.setdefault(instance.series_instance_uid, []).append(entry)
     listed = [{"series_instance_uid": name, "instances": entries} for name, entries in series.items()]
     return flask.jsonify({"study_instance_uid": uid, "series": listed})
 

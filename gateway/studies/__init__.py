@@ -1,1 +1,1 @@
-"""Studies kept by digest: what came once is asked for by name. Results and bundles lie beside them. No HTTP here."""
+"""Studies stored by digest, and referred to by later requests; results and bundles beside them. No HTTP here."""

@@ -116,7 +116,7 @@ class Incoming:
         return file
 
     def move(self, path: Path) -> None:
-        """Rename the file to where it is kept. Raises FileNotFoundError where there is no such folder."""
+        """Rename the file to its place. Raises FileNotFoundError where there is no such folder."""
         self.path.replace(path)
         self._moved = True
 

@@ -107,7 +107,7 @@ class BucketBlobs:
 
     def names(self) -> Iterator[tuple[str, float]]:
         """List the bucket, without what was set aside."""
-        return (found for found in self._list("") if not found[0].startswith(QUARANTINE))
+        return (pair for pair in self._list("") if not pair[0].startswith(QUARANTINE))
 
     def close(self) -> None:
         """Close the connections."""
@@ -117,8 +117,8 @@ class BucketBlobs:
         more: dict[str, str] = {}
         while True:
             page = self._call("list_objects_v2", Prefix=self._key(beginning), **more)
-            for one in page.get("Contents", ()):
-                yield one["Key"].removeprefix(self._prefix), one["LastModified"].timestamp()
+            for entry in page.get("Contents", ()):
+                yield entry["Key"].removeprefix(self._prefix), entry["LastModified"].timestamp()
             if not page.get("IsTruncated"):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}

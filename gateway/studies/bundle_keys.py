@@ -1,6 +1,6 @@
 """The names of bundles and of the files in them, as hostile as any: no file system is asked what they mean.
 
-A file is kept by its digest, so that a key never becomes a path here. It does where the bundle is pulled, on whichever
+A file is stored by its digest: a key never becomes a path here. It does where the bundle is pulled, on whichever
 system: what is special on any of them is refused.
 """
 

@@ -62,7 +62,7 @@ def read_push(data: bytes, settings: Settings) -> Push:
     _limit_count(push.remove, settings)
     for key in push.remove:
         check_key(key)
-    if not {one.key for one in push.files}.isdisjoint(push.remove):
+    if not {file.key for file in push.files}.isdisjoint(push.remove):
         raise BrokenJSON("The JSON sends a key and removes it.")
     return push
 
@@ -100,16 +100,16 @@ class Bundles:
         """Each bundle's name, files and bytes."""
         query = select(bundles.c.name, func.count(), func.sum(bundles.c.size)).group_by(bundles.c.name)
         with self._store.index.reading() as connection:
-            found = connection.execute(query.order_by(bundles.c.name)).all()
-        return [{"name": name, "files": count, "bytes": int(size)} for name, count, size in found]
+            rows = connection.execute(query.order_by(bundles.c.name)).all()
+        return [{"name": name, "files": count, "bytes": int(size)} for name, count, size in rows]
 
     def files(self, name: str) -> list[BundleFile]:
         """The files of a bundle by key. Raises KeyRefused, BundleNotFound."""
         with self._store.index.reading() as connection:
-            found = _files(connection, check_bundle(name))
-        if not found:
+            files = _files(connection, check_bundle(name))
+        if not files:
             raise BundleNotFound("There is no bundle of this name.")
-        return found
+        return files
 
     def difference(self, name: str, theirs: Sequence[BundleFile]) -> Difference:
         """Compare a client's list with the stored bundle; ``mtime`` is ignored. Raises KeyRefused."""
@@ -139,8 +139,8 @@ class Bundles:
         """Remove a bundle: its files and bytes. Raises KeyRefused, BundleNotFound."""
         files = self.files(name)
         with self._store.index.writing() as connection:
-            self.take_out(connection, name, [one.key for one in files])
-        return len(files), sum(one.size for one in files)
+            self.take_out(connection, name, [file.key for file in files])
+        return len(files), sum(file.size for file in files)
 
     def put_in(
         self, connection: Connection, name: str, files: Sequence[BundleFile], place: Callable[[str], str]
@@ -149,11 +149,11 @@ class Bundles:
 
         Raises KeyRefused, LimitExceeded for what the bundle would become, StorageFull.
         """
-        self.take_out(connection, name, [one.key for one in files])
+        self.take_out(connection, name, [file.key for file in files])
         _checked([*_files(connection, name), *files], self._store.settings)
-        for one in files:
-            location = self._location(connection, one.sha256) or place(one.sha256)
-            row = asdict(one) | {"name": name, "folded": folded(one.key), "location": location}
+        for file in files:
+            location = self._location(connection, file.sha256) or place(file.sha256)
+            row = asdict(file) | {"name": name, "folded": folded(file.key), "location": location}
             connection.execute(insert(bundles).values(row))
 
     def take_out(self, connection: Connection, name: str, keys: Sequence[str]) -> int:
@@ -195,8 +195,8 @@ class BundleUpload(FileBatch):
     def keep(self) -> int:
         """Keep the chunk, and remove what goes: how many keys went. Raises as ``Bundles.put_in``; BrokenJSON."""
         self.settle()
-        kept = Bundles(self._store)
+        stored = Bundles(self._store)
         with self._store.index.writing() as connection:
-            removed = kept.take_out(connection, self._name, self.push.remove)
-            kept.put_in(connection, self._name, self.push.files, self.place)
+            removed = stored.take_out(connection, self._name, self.push.remove)
+            stored.put_in(connection, self._name, self.push.files, self.place)
         return removed

@@ -1,4 +1,4 @@
-"""Files that come together: received, checked one by one, and placed in one transaction or not at all."""
+"""Files of one request: received, checked one by one, and placed in one transaction or not at all."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -26,7 +26,7 @@ class AnnouncedFile(Protocol):
 
 
 Check = Callable[[BinaryIO, int], None]
-"""What a whole file is looked at with, beside its number; raises what it is refused with."""
+"""Checks a whole file, given its number in the batch; raises the refusal."""
 
 
 class FileBatch:
@@ -64,7 +64,7 @@ class FileBatch:
         """Make all of them last; slow. Raises BrokenJSON for too few files, StorageFull, Unavailable."""
         if len(self._files) < len(self._announced):
             raise BrokenJSON(f"The JSON announces {len(self._announced)} files, and {len(self._files)} follow.")
-        by_digest = {one.sha256: file for one, file in zip(self._announced, self._files, strict=True)}
+        by_digest = {announced.sha256: file for announced, file in zip(self._announced, self._files, strict=True)}
         for sha256, file in by_digest.items():
             self._settled[sha256] = file, self._store.blobs[self._kind].settle(file, sha256)
 

@@ -46,7 +46,7 @@ class Forgotten:
 
 
 Sink = Callable[[Forgotten], None]
-"""What is told of each study that was forgotten, once it is; it never raises."""
+"""Receives the record of each forgotten study; it never raises."""
 
 
 def log_forgotten(record: Forgotten) -> None:

@@ -190,12 +190,12 @@ class _IndexFiles:
             raise Unavailable(detail, retry_after=RETRY_SECONDS, private="index: moved or replaced")
 
     def _found(self) -> list[tuple[int, int]]:
-        found = []
+        identities = []
         for path in self._paths:
             with suppress(OSError):
                 status = path.stat()
-                found.append((status.st_dev, status.st_ino))
-        return found
+                identities.append((status.st_dev, status.st_ino))
+        return identities
 
 
 @contextmanager

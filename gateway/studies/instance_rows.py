@@ -56,7 +56,7 @@ def held_in(
     connection: Connection, caller: str, since: float, column: ColumnElement[str], values: Iterable[str]
 ) -> list[HeldInstance]:
     """The same, of those whose ``column`` has one of many values."""
-    return [one for some in pieces(values) for one in held(connection, caller, since, column.in_(some))]
+    return [instance for some in pieces(values) for instance in held(connection, caller, since, column.in_(some))]
 
 
 # made once, since they are asked for each chunk, and to make them takes as long as to ask them
@@ -76,16 +76,16 @@ def states(
     connection: Connection, caller: str, since: float, entries: Sequence[ManifestEntry]
 ) -> list[tuple[str, str | None]]:
     """For each entry ``present``, ``missing``, or ``conflict`` and the digest that is held, or was named, before it."""
-    uids = dict.fromkeys(one.sop_instance_uid for one in entries)
-    asked = ({"caller": caller, "since": since, "uids": some} for some in pieces(uids))
-    here = {uid: digest for each in asked for uid, digest in connection.execute(_HELD, each)}
-    named, answers = dict(here), list[tuple[str, str | None]]()
-    for one in entries:
-        known = named.setdefault(one.sop_instance_uid, one.sha256)
-        if known != one.sha256:
-            answers.append(("conflict", known))
+    uids = dict.fromkeys(entry.sop_instance_uid for entry in entries)
+    parameters = ({"caller": caller, "since": since, "uids": some} for some in pieces(uids))
+    stored = {uid: digest for each in parameters for uid, digest in connection.execute(_HELD, each)}
+    named, answers = dict(stored), list[tuple[str, str | None]]()
+    for entry in entries:
+        expected = named.setdefault(entry.sop_instance_uid, entry.sha256)
+        if expected != entry.sha256:
+            answers.append(("conflict", expected))
         else:
-            answers.append(("present" if one.sop_instance_uid in here else "missing", None))
+            answers.append(("present" if entry.sop_instance_uid in stored else "missing", None))
     return answers
 
 
@@ -93,16 +93,16 @@ def add(connection: Connection, placed: Iterable[tuple[ManifestEntry, str]], now
     """New instances by where they lie; nobody holds them yet."""
     rows = [
         {
-            "sha256": one.sha256,
+            "sha256": entry.sha256,
             "location": location,
-            "sop_instance_uid": one.sop_instance_uid,
-            "series_instance_uid": one.series_instance_uid,
-            "study_instance_uid": one.study_instance_uid,
-            "size": one.size,
+            "sop_instance_uid": entry.sop_instance_uid,
+            "series_instance_uid": entry.series_instance_uid,
+            "study_instance_uid": entry.study_instance_uid,
+            "size": entry.size,
             "stored_at": now,
             "used_at": now,
         }
-        for one, location in placed
+        for entry, location in placed
     ]
     if rows:
         connection.execute(insert(instances), rows)
@@ -111,8 +111,8 @@ def add(connection: Connection, placed: Iterable[tuple[ManifestEntry, str]], now
 def hold(connection: Connection, caller: str, entries: Iterable[ManifestEntry], now: float) -> None:
     """The caller has shown these; their time is counted anew, and what was held before under their UIDs goes."""
     rows = [
-        {"caller": caller, "sha256": one.sha256, "sop_instance_uid": one.sop_instance_uid, "held_at": now}
-        for one in entries
+        {"caller": caller, "sha256": entry.sha256, "sop_instance_uid": entry.sop_instance_uid, "held_at": now}
+        for entry in entries
     ]
     if rows:
         connection.execute(_OF_CALLER, {"of": caller, "uids": [row["sop_instance_uid"] for row in rows]})
@@ -121,10 +121,10 @@ def hold(connection: Connection, caller: str, entries: Iterable[ManifestEntry], 
 
 def release(connection: Connection, *conditions: ColumnElement[bool]) -> list[str]:
     """Holdings that meet the conditions are no more: their digests. The instances stay until they are collected."""
-    found = list(connection.execute(select(holdings.c.sha256).where(*conditions).distinct()).scalars())
-    if found:
+    digests = list(connection.execute(select(holdings.c.sha256).where(*conditions).distinct()).scalars())
+    if digests:
         connection.execute(delete(holdings).where(*conditions))
-    return found
+    return digests
 
 
 def unheld(connection: Connection, digests: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -200,8 +200,8 @@ def summaries(connection: Connection, caller: str, since: float, *, after: str, 
         .order_by(uid)
         .limit(min(limit, MAX_PAGE))
     )
-    found = connection.execute(query).all()
-    return [StudySummary(uid, series, count, int(size), *times) for uid, series, count, size, *times in found]
+    rows = connection.execute(query).all()
+    return [StudySummary(uid, series, count, int(size), *times) for uid, series, count, size, *times in rows]
 
 
 def of_study(connection: Connection, caller: str | None, study: str) -> list[HeldInstance]:
@@ -217,7 +217,7 @@ def begun(connection: Connection, caller: str, studies: Iterable[str]) -> set[st
     """Return the studies of which a caller has at least one instance."""
     uid = instances.c.study_instance_uid
     query = select(uid).join(holdings, holdings.c.sha256 == instances.c.sha256).where(holdings.c.caller == caller)
-    return {one for some in pieces(studies) for one in connection.execute(query.where(uid.in_(some))).scalars()}
+    return {study for some in pieces(studies) for study in connection.execute(query.where(uid.in_(some))).scalars()}
 
 
 def pieces(values: Iterable[str]) -> Iterator[list[str]]:

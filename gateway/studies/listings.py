@@ -90,10 +90,10 @@ def _made_from(connection: Connection, ids: list[str]) -> MadeFrom:
         result_instances.c.series_instance_uid,
     )
     query = select(*columns, func.count()).where(columns[0].in_(ids)).group_by(*columns)
-    found: MadeFrom = {}
+    made_from: MadeFrom = {}
     for id, study, series, count in connection.execute(query):
-        found.setdefault(id, []).append((study, series, count))
-    return found
+        made_from.setdefault(id, []).append((study, series, count))
+    return made_from
 
 
 def _summary(row: Row[Any], made_from: list[tuple[str, str, int]]) -> Summary:

@@ -51,7 +51,7 @@ def read_manifest(data: bytes, max_entries: int) -> Sequence[ManifestEntry]:
 def read_chunk(data: bytes, max_entries: int) -> Sequence[ManifestEntry]:
     """The entries of a chunk, none of them twice. Raises BrokenJSON, LimitExceeded (``max_parts``)."""
     entries = _limited(read(_CHUNK, data).instances, max_entries)
-    if len({one.sop_instance_uid for one in entries}) < len(entries):
+    if len({entry.sop_instance_uid for entry in entries}) < len(entries):
         raise BrokenJSON("The JSON names a SOP Instance UID twice; send each instance once in a chunk.")
     return entries
 

@@ -47,7 +47,7 @@ class Resolved:
     @property
     def digests(self) -> tuple[str, ...]:
         """The sha256 of each file, in order."""
-        return tuple(one.sha256 for one in self.held)
+        return tuple(instance.sha256 for instance in self.held)
 
     def close(self) -> None:
         """Close the files: they may be evicted again."""
@@ -93,7 +93,7 @@ class References:
         self._lock = Lock()
 
     def resolve(self, json: dict[str, Any], caller: str) -> Resolved:
-        """The files that a request's JSON names, each read once and found to be what was kept.
+        """The files that a request's JSON names, each read once and compared with its digest.
 
         Raises ParameterRefused, StudyNotFound for what this caller does not hold, LimitExceeded (``max_study_files``,
         ``max_body_bytes``), StudyRefused for a header that cannot be read, Unavailable.
@@ -124,27 +124,29 @@ class References:
         since = self._store.retention.since
         with self._store.index.reading() as connection:
             if reference.study:
-                found = instance_rows.held(connection, caller, since, table.c.study_instance_uid == reference.study)
+                instances = instance_rows.held(connection, caller, since, table.c.study_instance_uid == reference.study)
             elif reference.series:
-                found = _named(connection, caller, since, "series_instance_uid", reference.series)
+                instances = _named(connection, caller, since, "series_instance_uid", reference.series)
             else:
-                found = _named(connection, caller, since, "sha256", reference.instances)
-        if not found:
+                instances = _named(connection, caller, since, "sha256", reference.instances)
+        if not instances:
             raise StudyNotFound(NOT_HELD)
-        return found
+        return instances
 
     def _in_order(self, resolved: Resolved) -> Resolved:
         """Each series in spatial order; the series stay where they are."""
         files = dict(zip(resolved.held, resolved.files, strict=True))
         ordered = self._orders.get(resolved.digests)
         if ordered is None:
-            places = {id(file): one for one, file in files.items()}
-            ordered = tuple(places[id(one.source)] for one in spatial_order(map(read_instance, resolved.files)))
+            places = {id(file): instance for instance, file in files.items()}
+            ordered = tuple(
+                places[id(instance.source)] for instance in spatial_order(map(read_instance, resolved.files))
+            )
             with self._lock:
                 if len(self._orders) >= ORDERS:
                     self._orders.pop(next(iter(self._orders)))
                 self._orders[resolved.digests] = ordered
-        return Resolved([files[one] for one in ordered], ordered)
+        return Resolved([files[instance] for instance in ordered], ordered)
 
     def _touch(self, digests: Sequence[str]) -> None:
         now = self._store.clock()
@@ -157,11 +159,10 @@ class References:
     def input_digest(self, json_bytes: bytes, resolved: Resolved, algorithm: str, new: Callable[[], Hash]) -> str:
         """The digest over the JSON as it was sent, then the files in order: as of the same request with parts.
 
-        ``new`` makes a hash of the ``algorithm``. Computed once for each such request and kept. The files are left at
-        their start.
+        ``new`` makes a hash of the ``algorithm``. Computed once for each request. The files are left at their start.
         """
-        words = [algorithm, hashlib.sha256(json_bytes).hexdigest(), *resolved.digests]
-        key = hashlib.sha256("\n".join(words).encode()).hexdigest()
+        texts = [algorithm, hashlib.sha256(json_bytes).hexdigest(), *resolved.digests]
+        key = hashlib.sha256("\n".join(texts).encode()).hexdigest()
         with self._store.index.reading() as connection:
             query = select(input_digests.c.digest).where(input_digests.c.id == key)
             known: str | None = connection.execute(query).scalar_one_or_none()
@@ -206,12 +207,12 @@ def _named(
     connection: Connection, caller: str, since: float, column: str, values: tuple[str, ...]
 ) -> list[HeldInstance]:
     """Return all rows with one of ``values``, in their order. Raises StudyNotFound where one of them matches none."""
-    found: dict[str, list[HeldInstance]] = {value: [] for value in values}
-    for one in instance_rows.held_in(connection, caller, since, table.c[column], values):
-        found[getattr(one, column)].append(one)
-    if not all(found.values()):
+    matches: dict[str, list[HeldInstance]] = {value: [] for value in values}
+    for instance in instance_rows.held_in(connection, caller, since, table.c[column], values):
+        matches[getattr(instance, column)].append(instance)
+    if not all(matches.values()):
         raise StudyNotFound(NOT_HELD)
-    return [one for value in values for one in found[value]]
+    return [instance for value in values for instance in matches[value]]
 
 
 def _digest(json_bytes: bytes, files: Sequence[BinaryIO], digest: Hash) -> str:

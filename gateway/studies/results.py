@@ -1,4 +1,4 @@
-"""Answers that are kept, and found again by what made them."""
+"""Stored answers, found again by the request and the model that made them."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ class ResultKey:
     output: str = "json"
 
     def id(self, caller: str) -> str:
-        """The name of this caller's result: what one caller asked tells another nothing."""
+        """Return the name of this caller's result; another caller's has another name."""
         return hashlib.sha256(json.dumps([caller, *astuple(self)]).encode()).hexdigest()
 
 
@@ -67,10 +67,10 @@ class Results:
         One whose bytes do not have its output digest is removed, and None.
         """
         try:
-            found = self.get(key.id(caller), caller)
+            stored = self.get(key.id(caller), caller)
         except ResultNotFound:
             return None
-        return found if found.result.input_digest == input_digest else None
+        return stored if stored.result.input_digest == input_digest else None
 
     def get(self, id: str, caller: str) -> StoredResult:
         """A result of this caller's by its id. Raises ResultNotFound, Unavailable."""
@@ -104,7 +104,7 @@ class Results:
     def keep(
         self, key: ResultKey, caller: str, result: Result, output_digest: str, held: Sequence[HeldInstance]
     ) -> str:
-        """Keep an answer made from ``held``, instead of an older one of the same key; its id.
+        """Store an answer made from ``held``, instead of an older one of the same key; its id.
 
         Raises StorageFull, Unavailable, and DigestMismatch where its bytes do not have ``output_digest``; the answer
         itself is none the worse for the first two.
@@ -115,13 +115,13 @@ class Results:
             location = blobs.settle(incoming, id)
             try:
                 with self._store.index.writing() as connection:
-                    spare = {one.study_instance_uid for one in held}
+                    spare = {instance.study_instance_uid for instance in held}
                     self._store.retention.make_room(connection, caller, incoming.size, lambda: spare)
                     self._replace(connection, id)
                     row = self._row(key, result, incoming)
                     ids = {"id": id, "caller": caller, "location": location, "output_digest": output_digest}
                     connection.execute(insert(results).values(row | ids))
-                    rows = [_instance_row(id, position, one) for position, one in enumerate(held)]
+                    rows = [_instance_row(id, position, instance) for position, instance in enumerate(held)]
                     if rows:
                         connection.execute(insert(result_instances), rows)
                     blobs.place(incoming, location)
@@ -173,11 +173,11 @@ class Results:
         of_study = select(result_instances.c.result_id).where(result_instances.c.study_instance_uid == study)
         mine = [] if caller is None else [results.c.caller == caller]
         query = select(results.c.id, results.c.location).where(results.c.id.in_(of_study), *mine)
-        found = connection.execute(query).all()
-        for id, location in found:
+        rows = connection.execute(query).all()
+        for id, location in rows:
             self._store.blobs["results"].remove(location, used_too=True)
             connection.execute(delete(results).where(results.c.id == id))
-        return len(found)
+        return len(rows)
 
     def _drop(self, id: str, location: str) -> None:
         with self._store.index.writing() as connection:
@@ -197,19 +197,19 @@ def visible(caller: str, since: float) -> tuple[ColumnElement[bool], ColumnEleme
 
 
 def _digest(pieces: Iterable[memoryview], algorithm: str) -> str:
-    found = hash_function(algorithm)()
+    digest = hash_function(algorithm)()
     for piece in pieces:
-        found.update(piece)
-    return found.hexdigest()
+        digest.update(piece)
+    return digest.hexdigest()
 
 
-def _instance_row(id: str, position: int, one: HeldInstance) -> dict[str, object]:
+def _instance_row(id: str, position: int, instance: HeldInstance) -> dict[str, object]:
     return {
         "result_id": id,
         "position": position,
-        "sha256": one.sha256,
-        "series_instance_uid": one.series_instance_uid,
-        "study_instance_uid": one.study_instance_uid,
+        "sha256": instance.sha256,
+        "series_instance_uid": instance.series_instance_uid,
+        "study_instance_uid": instance.study_instance_uid,
     }
 
 

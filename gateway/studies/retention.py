@@ -29,7 +29,7 @@ EXPIRE_SECONDS = 60.0
 """Between two looks at what is too old, which nobody sees any more: each chunk would pay for its own."""
 
 _SUMS = (select(func.coalesce(func.sum(table.c.size), 0)) for table in (instances_table, results))
-_USED = select(*(one.scalar_subquery() for one in _SUMS))
+_USED = select(*(total.scalar_subquery() for total in _SUMS))
 
 
 class Retention:
@@ -89,14 +89,14 @@ class Retention:
     def collect(self, connection: Connection, digests: Iterable[str], *, used_too: bool = False) -> int:
         """Remove those instances that nobody holds any more, and tell how many went."""
         unheld = list(instance_rows.unheld(connection, digests))
-        return sum(self._remove(connection, "instance", *one, used_too=used_too) for one in unheld)
+        return sum(self._remove(connection, "instance", *instance, used_too=used_too) for instance in unheld)
 
     def _used(self, connection: Connection) -> int:
         return sum(map(int, connection.execute(_USED).one()))
 
     def lose(self, connection: Connection, study: str) -> None:
         """Nobody holds anything of a study any more, since a part of it was lost; what is in use goes later."""
-        digests = [one.sha256 for one in instance_rows.of_study(connection, None, study)]
+        digests = [instance.sha256 for instance in instance_rows.of_study(connection, None, study)]
         for some in instance_rows.pieces(digests):
             instance_rows.release(connection, holdings.c.sha256.in_(some))
         self.collect(connection, digests)

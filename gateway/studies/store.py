@@ -121,37 +121,37 @@ class Store:
         with self.index.reading() as connection:
             return instance_rows.states(connection, caller, self.retention.since, entries)
 
-    def open_instances(self, found: Iterable[HeldInstance]) -> list[BinaryIO]:
+    def open_instances(self, instances: Iterable[HeldInstance]) -> list[BinaryIO]:
         """The files of instances, each checked against its digest and in use until it is closed.
 
         One that is gone or has changed is set aside and forgotten, and StudyNotFound is raised.
         """
         files: list[BinaryIO] = []
         try:
-            for one in found:
-                files.append(self.blobs["instances"].open(one.location, one.sha256, one.size))
+            for instance in instances:
+                files.append(self.blobs["instances"].open(instance.location, instance.sha256, instance.size))
         except BaseException as error:
             for file in files:
                 file.close()
             if not isinstance(error, Spoiled):
                 raise
-            self.set_aside(one)
+            self.set_aside(instance)
             raise StudyNotFound(SPOILED) from None
         return files
 
-    def set_aside(self, one: HeldInstance) -> None:
-        """Put a spoiled instance where nobody reads it, and let go of its study, which would be whole without it."""
+    def set_aside(self, instance: HeldInstance) -> None:
+        """Move a spoiled instance to quarantine, and release its study, which would look whole without it."""
         blobs = self.blobs["instances"]
         with self.index.writing() as connection:
-            if instance_rows.located(connection, one.sha256) != one.location:
+            if instance_rows.located(connection, instance.sha256) != instance.location:
                 return
             try:
-                blobs.open(one.location, one.sha256, one.size).close()  # sent again meanwhile, perhaps
+                blobs.open(instance.location, instance.sha256, instance.size).close()  # sent again meanwhile, perhaps
             except Spoiled:
-                blobs.quarantine(one.location, quarantine_label(one.study_instance_uid))
-                instance_rows.drop(connection, one.sha256)
-                self.retention.lose(connection, one.study_instance_uid)
-                logger.error("a stored instance had changed and is in quarantine: %s", one.sha256)
+                blobs.quarantine(instance.location, quarantine_label(instance.study_instance_uid))
+                instance_rows.drop(connection, instance.sha256)
+                self.retention.lose(connection, instance.study_instance_uid)
+                logger.error("a stored instance had changed and is in quarantine: %s", instance.sha256)
 
 
 def refuse_strangers(settings: Settings, authenticated: bool) -> None:

@@ -33,7 +33,7 @@ instances = Table(
     Column("stored_at", Double, nullable=False),
     Column("used_at", Double, nullable=False, index=True),
 )
-"""Files that are kept, each once. Times are seconds since 1970."""
+"""Stored files, each once. Times are seconds since 1970."""
 
 holdings = Table(
     "holdings",
@@ -44,7 +44,7 @@ holdings = Table(
     Column("held_at", Double, nullable=False, index=True),
     UniqueConstraint("caller", "sop_instance_uid", name="uq_holdings_caller"),
 )
-"""Who has shown to possess a file, by sending it. A caller holds one file for each SOP Instance UID."""
+"""Callers by the files that they have sent. A caller holds one file for each SOP Instance UID."""
 
 results = Table(
     "results",
@@ -67,7 +67,7 @@ results = Table(
     Column("used_at", Double, nullable=False, index=True),
     Index("ix_results_caller_created_at", "caller", "created_at"),
 )
-"""Answers that are kept. ``parts`` is JSON: the media type and the bytes of each part behind the JSON part."""
+"""Stored answers. ``parts`` is JSON: the media type and the bytes of each part behind the JSON part."""
 
 result_instances = Table(
     "result_instances",

@@ -38,7 +38,7 @@ class InstanceUpload(FileBatch):
         """Raises InstanceConflict before a byte has come where ``on_conflict`` is fail; LimitExceeded."""
         super().__init__(store, "instances", entries, self._check_identity)
         self._caller, self._on_conflict, self._entries = caller, on_conflict, entries
-        if sum(one.size for one in entries) > store.settings.max_body_bytes:
+        if sum(entry.size for entry in entries) > store.settings.max_body_bytes:
             raise LimitExceeded("max_body_bytes", store.settings.max_body_bytes, what="The chunk")
         self._refuse_conflicts(store.states(caller, entries))
 
@@ -52,27 +52,28 @@ class InstanceUpload(FileBatch):
         store, now, mine = self._store, self._store.clock(), holdings.c.caller == self._caller
         states = instance_rows.states(connection, self._caller, store.retention.since, self._entries)
         self._refuse_conflicts(states)
-        kept = [
-            UploadOutcome(one, _OUTCOMES[self._on_conflict] if state == "conflict" else "stored", existing)
-            for one, (state, existing) in zip(self._entries, states, strict=True)
+        outcomes = [
+            UploadOutcome(entry, _OUTCOMES[self._on_conflict] if state == "conflict" else "stored", existing)
+            for entry, (state, existing) in zip(self._entries, states, strict=True)
         ]
-        if gone := [one.existing for one in kept if one.state == "replaced" and one.existing]:
-            store.retention.collect(connection, instance_rows.release(connection, mine, holdings.c.sha256.in_(gone)))
-        taken = [one.entry for one in kept if one.state != "kept"]
+        if replaced := [outcome.existing for outcome in outcomes if outcome.state == "replaced" and outcome.existing]:
+            released = instance_rows.release(connection, mine, holdings.c.sha256.in_(replaced))
+            store.retention.collect(connection, released)
+        entries = [outcome.entry for outcome in outcomes if outcome.state != "kept"]
         # room for all, also for what others have sent: a full store must not tell the two apart
-        studies = {one.study_instance_uid for one in taken}
+        studies = {entry.study_instance_uid for entry in entries}
         begun = partial(instance_rows.begun, connection, self._caller, studies)
-        store.retention.make_room(connection, self._caller, sum(one.size for one in taken), begun)
-        here = instance_rows.known(connection, (one.sha256 for one in taken))
-        new = [(one, self.place(one.sha256)) for one in taken if one.sha256 not in here]
+        store.retention.make_room(connection, self._caller, sum(entry.size for entry in entries), begun)
+        known = instance_rows.known(connection, (entry.sha256 for entry in entries))
+        new = [(entry, self.place(entry.sha256)) for entry in entries if entry.sha256 not in known]
         instance_rows.add(connection, new, now)
-        instance_rows.hold(connection, self._caller, taken, now)
-        return kept
+        instance_rows.hold(connection, self._caller, entries, now)
+        return outcomes
 
     def _refuse_conflicts(self, states: Sequence[tuple[str, str | None]]) -> None:
         conflicts = [
-            {"sop_instance_uid": one.sop_instance_uid, "sha256": one.sha256, "existing": existing}
-            for one, (state, existing) in zip(self._entries, states, strict=True)
+            {"sop_instance_uid": entry.sop_instance_uid, "sha256": entry.sha256, "existing": existing}
+            for entry, (state, existing) in zip(self._entries, states, strict=True)
             if state == "conflict"
         ]
         if conflicts and self._on_conflict == "fail":
@@ -84,9 +85,9 @@ class InstanceUpload(FileBatch):
     def _check_identity(self, file: BinaryIO, number: int) -> None:
         entry = self._entries[number]
         try:
-            found = identify(file)
+            identity = identify(file)
         except StudyRefused as error:
             what = "is no DICOM" if isinstance(error, NotAnInstance) else "has a header that cannot be read"
             raise InstanceMismatch(f"File {number} {what}.", instance=number) from error
-        if found != Identity(entry.sop_instance_uid, entry.series_instance_uid, entry.study_instance_uid):
+        if identity != Identity(entry.sop_instance_uid, entry.series_instance_uid, entry.study_instance_uid):
             raise InstanceMismatch(f"File {number} holds other UIDs than its entry says.", instance=number)
