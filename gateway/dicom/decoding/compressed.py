@@ -1,5 +1,6 @@
 """Compressed frames: compared with the header, decoded in another process, and read by one rule."""
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -56,6 +57,14 @@ KINDS = {
 _LOSSY = {JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000, HTJ2K}
 _PACKAGES = {"pillow-j2k": "pillow", "pylibjpeg": "pylibjpeg-openjpeg", "gdcm": "inference-gateway[gdcm]"}
 _YBR = ("YBR_FULL", "YBR_FULL_422")
+NEWER = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+    "1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression",
+}
+"""Transfer syntaxes that pydicom's dictionary lacks (PS3.6 A, Supplements 232 and 244)."""
+_PUBLIC = re.compile(r"1\.2\.840\.10008(\.[0-9]{1,5}){1,10}")
 BROKEN = "The pixels of an image are missing or broken"
 
 
@@ -83,15 +92,22 @@ def describe(header: Dataset) -> CompressedImage:
     return CompressedImage(syntax, codec, rows, columns, samples, text(header, "PhotometricInterpretation"), stored)
 
 
+def undecodable(syntax: UID) -> StudyRefused:
+    """The refusal of a transfer syntax, by its name in the standard or its public UID."""
+    known = not syntax.is_private and syntax.is_transfer_syntax
+    name = syntax.name if known else NEWER.get(syntax) or (syntax if _PUBLIC.fullmatch(syntax) else "of a vendor")
+    return StudyRefused(
+        f"The transfer syntax {name} cannot be decoded here: send the study in another, such as Explicit VR Little"
+        " Endian or JPEG 2000.",
+        private=f"transfer syntax {name}",
+    )
+
+
 def _codec(syntax: UID, allocated: int, samples: int) -> str:
     """The one codec for such an image, so that it has the same pixels wherever more are installed."""
     kind = KINDS.get(syntax)
     if kind is None:
-        name = syntax.name if not syntax.is_private and syntax.is_transfer_syntax else "of no known name"
-        raise StudyRefused(
-            f"The transfer syntax {name} cannot be decoded here: send the study in another, such as Explicit VR Little"
-            " Endian or JPEG 2000."
-        )
+        raise undecodable(syntax)
     if syntax == JPEGExtended12Bit and allocated > 8:  # its only decoder, libjpeg's, is under the GPL
         raise StudyRefused("JPEG Extended of 12 bits cannot be decoded: send the study in another transfer syntax.")
     if kind == RLE:

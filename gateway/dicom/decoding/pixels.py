@@ -11,10 +11,10 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from gateway.contract.requests import reserve
 from gateway.dicom.decoding.codestreams import codestreams
-from gateway.dicom.decoding.compressed import BROKEN, decode_frames, describe
+from gateway.dicom.decoding.compressed import BROKEN, decode_frames, describe, undecodable
 from gateway.dicom.decoding.lookups import palette_to_rgb
 from gateway.dicom.decoding.windows import display_range, linear
-from gateway.dicom.reading.attributes import text, whole
+from gateway.dicom.reading.attributes import text, unreadable, whole
 from gateway.dicom.reading.elements import Element
 from gateway.dicom.reading.fast_headers import pixels_at
 from gateway.dicom.reading.files import Source, convert_dataset_to_bytes, opened, read_header, read_whole, refusing
@@ -49,7 +49,10 @@ def decode(source: Source, frame: int | None = None) -> Array:
         header = read_header(file)
         check_image(header, frame)
         with refusing(f"{BROKEN}."):
-            if UID(header.file_meta.TransferSyntaxUID).is_encapsulated:
+            syntax = UID(header.file_meta.TransferSyntaxUID)
+            if syntax.is_private or not syntax.is_transfer_syntax:
+                raise undecodable(syntax)
+            if syntax.is_encapsulated:
                 return _compressed(file, header, frame)
             return _native(file, header, frame)
 
@@ -101,14 +104,16 @@ def check_image(header: Dataset, frame: int | None) -> None:
     for keyword in _DECODED:
         whole(header, keyword)  # raises where a decoder would take an unreadable value for its default
     rows, columns = whole(header, "Rows"), whole(header, "Columns")
-    if not rows or not columns or "TransferSyntaxUID" not in header.file_meta:
-        raise StudyRefused("An instance holds no image.")
+    if not rows or not columns:
+        raise unreadable("Columns" if rows else "Rows", "is missing or 0, so that the instance holds no image")
+    if not text(header.file_meta, "TransferSyntaxUID"):
+        raise unreadable("TransferSyntaxUID", "is missing or empty, so that the pixels cannot be read")
     if text(header, "PhotometricInterpretation") not in _COLOUR | _GREY:
-        raise StudyRefused("An image has a photometric interpretation that is not supported.")
+        raise unreadable("PhotometricInterpretation", "is missing, or is not supported")
     frames = whole(header, "NumberOfFrames") or 1
     high, stored = whole(header, "HighBit"), whole(header, "BitsStored")
     if high is not None and stored is not None and high != stored - 1:
-        raise StudyRefused("The High Bit of an image is not Bits Stored - 1, as PS3.5 8.1.1 has it.")
+        raise unreadable("HighBit", "is not BitsStored - 1, as PS3.5 8.1.1 has it")
     if frame is not None and not 0 <= frame < frames:
         raise StudyRefused(f"An image has no frame {frame}: it has {frames}, counted from 0.")
     size = rows * columns * (whole(header, "SamplesPerPixel") or 1) * -(-(whole(header, "BitsAllocated") or 8) // 8)

@@ -17,13 +17,12 @@ from gateway.contract.requests import reserve
 from gateway.dicom.decoding.codestreams import codestreams
 from gateway.dicom.decoding.compressed import BROKEN, KINDS, decode_frames, describe
 from gateway.dicom.decoding.pixels import check_image, decode
-from gateway.dicom.reading.attributes import text
+from gateway.dicom.reading.attributes import text, unreadable
 from gateway.dicom.reading.deflated import InflatedFile, inflated
 from gateway.dicom.reading.fast_headers import find_pixels
 from gateway.dicom.reading.files import opened, refusing
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.reading.raw_values import short
-from gateway.errors import StudyRefused
 
 Stored = NDArray[np.generic]
 
@@ -135,7 +134,7 @@ def _codestreams(file: BinaryIO, instance: Instance, frames: list[int]) -> list[
     if found is None:
         pixels = instance.pixels or find_pixels(file)
         if pixels is None:
-            raise StudyRefused("An instance holds no image.")
+            raise unreadable("PixelData", "is missing")
         file.seek(pixels.at)
         found = codestreams(file, instance.header, None)
         if len(found) > 1:

@@ -62,7 +62,8 @@ def text(dataset: Dataset, keyword: str) -> str:
 def unreadable(keyword: str, fault: str) -> StudyRefused:
     """The refusal of one attribute by its keyword and tag; ``fault`` is the end of the sentence, without a value."""
     key = tag(keyword)
-    return StudyRefused(f"{keyword} ({key.group:04X},{key.element:04X}) {fault}. Correct the file and send it again.")
+    attribute = f"{keyword} ({key.group:04X},{key.element:04X})"
+    return StudyRefused(f"{attribute} {fault}. Correct the file and send it again.", private=attribute)
 
 
 def numbers(dataset: Dataset, keyword: str, count: int) -> Vector | None:

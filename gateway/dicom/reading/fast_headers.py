@@ -18,6 +18,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, Imp
 from pydicom.values import convert_string
 
 from gateway.contract.requests import reserve
+from gateway.dicom.reading.attributes import unreadable
 from gateway.dicom.reading.deflated import InflatedFile, inflated
 from gateway.dicom.reading.elements import (
     EXPLICIT,
@@ -138,11 +139,18 @@ def pixels_at(file: BinaryIO, header: Dataset) -> Element | None:
         return None
     at = file.tell()
     head = file.read(12)
+    if not _reads_implicit(header) and is_implicit(head) and head[4:6].isalpha():
+        raise unreadable("PixelData", "has no known value representation (PS3.5 6.2)")
     try:
         found = element_at(head, 0, is_implicit(head))
     except Uncommon:
         return None
     return Element(found.tag, at, at + found.start, found.length) if found.tag in PIXELS else None
+
+
+def _reads_implicit(header: Dataset) -> bool:
+    """Return True if the data set was read without VRs, whatever its transfer syntax states."""
+    return any(element.is_implicit_VR for element in header.values() if isinstance(element, RawDataElement))
 
 
 def _pixels(data: bytes) -> Element:

@@ -25,6 +25,7 @@ from pydicom.uid import (
 )
 
 from gateway.contract.requests import reserve, stop_if_cancelled
+from gateway.dicom.reading import header_faults
 from gateway.dicom.reading.deflated import (
     MAX_INFLATED_BYTES,
     MAX_INFLATED_HEADER_BYTES,
@@ -116,7 +117,7 @@ def read_header(file: BinaryIO) -> Dataset:
     file.seek(128)
     if file.read(4) != b"DICM":
         raise NotAnInstance("A file is not DICOM: it has no DICM at byte 128 (PS3.10 7.1).")
-    with refusing("A DICOM header is broken and cannot be read."):
+    with _explaining(file):
         watched = _WatchedFile(inflated(file))
         try:
             header = watched.header()
@@ -124,9 +125,22 @@ def read_header(file: BinaryIO) -> Dataset:
             watched.judge()
         if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
             raise NotAnInstance("A file is a DICOMDIR, which holds no image.")
-    if _is_cut_off(header):
-        raise StudyRefused("A DICOM file is cut off within its header.")
+        if _is_cut_off(header):
+            raise EOFError
     return header
+
+
+@contextmanager
+def _explaining(file: BinaryIO) -> Iterator[None]:
+    """Turn whatever is raised inside into StudyRefused, with the fault of the header; the gateway's own errors pass."""
+    with refusing("A DICOM header is broken and cannot be read."):
+        try:
+            yield
+        except GatewayError:
+            raise
+        except Exception as error:
+            fault = header_faults.explain(file)
+            raise StudyRefused(f"A DICOM file {fault}. Export it again.", private=fault) from error
 
 
 def _is_cut_off(header: Dataset) -> bool:

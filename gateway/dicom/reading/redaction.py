@@ -8,7 +8,7 @@ from gateway.dicom.reading.files import NotAnInstance, Source, opened
 from gateway.errors import StudyRefused
 
 DIGITS = 16
-"""Hexadecimal digits of the sha256 that are told: enough to find one file among all."""
+"""Hexadecimal digits of the sha256 that name a file: enough to find one file among all."""
 
 _CHUNK = 1 << 20
 
@@ -25,11 +25,13 @@ def naming(source: Source) -> Iterator[None]:
     except (NotAnInstance, Named):
         raise
     except StudyRefused as error:
-        detail = f"{error.detail} The instance is that whose sha256 begins with {_digest(source)}."
-        raise Named(detail, private=error.private, **error.members) from error
+        digest = digest_of(source)
+        detail = f"{error.detail} The instance is that whose sha256 begins with {digest}."
+        raise Named(detail, private=f"{error.private} sha256 {digest}".strip(), **error.members) from error
 
 
-def _digest(source: Source) -> str:
+def digest_of(source: Source) -> str:
+    """The first ``DIGITS`` of the sha256 of a file."""
     digest = hashlib.sha256()
     with opened(source) as file:
         while data := file.read(_CHUNK):
