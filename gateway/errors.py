@@ -46,6 +46,9 @@ class GatewayError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "The gateway failed"
+    loggable: ClassVar[bool] = False
+    """Whether ``detail`` is the gateway's own sentence without a value, which the log may repeat. A model may raise the
+    others, with a text of its own."""
 
     def __init__(self, detail: str = "", *, private: str = "", **members: Any) -> None:
         """``detail`` is sent to the caller; ``private`` is logged; ``members`` extend the problem (RFC 9457 3.2)."""
@@ -53,6 +56,11 @@ class GatewayError(Exception):
         self.detail = detail
         self.private = private
         self.members = members
+
+    @property
+    def reason(self) -> str:
+        """The text for the log: ``private``, else a ``detail`` that is loggable."""
+        return self.private or (self.detail if self.loggable else "")
 
     def headers(self) -> dict[str, str]:
         """Response headers that belong to this error."""
@@ -78,6 +86,7 @@ class BrokenBody(RequestError):
     """The multipart framing is broken (RFC 2046 5.1)."""
 
     code = "broken-body"
+    loggable = True
     title = "The body is not well-formed multipart/related"
 
 
@@ -85,6 +94,7 @@ class BrokenJSON(RequestError):
     """The first part is not a JSON object in its charset (RFC 8259)."""
 
     code = "broken-json"
+    loggable = True
     title = "The first part is not a JSON object"
 
 
@@ -171,6 +181,7 @@ class LimitExceeded(RequestError):
 
     status = 413
     code = "limit-exceeded"
+    loggable = True
     title = "The request is larger than this gateway accepts"
 
     def __init__(self, limit: str, value: int, unit: str = "bytes", *, what: str = "The request") -> None:
@@ -182,6 +193,7 @@ class UnsupportedMedia(RequestError):
 
     status = 415
     code = "unsupported-media-type"
+    loggable = True
     title = "The media type is not supported"
 
 

@@ -8,7 +8,7 @@ from gateway.binding import outputs, parameters
 from gateway.binding.declaration import Declaration
 from gateway.binding.inputs import Inputs
 from gateway.binding.parameters import OUTPUT
-from gateway.binding.source_identity import require_uids
+from gateway.binding.source_identity import require_one_space, require_uids
 from gateway.contract.execution import Batch
 from gateway.contract.findings import Finding
 from gateway.contract.requests import Request
@@ -71,7 +71,9 @@ class BoundRequest:
 
     def findings(self, returned: Any, declaration: Declaration) -> list[Finding]:
         """Return the checked findings of what the model returned. Raises AnswerInvalid."""
-        return [*outputs.findings(returned, declaration, self.arguments), *self.inputs.conformance]
+        made = outputs.findings(returned, declaration, self.arguments)
+        require_one_space(made, self.inputs.instances)
+        return [*made, *self.inputs.conformance]
 
 
 def predict_together(predict: Callable[..., Any], bound: Sequence[BoundRequest], batch: Batch) -> list[Any]:

@@ -1,15 +1,17 @@
 """A request's files -> the arguments of a model: its volumes, images, series, study and attachments."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 from gateway.binding.declaration import Declaration, Input
-from gateway.binding.requirements import Requires, choose, fitting
+from gateway.binding.requirements import Requires, choose, fitting, has_pixels
 from gateway.contract.findings import Conformance
 from gateway.contract.requests import Attachment, Request
 from gateway.dicom.reading.attributes import text
+from gateway.dicom.reading.files import opened
+from gateway.dicom.reading.holes import SHOWN, fault_of, head_of, listed
 from gateway.dicom.reading.instances import Instance
-from gateway.dicom.volumes import rescaling
+from gateway.dicom.volumes import belonging, rescaling
 from gateway.dicom.volumes.stack import Frame
 from gateway.dicom.volumes.study import Image, Series, Study, Volume, image, split, study
 from gateway.errors import StudyRefused
@@ -48,19 +50,21 @@ class Inputs:
         """Keyword arguments by name. Raises StudyRefused, with one sentence for each reason."""
         types = {one.type for one in declaration.inputs}
         if types and not types & {Attachment, Request} and self._files[1]:
-            raise StudyRefused(f"This model takes no attachments; {_strays(self._files[1])}.")
+            raise self.strays("This model takes no attachments")
         return {one.name: _FILLERS[one.type](self, one) for one in declaration.inputs}
 
     def one_series(self, declared: Input) -> Series | None:
         """The series for an argument of one, none of those taken before; None where it may be left out."""
         free = [series for series in self.study.series if not any(series is one for one in self._taken)]
         try:
-            found = fitting(free, declared.requires)
+            fits = fitting(free, declared.requires, of_pixels=_of_pixels(declared))
         except StudyRefused:
             if declared.optional:
                 return None
             raise
-        series = choose(found, declared.requires.choose)
+        # Reports and segmentations beside the one series of images are no reason to ask which of them is meant.
+        with_pixels = [series for series in fits if has_pixels(series, declared.requires)]
+        series = choose(with_pixels or fits, declared.requires.choose)
         self._taken.append(series)
         self.recommend(declared.requires, [series])
         return series
@@ -68,13 +72,13 @@ class Inputs:
     def all_series(self, declared: Input) -> list[Series]:
         """Every series that fits an argument of several."""
         try:
-            found = fitting(self.study.series, declared.requires)
+            fits = fitting(self.study.series, declared.requires, of_pixels=_of_pixels(declared))
         except StudyRefused:
             if declared.optional:
                 return []
             raise
-        self.recommend(declared.requires, found)
-        return found
+        self.recommend(declared.requires, fits)
+        return fits
 
     def recommend(self, requires: Requires, series: Sequence[Series]) -> None:
         """Note which recommended conditions hold."""
@@ -84,26 +88,51 @@ class Inputs:
                 for condition in requires.recommended.conditions()
             ]
 
+    def remark(self, remarks: Sequence[str]) -> None:
+        """Note what is no reason to refuse the study, and is worth knowing beside the answer."""
+        self.conformance += [Conformance(remark, False) for remark in remarks]
+
+    def strays(self, needed: str) -> StudyRefused:
+        """The refusal of files that are not DICOM, with the fault of each by its place among the request's files."""
+        files = self._files[1]
+        count = "one file of the request is" if len(files) == 1 else f"{len(files) or 'no'} files of the request are"
+        faults = [f"File {self._place(file)}: {_fault(file)}" for file in files[:SHOWN]]
+        sentence = f"{needed}; {count} not DICOM. {listed(faults, len(files))}".strip()
+        return StudyRefused(sentence, private="attachments")
+
+    def _place(self, file: Any) -> int:
+        """The place of a file in the request, from 1."""
+        return next((place for place, one in enumerate(self.request.instances, 1) if one is file), 0)
+
     def attachments(self) -> list[Attachment]:
         """The files that are not DICOM, in the request's order."""
         return [Attachment(file) for file in self._files[1]]
 
 
-def _strays(files: Sequence[Any]) -> str:
-    if len(files) == 1:
-        return "one file of the request is not DICOM"
-    return f"{len(files) or 'no'} files of the request are not DICOM"
+def _of_pixels(declared: Input) -> bool:
+    """Return True for an argument that images alone fill; a study and its series may be of any instances."""
+    return declared.type in (Volume, Image)
 
 
-def _images(series: Series) -> list[Image]:
-    """Each image of a series, the frames of an instance in their order. Raises StudyRefused as ``rescaling.check``."""
+def _fault(file: BinaryIO) -> str:
+    with opened(file):
+        return fault_of(head_of(file))
+
+
+def _images(inputs: Inputs, series: Series) -> list[Image]:
+    """Each image of a series, the frames of an instance in their order; objects beside them are reported.
+
+    Raises StudyRefused as ``belonging.images_among`` and ``rescaling.check``.
+    """
+    images, remarks = belonging.images_among(series.instances)
+    inputs.remark(remarks)
     kinds: dict[tuple[str, ...], list[Frame]] = {}
-    for instance in series.instances:
+    for instance in images:
         kind = tuple(text(instance.header, keyword) for keyword in ("SOPClassUID", "PhotometricInterpretation"))
         kinds.setdefault(kind, []).extend((instance, frame) for frame in range(instance.frames))
     for frames in kinds.values():
         rescaling.check(frames)
-    return [image(instance, frame) for instance in series.instances for frame in range(instance.frames)]
+    return [image(instance, frame) for instance in images for frame in range(instance.frames)]
 
 
 def _volume(inputs: Inputs, declared: Input) -> Any:
@@ -114,20 +143,23 @@ def _volume(inputs: Inputs, declared: Input) -> Any:
 
 
 def _made(inputs: Inputs, declared: Input, series: Series) -> Volume:
-    """A series as a volume; what is no reason to refuse it, and yet to be told, travels with the answer."""
+    """A series as a volume; its remarks travel with the answer."""
     volume = series.volume(**declared.requires.allowances)
-    inputs.conformance += [Conformance(remark, False) for remark in volume.remarks]
+    inputs.remark(volume.remarks)
     return volume
 
 
 def _image(inputs: Inputs, declared: Input) -> Any:
     if declared.many:
-        return [one for series in inputs.all_series(declared) for one in _images(series)]
+        return [one for series in inputs.all_series(declared) for one in _images(inputs, series)]
     series = inputs.one_series(declared)
-    found: list[Any] = _images(series) if series else [None]
-    if len(found) > 1:
-        raise StudyRefused(f"This model takes one image; the series holds {len(found)}. Send the one to use.")
-    return found[0]
+    images = _images(inputs, series) if series else []
+    if len(images) > 1:
+        raise StudyRefused(
+            f"This model takes one image; the series holds {len(images)}. Send the one to use.",
+            private="several images",
+        )
+    return images[0] if images else None
 
 
 def _series(inputs: Inputs, declared: Input) -> Any:
@@ -139,14 +171,14 @@ def _study(inputs: Inputs, declared: Input) -> Any:
 
 
 def _attachment(inputs: Inputs, declared: Input) -> Any:
-    found = inputs.attachments()
+    attachments = inputs.attachments()
     if declared.many:
-        return found
-    if not found and declared.optional:
+        return attachments
+    if not attachments and declared.optional:
         return None
-    if len(found) != 1:
-        raise StudyRefused(f"This model needs one attachment; {_strays(found)}.")
-    return found[0]
+    if len(attachments) != 1:
+        raise inputs.strays("This model needs one attachment")
+    return attachments[0]
 
 
 def _request(inputs: Inputs, declared: Input) -> Any:

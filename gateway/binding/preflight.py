@@ -11,7 +11,7 @@ from gateway.binding.requirements import fitting
 from gateway.binding.typed_model import TypedModel
 from gateway.contract.model import Model
 from gateway.contract.requests import Request
-from gateway.dicom.volumes.study import Series, Volume, split
+from gateway.dicom.volumes.study import Image, Series, Volume, split
 from gateway.errors import StudyRefused
 
 
@@ -65,7 +65,8 @@ def _of_series(declaration: Declaration, series: Series) -> Acceptance:
 
 
 def _fit(declared: Input, series: Series) -> None:
-    fitting([series], replace(declared.requires, min_series=1, max_series=None))
+    requires = replace(declared.requires, min_series=1, max_series=None)
+    fitting([series], requires, of_pixels=declared.type in (Volume, Image))
     if declared.type is Volume:
         series.volume(**declared.requires.allowances)
 

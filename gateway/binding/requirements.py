@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.dicom.reading.classify import contents
 from gateway.dicom.reading.geometry import EVEN_MM, EVEN_RATIO, slice_gaps
+from gateway.dicom.volumes.belonging import images_among
 from gateway.dicom.volumes.study import Series
 from gateway.errors import StudyRefused
 
@@ -100,11 +102,14 @@ class Condition:
     found: Callable[[Sequence[Series]], str]
 
 
-def fitting(study: Sequence[Series], requires: Requires) -> list[Series]:
-    """The series that meet every condition; StudyRefused with a sentence for each reason where there are too few."""
-    series = [one for one in study if slices(one) and (one.modality != "SEG" or "SEG" in requires.modalities)]
+def fitting(study: Sequence[Series], requires: Requires, *, of_pixels: bool = True) -> list[Series]:
+    """The series that meet every condition, those with images alone for an argument ``of_pixels``.
+
+    Raises StudyRefused with a sentence for each reason where there are too few.
+    """
+    series = [one for one in study if not of_pixels or has_pixels(one, requires)]
     if not series:
-        raise StudyRefused("This model needs images; the request holds no DICOM image.")
+        raise StudyRefused(_absence(study, of_pixels), private="no images")
     conditions = list(requires.conditions())
     found = [one for one in series if all(condition.met(one) for condition in conditions)]
     reasons = [] if found else list(_reasons(series, conditions))
@@ -113,7 +118,7 @@ def fitting(study: Sequence[Series], requires: Requires) -> list[Series]:
     if requires.max_series is not None and len(found) > requires.max_series:
         reasons = [f"This model takes at most {_count(requires.max_series)}; the study holds {len(found)} that fit."]
     if reasons:
-        raise StudyRefused(" ".join(reasons), reasons=reasons)
+        raise StudyRefused(" ".join(reasons), private="the requirements of the model", reasons=reasons)
     return found
 
 
@@ -124,7 +129,10 @@ def choose(series: Sequence[Series], rule: Choice | None) -> Series:
     if callable(rule):
         return rule(series)
     if rule is None:
-        raise StudyRefused(f"This model takes one series; the study holds {len(series)} that fit. Send the one to use.")
+        raise StudyRefused(
+            f"This model takes one series; the study holds {len(series)} that fit. Send the one to use.",
+            private="several series",
+        )
     if rule == MOST_SLICES:
         longest = max(map(slices, series))
         left, kind = [one for one in series if slices(one) == longest], f"have the most slices, {longest} each"
@@ -132,7 +140,24 @@ def choose(series: Sequence[Series], rule: Choice | None) -> Series:
         left, kind = [one for one in series if _matches(rule, one)], "have the description that this model looks for"
     if len(left) == 1:
         return left[0]
-    raise StudyRefused(f"Of {len(series)} series that fit, {len(left)} {kind}. Send the one to use.")
+    raise StudyRefused(
+        f"Of {len(series)} series that fit, {len(left)} {kind}. Send the one to use.", private="several series"
+    )
+
+
+def has_pixels(series: Series, requires: Requires) -> bool:
+    """Return True if a series holds images; a segmentation counts only for a model that asks for it."""
+    return bool(slices(series)) and (series.modality != "SEG" or "SEG" in requires.modalities)
+
+
+def _absence(study: Sequence[Series], of_pixels: bool) -> str:
+    """A sentence on a request without what a model needs. Raises StudyRefused for an image without a size."""
+    if not study:
+        needed, absent = ("images", "DICOM image") if of_pixels else ("DICOM instances", "DICOM instance")
+        return f"This model needs {needed}; the request holds no {absent}."
+    instances = [instance for series in study for instance in series.instances]
+    images_among(instances)
+    return f"This model needs images; the request holds no DICOM image, but {contents(instances)}. Send the images."
 
 
 def slices(series: Series) -> int:
@@ -166,12 +191,15 @@ def _slices(least: int) -> Condition:
 
 
 def _spacing() -> Condition:
-    return Condition("evenly spaced slices", lambda one: not _unevenness(one), lambda series: _unevenness(series[0]))
+    def found(series: Sequence[Series]) -> str:
+        return _unevenness(series[0]) if len(series) == 1 else f"none of the {len(series)} series has them"
+
+    return Condition("evenly spaced slices", lambda one: not _unevenness(one), found)
 
 
 def _unevenness(series: Series) -> str:
     """The spacing of a series' slices in words, "" where they are even."""
-    stack = [one for one in series.instances if one.time_point == 0]
+    stack = [one for one in series.instances if one.frames and one.time_point == 0]
     if len(stack) < 2:
         return ""
     try:
@@ -195,8 +223,9 @@ def _description(pattern: str | re.Pattern[str], words: str) -> Condition:
 
 
 def _matches(pattern: Any, series: Series) -> bool:
-    description = series.description[:LONGEST_DESCRIPTION]
-    return re.search(pattern, description, 0 if isinstance(pattern, re.Pattern) else re.IGNORECASE) is not None
+    """Return True if each description that the images of a series state matches."""
+    flags = 0 if isinstance(pattern, re.Pattern) else re.IGNORECASE
+    return all(re.search(pattern, one[:LONGEST_DESCRIPTION], flags) is not None for one in series.descriptions)
 
 
 def _count(number: int) -> str:

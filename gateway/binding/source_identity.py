@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Iterator
 
 from gateway.binding.declaration import Declaration
-from gateway.contract.findings import MASKS, BoundingBox, LinearMeasurement
+from gateway.contract.findings import MASKS, BoundingBox, Finding, LinearMeasurement
 from gateway.dicom.reading import raw_values
 from gateway.dicom.reading.attributes import unreadable
 from gateway.dicom.reading.instances import Instance
+from gateway.dicom.reading.raw_values import distinct
 from gateway.dicom.reading.redaction import naming
 from gateway.dicom.volumes.study import Image
+from gateway.errors import AnswerInvalid
 
 INSTANCE, SERIES, SOP_CLASS = "SOPInstanceUID", "SeriesInstanceUID", "SOPClassUID"
 
@@ -24,6 +26,18 @@ def require_uids(instances: Iterable[Instance], declaration: Declaration, *, dic
             if not raw_values.uid(one.header, keyword):
                 with naming(one.source):
                     raise unreadable(keyword, "is missing or empty, and the answer has to name it")
+
+
+def require_one_space(findings: Iterable[Finding], instances: Iterable[Instance]) -> None:
+    """Refuse a length in mm that names no image where the images are in several frames of reference.
+
+    Millimetres of one frame say nothing in another (PS3.3 C.7.4.1). Raises AnswerInvalid.
+    """
+    loose = any(isinstance(one, LinearMeasurement) and one.of is None and len(one.start) == 3 for one in findings)
+    if loose and distinct((one.header for one in instances if one.frames), "FrameOfReferenceUID") > 1:
+        raise AnswerInvalid(
+            "", "A length in mm names no image, and the images are in several frames of reference: give it of=."
+        )
 
 
 def _needed(declaration: Declaration) -> Iterator[str]:

@@ -16,6 +16,7 @@ from gateway.contract.findings import Array, Finding, LinearMeasurement
 from gateway.dicom.reading.attributes import Vector
 from gateway.dicom.reading.geometry import affine, normal
 from gateway.dicom.reading.instances import Instance, group_by_series, sort_spatially, spatial_order
+from gateway.dicom.reading.raw_values import distinct
 from gateway.dicom.volumes.images import Image
 from gateway.dicom.volumes.segmentations import on_images
 from gateway.dicom.volumes.stack import Frame
@@ -157,7 +158,8 @@ def _only(finding: LinearMeasurement, location: Location, source: Sequence[Insta
     """The image of a length that names none."""
     if len(source) == 1:
         return source[0]
-    if location.world and len(finding.start) == len(finding.end) == 3:
+    one_space = distinct((one.header for one in source), "FrameOfReferenceUID") == 1
+    if location.world and one_space and len(finding.start) == len(finding.end) == 3:
         near = list(_near(np.asarray([finding.start, finding.end], float), source))
         if near:
             return min(near, key=lambda pair: pair[0])[1]

@@ -17,6 +17,9 @@ CHARSETS = frozenset(
 )
 """The charsets read. Named, since Python's codecs also hold compressors and quadratic decoders (idna, punycode)."""
 
+_PREAMBLE, _DICM = 128, b"DICM"
+"""Where a DICOM file says what it is (PS3.10 7.1); no JSON has these letters there without being one in a string."""
+
 _BIG_ENDIAN_MARKS = {"utf-16": codecs.BOM_UTF16_BE, "utf-32": codecs.BOM_UTF32_BE}
 
 
@@ -27,6 +30,8 @@ def parse_json(data: bytes, charset: str | None) -> JSON:
     pairs, integers beyond Python's digit limit and nesting beyond its recursion limit are refused. Raises BrokenJSON,
     whose text never quotes the data.
     """
+    if data[_PREAMBLE : _PREAMBLE + len(_DICM)] == _DICM:
+        raise BrokenJSON("The first part is a DICOM file; send the JSON as the first part and the DICOM after it.")
     value = parse_value(_decode(data, charset))
     if not isinstance(value, dict):
         raise BrokenJSON("The JSON should be an object, in braces.")

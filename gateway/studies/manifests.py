@@ -37,6 +37,12 @@ class ChunkManifest:
     instances: Annotated[list[ManifestEntry], Field(min_length=1), FailFast()]
 
 
+_ATTRIBUTES = {
+    "sop_instance_uid": "SOP Instance UID",
+    "series_instance_uid": "Series Instance UID",
+    "study_instance_uid": "Study Instance UID",
+}
+
 _LIST = TypeAdapter(Annotated[list[ManifestEntry], FailFast()])
 _CHUNK = TypeAdapter(ChunkManifest)
 _UID = TypeAdapter(Uid)
@@ -83,6 +89,8 @@ def read(kind: TypeAdapter[T], data: bytes) -> T:
         place = "".join(f"/{step}" for step in first["loc"])
         known = place if place.isascii() and len(place) <= 64 else ""
         kind_of_fault = "it is no JSON" if first["type"] == "json_invalid" else first["type"].replace("_", " ")
+        if first["loc"] and (attribute := _ATTRIBUTES.get(str(first["loc"][-1]))):
+            kind_of_fault = f"the {attribute} is missing or is not a UID (PS3.5 9.1)"
         raise BrokenJSON(
             f"The JSON is not as this route reads it: {kind_of_fault}{known and f' at {known}'}."
         ) from None

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import pytest
 from pydicom import Dataset
+from pydicom.uid import ComprehensiveSRStorage, RawDataStorage
 
 from gateway import Classification, Image, Mask, Requires, Series, Study, Volume
 from tests.binding.asking import SLICES, Answer, ask, series, serving
@@ -176,10 +177,74 @@ def test_one_series_is_never_used_twice() -> None:
 def test_a_request_without_images_is_refused_by_a_model_of_images() -> None:
     detail = "This model needs images; the request holds no DICOM image."
     assert refused([]) == detail
-    report = series(slices=1)[0]
+    assert "holds no DICOM image, but Comprehensive SR Storage (1). Send" in refused([report(series(slices=1)[0])])
+    broken = series(slices=1)[0]
+    del broken.Rows
+    assert "Rows (0028,0010)" in refused([broken])
+
+
+def report(dataset: Dataset) -> Dataset:
+    """An image as if it were a report beside the images of its series."""
     for keyword in ("Rows", "Columns", "PixelData"):
-        delattr(report, keyword)
-    assert refused([report]) == detail
+        delattr(dataset, keyword)
+    dataset.SOPClassUID, dataset.Modality, dataset.SOPInstanceUID = ComprehensiveSRStorage, "SR", "1.2.3.99"
+    return dataset
+
+
+@pytest.mark.parametrize("kind", [Study, Series, list[Series]])
+def test_a_study_without_images_is_taken_by_a_model_of_instances(kind: Any) -> None:
+    def look(taken: kind) -> Classification:
+        return Classification({"taken": True})
+
+    answer = ask(serving(look), files=[report(series(slices=1)[0])])
+    assert answer.status == 200, answer.json
+    assert ask(serving(look)).json["detail"] == "This model needs DICOM instances; the request holds no DICOM instance."
+
+
+def test_every_series_is_taken_and_one_series_is_that_of_the_images() -> None:
+    def every(series: list[Series]) -> Classification:
+        return Classification({"count": len(series)})
+
+    def one(series: Series) -> Classification:
+        return Classification({"modality": series.modality})
+
+    beside = report(series(2, slices=1)[0])
+    assert ask(serving(every), files=[beside, *series()]).json["study_ml_json"] == {"count": 2}
+    assert ask(serving(one), files=[beside, *series()]).json["study_ml_json"] == {"modality": "CT"}
+
+
+@pytest.mark.parametrize("sop_class", [RawDataStorage, ComprehensiveSRStorage, "1.2.840.113619.4.99"])
+@pytest.mark.parametrize("kind", [Volume, list[Image]])
+def test_an_object_without_an_image_is_left_out_of_its_series_and_the_answer_says_so(kind: Any, sop_class: str) -> None:
+    def look(taken: kind) -> Classification:
+        return Classification({"instances": len(taken) if isinstance(taken, list) else len(taken.instances)})
+
+    beside = report(series(slices=1)[0])
+    beside.SOPClassUID = sop_class
+    answer = ask(serving(look), files=[beside, *series()])
+    assert answer.status == 200, answer.json
+    assert answer.json["study_ml_json"]["instances"] == SLICES
+    assert "left out of the series" in str(answer.json["dicomConformance"])
+
+
+@pytest.mark.parametrize("kind", [Volume, list[Image]])
+def test_an_image_without_a_size_is_a_hole_and_not_left_out(kind: Any) -> None:
+    def look(taken: kind) -> Classification:
+        return Classification({})
+
+    slices = series()
+    del slices[1].Rows
+    answer = ask(serving(look), files=slices)
+    assert answer.status == 422
+    assert "Rows (0028,0010)" in answer.json["detail"]
+
+
+def test_each_description_of_a_series_matches_not_only_the_first() -> None:
+    mixed = series()
+    for dataset, described in zip(mixed, ["arterial", "arterial", "venous", "venous"], strict=True):
+        dataset.SeriesDescription = described
+    assert asked(mixed, description="arterial").status == 422
+    assert asked(mixed, description="arterial|venous").status == 200
 
 
 def test_one_image_is_taken_as_an_image_and_several_are_refused() -> None:

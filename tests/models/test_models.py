@@ -257,20 +257,20 @@ def test_attachments_are_passed_over_by_the_plain_model_and_refused_by_the_typed
         assert asked(route, with_others)[0] == asked(route, image_alone)[0]
     else:
         sentence = "This model takes no attachments; 3 files of the request are not DICOM."
-        assert refusal(route, with_others) == sentence
+        assert refusal(route, with_others).startswith(f"{sentence} File 1: It has no bytes. File 2: ")
 
 
 @pytest.mark.parametrize("route", MODELS)
 @pytest.mark.parametrize("files", [[], ["test-SR.dcm"], ["dicomdirtests/DICOMDIR"]], ids=str)
 def test_a_request_without_an_image_is_refused(route: str, files: list[str]) -> None:
-    assert refusal(route, files_at(*files)).lower().endswith("the request holds no dicom image.")
+    assert "the request holds no dicom image" in refusal(route, files_at(*files)).lower()
 
 
 BROKEN = {
     "MR_truncated.dcm": "The pixels of an image are missing or broken.",
     "badVR.dcm": "NumberOfFrames (0028,0008)",
-    "meta_missing_tsyntax.dcm": "holds no DICOM image.",
-    "nested_priv_SQ.dcm": "holds no DICOM image.",
+    "meta_missing_tsyntax.dcm": "Rows (0028,0010)",
+    "nested_priv_SQ.dcm": "Rows (0028,0010)",
     "JPGExtended.dcm": "JPEG Extended of 12 bits cannot be decoded",
 }
 

@@ -32,7 +32,7 @@ class _UnknownRepresentation(Exception):
 
 
 def explain(file: BinaryIO) -> str:
-    """Return the end of a sentence on a Part 10 file (PS3.10 7.1) whose header cannot be read, without a value of it."""
+    """Return the fault of a Part 10 file (PS3.10 7.1) as the end of a sentence, without a value of the file."""
     file.seek(0)
     data = file.read(LOOKED_AT)
     last = None

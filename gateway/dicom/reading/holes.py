@@ -68,23 +68,24 @@ def find_holes(instances: Iterable[Path], others: Collection[File]) -> list[Hole
     if not others:
         return []
     suffixes = _SUFFIXES | {_suffix(path) for path in instances}
-    return [Hole(one.path, one.place, _why(one.head)) for one in others if _is_part(one, suffixes)]
+    return [Hole(file.path, file.place, fault_of(file.head)) for file in others if _is_part(file, suffixes)]
 
 
 def refuse(holes: Sequence[Hole]) -> None:
     """Raise StudyRefused, which names files by their place: their names may be a patient's."""
-    told = [f"File {one.place}: {one.why}" for one in holes]
-    members = [{"place": one.place, "reason": one.why} for one in holes[:SHOWN]]
+    reasons = [f"File {hole.place}: {hole.why}" for hole in holes[:SHOWN]]
+    members = [{"place": hole.place, "reason": hole.why} for hole in holes[:SHOWN]]
     raise StudyRefused(
-        f"{_count(len(holes))} cannot be read, counted folder by folder in name order. {listed(told)}",
+        f"{_count(len(holes))} cannot be read, counted folder by folder in name order. {listed(reasons, len(holes))}",
+        private=f"{_count(len(holes))} cannot be read",
         unreadable=members,
     )
 
 
-def listed(told: Sequence[str]) -> str:
-    """The first of some sentences, and how many more there are."""
-    more = f" And {len(told) - SHOWN} more." if len(told) > SHOWN else ""
-    return " ".join(told[:SHOWN]) + more
+def listed(sentences: Sequence[str], count: int | None = None) -> str:
+    """The first of ``count`` sentences, and how many more there are."""
+    rest = (len(sentences) if count is None else count) - SHOWN
+    return " ".join(sentences[:SHOWN]) + (f" And {rest} more." if rest > 0 else "")
 
 
 def _count(number: int) -> str:
@@ -122,7 +123,8 @@ def _unzipped(head: bytes) -> bytes:
         return b""
 
 
-def _why(head: bytes | None) -> str:
+def fault_of(head: bytes | None) -> str:
+    """A sentence on why a file with these first bytes is no DICOM instance; None stands for a pipe."""
     if head is None:
         return "It is not a regular file."
     if not head:

@@ -3,12 +3,18 @@
 Siemens' MR Conformance Statements describe the private elements of "SIEMENS MR HEADER".
 """
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from pydicom import Dataset
 
 from gateway.dicom.reading.attributes import text
 from gateway.dicom.reading.raw_values import encoded
+from gateway.dicom.reading.redaction import naming
+from gateway.errors import StudyRefused
+
+if TYPE_CHECKING:
+    from gateway.dicom.reading.instances import Instance
 
 REFUSAL = (
     "A Siemens mosaic holds several slices side by side in one image, and its position is that of none of them"
@@ -25,6 +31,14 @@ def is_mosaic(header: Dataset) -> bool:
     """Return True if the one image of an instance holds several slices."""
     stated = encoded(header, "ImageType") or text(header, "ImageType").encode()
     return (b"MOSAIC" in stated or _counts_slices(header)) and not _places_frames(header)
+
+
+def refuse(instances: "Iterable[Instance]") -> None:
+    """Raise StudyRefused for the first mosaic, by its digest."""
+    for instance in instances:
+        if is_mosaic(instance.header):
+            with naming(instance.source):
+                raise StudyRefused(REFUSAL, private="mosaic")
 
 
 def _places_frames(header: Dataset) -> bool:

@@ -16,6 +16,7 @@ from gateway.dicom.decoding.loading import load_stored, load_values
 from gateway.dicom.decoding.pixels import to_rgb
 from gateway.dicom.decoding.stored import read_frame
 from gateway.dicom.reading.attributes import Vector, text
+from gateway.dicom.reading.classify import contents
 from gateway.dicom.reading.geometry import Affine, stated_spacing
 from gateway.dicom.reading.geometry import affine as affine_of
 from gateway.dicom.reading.geometry import spacing as spacing_of
@@ -208,14 +209,21 @@ def volume(
     sizes or units; colour; slices that are missing, duplicate, uneven or shifted; several time points; a tilted gantry,
     unless ``allow_tilt``.
     """
-    found = stack(instances, allow_tilt=allow_tilt, spacing_tolerance=spacing_tolerance, uneven=uneven)
-    return Volume(found.frames, found.affine, found.tilt, found.remarks)
+    stacked = stack(instances, allow_tilt=allow_tilt, spacing_tolerance=spacing_tolerance, uneven=uneven)
+    return Volume(stacked.frames, stacked.affine, stacked.tilt, stacked.remarks)
 
 
 def image(instance: Instance, frame: int = 0) -> Image:
     """Return a frame of an instance, counted from 0. Raises StudyRefused when there is none."""
-    if not instance.frames:
-        raise StudyRefused("An instance holds no image.")
-    if not 0 <= frame < instance.frames:
-        raise StudyRefused(f"An image has no frame {frame}: it has {instance.frames}, counted from 0.")
+    with naming(instance.source):
+        if not instance.frames:
+            raise StudyRefused(
+                f"An instance holds no image, but {contents([instance])}; Rows and Columns are missing or 0."
+                " Take it as a Study or a Series.",
+                private="no image",
+            )
+        if not 0 <= frame < instance.frames:
+            raise StudyRefused(
+                f"An image has no frame {frame}: it has {instance.frames}, counted from 0.", private="no such frame"
+            )
     return Image(((instance, frame),))

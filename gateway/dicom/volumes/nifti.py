@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from gateway.dicom.decoding.pixels import decode
 from gateway.dicom.decoding.windows import rescale
 from gateway.dicom.reading import mosaic
+from gateway.dicom.reading.attributes import unreadable
 from gateway.dicom.reading.geometry import Affine, affine, flip_lps_ras
 from gateway.dicom.reading.instances import Instance, group_by_series, read_instance, read_study, sort_spatially
 from gateway.dicom.reading.raw_values import distinct
 from gateway.dicom.reading.redaction import naming
 from gateway.dicom.volumes import belonging, rescaling
+from gateway.dicom.volumes.uniformity import KINDS
 from gateway.errors import StudyRefused
 
 ARTERYS_PROBABILITY_MASK = "probability_mask"
@@ -23,9 +25,6 @@ ARTERYS_BINARY = "binary"
 ARTERYS_MULTI_CLASS = "multi_class"
 
 Array = NDArray[np.generic]
-
-KINDS = ("ImageType", "EchoTime", "EchoNumbers", "DiffusionBValue", "InversionTime")
-"""Attributes by which images at one position differ where they are no time points (PS3.3 C.8.3.1, C.8.13.5.9)."""
 
 _SCANNER = 1
 """NIfTI's code for an affine that leads to the scanner's coordinates, as the one of a DICOM series does."""
@@ -48,13 +47,16 @@ def convert_to_nifti(dicom_files: str | Path | Iterable[Path | BinaryIO], output
     """
     _nibabel()  # before the work rather than after it
     ordered = sort_spatially(_one_series(dicom_files))
-    times = [[one for one in ordered if one.time_point == t] for t in range(ordered[-1].time_point + 1)]
+    times = [[image for image in ordered if image.time_point == t] for t in range(ordered[-1].time_point + 1)]
     matrix = affine(times[0])
     if len(times) > 1:
         _refuse_kinds(ordered)
     for one_time in times[1:]:
         if not np.allclose(affine(one_time), matrix, atol=0.01):
-            raise StudyRefused("The time points of the series do not lie at the same place.")
+            raise StudyRefused(
+                "The time points of the series do not lie at the same place (ImagePositionPatient): convert each.",
+                private="time points apart",
+            )
     volume = _smallest(np.stack([_volume(one_time) for one_time in times]))
     write_nifti(volume[0] if len(times) == 1 else volume, matrix, output_file)
 
@@ -74,31 +76,41 @@ def write_nifti(array: NDArray[Any], matrix: Affine, output_file: str | Path) ->
 
 
 def _one_series(dicom_files: str | Path | Iterable[Path | BinaryIO]) -> list[Instance]:
+    """The images of the one series that has some; what is beside them is left out."""
     if isinstance(dicom_files, str | Path):
-        found = read_study(Path(dicom_files))
+        instances = read_study(Path(dicom_files))
     else:
-        found = [read_instance(source) for source in dicom_files]
-    images = [one for one in found if one.frames]
-    if len(group_by_series(images)) != 1:
-        raise StudyRefused(f"A NIfTI file holds one series; here are {len(group_by_series(images))} with images.")
-    if any(one.frames > 1 for one in images):
-        raise StudyRefused("Images of several frames cannot be converted to NIfTI.")
-    if any(mosaic.is_mosaic(one.header) for one in images):
-        raise StudyRefused(mosaic.REFUSAL)
+        instances = [read_instance(source) for source in dicom_files]
+    images, _ = belonging.images_among(instances)
+    if (count := len(group_by_series(images))) != 1:
+        raise StudyRefused(
+            f"A NIfTI file holds one series; here are {count} with images (SeriesInstanceUID): convert each by itself.",
+            private="several series" if count else "no images",
+        )
+    for image in images:
+        if image.frames > 1:
+            with naming(image.source):
+                raise unreadable("NumberOfFrames", "is more than one, which cannot be converted to NIfTI")
+    mosaic.refuse(images)
     belonging.check(images)
-    if distinct((one.header for one in images), "FrameOfReferenceUID") > 1:
-        raise StudyRefused("The images belong to several frames of reference, so that their places cannot be compared.")
-    rescaling.check([(one, 0) for one in images])
+    if distinct((image.header for image in images), "FrameOfReferenceUID") > 1:
+        raise StudyRefused(
+            "The images belong to several frames of reference (FrameOfReferenceUID), so that their places cannot be"
+            " compared: convert those of each by themselves.",
+            private="several frames of reference",
+        )
+    rescaling.check([(image, 0) for image in images])
     return images
 
 
 def _refuse_kinds(images: list[Instance]) -> None:
     """Refuse images at one position that are no time points: echoes, magnitude and phase, diffusion and its map."""
-    for keyword in KINDS:
-        if distinct((one.header for one in images), keyword) > 1:
+    for keyword, kind in KINDS.items():
+        if distinct((image.header for image in images), keyword) > 1:
             raise StudyRefused(
-                f"The images at one position differ in {keyword}, so that they are no time points."
-                " Convert those of each value by themselves."
+                f"The images at one position differ in {keyword} ({kind}), so that they are no time points."
+                " Convert those of each value by themselves.",
+                private=f"several values of {keyword}",
             )
 
 
@@ -111,7 +123,7 @@ def _rescaled(instance: Instance) -> NDArray[np.float32]:
     with naming(instance.source):
         stored = decode(instance.source)
         if stored.ndim != 2:
-            raise StudyRefused("Colour images cannot be converted to NIfTI.")
+            raise unreadable("PhotometricInterpretation", "is that of colour, which cannot be converted to NIfTI")
         return rescale(instance.header, stored).astype(np.float32)
 
 

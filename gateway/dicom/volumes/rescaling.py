@@ -9,7 +9,7 @@ from gateway.dicom.reading.attributes import sequence, tag, unreadable
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.reading.raw_values import encoded
 from gateway.dicom.reading.redaction import naming
-from gateway.dicom.volumes.uniformity import Frame, group
+from gateway.dicom.volumes.shared_properties import Frame, group
 
 _LINEAR = ("RescaleSlope", "RescaleIntercept")
 _OTHER = ("ModalityLUTSequence", "DoseGridScaling")

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gateway.dicom.reading import mosaic
 from gateway.dicom.reading.attributes import Vector, number, numbers
+from gateway.dicom.reading.classify import contents
 from gateway.dicom.reading.geometry import (
     EVEN_MM,
     EVEN_RATIO,
@@ -21,10 +23,10 @@ from gateway.dicom.reading.geometry import (
     pixel_spacing,
 )
 from gateway.dicom.reading.instances import Instance
-from gateway.dicom.reading.raw_values import distinct
+from gateway.dicom.reading.raw_values import different, distinct
 from gateway.dicom.reading.redaction import naming
-from gateway.dicom.volumes import rescaling, uniformity
-from gateway.dicom.volumes.uniformity import GREY, Frame, group
+from gateway.dicom.volumes import belonging, rescaling, uniformity
+from gateway.dicom.volumes.shared_properties import GREY, Fault, Frame, group, mixtures, values
 from gateway.errors import StudyRefused
 
 __all__ = ["GREY", "Frame", "Stack", "group", "place", "refuse", "stack"]
@@ -46,11 +48,13 @@ class Stack:
     remarks: tuple[str, ...]
 
 
-def refuse(reasons: Iterable[str]) -> None:
-    """Raise StudyRefused with all reasons, if there are any; ``reasons`` is also a member of the problem."""
-    found = list(reasons)
-    if found:
-        raise StudyRefused(" ".join(found), reasons=found)
+def refuse(faults: Iterable[Fault]) -> None:
+    """Raise StudyRefused with all faults, if there are any; ``reasons`` of the problem has their sentences."""
+    all_faults = list(faults)
+    if all_faults:
+        sentences = [fault.sentence for fault in all_faults]
+        private = "no volume: " + ", ".join(fault.reason for fault in all_faults)
+        raise StudyRefused(" ".join(sentences), private=private, reasons=sentences)
 
 
 def stack(
@@ -61,9 +65,17 @@ def stack(
     uneven: bool = False,
 ) -> Stack:
     """Sort the frames of one series into a stack. Raises StudyRefused with one sentence for each reason."""
-    refuse(uniformity.mixtures(instances))
-    frames = [(one, frame) for one in instances for frame in range(one.frames)]
-    refuse(uniformity.values(frames))
+    images, remarks = belonging.images_among(instances)
+    if instances and not images:
+        raise StudyRefused(
+            f"The series holds no image, but {contents(instances)}; a volume needs images: send those, or use a model"
+            " of a Study or of list[Series].",
+            private="no images",
+        )
+    mosaic.refuse(images)
+    refuse(mixtures(images))
+    frames = [(one, frame) for one in images for frame in range(one.frames)]
+    refuse(values(frames))
     rescaling.check(frames)
     placed = [place(frame) for frame in frames]
     refuse(uniformity.planes(placed))
@@ -71,7 +83,7 @@ def stack(
     heights = np.array([one.position for one in placed]) @ across
     order = np.argsort(heights, kind="stable")
     where, heights = np.array([placed[index].position for index in order]), heights[order]
-    refuse(uniformity.steps(heights, ratio=spacing_tolerance, uneven=uneven))
+    refuse(uniformity.steps(heights, images, ratio=spacing_tolerance, uneven=uneven))
     shifts = where - where[0] - np.outer(heights - heights[0], across)
     tilt = float(np.degrees(np.arctan2(np.linalg.norm(shifts[-1]), heights[-1] - heights[0])))
     tilted = bool(np.linalg.norm(shifts[-1]) > MAX_SHIFT_PIXELS * pixel_spacing(placed[0]).min())
@@ -80,7 +92,7 @@ def stack(
     matrix = _affine(placed[order[0]], placed[order[-1]], len(order))
     if len(order) > 1 and not uniformity.is_even(heights):
         matrix[:3, 3], matrix[:3, 0] = fit_grid(where)
-    remarks = _remarks(ordered, heights, tilt if tilted else 0.0)
+    remarks += _remarks(ordered, heights, tilt if tilted else 0.0)
     return Stack(tuple(ordered), matrix, tilt, tuple(remarks))
 
 
@@ -116,8 +128,9 @@ def _remarks(frames: Sequence[Frame], heights: Vector, tilt: float) -> Iterator[
     """Remarks that are no reason to refuse, but are reported."""
     if not uniformity.is_even(heights):
         gaps = np.diff(heights)
+        fault = "Slices are missing" if uniformity.misses_slices(heights) else "The slices are not evenly spaced"
         yield (
-            f"The slices are not evenly spaced: from one to the next it is {gaps.min():.2f} to"
+            f"{fault}: from one to the next it is {gaps.min():.2f} to"
             f" {gaps.max():.2f} mm; the affine is that of the even grid nearest to them."
         )
     if tilt:
@@ -125,11 +138,22 @@ def _remarks(frames: Sequence[Frame], heights: Vector, tilt: float) -> Iterator[
     groups = [group(frame, "PixelValueTransformationSequence") for frame in frames]
     if any(distinct(groups, keyword) > 1 for keyword in ("RescaleSlope", "RescaleIntercept")):
         yield "The rescale differs from slice to slice; each was given its own."
-    with naming(frames[0][0].source):
-        stated = number(group(frames[0], "PixelMeasuresSequence"), "SpacingBetweenSlices")
-    found = float(heights[-1] - heights[0]) / max(len(heights) - 1, 1)
-    if stated and found and abs(abs(stated) - found) > max(EVEN_MM, EVEN_RATIO * found):
-        yield f"The header states {abs(stated):.2f} mm between slices, their positions say {found:.2f} mm."
+    measured = float(heights[-1] - heights[0]) / max(len(heights) - 1, 1)
+    for gap in _stated_gaps(frames) if measured else ():
+        if abs(gap - measured) > max(EVEN_MM, EVEN_RATIO * measured):
+            yield f"The header states {gap:.2f} mm between slices, their positions say {measured:.2f} mm."
+            return
+
+
+def _stated_gaps(frames: Sequence[Frame]) -> Iterator[float]:
+    """Each Spacing Between Slices that a frame states, in mm."""
+    owned = [(frame[0], group(frame, "PixelMeasuresSequence")) for frame in frames]
+    sources = {id(measures): image.source for image, measures in owned}
+    for measures in different((measures for _, measures in owned), "SpacingBetweenSlices"):
+        with naming(sources[id(measures)]):
+            gap = number(measures, "SpacingBetweenSlices")
+        if gap:
+            yield abs(gap)
 
 
 def _known(instance: Instance) -> Vector:

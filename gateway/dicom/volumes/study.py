@@ -9,6 +9,7 @@ from gateway.dicom.reading.attributes import text
 from gateway.dicom.reading.classify import split
 from gateway.dicom.reading.files import Source
 from gateway.dicom.reading.instances import Instance, group_by_series, sort_spatially
+from gateway.dicom.reading.raw_values import different
 from gateway.dicom.volumes import belonging
 from gateway.dicom.volumes.images import Image, Sourced, Volume, image, volume
 from gateway.errors import StudyRefused
@@ -18,13 +19,32 @@ __all__ = ["Image", "Series", "Study", "Volume", "image", "split", "study", "vol
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Series(Sourced):
-    """The instances of one series in spatial order (``sort_spatially``), with or without images."""
+    """The instances of one series in spatial order (``sort_spatially``), with or without images.
+
+    ``header`` is that of the first image, where there is one.
+    """
 
     instances: tuple[Instance, ...]
 
     @property
     def _first(self) -> Instance:
-        return self.instances[0]
+        return next((instance for instance in self.instances if instance.frames), self.instances[0])
+
+    @property
+    def modality(self) -> str:
+        """The one that its images state; an image without one contradicts no other."""
+        return next(iter(self._stated("Modality")), "")
+
+    @property
+    def descriptions(self) -> tuple[str, ...]:
+        """Each Series Description that an image states, and "" where there is none; one in a valid series."""
+        return tuple(self._stated("SeriesDescription")) or ("",)
+
+    def _stated(self, keyword: str) -> list[str]:
+        """The values of an attribute of the series, over its images, else over its other instances."""
+        images = [instance for instance in self.instances if instance.frames] or self.instances
+        headers = different((instance.header for instance in images), keyword)
+        return list(dict.fromkeys(stated for header in headers if (stated := text(header, keyword))))
 
     def volume(
         self, *, allow_tilt: bool = False, spacing_tolerance: float | None = None, uneven: bool = False
@@ -58,7 +78,7 @@ class Study:
 
     @property
     def description(self) -> str:
-        """The Study Description."""
+        """The Study Description of the first instance; each modality may state its own."""
         return text(self.header, "StudyDescription")
 
     def __repr__(self) -> str:
@@ -71,9 +91,10 @@ def study(files: Iterable[Source | Instance]) -> Study:
     Raises StudyRefused: a broken file, no instance at all, instances of several studies or patients, a series of
     several modalities; LimitExceeded.
     """
-    found = group_by_series(split(files)[0])
-    if not found:
-        raise StudyRefused("The request holds no DICOM instance.")
-    series = tuple(Series(tuple(sort_spatially(instances))) for instances in found.values())
-    belonging.check([one for instances in found.values() for one in instances])
+    instances = split(files)[0]
+    if not instances:
+        raise StudyRefused("The request holds no DICOM instance: send the files of the study.", private="no instance")
+    by_series = group_by_series(instances).values()
+    series = tuple(Series(tuple(sort_spatially(members))) for members in by_series)
+    belonging.check([instance for members in by_series for instance in members])
     return Study(series)

@@ -1,150 +1,128 @@
-"""Conditions on the images of a volume: each function yields a sentence for each that is not met.
-
-A sentence says what was found and what is needed, and quotes nothing from a file but counts and millimetres.
-"""
+"""Conditions on the places of the images of a volume: each function yields a fault for each that is not met."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.sequence import Sequence as DicomSequence
 
-from gateway.dicom.reading.attributes import Vector, functional_group, text, value
+from gateway.dicom.reading.attributes import Vector, functional_group
 from gateway.dicom.reading.geometry import EVEN_MM, EVEN_RATIO, MISSING_STEPS, grid_tolerance, off_grid, stated_spacing
 from gateway.dicom.reading.instances import SAME_DIRECTION, SAME_POSITION_MM, Instance
-from gateway.dicom.reading.mosaic import REFUSAL as MOSAIC
-from gateway.dicom.reading.mosaic import is_mosaic
-from gateway.dicom.reading.raw_values import different, distinct
 from gateway.dicom.reading.redaction import naming
+from gateway.dicom.volumes.shared_properties import OR_IMAGES, Fault, first_of_each
 
-Frame = tuple[Instance, int]
-"""One image: its instance, and its frame counted from 0."""
+KINDS = {
+    "ImageType": "magnitude and phase, or original and derived images",
+    "EchoTime": "echoes",
+    "EchoNumbers": "echoes",
+    "DiffusionBValue": "b-values",
+    "InversionTime": "inversions",
+}
+"""Attributes by which images at one position differ where they are no time points (PS3.3 C.8.3.1, C.8.13.5.9)."""
 
-GREY = {"MONOCHROME1", "MONOCHROME2"}
-
-OR_IMAGES = " or a model of images instead"
-"""The way out for what is no volume and never will be."""
-
-_UNITS = ("RescaleType", "Units")
-"""What rescaled values mean: PS3.3 C.11.1, and C.8.9.1 for PET."""
-
-
-def group(frame: Frame, macro: str) -> Dataset:
-    """The functional group of a frame; the header itself where there is none. Raises StudyRefused."""
-    with naming(frame[0].source):
-        return functional_group(frame[0].header, macro, frame[1])
+_TIMES = "AcquisitionTime, TriggerTime or TemporalPositionIdentifier"
+_FRAME_KINDS = "FrameType, EffectiveEchoTime, DiffusionBValue or TemporalPositionIndex"
 
 
-def mixtures(instances: Sequence[Instance]) -> Iterator[str]:
-    """Yield the properties that differ among instances and must not in a volume."""
-    without = sum(not one.frames for one in instances)
-    if without or not instances:
-        yield _sentence(
-            f"{without} of {len(instances)} instances hold no image",
-            "images, and nothing else: send the series without them",
-        )
-        return
-    if any(is_mosaic(one.header) for one in instances):
-        yield MOSAIC
-        return
-    headers = [one.header for one in instances]
-    for count, what in (
-        (len({one.series_instance_uid for one in instances}), "series"),
-        (distinct(headers, "StudyInstanceUID"), "studies"),
-        (
-            distinct(headers, "FrameOfReferenceUID"),
-            "frames of reference (FrameOfReferenceUID), so that their places cannot be compared",
-        ),
-    ):
-        if count > 1:
-            yield _sentence(f"The images belong to {count} {what}", "one")
-    if any(one.frames > 1 and _places(one) != one.frames for one in instances):
-        yield _sentence(
-            "An image of several frames does not say where each of them lies",
-            f"a place for each (PlanePositionSequence),{OR_IMAGES}",
-        )
-    named = [one.sop_instance_uid for one in instances if one.sop_instance_uid]
-    if len(instances) > 1 and len(named) < len(instances):
-        yield _sentence(f"{len(instances) - len(named)} images have no SOP Instance UID", "one for each image")
-    if repeated := len(named) - len(set(named)):
-        yield _sentence(f"{repeated} images have the SOP Instance UID of another", "each image once")
-    if len({(one.rows, one.columns) for one in instances}) > 1:
-        yield _sentence(
-            "The images differ in rows or columns",
-            "images of one size: send those of each size as a series of their own",
-        )
-    meanings = {text(header, "PhotometricInterpretation") for header in different(headers, "PhotometricInterpretation")}
-    if not meanings <= GREY:
-        yield _sentence(
-            "The images are in colour, or hold no grey values", f"grey values (PhotometricInterpretation),{OR_IMAGES}"
-        )
-    elif len(meanings) > 1:
-        yield _sentence("In some images the largest value is black, in others it is white", "one of the two")
-
-
-def values(frames: Sequence[Frame]) -> Iterator[str]:
-    """Check the meaning of the frames' values. A rescale for each frame is usual in PET, and right."""
-    groups = [group(frame, "PixelValueTransformationSequence") for frame in frames]
-    if any(distinct(groups, keyword) > 1 for keyword in _UNITS):
-        yield _sentence("The values of the images are in different units", "one unit")
-
-
-def planes(placed: Sequence[Instance]) -> Iterator[str]:
+def planes(placed: Sequence[Instance]) -> Iterator[Fault]:
     """Check that all frames lie in parallel planes with pixels of one size."""
-    lost = sum(one.position is None or one.orientation is None for one in placed)
+    lost = [image for image in placed if image.position is None or image.orientation is None]
     if lost:
-        yield _sentence(
-            f"{lost} of {len(placed)} images do not say where they lie in the patient",
-            f"all to do so (ImagePositionPatient),{OR_IMAGES}",
+        yield Fault(
+            "no place",
+            f"{len(lost)} of {len(placed)} images do not say where they lie in the patient",
+            f"ImagePositionPatient and ImageOrientationPatient of each,{OR_IMAGES}",
+            lost[0],
         )
-    orientations = np.array([one.orientation for one in placed if one.orientation is not None])
+    oriented = [image for image in placed if image.orientation is not None]
+    orientations = np.array([image.orientation for image in oriented])
     if len(orientations) and np.ptp(orientations, axis=0).max() >= SAME_DIRECTION:
-        yield _sentence(
-            "The images lie in different directions, as in a localizer", "parallel images: send those of one direction"
+        furthest = int(np.abs(orientations - orientations[0]).max(axis=1).argmax())
+        yield Fault(
+            "several directions",
+            "The images lie in different directions (ImageOrientationPatient), as in a localizer",
+            f"parallel images: send those of one direction,{OR_IMAGES}",
+            oriented[furthest],
         )
-    measured = {id(measures): (one, measures) for one in placed for measures in [_measures(one)]}
-    sizes = [_spacing(*measured[id(one)]) for one in different((each for _, each in measured.values()), "PixelSpacing")]
-    known = [size for size in sizes if size is not None]
-    if len(known) < len(sizes):
-        yield _sentence(
-            "Images do not state their pixel spacing", f"its size in millimetres (PixelSpacing),{OR_IMAGES}"
+    yield from _pixel_sizes(placed)
+
+
+def _pixel_sizes(placed: Sequence[Instance]) -> Iterator[Fault]:
+    """Check the millimetres of the pixels; spacings that are written differently may be equal."""
+    firsts = first_of_each(((image, _measures(image)) for image in placed), "PixelSpacing")
+    sizes = [(image, _spacing(image)) for image in firsts.values()]
+    without = [image for image, size in sizes if size is None]
+    others = [image for image, size in sizes if size is not None and not _equal(size, sizes[0][1])]
+    if without:
+        yield Fault(
+            "no PixelSpacing",
+            "Images do not state their pixel spacing",
+            f"its size in millimetres (PixelSpacing),{OR_IMAGES}",
+            without[0],
         )
-    elif not np.allclose(known, known[0], rtol=1e-4, atol=0):
-        yield _sentence(
-            "The images differ in pixel spacing", "one spacing: send those of each spacing as a series of their own"
+    elif others:
+        yield Fault(
+            "several pixel spacings",
+            "The images differ in pixel spacing (PixelSpacing)",
+            "one spacing: send those of each spacing as a series of their own",
+            others[0],
         )
 
 
-def _measures(one: Instance) -> Dataset:
-    with naming(one.source):
-        return functional_group(one.header, "PixelMeasuresSequence")
+def _equal(size: Vector, other: Vector | None) -> bool:
+    return other is None or np.allclose(size, other, rtol=1e-4, atol=0)
 
 
-def _spacing(one: Instance, measures: Dataset) -> Vector | None:
-    with naming(one.source):
-        return stated_spacing(measures)
+def _measures(image: Instance) -> Dataset:
+    with naming(image.source):
+        return functional_group(image.header, "PixelMeasuresSequence")
 
 
-def steps(heights: Vector, *, ratio: float | None = None, uneven: bool = False) -> Iterator[str]:
-    """Check that there is one image at each of the even steps along the normal; ``uneven`` allows any steps."""
+def _spacing(image: Instance) -> Vector | None:
+    with naming(image.source):
+        return stated_spacing(_measures(image))
+
+
+def steps(
+    heights: Vector, images: Sequence[Instance], *, ratio: float | None = None, uneven: bool = False
+) -> Iterator[Fault]:
+    """Check that there is one of the ``images`` at each of the even steps along the normal.
+
+    ``uneven`` allows any steps, since its author says that the model needs no even grid; ``ratio`` never lets a gap of
+    ``MISSING_STEPS`` pass.
+    """
     gaps = np.diff(heights)
     if not len(gaps):
         return
     places = np.concatenate([[0], np.cumsum(gaps > SAME_POSITION_MM)])
-    held = Counter(Counter(places.tolist()).values())
-    if held.keys() != {1}:
-        yield _crowding(held)
+    crowds = Counter(Counter(places.tolist()).values())
+    if crowds.keys() != {1}:
+        yield _crowding(crowds, images)
         return
-    low, high, usual = float(gaps.min()), float(gaps.max()), float(np.sort(gaps)[(len(gaps) - 1) // 2])
-    missing = high >= MISSING_STEPS * usual
-    if uneven or is_even(heights) or not missing and off_grid(heights[:, None]) <= grid_tolerance(usual, ratio):
+    if uneven or is_even(heights):
         return
-    found = "Slices are missing" if missing else "The slices are not evenly spaced"
-    yield _sentence(
-        f"{found}: from one to the next it is {low:.2f} to {high:.2f} mm",
-        "even steps, unless its author allows others: Requires(spacing_tolerance=...) or Requires(uneven=True)",
+    missing = misses_slices(heights)
+    if not missing and off_grid(heights[:, None]) <= grid_tolerance(_usual(gaps), ratio):
+        return
+    yield Fault(
+        "missing slices" if missing else "uneven slices",
+        f"{'Slices are missing' if missing else 'The slices are not evenly spaced'}: from one to the next it is"
+        f" {gaps.min():.2f} to {gaps.max():.2f} mm",
+        "even steps, unless its author allows others: "
+        + ("Requires(uneven=True)" if missing else "Requires(spacing_tolerance=...) or Requires(uneven=True)"),
     )
+
+
+def _usual(gaps: Vector) -> float:
+    """The lower median, so that of two gaps the longer one is the hole."""
+    return float(np.sort(gaps)[(len(gaps) - 1) // 2])
+
+
+def misses_slices(heights: Vector) -> bool:
+    """Return True if a gap between sorted slices is so wide that slices are missing in it."""
+    gaps = np.diff(heights)
+    return bool(gaps.max() >= MISSING_STEPS * _usual(gaps))
 
 
 def is_even(heights: Vector) -> bool:
@@ -153,43 +131,51 @@ def is_even(heights: Vector) -> bool:
     return bool(np.abs(heights - even).max() <= tolerance(heights))
 
 
-def _crowding(held: Counter[int]) -> str:
-    """``held`` counts the positions by the number of images at each."""
-    if len(held) == 1:
-        (images, positions), *_ = held.items()
-        return _sentence(
-            f"There are {images} images at each of {positions} positions: several time points, echoes or phases",
-            "one of them: send the images of one EchoTime, DiffusionBValue, ImageType or AcquisitionTime",
+def _crowding(crowds: Counter[int], images: Sequence[Instance]) -> Fault:
+    """``crowds`` counts the positions by the number of images at each."""
+    kinds, cure = _split(images)
+    if len(crowds) == 1:
+        (count, positions), *_ = crowds.items()
+        found = f"There are {count} images at each of {positions} positions: {kinds}"
+        return Fault("several images at each position", found, f"one of them: {cure}")
+    several = sum(positions for count, positions in crowds.items() if count > 1)
+    found = f"Slices are duplicate: {several} of {crowds.total()} positions hold several images, {kinds}"
+    return Fault("duplicate slices", found, f"one at each: remove the others, or {cure}")
+
+
+def _split(images: Sequence[Instance]) -> tuple[str, str]:
+    """What images at one position are, and how to tell them apart."""
+    if any(image.frames > 1 for image in images):
+        return (
+            "several time points, echoes or kinds in one multi-frame image",
+            f"send the frames of one {_FRAME_KINDS} as an image of their own",
         )
-    several = sum(count for images, count in held.items() if images > 1)
-    return _sentence(f"Slices are duplicate: {several} of {held.total()} positions hold several images", "one at each")
+    owned = [(image, image.header) for image in images]
+    kinds = {keyword: kind for keyword, kind in KINDS.items() if len(first_of_each(owned, keyword)) > 1}
+    if not kinds:
+        return "several time points or phases", f"send the images of one {_TIMES}"
+    return " and ".join(dict.fromkeys(kinds.values())), f"send the images of one {' and one '.join(kinds)}"
 
 
-def shears(shifts: Vector, heights: Vector, tilt: float, *, ratio: float | None = None) -> Iterator[str]:
+def shears(shifts: Vector, heights: Vector, tilt: float, *, ratio: float | None = None) -> Iterator[Fault]:
     """Check that the slices lie straight above each other; ``tilt`` in degrees is refused unless it is 0."""
     along = (heights - heights[0]) / max(heights[-1] - heights[0], EVEN_MM)
     drift = np.linalg.norm(shifts - np.outer(along, shifts[-1]), axis=1).max()
     step = float(heights[-1] - heights[0]) / max(len(heights) - 1, 1)
     if drift > max(tolerance(heights), grid_tolerance(step, ratio)):
-        yield _sentence(
-            f"The slices are shifted against each other within their planes, by up to {drift:.2f} mm", "aligned slices"
+        yield Fault(
+            "shifted slices",
+            f"The slices are shifted against each other within their planes, by up to {drift:.2f} mm",
+            f"aligned slices: resample the series,{OR_IMAGES}",
         )
     elif tilt:
-        yield _sentence(
+        yield Fault(
+            "tilted gantry",
             f"The gantry was tilted by {tilt:.1f} degrees, so that the slices are sheared",
             "an upright one, unless its author allows others: Requires(allow_tilt=True)",
         )
 
 
-def _places(instance: Instance) -> int:
-    """The number of frames that have functional groups of their own."""
-    found = value(instance.header, "PerFrameFunctionalGroupsSequence")
-    return len(found) if isinstance(found, DicomSequence) else 0
-
-
-def _sentence(found: str, needed: str) -> str:
-    return f"{found}; a volume needs {needed}."
-
-
 def tolerance(heights: Vector) -> float:
+    """mm that a slice may lie from the grid and still count as exactly on it."""
     return max(EVEN_MM, EVEN_RATIO * float(heights[-1] - heights[0]) / max(len(heights) - 1, 1))

@@ -19,13 +19,13 @@ from gateway.contract.findings import (
     StructuredReport,
 )
 from gateway.contract.requests import Provenance
+from gateway.dicom.reading import mosaic
 from gateway.dicom.reading.instances import Instance
-from gateway.dicom.reading.mosaic import REFUSAL, is_mosaic
 from gateway.dicom.volumes.stack import Frame
 from gateway.dicom.writing import checks, parametric, picture, presentation, report, segmentation
 from gateway.dicom.writing.provenance import FIRST_NUMBER, Stamp
 from gateway.dicom.writing.source_frames import frames_of, is_placed
-from gateway.errors import AnswerInvalid, StudyRefused
+from gateway.errors import AnswerInvalid
 
 Made = tuple[Dataset, tuple[Frame, ...] | None]
 """An object, and the frames that its planes lie on; None for one that the model made itself, which is not checked."""
@@ -93,8 +93,7 @@ def _by_frames(masks: Iterable[Any], source: Sequence[Instance]) -> Iterator[tup
     groups: dict[tuple[tuple[int, int], ...], tuple[tuple[Frame, ...], list[Any]]] = {}
     for mask in masks:
         frames = frames_of(mask.of, source)
-        if any(is_mosaic(instance.header) for instance, _ in frames):
-            raise StudyRefused(REFUSAL)
+        mosaic.refuse(instance for instance, _ in frames)
         shape = (len(frames), frames[0][0].rows, frames[0][0].columns)
         if mask.array.shape not in (shape, shape[1:] if len(frames) == 1 else shape):
             raise AnswerInvalid("", f"A mask has the shape {mask.array.shape}, but the images it lies on have {shape}.")

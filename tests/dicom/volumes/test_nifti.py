@@ -151,9 +151,9 @@ def spoil(datasets: list[Dataset], how: str) -> list[Dataset]:
     [
         ("several series", 1, "holds one series; here are 2"),
         ("here are 0", 1, "holds one series; here are 0"),
-        ("several frames", 1, "several frames"),
+        ("several frames", 1, "NumberOfFrames"),
         ("evenly", 1, "not evenly spaced"),
-        ("Colour", 1, "Colour"),
+        ("Colour", 1, "PhotometricInterpretation"),
         ("time points", 2, "do not lie at the same place"),
     ],
 )
