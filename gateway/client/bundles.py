@@ -24,7 +24,7 @@ from gateway.client.transport import Transport
 from gateway.client.upload_body import PIECE, ChunkBody, Progress
 
 CHUNK_FILES, CHUNK_BYTES = 16, 256 << 20
-"""Files of one request, and bytes after which it takes no more: a chunk is kept whole or not at all, so that this much
+"""Files of one request, and bytes after which it is full: a chunk is stored whole or not at all, so that this much
 is sent twice at most after a failure; a larger file travels alone."""
 
 LONGEST_KEY, LONGEST_NAME = 512, 255
@@ -38,7 +38,7 @@ _PARTIAL = ".gateway-"
 """Prefix of a file until it is complete and checked."""
 
 LEFT_SECONDS = 3600.0
-"""For which nobody has written to such a file, so that its process must have died: twice the wait for a server."""
+"""Seconds without a write to such a file after which its process must have died: twice the wait for a server."""
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,9 @@ def push(transport: Transport, name: str, folder: Path, cache: HashCache, progre
     if not files:
         raise SourceUnreadable(f"There is no file in {folder}.")
     data = json.dumps([file.words for file in files.values()]).encode()
-    told = transport.json("POST", f"{route}/manifest", body=lambda: _json(data))
-    missing = [files[key] for key in _keys(told, "missing") if key in files]
-    extra = [str(one.get("key", "")) for one in entries_of(told, "extra")]
+    answer = transport.json("POST", f"{route}/manifest", body=lambda: _json(data))
+    missing = [files[key] for key in _keys(answer, "missing") if key in files]
+    extra = [str(entry.get("key", "")) for entry in entries_of(answer, "extra")]
     tally = Tally(sum(file.size for file in missing), progress)
     for chunk in _chunks(missing):
         _send(transport, f"{route}/files", folder, chunk, [], tally)
@@ -102,12 +102,12 @@ def push(transport: Transport, name: str, folder: Path, cache: HashCache, progre
 def pull(transport: Transport, name: str, folder: Path, cache: HashCache, progress: Progress | None) -> Moved:
     """Download a gateway's bundle below ``folder``. Raises AnswerCorrupt, ClientError, OSError."""
     route = f"/bundles/{safe(name)}"
-    files = [_stated(one) for one in entries_of(transport.json("GET", route), "files")]
+    files = [_stated(entry) for entry in entries_of(transport.json("GET", route), "files")]
     _refuse_twins(files)
     folder.mkdir(parents=True, exist_ok=True)
     _sweep(folder)
-    here = {file.key: file.sha256 for file in _files(folder, cache)}
-    wanted = [file for file in files if here.get(file.key) != file.sha256]
+    present = {file.key: file.sha256 for file in _files(folder, cache)}
+    wanted = [file for file in files if present.get(file.key) != file.sha256]
     tally = Tally(sum(file.size for file in wanted), progress)
     for file in wanted:
         transport.retried(partial(_fetch, transport, route, file, _target(folder, file.key), tally))
@@ -142,11 +142,11 @@ def _json(data: bytes) -> dict[str, Any]:
     return {"data": data, "headers": {"Content-Type": "application/json"}}
 
 
-def _keys(told: Any, member: str) -> list[str]:
-    found = told.get(member) if isinstance(told, dict) else None
-    if not isinstance(found, list) or not all(isinstance(key, str) for key in found):
+def _keys(answer: Any, member: str) -> list[str]:
+    keys = answer.get(member) if isinstance(answer, dict) else None
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise AnswerCorrupt(f"The server's answer has no list of {member}.")
-    return found
+    return keys
 
 
 def _chunks(files: Sequence[BundleItem]) -> Iterator[list[BundleItem]]:
@@ -170,9 +170,9 @@ def _send(
     transport.json("POST", route, body=chunk.body)
 
 
-def _stated(one: dict[str, Any]) -> BundleItem:
+def _stated(entry: dict[str, Any]) -> BundleItem:
     """Return an entry of a server, which may be hostile."""
-    key, sha256, size, mtime = (one.get(name) for name in ("key", "sha256", "size", "mtime"))
+    key, sha256, size, mtime = (entry.get(name) for name in ("key", "sha256", "size", "mtime"))
     whole = isinstance(key, str) and isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256)
     if not whole or type(size) is not int or size < 0 or not _is_time(mtime):
         raise AnswerCorrupt("The server's list of files is malformed.")

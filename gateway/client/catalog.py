@@ -62,24 +62,24 @@ def _pages(transport: Transport, route: str, member: str, wanted: Mapping[str, s
 
 def forget(transport: Transport, study_instance_uid: str) -> Record:
     """Forget a study. After a broken connection the retry may answer 404: the study is gone then."""
-    told = transport.json("DELETE", f"/studies/{safe(study_instance_uid)}")
-    return told if isinstance(told, dict) else {}
+    record = transport.json("DELETE", f"/studies/{safe(study_instance_uid)}")
+    return record if isinstance(record, dict) else {}
 
 
-def preflight(transport: Transport, words: Mapping[str, Any], headers: Sequence[bytes] | None) -> list[Verdict]:
+def preflight(transport: Transport, request: Mapping[str, Any], headers: Sequence[bytes] | None) -> list[Verdict]:
     """Check a study that ``words`` name, or that has these headers."""
 
     def body() -> dict[str, Any]:
-        data = encoded(words)
+        data = encoded(request)
         if headers is None:
             return {"data": data, "headers": {"Content-Type": "application/json"}}
         made = UploadBody([("application/json", data), *(("application/dicom", one) for one in headers)], None, None)
         return {"data": made, "headers": {"Content-Type": made.content_type}}
 
-    told = entries_of(transport.json("POST", "/preflight", body=body), "models")
+    verdicts = entries_of(transport.json("POST", "/preflight", body=body), "models")
     return [
         Verdict(one_line(str(one.get("model", ""))), one.get("accepted") is True, _reasons(one), _series(one))
-        for one in told
+        for one in verdicts
     ]
 
 
@@ -90,11 +90,11 @@ def safe(word: str) -> str:
     return quote(word, safe="")
 
 
-def _reasons(one: Record) -> tuple[str, ...]:
-    found = one.get("reasons")
-    return tuple(one_line(str(reason)) for reason in found) if isinstance(found, list) else ()
+def _reasons(verdict: Record) -> tuple[str, ...]:
+    reasons = verdict.get("reasons")
+    return tuple(one_line(str(reason)) for reason in reasons) if isinstance(reasons, list) else ()
 
 
-def _series(one: Record) -> tuple[Record, ...]:
-    found = one.get("series")
-    return tuple(each for each in found if isinstance(each, dict)) if isinstance(found, list) else ()
+def _series(verdict: Record) -> tuple[Record, ...]:
+    series = verdict.get("series")
+    return tuple(each for each in series if isinstance(each, dict)) if isinstance(series, list) else ()

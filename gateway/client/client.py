@@ -150,8 +150,8 @@ class Client:
         without such files, and ``Uploaded.skipped`` names them.
         """
         pace = UploadOptions(chunk, parallel, progress)
-        found = Scan(study, self._cache, hashing, Skipping(skip_unreadable))
-        return study_upload.upload(self._transport, found, self._cache, on_conflict, pace)
+        scan = Scan(study, self._cache, hashing, Skipping(skip_unreadable))
+        return study_upload.upload(self._transport, scan, self._cache, on_conflict, pace)
 
     def studies(self) -> list[Record]:
         """Return the studies that the gateway stores for this caller."""
@@ -182,11 +182,11 @@ class Client:
 
     def preflight(self, study: Study, models: Sequence[str] = ()) -> list[Verdict]:
         """Check which models (routes; by default all typed ones) accept a study. Only headers are sent."""
-        words = {"models": list(models)} if models else {}
+        request = {"models": list(models)} if models else {}
         if isinstance(study, Uploaded | Reference):
-            named = study.reference if isinstance(study, Uploaded) else study
-            return catalog.preflight(self._transport, words | named.words, None)
-        return catalog.preflight(self._transport, words, headers_of(study))
+            reference = study.reference if isinstance(study, Uploaded) else study
+            return catalog.preflight(self._transport, request | reference.words, None)
+        return catalog.preflight(self._transport, request, headers_of(study))
 
     def push_bundle(self, name: str, folder: str | Path, *, progress: Progress | None = None) -> Moved:
         """Make the bundle ``name`` equal to ``folder``; only what differs is sent. ``progress`` is in bytes."""

@@ -113,8 +113,8 @@ def refusal(status: int, reason: str, content_type: str, body: bytes, request_id
     return Refused(f"{detail} (status {status})", status=status, code=one_line(code), request_id=one_line(request_id))
 
 
-def _conflicts(told: Any) -> list[ConflictingInstance]:
-    entries = [entry for entry in told if isinstance(entry, dict)] if isinstance(told, list) else []
+def _conflicts(document: Any) -> list[ConflictingInstance]:
+    entries = [entry for entry in document if isinstance(entry, dict)] if isinstance(document, list) else []
     return [
         ConflictingInstance(
             *(one_line(str(entry.get(name, ""))) for name in ("sop_instance_uid", "sha256", "existing"))
@@ -145,12 +145,12 @@ LONGEST_REFUSAL = 1 << 16
 
 def beginning(response: requests.Response, limit: int = LONGEST_REFUSAL) -> bytes:
     """Return the first bytes of a body, ``limit`` at most."""
-    taken = bytearray()
+    data = bytearray()
     for piece in response.iter_content(LONGEST_REFUSAL):
-        taken += piece
-        if len(taken) >= limit:
+        data += piece
+        if len(data) >= limit:
             break
-    return bytes(taken[:limit])
+    return bytes(data[:limit])
 
 
 NOT_FOUND = ("Not Found", "The requested URL was not found")
@@ -184,10 +184,10 @@ def refused(response: requests.Response, route: str = "/") -> Refused:
     return made
 
 
-def _origin(asked: str, location: str) -> str:
+def _origin(requested: str, location: str) -> str:
     """Return scheme, host and port of a redirection."""
     try:
-        url = urljoin(asked, location)
+        url = urljoin(requested, location)
     except ValueError:
         return "another place"
     scheme = url.partition("://")[0]
@@ -209,7 +209,7 @@ def failure(error: requests.RequestException, url: str) -> ClientError:
         return Unreachable(f"{where} cannot be trusted: its TLS certificate or protocol was refused.")
     if isinstance(error, requests.Timeout):
         return TimedOut(f"{where} gave no answer in time.")
-    if isinstance(error, ValueError):  # requests' own word for a URL that is none
+    if isinstance(error, ValueError):  # raised by requests for an invalid URL
         return Unreachable(f"{where} is not an address of a gateway: use a name, or http://name:port.")
     return Disconnected(f"{where} closed the connection before its answer was complete.")
 

@@ -41,9 +41,9 @@ class Stat(NamedTuple):
     inode: int
 
     @classmethod
-    def of(cls, found: os.stat_result) -> Self:
+    def of(cls, status: os.stat_result) -> Self:
         """Return the facts of a file from the system."""
-        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino & (1 << 63) - 1)
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino & (1 << 63) - 1)
 
 
 @dataclass(frozen=True)

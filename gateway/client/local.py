@@ -20,23 +20,23 @@ from gateway.config import Settings
 from gateway.contract.model import Model
 
 IN_PROCESS = b"this process"
-"""Where a LocalClient's gateway listens: like a Unix socket's path it is no network address, so that nobody else comes
-and the caller may do what an administrator may."""
+"""Where a LocalClient's gateway listens. Like a Unix socket's path it is no network address: it has no other callers,
+and this one has an administrator's rights."""
 
 
 class LocalClient(Client):
     """A Client on an application in this process that stores its studies, results and bundles in ``folder``.
 
-    ``app`` is one, or ``module:name`` of an application or a model; a Gateway whose store lies elsewhere is asked
-    through one that has its models and settings, and this store. Without it nothing but the store answers. All else is
-    as of a Client, threads included. Raises NoTarget for a name that leads nowhere.
+    ``app`` is one, or ``module:name`` of an application or a model; a Gateway with another store is replaced
+    by one with its models and settings, and this store. Without it only the store answers. All else is as in a Client,
+    threads included. Raises NoTarget for a name that leads nowhere.
     """
 
     def __init__(self, folder: str | Path, app: WSGI | str | None = None, **options: Any) -> None:
-        if not listeners.addresses():  # where a server was announced, that decides who may come
+        if not listeners.addresses():  # an announced server decides who has access
             listeners.announce([IN_PROCESS])
-        found = served(app) if isinstance(app, str) else app
-        self._app = _at_home(found, Path(folder)) if found is None or isinstance(found, Gateway) else found
+        target = served(app) if isinstance(app, str) else app
+        self._app = _at_home(target, Path(folder)) if target is None or isinstance(target, Gateway) else target
         super().__init__(LOCAL, session=session(self._app), **options)
 
     def close(self) -> None:

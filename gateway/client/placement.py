@@ -88,7 +88,7 @@ def _mask(finding: Any, location: Location, source: Sequence[Instance], series: 
 
 
 def _on_image(location: Location, planes: Array, source: Sequence[Instance]) -> list[Frame]:
-    """The image and frame named for one plane, or all frames of the image where it names none of several."""
+    """Return the image and frame named for one plane, or all frames of an image that is named without a frame."""
     found = list[Frame]()
     for one in source:
         if one.sop_instance_uid != location.image or planes.shape[1:] != (one.rows, one.columns):
@@ -155,7 +155,7 @@ def _length(finding: LinearMeasurement, location: Location, source: Sequence[Ins
 
 
 def _only(finding: LinearMeasurement, location: Location, source: Sequence[Instance]) -> Instance:
-    """The image of a length that names none."""
+    """Return the image of a length that names no image."""
     if len(source) == 1:
         return source[0]
     one_space = distinct((one.header for one in source), "FrameOfReferenceUID") == 1

@@ -27,12 +27,12 @@ def findings(answer: Answer, source: Sequence[Instance]) -> list[Finding]:
     an answer that breaks protocol 1.0, or names images that ``source`` lacks.
     """
     require_sound(answer)
-    found = [*_parts(answer, source), *placed_members(answer.json, source)]
-    for finding in found if source else ():
+    placed = [*_parts(answer, source), *placed_members(answer.json, source)]
+    for finding in placed if source else ():
         if isinstance(of := getattr(finding, "of", None), Unplaced):
             at = f"/series_ml_json/{of.series_instance_uid}"
             raise AnswerInvalid(at, "The study has no series of this UID.")
-    return found
+    return placed
 
 
 def drawn_findings(answer: Answer, source: Sequence[Instance]) -> tuple[list[Finding], list[CarriedObject]]:
@@ -40,12 +40,12 @@ def drawn_findings(answer: Answer, source: Sequence[Instance]) -> tuple[list[Fin
 
     A segmentation has its masks, if these lie on images of ``source``. Raises AnswerInvalid as ``findings``.
     """
-    found = [*placed_masks(answer.json, answer.buffers, source), *placed_members(answer.json, source)]
+    drawn = [*placed_masks(answer.json, answer.buffers, source), *placed_members(answer.json, source)]
     objects = [
         CarriedObject(name, answer.buffers[index], tuple(_segments(answer.buffers[index], source)))
         for index, name in object_names(answer).items()
     ]
-    return found, objects
+    return drawn, objects
 
 
 def require_sound(answer: Answer) -> None:

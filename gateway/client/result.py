@@ -124,7 +124,7 @@ class InferenceResult:
     def _masks(self) -> Iterator[Any]:
         from gateway.contract.findings import MASKS
 
-        return (one for one in self.findings if type(one) in MASKS)
+        return (finding for finding in self.findings if type(finding) in MASKS)
 
     def _need_source(self, what: str) -> None:
         if not self.source:

@@ -1,4 +1,4 @@
-"""An answer as files: all of them, or none."""
+"""An answer as files: written all together, or not at all."""
 
 import json
 import re

@@ -109,16 +109,16 @@ class Scan:
 
     def _leave_out_holes(self) -> bool:
         """Leave out what looks like a part of the study by its first bytes. Raises StudyUnreadable."""
-        given = self._given
+        study = self._given
         unknown = self._digests.without_uids()
-        files = {file.path: file for file in in_parallel(_peek, [given.paths[key] for key in unknown], THREADS) if file}
-        instances = (path for path in given.paths.values() if path not in files)
-        others = sorted([*given.special, *files.values()], key=lambda file: file.path)
+        files = {file.path: file for file in in_parallel(_peek, [study.paths[key] for key in unknown], THREADS) if file}
+        instances = (path for path in study.paths.values() if path not in files)
+        others = sorted([*study.special, *files.values()], key=lambda file: file.path)
         holes = find_holes(instances, others)
-        unreadable = [Unreadable(f"{given.name(path)}/", "It cannot be listed.") for path in given.unlisted]
-        unreadable += [Unreadable(given.name(hole.path), hole.why) for hole in holes]
+        unreadable = [Unreadable(f"{study.name(path)}/", "It cannot be listed.") for path in study.unlisted]
+        unreadable += [Unreadable(study.name(hole.path), hole.why) for hole in holes]
         self._skipping.skip(unreadable)
-        given.leave_out({hole.path for hole in holes})
+        study.leave_out({hole.path for hole in holes})
         return bool(holes)
 
 

@@ -31,4 +31,4 @@ def headers_of(study: Study) -> list[bytes]:
     """Return the headers of a local study, each as a file that ends before its pixels."""
     from gateway.dicom.reading.files import convert_dataset_to_bytes
 
-    return [convert_dataset_to_bytes(one.header) for one in instances_of(study, Skipping())]
+    return [convert_dataset_to_bytes(instance.header) for instance in instances_of(study, Skipping())]

@@ -111,7 +111,7 @@ class UploadOptions:
 
 
 def upload(
-    transport: Transport, found: Scan, cache: HashCache, on_conflict: OnConflict, pace: UploadOptions
+    transport: Transport, scan: Scan, cache: HashCache, on_conflict: OnConflict, pace: UploadOptions
 ) -> Uploaded:
     """Upload the instances of a scan; only missing ones are sent, while others are still hashed.
 
@@ -121,37 +121,37 @@ def upload(
     """
     if on_conflict not in get_args(OnConflict):
         raise ValueError(f"on_conflict is fail, keep or replace, not {on_conflict!r}")
-    tally = Tally(found.left, pace.progress)
+    tally = Tally(scan.left, pace.progress)
     entries: list[ScannedInstance] = []
     wanted: list[ScannedInstance] = []
-    theirs: dict[str, str] = {}
+    others: dict[str, str] = {}
 
     def batches() -> Generator[list[ScannedInstance]]:
-        for some in _manifests(found):
-            held = _stored_digests(transport, some, on_conflict)
-            missing = [entry for entry in some if held[entry.sha256] is None]
-            entries.extend(some)
+        for manifest in _manifests(scan):
+            stored = _stored_digests(transport, manifest, on_conflict)
+            missing = [entry for entry in manifest if stored[entry.sha256] is None]
+            entries.extend(manifest)
             wanted.extend(missing)
-            theirs.update({digest: other for digest, other in held.items() if other and other != digest})
-            tally.expect(found.left + sum(entry.size for entry in wanted))
+            others.update({digest: other for digest, other in stored.items() if other and other != digest})
+            tally.expect(scan.left + sum(entry.size for entry in wanted))
             yield from _batches(missing, pace.chunk)
 
     def send(batch: list[ScannedInstance]) -> dict[str, str]:
         return _send(transport, batch, on_conflict, tally, cache)
 
     with closing(batches()) as todo:  # where sending fails, hashing ends too
-        for kept_meanwhile in in_parallel(send, todo, pace.parallel):
-            theirs |= kept_meanwhile
-    retained = tuple(entry.sop_instance_uid for entry in entries if entry.sha256 in theirs)
-    now = tuple(replace(one, sha256=theirs[one.sha256]) if one.sha256 in theirs else one for one in entries)
-    return Uploaded(now, len(wanted), sum(entry.size for entry in wanted), retained, found.ignored, found.skipped)
+        for conflicting in in_parallel(send, todo, pace.parallel):
+            others |= conflicting
+    retained = tuple(entry.sop_instance_uid for entry in entries if entry.sha256 in others)
+    present = tuple(replace(one, sha256=others[one.sha256]) if one.sha256 in others else one for one in entries)
+    return Uploaded(present, len(wanted), sum(entry.size for entry in wanted), retained, scan.ignored, scan.skipped)
 
 
-def _manifests(found: Scan) -> Iterator[list[ScannedInstance]]:
+def _manifests(scan: Scan) -> Iterator[list[ScannedInstance]]:
     """Yield one manifest where all digests are cached; else several, so that one is sent while the next is hashed."""
-    size, rest = MANIFEST if found.known else FIRST_MANIFEST, iter(found)
-    while some := list(islice(rest, size)):
-        yield some
+    size, rest = MANIFEST if scan.known else FIRST_MANIFEST, iter(scan)
+    while entries := list(islice(rest, size)):
+        yield entries
         size = min(2 * size, max(size, NEXT_MANIFESTS))
 
 
@@ -159,52 +159,54 @@ def _stored_digests(
     transport: Transport, entries: Sequence[ScannedInstance], on_conflict: str
 ) -> dict[str, str | None]:
     """Map each digest to the stored one: the same, another in conflict that stays, or absent."""
-    held: dict[str, str | None] = {}
+    stored: dict[str, str | None] = {}
     conflicts: list[ConflictingInstance] = []
-    for entry, told in zip(entries, _ask(transport, entries), strict=True):
-        state, other = told.get("state"), one_line(str(told.get("existing", "")))
+    for entry, answer in zip(entries, _ask(transport, entries), strict=True):
+        state, other = answer.get("state"), one_line(str(answer.get("existing", "")))
         if state == "conflict":
             conflicts.append(ConflictingInstance(entry.sop_instance_uid, entry.sha256, other))
         keep = state == "conflict" and on_conflict == "keep"
-        held[entry.sha256] = other if keep else entry.sha256 if state == "present" else None
+        stored[entry.sha256] = other if keep else entry.sha256 if state == "present" else None
     if conflicts and on_conflict == "fail":
         raise Conflict(conflicts)
-    return held
+    return stored
 
 
 def _ask(transport: Transport, batch: Sequence[ScannedInstance]) -> list[dict[str, Any]]:
     data = json.dumps([entry.words for entry in batch]).encode()
     body = {"data": data, "headers": {"Content-Type": "application/json"}}
-    told = transport.json("POST", "/studies/manifest", body=lambda: dict(body))
-    return entries_of(told, "instances", len(batch))
+    answer = transport.json("POST", "/studies/manifest", body=lambda: dict(body))
+    return entries_of(answer, "instances", len(batch))
 
 
-def entries_of(told: Any, member: str, count: int | None = None) -> list[dict[str, Any]]:
+def entries_of(answer: Any, member: str, count: int | None = None) -> list[dict[str, Any]]:
     """Return a list of objects in an answer, of a known length. Raises AnswerCorrupt."""
-    found = told.get(member) if isinstance(told, dict) else None
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+    entries = answer.get(member) if isinstance(answer, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise AnswerCorrupt(f"The server's answer has no list of {member}.")
-    if count not in (None, len(found)):
-        raise AnswerCorrupt(f"The server answered for {len(found)} {member}, not for {count}.")
-    return found
+    if count not in (None, len(entries)):
+        raise AnswerCorrupt(f"The server answered for {len(entries)} {member}, not for {count}.")
+    return entries
 
 
 def _send(
     transport: Transport, batch: list[ScannedInstance], on_conflict: str, tally: Tally, cache: HashCache
 ) -> dict[str, str]:
     """Send a chunk; return the digests that the gateway stores instead, by the digests sent."""
-    words = {"instances": [entry.words for entry in batch]}
+    manifest = {"instances": [entry.words for entry in batch]}
     sources, size = [entry.source for entry in batch], sum(entry.size for entry in batch)
-    chunk = ChunkBody(words, "application/dicom", sources, size, tally)
+    chunk = ChunkBody(manifest, "application/dicom", sources, size, tally)
     try:
-        told = transport.json("POST", "/studies/instances", body=chunk.body, params={"on_conflict": on_conflict})
+        answer = transport.json("POST", "/studies/instances", body=chunk.body, params={"on_conflict": on_conflict})
     except Refused as error:
         if error.code in ("digest-mismatch", "instance-mismatch"):
             cache.forget(absolute(entry.source for entry in batch if isinstance(entry.source, Path)))
             raise SourceUnreadable(f"A file changed after it was hashed; try again. {error.detail}") from error
         raise
-    pairs = zip(batch, entries_of(told, "instances", len(batch)), strict=True)
-    return {entry.sha256: one_line(str(one.get("existing", ""))) for entry, one in pairs if one.get("state") == "kept"}
+    pairs = zip(batch, entries_of(answer, "instances", len(batch)), strict=True)
+    return {
+        entry.sha256: one_line(str(state.get("existing", ""))) for entry, state in pairs if state.get("state") == "kept"
+    }
 
 
 def _batches(entries: Sequence[ScannedInstance], count: int) -> Iterator[list[ScannedInstance]]:

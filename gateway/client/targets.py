@@ -24,24 +24,24 @@ def find(target: str) -> Any:
     if (folder := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, folder)
     try:
-        found: Any = importlib.import_module(module)
+        value: Any = importlib.import_module(module)
         for attribute in name.split("."):
-            found = getattr(found, attribute)
+            value = getattr(value, attribute)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
             raise NoTarget(f"no module {error.name} can be imported from here") from error
         raise
     except AttributeError:
         raise NoTarget(f"the module {module} has no {name}") from None
-    return found
+    return value
 
 
 def application(target: str) -> Gateway:
     """Return the application that ``target`` names. Raises NoTarget for anything else."""
-    found = find(target)
-    if not isinstance(found, Gateway):
+    app = find(target)
+    if not isinstance(app, Gateway):
         raise NoTarget(f"{target} is not a Gateway")
-    return found
+    return app
 
 
 def served(target: str) -> Gateway:

@@ -96,8 +96,8 @@ class Transport:
         """Return a response of status 200 with its body unread; every failure is a ClientError."""
         url = f"{self.base_url}/{route.lstrip('/')}"
         patience = timeout or self.timeout
-        told = {"X-Request-Timeout": f"{patience:g}"} if patience else {}
-        options["headers"] = told | options.get("headers", {}) | {"Accept-Encoding": "identity"}
+        deadline = {"X-Request-Timeout": f"{patience:g}"} if patience else {}
+        options["headers"] = deadline | options.get("headers", {}) | {"Accept-Encoding": "identity"}
         waits = patience or DEFAULT_TIMEOUT
         if self._access.token or self._access.api_key:
             options["auth"] = self._access

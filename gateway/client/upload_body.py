@@ -69,7 +69,7 @@ class UploadBody:
                 self._progress(sent, self._length)
 
     def _part(self, number: int, media_type: str, source: Source) -> OutgoingPart:
-        # A file's own name stays here: it often holds the patient's.
+        # A file's own name is not sent: it often has the patient's.
         name = str(number) if number else "request_json"
         headers = (
             ("Content-Disposition", f'form-data; name="{name}"; filename="{name}"'),

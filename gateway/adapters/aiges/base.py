@@ -27,7 +27,7 @@ class WrapperBase:
     responseCls: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Arguments of the original's constructor are taken and not needed."""
+        """Accept the arguments of the original's constructor, which are not needed."""
 
     @cached_property
     def session(self) -> SessionManager:
@@ -35,11 +35,11 @@ class WrapperBase:
         return SessionManager()
 
     def wrapperInit(self, config: Any) -> int:
-        """Load the model, once; 0 or an error code."""
+        """Load the model, once; return 0 or an error code."""
         raise NotImplementedError("write wrapperInit(self, config)")
 
     def wrapperFini(self) -> int:
-        """Let the model go, once; 0 or an error code."""
+        """Release the model, once; return 0 or an error code."""
         raise NotImplementedError("write wrapperFini(self)")
 
     def wrapperOnceExec(self, params: Any, reqData: Any) -> Any:
@@ -47,39 +47,39 @@ class WrapperBase:
         raise NotImplementedError("write wrapperOnceExec(self, params, reqData)")
 
     def wrapperError(self, ret: int) -> str:
-        """The text for an error code, shown to the user."""
+        """Return the text for an error code, shown to the user."""
         return ""
 
     def wrapperLoadRes(self, reqData: Any, resId: int) -> int:
-        """Kept for wrappers that call it; nothing here does."""
+        """Do nothing: for wrappers that call it; the gateway does not."""
         return 0
 
     def wrapperUnloadRes(self, resId: int) -> int:
-        """Kept for wrappers that call it; nothing here does."""
+        """Do nothing: for wrappers that call it; the gateway does not."""
         return 0
 
     def wrapperCreate(self, params: Any, sid: str) -> Any:
-        """Open a session: a SessionCreateResponse."""
+        """Open a session; return a SessionCreateResponse."""
         raise NotImplementedError("write wrapperCreate(self, params, sid)")
 
     def wrapperWrite(self, handle: str, req: Any, sid: str) -> int:
-        """Take a request into an open session; 0 or an error code."""
+        """Accept a request in an open session; return 0 or an error code."""
         return 0
 
     def wrapperRead(self, handle: str) -> Any:
-        """The next Response of a session, for a wrapper that does not use ``callback``."""
+        """Return the next Response of a session, for a wrapper that does not use ``callback``."""
         return None
 
     def wrapperDestroy(self, handle: str) -> int:
-        """Close a session."""
+        """Close a session; return 0 or an error code."""
         return 0
 
     def schema(self) -> str:
-        """The schema as JSON text, in the original's legacy form."""
+        """Return the schema as JSON text, in the original's legacy form."""
         return json.dumps(legacy_schema(self), indent=4, ensure_ascii=False)
 
     def run(self, stream: bool = False) -> None:
-        """The local run: log the verdict, and end the process with status 1 where it is a bad one."""
+        """Run the wrapper locally: log the verdict, and end the process with status 1 if it is bad."""
         from gateway.adapters.aiges.verdict import judge
         from gateway.adapters.aiges.wrapper_model import WrapperModel
         from gateway.config import Settings

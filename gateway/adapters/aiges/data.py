@@ -30,7 +30,7 @@ class DataListNode:
 
 
 class ReceivedNode(DataListNode):
-    """A part of a request; its bytes are copied out of the spool when the wrapper first asks for them."""
+    """A part of a request; its bytes are copied from the spool when the wrapper first reads ``data``."""
 
     def __init__(self, key: str, kind: int, status: int, file: BinaryIO) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class DataListCls:
         self.list: list[DataListNode] = []
 
     def get(self, key: str) -> DataListNode | None:
-        """The first piece called ``key``; None where there is none."""
+        """Return the first piece called ``key``, or None."""
         return next((node for node in self.list if node.key == key), None)
 
 
@@ -69,7 +69,7 @@ class ResponseData:
         self.status = status
 
     def setDataType(self, t: int) -> None:
-        """Set ``type``. Raises ValueError for a number that is none."""
+        """Set ``type``. Raises ValueError for a number that is no type."""
         if t not in Types:
             raise ValueError(f"The data type should be one of {Types}.")
         self.type = t

@@ -1,6 +1,6 @@
 """The fields by which a wrapper declares its parameters, its inputs and its outputs (``aiges.sdk``).
 
-A field's ``test_value`` is what the local run uses; a ``path`` is read when that is asked for, not when it is declared.
+A field's ``test_value`` is the local run's; a ``path`` is read when that is accessed, not when it is declared.
 """
 
 import base64
@@ -221,7 +221,7 @@ class DicomBodyField(_FileBodyField):
 
         if not self.path:
             return []
-        return [Path(str(found.source)).read_bytes() for found in spatial_order(read_study(Path(self.path)))]
+        return [Path(str(instance.source)).read_bytes() for instance in spatial_order(read_study(Path(self.path)))]
 
 
 def _bytes(value: Any) -> bytes:
@@ -229,6 +229,6 @@ def _bytes(value: Any) -> bytes:
 
 
 def declared(holder: Any, kind: type[Any]) -> list[Any]:
-    """The fields of one kind in the body of ``requestCls`` or ``responseCls``, in their order."""
+    """Return the fields of one kind in the body of ``requestCls`` or ``responseCls``, in their order."""
     owner = holder if isinstance(holder, type) else type(holder)
     return [value for value in vars(owner).values() if isinstance(value, kind)]

@@ -10,13 +10,13 @@ __all__ = [
 ]
 
 log = logging.getLogger("aiges")
-"""What wrappers write to; its lines go where the service's configuration sends them."""
+"""The logger of wrappers; the service's configuration handles its lines."""
 
 
 def getLogger(*_: Any, name: str = "wrapper", **__: Any) -> logging.Logger:
-    """A logger below ``aiges``; format and level are the service's to choose."""
+    """Return a logger below ``aiges``; the service's configuration sets format and level."""
     return log.getChild(name)
 
 
 getFileLogger = getLogger
-"""The original opens a file; here a wrapper's lines go where all others go."""
+"""The original opens a file; here a wrapper's lines are handled as all others."""

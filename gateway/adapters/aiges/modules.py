@@ -1,4 +1,4 @@
-"""``import aiges.sdk`` and its siblings, answered by this package while a wrapper lives.
+"""The modules ``aiges.sdk`` and its siblings, supplied by this package while a wrapper is loaded.
 
 The finder stands last, so that imports inside ``wrapperInit`` and later work too, and gives each module a fresh
 namespace filled from here. Where aiges itself is installed, it is used instead.
@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 LEAKED = ("base64", "json", "os", "queue", "sys", "threading", "time")
-"""Standard modules that the original's ``import *`` hands over too; wrappers came to rely on it."""
+"""Standard modules that the original's ``import *`` supplies too; wrappers rely on it."""
 
 SOURCES: dict[str, tuple[str, ...]] = {
     "aiges": (),
@@ -28,7 +28,7 @@ SOURCES: dict[str, tuple[str, ...]] = {
     "aiges.stream": ("constants", "stream", "log"),
     "aiges.sdk": ("constants", "data", "log", "fields", "stream", "base"),
 }
-"""Which of our modules fill which of theirs."""
+"""The modules here whose names fill each module of aiges."""
 PACKAGES = frozenset({"aiges", "aiges.core", "aiges.utils"})
 
 
@@ -44,7 +44,7 @@ class _Modules(MetaPathFinder, Loader):
 
 
 def _names(module: str) -> dict[str, Any]:
-    """The public names of one of their modules."""
+    """Return the public names of a module of aiges."""
     if not SOURCES[module]:
         return {}
     names: dict[str, Any] = {name: importlib.import_module(name) for name in LEAKED}
@@ -60,7 +60,7 @@ _lock = threading.Lock()
 
 
 def acquire() -> bool:
-    """Make the modules importable, for one more wrapper; False where aiges itself is installed."""
+    """Make the modules importable, for one more wrapper; return False if aiges itself is installed."""
     global _users
     with _lock:
         if not _users and find_spec("aiges") is not None:
@@ -72,7 +72,7 @@ def acquire() -> bool:
 
 
 def release() -> None:
-    """Count one wrapper less; after the last one, the modules of aiges are removed."""
+    """Count one wrapper less; remove the modules of aiges after the last one."""
     global _users
     with _lock:
         _users -= 1

@@ -19,11 +19,11 @@ HEADER = (
     "net.isp",
     "app.ver",
 )
-"""What a caller may say of itself, beside its ``appid``."""
+"""Members of a request's header, beside its ``appid``."""
 
 
 def legacy_schema(wrapper: Any) -> Schema:
-    """The schema of a wrapper class or instance. Raises ValueError where it declares no inputs or no outputs."""
+    """Return the schema of a wrapper class or instance. Raises ValueError if it declares no inputs or no outputs."""
     service, version = wrapper.serviceId, wrapper.version
     params = declared(wrapper.requestCls, ParamField)
     inputs = _bodies(wrapper.requestCls, "requestCls", "input")
@@ -41,15 +41,15 @@ def legacy_schema(wrapper: Any) -> Schema:
         service: {"input": _types(inputs), "accept": _types(accepts)},
     }
     parameter = _object({p.key: _parameter(p) for p in params}) | {"required": [p.key for p in params if p.required]}
-    given = {"header": _header(), "parameter": _object({service: parameter}), "payload": _payload(inputs)}
-    return {"meta": meta, "schemainput": _object(given), "schemaoutput": _object({"payload": _payload(accepts)})}
+    request = {"header": _header(), "parameter": _object({service: parameter}), "payload": _payload(inputs)}
+    return {"meta": meta, "schemainput": _object(request), "schemaoutput": _object({"payload": _payload(accepts)})}
 
 
 def _bodies(holder: Any, where: str, what: str) -> list[Any]:
-    found = declared(holder, PayloadField)
-    if not found:
+    fields = declared(holder, PayloadField)
+    if not fields:
         raise ValueError(f"{where} should declare at least one {what} field")
-    return [field for field in found if field.data_type in BODIES]
+    return [field for field in fields if field.data_type in BODIES]
 
 
 def _object(properties: Schema) -> Schema:
@@ -69,7 +69,7 @@ def _payload(fields: list[Any]) -> Schema:
 
 
 def _parameter(field: Any) -> Schema:
-    """The original states an upper bound and no lower one."""
+    """Return a parameter's schema, with an upper bound only, as in the original."""
     if field.data_type == "boolean":
         return {"type": "boolean", "default": field.default}
     if field.enums:

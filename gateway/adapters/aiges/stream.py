@@ -73,8 +73,8 @@ class _Requests(queue.Queue[Any]):
 class WorkerThread(sessions.SessionThread):
     """The slot of one session: its id, parameters and queues, and the thread that works on it.
 
-    A slot is free once nobody has its session **and** its thread has finished the request: answers that the thread
-    still makes would otherwise go to the next session.
+    A slot is free once its session has ended **and** its thread has finished the request: otherwise the next session
+    would receive the rest of the answers.
     """
 
     def __init__(self, handle: str) -> None:

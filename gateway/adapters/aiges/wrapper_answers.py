@@ -14,7 +14,7 @@ ONCE = frozenset({DataOnce})
 STREAMED = frozenset({DataBegin, DataContinue, DataEnd})
 
 MEDIA_TYPES = {STRING: "text/plain", AUDIO: "audio/x-raw", IMAGE: "image/x-raw", VIDEO: "video/x-raw"}
-"""For a type, where the data's first bytes do not say more."""
+"""The media type of each type, unless the first bytes of the data have a signature."""
 SIGNATURES = {
     IMAGE: {
         b"\x89PNG\r\n\x1a\n": "image/png",
@@ -55,7 +55,7 @@ class Item:
     media_type: str
 
     def entry(self) -> dict[str, Any]:
-        """Its entry in the JSON of the answer."""
+        """Return its entry in the JSON of the answer."""
         return {"key": self.key, "type": self.type, "status": self.status, "len": len(self.data)}
 
 

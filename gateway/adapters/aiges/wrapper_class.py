@@ -14,10 +14,10 @@ REQUIRED = ("wrapperInit", "wrapperOnceExec", "wrapperFini")
 
 
 def load_class(path: Path) -> tuple[type[Any], ModuleType]:
-    """The class ``Wrapper`` in the file ``path``, and its module. To be called inside ``at_home``.
+    """Return the class ``Wrapper`` in the file ``path``, and its module. To be called inside ``at_home``.
 
-    Raises what importing the file raises, ImportError where it has no such class, NotImplementedError naming the verbs
-    that the class leaves out.
+    Raises what importing the file raises, ImportError without such a class, NotImplementedError naming the missing
+    verbs.
     """
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
@@ -47,7 +47,7 @@ def is_stream(cls: type[Any]) -> bool:
 def at_home(folder: Path) -> Iterator[None]:
     """Run with ``folder`` as AIGES does: as the working folder, and first on the path.
 
-    A wrapper's helper modules are its own: one of the same name that was loaded from elsewhere is set aside meanwhile.
+    A wrapper has helper modules of its own: one of the same name that was loaded from elsewhere is removed meanwhile.
     """
     before, names = Path.cwd(), _modules_of(folder)
     aside = {name: module for name, module in sys.modules.items() if _clashes(name, module, names, folder)}
@@ -77,9 +77,9 @@ def _wrapper_class(module: ModuleType, file: str) -> type[Any]:
 
 
 def _modules_of(folder: Path) -> set[str]:
-    """The modules that can be imported from a folder by name, except those that Python or the gateway needs."""
-    found = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
-    return found - sys.stdlib_module_names - {"gateway", "__main__"}
+    """Return the modules in a folder by name, except those that Python or the gateway needs."""
+    names = {path.stem for path in folder.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    return names - sys.stdlib_module_names - {"gateway", "__main__"}
 
 
 def _clashes(name: str, module: Any, names: set[str], folder: Path) -> bool:

@@ -13,11 +13,11 @@ Named = tuple[str | None, BinaryIO]
 
 
 def request_list(fields: Sequence[Any], parts: Sequence[Named], status: int) -> DataListCls:
-    """``reqData`` of the parts in their order.
+    """Return ``reqData`` of the parts in their order.
 
     A part's name is its key. Parts without a name take the fields that no part names, in order; of these a
-    DicomBodyField takes every part that is DICOM, and no other. A name that is only the part's number is none: form
-    encoders demand one. Raises StudyRefused for more parts than fields.
+    DicomBodyField takes every part that is DICOM, and no other. The number of a part does not count as its name: form
+    encoders need a name. Raises StudyRefused for more parts than fields.
     """
     kinds = {field.key: field.data_type for field in fields}
     request = DataListCls()
@@ -27,7 +27,7 @@ def request_list(fields: Sequence[Any], parts: Sequence[Named], status: int) -> 
 
 
 def sample_list(fields: Iterable[Any]) -> DataListCls:
-    """``reqData`` of the declared test values; a DicomBodyField gives a piece for each instance."""
+    """Return ``reqData`` of the declared test values; a DicomBodyField has a piece for each instance."""
     request = DataListCls()
     for field in fields:
         for value in field.test_values if isinstance(field, DicomBodyField) else [field.test_value]:

@@ -1,4 +1,4 @@
-"""A wrapper as a model: loaded, started once, asked, and closed."""
+"""A wrapper as a model: loaded, started once, called, and closed."""
 
 import inspect
 import json
@@ -50,7 +50,7 @@ def load(name: str, path: Path, *, stream: bool | None = None) -> "WrapperModel"
 
 
 class WrapperModel(Model):
-    """A wrapper on one route. ``setup`` and ``close`` are called once each; the rest from many threads."""
+    """A wrapper on one route. ``setup`` and ``close`` run once each; other methods in many threads."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class WrapperModel(Model):
     execution = Execution(processes=0)  # it was started where it was registered
 
     def setup(self) -> None:
-        """Call ``wrapperInit``, once. A failure does not leave here: it answers every request, and the server lives."""
+        """Call ``wrapperInit``, once. A failure is not raised: every request is answered with it."""
         if self._process:
             return
         self._process = os.getpid()
@@ -98,16 +98,16 @@ class WrapperModel(Model):
             logger.error("%s did not start: %s", self.name, self._failure.detail)
 
     def warm_up(self) -> None:
-        """Raise what kept the wrapper from starting; there is nothing to predict for the sake of it."""
+        """Raise the failure of the start; no request is made for practice."""
         self.check_started()
 
     def close(self) -> None:
-        """Call ``wrapperFini`` if the wrapper was started, and let the modules of aiges go."""
+        """Call ``wrapperFini`` if the wrapper was started, and release the modules of aiges."""
         if refusal := self.finish():
             logger.error("%s did not close well: %s", self.name, refusal.detail)
 
     def finish(self) -> GatewayError | None:
-        """``close``, with what went wrong for whoever wants it."""
+        """Close as ``close`` does; return its failure."""
         started = self._failure is None and self._process == os.getpid()  # a forked child has started nothing
         self._failure = ModelFailed("The wrapper is closed.")
         refusal = self._fini() if started else None
@@ -132,7 +132,7 @@ class WrapperModel(Model):
         return ModelDescription(name="an AIGES wrapper")
 
     def exec(self, params: JSON, request: Any, *, report: Report) -> list[Item]:
-        """Call ``wrapperOnceExec`` and check its response. What the wrapper itself raises passes through."""
+        """Call ``wrapperOnceExec`` and check its response. Raises what the wrapper raises."""
         self.check_started()
         try:
             response = self.wrapper.wrapperOnceExec(params, request)
@@ -141,26 +141,26 @@ class WrapperModel(Model):
         return self.read(response, report=report)
 
     def read(self, response: Any, *, report: Report) -> list[Item]:
-        """Return what is sent of a Response; ``report`` takes each fault of its content."""
+        """Return the items to send of a Response; ``report`` receives each fault of its content."""
         dicom = {field.key for field in self.outputs if isinstance(field, DicomBodyField)}
         return read_items(response, self.rules(), report=report, explain=self.explain, dicom=dicom)
 
     def rules(self) -> Rules:
-        """The rules for the wrapper's answers; without a ``responseCls`` any key and type are accepted."""
+        """Return the rules for the wrapper's answers; without a ``responseCls`` any key and type are accepted."""
         accepts = {field.key: field.data_type for field in self.outputs} if self.wrapper.responseCls else None
         return Rules(self._response_class, accepts, self.streams)
 
     def read_params(self, params: JSON) -> JSON:
-        """The members of a request's JSON as the wrapper declared them."""
+        """Return the members of a request's JSON as the wrapper declared them."""
         return read_params(self.params, params)
 
     def check_started(self) -> None:
-        """Raise what kept the wrapper from starting."""
+        """Raise the failure of the start, if it failed."""
         if self._failure:
             raise type(self._failure)(self._failure.detail, **self._failure.members)
 
     def explain(self, code: int) -> str:
-        """The wrapper's text for an error code."""
+        """Return the wrapper's text for an error code."""
         try:
             return str(self.wrapper.wrapperError(code) or "")
         except Exception as error:  # the code itself must still travel
@@ -168,7 +168,7 @@ class WrapperModel(Model):
             return ""
 
     def refuse(self, verb: str, code: Any) -> None:
-        """Raise the problem for what ``verb`` gave back, unless it is 0."""
+        """Raise the problem for the error code that ``verb`` returned, unless it is 0."""
         if refusal := self._refusal(verb, code):
             raise refusal
 
@@ -187,12 +187,12 @@ class WrapperModel(Model):
 
 
 def describe(items: Sequence[Item]) -> JSON:
-    """The JSON of an answer."""
+    """Return the JSON of an answer."""
     return {"aiges": [item.entry() for item in items]}
 
 
 def encode_json(items: Sequence[Item]) -> bytes:
-    """The JSON of an answer as it is sent."""
+    """Return the JSON of an answer as it is sent."""
     return json.dumps(describe(items), separators=(",", ":")).encode("ascii")
 
 
@@ -202,12 +202,12 @@ def ends(items: Sequence[Item]) -> bool:
 
 
 def call(verb: Any, *arguments: Any) -> Any:
-    """Call a verb with as many arguments as it takes: examples of AIGES differ in whether ``sid`` is among them."""
+    """Call a verb with as many arguments as it has parameters: some examples of AIGES leave out ``sid``."""
     try:
         parameters = inspect.signature(verb).parameters.values()
     except (TypeError, ValueError):
         return verb(*arguments)
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return verb(*arguments)
-    taken = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
-    return verb(*arguments[:taken])
+    count = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
+    return verb(*arguments[:count])

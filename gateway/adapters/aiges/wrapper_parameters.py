@@ -17,10 +17,10 @@ class WrapperParameterRefused(StudyRefused):
 
 
 def read_params(fields: Iterable[Any], params: dict[str, Any]) -> dict[str, Any]:
-    """``params`` with each declared one checked, and read from text where it is declared a number or a truth value.
+    """Return ``params``, the declared ones checked, and numbers and truth values read from text.
 
-    What is not declared is handed on as it is. Raises ParameterRefused, whose sentence names the parameter and its
-    rule, never its value.
+    Other members stay as they are. Raises WrapperParameterRefused, which names the parameter and its rule, never its
+    value.
     """
     read = dict(params)
     for field in fields:
@@ -31,8 +31,8 @@ def read_params(fields: Iterable[Any], params: dict[str, Any]) -> dict[str, Any]
     return read
 
 
-def _value(field: Any, given: Any) -> Any:
-    value = READERS[field.data_type](given)
+def _value(field: Any, member: Any) -> Any:
+    value = READERS[field.data_type](member)
     if value is None:
         raise WrapperParameterRefused(f"The parameter {field.key} should be of type {field.data_type}.")
     if field.data_type == "boolean":
@@ -52,24 +52,24 @@ def _require(holds: bool, field: Any, rule: str) -> None:
         raise WrapperParameterRefused(f"The parameter {field.key} should be {rule}.")
 
 
-def _text(given: Any) -> str | None:
-    return given if isinstance(given, str) else None
+def _text(member: Any) -> str | None:
+    return member if isinstance(member, str) else None
 
 
-def _boolean(given: Any) -> bool | None:
-    return given if isinstance(given, bool) else WORDS.get(given.lower()) if isinstance(given, str) else None
+def _boolean(member: Any) -> bool | None:
+    return member if isinstance(member, bool) else WORDS.get(member.lower()) if isinstance(member, str) else None
 
 
-def _integer(given: Any) -> int | None:
-    number = _number(given)
+def _integer(member: Any) -> int | None:
+    number = _number(member)
     return int(number) if number is not None and number == number // 1 else None
 
 
-def _number(given: Any) -> int | float | None:
-    """A number, or one written as text: clients of the command line send every option as text."""
-    if isinstance(given, str):
-        return _parsed(given)
-    return given if isinstance(given, int | float) and not isinstance(given, bool) else None
+def _number(member: Any) -> int | float | None:
+    """Return a number, also of text: clients of the command line send every option as text."""
+    if isinstance(member, str):
+        return _parsed(member)
+    return member if isinstance(member, int | float) and not isinstance(member, bool) else None
 
 
 def _parsed(text: str) -> int | float | None:
