@@ -54,6 +54,9 @@ class Blobs(Protocol):
         Raises Spoiled.
         """
 
+    def has(self, location: str, size: int) -> bool:
+        """Return True unless the bytes are missing, or are fewer or more; cheap, and without their digest."""
+
     def remove(self, *locations: str, used_too: bool = False) -> bool:
         """Remove bytes while the index is locked for writing; false, and nothing done, where some of it is in use."""
 

@@ -11,6 +11,7 @@ import io
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -78,6 +79,14 @@ class FolderBlobs:
                 raise
         self._require()
         raise Spoiled
+
+    def has(self, location: str, size: int) -> bool:
+        """Look at the file's size alone."""
+        try:
+            status = self._path(location).lstat()
+        except OSError:
+            return False
+        return stat.S_ISREG(status.st_mode) and status.st_size == size
 
     @on_disk(STORE)
     def remove(self, *locations: str, used_too: bool = False) -> bool:

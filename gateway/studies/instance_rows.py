@@ -61,7 +61,7 @@ def held_in(
 
 # made once, since they are asked for each chunk, and to make them takes as long as to ask them
 _DIGESTS: BindParameter[list[str]] = bindparam("digests", expanding=True)
-_KNOWN = select(instances.c.sha256).where(instances.c.sha256.in_(_DIGESTS))
+_KNOWN = select(instances.c.sha256, instances.c.location).where(instances.c.sha256.in_(_DIGESTS))
 _OF_CALLER = delete(holdings).where(
     holdings.c.caller == bindparam("of"), holdings.c.sop_instance_uid.in_(bindparam("uids", expanding=True))
 )
@@ -155,10 +155,10 @@ def drop(connection: Connection, sha256: str) -> None:
     connection.execute(delete(instances).where(instances.c.sha256 == sha256))
 
 
-def known(connection: Connection, digests: Iterable[str]) -> set[str]:
-    """Return the digests that have a stored file, of any caller."""
-    asked = ({"digests": some} for some in pieces(digests))
-    return {digest for each in asked for digest in connection.execute(_KNOWN, each).scalars()}
+def known(connection: Connection, digests: Iterable[str]) -> dict[str, str]:
+    """Return the locations of stored files, of any caller, by their digests."""
+    parameters = ({"digests": some} for some in pieces(digests))
+    return {digest: location for each in parameters for digest, location in connection.execute(_KNOWN, each)}
 
 
 def located(connection: Connection, sha256: str) -> str | None:

@@ -66,6 +66,9 @@ class InstanceUpload(FileBatch):
         store.retention.make_room(connection, self._caller, sum(entry.size for entry in entries), begun)
         known = instance_rows.known(connection, (entry.sha256 for entry in entries))
         new = [(entry, self.place(entry.sha256)) for entry in entries if entry.sha256 not in known]
+        for entry in entries:
+            if entry.sha256 in known and not store.blobs["instances"].has(known[entry.sha256], entry.size):
+                self.place(entry.sha256)  # its file was lost; the digest is its location in a folder
         instance_rows.add(connection, new, now)
         instance_rows.hold(connection, self._caller, entries, now)
         return outcomes

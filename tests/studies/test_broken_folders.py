@@ -132,7 +132,7 @@ REFUSALS: dict[str, dict[str, int]] = {
     "store/index.sqlite": EVERYTHING,
     "store/index.sqlite-wal": EVERYTHING,
     "store/incoming": dict.fromkeys(("send", "send_news", "push"), 503),
-    "store/instances": dict.fromkeys(("named", "renewed", "send_news", "forget"), 503),
+    "store/instances": dict.fromkeys(("named", "renewed", "send", "send_news", "forget"), 503),
     "store/instances/quarantine": dict.fromkeys(("send_news", "forget"), 503),
     "store/results": dict.fromkeys(("one_result", "forget"), 503),
     "store/bundles": dict.fromkeys(("push", "pull"), 503),

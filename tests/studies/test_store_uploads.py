@@ -2,13 +2,16 @@
 
 import hashlib
 import threading
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from gateway.errors import BrokenJSON, DigestMismatch, InstanceConflict, InstanceMismatch, StorageFull
+from gateway.studies.references import References
 from gateway.studies.store import Store
 from gateway.studies.tables import metadata
 from gateway.studies.uploads import InstanceUpload
@@ -180,3 +183,14 @@ def test_stores_that_share_a_folder_store_each_instance_once(open_store: OpenSto
     assert failures == []
     assert sorted(path.name for path in blobs(stores[0])) == sorted(one.entry.sha256 for one in sent)
     assert incoming(stores[0]) == []
+
+
+@pytest.mark.parametrize("lose", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_sending_again_restores_a_file_that_was_lost(store: Store, lose: Callable[[Path], object]) -> None:
+    sent = files(2)
+    upload(store, "one", sent)
+    lose(blobs(store)[0])
+    upload(store, "other", sent)
+    for caller in ("one", "other"):
+        with References(store).resolve({"instances": [one.entry.sha256 for one in sent]}, caller) as resolved:
+            assert [file.read() for file in resolved.files] == [one.data for one in sent]
