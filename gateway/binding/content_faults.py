@@ -13,6 +13,7 @@ import numpy as np
 
 from gateway.contract.findings import (
     BoundingBox,
+    Classification,
     Finding,
     Heatmap,
     Label,
@@ -24,7 +25,9 @@ from gateway.contract.findings import (
     StructuredReport,
 )
 from gateway.errors import AnswerInvalid
+from gateway.protocol.answers import answer
 from gateway.protocol.faults import pointer
+from gateway.protocol.jsontext import encode
 
 _MEMBERS: dict[type, str] = {
     **dict.fromkeys((Mask, ProbabilityMask, LabelMask, Heatmap, SecondaryCapture, StructuredReport), "parts"),
@@ -32,12 +35,17 @@ _MEMBERS: dict[type, str] = {
     LinearMeasurement: "linear_measurements_2d",
 }
 """The list of the answer's JSON that a finding goes into."""
+_JSON_ONLY = (BoundingBox, LinearMeasurement, Classification)
+"""Findings that are no part of their own in protocol 1.0."""
 
 
 def content_faults(findings: Sequence[Finding]) -> Iterator[AnswerInvalid]:
     """Yield the first fault of each finding, with the pointer to its place in the answer's JSON."""
     numbers: Counter[str] = Counter()
     for finding in findings:
+        if isinstance(finding, Classification) and not all(map(_is_text, finding.labels)):
+            place = ("study_ml_json",) if finding.of is None else ("series_ml_json", finding.of.series_instance_uid)
+            yield AnswerInvalid(pointer(place), "The names of labels should be text.")
         member = _MEMBERS.get(type(finding))
         if member is None:
             continue
@@ -47,6 +55,17 @@ def content_faults(findings: Sequence[Finding]) -> Iterator[AnswerInvalid]:
         if fault is not None:
             at, sentence = fault
             yield AnswerInvalid(pointer((member, index, at)), sentence)
+
+
+def text_faults(findings: Sequence[Finding]) -> list[AnswerInvalid]:
+    """Return the faults that findings would have as JSON, where they leave as DICOM: NaN, infinity, half a character.
+
+    Raises AnswerInvalid for what JSON cannot say at all, such as an array in a classification.
+    """
+    faults: list[AnswerInvalid] = []
+    document, _ = answer([finding for finding in findings if isinstance(finding, _JSON_ONLY)])
+    encode(document, faults.append)
+    return faults
 
 
 def _faults(finding: Finding) -> Iterator[tuple[str, str]]:

@@ -105,6 +105,8 @@ def _check_mask(mask: Any, it: str) -> None:
 
 
 def _check_labels(mask: LabelMask, it: str) -> None:
+    if not all(isinstance(value, (int, np.integer)) and not isinstance(value, bool) for value in mask.labels):
+        raise AnswerInvalid("", f"{it} names labels by other keys than whole numbers, such as {{1: 'Liver'}}.")
     if not all(1 <= value <= 255 for value in mask.labels):
         raise AnswerInvalid("", f"{it} names labels beyond 1 to 255; 0 is the background.")
     named = np.zeros(256, bool)

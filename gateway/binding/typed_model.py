@@ -5,7 +5,8 @@ import inspect
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from gateway.binding.bound_request import (
     negotiate_output,
     predict_together,
 )
-from gateway.binding.content_faults import content_faults
+from gateway.binding.content_faults import content_faults, text_faults
 from gateway.binding.declaration import read_declaration
 from gateway.binding.inputs import Inputs
 from gateway.binding.requirements import Requires
@@ -30,7 +31,7 @@ from gateway.contract.execution import Batch, Card, Execution, HealthState
 from gateway.contract.findings import Finding, SecondaryCapture, StructuredReport
 from gateway.contract.model import Model, ModelDescription
 from gateway.contract.requests import JSON, ModelAnswer, Provenance, Request
-from gateway.errors import ModelFailed, RequestError
+from gateway.errors import AnswerInvalid, GatewayError, ModelFailed, RequestError
 from gateway.protocol.answers import answer, dicom_answer
 
 logger = logging.getLogger("gateway")
@@ -232,12 +233,14 @@ class TypedModel(Model):
         found, inputs = bound.findings(returned, self.declaration), bound.inputs
         provenance = self._provenance(bound.request, bound.given)
         card = self._card(provenance.parameters_digest)
+        faults = list(content_faults(found))
         if bound.output == DICOM_OUTPUT:
-            with bound.request.context.measure("encode"):
+            faults += text_faults(found)
+            with bound.request.context.measure("encode"), _blaming(faults):
                 datasets = _objects(found, inputs, provenance, self.options.label_maps)
-            return ModelAnswer(*dicom_answer(datasets, found), card, ())
+            return ModelAnswer(*dicom_answer(datasets, found), card, faults)
         finished = [_finished(finding, inputs, provenance) for finding in found]
-        return ModelAnswer(*answer(finished), card, list(content_faults(found)))
+        return ModelAnswer(*answer(finished), card, faults)
 
     def _ready(self) -> None:
         if self.health is not HealthState.READY:
@@ -272,6 +275,17 @@ def _call(instance: Any, verb: str) -> None:
     method = getattr(instance, verb, None)
     if method is not None:
         method()
+
+
+@contextmanager
+def _blaming(faults: Sequence[AnswerInvalid]) -> Iterator[None]:
+    """Raise the first of ``faults`` where findings that have them cannot be written."""
+    try:
+        yield
+    except Exception as error:
+        if faults and not isinstance(error, GatewayError):
+            raise faults[0] from error
+        raise
 
 
 def _attempt(act: Callable[[], Any]) -> Any:

@@ -200,6 +200,13 @@ def mask_bytes(finding: Any) -> NDArray[np.uint8]:
     return as_uint8(finding.array)
 
 
+TOLERANCE = 1 / 512
+"""How far floats may lie beyond 0 to 1, as those of a softmax or an interpolation do, to be clipped.
+
+It is half a step of the 0 to 255 that are sent, so that no value that is sent changes by it.
+"""
+
+
 def as_uint8(array: Array) -> NDArray[np.uint8]:
     """Return 0 to 255 for values of 0 to 1: floats scaled and rounded, bool and uint8 as they are.
 
@@ -207,6 +214,15 @@ def as_uint8(array: Array) -> NDArray[np.uint8]:
     """
     if array.dtype in (np.uint8, np.bool_):
         return array.view(np.uint8) if array.dtype == np.bool_ else array
-    if array.dtype.kind != "f" or not (array.min(initial=0) >= 0 and array.max(initial=0) <= 1):  # NaN is neither
-        raise ValueError("give floats of 0 to 1, or uint8")
-    return (array * 255).round().astype(np.uint8)
+    return (clipped(array) * 255).round().astype(np.uint8)
+
+
+def clipped(array: Array) -> Array:
+    """Return floats of 0 to 1, those beyond by ``TOLERANCE`` clipped. Raises ValueError for others."""
+    if array.dtype.kind == "f":
+        lowest, highest = array.min(initial=0), array.max(initial=0)
+        if lowest >= 0 and highest <= 1:
+            return array
+        if lowest >= -TOLERANCE and highest <= 1 + TOLERANCE:  # NaN is neither
+            return np.clip(array, 0, 1)
+    raise ValueError(f"give floats of 0 to 1, or uint8; {TOLERANCE:.3f} beyond is clipped, and no more")

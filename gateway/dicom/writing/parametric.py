@@ -6,7 +6,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
-from gateway.contract.findings import Array, Heatmap
+from gateway.contract.findings import Array, Heatmap, clipped
 from gateway.dicom.volumes.stack import Frame
 from gateway.dicom.writing import planes
 from gateway.dicom.writing.planes import Plane
@@ -39,9 +39,10 @@ def parametric_map(heatmap: Heatmap, frames: Sequence[Frame], stamp: Stamp) -> D
 def _values(array: Array) -> Array:
     if array.dtype == np.uint8:
         return array.astype(np.uint16)
-    if array.dtype.kind != "f" or not (array.min(initial=0) >= 0 and array.max(initial=0) <= 1):
-        raise AnswerInvalid("", "For a heatmap give floats of 0 to 1, or uint8.")
-    return array.astype(np.float32, copy=False)
+    try:
+        return clipped(array).astype(np.float32, copy=False)
+    except ValueError as error:
+        raise AnswerInvalid("", f"For a heatmap {error}.") from None
 
 
 def _skeleton(heatmap: Heatmap, dtype: np.dtype[np.generic], frames: Sequence[Frame], stamp: Stamp) -> Dataset:

@@ -154,7 +154,7 @@ def _classification(finding: Classification, common: dict[str, Any]) -> Any:
     """Numbers as measurements without a unit, texts and bool as evaluations (TID 1501)."""
     from highdicom.sr import MeasurementsAndQualitativeEvaluations, SourceImageForMeasurementGroup
 
-    names: Mapping[str, Any] = finding.labels
+    names: Mapping[str, Any] = {str(name): value for name, value in finding.labels.items()}
     numbers = {name: value for name, value in names.items() if _is_number(value)}
     instances = {one.sop_instance_uid: one for one in _instances(finding.of)}
     if finding.code is not None:
@@ -194,12 +194,35 @@ def _measurements(finding: StructuredReport, common: dict[str, Any]) -> Any:
     """Measurements ``(name, value, unit)``; the name a text or a code, the unit one of UCUM, a code, or None."""
     from highdicom.sr import MeasurementsAndQualitativeEvaluations
 
-    try:
-        content = [(name, float(value), unit) for name, value, unit in finding.content]
-    except (TypeError, ValueError):
-        raise AnswerInvalid("", "A report should hold measurements: (name, value, unit), the value a number.") from None
+    if isinstance(finding.content, str) or not isinstance(finding.content, Iterable):
+        raise AnswerInvalid("", "A report should hold a list of measurements: (name, value, unit).")
+    content = [_read_measurement(number, item) for number, item in enumerate(finding.content, start=1)]
     measured = [_measurement(_name(name), value, _unit(unit)) for name, value, unit in content]
     return MeasurementsAndQualitativeEvaluations(measurements=measured or None, **common)
+
+
+def _read_measurement(number: int, item: Any) -> tuple[str | Coded, float, str | Coded | None]:
+    """Return the name, the value and the unit of a measurement. Raises AnswerInvalid."""
+    it = f"Measurement {number} of a report"
+    try:
+        name, value, unit = item
+    except (TypeError, ValueError):
+        raise AnswerInvalid("", f"{it} should be (name, value, unit).") from None
+    if not _is_concept(name):
+        raise AnswerInvalid("", f"{it} should have a name that is text or a code.")
+    if unit is not None and not _is_concept(unit):
+        raise AnswerInvalid("", f"{it} should have a unit that is text of UCUM, a code or None.")
+    try:
+        size = math.nan if isinstance(value, str | bool | np.bool_) or np.ndim(value) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        size = math.nan
+    if not math.isfinite(size):
+        raise AnswerInvalid("", f"{it} should have a value that is a finite number; leave it out where there is none.")
+    return name, size, unit
+
+
+def _is_concept(value: Any) -> bool:
+    return isinstance(value, str) or all(hasattr(value, name) for name in ("value", "scheme_designator", "meaning"))
 
 
 def _unit(unit: str | Coded | None) -> Code:
