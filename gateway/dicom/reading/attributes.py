@@ -47,16 +47,16 @@ def value(dataset: Dataset, keyword: str) -> Any:
     if tag(keyword) not in dataset:  # a search by keyword costs ten times as much
         return None
     try:
-        found = dataset.get(keyword)
+        content = dataset.get(keyword)
     except Exception:  # pydicom converts on access, and raises any of a dozen types on hostile bytes
         return None
-    return None if found is None or found == "" else found
+    return None if content is None or content == "" else content
 
 
 def text(dataset: Dataset, keyword: str) -> str:
     """The value of an attribute as text, "" when absent."""
-    found = value(dataset, keyword)
-    return "" if found is None else str(found)
+    content = value(dataset, keyword)
+    return "" if content is None else str(content)
 
 
 def unreadable(keyword: str, fault: str) -> StudyRefused:
@@ -68,28 +68,28 @@ def unreadable(keyword: str, fault: str) -> StudyRefused:
 
 def numbers(dataset: Dataset, keyword: str, count: int) -> Vector | None:
     """Exactly ``count`` finite numbers, float64; None when absent. Raises StudyRefused for any other value."""
-    found = _parsed(dataset, keyword)
-    if found is not None and len(found) != count:
+    content = _parsed(dataset, keyword)
+    if content is not None and len(content) != count:
         raise unreadable(keyword, f"does not hold {count} numbers")
-    return found
+    return content
 
 
 def number(dataset: Dataset, keyword: str) -> float | None:
     """Read a finite number, the first where several are allowed; None when absent. Raises StudyRefused."""
-    found = _parsed(dataset, keyword)
-    if found is None:
+    content = _parsed(dataset, keyword)
+    if content is None:
         return None
-    if len(found) > 1 and dictionary_VM(tag(keyword)) == "1":
+    if len(content) > 1 and dictionary_VM(tag(keyword)) == "1":
         raise unreadable(keyword, "holds several numbers where one is allowed")
-    return float(found[0])
+    return float(content[0])
 
 
 def whole(dataset: Dataset, keyword: str) -> int | None:
     """Read a whole number; None when absent. Raises StudyRefused."""
-    found = number(dataset, keyword)
-    if found is not None and not found.is_integer():
+    content = number(dataset, keyword)
+    if content is not None and not content.is_integer():
         raise unreadable(keyword, "is not a whole number")
-    return None if found is None else int(found)
+    return None if content is None else int(content)
 
 
 def ordinal(dataset: Dataset, keyword: str) -> float | None:
@@ -102,12 +102,12 @@ def ordinal(dataset: Dataset, keyword: str) -> float | None:
 
 def _parsed(dataset: Dataset, keyword: str) -> Vector | None:
     """The numbers of an attribute; None when it is absent, or empty and allowed to be."""
-    found = _present(dataset, keyword)
-    if found is None:
+    content = _present(dataset, keyword)
+    if content is None:
         return None
-    each = list(found) if isinstance(found, MultiValue | list | tuple) else [found]
+    each = list(content) if isinstance(content, MultiValue | list | tuple) else [content]
     try:
-        parsed = np.array([_strict(one) for one in each])
+        parsed = np.array([_strict(part) for part in each])
     except (TypeError, ValueError):
         raise unreadable(keyword, "does not hold a number") from None
     if not np.isfinite(parsed).all():
@@ -121,29 +121,29 @@ def _present(dataset: Dataset, keyword: str) -> Any:
     if key not in dataset:
         return None
     try:
-        found = dataset[key].value
+        content = dataset[key].value
     except Exception:  # pydicom converts on access, and raises any of a dozen types on hostile bytes
         raise unreadable(keyword, "is not of its value representation") from None
-    if found is not None and found != "" and not (isinstance(found, MultiValue | Sequence) and not len(found)):
-        return found
+    if content is not None and content != "" and not (isinstance(content, MultiValue | Sequence) and not len(content)):
+        return content
     if keyword in NEVER_EMPTY:
         raise unreadable(keyword, "is empty")
     return None
 
 
-def _strict(found: Any) -> float:
+def _strict(content: Any) -> float:
     """A number as DICOM writes one: Python alone would also read the bytes of an unknown representation, and 1_0."""
-    if isinstance(found, bytes) or "_" in str(found):
+    if isinstance(content, bytes) or "_" in str(content):
         raise ValueError
-    return float(found)
+    return float(content)
 
 
 def sequence(dataset: Dataset, keyword: str) -> Sequence | None:
     """The items of a sequence; None when it is absent or empty. Raises StudyRefused when it is no sequence."""
-    found = _present(dataset, keyword)
-    if found is not None and not isinstance(found, Sequence):
+    content = _present(dataset, keyword)
+    if content is not None and not isinstance(content, Sequence):
         raise unreadable(keyword, "is not a sequence")
-    return found
+    return content
 
 
 def functional_group(header: Dataset, macro: str, frame: int = 0) -> Dataset:
@@ -157,7 +157,7 @@ def functional_group(header: Dataset, macro: str, frame: int = 0) -> Dataset:
             continue
         if index >= len(items):
             raise unreadable(groups, "has fewer items than the image has frames")
-        found = sequence(items[index], macro)
-        if found is not None:
-            return found[0]
+        content = sequence(items[index], macro)
+        if content is not None:
+            return content[0]
     return header

@@ -55,29 +55,29 @@ def normal(orientation: ArrayLike) -> Vector:
 def pixel_spacing(instance: Instance) -> Vector:
     """(2,) mm: between rows, between columns (PS3.3 10.7.1.3). Raises StudyRefused when absent or not positive."""
     with naming(instance.source):
-        found = stated_spacing(functional_group(instance.header, "PixelMeasuresSequence"))
-        if found is None:
+        size = stated_spacing(functional_group(instance.header, "PixelMeasuresSequence"))
+        if size is None:
             raise StudyRefused("An image has no pixel spacing, so its size in millimetres is unknown.")
-        return found
+        return size
 
 
 def stated_spacing(measures: Dataset) -> Vector | None:
     """(2,) mm, as ``pixel_spacing``, of the dataset that holds it; None when absent. Raises StudyRefused."""
-    found = numbers(measures, "PixelSpacing", 2)
-    if found is not None and found.min() <= 0:
+    size = numbers(measures, "PixelSpacing", 2)
+    if size is not None and size.min() <= 0:
         raise unreadable("PixelSpacing", "is not positive")
-    return found
+    return size
 
 
 def positions(instances: Sequence[Instance]) -> Vector:
     """(n, 3) mm LPS. Raises StudyRefused when an image has none, or lies in another plane than the first."""
     first = instances[0].orientation
-    for one in instances:
-        if one.position is None or one.orientation is None or first is None:
+    for image in instances:
+        if image.position is None or image.orientation is None or first is None:
             raise StudyRefused("An image has no valid position and orientation in the patient.")
-        if np.abs(one.orientation - first).max() > ORTHONORMAL:
+        if np.abs(image.orientation - first).max() > ORTHONORMAL:
             raise StudyRefused("The images of the series are not parallel.")
-    return np.array([one.position for one in instances], dtype=np.float64)
+    return np.array([image.position for image in instances], dtype=np.float64)
 
 
 def slice_gaps(instances: Sequence[Instance]) -> Vector:
@@ -94,10 +94,10 @@ def affine(instances: Sequence[Instance]) -> Affine:
     or slices are uneven.
     """
     first, between = instances[0], pixel_spacing(instances[0])
-    for one in instances[1:]:
-        if (one.rows, one.columns) != (first.rows, first.columns):
+    for image in instances[1:]:
+        if (image.rows, image.columns) != (first.rows, first.columns):
             raise StudyRefused("The images of the series differ in rows or columns.")
-        if not np.allclose(pixel_spacing(one), between, rtol=1e-4, atol=0):
+        if not np.allclose(pixel_spacing(image), between, rtol=1e-4, atol=0):
             raise StudyRefused("The images of the series differ in pixel spacing.")
     where = positions(instances)
     row, column = _orientation(first).reshape(2, 3)

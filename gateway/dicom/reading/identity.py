@@ -32,8 +32,8 @@ def identify(file: BinaryIO) -> Identity:
 
 
 def _plainly(file: BinaryIO) -> list[str]:
-    found = read_values(file, _TAGS, "UI")
-    values = [found.get(tag, b"") for tag in _TAGS]
+    elements = read_values(file, _TAGS, "UI")
+    values = [elements.get(tag, b"") for tag in _TAGS]
     if any(b"\\" in value or not value.isascii() for value in values):
         raise Uncommon
     return [value.rstrip(b"\0 ").decode() for value in values]
