@@ -24,7 +24,7 @@ from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
 
-ORIGINALS = Path(__file__).parent / "originals"
+ORIGINALS, WRAPPERS = Path(__file__).parent / "originals", Path(__file__).parent / "wrappers"
 CONFINED = 'mount --bind "$0" "$0" && mount -o remount,bind,ro / && cd "$1" && shift && exec "$@"'
 ASK = """
 import hashlib, json, sys, wrapper
@@ -160,6 +160,16 @@ def test_the_verdicts_on_nine_answers_agree(folder: Path, original: Original, mo
         ours[answer] = aiges.run(path).good
     assert ours == theirs
     assert {answer for answer, good in ours.items() if good} == {"good", "error with list"}
+
+
+def test_a_stream_with_keys_that_are_not_declared_runs_to_its_end_under_both(folder: Path, original: Original) -> None:
+    (folder / "stream").mkdir(exist_ok=True)
+    path = folder / "stream/wrapper.py"
+    text = (WRAPPERS / "stream.py").read_text().replace("aiges.types", "aiges.core.types")  # 0.16.0 lacks the former
+    path.write_text(text.replace('word.key = "word"', 'word.key = "other"'))
+    ran = original(path.parent, "-c", "import wrapper; wrapper.Wrapper().run(stream=True)")
+    assert (ran.returncode, ran.stdout.count("end!!!!")) == (0, 1), ran.stderr
+    assert aiges.run(path).sentence == "the wrapper keeps its contract; it answered with other"
 
 
 def test_a_wrapper_with_one_verb_of_a_stream_runs_once_under_both(folder: Path, original: Original) -> None:
