@@ -78,7 +78,7 @@ class Trial:
         """What comes of header, images and volume, and of each model in each form of its answer."""
         found = {
             "headers": _outcome(self._headers),
-            "image": _outcome(lambda: _same(list(self._images()), lambda: self._frames)),
+            "image": _outcome(self._pixels),
             "volume": _outcome(lambda: _same(list(self._volume()), lambda: self._in_space)),
         }
         return found | {f"{route} {form}": self.answered(route, form) for route, form in DOORS}
@@ -101,10 +101,11 @@ class Trial:
                 return "differs"
         return EQUAL
 
-    def _images(self) -> Iterator[Array]:
-        for instance in map(read_instance, self.paths):
-            for frame in range(max(1, instance.frames)):
-                yield image(instance, frame).stored
+    def _pixels(self) -> str:
+        frames = [(one, frame) for one in map(read_instance, self.paths) for frame in range(one.frames)]
+        if not frames:
+            return "no image"
+        return _same([image(*frame).stored for frame in frames], lambda: self._frames)
 
     def _volume(self) -> Array:
         stored: Array = volume([read_instance(path) for path in self.paths]).stored
@@ -150,7 +151,7 @@ def _outcome(look: Callable[[], str]) -> str:
     except NotAnInstance:
         return "no instance"
     except GatewayError as error:
-        return "no image" if "holds no image" in error.detail else error.code
+        return error.code
 
 
 def _same(found: Sequence[Array], decode: Callable[[], Iterable[Array]]) -> str:
