@@ -44,6 +44,14 @@ def accepts_dicom(accept: str) -> bool:
     return False
 
 
+def read_arguments(inputs: Inputs, declaration: Declaration, output: str) -> dict[str, Any]:
+    """Return the arguments of a model by name, from a study that its answer can name. Raises StudyRefused."""
+    arguments = inputs.arguments(declaration)
+    if any(argument.of_images for argument in declaration.inputs):
+        require_uids(inputs.instances, declaration, dicom=output == DICOM_OUTPUT)
+    return arguments
+
+
 @dataclass(frozen=True)
 class BoundRequest:
     """A request bound to a declaration: its output form, its parameters, and the arguments from its study."""
@@ -60,10 +68,7 @@ class BoundRequest:
         wanted, inputs = negotiate_output(request), Inputs(request)
         given = parameters.read(declaration.parameters, request.json, forbid_unknown=declaration.forbid_unknown)
         with request.context.measure("decode"):
-            arguments = inputs.arguments(declaration)
-            if any(one.of_images for one in declaration.inputs):
-                require_uids(inputs.instances, declaration, dicom=wanted == DICOM_OUTPUT)
-            return cls(request, wanted, inputs, given, arguments)
+            return cls(request, wanted, inputs, given, read_arguments(inputs, declaration, wanted))
 
     def predict(self, predict: Callable[..., Any]) -> Any:
         """Call a model for this request alone."""

@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, BinaryIO
 
+from gateway.binding.bound_request import DICOM_OUTPUT, JSON_OUTPUT, read_arguments
 from gateway.binding.declaration import Declaration, Input
 from gateway.binding.inputs import Inputs
 from gateway.binding.requirements import fitting
+from gateway.binding.source_identity import require_uids
 from gateway.binding.typed_model import TypedModel
 from gateway.contract.model import Model
 from gateway.contract.requests import Request
@@ -36,10 +38,13 @@ class ModelAcceptance:
     series: dict[str, Acceptance]
 
 
-def preflight(models: Mapping[str, Model], files: Iterable[BinaryIO]) -> list[ModelAcceptance]:
-    """Ask each typed model of ``models``, by route. The files may be cut off before their pixels.
+def preflight(
+    models: Mapping[str, Model], files: Iterable[BinaryIO], output: str = JSON_OUTPUT
+) -> list[ModelAcceptance]:
+    """Ask each typed model of ``models``, by route, whether it would answer in the form ``output``.
 
-    Raises StudyRefused for a header that cannot be read, for no instance at all, or instances of several studies.
+    The files may be cut off before their pixels. Raises StudyRefused for a header that cannot be read, for no instance
+    at all, or instances of several studies.
     """
     instances, attachments = split(files)
     read: list[Any] = [*instances, *attachments]  # headers are read once, not once for each model
@@ -47,19 +52,20 @@ def preflight(models: Mapping[str, Model], files: Iterable[BinaryIO]) -> list[Mo
     return [
         ModelAcceptance(
             route,
-            _judged(partial(Inputs(Request({}, read, "")).arguments, model.declaration)),
-            {one.series_instance_uid: _of_series(model.declaration, one) for one in series},
+            _judged(partial(read_arguments, Inputs(Request({}, read, "")), model.declaration, output)),
+            {each.series_instance_uid: _of_series(model.declaration, each, output) for each in series},
         )
         for route, model in models.items()
         if isinstance(model, TypedModel)
     ]
 
 
-def _of_series(declaration: Declaration, series: Series) -> Acceptance:
+def _of_series(declaration: Declaration, series: Series, output: str) -> Acceptance:
     """The acceptance of a series by any of the arguments: all reasons where none accepts it, each once."""
-    verdicts = [_judged(partial(_fit, one, series)) for one in declaration.inputs if one.of_images]
+    arguments = [argument for argument in declaration.inputs if argument.of_images]
+    verdicts = [_judged(partial(_fit, argument, series)) for argument in arguments]
     if any(verdict.accepted for verdict in verdicts):
-        return Acceptance()
+        return _judged(partial(require_uids, series.instances, declaration, dicom=output == DICOM_OUTPUT))
     reasons = dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons)
     return Acceptance(tuple(reasons) or ("This model takes no images.",))
 

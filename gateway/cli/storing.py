@@ -85,6 +85,7 @@ def add_preflight(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> 
     study.add_argument("-i", "--input", type=Path, dest="files", metavar="STUDY", help="DICOM file, or folder of them")
     study.add_argument("--study", default="", metavar="UID", help="a study stored on the gateway")
     verb.add_argument("--model", dest="models", action="append", default=[], metavar="ROUTE", help="this model only")
+    add_skip_unreadable(verb)
     _add_common(verb, environ)
 
 
@@ -174,7 +175,7 @@ def _preflight(arguments: argparse.Namespace, screen: "Terminal", client: "Clien
 
     study: Path | Reference = arguments.files or Reference(study=arguments.study)
     with screen.bar("asking"):
-        verdicts = client.preflight(study, arguments.models)
+        verdicts = client.preflight(study, arguments.models, skip_unreadable=arguments.skip_unreadable)
     return [verdict.words for verdict in verdicts], map(_of_verdict, verdicts)
 
 

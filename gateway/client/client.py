@@ -180,13 +180,16 @@ class Client:
         """Return a stored answer, byte for byte."""
         return self._inference.kept(f"/results/{catalog.safe(result_id)}")
 
-    def preflight(self, study: Study, models: Sequence[str] = ()) -> list[Verdict]:
-        """Check which models (routes; by default all typed ones) accept a study. Only headers are sent."""
+    def preflight(self, study: Study, models: Sequence[str] = (), *, skip_unreadable: bool = False) -> list[Verdict]:
+        """Check which models (routes; by default all typed ones) accept a study. Only headers are sent.
+
+        Raises StudyUnreadable, and leaves out such files with ``skip_unreadable``, as ``infer`` does.
+        """
         request = {"models": list(models)} if models else {}
         if isinstance(study, Uploaded | Reference):
             reference = study.reference if isinstance(study, Uploaded) else study
             return catalog.preflight(self._transport, request | reference.words, None)
-        return catalog.preflight(self._transport, request, headers_of(study))
+        return catalog.preflight(self._transport, request, headers_of(study, Skipping(skip_unreadable)))
 
     def push_bundle(self, name: str, folder: str | Path, *, progress: Progress | None = None) -> Moved:
         """Make the bundle ``name`` equal to ``folder``; only what differs is sent. ``progress`` is in bytes."""

@@ -27,8 +27,8 @@ def instances_of(study: Study, skipping: Skipping) -> "list[Instance]":
     return load(Path(study), skipping) if isinstance(study, str | Path) else spatial(study, skipping)
 
 
-def headers_of(study: Study) -> list[bytes]:
+def headers_of(study: Study, skipping: Skipping) -> list[bytes]:
     """Return the headers of a local study, each as a file that ends before its pixels."""
     from gateway.dicom.reading.files import convert_dataset_to_bytes
 
-    return [convert_dataset_to_bytes(instance.header) for instance in instances_of(study, Skipping())]
+    return [convert_dataset_to_bytes(instance.header) for instance in instances_of(study, skipping)]

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 import flask
 
 from gateway.contract.model import Model
+from gateway.contract.requests import Request
 from gateway.endpoints.access_control import caller_name, require
 from gateway.endpoints.current import current_service
 from gateway.endpoints.store_views import Rule, admission_ticket, store_context
@@ -21,10 +22,12 @@ from gateway.wire import parse_options_header
 
 def _preflight() -> flask.Response:
     require("infer")
+    from gateway.binding.bound_request import negotiate_output
     from gateway.binding.preflight import preflight  # imports pydicom and pydantic, which plain models do not need
 
     with _parts() as (json, files):
-        opinions = preflight(_models(json.get("models")), files)
+        output = negotiate_output(Request(json, [], "", accept=flask.request.headers.get("Accept", "")))
+        opinions = preflight(_models(json.get("models")), files, output)
     return flask.jsonify(
         {
             "models": [
