@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.binding.content_faults import content_faults
+from gateway.binding.content_faults import content_faults, text_faults
 from gateway.contract.findings import (
     BoundingBox,
     Classification,
@@ -54,6 +54,10 @@ COLOUR = st.lists(st.integers(-1, 256), min_size=3, max_size=5).map(tuple) | st.
 ANCHORS = st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0, 1.5, math.nan]), COLOUR), max_size=4)
 PALETTES = st.none() | ANCHORS | st.just([(0.0, (0, 0, 0, 0)), (1.0, (255, 0, 0, 255))])
 POINTS = st.tuples(st.floats(0, 3), st.floats(0, 2))
+SCALARS = st.one_of(
+    TEXT, st.floats(), st.integers(), st.booleans(), st.floats(width=32).map(np.float32), st.just(ARRAY)
+)
+VALUES = st.one_of(SCALARS, st.lists(SCALARS, max_size=2))
 FINDING = st.one_of(
     built(Mask, st.just(ARRAY), TEXT, st.just(VOLUME)),
     built(ProbabilityMask, st.just(ARRAY), TEXT, st.just(VOLUME), MAYBE_FRACTION),
@@ -62,6 +66,7 @@ FINDING = st.one_of(
     built(BoundingBox, TEXT | st.integers(), POINTS, POINTS, st.just(1), st.just(VOLUME)),
     built(LinearMeasurement, TEXT | st.none(), POINTS, POINTS, st.just(0), st.just(VOLUME)),
     built(Conformance, TEXT, st.booleans()),
+    built(Classification, st.dictionaries(TEXT | st.integers(), VALUES, max_size=3), st.none() | st.just(VOLUME)),
 )
 
 
@@ -76,8 +81,17 @@ def passes_the_check(findings: list[Any]) -> bool:
 
 @given(st.lists(FINDING, max_size=3))
 def test_an_answer_without_a_content_fault_passes_the_check_of_a_handlers_answer(findings: list[Any]) -> None:
-    if not list(content_faults(findings)):
+    try:
+        faults = [*content_faults(findings), *text_faults(findings)]
+    except AnswerInvalid:
+        return
+    if not faults:
         assert passes_the_check(findings)
+
+
+def test_an_answer_names_no_series_without_a_uid() -> None:
+    with pytest.raises(AnswerInvalid):
+        answer([Classification({"a": 1}, of=Volume(VOLUME.frames, ""))])
 
 
 @pytest.mark.parametrize(
