@@ -12,11 +12,10 @@ from gateway.binding.source_identity import require_one_space, require_uids
 from gateway.contract.execution import Batch
 from gateway.contract.findings import Finding
 from gateway.contract.requests import Request
-from gateway.errors import AnswerInvalid, BrokenBody, ParameterRefused
-from gateway.wire.headers import parse_options_header
+from gateway.errors import AnswerInvalid, ParameterRefused
+from gateway.protocol.accept import accepts_dicom
 
 JSON_OUTPUT, DICOM_OUTPUT = "json", "dicom"
-DICOM_TYPE = "application/dicom"
 
 
 def negotiate_output(request: Request) -> str:
@@ -27,21 +26,6 @@ def negotiate_output(request: Request) -> str:
     if word not in (JSON_OUTPUT, DICOM_OUTPUT):
         raise ParameterRefused([(f"/{OUTPUT}", f"{OUTPUT} should be {JSON_OUTPUT} or {DICOM_OUTPUT}.")])
     return str(word)
-
-
-def accepts_dicom(accept: str) -> bool:
-    """Return True if an Accept header (RFC 9110 12.5.1) names ``application/dicom``, alone or as the type of related
-    parts.
-    """
-    for item in accept.split(","):
-        try:
-            media_type, options = parse_options_header(item)
-        except BrokenBody:  # a preference that cannot be read is none
-            continue
-        named = media_type == DICOM_TYPE or options.get("type", "").lower() == DICOM_TYPE
-        if named and options.get("q", "1").strip("0.") != "":
-            return True
-    return False
 
 
 def read_arguments(inputs: Inputs, declaration: Declaration, output: str) -> dict[str, Any]:

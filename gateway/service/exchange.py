@@ -34,7 +34,9 @@ from gateway.observe.audit.receipts import Receipt, receipt_of
 from gateway.observe.logs import TaggedLogger
 from gateway.observe.outcomes import Outcome
 from gateway.observe.phases import Phases
+from gateway.protocol.accept import accepts_dicom
 from gateway.protocol.digests import Digest, hash_function
+from gateway.protocol.kinds import DICOM
 
 if TYPE_CHECKING:
     from gateway.service.result_cache import CacheEntry
@@ -49,13 +51,6 @@ PROGRESS_SECONDS = 1.0
 def new_request_id() -> str:
     """Return a fresh id of 128 random bits in hexadecimal."""
     return secrets.token_hex(16)
-
-
-def _chosen(accept: str) -> str:
-    """Return the media type that an Accept header chooses instead of the door's own, else ""."""
-    from gateway.binding.bound_request import DICOM_TYPE, accepts_dicom  # brings pydantic, which a plain service spares
-
-    return DICOM_TYPE if accepts_dicom(accept) else ""
 
 
 def _connected() -> bool:
@@ -263,7 +258,7 @@ class Exchange:
         """Return the receipt of the whole answer, signed where there is a key. Waits for the answer's digest."""
         self._facts["output_digest"] = self._output_digest or self._output.hexdigest()
         service, outcome = self._service, Outcome(**self._facts, seconds=perf_counter() - self._phases.started)
-        accept = _chosen(self.head.accept)
+        accept = DICOM if accepts_dicom(self.head.accept) else ""
         return receipt_of(outcome, algorithm=service.settings.digest, accept=accept, key=service.key)
 
     def finish(self) -> str:
