@@ -5,10 +5,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.extras import hint
+
 try:
     import jwt
 except ImportError as error:
-    raise ImportError("jwt_jwks needs PyJWT: pip install 'inference-gateway[oidc]'") from error
+    raise ImportError(f"jwt_jwks (GATEWAY_JWT_JWKS) needs PyJWT; {hint('oidc')}") from error
 
 from gateway.access.callers import ANY, Caller, roles
 from gateway.access.jwks import KeySet

@@ -107,7 +107,7 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     schema.add_argument("app", metavar="APP", help="module:name of a Gateway, such as models.app:app")
     new = _verb(verbs, "new", "create a model project with a test and a Dockerfile")
     new.add_argument("name", metavar="NAME", help="lower-case letters, digits and underscores, such as lung_nodules")
-    new.add_argument("--gateway", metavar="WHERE", help="folder or wheel that requirements.txt takes the gateway from")
+    new.add_argument("--gateway", metavar="WHERE", help="checkout or wheel to take the gateway from")
     phantom = _verb(verbs, "phantom", "write a CT-like series with known spheres")
     phantom.add_argument("out", type=Path, metavar="OUT", help="folder for its slices")
     keys.add_arguments(_verb(verbs, "keys", "add, list and revoke API callers", keys.EPILOG), environ)

@@ -191,7 +191,7 @@ def _new(arguments: argparse.Namespace) -> None:
     folder = write(arguments.name, Path.cwd(), arguments.gateway)
     screen = Terminal()
     screen.say(f"wrote   {folder}")
-    screen.say(f"next    cd {folder.name} && python -m pytest")
+    screen.say(f"next    cd {folder.name} && python -m pip install -r requirements.txt && python -m pytest")
 
 
 def _phantom(arguments: argparse.Namespace) -> None:

@@ -8,13 +8,15 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from gateway.extras import hint
+
 if TYPE_CHECKING:
     from gateway.observe.spans import Spans
 
 logger = logging.getLogger("gateway")
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-MISSING = "traces are enabled, but %s is missing: pip install 'inference-gateway[otel]'"
+MISSING = "traces are enabled, but %s is missing; %s"
 
 
 def enabled(environ: Mapping[str, str] | None = None) -> bool:
@@ -39,6 +41,6 @@ def open_traces() -> "Spans | None":
     try:
         from gateway.observe.spans import Spans
     except ImportError as error:
-        logger.warning(MISSING, error.name)
+        logger.warning(MISSING, error.name, hint("otel"))
         return None
     return Spans()

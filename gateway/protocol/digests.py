@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Protocol, Self
 
+from gateway.extras import hint
+
 OVERLAP_BYTES = 1 << 20
 """From here on a thread pays: starting one costs as much as hashing some 50 KiB."""
 SLICE = 4 << 20
@@ -34,7 +36,7 @@ def _blake3() -> Hash:
     try:
         from blake3 import blake3
     except ImportError as error:
-        raise ValueError("digest=blake3 needs the blake3 package: install inference-gateway[blake3].") from error
+        raise ValueError(f"digest=blake3 needs the package blake3; {hint('blake3')}") from error
     made: Hash = blake3()
     return made
 

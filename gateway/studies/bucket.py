@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from gateway.errors import Unavailable
+from gateway.extras import hint
 from gateway.spool.disk import on_disk
 from gateway.studies.blobs import STORE, Incoming, Spoiled
 
@@ -21,7 +22,7 @@ try:
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
 except ImportError as error:
-    raise ImportError("A study store in a bucket needs boto3: install inference-gateway[s3].") from error
+    raise ImportError(f"A study store in a bucket needs boto3; {hint('s3')}") from error
 
 CONNECTIONS = 32
 CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 5, 60, 4

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from gateway.errors import StorageFull, Unavailable
+from gateway.extras import hint
 from gateway.spool.disk import RETRY_SECONDS, make_private_file, on_disk, open_regular
 
 try:
     from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
     from sqlalchemy.engine import URL
 except ImportError as error:
-    raise ImportError("A study store needs SQLAlchemy and alembic: install inference-gateway[store].") from error
+    raise ImportError(f"A study store needs SQLAlchemy and alembic; {hint('store')}") from error
 
 WAIT_SECONDS = 30
 """How long a writer waits for the others; each holds the lock for milliseconds."""

@@ -1,4 +1,4 @@
-"""``run`` calls a model without a server and checks its answer; ``new`` writes a folder that passes its own tests."""
+"""``run`` calls a model without a server and checks its answer."""
 
 import subprocess
 import sys
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli import main
 from gateway.dicom.samples import phantom
 
 ROOT = Path(__file__).parents[2]
@@ -82,33 +81,3 @@ def test_a_profile_names_the_model_and_its_memory(tmp_path: Path, study: Path) -
     done = run(tmp_path, "run", "these:bone", "-i", str(study), "-o", "out", "--profile")
     assert "these.py" in done.stdout
     assert "MiB at its peak" in done.stdout
-
-
-def test_a_new_folder_passes_its_own_tests(tmp_path: Path) -> None:
-    assert run(tmp_path, "new", "lung_nodules").returncode == 0
-    folder = tmp_path / "lung_nodules"
-    assert {path.name for path in folder.iterdir()} == {
-        "Dockerfile",
-        "README.md",
-        "model.py",
-        "requirements.txt",
-        "test_model.py",
-    }
-    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(tests, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout
-
-
-@pytest.mark.parametrize("name", ["../out", "Lung", "class", "a" * 50, "", "a-b", "1st", "gateway"])
-def test_a_bad_name_writes_nothing(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert main(["new", name]) == 1
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_nothing_is_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine").mkdir()
-    assert main(["new", "mine"]) == 1
-    assert list((tmp_path / "mine").iterdir()) == []

@@ -9,6 +9,7 @@ from tests.house.imports import ROOT, Import, imports_below, imports_of, modules
 
 RUNGS = {
     "errors": 0,
+    "extras": 0,
     "config": 1,
     "contract": 1,
     "spool": 1,

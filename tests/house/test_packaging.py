@@ -12,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
 import gateway
+from gateway.extras import PACKAGES, hint
 from tests.house.imports import ROOT, imports_below
 
 LOADED_BY_NAME = {
@@ -118,6 +119,20 @@ def test_the_lock_has_a_hash_for_each_package_and_the_pins_of_the_list() -> None
     image = requirements(EXTRAS["gdcm"] + "\n" + EXTRAS["store"])
     assert [name for name, asked in image.items() if not asked.specifier.contains(version(LOCKED[name]))] == []
     assert len(re.findall(r"^\S+==\S+ \\\n +--hash=sha256:", LOCK, re.MULTILINE)) == len(LOCKED)
+
+
+@pytest.mark.parametrize("extra", sorted(PACKAGES))
+def test_a_hint_names_the_packages_of_the_extra(extra: str) -> None:
+    assert list(PACKAGES[extra]) == [line for line in EXTRAS[extra].splitlines() if line]
+    assert all(requirement in hint(extra) for requirement in PACKAGES[extra])
+
+
+@pytest.mark.parametrize("suffix", [".py", ".md", ".txt", ".yaml", ".html"])
+def test_no_hint_installs_the_gateway_by_its_name_from_an_index(suffix: str) -> None:
+    texts = [path for folder in ("gateway", "docs", "models", "utils") for path in (ROOT / folder).rglob(f"*{suffix}")]
+    pages = [*texts, *ROOT.glob(f"*{suffix}")]
+    by_name = re.compile(r"install [^\n]*\binference-gateway\b(?!\.)|inference-gateway(\[\w+\]| *[=~>]=)")
+    assert [path.name for path in pages if by_name.search(path.read_text("utf-8"))] == []
 
 
 def version(pinned: Requirement) -> str:

@@ -13,10 +13,14 @@ import pytest
 
 from tests.conftest import Serve
 from tests.house.pages import ROOT, blocks, commands, rows
+from tests.ports import free_port
 from tests.require import require
 
 README = ROOT / "README.md"
 PICTURE = ROOT / "docs/images/contact-sheet.png"
+INSTALLING = ("make ", "pip ", "python3 -m venv ", ". ", "docker ")
+"""How the lines begin that prepare an environment, which a test of the fast tiers has already."""
+SERVING = "python -m gateway serve tissue:app &"
 
 
 @pytest.fixture
@@ -38,25 +42,49 @@ def test_the_model_of_the_readme_answers_with_a_mask(tissue: Path) -> None:
 
 
 def test_the_commands_of_the_readme_run_one_after_the_other(tissue: Path, serve: Serve) -> None:
-    require(shutil.which("curl"), "the README's last commands need curl")
-    lines = [line for line in commands(README) if not line.startswith(("make ", "pip "))]
-    serving = [line for line in lines if " serve " in line]
-    assert serving == ["python -m gateway serve tissue:app"]
+    require(shutil.which("curl"), "the README's commands need curl")
+    lines = [line for line in commands(README) if not line.startswith(INSTALLING)]
+    assert [line for line in lines if " serve " in line] == [SERVING]
     server = serve("tissue:app", pythonpath=tissue)
     for line in lines:
-        if line not in serving:
+        if line != SERVING:
             run(_at_port(line, server.port), tissue)
-    client = next(block.text for block in blocks(README, "python") if "Client(" in block.text)
-    (tissue / "ask.py").write_text(_at_port(client, server.port), encoding="utf-8")
+    (tissue / "ask.py").write_text(_at_port(_client(), server.port), encoding="utf-8")
     assert run("python ask.py", tissue).startswith("bright (")
-    made = {path.suffix for path in (tissue / "answer").rglob("*")}
+    check_written(tissue)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_run_in_one_shell_of_a_fresh_checkout(tmp_path: Path) -> None:
+    require(shutil.which("curl"), "the README's commands need curl")
+    checkout, port = tmp_path / "checkout", free_port()
+    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info"))
+    (checkout / "tissue.py").write_text(blocks(README, "python")[0].text, encoding="utf-8")
+    (checkout / "ask.py").write_text(_at_port(_client(), port), encoding="utf-8")
+    lines = [line for line in commands(README) if not line.startswith(("make ", "docker "))]
+    script = "\n".join(["set -e", *(_at_port(line, port) for line in lines), "python ask.py", "kill %1", "wait"])
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    ran = subprocess.run(["bash", "-c", script], cwd=checkout, env=environ, capture_output=True, text=True)
+    require("No matching distribution" not in ran.stderr, "`pip install .` needs a package index, and none is reached")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    check_written(checkout)
+
+
+def check_written(folder: Path) -> None:
+    """The answers that the README describes lie in ``folder``."""
+    made = {path.suffix for path in (folder / "answer").rglob("*")}
     assert made >= {".json", ".npy", ".png"}
-    assert b'filename="hashes"' in (tissue / "answer.bin").read_bytes()
+    assert (folder / "objects" / "seg_0.dcm").is_file()
+    assert b'filename="hashes"' in (folder / "answer.bin").read_bytes()
+
+
+def _client() -> str:
+    return next(block.text for block in blocks(README, "python") if "Client(" in block.text)
 
 
 def _at_port(line: str, port: int) -> str:
     line = line.replace("127.0.0.1:8900", f"127.0.0.1:{port}")
-    return f"{line} --port {port}" if " send " in line else line
+    return re.sub(r"-m gateway (send|serve)", rf"-m gateway \1 --port {port}", line)
 
 
 def run(line: str, folder: Path) -> str:

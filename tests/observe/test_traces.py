@@ -11,6 +11,7 @@ from statistics import median
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from gateway.extras import hint
 from gateway.observe import traces
 from gateway.observe.outcomes import PHASES
 from gateway.observe.spans import Spans
@@ -184,7 +185,7 @@ def test_without_the_packages_a_warning_names_what_to_install(
     monkeypatch.setitem(sys.modules, "gateway.observe.spans", None)
     with caplog.at_level(logging.WARNING, "gateway"):
         assert traces.open_traces() is None
-    assert "pip install 'inference-gateway[otel]'" in caplog.text
+    assert hint("otel") in caplog.text
 
 
 def test_without_a_wish_for_traces_nothing_of_opentelemetry_is_loaded() -> None:

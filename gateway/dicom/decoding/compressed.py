@@ -55,7 +55,7 @@ KINDS = {
 }
 """The kind of codestream in each transfer syntax that can be decoded (PS3.5 A.4)."""
 _LOSSY = {JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000, HTJ2K}
-_PACKAGES = {"pillow-j2k": "pillow", "pylibjpeg": "pylibjpeg-openjpeg", "gdcm": "inference-gateway[gdcm]"}
+_PACKAGES = {"pillow-j2k": "pillow", "pylibjpeg": "pylibjpeg-openjpeg", "gdcm": "python-gdcm"}
 _YBR = ("YBR_FULL", "YBR_FULL_422")
 NEWER = {
     "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",

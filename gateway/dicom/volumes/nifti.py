@@ -19,6 +19,7 @@ from gateway.dicom.reading.redaction import naming
 from gateway.dicom.volumes import belonging, rescaling
 from gateway.dicom.volumes.uniformity import KINDS
 from gateway.errors import StudyRefused
+from gateway.extras import hint
 
 ARTERYS_PROBABILITY_MASK = "probability_mask"
 ARTERYS_BINARY = "binary"
@@ -34,7 +35,7 @@ def _nibabel() -> ModuleType:
     try:
         import nibabel
     except ImportError as error:
-        raise ImportError("NIfTI files need nibabel: pip install 'inference-gateway[nifti]'") from error
+        raise ImportError(f"NIfTI files need nibabel; {hint('nifti')}") from error
     return nibabel
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.config import Settings
 from gateway.errors import Unavailable
+from gateway.extras import hint
 from gateway.observe.audit.canonical import read_key, read_or_make_key
 from gateway.observe.audit.chain import key_path
 from gateway.observe.audit.copies import Copies, Destination, OnFailure
@@ -181,4 +182,4 @@ def _require(module: str, setting: str, extra: str) -> None:
     from importlib.util import find_spec
 
     if find_spec(module) is None:
-        raise ImportError(f"{setting} needs {module}: install inference-gateway[{extra}].")
+        raise ImportError(f"{setting} (GATEWAY_{setting.upper()}) needs {module}; {hint(extra)}")

@@ -73,7 +73,7 @@ def in_memory(dataset: Dataset) -> BytesIO:
 
 def expected_refusal(name: str) -> str:
     if name == "SC_rgb_jpeg_gdcm.dcm":
-        return "inference-gateway[gdcm]"
+        return "python-gdcm"
     return REFUSED.get(name, "holds no image")
 
 
@@ -134,7 +134,7 @@ def test_simple_itk_decodes_the_same_values(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "name", "package"),
     [
-        ("gdcm", "SC_rgb_jpeg_gdcm.dcm", "inference-gateway[gdcm]"),
+        ("gdcm", "SC_rgb_jpeg_gdcm.dcm", "python-gdcm"),
         ("pylibjpeg", "GDCMJ2K_TextGBR.dcm", "pylibjpeg-openjpeg"),
         ("jpeg_ls", "MR_small_jpeg_ls_lossless.dcm", "pyjpegls"),
     ],
