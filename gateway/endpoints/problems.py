@@ -45,7 +45,8 @@ def problem_response(error: GatewayError) -> flask.Response:
     """Return the response to a refused or failed request; log it with its private text."""
     level = logging.INFO if isinstance(error, Cancelled) else logging.ERROR if error.status == 500 else logging.WARNING
     text = f"{loggable(error.pointer)} {error.detail}" if isinstance(error, AnswerInvalid) else error.reason
-    logger.log(level, "%s %s [%s] %s", error.status, error.code, request_id(), text, extra=_tags())
+    event = f"{error.status} {error.code}{text and ': '}{text}"
+    logger.log(level, "%s [%s]", event, request_id(), extra=_tags())
     return _response(error.problem(), error.headers())
 
 

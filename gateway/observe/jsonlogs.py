@@ -2,19 +2,29 @@
 
 import json
 import logging
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from gateway.config import Settings
 from gateway.observe.logs import MESSAGE, TAGS, exception_frames
 
-TEXT = "[%(asctime)s] [%(levelname)s] %(name)s %(message)s"
+TEXT = "%(asctime)s [%(process)d] [%(levelname)s] %(message)s"
+TIMES = "[%Y-%m-%d %H:%M:%S %z]"
+"""gunicorn's own formats of lines and times, so that all lines of a server are alike."""
+DIGEST = re.compile(r"[0-9a-f]{40,}")
+"""Digests of 160 bits and more, of which text has the first digits; a request id has 32 digits and stays whole."""
+DIGITS = 12
+PLAIN = re.compile(r"[\w./:+-]+", re.ASCII)
+"""Tags that need no quotes; quoted as JSON, no other one can forge a tag or a line."""
 OWN = ("time", "level", "logger", "message", "exception")
 """Members that every line has; a tag of the same name becomes ``tag.<name>``."""
 STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", TAGS, MESSAGE])
 """Attributes of a record that do not come from ``extra``."""
 SERVER = ("gunicorn.error", "gunicorn.access")
 """gunicorn's loggers, which have handlers of their own."""
+CHATTY = ("alembic", "highdicom")
+"""Libraries that log each of their steps: only their warnings are logged, unless the service sets another level."""
 
 
 def configure(settings: Settings) -> None:
@@ -22,6 +32,9 @@ def configure(settings: Settings) -> None:
 
     Handlers that a service has configured stay; with ``json`` they print objects too.
     """
+    for name in CHATTY:
+        if logging.getLogger(name).level == logging.NOTSET:
+            logging.getLogger(name).setLevel(logging.WARNING)
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(logging.StreamHandler())
@@ -32,33 +45,42 @@ def configure(settings: Settings) -> None:
         handler.setFormatter(_form(settings))
 
 
-def configure_server(settings: Settings, text: str, times: str) -> None:
-    """Configure gunicorn's own lines, with the formats ``text`` and ``times``.
+def configure_server(settings: Settings) -> None:
+    """Configure gunicorn's own lines, and those of Python's handler of last resort.
 
-    Python's handler of last resort gets the same format: it prints what is logged before a worker configures logging.
+    The latter prints what is logged before a worker configures logging.
     """
     for name in SERVER if settings.log_format == "json" else SERVER[:1]:  # as text, an access line is only its message
         for handler in logging.getLogger(name).handlers:
-            handler.setFormatter(_form(settings, text, times))
-    if settings.log_format == "json" and logging.lastResort is not None:
+            handler.setFormatter(_form(settings))
+    if logging.lastResort is not None:
         logging.lastResort.setFormatter(_form(settings))
 
 
-def _form(settings: Settings, text: str = TEXT, times: str | None = None) -> logging.Formatter:
-    return (_JSON if settings.log_format == "json" else _Text)(settings, text, times)
+def _form(settings: Settings) -> logging.Formatter:
+    return (_JSON if settings.log_format == "json" else _Text)(settings)
 
 
 class _Text(logging.Formatter):
-    """Python's own format, except exceptions: types and frames, and their text where the settings allow it."""
+    """Time, process, level and event, then the tags; exceptions by their types and frames.
 
-    def __init__(self, settings: Settings, text: str, times: str | None) -> None:
-        super().__init__(text, times)
+    The texts of exceptions are there where the settings allow it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(TEXT, TIMES)
         self._with_text = settings.log_exception_text
 
     def format(self, record: logging.LogRecord) -> str:
         """Format the line, with frames in place of a traceback, whose last line quotes the exception."""
         record.exc_text = self._frames(record)
         return super().format(record)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - Python's own name
+        """Format the event, and its tags at the end of its first line."""
+        event, line_break, frames = _message(record).partition("\n")
+        record.message = f"{event}{_tags(record, event)}{line_break}{frames}"
+        return super().formatMessage(record)
 
     def _frames(self, record: logging.LogRecord) -> str | None:
         if not record.exc_info or record.exc_info[1] is None:
@@ -83,6 +105,19 @@ class _JSON(_Text):
         if frames := self._frames(record):
             line["exception"] = frames
         return _dumps(line)
+
+
+def _tags(record: logging.LogRecord, event: str) -> str:
+    """Return the tags as `` name=value``, without those whose value the event has; another package's logger too."""
+    tags = {str(name): str(value) for name, value in getattr(record, TAGS, {}).items()}
+    if record.name.partition(".")[0] not in ("gateway", "gunicorn"):
+        tags["logger"] = record.name
+    short = {name: value[:DIGITS] if DIGEST.fullmatch(value) else value for name, value in tags.items()}
+    return "".join(f" {_word(name)}={_word(value)}" for name, value in short.items() if value and value not in event)
+
+
+def _word(text: str) -> str:
+    return text if PLAIN.fullmatch(text) else json.dumps(text)
 
 
 def _message(record: logging.LogRecord) -> str:

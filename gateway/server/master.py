@@ -45,7 +45,7 @@ class Logger(glogging.Logger):  # type: ignore[misc]
     def setup(self, cfg: Any) -> None:
         """Configure the loggers, at the start and after each reload."""
         super().setup(cfg)
-        jsonlogs.configure_server(Settings.from_environment(), self.error_fmt, self.datefmt)
+        jsonlogs.configure_server(Settings.from_environment())
 
 
 EARLY_DEATHS = 3

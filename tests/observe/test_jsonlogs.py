@@ -2,11 +2,13 @@
 
 import json
 import logging
+import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import requests
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 
 from gateway.config import Settings
 from gateway.dicom.samples import phantom
-from gateway.observe.jsonlogs import OWN, configure
+from gateway.observe.jsonlogs import CHATTY, OWN, configure
 from gateway.observe.logs import TaggedLogger
 from tests.conftest import ROOT, Serve
 from tests.waiting import PATIENCE
@@ -188,5 +190,77 @@ def test_configuring_prints_text_where_nothing_is_configured() -> None:
         "configure(Settings()); configure(Settings()); logging.getLogger('a').info('b')"
     )
     ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env={}, capture_output=True, text=True, check=True)
-    assert ran.stderr.endswith("[INFO] a b\n")
+    assert ran.stderr.endswith("[INFO] b logger=a\n")
     assert ran.stderr.count("\n") == 1
+
+
+class Printed(NamedTuple):
+    """A logger of the gateway, and its lines as text."""
+
+    logger: TaggedLogger
+    lines: list[str]
+
+
+@pytest.fixture
+def text(monkeypatch: pytest.MonkeyPatch) -> Printed:
+    root, handler = logging.getLogger(), Lines()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    configure(Settings())
+    handler.setFormatter(root.handlers[0].formatter)
+    logger = logging.Logger("gateway")
+    logger.addHandler(handler)
+    return Printed(TaggedLogger(logger), handler.lines)
+
+
+def test_text_begins_with_time_process_level_and_event_and_ends_with_short_tags(text: Printed) -> None:
+    text.logger.add_tags({"route": "/lungs", "request_id": "5b0e6c1d4f7a4c2e9d1b8a3f6e5c7d90", "input_hash": "ab" * 32})
+    text.logger.info("answered in %.1f s", 0.5)
+    (line,) = text.lines
+    start = rf"\[\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{{4}}\] \[{os.getpid()}\] \[INFO\] answered in 0.5 s "
+    assert re.match(start, line)
+    assert line.endswith(" route=/lungs request_id=5b0e6c1d4f7a4c2e9d1b8a3f6e5c7d90 input_hash=abababababab")
+
+
+def test_a_tag_that_the_event_has_is_not_repeated_and_an_empty_one_is_left_out(text: Printed) -> None:
+    text.logger.add_tags({"request_id": "5b0e", "caller": ""})
+    text.logger.warning("503 unavailable [5b0e]")
+    assert text.lines[0].endswith("[WARNING] 503 unavailable [5b0e]")
+
+
+def test_tags_stand_before_the_frames_of_an_exception(text: Printed) -> None:
+    text.logger.add_tags({"route": "/a"})
+    text.logger.error("exception\n  frame")
+    assert text.lines[0].endswith("exception route=/a\n  frame")
+
+
+@pytest.mark.parametrize("value", ["/x\n[ERROR] forged", "a b=c", 'a"b', "\x1b[2J", "\u2028"])
+def test_a_tag_in_text_forges_no_tag_and_no_line(text: Printed, value: str) -> None:
+    text.logger.add_tags({"route": value, value: "name"})
+    text.logger.info("event")
+    (line,) = text.lines
+    assert line.endswith(f" route={json.dumps(value)} {json.dumps(value)}=name")
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize("name", CHATTY)
+def test_steps_of_chatty_libraries_are_not_logged_unless_the_service_wants_them(name: str, monkeypatch) -> None:
+    library = logging.getLogger(name)
+    monkeypatch.setattr(library, "level", logging.NOTSET)
+    configure(JSON_LINES)
+    assert library.level == logging.WARNING
+    library.setLevel(logging.DEBUG)
+    configure(JSON_LINES)
+    assert library.level == logging.DEBUG
+
+
+@pytest.mark.server
+def test_all_lines_of_a_server_have_one_form(serve: Serve) -> None:
+    server = serve("tests.apps.faults:app")
+    requests.post(server.url + "/raises", BODY, headers={"Content-Type": "text/plain"}, timeout=PATIENCE)
+    server.stop()
+    lines = server.log.splitlines()
+    assert any("Listening at" in line for line in lines)
+    assert any("415 " in line for line in lines)
+    form = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] \[[A-Z]+\] \S")
+    assert [line for line in lines if not form.match(line)] == []
