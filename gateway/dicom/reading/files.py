@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.dataelem import RawDataElement
@@ -123,7 +123,7 @@ def read_header(file: BinaryIO) -> Dataset:
             header = watched.header()
         finally:
             watched.judge()
-        if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+        if _is_dicomdir(header.file_meta):
             raise NotAnInstance("A file is a DICOMDIR, which holds no image.")
         if _is_cut_off(header):
             raise EOFError
@@ -141,6 +141,14 @@ def _explaining(file: BinaryIO) -> Iterator[None]:
         except Exception as error:
             fault = header_faults.explain(file)
             raise StudyRefused(f"A DICOM file {fault}. Export it again.", private=fault) from error
+
+
+def _is_dicomdir(meta: Dataset) -> bool:
+    """Return True for a DICOMDIR. The bytes of the value are compared: a broken VR of it must not hide the pixels."""
+    element: Any = meta.get_item("MediaStorageSOPClassUID")
+    value = element.value if element is not None else None
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+    return text.rstrip("\0 ") == MediaStorageDirectoryStorage
 
 
 def _is_cut_off(header: Dataset) -> bool:

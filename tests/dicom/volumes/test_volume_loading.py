@@ -240,6 +240,13 @@ def test_a_file_with_broken_bytes_is_read_as_the_plain_function_reads_it_or_refu
     assert np.array_equal(values[0], decode(io.BytesIO(data)))
 
 
+@pytest.mark.parametrize("vr", [b"FD", b"UL"])
+def test_a_broken_vr_of_the_media_storage_class_hides_no_pixels(vr: bytes) -> None:
+    data = WHOLE[0].getvalue().replace(b"\x02\x00\x02\x00UI", b"\x02\x00\x02\x00" + vr)
+    (volume,) = [series.volume() for series in study([io.BytesIO(data)]).series]
+    assert np.array_equal(volume.stored[0], decode(io.BytesIO(data)))
+
+
 def test_pixels_are_found_behind_elements_that_are_out_of_order() -> None:
     dataset = in_syntax(slice_at((0, 0, 0)), JPEG2000Lossless)
     data = parts([dataset])[0].getvalue()
