@@ -1,5 +1,7 @@
 # Build from the root of the checkout:   docker build -t gateway .
-# Run as hardened as the image allows:   docker run --read-only --tmpfs /tmp --cap-drop ALL -p 8900:8900 gateway
+# Run as hardened as the image allows, with a file of callers that `python -m gateway keys add` has written:
+#   docker run --read-only --tmpfs /tmp --cap-drop ALL -p 8900:8900 -v ./callers.json:/callers.json:ro -e GATEWAY_API_KEYS_FILE=/callers.json gateway
+# Without callers, `serve` starts only with -e GATEWAY_ALLOW_ANONYMOUS=1.
 FROM python:3.11-slim
 
 # No .pyc files and no home: the root file system may be read-only. /tmp, a tmpfs, takes large uploads and worker files.

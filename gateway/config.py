@@ -1,5 +1,6 @@
 """Settings: frozen, from keyword arguments and ``GATEWAY_*`` variables; every limit with its unit and its reason."""
 
+import difflib
 import math
 import os
 import re
@@ -13,6 +14,11 @@ DEFAULT_PORT = 8900
 """The port that ``serve`` binds and ``send`` calls, as the predecessor's test tool did."""
 
 LOG_FORMATS = ("text", "json")
+PREFIX = "GATEWAY_"
+OTHERS = re.compile(r"GATEWAY_(TOKEN|API_KEY|TEST_\w+)")
+"""Variables of the client, and of tests."""
+SERVICE_LINK = re.compile(r"GATEWAY_(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+"""Variables that Kubernetes sets for a Service whose name begins with ``gateway``, like Docker's links."""
 
 
 def _setting(default: Any, why: str) -> Any:
@@ -106,7 +112,9 @@ class Settings:
         8 * GiB, "bytes of one bundle; the weights of the largest imaging models take 5 GiB"
     )
     max_bundle_files: int = _setting(1_000, "files of one bundle; an ensemble of five folds has some dozens")
-    allow_anonymous: bool = _setting(False, "let a study store serve callers without a name beyond this machine")
+    allow_anonymous: bool = _setting(
+        False, "let `serve`, and a study store, admit callers without a name beyond this machine"
+    )
     api_keys_file: Path | None = _setting(
         None, "file of callers, keys by their digests and certificates by their subjects; `keys add` writes it"
     )
@@ -135,6 +143,10 @@ class Settings:
     caller_burst: int = _setting(10, "requests that a caller may send at once before its rate is held against it")
     caller_concurrency: int = _setting(
         0, "requests of one caller at work at once, on all workers of a host; 0 for no bound"
+    )
+    allowed_hosts: str = _setting(
+        "",
+        "names in Host beside localhost and addresses, with commas between, or *; where callers need no credential",
     )
     cors_origins: str = _setting(
         "", "origins whose pages may ask from a browser, with commas between; unset allows none"
@@ -186,6 +198,18 @@ class Settings:
             if (name := f"GATEWAY_{f.name.upper()}") in environ and f.name not in given
         }
         return cls(**found, **given)
+
+
+def unknown_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return each ``GATEWAY_*`` variable that nothing reads, with the nearest one that is read, "" without one."""
+    known = [f.name.upper() for f in fields(Settings)]
+    unknown = {}
+    for name in sorted(environ):
+        stem = name.removeprefix(PREFIX)
+        if stem != name and stem not in known and not OTHERS.fullmatch(name) and not SERVICE_LINK.fullmatch(name):
+            near = difflib.get_close_matches(stem, known, n=1)
+            unknown[name] = f"{PREFIX}{near[0]}" if near else ""
+    return unknown
 
 
 def place_paths(environ: MutableMapping[str, str]) -> None:

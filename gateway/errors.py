@@ -14,6 +14,7 @@ GatewayError                      500
 │   ├── InstanceConflict          409  another file with this SOP Instance UID is held; carries both digests
 │   ├── LimitExceeded             413  a named limit
 │   ├── UnsupportedMedia          415  not multipart/related, not JSON with a studyPath, or content-encoded
+│   ├── MisdirectedRequest        421  a Host that is not this gateway's, where callers need no credential
 │   ├── DigestMismatch            422  a file has another digest or size than was said
 │   ├── InstanceMismatch          422  a file has other UIDs than was said, or is no DICOM
 │   ├── KeyRefused                422  a bundle's name or key that is not safe as a file's name
@@ -195,6 +196,14 @@ class UnsupportedMedia(RequestError):
     code = "unsupported-media-type"
     loggable = True
     title = "The media type is not supported"
+
+
+class MisdirectedRequest(RequestError):
+    """The Host is not a name of this gateway (RFC 9110 15.5.20): DNS of another site may resolve to it."""
+
+    status = 421
+    code = "misdirected-request"
+    title = "The request is for another host"
 
 
 class DigestMismatch(RequestError):

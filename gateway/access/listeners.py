@@ -14,6 +14,7 @@ Address = tuple[str, int] | str | bytes | int
 @dataclass
 class _Announced:
     addresses: tuple[Address, ...] = ()
+    closed: bool = False
 
 
 _announced = _Announced()
@@ -27,6 +28,16 @@ def announce(addresses: Sequence[Address]) -> None:
 def addresses() -> tuple[Address, ...]:
     """Return the announced addresses; empty where no server of the gateway announced any, as in a test client."""
     return _announced.addresses
+
+
+def refuse_anonymous() -> None:
+    """Have the workers refuse to start where other machines reach them and no caller is authenticated."""
+    _announced.closed = True
+
+
+def refuses_anonymous() -> bool:
+    """Return True after ``refuse_anonymous``, in that process and in those that it forks."""
+    return _announced.closed
 
 
 def is_private() -> bool:

@@ -28,7 +28,7 @@ examples:
 SERVE_EPILOG = f"""\
 examples:
   {PROGRAM} serve models.app:app
-  {PROGRAM} serve service:app --host 0.0.0.0 --port 80 --workers 2 --threads 4
+  GATEWAY_API_KEYS_FILE=keys.json {PROGRAM} serve service:app --host 0.0.0.0 --port 80 --workers 2
   {PROGRAM} serve models.app:app --workers 4 --model-processes 1   each model once, behind four HTTP processes
 
 Defaults come from HOST, PORT, WEB_CONCURRENCY and THREADS where these are set, and the gateway's own settings from
@@ -156,7 +156,7 @@ def _add_serve(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
     add(
         "--allow-anonymous",
         action="store_true",
-        help="serve the study store to unauthenticated callers beyond this machine (GATEWAY_ALLOW_ANONYMOUS)",
+        help="serve callers without a name beyond this machine, the study store included (GATEWAY_ALLOW_ANONYMOUS)",
     )
     tls = verb.add_argument_group("TLS").add_argument
     tls("--certfile", metavar="PEM", help="certificate chain of the server")

@@ -65,11 +65,14 @@ def _complain(sentence: str, status: int) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    from gateway.cli.serving import require_servable
+    from gateway.access.listeners import refuse_anonymous
+    from gateway.cli.serving import require_known, require_servable
     from gateway.config import Settings
     from gateway.server.master import serve
 
     require_servable(arguments)
+    require_known(os.environ, arguments.host)
+    refuse_anonymous()
     handled = ("app", "verb", "model_processes", "allow_anonymous")
     options = {name: value for name, value in vars(arguments).items() if name not in handled}
     if arguments.model_processes is not None:

@@ -3,11 +3,12 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
+from gateway.cli import undeclared
 from gateway.cli.send_options import SendOptions
 from gateway.cli.terminal import Terminal
 from gateway.client import Answer, Client
@@ -15,6 +16,7 @@ from gateway.client.errors import counted
 from gateway.client.reading import drawn_findings
 from gateway.client.study_files import load
 from gateway.client.unreadable import Skipping, Unreadable
+from gateway.client.upload_body import Source
 from gateway.dicom.drawing.gallery import write_pictures
 from gateway.dicom.reading.instances import Instance
 from gateway.errors import AnswerInvalid
@@ -96,10 +98,20 @@ def _several(kind: str, paths: list[Path]) -> str:
 
 
 def _ask(order: SendOptions, instances: list[Instance], screen: Terminal, client: Client | None) -> Answer:
-    request, started = order.request(instances), time.monotonic()
+    request = order.request(instances)
     files = [instance.source for instance in instances]
     connected = client or Client(order.url, timeout=order.patience, digest=order.digest)
-    with connected as client, screen.bar("sending", "the model runs") as progress:
+    with connected as client:
+        for warning in undeclared.warnings((name for name, _ in order.options), order.route, client):
+            screen.note(warning)
+        return _asked(order, request, files, screen, client)
+
+
+def _asked(
+    order: SendOptions, request: dict[str, Any], files: Sequence[Source], screen: Terminal, client: Client
+) -> Answer:
+    started = time.monotonic()
+    with screen.bar("sending", "the model runs") as progress:
         if order.study_path:
             screen.note(f"requesting {client.address} to read the study")
             answer = client.infer_path(request, order.study_path, order.route)

@@ -1,15 +1,20 @@
 """Checks of ``serve`` before it starts processes, each of which would end in a traceback."""
 
 import argparse
+import os
+import sys
+from collections.abc import Mapping
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
+from gateway.access.listeners import is_loopback
+from gateway.config import unknown_variables
 from gateway.errors import GatewayError
 
 
 class Unservable(GatewayError):
-    """A command line whose application or certificate is missing."""
+    """A command line or an environment that would not serve, or not as meant."""
 
 
 def require_servable(arguments: argparse.Namespace) -> None:
@@ -20,3 +25,17 @@ def require_servable(arguments: argparse.Namespace) -> None:
     for path in (arguments.certfile, arguments.keyfile, arguments.ca_certs):
         if path is not None and not Path(path).is_file():
             raise Unservable(f"{path} is not a file; name the file of the certificate or key")
+
+
+def require_known(environ: Mapping[str, str], host: str) -> None:
+    """Warn of ``GATEWAY_*`` variables that nothing reads. Raises Unservable where other machines reach ``host``.
+
+    A limit or a file of keys that is misspelt would leave the server without it.
+    """
+    unknown = [f"{name}{f' (near: {near})' if near else ''}" for name, near in unknown_variables(environ).items()]
+    if not unknown:
+        return
+    sentence = f"nothing reads {', '.join(unknown)}; correct the name, or unset it"
+    if not is_loopback(host) or environ.get("LISTEN_PID") == str(os.getpid()):  # systemd's sockets may be any
+        raise Unservable(sentence)
+    sys.stderr.write(f"warning: {sentence}\n")

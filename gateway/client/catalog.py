@@ -9,7 +9,7 @@ from urllib.parse import quote
 from gateway.client.errors import ClientError, one_line
 from gateway.client.inference_requests import encoded
 from gateway.client.study_upload import entries_of
-from gateway.client.transport import Transport
+from gateway.client.transport import Transport, json_object
 from gateway.client.upload_body import UploadBody
 
 Record = dict[str, Any]
@@ -64,6 +64,12 @@ def forget(transport: Transport, study_instance_uid: str) -> Record:
     """Forget a study. After a broken connection the retry may answer 404: the study is gone then."""
     record = transport.json("DELETE", f"/studies/{safe(study_instance_uid)}")
     return record if isinstance(record, dict) else {}
+
+
+def description(transport: Transport, timeout: float | None) -> Record:
+    """Request ``/openapi.json``, once. Raises AnswerCorrupt for an answer that is not a JSON object."""
+    with transport.response("GET", "/openapi.json", timeout=timeout) as response:
+        return json_object(response)
 
 
 def preflight(transport: Transport, request: Mapping[str, Any], headers: Sequence[bytes] | None) -> list[Verdict]:

@@ -202,6 +202,10 @@ class Client:
         """
         return bundles.pull(self._transport, name, Path(folder), self._cache, progress)
 
+    def description(self, *, timeout: float | None = None) -> Record:
+        """Return the OpenAPI description of the gateway: its models, and the parameters of each."""
+        return catalog.description(self._transport, timeout)
+
     def ping(self) -> str:
         """Return the text of ``GET /ping``: the server accepts connections."""
         return self._text("/ping")

@@ -175,6 +175,14 @@ def _read_json(response: requests.Response) -> Any:
         raise AnswerCorrupt("The server's answer is not the requested JSON.") from error
 
 
+def json_object(response: requests.Response) -> dict[str, Any]:
+    """Return the JSON object of a response. Raises AnswerCorrupt for anything else."""
+    told = _read_json(response)
+    if not isinstance(told, dict):
+        raise AnswerCorrupt("The server's answer is not a JSON object.")
+    return told
+
+
 def _may_pass(error: ClientError) -> bool:
     """Return True if the trouble may pass; a timeout has waited long enough already."""
     broke = isinstance(error, Disconnected) and not isinstance(error, TimedOut)

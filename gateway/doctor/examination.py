@@ -81,7 +81,7 @@ def _installed(plan: Plan, environ: Mapping[str, str]) -> list[Check]:
 def _settings(plan: Plan, environ: Mapping[str, str]) -> list[Check]:
     return [
         ("settings", lambda: variables.settings(environ)),
-        ("variables", lambda: variables.unknown_variables(environ)),
+        ("variables", lambda: variables.unknown(plan, environ)),
         ("threads", lambda: variables.threads(plan)),
         ("timeouts", lambda: variables.timeouts(plan)),
         ("limits", lambda: variables.limits(plan.settings)),

@@ -1,20 +1,15 @@
 """Checks of settings: unreadable and unknown variables, and values that contradict each other."""
 
-import difflib
-import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
 from gateway.access.listeners import is_loopback
-from gateway.config import Settings
+from gateway.config import PREFIX, SERVICE_LINK, Settings, unknown_variables
 from gateway.doctor.diagnoses import Diagnosis, Level
 from gateway.doctor.plan import SERVING, Plan, faults, misread
 
-PREFIX = "GATEWAY_"
 KNOWN = {f"{PREFIX}{field.name.upper()}" for field in fields(Settings)}
-SERVICE_LINK = re.compile(r"\w+_(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
-"""Variables that Kubernetes sets for a Service whose name begins with ``gateway``, like Docker's links."""
 NEVER_ZERO = (
     "max_body_bytes",
     "max_bytes_in_flight",
@@ -41,22 +36,16 @@ def settings(environ: Mapping[str, str]) -> Diagnosis:
     return Diagnosis("settings", Level.OK, f"{count or 'No'} {PREFIX}* variables are set, and all can be read.")
 
 
-def unknown_variables(environ: Mapping[str, str]) -> Diagnosis:
-    """Check for ``GATEWAY_*`` variables that nothing reads; name the nearest known one."""
-    strange = sorted(name for name in environ if name.startswith(PREFIX) and name not in KNOWN)
-    typed = [name for name in strange if not SERVICE_LINK.fullmatch(name)]
-    if typed:
-        text = ", ".join(f"{name}{_nearest(name)}" for name in typed)
-        return Diagnosis("variables", Level.WARN, f"Nothing reads {text}.", "Correct the name, or unset it.")
-    if strange:
+def unknown(plan: Plan, environ: Mapping[str, str]) -> Diagnosis:
+    """Check for ``GATEWAY_*`` variables that nothing reads: beyond loopback, ``serve`` refuses them."""
+    if strange := unknown_variables(environ):
+        text = ", ".join(f"{name}{f' (near: {near})' if near else ''}" for name, near in strange.items())
+        level = Level.WARN if is_loopback(plan.host) else Level.FAIL
+        return Diagnosis("variables", level, f"Nothing reads {text}.", "Correct the name, or unset it.")
+    if links := [name for name in environ if SERVICE_LINK.fullmatch(name)]:
         remedy = "enableServiceLinks: false in the pod's specification leaves them out."
-        return Diagnosis("variables", Level.NOTE, f"{len(strange)} are Kubernetes' links to a Service.", remedy)
+        return Diagnosis("variables", Level.NOTE, f"{len(links)} are Kubernetes' links to a Service.", remedy)
     return Diagnosis("variables", Level.OK, f"No unknown {PREFIX}* variable.")
-
-
-def _nearest(name: str) -> str:
-    near = difflib.get_close_matches(name, KNOWN, n=1)
-    return f" (near: {near[0]})" if near else ""
 
 
 def threads(plan: Plan) -> Diagnosis:
@@ -136,7 +125,9 @@ def callers(plan: Plan) -> Diagnosis:
         return Diagnosis("callers", Level.OK, "Each needs a key, a token or a certificate.")
     if is_loopback(plan.host):
         return Diagnosis("callers", Level.OK, f"No authentication: only this machine reaches {plan.host}.")
-    remedy = "Set GATEWAY_API_KEYS_FILE or GATEWAY_JWT_JWKS, or put authentication in front of it."
-    return Diagnosis(
-        "callers", Level.WARN, f"Every client that reaches {plan.host} is served, without authentication.", remedy
-    )
+    if plan.settings.allow_anonymous:
+        text = f"Every client that reaches {plan.host} is served, without authentication."
+        return Diagnosis("callers", Level.WARN, text, "Put authentication in front of it.")
+    remedy = "Set GATEWAY_API_KEYS_FILE or GATEWAY_JWT_JWKS, or GATEWAY_ALLOW_ANONYMOUS=1 to serve everyone."
+    text = f"serve refuses to listen on {plan.host} without authentication."
+    return Diagnosis("callers", Level.FAIL, text, remedy)

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from typing import Any, ParamSpec
@@ -13,8 +14,9 @@ from gateway.access import listeners, shared_table
 from gateway.access.authenticator import ASK, Authenticator
 from gateway.access.callers import Caller, Role
 from gateway.access.rate_limits import CallerLimits
-from gateway.config import Settings
+from gateway.config import Settings, unknown_variables
 from gateway.endpoints.current import current_service
+from gateway.endpoints.foreign_pages import ForeignPages
 from gateway.endpoints.problems import DOOR, problem_response
 from gateway.endpoints.security_headers import Origins, secure
 from gateway.errors import Forbidden, GatewayError, Unauthenticated
@@ -26,6 +28,8 @@ OPEN = frozenset({"/ping", "/healthcheck", "/livez", "/readyz", "/startupz"})
 EXPOSED = {"/docs": "expose_docs", "/openapi.json": "expose_docs", "/metrics": "expose_metrics"}
 """Rules whose access a setting determines."""
 EXPOSURES = ("anyone", "authenticated", "off")
+AUTHENTICATION = ("GATEWAY_API_KEYS_FILE", "GATEWAY_JWT_JWKS")
+"""Variables that turn authentication on: one that is misspelt must not leave a server open."""
 CALLER = "gateway.caller"
 """The key of the Caller in the WSGI environment; absent for an anonymous one."""
 
@@ -103,6 +107,7 @@ class AccessControl:
     def __init__(self, settings: Settings) -> None:
         self.authenticator = Authenticator(settings)
         self._origins = Origins(settings.cors_origins)
+        self._pages = ForeignPages(settings.allowed_hosts, self._origins)
         self._settings = settings
         self._exposed = {rule: getattr(settings, name) for rule, name in EXPOSED.items()}
         if unknown := set(self._exposed.values()) - set(EXPOSURES):
@@ -114,12 +119,21 @@ class AccessControl:
         """Check the file of callers and the addresses before the first request. Raises ValueError."""
         self.authenticator.check()
         self._limits = CallerLimits(self._settings, shared_table.table())
-        if (
-            listeners.addresses()
-            and not listeners.is_private()
-            and not self.authenticator.on
-            and shared_table.table().first()
-        ):
+        if listeners.addresses() and not listeners.is_private() and not self.authenticator.on:
+            self._check_exposure()
+
+    def _check_exposure(self) -> None:
+        """Refuse, or warn once, where other machines reach a server that authenticates no caller. Raises ValueError."""
+        for name, near in unknown_variables(os.environ).items():
+            if near in AUTHENTICATION:
+                raise ValueError(f"{name} is not a setting, and no caller would be authenticated; use {near}.")
+        if listeners.refuses_anonymous() and not self._settings.allow_anonymous:
+            raise ValueError(
+                "This server listens beyond this machine without authentication. Set GATEWAY_API_KEYS_FILE or "
+                "GATEWAY_JWT_JWKS, listen on 127.0.0.1, or admit everyone by --allow-anonymous "
+                "(GATEWAY_ALLOW_ANONYMOUS=1)."
+            )
+        if shared_table.table().first():
             logger.warning(
                 "This server listens beyond this machine without authentication. Set GATEWAY_API_KEYS_FILE or "
                 "GATEWAY_JWT_JWKS, or listen on 127.0.0.1 behind a proxy that authenticates."
@@ -150,6 +164,8 @@ class AccessControl:
             if is_model:
                 require("infer", route=rule)
             flask.g.gateway_leave = self._limits.enter(sender.name)
+        elif self._pages.on:
+            self._pages.check(flask.request)
 
     def _identify(self) -> Caller:
         environ = flask.request.environ

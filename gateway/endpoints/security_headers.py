@@ -49,7 +49,7 @@ class Origins:
         """Return the response to a browser's preflight of an allowed origin; such a request has no credentials."""
         request = flask.request
         asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        if not (asks and self._allows()):
+        if not (asks and self.allows()):
             return None
         headers = {
             "Access-Control-Allow-Methods": METHODS,
@@ -62,10 +62,11 @@ class Origins:
         """Allow the requesting page to read the response, if its origin is allowed."""
         if self._allowed:
             response.vary.add("Origin")
-        if self._allows():
+        if self.allows():
             response.headers["Access-Control-Allow-Origin"] = flask.request.headers["Origin"]
             response.headers["Access-Control-Expose-Headers"] = RESPONSE_HEADERS
 
-    def _allows(self) -> bool:
+    def allows(self) -> bool:
+        """Return True if the page that sends this request has a configured origin."""
         origin = flask.request.headers.get("Origin")
         return origin is not None and ("*" in self._allowed or origin in self._allowed)

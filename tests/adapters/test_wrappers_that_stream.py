@@ -112,7 +112,7 @@ def test_a_session_that_cannot_be_created_is_a_problem_with_its_code(own: Server
 
 def test_a_client_that_leaves_frees_its_place_once_the_wrapper_is_done(own: Server) -> None:
     data = body({"count": 10, "pause": 50}, (None, b"w"))
-    head = f"POST /stream HTTP/1.1\r\nHost: x\r\nContent-Type: {KIND}\r\nContent-Length: {len(data)}\r\n\r\n"
+    head = f"POST /stream HTTP/1.1\r\nHost: localhost\r\nContent-Type: {KIND}\r\nContent-Length: {len(data)}\r\n\r\n"
     for _ in range(2):
         with socket.create_connection(("127.0.0.1", own.port)) as client:
             client.sendall(head.encode() + data)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from gateway.cli.serving import require_known
 from tests.access.certificates import Authority, named
 from tests.cli.conftest import Run
 from tests.client.servers import Said, listening, problem
@@ -223,6 +224,60 @@ def test_what_the_locale_cannot_read_is_one_line(study: Path, tmp_path: Path, wo
 )
 def test_an_invalid_application_is_reported_before_a_process_starts(run: Run, words: list[str], sentence: str) -> None:
     assert sentence in line_of(run, "serve", *words)
+
+
+def test_beyond_loopback_a_variable_that_nothing_reads_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_MAX_QUEU", "secret")
+    monkeypatch.setenv("GATEWAY_COFFEE", "secret")
+    line = line_of(run, "serve", "models.app:app", "--host", "0.0.0.0")
+    assert "GATEWAY_COFFEE, GATEWAY_MAX_QUEU (near: GATEWAY_MAX_QUEUE)" in line
+    assert "secret" not in line
+
+
+def test_on_loopback_a_variable_that_nothing_reads_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    require_known({"GATEWAY_MAX_QUEU": "1", "GATEWAY_SERVICE_HOST": "10.0.0.1", "GATEWAY_TEST_REQUIRE": ""}, "::1")
+    assert capsys.readouterr().err == (
+        "warning: nothing reads GATEWAY_MAX_QUEU (near: GATEWAY_MAX_QUEUE); correct the name, or unset it\n"
+    )
+
+
+# ---- parameters ----
+
+
+def test_a_parameter_that_the_model_does_not_have_is_reported_with_the_nearest(
+    run: Run, study: Path, tmp_path: Path, serve: Serve
+) -> None:
+    (tmp_path / "told.py").write_text(PARAMETERS)
+    server = serve("told:app", pythonpath=tmp_path)
+    words = ("send", "-i", study, "-o", tmp_path / "out", "-p", server.port, "-R", "treshold=1", "output=json")
+    ran = run(*words)
+    assert ran.status == 0, ran.err
+    assert "warning: treshold is not a parameter of this model; did you mean threshold?" in ran.err
+    assert "output" not in ran.err
+    ran = run(*words, "-r", "/strict")
+    assert ran.status == 1
+    assert "it takes threshold" in ran.err
+    ran = run(*words, "-r", "/plain")
+    assert (ran.status, "warning" in ran.err) == (0, False)
+
+
+PARAMETERS = """
+from gateway import Gateway, Mask, Volume
+app = Gateway(__name__)
+
+def bright(ct: Volume, threshold: float = 300) -> Mask:
+    return Mask(ct.array > threshold)
+
+app.model("/")(bright)
+app.model("/strict", forbid_unknown=True)(bright)
+app.add_inference_route("/plain", lambda json, files, digest: ({"study_ml_json": {}}, []))
+"""
+
+
+def test_run_reports_a_parameter_that_the_model_does_not_have(run: Run, study: Path, tmp_path: Path) -> None:
+    ran = run("run", "models.segmentation_3d:segment", "-i", study, "-o", tmp_path, "--param", "bon=red")
+    assert ran.status == 0, ran.err
+    assert "warning: bon is not a parameter of this model; did you mean bone?" in ran.err
 
 
 # ---- for scripts ----

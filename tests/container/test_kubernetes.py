@@ -81,7 +81,7 @@ def test_kubernetes_waits_for_as_long_as_a_stop_may_take() -> None:
 
 def test_the_doctor_finds_nothing_wrong_with_its_settings() -> None:
     assert variables.settings(ENVIRON).level == Level.OK
-    assert variables.unknown_variables(ENVIRON).level == Level.OK
+    assert variables.unknown(PLAN, ENVIRON).level == Level.OK
     for check in (variables.threads, variables.timeouts):
         assert check(PLAN).level == Level.OK
     assert variables.limits(PLAN.settings).level == Level.OK

@@ -59,13 +59,22 @@ def test_an_unknown_variable_is_reported_with_the_nearest_known_name() -> None:
     "name", ["GATEWAY_SERVICE_HOST", "GATEWAY_SERVICE_PORT_HTTP", "GATEWAY_PORT", "GATEWAY_LUNG_PORT_8900_TCP_ADDR"]
 )
 def test_the_links_that_kubernetes_sets_for_a_service_are_only_a_note(name: str) -> None:
-    assert variables.unknown_variables({name: "tcp://10.0.0.1:8900"}).level == Level.NOTE
+    assert variables.unknown(Plan(host="0.0.0.0"), {name: "tcp://10.0.0.1:8900"}).level == Level.NOTE
 
 
 def test_every_setting_is_a_known_variable() -> None:
-    assert (
-        variables.unknown_variables({f"GATEWAY_{field.name.upper()}": "" for field in fields(Settings)}).level == "ok"
-    )
+    every = {f"GATEWAY_{field.name.upper()}": "" for field in fields(Settings)}
+    assert variables.unknown(Plan(), every).level == Level.OK
+
+
+@pytest.mark.parametrize("name", ["GATEWAY_TOKEN", "GATEWAY_API_KEY", "GATEWAY_TEST_REQUIRE"])
+def test_variables_of_the_client_and_of_tests_are_known(name: str) -> None:
+    assert variables.unknown(Plan(host="0.0.0.0"), {name: ""}).level == Level.OK
+
+
+def test_a_variable_that_serve_refuses_beyond_loopback_stops_it_there() -> None:
+    assert variables.unknown(Plan(), {"GATEWAY_MAX_QUEU": "1"}).level == Level.WARN
+    assert variables.unknown(Plan(host="0.0.0.0"), {"GATEWAY_MAX_QUEU": "1"}).level == Level.FAIL
 
 
 @pytest.mark.parametrize(
@@ -140,7 +149,9 @@ def test_a_missing_study_root_stops_it_by_its_variable(tmp_path: Path) -> None:
 
 def test_a_server_beyond_loopback_without_authentication_is_a_warning() -> None:
     assert variables.callers(Plan()).level == Level.OK
-    assert variables.callers(Plan(host="0.0.0.0")).level == Level.WARN
+    assert variables.callers(Plan(host="0.0.0.0")).level == Level.FAIL
+    allowed = Plan(host="0.0.0.0", settings=Settings(allow_anonymous=True))
+    assert variables.callers(allowed).level == Level.WARN
 
 
 def test_authentication_that_cannot_work_stops_it(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Access control under real gunicorn: accepted credentials, and the responses to others."""
 
+import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +20,7 @@ from gateway.access.callers import Caller, Role
 from gateway.access.callers_file import CallerEntry, change
 from gateway.cli import main
 from tests.access.issuer import AUDIENCE, ISSUER, Issuer, assembled, claims, jwk, rsa_key, token
-from tests.conftest import Serve, Server
+from tests.conftest import ROOT, Serve, Server
 from tests.waiting import PATIENCE, eventually
 
 TYPE = "multipart/related; boundary=b"
@@ -210,7 +212,7 @@ def test_probes_know_who_shows_a_key(server: Server, callers: Callers) -> None:
 
 
 def test_an_unknown_caller_is_refused_before_the_body_is_sent(server: Server) -> None:
-    head = f"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: {1 << 33}\r\n\r\n"
+    head = f"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: {TYPE}\r\nContent-Length: {1 << 33}\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         connection.sendall(head.encode())  # and nothing of the body
         assert connection.recv(4096).startswith(b"HTTP/1.1 401 ")
@@ -312,7 +314,7 @@ WARNING = "without authentication"
 @pytest.mark.parametrize("how", ["serve", "gunicorn -c"])
 def test_a_server_beyond_loopback_without_authentication_warns_once(serve: Serve, how: str, tmp_path: Path) -> None:
     if how == "serve":
-        server = serve("tests.apps.guarded:app", "--host", "0.0.0.0", "--workers", "2")
+        server = serve("tests.apps.guarded:app", "--host", "0.0.0.0", "--workers", "2", "--allow-anonymous")
     else:
         server = gunicorn(tmp_path, "0.0.0.0:0")
     try:
@@ -323,6 +325,42 @@ def test_a_server_beyond_loopback_without_authentication_warns_once(serve: Serve
         assert post(server.url, route="/admin").status_code == 403
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize(
+    ("how", "environment", "sentence"),
+    [
+        ("serve", {}, "--allow-anonymous"),
+        ("serve", {"GATEWAY_API_KEY_FILE": "keys.json", "GATEWAY_ALLOW_ANONYMOUS": "1"}, "GATEWAY_API_KEYS_FILE"),
+        ("gunicorn -c", {"GATEWAY_API_KEY_FILE": "keys.json"}, "use GATEWAY_API_KEYS_FILE"),
+    ],
+)
+def test_a_server_beyond_loopback_is_never_open_by_mistake(
+    how: str, environment: dict[str, str], sentence: str
+) -> None:
+    command = {
+        "serve": ["gateway", "serve", "tests.apps.guarded:app", "--host", "0.0.0.0", "--port", "0"],
+        "gunicorn -c": [
+            "gunicorn",
+            "-c",
+            "python:gateway.gunicorn_conf",
+            "--bind",
+            "0.0.0.0:0",
+            "tests.apps.guarded:app",
+        ],
+    }[how]
+    ended = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ended.returncode in (1, 3)
+    (line,) = [line for line in ended.stderr.splitlines() if sentence in line]
+    assert "Traceback" not in ended.stderr
 
 
 def gunicorn(folder: Path, bind: str) -> Server:
@@ -411,7 +449,7 @@ def test_a_token_is_not_taken_for_a_caller_of_the_file(server: Server, callers: 
 
 def test_no_header_makes_one_path_of_another(serve: Serve, tmp_path: Path) -> None:
     for server in (serve("tests.apps.guarded:app"), gunicorn(tmp_path, "127.0.0.1:0")):
-        lines = b"GET /public/who HTTP/1.1\r\nHost: x\r\nSCRIPT_NAME: /public\r\nConnection: close\r\n\r\n"
+        lines = b"GET /public/who HTTP/1.1\r\nHost: localhost\r\nSCRIPT_NAME: /public\r\nConnection: close\r\n\r\n"
         with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
             connection.sendall(lines)
             assert b" 500 " in connection.recv(4096)  # the service's own handler, of a path that is nobody's

@@ -37,7 +37,7 @@ def server(request: pytest.FixtureRequest, serve: Serve, tmp_path_factory: pytes
 def unread(server: Server, route: str, fill: int) -> Iterator[HTTPResponse]:
     """An answer of which its reader has only the head: far more than its sockets hold is still with the gateway."""
     address, data = urlsplit(server.url), body(json.dumps({"fill": fill}).encode())
-    head = f"POST /{route} HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: {len(data)}\r\n\r\n"
+    head = f"POST /{route} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {TYPE}\r\nContent-Length: {len(data)}\r\n\r\n"
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         client.settimeout(PATIENCE)

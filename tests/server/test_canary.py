@@ -87,6 +87,7 @@ def headers() -> dict[str, str]:
         "traceparent": f"00-{planted('traceparent')}-{planted('traceparent')}-01",
         "Accept": f"multipart/related; type={planted('Accept')}",
         "Origin": f"https://{planted('Origin')}.example",
+        "Sec-Fetch-Site": "same-origin",  # else a page of another origin, which is refused
         "Prefer": f"receipt, {planted('Prefer')}",
         "Authorization": f"Bearer {planted('Authorization')}",
     }
@@ -233,7 +234,7 @@ def elsewhere(server: Server) -> None:
     server.send("method", planted("method"), "/answers")
     server.send("known path", "DELETE", "/answers")
     server.send("ping", "GET", f"/ping?{planted('query')}")
-    end = "HTTP/1.1\r\nHost: gateway\r\nConnection: close"
+    end = "HTTP/1.1\r\nHost: localhost\r\nConnection: close"
     post = f"POST /answers {end}\r\nContent-Type: {TYPE}"
     for name, head in {
         "line": f"GET /{planted('line')} {planted('line')} {planted('line')}",
@@ -245,7 +246,7 @@ def elsewhere(server: Server) -> None:
         "chunk": f"{post}\r\nTransfer-Encoding: chunked\r\n\r\n{planted('chunk')}",
         "encoding": f"{post}\r\nTransfer-Encoding: {planted('encoding')}",
         "expectation": f"{post}\r\nExpect: {planted('expectation')}\r\nContent-Length: 0",
-        "host": f"GET /ping {end.replace('gateway', planted('Host'))}",
+        "host": f"GET /ping {end.replace('localhost', planted('Host'))}",
         "long": f"GET /{planted('line')}{'a' * 9000} {end}",
     }.items():
         server.raw(name, head)

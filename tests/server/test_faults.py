@@ -154,7 +154,7 @@ def test_any_other_request_id_stands_as_its_digest(server: Server, given: str) -
 
 def test_a_client_that_disconnects_in_the_middle_harms_no_other(server: Server) -> None:
     address = urlsplit(server.url)
-    head = f"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: 1000\r\n\r\n"
+    head = f"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: {TYPE}\r\nContent-Length: 1000\r\n\r\n"
     for sent in (b"", b"--fron", body(b"{}")[:20]):
         with socket.create_connection((address.hostname, address.port)) as client:
             client.sendall(head.encode() + sent)
@@ -164,7 +164,7 @@ def test_a_client_that_disconnects_in_the_middle_harms_no_other(server: Server) 
 def test_a_body_that_ends_early_is_answered_400_where_the_client_still_listens(server: Server) -> None:
     address = urlsplit(server.url)
     data = body(b"{}", b"pixels")
-    head = f"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: {len(data) + 10}\r\n\r\n"
+    head = f"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: {TYPE}\r\nContent-Length: {len(data) + 10}\r\n\r\n"
     with socket.create_connection((address.hostname, address.port)) as client:
         client.sendall(head.encode() + data)
         client.shutdown(socket.SHUT_WR)

@@ -9,7 +9,7 @@ from tests.conftest import Serve, Server
 from tests.house.pages import ROOT, rows
 from tests.waiting import PATIENCE
 
-HEAD = b"POST /ping HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n"
+HEAD = b"POST /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
 REFUSED = {
     "no request line": (400, b"GARBAGE\r\n\r\n"),
     "a header name with a space": (400, HEAD + b"X Y: 1\r\n\r\n"),

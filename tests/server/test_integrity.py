@@ -29,7 +29,7 @@ def upload(server: Server, seed: int, count: int) -> int:
     rng = random.Random(seed)
     parts = [rng.randbytes(rng.choice((0, 1, 100, 5_000, 70_000))) for _ in range(count)]
     data = body(b"{}", *parts)
-    head = f"POST /digests HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: {len(data)}\r\n\r\n"
+    head = f"POST /digests HTTP/1.1\r\nHost: localhost\r\nContent-Type: {TYPE}\r\nContent-Length: {len(data)}\r\n\r\n"
     address = urlsplit(server.url)
     while True:
         with socket.create_connection((address.hostname, address.port), timeout=PATIENCE) as client:
@@ -80,7 +80,7 @@ def test_a_worker_killed_in_the_middle_of_an_upload_leaves_no_file_and_is_replac
     address = urlsplit(server.url)
     worker = int(re.findall(r"Booting worker with pid: (\d+)", server.log)[0])
     with socket.create_connection((address.hostname, address.port)) as client:
-        head = f"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: 10000000\r\n\r\n"
+        head = f"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: {TYPE}\r\nContent-Length: 10000000\r\n\r\n"
         client.sendall(head.encode() + body(b"{}", bytes(1_000_000))[:-20])
         eventually(lambda: _spools(worker, tmp_path))
         os.kill(worker, signal.SIGKILL)

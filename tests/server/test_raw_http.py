@@ -28,7 +28,7 @@ def server(serve: Serve) -> Server:
 
 
 def head(*fields: str) -> bytes:
-    return "\r\n".join(["POST /echo HTTP/1.1", "Host: x", f"Content-Type: {TYPE}", *fields, "", ""]).encode()
+    return "\r\n".join(["POST /echo HTTP/1.1", "Host: localhost", f"Content-Type: {TYPE}", *fields, "", ""]).encode()
 
 
 def chunked(data: bytes, size: int) -> bytes:
@@ -51,7 +51,7 @@ def exchange(server: Server, sent: bytes) -> list[int]:
 
 
 WHOLE = f"Content-Length: {len(DATA)}"
-SMUGGLED = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
+SMUGGLED = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n"
 REFUSED = {
     "both lengths": head(WHOLE, "Transfer-Encoding: chunked") + DATA,
     "xchunked": head("Transfer-Encoding: xchunked") + chunked(DATA, 50),

@@ -114,7 +114,9 @@ def connection(server: Running, route: str, length: int, **headers: str) -> sock
     """A connection with the head of a request sent."""
     client = socket.create_connection(("127.0.0.1", server.server.port), timeout=PATIENCE)
     more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-    head = f"POST /{route} HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: {length}\r\n{more}\r\n"
+    head = (
+        f"POST /{route} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {TYPE}\r\nContent-Length: {length}\r\n{more}\r\n"
+    )
     client.sendall(head.encode())
     return client
 

@@ -35,7 +35,7 @@ def test_who_finds_the_line_full_is_refused_before_the_body_is_read(server: Runn
         waiting = threads.submit(server.ask, "one")
         eventually(lambda: server.health("one")["state"] == "busy")
         with socket.create_connection(("127.0.0.1", server.server.port), timeout=PATIENCE) as client:
-            head = f"POST /one HTTP/1.1\r\nHost: x\r\nContent-Type: {TYPE}\r\nContent-Length: 1000000\r\n\r\n"
+            head = f"POST /one HTTP/1.1\r\nHost: localhost\r\nContent-Type: {TYPE}\r\nContent-Length: 1000000\r\n\r\n"
             client.sendall(head.encode())  # and nothing more
             answer = client.recv(1000)
         assert not waiting.done()

@@ -38,7 +38,7 @@ def server(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Server:
 
 
 def posted(path: str, media_type: str, begun: bytes) -> bytes:
-    fields = f"Host: x\r\nContent-Type: {media_type}\r\nContent-Length: 10000000\r\n\r\n"
+    fields = f"Host: localhost\r\nContent-Type: {media_type}\r\nContent-Length: 10000000\r\n\r\n"
     return f"POST {path} HTTP/1.1\r\n{fields}".encode() + begun
 
 
@@ -130,9 +130,9 @@ def test_slow_uploads_in_tls_lend_their_threads_too(encrypted: Server, authority
 
 
 def test_requests_behind_one_another_in_tls_are_all_answered(encrypted: Server, authority: Authority) -> None:
-    one = b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n"
+    one = b"GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with encrypted_connection(encrypted, authority) as client:
-        client.sendall(3 * one + one.replace(b"Host: x", b"Host: x\r\nConnection: close"))
+        client.sendall(3 * one + one.replace(b"Host: localhost", b"Host: localhost\r\nConnection: close"))
         received = b""
         while piece := client.recv(9000):
             received += piece

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import Serve, Server
 from tests.waiting import PATIENCE
 
-POST = b"POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: multipart/related; boundary=x\r\n"
+POST = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: multipart/related; boundary=x\r\n"
 
 
 @pytest.fixture(scope="module")

@@ -374,7 +374,7 @@ def test_off_loopback_a_store_needs_authentication_or_a_setting(
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({}, "store_folder is set, and this server listens beyond this machine without authentication."),
+        ({}, "This server listens beyond this machine without authentication."),
         ({"GATEWAY_DATABASE_URL": "oracle://host/base"}, "should be of PostgreSQL or SQLite"),
     ],
 )
@@ -396,7 +396,7 @@ def test_an_upload_whose_client_disconnects_leaves_nothing(anyone: Asking, serve
     assert anyone.manifest([one])[0]["state"] == "missing"
     text = json.dumps({"instances": [one.words]}).encode()
     body = b"--b\r\n\r\n" + text + b"\r\n--b\r\n\r\n" + one.data
-    head = f"POST /studies/instances HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body) + 9}\r\n"
+    head = f"POST /studies/instances HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body) + 9}\r\n"
     with socket.create_connection(("127.0.0.1", server.port)) as client:
         client.sendall(head.encode() + b"Content-Type: multipart/related; boundary=b\r\n\r\n" + body[:-500])
         eventually(lambda: any(incoming.iterdir()))
