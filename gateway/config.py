@@ -188,6 +188,11 @@ class Settings:
         if self.log_format not in LOG_FORMATS:
             raise ValueError(_should("log_format", " or ".join(LOG_FORMATS), LOG_FORMATS[0]))
 
+    def __repr__(self) -> str:
+        """Return the names of the settings that are not at their defaults; values may be secrets."""
+        changed = [each.name for each in fields(self) if getattr(self, each.name) != each.default]
+        return f"<Settings, {', '.join(changed[:5]) or 'all defaults'}{' ...' if len(changed) > 5 else ''}>"
+
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, **given: Any) -> Self:
         """Read ``GATEWAY_*`` variables; ``given`` keyword arguments win. Raises ValueError naming a bad variable."""

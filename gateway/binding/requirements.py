@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.contract.brief import Brief
 from gateway.dicom.reading.classify import contents
 from gateway.dicom.reading.geometry import EVEN_MM, EVEN_RATIO, slice_gaps
 from gateway.dicom.volumes.belonging import images_among
@@ -33,8 +34,8 @@ MODALITIES = {
 """Defined terms of PS3.3 C.7.3.1.1.1. A header may hold anything else, and that is not repeated to anyone."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Requires:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Requires(Brief):
     """The requirements of a model on each of its series.
 
     ``modality`` is one code or several. ``description`` is a regular expression, in any case, that the series'
@@ -47,6 +48,8 @@ class Requires:
     more fit than the model takes; without it such a study is refused. What ``recommended`` asks for and does not hold
     is told beside the answer.
     """
+
+    _shown = frozenset({"modality", "description"})
 
     modality: str | Sequence[str] | None = None
     min_slices: int = 1

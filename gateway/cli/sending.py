@@ -14,6 +14,7 @@ from gateway.cli.terminal import Terminal
 from gateway.client import Answer, Client
 from gateway.client.errors import counted
 from gateway.client.reading import drawn_findings
+from gateway.client.showing import counts
 from gateway.client.study_files import load
 from gateway.client.unreadable import Skipping, Unreadable
 from gateway.client.upload_body import Source
@@ -60,8 +61,7 @@ def of_skipped(files: Iterable[Unreadable]) -> Iterator[str]:
 
 def summary(order: SendOptions, answer: Answer, files: list[Path], pictures: list[Path]) -> Iterator[str]:
     """Return a summary of an answer for a person, as lines."""
-    counts = ", ".join(f"{count} {kind}" for kind, count in findings(answer).items())
-    yield f"answer  {counts or 'no findings'}"
+    yield f"answer  {', '.join(counts(answer))}"
     yield f"input   {order.digest} {answer.input_digest}"
     yield f"output  {order.digest} {answer.output_digest}"
     for kind, paths in groupby([*pictures[:1], *files, *pictures[1:]], key=_kind):

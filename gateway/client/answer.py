@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from gateway.client.errors import AnswerCorrupt, one_line
 from gateway.client.upload_body import NewHash
+from gateway.contract.brief import Brief
 from gateway.errors import GatewayError
 from gateway.protocol.digests import Hash
 from gateway.wire import Data, Headers, Part, decode, parse_options_header
@@ -26,9 +27,11 @@ HASHES_LENGTH = 129
 """Two digests in hexadecimal digits with a colon between them."""
 
 
-@dataclass(frozen=True)
-class Answer:
+@dataclass(frozen=True, repr=False)
+class Answer(Brief):
     """A checked answer: the model's JSON, one buffer for each entry of its ``parts``, and both digests."""
+
+    _shown = frozenset({"request_id"})
 
     json: dict[str, Any]
     buffers: tuple[memoryview, ...]

@@ -22,6 +22,7 @@ from gateway.client.scanning import Digests, absolute
 from gateway.client.study_upload import entries_of
 from gateway.client.transport import Transport
 from gateway.client.upload_body import PIECE, ChunkBody, Progress
+from gateway.contract.brief import Brief
 
 CHUNK_FILES, CHUNK_BYTES = 16, 256 << 20
 """Files of one request, and bytes after which it is full: a chunk is stored whole or not at all, so that this much
@@ -56,12 +57,14 @@ class BundleItem:
         return {"key": self.key, "sha256": self.sha256, "size": self.size, "mtime": self.mtime}
 
 
-@dataclass(frozen=True)
-class Moved:
+@dataclass(frozen=True, repr=False)
+class Moved(Brief):
     """A synchronized bundle. ``moved`` names the transferred files, ``bytes_moved`` is their size.
 
     ``removed`` names those that a push removed from the gateway's bundle.
     """
+
+    _shown = frozenset({"name"})
 
     name: str
     files: int

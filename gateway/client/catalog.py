@@ -11,6 +11,7 @@ from gateway.client.inference_requests import encoded
 from gateway.client.study_upload import entries_of
 from gateway.client.transport import Transport, json_object
 from gateway.client.upload_body import UploadBody
+from gateway.contract.brief import Brief
 
 Record = dict[str, Any]
 """An entry of a list, as the gateway returns it (docs/studies.md)."""
@@ -19,12 +20,14 @@ PAGE = 1000
 """Entries of one request."""
 
 
-@dataclass(frozen=True)
-class Verdict:
+@dataclass(frozen=True, repr=False)
+class Verdict(Brief):
     """A verdict on a study by the model on the route ``model``; ``reasons`` are sentences on why it is not accepted.
 
     ``series`` has a verdict for each series: does it match one of the model's arguments?
     """
+
+    _shown = frozenset({"model"})
 
     model: str
     accepted: bool

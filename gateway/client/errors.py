@@ -64,6 +64,9 @@ class ConflictingInstance(NamedTuple):
     local: str
     remote: str
 
+    def __repr__(self) -> str:
+        return f"<ConflictingInstance local={self.local[:12]}, remote={self.remote[:12]}>"
+
 
 class Conflict(Refused):
     """The gateway has other bytes under SOP Instance UIDs of this study; ``conflicts`` has both digests of each."""
@@ -92,8 +95,8 @@ def one_line(text: str) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """``1 file``, ``2 files``."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+    """``1 file``, ``2 files``, ``2 boxes``."""
+    return f"{number} {thing}{'' if number == 1 else 'es' if thing.endswith('x') else 's'}"
 
 
 def printable(text: str) -> str:

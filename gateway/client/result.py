@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.client.answer import Answer
-from gateway.client.errors import ClientError
+from gateway.client.errors import ClientError, counted
 from gateway.client.unreadable import Unreadable
+from gateway.contract.brief import Brief, line_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,16 +23,18 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class InferenceCall:
+@dataclass(frozen=True, repr=False)
+class InferenceCall(Brief):
     """The request behind a result: the model's route, the JSON, and the time of the answer, with its zone."""
+
+    _shown = frozenset({"route"})
 
     route: str
     words: Mapping[str, Any]
     answered: datetime
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class InferenceResult:
     """One checked answer and the study that it is about; ``source`` are its headers in the order that was sent.
 
@@ -44,6 +47,17 @@ class InferenceResult:
     source: "tuple[Instance, ...]"
     asked: InferenceCall
     skipped: tuple[Unreadable, ...] = ()
+
+    def __repr__(self) -> str:
+        from gateway.client.showing import counts
+
+        return line_of("InferenceResult", *counts(self.answer), f"of {counted(len(self.source), 'instance')}")
+
+    def _repr_html_(self) -> str:
+        """Return a table of the findings for a notebook; it has no pixels, since notebooks are saved."""
+        from gateway.client.showing import table
+
+        return table(self.answer, repr(self))
 
     @property
     def json(self) -> dict[str, Any]:
@@ -98,6 +112,16 @@ class InferenceResult:
         require_sound(self.answer)
         findings, objects = drawn_findings(self.answer, self.source)
         return write_pictures(Path(out), self.source, findings, objects, labels=labels)
+
+    def show(self) -> None:
+        """Show the contact sheet: in a notebook below its cell, elsewhere in the viewer of the system.
+
+        A saved notebook then holds the picture. The viewer reads a temporary file, which is deleted when Python ends.
+        Raises ClientError where the system has no viewer.
+        """
+        from gateway.client.showing import show, temporary
+
+        show(self.to_png(temporary())[0])
 
     def to_nifti(self, out: str | Path) -> list[Path]:
         """Write each mask as ``mask_N.nii.gz`` with the affine of its volume, to RAS mm; returns the paths.

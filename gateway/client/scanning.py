@@ -16,6 +16,7 @@ from gateway.client.hashes import HashCache, Known, Stat
 from gateway.client.parallel import Tally, in_parallel
 from gateway.client.unreadable import Skipping, Unreadable, named
 from gateway.client.upload_body import PIECE, Progress, Source
+from gateway.contract.brief import Brief
 from gateway.dicom.reading.holes import File, find_holes, head_of, is_part10
 from gateway.errors import StudyRefused
 
@@ -32,9 +33,11 @@ Files = str | Path | Iterable[Source]
 """A local study: a file, a folder of them, or files by path, as bytes or open."""
 
 
-@dataclass(frozen=True)
-class ScannedInstance:
+@dataclass(frozen=True, repr=False)
+class ScannedInstance(Brief):
     """A local DICOM instance and its entry in a manifest. ``size`` is in bytes."""
+
+    _shown = frozenset({"sha256"})
 
     source: Source
     sop_instance_uid: str

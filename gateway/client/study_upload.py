@@ -16,6 +16,7 @@ from gateway.client.scanning import Scan, ScannedInstance, absolute
 from gateway.client.transport import Transport
 from gateway.client.unreadable import Skipping, Unreadable
 from gateway.client.upload_body import ChunkBody, Progress
+from gateway.contract.brief import Brief
 
 if TYPE_CHECKING:
     from gateway.dicom.reading.instances import Instance
@@ -35,8 +36,8 @@ OnConflict = Literal["fail", "keep", "replace"]
 """Action where the gateway stores other bytes under the same SOP Instance UID."""
 
 
-@dataclass(frozen=True)
-class Reference:
+@dataclass(frozen=True, repr=False)
+class Reference(Brief):
     """A reference to a stored study, in one of three ways: by its UID, by series, or by the digests of files."""
 
     study: str = ""
@@ -53,8 +54,8 @@ class Reference:
         return used
 
 
-@dataclass(frozen=True)
-class Uploaded:
+@dataclass(frozen=True, repr=False)
+class Uploaded(Brief):
     """Result of an upload: all its instances are stored on the gateway, ``sent`` of them by this upload.
 
     ``bytes_sent`` counts their pixels and headers, ``ignored`` the files that are not DICOM instances. ``retained`` are

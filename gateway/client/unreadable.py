@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.client.errors import SourceUnreadable, counted, printable
+from gateway.contract.brief import Brief
 from gateway.dicom.reading.holes import Hole, listed
 
 
-@dataclass(frozen=True)
-class Unreadable:
+@dataclass(frozen=True, repr=False)
+class Unreadable(Brief):
     """An unreadable file. ``file`` is its path below the folder of the study; ``reason`` is a sentence."""
+
+    _shown = frozenset({"reason"})
 
     file: str
     reason: str

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.contract.brief import Brief
+
 Array = NDArray[Any]
 
 
@@ -33,8 +35,15 @@ class Code(NamedTuple):
     meaning: str
 
 
-@dataclass(frozen=True, eq=False)
-class Mask:
+class _Labelled(Brief):
+    """A finding whose label stands in its ``repr``."""
+
+    __slots__ = ()
+    _shown = frozenset({"label"})
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Mask(_Labelled):
     """A region: bool, or uint8 of 0 and 1. A mask without a voxel is valid: the model found nothing."""
 
     array: Array
@@ -43,8 +52,8 @@ class Mask:
     code: Coded | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class ProbabilityMask:
+@dataclass(frozen=True, eq=False, repr=False)
+class ProbabilityMask(_Labelled):
     """Probabilities: floats of 0 to 1, or uint8 of 0 to 255 for them; shown from ``threshold`` (0 to 1) on."""
 
     array: Array
@@ -61,8 +70,8 @@ class Label(NamedTuple):
     code: Coded | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class LabelMask:
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelMask(_Labelled):
     """Regions that do not overlap: integers, 0 for background; ``labels`` names each other value (1 to 255)."""
 
     array: Array
@@ -71,8 +80,8 @@ class LabelMask:
     of: Any = None
 
 
-@dataclass(frozen=True, eq=False)
-class Heatmap:
+@dataclass(frozen=True, eq=False, repr=False)
+class Heatmap(_Labelled):
     """Values that are shown in colour: floats of 0 to 1, or uint8 of 0 to 255 for them.
 
     ``palette`` are anchor points ``(place of 0 to 1, (red, green, blue, alpha of 0 to 255))``. None leaves the choice
@@ -86,8 +95,8 @@ class Heatmap:
     unit: Coded | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class BoundingBox:
+@dataclass(frozen=True, eq=False, repr=False)
+class BoundingBox(_Labelled):
     """A box on one image: corners as (column, row), the centre of the first pixel at (0, 0); both corners inside.
 
     ``slice`` is the index of the image where ``of`` is a Volume.
@@ -101,8 +110,8 @@ class BoundingBox:
     code: Coded | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class LinearMeasurement:
+@dataclass(frozen=True, eq=False, repr=False)
+class LinearMeasurement(_Labelled):
     """A length on one image: ends as (column, row) pixels, or as (x, y, z) mm in the patient, LPS."""
 
     label: str
@@ -113,8 +122,8 @@ class LinearMeasurement:
     code: Coded | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Classification:
+@dataclass(frozen=True, eq=False, repr=False)
+class Classification(Brief):
     """Labels and their values, shown as they are; of the whole study, or of the series that ``of`` belongs to."""
 
     labels: Mapping[str, Any]
@@ -122,8 +131,8 @@ class Classification:
     code: Coded | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class SecondaryCapture:
+@dataclass(frozen=True, eq=False, repr=False)
+class SecondaryCapture(_Labelled):
     """A picture: uint8, (row, column) grey or (row, column, 3) RGB; or a finished Secondary Capture dataset."""
 
     picture: Any
@@ -131,8 +140,8 @@ class SecondaryCapture:
     of: Any = None
 
 
-@dataclass(frozen=True, eq=False)
-class StructuredReport:
+@dataclass(frozen=True, eq=False, repr=False)
+class StructuredReport(_Labelled):
     """A finished Structured Report dataset, or measurements ``(name, value, unit)`` to be written as one (TID 1500)."""
 
     content: Any
@@ -140,8 +149,8 @@ class StructuredReport:
     of: Any = None
 
 
-@dataclass(frozen=True, eq=False)
-class Conformance:
+@dataclass(frozen=True, eq=False, repr=False)
+class Conformance(Brief):
     """A recommended condition of the input; ``compliant`` if the input met it."""
 
     description: str

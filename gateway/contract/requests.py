@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Self
 if TYPE_CHECKING:
     import numpy as np
 
+from gateway.contract.brief import Brief
 from gateway.contract.execution import Card, RequestContext
 from gateway.errors import AnswerInvalid, Cancelled
 
@@ -21,14 +22,16 @@ Handler = Callable[[JSON, list[BinaryIO], str], tuple[JSON, Sequence[Buffer]]]
 """The plain function: ``handler(json_input, dicom_instances, input_digest) -> (json_response, buffers)``."""
 
 
-@dataclass(frozen=True)
-class Request:
+@dataclass(frozen=True, repr=False)
+class Request(Brief):
     """An inference request without HTTP and framing.
 
     ``instances`` are all files of the request in its order, attachments among them. ``accept`` is what the caller takes
     as an answer, in the words of an Accept header (RFC 9110 12.5.1). ``received`` carries its time zone. ``names`` are
     those of the parts behind ``instances``, where somebody asks for them.
     """
+
+    _shown = frozenset({"request_id", "input_digest"})
 
     json: JSON
     instances: list[BinaryIO]
@@ -85,8 +88,8 @@ def measure(phase: str) -> AbstractContextManager[None]:
     return nullcontext() if request is None else request.context.measure(phase)
 
 
-@dataclass(frozen=True)
-class Attachment:
+@dataclass(frozen=True, repr=False)
+class Attachment(Brief):
     """A file of the request that is not DICOM, such as a contour or a table; valid until the model returns."""
 
     file: BinaryIO
@@ -117,8 +120,8 @@ class Provenance:
     gateway_version: str = ""
 
 
-@dataclass(frozen=True)
-class BinaryPart:
+@dataclass(frozen=True, repr=False)
+class BinaryPart(Brief):
     """A binary part of an answer: its media type and its bytes."""
 
     media_type: str
@@ -132,8 +135,8 @@ class EncodedAnswer(NamedTuple):
     parts: list[BinaryPart]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelAnswer:
+@dataclass(frozen=True, slots=True, repr=False)
+class ModelAnswer(Brief):
     """The answer of a model to one request: JSON, and one buffer for each entry of its ``parts``.
 
     ``card`` names the model where its answers differ in that, as by their parameters; None stands for its own card.
@@ -158,8 +161,8 @@ class ModelAnswer:
         )
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Result(Brief):
     """A checked answer: the JSON bytes exactly as they will be sent, and the binary parts in order.
 
     ``seconds`` are the model's, ``phases`` those of its steps by the names of ``observe.outcomes.PHASES``.

@@ -81,7 +81,7 @@ def test_an_answer_becomes_files_and_pictures(run: Run, service: Server, study: 
     pictures = list(tmp_path.glob("**/*.png"))
     assert len(pictures) == 5
     assert (tmp_path / "contact_sheet.png") in pictures
-    assert "1 boolean_mask, 1 bounding_boxes_2d" in ran.out
+    assert "answer  1 boolean mask, 1 bounding box" in ran.out
     assert ran.out.count("sha256 ") == 2
     assert ran.out.index("contact_sheet.png") < ran.out.index("response.json")
 

@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from pydicom import Dataset
 
+from gateway.contract.brief import Brief
 from gateway.dicom.reading import fast_headers, frame_counts, mosaic, raw_values
 from gateway.dicom.reading.attributes import Vector, functional_group, ordinal, tag, text, unreadable
 from gateway.dicom.reading.elements import Element, Uncommon
@@ -35,8 +36,8 @@ MAX_STACKS = 1_000
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
 
-@dataclass(frozen=True, eq=False)
-class Instance:
+@dataclass(frozen=True, eq=False, repr=False)
+class Instance(Brief):
     """A DICOM file by its header.
 
     ``position`` is the centre of the first pixel in patient coordinates, (3,) mm LPS; ``orientation`` the direction
