@@ -13,6 +13,7 @@ from gateway.cli.send_options import SendOptions
 from gateway.cli.terminal import Terminal
 from gateway.client import Answer, Client
 from gateway.client.errors import counted
+from gateway.client.folders import replacing, require_free
 from gateway.client.reading import drawn_findings
 from gateway.client.showing import counts
 from gateway.client.study_files import load
@@ -41,6 +42,7 @@ def send(order: SendOptions, screen: Terminal, client: Client | None = None) -> 
     skipping = Skipping(order.skip_unreadable)
     instances = load(order.study, skipping, screen.note) if order.study else []
     order.out.mkdir(parents=True, exist_ok=True)  # fails now, and not after a prediction of ten minutes
+    require_free(order.out)
     answer = _ask(order, instances, screen, client)
     files, pictures = answer.save(order.out, legacy=order.legacy), list[Path]()
     try:
@@ -142,4 +144,6 @@ def _picture(order: SendOptions, instances: list[Instance], answer: Answer, scre
         return []
     with screen.bar("drawing") as progress:
         marks, objects = drawn_findings(answer, instances)
-        return write_pictures(order.out, instances, marks, objects, labels=order.labels, progress=progress)
+        with replacing(order.out, answer, "to_png") as folder:
+            drawn = write_pictures(folder, instances, marks, objects, labels=order.labels, progress=progress)
+        return [order.out / path.name for path in drawn]

@@ -61,8 +61,9 @@ class Answer(Brief):
 
         Those are ``seg_N.dcm``, ``sr_N.dcm``, ``gsps_N.dcm``, ``pm_N.dcm``, ``sc_N.dcm`` and ``dicom_N.dcm``, each from
         0. ``legacy`` writes masks as bare bytes and all DICOM as ``sc_N.dcm``, as the predecessor's tool did. Files of
-        an earlier answer in the same folder are removed once this one is there: its second mask beside this one's first
-        would be taken for this one's. Raises OSError, and leaves the folder as it was.
+        an earlier answer in the same folder are replaced, all of them: its second mask beside this one's first would be
+        taken for this one's. Raises ClientError where the folder has other files, and OSError; the folder then stays as
+        it was.
         """
         from gateway.client.saving import save
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -99,7 +99,8 @@ class InferenceResult:
     def save(self, out: str | Path, *, legacy: bool = False) -> list[Path]:
         """Write the answer as received: ``response.json``, masks as ``.npy``, DICOM parts; returns the paths.
 
-        ``legacy`` writes masks as bare bytes. Files of an earlier answer in the same folder are removed.
+        ``legacy`` writes masks as bare bytes. Like every method that writes, it replaces the files of an earlier answer
+        in the same folder, all of them, and raises ClientError where the folder has other files.
         """
         return self.answer.save(Path(out), legacy=legacy)
 
@@ -111,7 +112,9 @@ class InferenceResult:
         self._need_source("a picture")
         require_sound(self.answer)
         findings, objects = drawn_findings(self.answer, self.source)
-        return write_pictures(Path(out), self.source, findings, objects, labels=labels)
+        return self._written(
+            out, "to_png", lambda folder: write_pictures(folder, self.source, findings, objects, labels=labels)
+        )
 
     def show(self) -> None:
         """Show the contact sheet: in a notebook below its cell, elsewhere in the viewer of the system.
@@ -132,18 +135,21 @@ class InferenceResult:
         from gateway.client.saving import write_nifti_files
 
         self._need_source("a NIfTI file")
-        return write_nifti_files(self._masks(), Path(out))
+        return self._written(out, "to_nifti", lambda folder: write_nifti_files(self._masks(), folder))
 
     def to_dicom(self, out: str | Path) -> list[Path]:
-        """Write ``objects`` as ``object_N.dcm``, N from 1; returns the paths."""
-        from gateway.dicom.reading.files import convert_dataset_to_bytes
+        """Write ``objects`` under the names of ``save``: ``seg_0.dcm``, ``sr_0.dcm`` ...; returns the paths."""
+        from gateway.client.saving import write_objects
 
-        folder = Path(out)
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"object_{number}.dcm" for number in range(1, len(self.objects) + 1)]
-        for path, dataset in zip(paths, self.objects, strict=True):
-            path.write_bytes(convert_dataset_to_bytes(dataset))
-        return paths
+        return self._written(out, "to_dicom", lambda folder: write_objects(self.objects, folder))
+
+    def _written(self, out: str | Path, method: str, write: Callable[[Path], list[Path]]) -> list[Path]:
+        """Write files that appear in ``out`` together; returns their paths there."""
+        from gateway.client.folders import replacing
+
+        with replacing(Path(out), self.answer, method) as folder:
+            names = [path.name for path in write(folder)]
+        return [Path(out) / name for name in names]
 
     def _masks(self) -> Iterator[Any]:
         from gateway.contract.findings import MASKS

@@ -1,12 +1,8 @@
 """An answer as files: written all together, or not at all."""
 
 import json
-import re
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.client.answer import Answer, is_mask
+from gateway.client.folders import replacing
 from gateway.contract.findings import MASKS
-from gateway.contract.sop_classes import BY_STEM, CAPTURE, DECLARED, OTHER, ObjectKind, object_kind
+from gateway.contract.sop_classes import CAPTURE, DECLARED, OTHER, ObjectKind, object_kind
 from gateway.dicom.reading.attributes import text
-from gateway.dicom.reading.files import read_header
+from gateway.dicom.reading.files import convert_dataset_to_bytes, read_header
 from gateway.dicom.volumes.nifti import write_nifti
 from gateway.errors import GatewayError, StudyRefused
 from gateway.protocol.kinds import DICOM
@@ -27,36 +24,16 @@ if TYPE_CHECKING:
     from gateway.client.answer import Mask
 
 
-STEMS = "|".join(sorted(BY_STEM))
-OWN_FILES = re.compile(rf"response\.json|output_masks_\d+\.npy|({STEMS})_\d+\.dcm|part_\d+\.bin")
-
-
 def save(answer: Answer, out: Path, *, legacy: bool = False) -> list[Path]:
     """Save an answer, as ``Answer.save``."""
     masks = answer.masks()
-    with _arriving(out) as folder:
+    with replacing(out, answer, "save") as folder:
         names = [
             _save_json(folder, answer),
             *_save_masks(folder, masks, legacy),
             *_save_others(folder, answer, legacy),
         ]
     return [out / name for name in names]
-
-
-@contextmanager
-def _arriving(out: Path) -> Iterator[Path]:
-    """A new folder whose files replace those of an earlier answer once all are written."""
-    out.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=".answer-", dir=out))
-    try:
-        yield fresh
-        for earlier in out.iterdir():
-            if OWN_FILES.fullmatch(earlier.name):
-                earlier.unlink()
-        for path in fresh.iterdir():
-            path.replace(out / path.name)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _save_json(out: Path, answer: Answer) -> str:
@@ -108,9 +85,19 @@ def _kind_of(binary_type: str, data: memoryview) -> ObjectKind:
         return OTHER
 
 
+def write_objects(datasets: Iterable[Any], out: Path) -> list[Path]:
+    """Write DICOM objects, each by its kind: ``seg_0.dcm``, ``sr_0.dcm``, ``seg_1.dcm`` ..."""
+    counts, paths = Counter[str](), []
+    for dataset in datasets:
+        stem = object_kind(text(dataset, "SOPClassUID")).stem
+        paths.append(out / f"{stem}_{counts[stem]}.dcm")
+        paths[-1].write_bytes(convert_dataset_to_bytes(dataset))
+        counts[stem] += 1
+    return paths
+
+
 def write_nifti_files(masks: Iterable[Any], out: Path) -> list[Path]:
     """Write ``mask_N.nii.gz``, N from 1. Raises StudyRefused for a mask on images that are no volume."""
-    out.mkdir(parents=True, exist_ok=True)
     paths = []
     for number, mask in enumerate(masks, start=1):
         matrix = getattr(mask.of, "affine", None)

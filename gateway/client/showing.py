@@ -21,7 +21,7 @@ MEMBERS = {"bounding_boxes_2d": "bounding box", "linear_measurements_2d": "linea
 """Lists of findings in an answer's JSON, and the name of one."""
 
 
-class Row(NamedTuple):
+class FindingRow(NamedTuple):
     """A finding of a table: its kind, its label, and its size or number."""
 
     kind: str
@@ -61,20 +61,20 @@ def temporary() -> Path:
     return folder
 
 
-def _rows(answer: Answer) -> Iterator[Row]:
+def _rows(answer: Answer) -> Iterator[FindingRow]:
     from gateway.client.saving import object_names
 
     names = object_names(answer)
     for index, part in enumerate(answer.parts):
         kind = BY_STEM[names[index].rpartition("_")[0]].name if index in names else str(part.get("binary_type"))
-        yield Row(kind.replace("_", " "), str(part.get("label", "")), _shape(part) if is_mask(part) else "")
+        yield FindingRow(kind.replace("_", " "), str(part.get("label", "")), _shape(part) if is_mask(part) else "")
     for member, kind in MEMBERS.items():
         for entry in _listed(answer.json.get(member)):
-            yield Row(kind, str(entry.get("label", "")))
+            yield FindingRow(kind, str(entry.get("label", "")))
     series = answer.json.get("series_ml_json")
     for labels in (answer.json.get("study_ml_json"), *(series.values() if isinstance(series, dict) else ())):
         for name, value in labels.items() if isinstance(labels, dict) else ():
-            yield Row("label", str(name), str(value) if isinstance(value, bool | int | float) else "(text)")
+            yield FindingRow("label", str(name), str(value) if isinstance(value, bool | int | float) else "(text)")
 
 
 def _listed(entries: Any) -> list[dict[str, Any]]:

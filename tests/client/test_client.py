@@ -14,6 +14,7 @@ import pydicom
 import pytest
 
 from gateway.client import Answer, AnswerCorrupt, Client, Disconnected, Refused, Source, SourceUnreadable, Unreachable
+from gateway.client.folders import MANIFEST
 from tests.client.servers import Heard, Said, Script, answer, draining, listening, problem
 from tests.waiting import PATIENCE
 
@@ -331,8 +332,8 @@ def saved(out: Path, **options: bool) -> dict[str, bytes]:
         ("application/x", b"three"),
     ]
     got = ask(lambda request: answer(request, {"parts": parts, "ü": 1}, buffers))
-    assert {path.name for path in got.save(out, **options)} == {path.name for path in out.iterdir()}
-    return {path.name: path.read_bytes() for path in out.iterdir()}
+    assert {path.name for path in got.save(out, **options)} == {path.name for path in out.iterdir()} - {MANIFEST}
+    return {path.name: path.read_bytes() for path in out.iterdir() if path.name != MANIFEST}
 
 
 def test_an_answer_is_saved_by_what_its_parts_are(tmp_path: Path) -> None:
@@ -390,7 +391,6 @@ def test_an_earlier_answer_stays_where_the_new_one_cannot_be_written(tmp_path: P
 
 
 def test_the_files_of_an_earlier_answer_do_not_stay_beside_a_new_one(tmp_path: Path) -> None:
-    for name in ("output_masks_7.npy", "sc_3.dcm", "notes.txt"):
-        (tmp_path / name).touch()
+    saved(tmp_path)
     ask(lambda request: answer(request, WORDS, [BUFFER])).save(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"response.json", "output_masks_1.npy", "notes.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == {"response.json", "output_masks_1.npy", MANIFEST}

@@ -1,7 +1,6 @@
 """Pictures of the DICOM objects in an answer that do not lie over the study."""
 
 import io
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +11,6 @@ from gateway.dicom.drawing import render
 from gateway.dicom.drawing.sheet import MAX_TILES, Tile, evenly, reduced
 from gateway.dicom.reading.instances import Instance, read_instance
 from gateway.errors import StudyRefused
-
-CAPTURE = re.compile(rf"({'|'.join(sorted(BY_STEM))})_\d+(_frame\d+)?\.png")
 
 
 class CarriedObject(NamedTuple):
@@ -34,9 +31,6 @@ def pictured(out: Path, objects: Sequence[CarriedObject]) -> Iterator[tuple[Path
 
     Of an object with many frames as many are shown, evenly, as leave half of the sheet to the study.
     """
-    for earlier in out.iterdir():  # would be taken for a part of this answer
-        if CAPTURE.fullmatch(earlier.name):
-            earlier.unlink()
     for name, data, _ in objects:
         try:
             instance = read_instance(io.BytesIO(data))

