@@ -87,6 +87,9 @@ class Gateway(flask.Flask):
         Weights are loaded and a class is set up before ``/healthcheck`` answers READY. Raises TypeError for a signature
         that declares no model, ValueError when the route is taken.
         """
+        if callable(route):  # @app.model without brackets
+            name = getattr(route, "__name__", "the model")
+            raise TypeError(f'{name}: the decorator takes the route of the model: @app.model("/").')
         from gateway.binding.typed_model import (  # pydantic and pydicom, which a plain service spares
             Options,
             TypedModel,

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from gateway.binding.parameters import Parameters, declare
 from gateway.binding.requirements import Requires
 from gateway.contract.execution import Batch
@@ -140,6 +142,8 @@ def _input(name: str, parameter: inspect.Parameter, annotation: Any, requires: R
     kind, many = members[0] if len(members) == 1 else plain, False
     if get_origin(kind) is list:
         kind, many = _unwrapped(get_args(kind)[0])[0], True
+    if np.ndarray in (kind, get_origin(kind)):
+        raise TypeError(f"{name}: {parameter.name} is no numpy array: use Volume; its .array is the ndarray.")
     if kind not in INPUTS:
         if any(_unwrapped(one)[0] in INPUTS for one in _members(plain)):
             raise TypeError(f"{name}: {parameter.name} is declared as one of several; declare one type.")

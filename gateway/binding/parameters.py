@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator, create_model
+from pydantic.errors import PydanticUserError
 from pydantic_core import ErrorDetails
 
 from gateway.binding.parameter_values import FirstFault, read_value
@@ -69,9 +70,21 @@ def declare(name: str, parameters: Sequence[inspect.Parameter]) -> type[Paramete
             raise TypeError(f"{name}: a parameter cannot be named {parameter.name}; rename it.")
         default = ... if parameter.default is parameter.empty else parameter.default
         fields[parameter.name] = (Annotated[parameter.annotation, FirstFault(), WrapValidator(read_value)], default)
+        _check_type(name, parameter.name, {parameter.name: fields[parameter.name]})
     declared = create_model(name, __base__=Parameters, **fields)
     _check_defaults(declared)
     return declared
+
+
+def _check_type(name: str, parameter: str, field: dict[str, Any]) -> None:
+    """Raise TypeError for a type that is neither an input nor one that JSON can hold, such as an array or a tensor."""
+    try:
+        create_model(name, __base__=Parameters, **field)
+    except PydanticUserError:
+        raise TypeError(
+            f"{name}: {parameter} has a type that no parameter can have. Declare what comes from the study as Volume, "
+            "Image, Series or Study, and a parameter as a type of JSON, such as float, str or list[float]."
+        ) from None
 
 
 def _check_defaults(declared: type[Parameters]) -> None:

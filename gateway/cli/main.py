@@ -66,7 +66,7 @@ def _complain(sentence: str, status: int) -> int:
 
 def _serve(arguments: argparse.Namespace) -> None:
     from gateway.access.listeners import refuse_anonymous
-    from gateway.cli.serving import require_known, require_servable
+    from gateway.cli.serving import require_free, require_known, require_servable
     from gateway.config import Settings
     from gateway.server.master import serve
 
@@ -83,6 +83,7 @@ def _serve(arguments: argparse.Namespace) -> None:
         Settings.from_environment()
     except ValueError as error:
         raise CommandFailed(str(error), USAGE) from error
+    require_free(arguments.host, arguments.port, os.environ)
     serve(arguments.app, **options)
 
 

@@ -1,8 +1,10 @@
 """Checks of ``serve`` before it starts processes, each of which would end in a traceback."""
 
 import argparse
+import errno
 import os
 import sys
+import time
 from collections.abc import Mapping
 from importlib.machinery import PathFinder
 from importlib.util import find_spec
@@ -11,6 +13,9 @@ from pathlib import Path
 from gateway.access.listeners import is_loopback
 from gateway.config import unknown_variables
 from gateway.errors import GatewayError
+
+TRIES, PAUSE = 4, 1.0
+"""Further tries to listen, and the seconds before each: gunicorn's own."""
 
 
 class Unservable(GatewayError):
@@ -25,6 +30,28 @@ def require_servable(arguments: argparse.Namespace) -> None:
     for path in (arguments.certfile, arguments.keyfile, arguments.ca_certs):
         if path is not None and not Path(path).is_file():
             raise Unservable(f"{path} is not a file; name the file of the certificate or key")
+
+
+def require_free(host: str, port: int, environ: Mapping[str, str]) -> None:
+    """Raise Unservable for an address that cannot be listened on, unless a socket is handed over.
+
+    An old server may take a moment to stop, so it is tried for as long as gunicorn would.
+    """
+    from gateway.doctor.network import REMEDIES, listen
+
+    if environ.get("GUNICORN_FD") or environ.get("LISTEN_FDS"):
+        return
+    for pause in (*[PAUSE] * TRIES, 0.0):
+        try:
+            listen(host, port)
+            return
+        except OSError as error:
+            failure = error
+        if failure.errno != errno.EADDRINUSE:
+            break
+        time.sleep(pause)
+    remedy = REMEDIES.get(failure.errno or 0, "Choose another address or port.")
+    raise Unservable(f"{host}, port {port}: {failure.strerror or 'this address cannot be used'}. {remedy}")
 
 
 def require_known(environ: Mapping[str, str], host: str) -> None:

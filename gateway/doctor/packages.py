@@ -27,6 +27,8 @@ PURPOSES = {
     "compat": "services of the inference-sdk",
 }
 """The purpose of each extra."""
+DRIVER = "psycopg"
+"""The driver of PostgreSQL: an index or an audit in SQLite does without."""
 S3_BUCKET = "S3_AUDIT_BUCKET_NAME"
 
 
@@ -151,7 +153,9 @@ def extras(needs: Declared | None, called_for: Mapping[str, str]) -> Diagnosis:
     called = "".join(
         f"; {variable} is set and needs {name}" for name, variable in called_for.items() if name in missing
     )
-    level = Level.WARN if called else Level.NOTE
+    needed = [text for name in called_for if name in missing for text in missing[name]]
+    driver_alone = all(text.startswith(DRIVER) for text in needed)
+    level = Level.NOTE if not called else Level.WARN if driver_alone else Level.FAIL
     return Diagnosis("extras", level, f"{installed}; not: {absent}{called}.", remedy)
 
 

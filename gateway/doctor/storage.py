@@ -9,6 +9,7 @@ from pathlib import Path
 from gateway.config import Settings
 from gateway.doctor.diagnoses import Diagnosis, Level, in_words
 from gateway.doctor.plan import Plan
+from gateway.spool.disk import unwritable
 
 IN_MEMORY = {"tmpfs", "ramfs"}
 """File systems whose files are memory (filesystems(5))."""
@@ -50,19 +51,6 @@ def judge_room(plan: Plan, folder: Path, free: int, *, unnamed: bool) -> Diagnos
 def spool_folder(settings: Settings) -> Path:
     """Return the folder of large requests. Raises FileNotFoundError where there is no temporary folder at all."""
     return settings.spool_folder or Path(tempfile.gettempdir())
-
-
-def unwritable(folder: Path) -> str:
-    """Return why a file cannot be made and written there, in the system's text; "" where it can.
-
-    Some bytes are written: only that detects a read-only mount, a full disk or a quota, also for root.
-    """
-    try:
-        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
-            file.write(b"doctor")
-    except OSError as error:
-        return os.strerror(error.errno or 0)
-    return ""
 
 
 def takes_unnamed_files(folder: Path) -> bool:

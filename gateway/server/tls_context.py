@@ -53,3 +53,34 @@ class ServerTLS:
                 context.sslsocket_class = RateLimitedTLSSocket
                 self._context = context
         return self._context
+
+
+def require_loadable(cfg: Any) -> None:
+    """Raise SystemExit, in one line, for a certificate without its key or that does not load.
+
+    gunicorn would listen, and each connection would fail.
+    """
+    if not cfg.is_ssl:
+        return
+    if not cfg.certfile:
+        raise SystemExit("A keyfile needs a certfile: the certificate that the key belongs to.")
+    key = cfg.keyfile or cfg.certfile
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cfg.certfile, cfg.keyfile, password=_refuse_password)
+        if cfg.ca_certs:
+            context.load_verify_locations(cfg.ca_certs)
+    except ValueError as error:
+        raise SystemExit(f"{key}: {error}") from None
+    except ssl.SSLError as error:
+        reason = f" ({error.reason})" if error.reason else ""
+        raise SystemExit(
+            f"The certificate in {cfg.certfile} does not load with the private key in {key}{reason}. "
+            "Name the key of this certificate as keyfile, both in PEM."
+        ) from None
+    except OSError as error:
+        raise SystemExit(f"{error.filename or cfg.certfile}: {error.strerror}") from None
+
+
+def _refuse_password() -> str:
+    raise ValueError("The private key is encrypted; a server cannot ask for its password. Decrypt it.")

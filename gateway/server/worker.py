@@ -15,9 +15,11 @@ from gateway.executors.forks import ALARMS, LEFT_OVER_SECONDS, Closable, do_noth
 from gateway.executors.surroundings import keep_standard_streams
 from gateway.observe import jsonlogs
 from gateway.observe.logs import exception_frames, quiet_hooks
+from gateway.server import tls_context
 from gateway.server.handover import of_generation
 from gateway.server.shared_state import CLOSE_SECONDS, ServerState
 from gateway.server.sharing import SharingWorker
+from gateway.spool.disk import unwritable
 from gateway.spool.process_memory import keep_memory_flat
 
 RELIEF_TIME = 60.0
@@ -43,6 +45,7 @@ class Worker(SharingWorker):
         super().check_config(cfg, log)
         if "h2" in cfg.http_protocols:
             raise SystemExit("HTTP/2 is not served here: leave http_protocols at h1, and let a proxy speak it.")
+        tls_context.require_loadable(cfg)
         reserved = Settings.from_environment().reserved_threads
         if not 0 < reserved < cfg.threads:
             raise SystemExit(
@@ -74,9 +77,10 @@ class Worker(SharingWorker):
             with self._own_signals():
                 super().load_wsgi()
         except BaseException as error:  # one that exits, with whatever status, is not loaded either
-            if not self.server_state.scoreboard.booted:
+            if not self.server_state.scoreboard.booted and not isinstance(error, GatewayError):
                 raise  # gunicorn says why, and ends the server
-            self._give_up(exception_frames(error, with_text=True))  # no request, and so no patient, is in it
+            known = isinstance(error, GatewayError)
+            self._give_up(str(error) if known else exception_frames(error, with_text=True))  # no patient is in it
         self.service = getattr(self.wsgi, "extensions", {}).get("gateway")
         settings = self.service.settings if self.service else self.settings
         jsonlogs.configure(settings)
@@ -108,7 +112,10 @@ class Worker(SharingWorker):
     def _open(self) -> None:
         """Load the models now, not with the first request; invalid settings end the server with a sentence."""
         self.slot.publish({"models": {}, "draining": False})  # if it dies in a setup, the master sees that it lived
+        if not self.service.models and self.service.settings.store_folder is None and self.age == 1:
+            self.log.warning("This application has no model: register one, as by @app.model('/').")
         try:
+            _require_spool(self.service.settings)
             self.wsgi.open(self.server_state.address, self.slot)
         except (ValueError, ImportError, OSError, GatewayError) as error:
             more = f" ({error.private})" if isinstance(error, GatewayError) and error.private else ""
@@ -217,3 +224,10 @@ class Worker(SharingWorker):
             listener.close()
         while self.receive_request():
             pass
+
+
+def _require_spool(settings: Settings) -> None:
+    """Raise ValueError for a spool folder in which no file can be written: each large request would fail."""
+    folder = settings.spool_folder
+    if folder is not None and (reason := unwritable(folder)):
+        raise ValueError(f"spool_folder (GATEWAY_SPOOL_FOLDER): {folder} cannot be written: {reason}.")

@@ -6,6 +6,7 @@ A path may have become a pipe, a device, a folder or a link since the last look:
 import errno
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,19 @@ def on_disk(place: str) -> Iterator[None]:
             raise StorageFull("The gateway has no room for this; try again later.", private=private) from error
         detail = "A folder of the gateway cannot be used now; its log has the reason under this request id."
         raise Unavailable(detail, retry_after=RETRY_SECONDS, private=private) from error
+
+
+def unwritable(folder: Path) -> str:
+    """Return why a file cannot be made and written in a folder, in the system's text; "" where it can.
+
+    Some bytes are written: only that detects a read-only mount, a full disk or a quota, also for root.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            file.write(b"gateway")
+    except OSError as error:
+        return os.strerror(error.errno or 0)
+    return ""
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:

@@ -1,6 +1,6 @@
 """Declarations of signatures, and the errors at the registration of one that declares no model."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -119,6 +119,9 @@ def _unknown(ct: Volume) -> Mask: ...
 def _wrong_default(threshold: float = "high") -> Mask: ...
 def _default_volume(ct: Volume = 3) -> Mask: ...
 def _shadowing(copy: float) -> Mask: ...
+def _array(ct: np.ndarray) -> Mask: ...
+def _numbers(ct: NDArray[np.int16] | None = None) -> Mask: ...
+def _file(ct: Volume, file: BinaryIO) -> Mask: ...
 async def _asynchronous(ct: Volume) -> Mask: ...
 
 
@@ -139,6 +142,9 @@ _unknown.__annotations__["ct"] = "Missing"
         (_wrong_default, "the default of threshold does not fit its type"),
         (_default_volume, "ct can have no default but None"),
         (_shadowing, "cannot be named copy"),
+        (_array, "ct is no numpy array: use Volume; its .array is the ndarray"),
+        (_numbers, "ct is no numpy array: use Volume"),
+        (_file, "file has a type that no parameter can have"),
         (_asynchronous, "a plain function"),
     ],
 )
@@ -146,6 +152,13 @@ def test_a_signature_that_declares_no_model_is_refused_by_name(target: Any, sent
     with pytest.raises(TypeError, match=sentence) as caught:
         Gateway("tested").model("/")(target)
     assert str(caught.value).startswith(target.__name__)
+
+
+def test_the_decorator_needs_its_route() -> None:
+    def find(ct: Volume) -> Mask: ...
+
+    with pytest.raises(TypeError, match=r'find: the decorator takes the route of the model: @app.model\("/"\)'):
+        Gateway("tested").model(find)
 
 
 def test_a_route_is_taken_once() -> None:

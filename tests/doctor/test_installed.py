@@ -142,13 +142,18 @@ def test_a_missing_extra_is_reported_with_the_command_that_installs_it() -> None
     assert found.text == "Installed: nifti; not: s3 (audits and studies in S3)."
 
 
-def test_an_extra_that_a_setting_needs_is_a_warning() -> None:
+def test_an_extra_that_a_setting_needs_is_a_failure() -> None:
     asked = Declared(extras={"s3": ["no-such-package-of-anyone >= 1"]})
     wanted = packages.called_for(Settings(), {"S3_AUDIT_BUCKET_NAME": "secret-bucket"})
     found = packages.extras(asked, wanted)
-    assert found.level == Level.WARN
+    assert found.level == Level.FAIL
     assert "S3_AUDIT_BUCKET_NAME is set and needs s3" in found.text
     assert "secret-bucket" not in found.text
+
+
+def test_the_driver_of_postgresql_alone_is_a_warning() -> None:
+    asked = Declared(extras={"store": ["numpy", "psycopg-of-no-one >= 1"]})
+    assert packages.extras(asked, {"store": "store_folder"}).level == Level.WARN
 
 
 def test_every_extra_has_a_purpose() -> None:

@@ -1,0 +1,74 @@
+"""A server that would not serve ends before its first request, with one line that says why."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.access.certificates import Authority, named
+from tests.conftest import ROOT, Serve
+from tests.waiting import PATIENCE, eventually
+
+
+def refused(*words: object, folder: Path = ROOT, program: str = "gateway", **environment: str) -> str:
+    """The one line in which a server that does not start says why."""
+    command = [sys.executable, "-m", program, *([] if program == "gunicorn" else ["serve"]), *map(str, words)]
+    environ = os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "PORT": "0", **environment}
+    ran = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=PATIENCE)
+    assert ran.returncode not in (0, 2), ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "Booting worker" not in ran.stderr or "cannot start" in ran.stderr
+    return ran.stderr
+
+
+@pytest.mark.parametrize("program", ["gateway", "gunicorn"])
+def test_a_folder_of_large_requests_that_cannot_be_written(program: str, tmp_path: Path) -> None:
+    words = ["-c", "python:gateway.gunicorn_conf", "--bind", "127.0.0.1:0"] if program == "gunicorn" else []
+    told = refused(*words, "tests.apps.guarded:app", program=program, GATEWAY_SPOOL_FOLDER=str(tmp_path / "absent"))
+    (line,) = [line for line in told.splitlines() if "cannot start" in line]
+    assert "GATEWAY_SPOOL_FOLDER" in line
+    assert str(tmp_path / "absent") in line
+
+
+@pytest.mark.parametrize("variable", ["GATEWAY_STORE_FOLDER", "GATEWAY_AUDIT_FILE"])
+def test_a_store_or_an_audit_that_cannot_be_written(variable: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    told = refused("tests.apps.guarded:app", **{variable: str(tmp_path / "file" / "inside")})
+    (line,) = [line for line in told.splitlines() if "cannot start" in line]
+    assert str(tmp_path / "file") in line
+
+
+@pytest.mark.parametrize("keys", ["no key", "another key", "no certificate", "not PEM"])
+def test_a_certificate_that_would_fail_each_connection(keys: str, tmp_path: Path) -> None:
+    both = Authority(tmp_path).sign(named(CN="server"), "server.pem")
+    foreign = Authority(tmp_path).sign(named(CN="server"), "foreign.pem")
+    certificate, text = tmp_path / "certificate.pem", tmp_path / "text.pem"
+    certificate.write_text("-----BEGIN CERT" + both.read_text().partition("-----BEGIN CERT")[2])
+    text.write_text("not PEM")
+    words = {
+        "no key": ["--certfile", certificate],
+        "another key": ["--certfile", certificate, "--keyfile", foreign],
+        "no certificate": ["--keyfile", both],
+        "not PEM": ["--certfile", text, "--keyfile", both],
+    }[keys]
+    lines = refused("tests.apps.guarded:app", *words).splitlines()
+    assert any("key" in line and ("certificate" in line or "certfile" in line) for line in lines)
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        told = refused("tests.apps.guarded:app", "--port", taken.getsockname()[1])
+    assert told.startswith("error: 127.0.0.1, port ")
+    assert told.count("\n") == 1
+    assert "ss -ltnp" in told
+
+
+def test_an_application_without_a_model_is_reported(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "empty.py").write_text("from gateway import Gateway\napp = Gateway(__name__)\n")
+    server = serve("empty:app", "--workers", "2", pythonpath=tmp_path)
+    assert eventually(lambda: server.log.count("has no model")) == 1
