@@ -5,7 +5,6 @@ A file is named, replaced or removed only inside a writing transaction, and writ
 """
 
 import fcntl
-import logging
 import os
 import sqlite3
 import threading
@@ -21,6 +20,8 @@ from gateway.spool.disk import RETRY_SECONDS, make_private_file, on_disk, open_r
 try:
     from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
     from sqlalchemy.engine import URL
+
+    from gateway.studies.migrating import upgrade
 except ImportError as error:
     raise ImportError(f"A study store needs SQLAlchemy and alembic; {hint('store')}") from error
 
@@ -87,20 +88,11 @@ class Index:
         return self._engine.connect().execution_options(writing=True)
 
     def _migrate(self) -> None:
-        from alembic import command
-        from alembic.config import Config
-
         if self._sqlite:
             with closing(self._engine.raw_connection()) as connection:  # in no transaction
                 connection.cursor().execute("PRAGMA journal_mode = WAL").close()  # stays with the file
-        plugins = logging.getLogger("alembic")
-        if plugins.level == logging.NOTSET:  # it names each of its own at each start
-            plugins.setLevel(logging.WARNING)
-        config = Config()
-        config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
         with self.writing() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            upgrade(connection)
 
 
 def _url(folder: Path, text: str) -> URL:
