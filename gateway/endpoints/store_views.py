@@ -39,6 +39,7 @@ def answering(view: View[P]) -> View[P]:
         try:
             return view(*args, **kwargs)
         except GatewayError as error:
+            current_service().metrics.refused(flask.request.path, error.code)
             return problem_response(error)
         except HTTPException:  # Flask's own refusals
             raise

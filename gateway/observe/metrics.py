@@ -1,13 +1,13 @@
 """Metrics for Prometheus: exact over all workers of a server, and over those that died."""
 
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, RequestStalled, StorageFull
 from gateway.observe import multiprocess
 from gateway.observe.outcomes import DOORS, PHASES, Outcome
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # imported when used: prometheus_client reads its folder at i
 
 OTHER = "other"
 """The label of an unknown route, status or reason."""
+ALERTING = (StorageFull.code, RequestStalled.code)
+"""Reasons with an alert in docs/alerts.yml. Their series begin at 0, since increase() sees no series begin."""
 
 
 class Metrics:
@@ -27,7 +29,7 @@ class Metrics:
     ``routes`` are those of models, and may grow; any other is counted as ``other``.
     """
 
-    def __init__(self, routes: Container[str], instruments: "Instruments | None" = None) -> None:
+    def __init__(self, routes: Collection[str], instruments: "Instruments | None" = None) -> None:
         self._routes = routes
         self._instruments = instruments
         self._by_status: dict[tuple[str, int, str], Counter] = {}
@@ -81,6 +83,10 @@ class Metrics:
         """Count a request that was refused for who sent it, before it was anyone's work."""
         if route in self._routes:
             self._count_status(route, status, door)
+        self.refused(route, reason)
+
+    def refused(self, route: str, reason: str) -> None:
+        """Count a problem that answered a request on ``route``, which may be no model's."""
         self._count_reason(route if route in self._routes else OTHER, reason)
 
     def _count_status(self, route: str, status: int, door: str) -> None:
@@ -102,12 +108,14 @@ class Metrics:
         counter.inc()
 
     def open(self, health: "Snapshot") -> None:
-        """Make the instruments before the first request; expose the models' ``health`` too.
+        """Make the instruments before the first request, and the series of alerts; expose the models' ``health`` too.
 
         Raises OSError where the numbers find no room.
         """
         self._health = health
-        _ = self.instruments
+        for route in (*self._routes, OTHER):
+            for reason in ALERTING:
+                self.instruments.rejections.labels(route, reason)
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """All numbers, of all workers of the server, and their media type.

@@ -1,6 +1,7 @@
 """The metrics of one process: their counts and labels, and that nothing else becomes a label."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -256,3 +257,12 @@ def test_a_master_that_ends_before_it_has_workers_leaves_no_folder(tmp_path: Pat
     assert (ran.returncode, ran.stderr) == (1, "")
     assert ran.stdout.startswith("1")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_series_of_each_reason_with_an_alert_begin_at_zero(metrics: Metrics) -> None:
+    alerting = set(re.findall(r'reason="([^"]+)"', (ROOT / "docs/alerts.yml").read_text("utf-8")))
+    assert alerting
+    metrics.open(dict)
+    for reason in alerting:
+        for route in ("/lungs", "/heart", "other"):
+            assert value(metrics, "gateway_rejections_total", route=route, reason=reason) == 0

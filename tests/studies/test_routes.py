@@ -279,8 +279,11 @@ def test_a_full_disk_is_a_507_and_leaves_a_clean_store(serve: Serve, tmp_path: P
     small, beside, large = file("small"), file("beside"), file("large")
     large = padded(large, 9 << 20)
     asking = Asking(running.url)
+    full = 'gateway_rejections_total{reason="storage-full",route="other"}'
+    assert f"{full} 0.0" in asking.ask("GET", "/metrics").text
     status, body = plain(asking.send([beside, large]))
     assert (status, body["type"]) == (507, "urn:gateway:problem:storage-full")
+    assert f"{full} 1.0" in asking.ask("GET", "/metrics").text
     assert [one["state"] for one in asking.manifest([beside, large])] == ["missing"] * 2
     kept = [path for path in (tmp_path / "store").rglob("*") if path.is_file() and path.stat().st_size > 100_000]
     assert [path.name for path in kept if not path.name.startswith("index.sqlite")] == []
