@@ -92,7 +92,7 @@ def findings(answer: Answer) -> dict[str, int]:
 
 def _kind(path: Path) -> str:
     """Return a file's name without its number: numbered siblings are listed as one."""
-    return PICTURES if re.match(r"\d+_.*\.png$", path.name) else re.sub(r"\d+", "*", path.name)
+    return PICTURES if re.match(r"[\d-]+_.*\.png$", path.name) else re.sub(r"\d+", "*", path.name)
 
 
 def _several(kind: str, paths: list[Path]) -> str:

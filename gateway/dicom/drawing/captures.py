@@ -44,6 +44,6 @@ def _captured(out: Path, name: str, instance: Instance, data: Any, frame: int) -
     several = instance.frames > 1
     pixels = decode(io.BytesIO(data), frame if several else None)
     picture = render.Canvas(to_rgb(instance.header, pixels, frame)).picture
-    path = out / f"{name}{f'_frame{frame}' if several else ''}.png"
+    path = out / f"{name}{f'_frame{frame:0{len(str(instance.frames - 1))}}' if several else ''}.png"
     picture.save(path)
     return path, Tile(reduced(picture), 1.0, path.stem.replace("_frame", ", frame "), True)

@@ -46,13 +46,10 @@ class Layer:
         return self.style.names
 
     @property
-    def legend(self) -> dict[str, Colour]:
-        """The colour of each name; for a heatmap that of the highest value."""
+    def legend(self) -> dict[str, render.Swatch]:
+        """The colour of each name; for a heatmap its palette."""
         lut = self.style.lut
-        if lut is None:
-            return {name: self.tints[value] for value, name in self.names.items()}
-        red, green, blue = lut[255, :3].tolist()
-        return dict.fromkeys(self.names.values(), (red, green, blue))
+        return {name: self.tints[value] if lut is None else lut for value, name in self.names.items()}
 
     def at(self, key: Key) -> Planes | None:
         """The plane over an image, if there is one."""
@@ -63,13 +60,23 @@ class Layer:
         """The pixels of a plane that belong to the finding: above the threshold for a probability, else above 0."""
         return np.asarray(plane > self.style.above)
 
-    def blend(self, rgb: render.RGB, plane: Planes) -> render.RGB:
-        """Draw a plane over its image."""
+    def regions(self, plane: Planes) -> list[tuple[NDArray[np.bool_], Colour]]:
+        """The regions of a plane with their colours; a heatmap has none."""
         if self.style.lut is not None:
-            return render.blend_heatmap(rgb, plane, self.style.lut)
+            return []
         if self.style.by_value:
-            return render.blend_labels(rgb, plane, dict(self.tints))
-        return render.blend_region(rgb, self.region(plane), self.tints[1])
+            values = np.unique(plane[plane > 0]).tolist()
+            return [(plane == value, self.tints.get(value, colour(value - 1))) for value in values]
+        return [(self.region(plane), self.tints[1])]
+
+
+def blend(rgb: render.RGB, layers: Iterable[Layer], key: Key) -> render.RGB:
+    """Draw the planes over an image: heatmaps first, then all regions."""
+    planes = [(layer, plane) for layer in layers if (plane := layer.at(key)) is not None]
+    for layer, plane in planes:
+        if layer.style.lut is not None:
+            rgb = render.blend_heatmap(rgb, plane, layer.style.lut)
+    return render.blend_regions(rgb, [region for layer, plane in planes for region in layer.regions(plane)])
 
 
 def layers(findings: Iterable[Any]) -> list[Layer]:

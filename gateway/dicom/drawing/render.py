@@ -3,25 +3,28 @@
 Images are (row, column, 3) uint8 RGB; places are (column, row), the centre of the first pixel at (0, 0).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import TypeVar
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from gateway.dicom.drawing.palettes import LUT, Colour, colour
+from gateway.dicom.drawing.palettes import LUT, Colour
 
 RGB = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 Place = Sequence[float]
-T = TypeVar("T")
+Swatch = Colour | LUT
+"""What a name has in a legend: its colour, or the colours of 0 to 1."""
 
-FILL = 0.25
+FILL = 0.35
 """Opacity of a mask's colour, 0 to 1; its outline is opaque."""
 SMALLEST = 384
 """Pixels of a picture's shorter side, so that text can be read."""
+SMALLEST_TEXT = 12
+"""Pixels of a font's size as it is shown."""
 LARGEST = 4096
 """Pixels of a longer side up to which an image is enlarged: one of 1 x 65,535 would else take gigabytes."""
 REACH = 100_000
@@ -33,19 +36,17 @@ SPACING = 1.3
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
-def blend_region(rgb: RGB, region: NDArray[np.bool_], tint: Colour) -> RGB:
-    """Tint a region and draw its outline."""
-    out = rgb.astype(np.float32)
-    out[region] += (np.array(tint, np.float32) - out[region]) * FILL
-    out[outline(region)] = tint
-    return out.round().astype(np.uint8)
+def blend_regions(rgb: RGB, regions: Iterable[tuple[NDArray[np.bool_], Colour]]) -> RGB:
+    """Tint regions and draw their outlines, the smaller over the larger.
 
-
-def blend_labels(rgb: RGB, mask: Mask, colours: dict[int, Colour]) -> RGB:
-    """Tint each label of a mask in a colour of its own; 0 is background."""
-    for label in np.unique(mask[mask > 0]).tolist():
-        rgb = blend_region(rgb, mask == label, colours.get(label, colour(label - 1)))
-    return rgb
+    A pixel has the tint of one region alone: two tints mixed would be a colour that no legend names.
+    """
+    out = rgb.copy()
+    for region, tint in sorted(regions, key=lambda one: -np.count_nonzero(one[0])):
+        under = rgb[region].astype(np.float32)
+        out[region] = (under + (np.array(tint, np.float32) - under) * FILL).round()
+        out[outline(region)] = tint
+    return out
 
 
 def blend_heatmap(rgb: RGB, mask: Mask, lut: LUT) -> RGB:
@@ -53,6 +54,22 @@ def blend_heatmap(rgb: RGB, mask: Mask, lut: LUT) -> RGB:
     rgba = lut[mask].astype(np.float32)
     alpha = rgba[..., 3:] / 255
     return (rgb * (1 - alpha) + rgba[..., :3] * alpha).round().astype(np.uint8)
+
+
+def swatch(tint: Swatch, size: int) -> Image.Image:
+    """Return a square of a colour, or a bar with the colours of 0 to 1 on black, marked with both numbers."""
+    if isinstance(tint, tuple):
+        return Image.new("RGB", (size, size), tint)
+    ramp = np.linspace(0, 255, 8 * size).astype(np.uint8)[None].repeat(size, axis=0)
+    bar = Image.fromarray(blend_heatmap(np.zeros((*ramp.shape, 3), np.uint8), ramp, tint))
+    font = load_font(size)
+    ends = [round(font.getlength(text)) + 4 for text in "01"]
+    marked = Image.new("RGB", (ends[0] + bar.width + ends[1], size))
+    marked.paste(bar, (ends[0], 0))
+    draw = ImageDraw.Draw(marked)
+    draw.text((0, size // 2), "0", fill=WHITE, font=font, anchor="lm")
+    draw.text((marked.width, size // 2), "1", fill=WHITE, font=font, anchor="rm")
+    return marked
 
 
 def outline(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -70,14 +87,18 @@ def readable(text: str) -> str:
 
 
 class Canvas:
-    """A picture of one image to draw lines and text on, enlarged in whole steps where the image is small."""
+    """A picture of one image to draw lines and text on, enlarged in whole steps where the image is small.
 
-    def __init__(self, rgb: RGB) -> None:
+    ``side`` is the size in pixels at which it will be shown, if smaller: text and lines are as much larger.
+    """
+
+    def __init__(self, rgb: RGB, side: int | None = None) -> None:
         self.scale = max(1, min(-(-SMALLEST // min(rgb.shape[:2])), LARGEST // max(rgb.shape[:2])))
         self.picture = Image.fromarray(rgb.repeat(self.scale, axis=0).repeat(self.scale, axis=1))
         self._draw = ImageDraw.Draw(self.picture)
-        self._size = max(12, min(self.picture.size) // 42)
-        self._width = max(2, min(self.picture.size) // 300)
+        reduction = 1.0 if side is None else max(1.0, max(self.picture.size) / side)
+        self._size = max(round(SMALLEST_TEXT * reduction), min(self.picture.size) // 42)
+        self._width = max(round(2 * reduction), min(self.picture.size) // 300)
         self._room = max(1, int(self.picture.height / (self._size * SPACING)) - 1)
 
     def box(self, top_left: Place, bottom_right: Place, text: str, tint: Colour) -> None:
@@ -99,15 +120,21 @@ class Canvas:
 
     def write(self, lines: Sequence[str]) -> None:
         """Write lines of text from the top left corner down, as many as there is room for."""
-        for row, text in enumerate(_fitting(lines, self._room, "...")):
+        for row, text in enumerate(cut(lines, self._room)):
             self._write((self._size / 2, self._size * (0.5 + row * SPACING)), text, WHITE)
 
-    def legend(self, entries: Sequence[tuple[str, Colour]]) -> None:
-        """Write names and colours from the bottom left corner up, as many as there is room for."""
-        for row, (text, tint) in enumerate(reversed(_fitting(entries, self._room, ("...", BLACK)))):
-            x, y = self._size / 2, self.picture.height - (row + 1.4) * self._size * SPACING
-            self._draw.rectangle([x, y + 2, x + self._size, y + self._size + 2], fill=tint, outline=BLACK)
-            self._write((x + self._size * 1.5, y), text, WHITE)
+    def legend(self, entries: Sequence[tuple[str, Swatch]]) -> None:
+        """Write names and colours from the bottom left corner up, on a third of the picture; the sheet has them all."""
+        lines = cut([name for name, _ in entries], max(1, self._room // 3))
+        named = len(lines) if len(lines) == len(entries) else len(lines) - 1
+        tints = [tint for _, tint in entries[:named]]
+        for row, (text, tint) in enumerate(reversed(list(zip_longest(lines, tints)))):
+            x, y = self._size // 2, round(self.picture.height - (row + 1.4) * self._size * SPACING)
+            if tint is not None:
+                square = swatch(tint, self._size)
+                self.picture.paste(square, (x, y + 2))
+                x += square.width + self._size // 2
+            self._write((x, y), text, WHITE)
 
     def _at(self, place: Place) -> tuple[float, float]:
         x, y = (min(max((value + 0.5) * self.scale, -REACH), REACH) for value in place)
@@ -121,8 +148,9 @@ class Canvas:
         self._draw.text((max(2, x), max(2, y)), text, fill=tint, font=font, stroke_width=2, stroke_fill=BLACK)
 
 
-def _fitting(items: Sequence[T], room: int, more: T) -> list[T]:
-    return list(items) if len(items) <= room else [*items[: room - 1], more]
+def cut(lines: Sequence[str], most: int) -> list[str]:
+    """Return at most ``most`` lines, the last of which counts those left out."""
+    return list(lines) if len(lines) <= most else [*lines[: most - 1], f"and {len(lines) - most + 1} more"]
 
 
 @cache

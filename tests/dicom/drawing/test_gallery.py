@@ -86,7 +86,7 @@ def test_a_mask_tints_only_the_series_it_belongs_to(tmp_path: Path) -> None:
     stack(tmp_path / "study" / "2", ["c", "d"], series="second")
     answer = one_part("boolean_mask", (2, SIZE, SIZE), SeriesInstanceUID=uid("second"))
     written = pictures(tmp_path / "study", tmp_path, answer, dots(2))
-    assert [path.name for path in written] == ["0_a.png", "1_b.png", "0_c.png", "1_d.png"]
+    assert [path.name for path in written] == ["1-0_a.png", "1-1_b.png", "2-0_c.png", "2-1_d.png"]
     assert [tinted(path) for path in written] == [set(), set(), {(1, 0)}, {(1, 1)}]
 
 
@@ -264,7 +264,7 @@ def test_hostile_file_names_give_safe_names_that_differ_within_the_folder(tmp_pa
     assert len(written) == len({path.name.casefold() for path in written}) == len(HOSTILE_NAMES)
     assert sorted(out.iterdir()) == sorted([*written, out / SHEET])
     for path in written:
-        assert path.name[0] == "0"
+        assert path.name[2:5] == "-0_"
         assert path.name.isprintable()
         assert not set(path.name) & set(" /\\$`;*\n")
         assert len(path.name.encode()) < 250
@@ -334,7 +334,7 @@ def test_several_frames_of_an_object_are_shown(tmp_path: Path) -> None:
     assert [path.name for path in shown] == [f"sc_0_frame{frame}.png" for frame in range(3)]
     long = convert_dataset_to_bytes(image(frames=30))
     _, *some = pictures(tmp_path / "study", tmp_path / "long", answer, long)
-    assert [some[0].name, some[-1].name, len(some)] == ["sc_0_frame0.png", "sc_0_frame29.png", 12]
+    assert [some[0].name, some[-1].name, len(some)] == ["sc_0_frame00.png", "sc_0_frame29.png", 12]
 
 
 @pytest.mark.heavy
@@ -349,6 +349,25 @@ def test_a_sheet_of_a_large_study_shows_the_images_with_findings(tmp_path: Path)
     one, everything = (np.asarray(Image.open(tmp_path / folder / SHEET)).astype(int) for folder in ("one", "all"))
     assert len(one) < len(everything)
     assert np.ptp(one[120:], axis=-1).max() > 100
+
+
+def test_names_sort_as_the_images_do(tmp_path: Path) -> None:
+    for series in ("first", "second"):
+        stack(tmp_path / "study" / series, [f"{series}{n}" for n in range(11)], series=series)
+    put(tmp_path / "study", "loop", image(name="loop", frames=12, series="third"))
+    names = [path.name for path in pictures(tmp_path / "study", tmp_path / "out", {})]
+    assert len(names) == 34
+    assert names == sorted(names)
+
+
+@pytest.mark.heavy
+def test_a_sheet_shows_the_labels_of_a_classification(tmp_path: Path) -> None:
+    study = single(tmp_path)
+    labels = {"study_ml_json": {"pneumothorax": 0.9}, "series_ml_json": {uid("series"): {"side": "left"}}}
+    pictures(study, tmp_path / "plain", {})
+    pictures(study, tmp_path / "labelled", labels)
+    plain, labelled = (np.asarray(Image.open(tmp_path / folder / SHEET)) for folder in ("plain", "labelled"))
+    assert len(labelled) > len(plain)
 
 
 def test_progress_counts_every_picture(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from gateway.dicom.drawing.render import (
     SMALLEST,
     Canvas,
     blend_heatmap,
-    blend_labels,
-    blend_region,
+    blend_regions,
+    cut,
     outline,
     readable,
 )
@@ -39,7 +39,7 @@ def drawn(canvas: Canvas) -> np.ndarray[Any, Any]:
 @settings(deadline=None)
 def test_a_region_changes_no_pixel_outside_it_and_its_outline_is_opaque(rgb: Any, region: Any) -> None:
     before = rgb.copy()
-    out = blend_region(rgb, region, RED)
+    out = blend_regions(rgb, [(region, RED)])
     assert (out[~region] == before[~region]).all()
     assert (out[outline(region)] == RED).all()
     assert (rgb == before).all()
@@ -48,8 +48,8 @@ def test_a_region_changes_no_pixel_outside_it_and_its_outline_is_opaque(rgb: Any
 def test_the_inside_of_a_region_lets_the_image_through() -> None:
     region = np.zeros((9, 9), bool)
     region[2:7, 2:7] = True
-    out = blend_region(grey(9, 9), region, RED)
-    assert out[4, 4].tolist() == [139, 75, 75]
+    out = blend_regions(grey(9, 9), [(region, RED)])
+    assert out[4, 4].tolist() == [154, 65, 65]
 
 
 @given(region=REGIONS)
@@ -58,11 +58,36 @@ def test_an_outline_is_what_a_region_loses_by_one_step_of_erosion(region: Any) -
     assert (outline(region) == (region & ~ndimage.binary_erosion(region))).all()
 
 
-def test_each_label_has_its_own_colour_and_the_background_has_no_colour() -> None:
-    mask = np.array([[0, 1, 2, 9]], np.uint8)
-    out = blend_labels(grey(1, 4), mask, {1: RED, 2: GREEN})
-    assert [out[0, 0].tolist(), out[0, 1].tolist(), out[0, 2].tolist()] == [[100] * 3, [*RED], [*GREEN]]
-    assert out[0, 3].tolist() not in ([100] * 3, [*RED], [*GREEN])
+@given(rgb=IMAGES, first=REGIONS, second=REGIONS)
+@settings(deadline=None)
+def test_a_pixel_has_the_tint_of_one_region_alone(rgb: Any, first: Any, second: Any) -> None:
+    both = blend_regions(rgb, [(first, RED), (second, GREEN)])
+    alone = [blend_regions(rgb, [one]) for one in ((first, RED), (second, GREEN))]
+    assert ((both == alone[0]) | (both == alone[1])).all(axis=-1).all()
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_small_region_within_a_large_one_shows_whichever_comes_first(order: int) -> None:
+    large, small = np.ones((9, 9), bool), np.zeros((9, 9), bool)
+    small[2:7, 2:7] = True
+    out = blend_regions(grey(9, 9, 0), [(large, RED), (small, GREEN)][::order])
+    assert out[2, 2].tolist() == [*GREEN]
+    assert out[4, 4].tolist() == [0, 89, 0]
+    assert out[1, 4].tolist() == [89, 0, 0]
+
+
+@pytest.mark.parametrize("side", [100, 236])
+def test_text_for_a_small_tile_is_large_enough_to_read_there(side: int) -> None:
+    """Reduced to its tile, a label is as high as a small font."""
+    canvas = Canvas(grey(1024, 1024, 0), side)
+    canvas.write(["HHH"])
+    rows = np.asarray(canvas.picture.resize((side, side))).max(axis=(1, 2)) > 60
+    assert rows.sum() >= 7
+
+
+def test_a_legend_that_has_no_room_for_all_names_counts_the_others() -> None:
+    assert cut(["a", "b", "c"], 3) == ["a", "b", "c"]
+    assert cut(["a", "b", "c", "d"], 3) == ["a", "b", "and 2 more"]
 
 
 @given(rgb=IMAGES, mask=arrays(np.uint8, SHAPE))
