@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.doctor import variables
+from gateway.doctor.diagnoses import Level
 from gateway.doctor.plan import Plan
 from gateway.server.master import DEFAULTS
-from tests.house.pages import ROOT
+from tests.house.pages import ROOT, blocks
 from tests.operating.page_commands import section
 from tests.require import require
 from tests.waiting import PATIENCE
@@ -51,6 +53,13 @@ def test_a_stop_waits_for_as_long_as_the_gateway_may_take() -> None:
     plan = Plan.read({}, DEFAULTS)
     stop = plan.settings.drain_delay + plan.graceful_timeout
     assert stop < int(setting("TimeoutStopSec")) < stop + 60
+
+
+def test_the_settings_of_the_page_are_settings_of_the_gateway() -> None:
+    (block,) = blocks(ROOT / "docs" / "systemd.md", "ini")
+    environment = dict(line.split("=", 1) for line in block.text.splitlines())
+    assert variables.settings(environment).level == Level.OK
+    assert variables.unknown(Plan.read(environment, DEFAULTS), environment).level == Level.OK
 
 
 def test_its_command_tells_systemd_that_it_is_ready(tmp_path: Path) -> None:
