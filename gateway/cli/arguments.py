@@ -190,7 +190,11 @@ def _add_study(verb: argparse.ArgumentParser) -> None:
 def _add_run(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
     options: dict[str, Any] = {"type": _option, "metavar": "KEY=VALUE", "dest": "options"} | SEVERAL
-    add("target", metavar="TARGET", help="module:name of a model or an application, or the file of an AIGES wrapper")
+    add(
+        "target",
+        metavar="TARGET",
+        help="module:name or file.py:name of a model or an application, or the file of an AIGES wrapper",
+    )
     add("-i", "--input", type=Path, dest="study", metavar="STUDY", help="folder of DICOM, PNG or JPEG files")
     add("-a", "--attachments", help="given first", type=Path, metavar="FILE", **SEVERAL)
     add("--param", help="parameters of the model", **options)

@@ -29,9 +29,12 @@ def doctor(arguments: argparse.Namespace) -> list[str]:
 
 
 def _imported(target: str) -> Any:
-    from gateway.client.targets import application
+    from gateway.targets import ImportBroken, application
 
-    return application(target)
+    try:
+        return application(target)
+    except ImportBroken as error:  # the doctor names its place, and withholds its text
+        raise error.__cause__ or error from None
 
 
 def _gunicorn() -> Mapping[str, Any]:

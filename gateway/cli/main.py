@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -142,10 +143,10 @@ def _unreadable(error: "StudyUnreadable") -> CommandFailed:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    if arguments.target.endswith(".py"):
+    if _is_wrapper(Path(arguments.target)):
         _judge_wrapper(arguments)
         return
-    from gateway.cli.running import run
+    from gateway.cli.running import ModelRaised, run
     from gateway.cli.send_options import SendOptions
     from gateway.cli.terminal import Terminal
     from gateway.client import ClientError, SourceUnreadable, StudyUnreadable
@@ -163,8 +164,17 @@ def _run(arguments: argparse.Namespace) -> None:
         raise _unreadable(error) from error
     except SourceUnreadable as error:
         raise CommandFailed(error.detail) from error
+    except ModelRaised as error:
+        sys.stderr.write(error.traceback)
+        raise CommandFailed(f"the model raised an exception: {error}") from error
     except ClientError as error:
         raise CommandFailed(f"a gateway would refuse: {error.detail}") from error
+
+
+def _is_wrapper(path: Path) -> bool:
+    """Return True for a Python file that has a ``Wrapper``, as one of AIGES does."""
+    named = path.suffix == ".py" and path.is_file()
+    return named and re.search(r"\bWrapper\b", path.read_text("utf-8", "replace")) is not None
 
 
 def _judge_wrapper(arguments: argparse.Namespace) -> None:
@@ -181,8 +191,8 @@ def _judge_wrapper(arguments: argparse.Namespace) -> None:
 
 
 def _schema(arguments: argparse.Namespace) -> None:
-    from gateway.client.targets import application
     from gateway.protocol.openapi import openapi
+    from gateway.targets import application
 
     app = application(arguments.app)
     sys.stdout.write(json.dumps(openapi(app.service.models, app.settings), indent=2) + "\n")

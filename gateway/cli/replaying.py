@@ -22,7 +22,6 @@ from gateway.client.answer import Answer, read_answer
 from gateway.client.credentials import Credentials
 from gateway.client.inference_requests import encoded
 from gateway.client.study_files import load
-from gateway.client.targets import NoTarget, served
 from gateway.client.transport import Transport, new_session
 from gateway.client.unreadable import Skipping
 from gateway.client.upload_body import PIECE, Source, UploadBody
@@ -32,6 +31,7 @@ from gateway.observe.audit.comparison import Line, compare
 from gateway.observe.audit.receipts import Receipt, is_signed
 from gateway.protocol.digests import hash_function
 from gateway.service.exchange import Head, new_request_id
+from gateway.targets import NoTarget, served
 
 Parts = list[tuple[str, Source]]
 

@@ -8,6 +8,7 @@ import resource
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,11 @@ import gateway
 from gateway.cli.send_options import SendOptions
 from gateway.cli.sending import send
 from gateway.cli.terminal import Terminal
-from gateway.client import Client
-from gateway.client.targets import served
+from gateway.client import Client, ClientError
 from gateway.client.wsgi import LOCAL, session
+from gateway.endpoints.problems import RAISED
+from gateway.observe.places import in_one_line, is_library
+from gateway.targets import served
 
 SHOWN = 20
 """Functions that a profile lists."""
@@ -32,10 +35,35 @@ _LIBRARY = re.compile(rf"{re.escape(str(Path(gateway.__file__).parent))}|site-pa
 def run(target: str, order: SendOptions, screen: Terminal, *, profile: bool = False) -> list[Path]:
     """Run the model that ``target`` names; return the files written. Raises as ``send`` does, and NoTarget."""
     app = served(target)
-    with _profiled(screen) if profile else _timed(screen):
-        files = send(order, screen, Client(LOCAL, session=session(app), digest=app.settings.digest))
+    raised = app.extensions[RAISED] = list[BaseException]()
+    try:
+        with _profiled(screen) if profile else _timed(screen):
+            files = send(order, screen, Client(LOCAL, session=session(app), digest=app.settings.digest))
+    except ClientError as error:
+        if raised:
+            raise ModelRaised(raised[0]) from error
+        raise
     screen.say("verdict good: a gateway would send this answer")
     return files
+
+
+class ModelRaised(Exception):
+    """A model that raised; ``traceback`` is Python's, from the author's first frame on."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(in_one_line(error))
+        told = traceback.TracebackException.from_exception(error)
+        _drop_callers(told)
+        self.traceback = "".join(told.format())
+
+
+def _drop_callers(told: traceback.TracebackException | None) -> None:
+    """Drop the frames above the author's, of this error and of those that it came from."""
+    while told is not None:
+        frames = list(told.stack)
+        first = next((number for number, frame in enumerate(frames) if not is_library(frame.filename)), 0)
+        told.stack = traceback.StackSummary.from_list(frames[first:])
+        told = told.__cause__ or (None if told.__suppress_context__ else told.__context__)
 
 
 @contextmanager

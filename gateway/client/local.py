@@ -14,10 +14,10 @@ from typing import Any
 from gateway.access import listeners
 from gateway.app import Gateway
 from gateway.client import Client
-from gateway.client.targets import served
 from gateway.client.wsgi import LOCAL, WSGI, session
 from gateway.config import Settings
 from gateway.contract.model import Model
+from gateway.targets import served
 
 IN_PROCESS = b"this process"
 """Where a LocalClient's gateway listens. Like a Unix socket's path it is no network address: it has no other callers,

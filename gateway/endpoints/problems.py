@@ -27,6 +27,9 @@ LOG_TAGS = "gateway.log_tags"
 """The key of the log tags of an inference request in the WSGI environment."""
 
 
+RAISED = "gateway.raised"
+"""The key of a list among an application's extensions that takes exceptions in place of the log: for ``run``."""
+
 PHASES = "gateway.phases"
 """The key of an inference request's seconds by phase."""
 
@@ -64,6 +67,10 @@ def handle_exception(error: Exception) -> flask.Response:
 
 def log_exception(error: BaseException) -> None:
     """Log the type and the frames of an exception; its text only where the settings allow it."""
+    raised: list[BaseException] | None = flask.current_app.extensions.get(RAISED)
+    if raised is not None:
+        raised.append(error)
+        return
     with_text = current_service().settings.log_exception_text
     logger.error("exception [%s]\n%s", request_id(), exception_frames(error, with_text=with_text), extra=_tags())
 

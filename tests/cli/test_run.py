@@ -32,6 +32,79 @@ def refuses(json_input, dicom_instances, input_digest):
 """
 
 
+BUGGY = """
+from gateway import Mask, Volume
+
+def bright(ct: Volume, threshold: float = 300) -> Mask:
+    return Mask(denser(ct, threshold))
+
+def denser(ct, threshold):
+    return ct.data > threshold
+"""
+
+
+@pytest.mark.parametrize("target", ["tissue:bright", "./tissue:bright", "tissue.py:bright", "tissue.py"])
+def test_a_bug_in_a_model_is_a_traceback_of_its_own_lines(tmp_path: Path, study: Path, target: str) -> None:
+    (tmp_path / "tissue.py").write_text(BUGGY)
+    done = run(tmp_path, "run", target, "-i", str(study), "-o", "out")
+    assert done.returncode == 1
+    told = done.stderr[done.stderr.index("Traceback (most recent call last):") :].splitlines()
+    frames = [line.strip() for line in told if line.startswith("  File ")]
+    file = tmp_path / "tissue.py"
+    assert frames == [f'File "{file}", line 5, in bright', f'File "{file}", line 8, in denser']
+    assert "AttributeError: 'Volume' object has no attribute 'data'" in told
+    assert "gateway/" not in done.stderr
+    assert told[-1].startswith("error: the model raised an exception: tissue.py:8: AttributeError")
+
+
+@pytest.mark.parametrize(
+    ("source", "line"),
+    [
+        (
+            "import numpy as np\nfrom gateway import *\ndef m(ct: np.ndarray) -> Mask: ...",
+            "3: TypeError: m: ct is no numpy",
+        ),
+        (
+            "from gateway import *\napp = Gateway('x')\n@app.model\ndef m(ct: Volume) -> Mask: ...",
+            "3: TypeError: m: the",
+        ),
+        (
+            "from gateway import *\napp = Gateway('x')\n@app.model('/')\ndef m(ct: Volume) -> list: ...",
+            "3: TypeError: m: it",
+        ),
+        ("import no_such_module", "1: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("def m(:", "1: SyntaxError: "),
+        ("x = 1 / 0", "1: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_an_error_of_an_import_or_a_declaration_is_one_line(
+    tmp_path: Path, study: Path, source: str, line: str
+) -> None:
+    (tmp_path / "tissue.py").write_text(source)
+    done = run(tmp_path, "run", "tissue:m", "-i", str(study), "-o", "out")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert done.stderr.startswith(f"error: tissue.py:{line}")
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        ("empty.py", "no application and no model"),
+        ("absent.py", "absent.py is not a file"),
+        ("two.py", "it has a, b"),
+        ("two.py:c", "two.py has no c; it has a, b"),
+    ],
+)
+def test_a_file_without_one_model_is_reported_with_those_that_it_has(
+    tmp_path: Path, study: Path, target: str, sentence: str
+) -> None:
+    (tmp_path / "empty.py").write_text("import gateway")
+    (tmp_path / "two.py").write_text("from gateway import Gateway\na, b = Gateway('a'), Gateway('b')")
+    done = run(tmp_path, "run", target, "-i", str(study), "-o", "out")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert sentence in done.stderr
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
@@ -63,7 +136,7 @@ def test_a_good_answer_has_a_verdict_files_and_pictures(tmp_path: Path, study: P
         (("these:bone", "--param", "threshold=high"), "threshold"),
         (("these:nothing",), "no nothing"),
         (("nowhere:bone",), "no module nowhere"),
-        (("these",), "module:name"),
+        (("these",), "no model on the route /"),
     ],
 )
 def test_an_answer_that_would_be_refused_ends_in_one_line_and_a_failure(

@@ -27,15 +27,16 @@ RUNGS = {
     "endpoints": 8,
     "app": 9,
     "server": 9,
-    "client": 10,
-    "doctor": 10,
     "gunicorn_conf": 10,
+    "targets": 10,
     "worker": 10,
-    "cli": 11,
-    "testing": 11,
-    "__main__": 12,
-    "models": 12,
-    "utils": 12,
+    "client": 11,
+    "doctor": 11,
+    "cli": 12,
+    "testing": 12,
+    "__main__": 13,
+    "models": 13,
+    "utils": 13,
 }
 """``client`` is above ``app`` for its one module that runs an application in this process."""
 
