@@ -159,7 +159,11 @@ class Gateway(flask.Flask):
             if self._opened:
                 return
             self.extensions["gateway.access"].open()
-            taken = {rule.rule for rule in self.url_map.iter_rules()}
+            taken = {
+                rule.rule for rule in self.url_map.iter_rules() if rule.rule != "/" or "GET" in (rule.methods or ())
+            }
+            if self.settings.expose_docs == "off":
+                taken.add("/")
             for module in (health, introspection):
                 self.register_blueprint(module.blueprint(taken))
             if self.settings.store_folder is not None:

@@ -152,7 +152,7 @@ class Settings:
         "", "origins whose pages may ask from a browser, with commas between; unset allows none"
     )
     expose_docs: str = _setting(
-        "authenticated", "who sees /docs and /openapi.json: anyone, authenticated (callers with access) or off"
+        "authenticated", "who sees /, /docs and /openapi.json: anyone, authenticated (callers with access) or off"
     )
     expose_metrics: str = _setting(
         "authenticated", "who sees /metrics: anyone, authenticated (callers with access) or off"

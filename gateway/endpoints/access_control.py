@@ -17,6 +17,7 @@ from gateway.access.rate_limits import CallerLimits
 from gateway.config import Settings, unknown_variables
 from gateway.endpoints.current import current_service
 from gateway.endpoints.foreign_pages import ForeignPages
+from gateway.endpoints.introspection import INDEX, asking_for_key, wants_page
 from gateway.endpoints.problems import DOOR, problem_response
 from gateway.endpoints.security_headers import Origins, secure
 from gateway.errors import Forbidden, GatewayError, Unauthenticated
@@ -144,12 +145,15 @@ class AccessControl:
         if (answer := self._origins.preflight()) is not None:
             return answer
         rule = flask.request.url_rule.rule if flask.request.url_rule else ""
+        if flask.request.endpoint == INDEX:  # as exposed as what it links to; "/" may be a model's too
+            rule = "/docs"
         service = current_service()
         try:
             self._admit(rule, is_model=rule in service.models)
         except GatewayError as error:  # answered here, and not by a service's own error handler
             service.metrics.turned_away(rule, error.status, error.code, DOOR)
-            return problem_response(error)
+            refusal = problem_response(error)
+            return asking_for_key(refusal) if rule == "/docs" and error.status == 401 and wants_page() else refusal
         return None
 
     def _admit(self, rule: str, *, is_model: bool) -> None:

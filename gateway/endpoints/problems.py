@@ -6,7 +6,7 @@ import logging
 import re
 
 import flask
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from gateway.endpoints.current import current_service
 from gateway.errors import AnswerInvalid, Cancelled, GatewayError, ModelFailed
@@ -81,9 +81,20 @@ def _tags() -> dict[str, dict[str, object]]:
 
 
 def _http_problem(error: HTTPException) -> flask.Response:
-    body = {"type": "about:blank", "title": error.name, "status": error.code or 500, "detail": error.description}
+    body = {"type": "about:blank", "title": error.name, "status": error.code or 500, "detail": _detail(error)}
     headers = {name: value for name, value in error.get_headers() if name not in ("Content-Type", "Content-Length")}
     return _response(body, headers)
+
+
+def _detail(error: HTTPException) -> str | None:
+    """Return what to do about a missing route or method, unless the service has described it itself."""
+    if error.description != type(error).description:
+        return error.description
+    if isinstance(error, MethodNotAllowed):
+        return f"This route takes {', '.join(sorted(error.valid_methods or ()))}; GET /docs describes the routes."
+    if isinstance(error, NotFound):
+        return "No route has this path; GET /docs lists the routes."
+    return error.description
 
 
 def _response(body: dict[str, object], headers: dict[str, str]) -> flask.Response:

@@ -120,6 +120,9 @@ class Worker(SharingWorker):
         except (ValueError, ImportError, OSError, GatewayError) as error:
             more = f" ({error.private})" if isinstance(error, GatewayError) and error.private else ""
             self._give_up(f"{error}{more}")
+        if self.age == 1:  # the first worker, once
+            places = ", ".join(self.service.models) or "no route"
+            self.log.info("Models on %s; a browser shows them at %s", places, self.sockets[0])
 
     def _give_up(self, why: str) -> NoReturn:
         """End the server that cannot start; one that has been ready before continues without this worker."""

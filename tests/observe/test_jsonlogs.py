@@ -262,5 +262,6 @@ def test_all_lines_of_a_server_have_one_form(serve: Serve) -> None:
     lines = server.log.splitlines()
     assert any("Listening at" in line for line in lines)
     assert any("415 " in line for line in lines)
+    assert [line for line in lines if "Models on /echo" in line and server.url in line]
     form = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] \[[A-Z]+\] \S")
     assert [line for line in lines if not form.match(line)] == []
