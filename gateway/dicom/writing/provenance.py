@@ -19,6 +19,7 @@ from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, UID, ExplicitVRLittleEndian
 from gateway.contract.findings import Code, Coded
 from gateway.contract.requests import Provenance
 from gateway.dicom.reading.attributes import text
+from gateway.dicom.writing.codes import checked
 from gateway.dicom.writing.patient_module import copy_study
 
 SCHEME = "99GATEWAY"
@@ -48,9 +49,12 @@ def line(raw: object, limit: int = LONG_STRING) -> str:
 
 
 def code_of(label: str, code: Coded | None = None) -> Code:
-    """Return the code or, without one, a code of the private scheme that is made of the label."""
+    """Return the code or, without one, a code of the private scheme that is made of the label.
+
+    Raises AnswerInvalid for a code that lacks a part, or is no code of UCUM or SNOMED CT where it says so.
+    """
     if code is not None:
-        return Code(code.value, code.scheme_designator, line(code.meaning))
+        return checked(Code(code.value, code.scheme_designator, line(code.meaning)))
     digest = hashlib.sha256(label.encode()).hexdigest()[:SHORT_STRING].upper()
     return Code(digest, SCHEME, line(label) or "Unnamed")
 

@@ -16,6 +16,7 @@ from gateway.dicom.volumes.stack import Frame
 from gateway.dicom.writing.presentation import draw
 from gateway.dicom.writing.provenance import Stamp, code_of, line
 from gateway.dicom.writing.source_frames import classes_of, frame_of_reference, name_classes, spacing_mm, stand_in
+from gateway.dicom.writing.units import unit_code
 from gateway.errors import AnswerInvalid
 
 Measured = BoundingBox | LinearMeasurement | Classification | StructuredReport
@@ -228,7 +229,7 @@ def _is_concept(value: Any) -> bool:
 def _unit(unit: str | Coded | None) -> Code:
     if not unit:
         return NO_UNIT
-    return Code(unit, "UCUM", line(unit)) if isinstance(unit, str) else code_of("", unit)
+    return unit_code(unit) if isinstance(unit, str) else code_of("", unit)
 
 
 def _name(name: Any) -> Any:
