@@ -134,7 +134,7 @@ def _add_serve(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
     add = verb.add_argument
     host, port = environ.get("HOST") or "127.0.0.1", environ.get("PORT") or str(DEFAULT_PORT)
     workers, threads = environ.get("WEB_CONCURRENCY") or "1", environ.get("THREADS") or None
-    add("app", metavar="APP", help="module:name of a WSGI application, such as models.app:app")
+    add("app", metavar="APP", help="module:name or file.py of an application or a model, such as models.app:app")
     add("--host", default=host, help="address to listen on (%(default)s)")
     add("-p", "--port", type=port_number, default=port, help="port to listen on, 0 for any free one (%(default)s)")
     add(

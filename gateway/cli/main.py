@@ -67,7 +67,7 @@ def _complain(sentence: str, status: int) -> int:
 
 def _serve(arguments: argparse.Namespace) -> None:
     from gateway.access.listeners import refuse_anonymous
-    from gateway.cli.serving import require_free, require_known, require_servable
+    from gateway.cli.serving import importable, require_free, require_known, require_servable
     from gateway.config import Settings
     from gateway.server.master import serve
 
@@ -85,7 +85,7 @@ def _serve(arguments: argparse.Namespace) -> None:
     except ValueError as error:
         raise CommandFailed(str(error), USAGE) from error
     require_free(arguments.host, arguments.port, os.environ)
-    serve(arguments.app, **options)
+    serve(importable(arguments.app), **options)
 
 
 def _send(arguments: argparse.Namespace) -> None:

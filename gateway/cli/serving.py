@@ -1,6 +1,7 @@
 """Checks of ``serve`` before it starts processes, each of which would end in a traceback."""
 
 import argparse
+import ast
 import errno
 import os
 import sys
@@ -24,12 +25,39 @@ class Unservable(GatewayError):
 
 def require_servable(arguments: argparse.Namespace) -> None:
     """Raise Unservable for a missing module or TLS file. Nothing is imported: the workers do that."""
-    package = arguments.app.partition(":")[0].partition(".")[0]
-    if not (package.isidentifier() and (PathFinder.find_spec(package, [str(Path.cwd())]) or find_spec(package))):
+    path = arguments.app.partition(":")[0]
+    package = path.partition(".")[0]
+    if not _is_file(path) and not (
+        package.isidentifier() and (PathFinder.find_spec(package, [str(Path.cwd())]) or find_spec(package))
+    ):
         raise Unservable(f"no module {package} can be imported from here; name the application as module:name")
     for path in (arguments.certfile, arguments.keyfile, arguments.ca_certs):
         if path is not None and not Path(path).is_file():
             raise Unservable(f"{path} is not a file; name the file of the certificate or key")
+
+
+def importable(target: str) -> str:
+    """Return what gunicorn imports for a target: a file, a module or a function of one becomes an application."""
+    path, _, name = target.partition(":")
+    if "(" in target or (name and not _is_file(path) and not _is_function(path, name)):
+        return target
+    return f"gateway.targets:servable({target!r})"
+
+
+def _is_file(path: str) -> bool:
+    return path.endswith(".py") or os.sep in path
+
+
+def _is_function(module: str, name: str) -> bool:
+    """Return True for a function or a class by the text of its module, which is not imported here."""
+    file = Path.cwd() / f"{module.replace('.', os.sep)}.py"
+    if not file.is_file():
+        return False
+    try:
+        statements = ast.parse(file.read_bytes()).body
+    except (SyntaxError, ValueError):  # the worker reports it
+        return False
+    return any(getattr(each, "name", "") == name for each in statements)
 
 
 def require_free(host: str, port: int, environ: Mapping[str, str]) -> None:

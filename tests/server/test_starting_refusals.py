@@ -1,12 +1,14 @@
 """A server that would not serve ends before its first request, with one line that says why."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.access.certificates import Authority, named
 from tests.conftest import ROOT, Serve
@@ -72,3 +74,19 @@ def test_an_application_without_a_model_is_reported(serve: Serve, tmp_path: Path
     (tmp_path / "empty.py").write_text("from gateway import Gateway\napp = Gateway(__name__)\n")
     server = serve("empty:app", "--workers", "2", pythonpath=tmp_path)
     assert eventually(lambda: server.log.count("has no model")) == 1
+
+
+@pytest.mark.parametrize("target", ["tissue:bright", "tissue.py", "./tissue:bright", "tissue"])
+def test_serve_takes_what_run_takes(target: str, tmp_path: Path) -> None:
+    (tmp_path / "tissue.py").write_text("from gateway import Mask, Volume\ndef bright(ct: Volume) -> Mask: ...\n")
+    command = [sys.executable, "-m", "gateway", "serve", target, "--port", "0"]
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=log, stderr=log)
+    try:
+        listening = eventually(lambda: re.search(r"http://127.0.0.1:\d+", (tmp_path / "log").read_text()))
+        paths = requests.get(f"{listening[0]}/openapi.json", timeout=PATIENCE).json()["paths"]
+        assert "/" in paths
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
