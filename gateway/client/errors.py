@@ -156,8 +156,8 @@ def beginning(response: requests.Response, limit: int = LONGEST_REFUSAL) -> byte
     return bytes(data[:limit])
 
 
-NOT_FOUND = ("Not Found", "The requested URL was not found")
-"""Texts of frameworks and proxies for an unknown route."""
+NOT_FOUND = ("No route has this path", "Not Found", "The requested URL was not found")
+"""Texts of the gateway, of frameworks and of proxies for an unknown route."""
 
 STORE = ("studies", "results", "bundles", "preflight")
 """Routes of a study store, which a gateway may not have."""
