@@ -6,6 +6,7 @@ Images are (row, column, 3) uint8 RGB; places are (column, row), the centre of t
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import zip_longest
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from gateway.dicom.drawing.palettes import LUT, Colour
 RGB = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
 Place = Sequence[float]
+FONT = Path(__file__).parent / "fonts/DejaVuSans.ttf"
 Swatch = Colour | LUT
 """What a name has in a legend: its colour, or the colours of 0 to 1."""
 
@@ -154,6 +156,6 @@ def cut(lines: Sequence[str], most: int) -> list[str]:
 
 
 @cache
-def load_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return Pillow's own font, which needs no file of the system."""
-    return ImageFont.load_default(size)
+def load_font(size: int) -> ImageFont.FreeTypeFont:
+    """Return DejaVu Sans, which has Latin, Greek, Cyrillic and the signs of units, and needs no file of the system."""
+    return ImageFont.truetype(FONT, size, layout_engine=ImageFont.Layout.BASIC)  # the other fails for some texts

@@ -153,7 +153,8 @@ class _Layout:
     def _legend(self, entries: Sequence[tuple[str, Swatch]]) -> Iterator[_Text]:
         """Names after their colours, from left to right on as many lines as they need."""
         x, left_out = 0, len(entries) - MAX_LEGEND
-        named = [(readable(name), swatch(tint, 13)) for name, tint in entries[:MAX_LEGEND]]
+        swatches = [(readable(name), swatch(tint, 13)) for name, tint in entries[:MAX_LEGEND]]
+        named = [(_shortened(name, LEGEND, self._width - each.width - 7), each) for name, each in swatches]
         more = [(f"and {left_out} more", None)] if left_out > 0 else []
         for text, colours in [*named, *more]:
             width = round(load_font(LEGEND).getlength(text)) + (7 + colours.width if colours else 0)
@@ -161,6 +162,13 @@ class _Layout:
                 x, self._y = 0, self._y + round(LEGEND * LEADING)
             yield _Text(x, self._y, text, LEGEND, INK if colours else FAINT, colours)
             x += width + 24
+
+
+def _shortened(text: str, size: int, width: int) -> str:
+    """Cut a text to the length of a line."""
+    while load_font(size).getlength(text) > width:
+        text = f"{text[:-4]}..."
+    return text
 
 
 def _wrapped(text: str, size: int, width: int) -> list[str]:

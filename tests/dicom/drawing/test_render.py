@@ -16,6 +16,7 @@ from gateway.dicom.drawing.render import (
     blend_heatmap,
     blend_regions,
     cut,
+    load_font,
     outline,
     readable,
 )
@@ -176,3 +177,10 @@ def test_more_lines_than_there_is_room_for_do_not_cover_each_other() -> None:
     legend = Canvas(grey(16, 16, 0))
     legend.legend([("name", RED)] * 500)
     assert not np.asarray(legend.picture)[:3].any()
+
+
+@pytest.mark.parametrize("character", "äöüßéñµ×²³ŁЖΩ–±°≥")
+def test_the_letters_of_names_and_units_have_a_shape(character: str) -> None:
+    missing, shape = (bytes(load_font(40).getmask(each)) for each in ("\U0010fffd", character))
+    assert shape != missing
+    assert any(shape)
