@@ -143,7 +143,10 @@ def _unreadable(error: "StudyUnreadable") -> CommandFailed:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    if _is_wrapper(Path(arguments.target)):
+    file = Path(arguments.target)
+    if file.suffix == ".py" and not file.exists():
+        raise CommandFailed(f"{file} is not a file")
+    if _is_wrapper(file):
         _judge_wrapper(arguments)
         return
     from gateway.cli.running import ModelRaised, run

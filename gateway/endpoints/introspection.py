@@ -24,9 +24,11 @@ INDEX = "gateway_openapi._index"
 def blueprint(own_paths: Collection[str]) -> flask.Blueprint:
     """Return the pages, except on ``own_paths``, which have rules of the service."""
     pages = flask.Blueprint("gateway_openapi", __name__)
-    for path, view in {"/openapi.json": _description, "/docs": _docs, "/metrics": _metrics, "/": _index}.items():
+    for path, view in {"/openapi.json": _description, "/docs": _docs, "/metrics": _metrics}.items():
         if path not in own_paths:
             pages.add_url_rule(path, view_func=view, methods=["GET"])
+    if "/" not in own_paths:  # POST too: without a model there, a client is told that there is none, and not of GET
+        pages.add_url_rule("/", view_func=_index, methods=["GET", "POST"])
     return pages
 
 
@@ -58,7 +60,7 @@ def asking_for_key(refusal: flask.Response) -> flask.Response:
 def _index() -> flask.Response:
     """Describe the gateway to a browser; to any other client ``/`` is a model's, or nothing."""
     service = current_service()
-    if not wants_page():
+    if flask.request.method == "POST" or not wants_page():
         if "/" in service.models:
             raise MethodNotAllowed(valid_methods=["OPTIONS", "POST"])
         flask.abort(404)

@@ -132,7 +132,7 @@ def test_the_local_run_reads_a_study_from_beside_the_wrapper(tmp_path: Path) -> 
 
 def test_the_local_run_of_a_missing_file_fails_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "nowhere.py"]) == 1
-    assert capsys.readouterr().err == "error: nowhere.py: No such file or directory\n"
+    assert capsys.readouterr().err == "error: nowhere.py is not a file\n"
 
 
 def test_the_modules_of_aiges_are_there_while_a_wrapper_lives_and_no_longer(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_weights_without_a_digest_are_unvouched_for(tmp_path: Path) -> None:
         ("secret = (", "SyntaxError at service.py:1"),
         ("raise SystemExit('secret')", "SystemExit at service.py:1"),
         ("app = 'secret'", "service:app is not a Gateway."),
-        ("", "the module service has no app."),
+        ("", "service has no app."),
     ],
 )
 def test_an_application_that_does_not_import_fails_with_its_own_message(

@@ -95,7 +95,7 @@ def test_a_sink_whose_library_is_missing_names_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=rf"{setting} needs {module}: install inference-gateway\["):
+    with pytest.raises(ImportError, match=rf"(?i){setting} .*needs {module}; run: pip install '{module}"):
         auditing(file, **{setting: "somewhere"})
 
 

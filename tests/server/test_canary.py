@@ -307,7 +307,7 @@ def dying(server: Server) -> None:
 
 
 def _last_words(server: Server) -> None:
-    with contextlib.suppress(requests.ConnectionError):
+    with contextlib.suppress(requests.RequestException):  # broken off before its answer, or within
         server.ask("killed", "answers", {**WORDS, "until": str(server.folder / "never")})
 
 
