@@ -23,6 +23,8 @@ from tests.studies.files import File, files
 from tests.studies.recalling import Models
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 LOAD = 3
 """Studies that are stored while the backup runs, at least."""
 WEIGHTS = b"\x00weights\xff" * 1000

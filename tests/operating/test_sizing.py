@@ -3,9 +3,13 @@
 import subprocess
 import sys
 
+import pytest
+
 from benchmarks.sizing import MODES
 from tests.house.pages import ROOT, rows
 from tests.waiting import PATIENCE
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_command_measures_each_mode_of_the_table() -> None:

@@ -31,6 +31,8 @@ from tests.studies.asking import Asking
 from tests.studies.files import files
 from tests.waiting import PATIENCE, eventually
 
+pytestmark = pytest.mark.slow
+
 KEPT = Path(__file__).parent / "stores"
 """For each revision a store as that version of the gateway left it, and the answers that it gave from it."""
 APP = "tests.apps.recalled:app"
