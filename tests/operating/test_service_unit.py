@@ -62,6 +62,7 @@ def test_the_settings_of_the_page_are_settings_of_the_gateway() -> None:
     assert variables.unknown(Plan.read(environment, DEFAULTS), environment).level == Level.OK
 
 
+@pytest.mark.slow
 def test_its_command_tells_systemd_that_it_is_ready(tmp_path: Path) -> None:
     address = tmp_path / "notify"
     command = setting("ExecStart").replace(PYTHON, sys.executable)

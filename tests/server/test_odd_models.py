@@ -136,6 +136,7 @@ def test_a_process_that_a_model_leaves_holds_neither_port_nor_connections_nor_th
             os.kill(child, signal.SIGKILL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("does", ["leave a thread", "leave a child"])
 @pytest.mark.parametrize("form", FORMS)
 def test_what_a_model_leaves_running_does_not_keep_the_server(start: Start, form: str, does: str) -> None:
