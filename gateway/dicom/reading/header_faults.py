@@ -1,30 +1,22 @@
 """The fault of a header that cannot be read, found by its elements alone: where it ends, or what no reader knows."""
 
-import struct
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from pydicom.datadict import keyword_for_tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
-from pydicom.valuerep import EXPLICIT_VR_LENGTH_32, VR
+
+from gateway.dicom.reading.elements import UNDEFINED, CutOff, Element, Uncommon, element_at
 
 LOOKED_AT = 1 << 20
 """Bytes of a broken file that are looked at; most headers take 20 KiB."""
 
 _PREAMBLE = 132
-_META, _SYNTAX, _PIXELS, _UNDEFINED = 0x0002, 0x00020010, 0x7FE0, 0xFFFFFFFF
-_VRS = {vr.value.encode(): vr in EXPLICIT_VR_LENGTH_32 for vr in VR if len(vr) == 2}
+_META, _SYNTAX, _PIXELS = 0x0002, 0x00020010, 0x7FE0
 _NO_VR, _UNREAD = (
     ImplicitVRLittleEndian.encode(),
     {DeflatedExplicitVRLittleEndian.encode(), ExplicitVRBigEndian.encode()},
 )
-_EXPLICIT, _IMPLICIT, _LENGTH = struct.Struct("<HH2sH"), struct.Struct("<HHL"), struct.Struct("<L")
-
-
-class _Element(NamedTuple):
-    tag: int
-    start: int
-    length: int
 
 
 class _UnknownRepresentation(Exception):
@@ -38,7 +30,7 @@ def explain(file: BinaryIO) -> str:
     last = None
     try:
         for last in _elements(data):
-            if last.length != _UNDEFINED and last.start + last.length > len(data):
+            if last.length != UNDEFINED and last.start + last.length > len(data):
                 return f"is cut off within its header, in {named(last.tag)}"
     except _UnknownRepresentation as error:
         return f"has an element of no known value representation (PS3.5 6.2), {named(error.args[0])}"
@@ -52,30 +44,26 @@ def named(tag: int) -> str:
     return f"{keyword_for_tag(tag)} ({tag >> 16:04X},{tag & 0xFFFF:04X})".strip()
 
 
-def _elements(data: bytes) -> Iterator[_Element]:
+def _elements(data: bytes) -> Iterator[Element]:
     """The elements from the file meta information to the pixels, or to where none can be told.
 
     That is a sequence without a length, and a data set that is deflated or in big endian.
     """
     at, syntax = _PREAMBLE, b""
-    try:
-        while True:
-            group, number, code, length = _EXPLICIT.unpack_from(data, at)
-            start = at + _EXPLICIT.size
-            if group != _META and syntax in _UNREAD:
-                return
-            if group != _META and syntax == _NO_VR:
-                length = _IMPLICIT.unpack_from(data, at)[2]
-            elif code not in _VRS:
-                raise _UnknownRepresentation(group << 16 | number)
-            elif _VRS[code]:
-                length, start = _LENGTH.unpack_from(data, start)[0], start + _LENGTH.size
-            element = _Element(group << 16 | number, start, length)
-            yield element
-            if group >= _PIXELS or length == _UNDEFINED:
-                return
-            at = start + length
-            if element.tag == _SYNTAX:
-                syntax = data[start:at].rstrip(b"\0 ")
-    except struct.error:
-        return
+    while True:
+        group, number = (int.from_bytes(data[start : start + 2], "little") for start in (at, at + 2))
+        is_meta = group == _META
+        if not is_meta and syntax in _UNREAD:
+            return
+        try:
+            element = element_at(data, at, implicit=not is_meta and syntax == _NO_VR)
+        except CutOff:
+            return
+        except Uncommon:
+            raise _UnknownRepresentation(group << 16 | number) from None
+        yield element
+        if group >= _PIXELS or element.length == UNDEFINED:
+            return
+        at = element.start + element.length
+        if element.tag == _SYNTAX:
+            syntax = data[element.start : at].rstrip(b"\0 ")
