@@ -7,14 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gateway
 from gateway.contract.execution import HealthState
 from gateway.contract.model import Model
 from gateway.doctor.diagnoses import Diagnosis, Level
 from gateway.errors import GatewayError
+from gateway.observe.places import is_library
 
-LIBRARIES = (str(Path(traceback.__file__).parent), str(Path(gateway.__file__).parent))
-"""Modules of Python and of the gateway: an error may be raised there, but its cause is in the service."""
 Load = Callable[[], Any]
 """Imports a Gateway; raises what its module raises."""
 
@@ -51,12 +49,8 @@ def _place(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return f" at {Path(error.filename or '').name}:{error.lineno}"
     frames = list(traceback.extract_tb(error.__traceback__))
-    frames = [frame for frame in frames if not _is_library(frame.filename)] or frames
+    frames = [frame for frame in frames if not is_library(frame.filename)] or frames
     return f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-
-
-def _is_library(file: str) -> bool:
-    return "site-packages" in file or file.startswith(("<", *LIBRARIES))
 
 
 def routes(app: Any) -> Diagnosis:
