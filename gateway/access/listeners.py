@@ -14,6 +14,7 @@ Address = tuple[str, int] | str | bytes | int
 @dataclass
 class _Announced:
     addresses: tuple[Address, ...] = ()
+    private: bool = False
     closed: bool = False
 
 
@@ -23,6 +24,7 @@ _announced = _Announced()
 def announce(addresses: Sequence[Address]) -> None:
     """Record the addresses that the server is configured to listen on."""
     _announced.addresses = tuple(addresses)
+    _announced.private = bool(addresses) and all(map(_is_local, addresses))  # once: each request asks
 
 
 def addresses() -> tuple[Address, ...]:
@@ -42,7 +44,7 @@ def refuses_anonymous() -> bool:
 
 def is_private() -> bool:
     """Return True if a server was announced and only this machine reaches it."""
-    return bool(_announced.addresses) and all(map(_is_local, _announced.addresses))
+    return _announced.private
 
 
 def is_loopback(host: str) -> bool:
