@@ -17,6 +17,8 @@ POLICY = "default-src 'none'; connect-src 'self'; script-src 'unsafe-inline'; st
 """The page has its scripts inline and loads only the description (Content Security Policy Level 3)."""
 STILL = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """For a page without scripts."""
+STYLE = "/* shared.css */\n"
+"""The place of the rules that all pages have."""
 INDEX = "gateway_openapi._index"
 """The endpoint of ``/``."""
 
@@ -78,7 +80,9 @@ def _row(name: str, model: Model, state: str) -> str:
 
 
 def _page(name: str) -> str:
-    return files("gateway.endpoints").joinpath("pages", f"{name}.html").read_text("utf-8")
+    pages = files("gateway.endpoints").joinpath("pages")
+    style = pages.joinpath("shared.css").read_text("utf-8")
+    return pages.joinpath(f"{name}.html").read_text("utf-8").replace(STYLE, style)
 
 
 def _metrics() -> flask.Response:
