@@ -4,7 +4,7 @@ A fault says what was found, what is needed and how to get it; it quotes nothing
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from pydicom import Dataset
@@ -113,9 +113,9 @@ def first_of_each(owned: Iterable[tuple[Instance, Dataset]], keyword: str) -> di
     return firsts
 
 
-def _second(images: Iterable[Instance]) -> Instance | None:
-    """The first image that is not as those before it."""
-    return next(iter(list(images)[1:]), None)
+def _second(firsts: Mapping[str, Instance]) -> Instance:
+    """The first image that is not as those before it, of several."""
+    return list(firsts.values())[1]
 
 
 def mixtures(images: Sequence[Instance]) -> Iterator[Fault]:
@@ -130,7 +130,7 @@ def mixtures(images: Sequence[Instance]) -> Iterator[Fault]:
                 firsts.pop("", None)
             if len(firsts) > 1:
                 found = row.found.format(count=len(firsts))
-                yield Fault(row.reason, found, row.needed, _second(firsts.values()))
+                yield Fault(row.reason, found, row.needed, _second(firsts))
                 break
     yield from _unplaced_frames(images)
     yield from _identities(images)
@@ -179,7 +179,7 @@ def _greys(images: Sequence[Instance]) -> Iterator[Fault]:
             "several photometric interpretations",
             "In some images the largest value is black, in others it is white (PhotometricInterpretation)",
             "one of the two: send the images of each as a series of their own",
-            _second(meanings.values()),
+            _second(meanings),
         )
 
 
@@ -192,7 +192,7 @@ def values(frames: Sequence[Frame]) -> Iterator[Fault]:
                 "several units",
                 f"The values of the images are in different units ({keyword})",
                 "one unit: send the images of each as a series of their own",
-                _second(firsts.values()),
+                _second(firsts),
             )
             return
 
