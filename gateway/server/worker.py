@@ -15,6 +15,7 @@ from gateway.executors.forks import ALARMS, LEFT_OVER_SECONDS, Closable, do_noth
 from gateway.executors.surroundings import keep_standard_streams
 from gateway.observe import jsonlogs
 from gateway.observe.logs import exception_frames, quiet_hooks
+from gateway.observe.places import in_one_line
 from gateway.server import tls_context
 from gateway.server.handover import of_generation
 from gateway.server.shared_state import CLOSE_SECONDS, ServerState
@@ -77,10 +78,9 @@ class Worker(SharingWorker):
             with self._own_signals():
                 super().load_wsgi()
         except BaseException as error:  # one that exits, with whatever status, is not loaded either
-            if not self.server_state.scoreboard.booted and not isinstance(error, GatewayError):
-                raise  # gunicorn says why, and ends the server
-            known = isinstance(error, GatewayError)
-            self._give_up(str(error) if known else exception_frames(error, with_text=True))  # no patient is in it
+            if isinstance(error, SystemExit) and not self.alive:
+                raise  # a signal stops this worker
+            self._give_up(self._reason(error))
         self.service = getattr(self.wsgi, "extensions", {}).get("gateway")
         settings = self.service.settings if self.service else self.settings
         jsonlogs.configure(settings)
@@ -88,6 +88,15 @@ class Worker(SharingWorker):
         if self.service is not None:
             self.service.admission.max_requests = self.places
             self._open()
+
+    def _reason(self, error: BaseException) -> str:
+        """Return why the application is not loaded: one line at the start, all frames after a reload.
+
+        No patient is in them, since no request is.
+        """
+        if isinstance(error, GatewayError):
+            return str(error)
+        return exception_frames(error, with_text=True) if self.server_state.scoreboard.booted else in_one_line(error)
 
     @contextlib.contextmanager
     def _own_signals(self) -> Iterator[None]:

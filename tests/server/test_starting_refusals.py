@@ -70,6 +70,30 @@ def test_a_port_that_is_taken() -> None:
     assert "ss -ltnp" in told
 
 
+FAULTY = {
+    "import no_such_package": "1: ModuleNotFoundError: No module named 'no_such_package'",
+    "\nx = 1 / 0": "2: ZeroDivisionError: division by zero",
+    "def m(:": "1: SyntaxError: invalid syntax",
+    "import sys\nsys.exit(3)": "2: SystemExit: 3",
+    "from gateway import *\napp = Gateway('x')\n@app.model('/')\ndef m(ct: Volume) -> list: ...": "3: TypeError: m: it",
+}
+"""Modules, and what of them the line says after the name of the file."""
+
+
+PLACES = [("gateway", source) for source in FAULTY] + [("gunicorn", "import no_such_package")]
+
+
+@pytest.mark.parametrize(
+    ("program", "source"), PLACES, ids=[f"{program} {FAULTY[text][3:9]}" for program, text in PLACES]
+)
+def test_an_application_that_cannot_be_imported(program: str, source: str, tmp_path: Path) -> None:
+    (tmp_path / "tissue.py").write_text(source)
+    words = ["-c", "python:gateway.gunicorn_conf", "--bind", "127.0.0.1:0"] if program == "gunicorn" else ["--port", 0]
+    told = refused(*words, "tissue:app", program=program, folder=tmp_path)
+    (line,) = [line for line in told.splitlines() if "cannot start" in line]
+    assert f"cannot start: tissue.py:{FAULTY[source]}" in line
+
+
 def test_an_application_without_a_model_is_reported(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "empty.py").write_text("from gateway import Gateway\napp = Gateway(__name__)\n")
     server = serve("empty:app", "--workers", "2", pythonpath=tmp_path)
