@@ -46,7 +46,15 @@ MiB = 1 << 20
 def add_upload(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
     """Add the arguments of ``upload``."""
     add = verb.add_argument
-    add("-i", "--input", type=Path, dest="files", metavar="STUDY", required=True, help="DICOM file, or folder of them")
+    add(
+        "-i",
+        "--input",
+        type=Path,
+        dest="files",
+        metavar="STUDY",
+        required=True,
+        help="DICOM file or folder, or a folder of images",
+    )
     add(
         "--on-conflict", choices=("fail", "keep", "replace"), default="fail",
         help="action where the gateway stores another file with the same SOP Instance UID (%(default)s)",
@@ -82,7 +90,9 @@ def add_bundle(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
 def add_preflight(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
     """Add the arguments of ``preflight``."""
     study = verb.add_mutually_exclusive_group(required=True)
-    study.add_argument("-i", "--input", type=Path, dest="files", metavar="STUDY", help="DICOM file, or folder of them")
+    study.add_argument(
+        "-i", "--input", type=Path, dest="files", metavar="STUDY", help="DICOM file or folder, or a folder of images"
+    )
     study.add_argument("--study", default="", metavar="UID", help="a study stored on the gateway")
     verb.add_argument("--model", dest="models", action="append", default=[], metavar="ROUTE", help="this model only")
     add_skip_unreadable(verb)

@@ -17,8 +17,9 @@ from typing import Any
 from gateway.client.catalog import safe
 from gateway.client.errors import AnswerCorrupt, SourceUnreadable, one_line
 from gateway.client.hashes import HashCache
+from gateway.client.local_files import absolute
 from gateway.client.parallel import Tally
-from gateway.client.scanning import Digests, absolute
+from gateway.client.scanning import Digests
 from gateway.client.study_upload import entries_of
 from gateway.client.transport import Transport
 from gateway.client.upload_body import PIECE, ChunkBody, Progress

@@ -15,8 +15,9 @@ from gateway.client.credentials import Credentials
 from gateway.client.errors import beginning
 from gateway.client.hashes import HashCache
 from gateway.client.inference_requests import Inference
+from gateway.client.local_files import Files
 from gateway.client.result import InferenceCall, InferenceResult
-from gateway.client.scanning import Files, Scan
+from gateway.client.scanning import Scan
 from gateway.client.sources import Study, headers_of, instances_of
 from gateway.client.study_upload import CHUNK, PARALLEL, OnConflict, Reference, Uploaded, UploadOptions
 from gateway.client.transport import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Transport, refused_before_work

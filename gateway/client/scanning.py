@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -13,8 +13,9 @@ from typing import Any, BinaryIO
 
 from gateway.client.errors import SourceUnreadable
 from gateway.client.hashes import HashCache, Known, Stat
+from gateway.client.local_files import Files, LocalFiles
 from gateway.client.parallel import Tally, in_parallel
-from gateway.client.unreadable import Skipping, Unreadable, named
+from gateway.client.unreadable import Skipping, Unreadable
 from gateway.client.upload_body import PIECE, Progress, Source
 from gateway.contract.brief import Brief
 from gateway.dicom.reading.holes import File, find_holes, head_of, is_part10
@@ -28,9 +29,6 @@ HASHED = 1 << 18
 
 LONGEST_UID = 64
 _UID = re.compile(r"[0-9]+(\.[0-9]+){0,31}")
-
-Files = str | Path | Iterable[Source]
-"""A local study: a file, a folder of them, or files by path, as bytes or open."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,7 +58,7 @@ class ScannedInstance(Brief):
 
 class Scan:
     """Every DICOM instance among ``files``, once and in their order, each as soon as it has been hashed; other files
-    are left out. To be iterated once.
+    are left out. Where none is DICOM, PNG and JPEG images are one series. To be iterated once.
 
     ``progress`` is in bytes hashed. Raises SourceUnreadable for what cannot be read or changes meanwhile;
     StudyUnreadable for a part of the study that cannot be read and that ``skipping`` does not allow to leave out, at
@@ -71,14 +69,14 @@ class Scan:
         self, files: Files, cache: HashCache, progress: Progress | None = None, skipping: Skipping | None = None
     ) -> None:
         self._skipping = skipping or Skipping()
-        self._given = _Given(files)
-        self._digests = Digests(self._given.paths, cache, progress)
-        if self._leave_out_holes():
-            self._digests = Digests(self._given.paths, cache, progress)
-        self._described = [(place, source, _describe(source)) for place, source in self._given.held]
+        self._files = LocalFiles(files)
+        self._digests = Digests(self._files.paths, cache, progress)
+        if self._sort_others():
+            self._digests = Digests(self._files.paths, cache, progress)
+        self._described = [(place, source, _describe(source)) for place, source in self._files.held]
         self.left = self._digests.size + sum(known.stat.size for _, _, known in self._described)
         """Bytes of the files that have not been read yet."""
-        self.ignored = len(self._given.special)
+        self.ignored = len(self._files.special)
         """Files that are not DICOM instances, of those read."""
 
     @property
@@ -104,64 +102,33 @@ class Scan:
                 seen.add(known.sha256)
                 yield _entry(source, known)
         if not seen:
-            raise StudyRefused("There is no DICOM file here.")
+            raise StudyRefused("There is no DICOM file and no PNG or JPEG image here.")
 
     def _from_disk(self) -> Iterator[tuple[str, Path, Known]]:
-        paths = self._given.paths
-        return ((self._given.name(paths[key]), paths[key], known) for key, known in self._digests)
+        paths = self._files.paths
+        return ((self._files.name(paths[key]), paths[key], known) for key, known in self._digests)
 
-    def _leave_out_holes(self) -> bool:
-        """Leave out what looks like a part of the study by its first bytes. Raises StudyUnreadable."""
-        study = self._given
+    def _sort_others(self) -> bool:
+        """Leave out what looks like a part of the study by its first bytes, and read images where nothing is DICOM.
+
+        Returns True if files were left out. Raises StudyUnreadable.
+        """
+        study = self._files
         unknown = self._digests.without_uids()
         files = {file.path: file for file in in_parallel(_peek, [study.paths[key] for key in unknown], THREADS) if file}
-        instances = (path for path in study.paths.values() if path not in files)
+        instances = [path for path in study.paths.values() if path not in files]
         others = sorted([*study.special, *files.values()], key=lambda file: file.path)
         holes = find_holes(instances, others)
         unreadable = [Unreadable(f"{study.name(path)}/", "It cannot be listed.") for path in study.unlisted]
         unreadable += [Unreadable(study.name(hole.path), hole.why) for hole in holes]
+        left_out = {hole.path for hole in holes}
+        if not (instances or unreadable or study.held):
+            images, broken = study.read_images()
+            unreadable += broken
+            left_out.update(images)
         self._skipping.skip(unreadable)
-        study.leave_out({hole.path for hole in holes})
-        return bool(holes)
-
-
-class _Given:
-    """The sources of a study: files that a cache can hold, ``special`` files, and those in memory by name."""
-
-    def __init__(self, files: Files) -> None:
-        self.special: list[File] = []
-        self.unlisted: list[Path] = []
-        self._roots: dict[Path, Path] = {}
-        given = [Path(files)] if isinstance(files, str | Path) else list(files)
-        self.paths = absolute(path for one in given if isinstance(one, Path) for path in self._below(one))
-        self.held = [(f"File {n}", one) for n, one in enumerate(given, 1) if not isinstance(one, Path)]
-
-    def name(self, path: Path) -> str:
-        """Return the name of a file: its path below the folder of the study."""
-        return named(self._roots[path], path)
-
-    def leave_out(self, paths: Collection[Path]) -> None:
-        """Leave these files out."""
-        self.paths = {key: path for key, path in self.paths.items() if path not in paths}
-        self.special = [file for file in self.special if file.path not in paths]
-
-    def _below(self, root: Path) -> Iterator[Path]:
-        from gateway.dicom.reading.files import find_files  # brings pydicom
-
-        if not root.exists():
-            raise SourceUnreadable(f"{root} does not exist.")
-        if not (root.is_dir() or root.is_file()):  # a pipe would wait for ever, a device has no end
-            raise SourceUnreadable(f"{root} is neither a file nor a folder.")
-        for path in find_files(root, lambda path, why: self._set_aside(root, path)):
-            self._roots[path] = root
-            yield path
-
-    def _set_aside(self, root: Path, path: Path) -> None:
-        self._roots[path] = root
-        if path.is_dir():
-            self.unlisted.append(path)
-        else:
-            self.special.append(File(path, 0, None))
+        study.leave_out(left_out)
+        return bool(left_out)
 
 
 def _peek(path: Path) -> File | None:
@@ -209,11 +176,6 @@ class Digests:
 
     def _read(self, key: str) -> tuple[str, Known]:
         return key, _read(self._paths[key], self._tally, self._dicom)
-
-
-def absolute(paths: Iterable[Path]) -> dict[str, Path]:
-    """Return files by their keys in the cache."""
-    return {str(path.absolute()): path for path in paths}
 
 
 def _entry(source: Source, known: Known) -> ScannedInstance:

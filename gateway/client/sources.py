@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.client.scanning import Files
+from gateway.client.local_files import Files
 from gateway.client.study_upload import Reference, Uploaded
 from gateway.client.unreadable import Skipping
 

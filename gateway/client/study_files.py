@@ -5,19 +5,20 @@ from io import BytesIO
 from pathlib import Path
 
 from gateway.client.errors import SourceUnreadable, counted, printable
+from gateway.client.image_files import captured, in_natural_order, is_image_file
 from gateway.client.unreadable import Skipping, Unreadable, below, named
 from gateway.client.upload_body import Source
-from gateway.dicom.reading.files import convert_dataset_to_bytes
-from gateway.dicom.reading.holes import Hole, is_aside
+from gateway.dicom.reading.files import NotAnInstance
+from gateway.dicom.reading.holes import Hole
 from gateway.dicom.reading.instances import Instance, read_instance, read_study, spatial_order
-from gateway.dicom.writing.image_capture import image_to_secondary_capture
 from gateway.errors import StudyRefused
 
-PICTURES = {".png", ".jpg", ".jpeg"}
+ARCHIVES = {".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz"}
+"""Extensions of archives, which are not unpacked: one may be larger than the disk."""
 
 
 def load(path: Path, skipping: Skipping, note: Callable[[str], None] = lambda line: None) -> list[Instance]:
-    """Return the DICOM instances at or below ``path``, and its PNG and JPEG images as Secondary Captures in memory.
+    """Return the DICOM instances at or below ``path``, or where there are none its PNG and JPEG images as one series.
 
     One series after another, each sorted along its normal with time points outermost. ``note`` receives the number of
     other files. Raises SourceUnreadable for a missing path, StudyUnreadable for a part of the study
@@ -25,66 +26,82 @@ def load(path: Path, skipping: Skipping, note: Callable[[str], None] = lambda li
     """
     if not path.exists():
         raise SourceUnreadable(f"{path} does not exist.")
-    instances, unreadable, others = _read(path)
-    skipping.skip(unreadable)
+    study = _Reading()
+    study.add_folder(path)
+    instances = study.finish(skipping)
     if not instances:
-        index = " A DICOMDIR is an index: name its folder instead." if path.name == "DICOMDIR" else ""
-        raise StudyRefused(f"There is no DICOM file and no PNG or JPEG image in {path}.{index}")
-    if others:
+        raise StudyRefused(f"There is no DICOM file and no PNG or JPEG image in {path}.{_hint(path, study.others)}")
+    if study.apart:
+        note(f"left out {counted(study.apart, 'image')} beside the DICOM files: send images from a folder of their own")
+    if others := len(study.others):
         note(f"left out {counted(others, 'file')} that {'is' if others == 1 else 'are'} neither DICOM nor an image")
-    return spatial_order(instances)
-
-
-def _read(path: Path) -> tuple[list[Instance], list[Unreadable], int]:
-    """Read ``path``: instances, parts of the study that cannot be read, and the number of other files."""
-    skipped, holes = list[Path](), list[Hole]()
-    instances = read_study(path, on_skip=lambda file, why: skipped.append(file), on_holes=holes.extend)
-    unreadable, pictures = below(path, holes), [file for file in skipped if _is_picture(file)]
-    for picture in pictures:
-        try:
-            instances.append(_captured(picture))
-        except StudyRefused as error:
-            unreadable.append(Unreadable(named(path, picture), error.detail))
-    return instances, unreadable, len(skipped) - len(pictures)
-
-
-def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in PICTURES and not is_aside(file)
+    return instances
 
 
 def spatial(files: Iterable[Source], skipping: Skipping) -> list[Instance]:
-    """DICOM files by path, as bytes or open, and those below folders, in the order in which a model expects them.
+    """Return the instances of files by path, as bytes or open, and of folders, in the order that a model expects.
 
-    Each file that is named counts as a part of the study. Raises StudyUnreadable, StudyRefused where there is nothing.
+    Each file that is named counts as a part of the study; PNG and JPEG files are one series in the order given.
+    Raises StudyUnreadable, StudyRefused where there is nothing, or DICOM and images.
     """
-    instances, unreadable = list[Instance](), list[Unreadable]()
-    for place, one in enumerate(files, start=1):
-        if isinstance(one, Path) and one.is_dir():
-            found, broken, _ = _read(one)
-            instances += found
-            unreadable += broken
-            continue
-        try:
-            instances.append(read_instance(BytesIO(one) if isinstance(one, bytes) else one))
-        except StudyRefused as error:
-            unreadable.append(Unreadable(_name(one, place), error.detail))
-    skipping.skip(unreadable)
+    study = _Reading()
+    for place, source in enumerate(files, start=1):
+        if isinstance(source, Path) and source.is_dir():
+            study.add_folder(source)
+        else:
+            study.add_file(source, place)
+    instances = study.finish(skipping)
     if not instances:
-        raise StudyRefused("There is no DICOM file here.")
-    return spatial_order(instances)
+        raise StudyRefused("There is no DICOM file and no PNG or JPEG image here.")
+    return instances
 
 
-def _name(source: Source, place: int) -> str:
-    return printable(source.name) if isinstance(source, Path) else f"File {place}"
+def _hint(path: Path, others: Iterable[Path]) -> str:
+    if path.name == "DICOMDIR":
+        return " A DICOMDIR is an index: name its folder instead."
+    return " Unpack its archive first." if any(file.suffix.lower() in ARCHIVES for file in others) else ""
 
 
-class _Capture(BytesIO):
-    """A Secondary Capture in memory with the path of its picture."""
+class _Reading:
+    """The instances of a study; ``apart`` counts image files beside DICOM files, ``others`` are neither."""
 
-    def __init__(self, picture: Path) -> None:
-        super().__init__(convert_dataset_to_bytes(image_to_secondary_capture(picture)))
-        self.name = picture.name
+    def __init__(self) -> None:
+        self.apart, self.others = 0, list[Path]()
+        self._instances, self._unreadable = list[Instance](), list[Unreadable]()
+        self._images = list[tuple[str, Path]]()
+        self._chosen = False
 
+    def add_folder(self, path: Path) -> None:
+        """Add what is at or below ``path``."""
+        skipped, holes = list[Path](), list[Hole]()
+        self._instances += read_study(path, on_skip=lambda file, why: skipped.append(file), on_holes=holes.extend)
+        self._unreadable += below(path, holes)
+        images = in_natural_order(filter(is_image_file, skipped))
+        self._images += [(named(path, image), image) for image in images]
+        self.others += [file for file in skipped if file not in images]
 
-def _captured(picture: Path) -> Instance:
-    return read_instance(_Capture(picture))
+    def add_file(self, source: Source, place: int) -> None:
+        """Add a file that is named, ``place`` counting from 1."""
+        name = printable(source.name) if isinstance(source, Path) else f"File {place}"
+        try:
+            self._instances.append(read_instance(BytesIO(source) if isinstance(source, bytes) else source))
+        except NotAnInstance as error:
+            if isinstance(source, Path) and is_image_file(source):
+                self._images.append((name, source))
+                self._chosen = True
+            else:
+                self._unreadable.append(Unreadable(name, error.detail))
+        except StudyRefused as error:
+            self._unreadable.append(Unreadable(name, error.detail))
+
+    def finish(self, skipping: Skipping) -> list[Instance]:
+        """Return the instances in order: DICOM, or images where no file is or should be DICOM."""
+        if not (self._instances or self._unreadable):
+            captures, self._unreadable = captured(self._images)
+            self._instances = [read_instance(capture) for capture in captures]
+        elif self._chosen:
+            raise StudyRefused("DICOM files and PNG or JPEG images are not one study: send them apart.")
+        else:
+            self.apart = len(self._images)
+        skipping.skip(self._unreadable)
+        return spatial_order(self._instances)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from gateway.client.errors import AnswerCorrupt, Conflict, ConflictingInstance, Refused, SourceUnreadable, one_line
 from gateway.client.hashes import HashCache
+from gateway.client.local_files import absolute
 from gateway.client.parallel import Tally, in_parallel
-from gateway.client.scanning import Scan, ScannedInstance, absolute
+from gateway.client.scanning import Scan, ScannedInstance
 from gateway.client.transport import Transport
 from gateway.client.unreadable import Skipping, Unreadable
 from gateway.client.upload_body import ChunkBody, Progress

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.client.hashes import RACY_NS, HashCache, Known, Stat, cache_folder
-from gateway.client.scanning import Digests, absolute
+from gateway.client.local_files import absolute
+from gateway.client.scanning import Digests
 from tests.examples import examples
 
 NOW = 1_800_000_000_000_000_000

@@ -19,7 +19,7 @@ _SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 """Extensions that promise DICOM, whatever the other files are called."""
 
 _ASIDE = frozenset({"dicomdir", "thumbs.db", "desktop.ini", "md5sums", "sha1sums", "sha256sums", "sha512sums"})
-_PREAMBLE, _MAGIC, _GZIP = 128, b"DICM", b"\x1f\x8b"
+_PREAMBLE, _MAGIC, _GZIP, _IMAGES = 128, b"DICM", b"\x1f\x8b", (b"\x89PNG\r\n", b"\xff\xd8\xff")
 _HTML = re.compile(rb"\s*(<\?xml[^>]*>\s*)?<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _NAKED = re.compile(
     rb"DICM"
@@ -133,6 +133,8 @@ def fault_of(head: bytes | None) -> str:
         return "It is compressed with gzip."
     if _HTML.match(head):
         return "It is an HTML page."
+    if head.startswith(_IMAGES):
+        return "It is a PNG or JPEG image under another extension."
     if _NAKED.match(head):
         return "It has no preamble (PS3.10 7.1)."
     if len(head) < _PREAMBLE:

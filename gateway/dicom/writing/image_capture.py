@@ -1,6 +1,7 @@
 """Pictures as DICOM: PNG or JPEG -> Secondary Capture (PS3.3 A.8.1)."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +13,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 from gateway.dicom.reading.files import opened, refusing
-from gateway.errors import LimitExceeded
+from gateway.errors import LimitExceeded, StudyRefused
 
 MAX_PIXELS = 64 << 20
 """Pixels of one picture: twice the largest camera sensor, and below the size that Pillow refuses."""
@@ -26,7 +27,7 @@ def image_to_secondary_capture(path_or_file: Path | BinaryIO) -> Dataset:
 
     Grey pictures give MONOCHROME2 of 8 or 16 bits, all others RGB of 8 bits, transparency over black; the orientation
     in EXIF is applied. UIDs come from the pixels: the same picture gets the same ones, in a study and a series of its
-    own. Raises StudyRefused (no picture, broken), LimitExceeded (``MAX_PIXELS``).
+    own (see ``join_series``). Raises StudyRefused (no picture, broken, animated), LimitExceeded (``MAX_PIXELS``).
     """
     with opened(path_or_file) as file, refusing("A picture is not a PNG or JPEG, or it is broken."):
         pixels = _read_pixels(file)
@@ -34,6 +35,22 @@ def image_to_secondary_capture(path_or_file: Path | BinaryIO) -> Dataset:
     dataset = _empty_capture(digest)
     _add_pixels(dataset, pixels)
     return dataset
+
+
+def join_series(captures: Sequence[Dataset]) -> None:
+    """Make captures one series of one study in their order; its UIDs come from all their pixels, also where two agree.
+
+    A single capture stays as it is.
+    """
+    if len(captures) < 2:
+        return
+    members = [str(capture.SOPInstanceUID) for capture in captures]
+    for number, capture in enumerate(captures, start=1):
+        capture.StudyInstanceUID = generate_uid(entropy_srcs=[*members, "study"])
+        capture.SeriesInstanceUID = generate_uid(entropy_srcs=[*members, "series"])
+        capture.SOPInstanceUID = generate_uid(entropy_srcs=[*members, "instance", str(number)])
+        capture.file_meta.MediaStorageSOPInstanceUID = capture.SOPInstanceUID
+        capture.InstanceNumber = number
 
 
 def _read_pixels(file: BinaryIO) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -44,6 +61,8 @@ def _read_pixels(file: BinaryIO) -> NDArray[np.uint8] | NDArray[np.uint16]:
         raise LimitExceeded("MAX_PIXELS", MAX_PIXELS, "pixels", what="A picture") from None
     if picture.width * picture.height > MAX_PIXELS:
         raise LimitExceeded("MAX_PIXELS", MAX_PIXELS, "pixels", what="A picture")
+    if picture.format == "PNG" and getattr(picture, "is_animated", False):
+        raise StudyRefused("A picture is animated: send each of its frames as a file.", private="animated picture")
     upright = ImageOps.exif_transpose(picture)
     if upright.mode in _SIXTEEN_BIT:
         return np.asarray(upright).astype(np.uint16)
