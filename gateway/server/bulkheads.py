@@ -39,6 +39,11 @@ class Bulkhead:
         """Requests that occupy a thread."""
         return self.busy - len(self._lent)
 
+    @property
+    def requests(self) -> int:
+        """Requests that occupy a thread, or wait for one."""
+        return self.working + len(self.waiting)
+
     def join(self, connection: ReadyConnection) -> None:
         """Serve the connection as soon as a thread is free."""
         self.waiting.append(connection)
@@ -49,13 +54,12 @@ class Bulkhead:
         while self.waiting and self.working < self.threads:
             self.busy += 1
             connection = self.waiting.popleft()
-            connection.sock.start(Loan(self, connection.sock))
+            connection.sock.start(self)
             self._start(connection)
 
     def leave(self, connection: ReadyConnection) -> None:
         """Release the thread of the connection."""
         self.reclaim(connection.sock)
-        connection.sock.thread = None  # breaks a reference cycle, which would delay the release of the socket
         self.busy -= 1
         self.go()
 
@@ -76,20 +80,6 @@ class Bulkhead:
 
     def reclaim(self, sock: RateLimited) -> None:
         """End the loan of a connection: its thread works again."""
-        with self._lock:
-            self._lent.discard(sock)
-
-
-class Loan:
-    """The thread of one request, which may be lent."""
-
-    def __init__(self, bulkhead: Bulkhead, sock: RateLimited) -> None:
-        self._bulkhead, self._sock = bulkhead, sock
-
-    def lend(self) -> bool:
-        """See gateway.server.rate_limited_socket.Thread."""
-        return self._bulkhead.lend(self._sock)
-
-    def reclaim(self) -> None:
-        """See gateway.server.rate_limited_socket.Thread."""
-        self._bulkhead.reclaim(self._sock)
+        if sock in self._lent:  # by this thread: others only add their own
+            with self._lock:
+                self._lent.discard(sock)

@@ -11,7 +11,6 @@ import errno
 import resource
 import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from selectors import EVENT_READ
@@ -182,9 +181,19 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
             self.poller.modify(conn.sock, events, partial(self._on_head, conn))
 
     def _dispatch(self, conn: Connection) -> None:
-        conn.bulkhead = self.probes if conn.is_probe else self.work
+        if conn.is_probe:
+            self._join(self.probes, conn)
+        else:
+            self.start(conn)
+
+    def start(self, conn: Connection) -> None:
+        """Start a request that is no probe in a thread."""
+        self._join(self.work, conn)
+
+    def _join(self, bulkhead: Bulkhead, conn: Connection) -> None:
+        conn.bulkhead = bulkhead
         conn.hand_over()
-        conn.bulkhead.join(conn)
+        bulkhead.join(conn)
 
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
         if not keepalive:
@@ -201,7 +210,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         """Take a connection back from a thread: reuse it, or close it once its client has finished writing."""
         if conn.bulkhead is not None:
             conn.bulkhead.leave(conn)
-        if not fs.cancelled() and fs.exception() is None and fs.result():
+        if fs.exception() is None and fs.result():  # the pool cancels none
             if isinstance(conn.sock, RateLimitedTLSSocket) and conn.sock.pending():
                 self.enqueue_req(conn)  # bytes that TLS has decrypted already do not wake the poller
             else:
@@ -258,23 +267,22 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         return False
 
     def murder_pending(self) -> None:
-        """Close overdue connections: incomplete heads, clients that still write, and idle ones above the limit."""
-        super().murder_pending()
-        for conn in self._overdue(self.heads):
-            if conn.head:  # without a head, a client could read the 408 as the response to its next request
-                with contextlib.suppress(OSError):
-                    conn.sock.send(REQUEST_TIMEOUT)
-            self._drop(conn)
-        for conn in self._overdue(self.lingering):
-            self._drop(conn)
+        """Close overdue connections: incomplete heads, clients that still write, and idle ones above the limit.
+
+        gunicorn's own pending connections, whose threads got no first byte, do not occur here.
+        """
+        # Each dict has one timeout for all, so the oldest entry is the first to be overdue.
+        for waiting in (self.heads, self.lingering):
+            while waiting and self._is_overdue(conn := next(iter(waiting))):
+                del waiting[conn]
+                if conn.head:  # without a head, a client could read the 408 as the response to its next request
+                    with contextlib.suppress(OSError):
+                        conn.sock.send(REQUEST_TIMEOUT)
+                self._drop(conn)
         while self.nr_conns >= self.worker_connections and self._close_idle():
             pass
 
-    def _overdue(self, waiting: dict[Connection, Any]) -> Iterator[Connection]:
-        """Remove and yield overdue connections, all of them STOP_TIME after the signal to stop."""
-        # Each dict has one timeout for all, so the oldest entry is the first to be overdue.
+    def _is_overdue(self, conn: Connection) -> bool:
+        """Return True after the connection's timeout, and STOP_TIME after the signal to stop."""
         now = time.monotonic()
-        stopped = not self.alive and now >= self.stopped_at + STOP_TIME
-        while waiting and ((conn := next(iter(waiting))).timeout <= now or stopped):
-            del waiting[conn]
-            yield conn
+        return bool(conn.timeout <= now or (not self.alive and now >= self.stopped_at + STOP_TIME))

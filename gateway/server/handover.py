@@ -6,12 +6,10 @@ moves with its head already read, as a file descriptor over a socket that all wo
 
 import mmap
 import socket
-import struct
 from collections.abc import Iterator
 
 from gateway.executors.scoreboard import SLOTS
 
-FREE = struct.Struct("<i")
 MESSAGE_BYTES = 1 << 17
 """Twice the head of a request at most."""
 
@@ -20,7 +18,8 @@ class Handover:
     """The shared queue of the workers of one generation. Make it in the master, before it forks."""
 
     def __init__(self) -> None:
-        self._free = mmap.mmap(-1, SLOTS * FREE.size)
+        self._room = mmap.mmap(-1, SLOTS)
+        """A byte for each worker: 1 where it has a free place."""
         self._sender, self._receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         for end in (self._sender, self._receiver):
             end.setblocking(False)
@@ -29,14 +28,13 @@ class Handover:
         """The descriptor that is readable while a request is pending."""
         return self._receiver.fileno()
 
-    def publish(self, slot: int, free: int) -> None:
-        """Publish the number of free places of the worker on ``slot``; 0 for one that has ended."""
-        FREE.pack_into(self._free, slot % SLOTS * FREE.size, max(0, free))
+    def publish(self, slot: int, *, has_room: bool) -> None:
+        """Publish whether the worker on ``slot`` has a free place; one that has ended has none."""
+        self._room[slot % SLOTS] = has_room
 
     def others_have_room(self, slot: int) -> bool:
         """Return whether a worker other than that on ``slot`` has a free place."""
-        own = slot % SLOTS
-        return any(free for number, (free,) in enumerate(FREE.iter_unpack(self._free)) if number != own)
+        return self._room[:].count(True) > self._room[slot % SLOTS]
 
     def send(self, connection: socket.socket, head: bytes) -> bool:
         """Pass on a connection and the bytes read of it; return whether that succeeded. The caller then closes it."""

@@ -108,7 +108,7 @@ def pre_fork(_master: Any, _worker: Any) -> None:
 def child_exit(master: Any, worker: Any) -> None:
     """Clean up after a worker, in the master, however it ended."""
     multiprocess.worker_exited(worker.pid)
-    worker.handover.publish(worker.age, 0)
+    worker.handover.publish(worker.age, has_room=False)
     state = ServerState.of_this_server()
     died_early = _died_early(state.scoreboard.clear(worker.age))
     if died_early and master.LISTENERS and not state.scoreboard.started:  # one that stops has closed them

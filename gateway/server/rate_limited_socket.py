@@ -28,39 +28,40 @@ class Place(Protocol):
         """Let another request use it."""
 
 
-class Thread(Protocol):
-    """The thread that serves a request."""
+class Threads(Protocol):
+    """The threads that serve requests of one kind."""
 
-    def lend(self) -> bool:
-        """Let another thread run while this one waits for its client; return whether one may."""
+    def lend(self, sock: "RateLimited") -> bool:
+        """Let another thread run while that of ``sock`` waits for its client; return whether one may."""
 
-    def reclaim(self) -> None:
-        """End the loan: this thread works again."""
+    def reclaim(self, sock: "RateLimited") -> None:
+        """End the loan: the thread of ``sock`` works again."""
 
 
 class RateLimited:
     """A mixin for sockets that raise TimeoutError when the peer stalls or falls below the minimum rate.
 
-    ``thread`` and ``place`` are lent once the peer is slow. ``cut`` ends the connection at the next check.
+    Its thread, one of ``threads``, and ``place`` are lent once the peer is slow. ``cut`` ends the connection at the
+    next check.
     """
 
     settings = Settings()
     waited = 0.0
     moved = 0
     cut = False
-    thread: Thread | None = None
+    threads: Threads | None = None
     place: Place | None = None
 
-    def start(self, thread: Thread | None = None) -> None:
-        """Begin a request in ``thread``; earlier waits do not count."""
-        self.thread = thread
+    def start(self, threads: Threads | None = None) -> None:
+        """Begin a request in one of ``threads``; earlier waits do not count."""
+        self.threads = threads
         self.transfer(None)
 
     def transfer(self, place: Place | None) -> None:
         """Begin to wait for the peer, which may lend ``place``, or to work: the clock starts again."""
         self.waited, self.moved, self.cut, self.place = 0.0, 0, False, place
-        if self.thread is not None:
-            self.thread.reclaim()
+        if self.threads is not None:
+            self.threads.reclaim(self)
 
     @property
     def rate(self) -> float:
@@ -131,7 +132,7 @@ class RateLimited:
         late = judge and self.waited > settings.rate_grace and self.moved < settings.min_rate * self.waited
         if self.cut or late:
             raise TimeoutError("the peer is slower than the minimum rate")
-        if self.slow and self.thread is not None and self.thread.lend() and self.place is not None:
+        if self.slow and self.threads is not None and self.threads.lend(self) and self.place is not None:
             self.place.lend()
         return now
 

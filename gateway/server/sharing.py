@@ -23,7 +23,8 @@ class SharingWorker(BoundedWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.places: int = self.cfg.threads - self.settings.reserved_threads
-        self._receives = False
+        self._has_room = False
+        """Whether it had a free place at the end of the last turn, and polls for requests of others."""
         self._unplaced: deque[tuple[float, Connection]] = deque()
         """Requests without a place anywhere, each with the time at which it is refused."""
 
@@ -33,37 +34,34 @@ class SharingWorker(BoundedWorker):
         return 0
 
     @property
-    def free_places(self) -> int:
-        """Requests that this worker could begin now."""
-        working: int = self.work.working + len(self.work.waiting)
-        return max(0, self.places - max(working, self.occupied))
+    def has_room(self) -> bool:
+        """Return True if this worker could begin a request now."""
+        return bool(self.work.requests < self.places and self.occupied < self.places)
 
     @property
     def _others_have_room(self) -> bool:
         return self.handover.others_have_room(self.age)
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
-        """Run one turn of the main loop, then publish the number of free slots to the other workers."""
+        """Run one turn of the main loop, then tell the other workers whether there is a free place here."""
         super().wait_for_and_dispatch_events(min(timeout, PATIENCE) if self._unplaced else timeout)
         self._place()
         # A worker polls the shared queue only with a free place: otherwise each request in it would wake all workers.
-        free = self.free_places if self.alive else 0
-        self.handover.publish(self.age, free)
-        if (free > 0) != self._receives:
-            self._receives = free > 0
-            if self._receives:
-                self.poller.register(self.handover, EVENT_READ, self._on_handover)
-            else:
-                self.poller.unregister(self.handover)
-        if self.alive:
+        had, self._has_room = self._has_room, self.alive and self.has_room
+        self.handover.publish(self.age, has_room=self._has_room)
+        if self._has_room and not had:
+            self.poller.register(self.handover, EVENT_READ, self._on_handover)
+        elif had and not self._has_room:
+            self.poller.unregister(self.handover)
+        if self.alive and not self._has_room:  # with room, gunicorn's loop accepts again
             self.set_accept_enabled(self.nr_conns < self.worker_connections)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """Accept connections or not: not while only other workers have free places."""
-        super().set_accept_enabled(enabled and (self.free_places > 0 or not self._others_have_room))
+        super().set_accept_enabled(enabled and (self._has_room or not self._others_have_room))
 
     def _on_handover(self, _fileobj: Any) -> None:
-        if self.free_places:
+        if self.has_room:
             self.receive_request()
 
     def receive_request(self) -> bool:
@@ -75,10 +73,10 @@ class SharingWorker(BoundedWorker):
             return True
         return False
 
-    def _dispatch(self, conn: Connection) -> None:
-        """Start the request in a thread if it needs no place; else look for one."""
-        if conn.is_probe or not self.alive:
-            super()._dispatch(conn)
+    def start(self, conn: Connection) -> None:
+        """Start the request in a thread once there is a place for it."""
+        if not self.alive:
+            super().start(conn)
         else:
             self._unplaced.append((time.monotonic() + PATIENCE, conn))
             self._place()
@@ -90,8 +88,8 @@ class SharingWorker(BoundedWorker):
         """
         while self._unplaced:
             overdue, conn = self._unplaced[0]
-            if self.free_places > 0 or not self.alive or time.monotonic() >= overdue:
-                super()._dispatch(conn)
+            if self.has_room or not self.alive or time.monotonic() >= overdue:
+                super().start(conn)
             elif not (self._others_have_room and self._send(conn)):
                 return
             self._unplaced.popleft()
