@@ -15,7 +15,7 @@ from gateway.executors.pending_call import PendingCall
 from gateway.executors.queues import Queue
 from gateway.executors.runner import AnswerChecks, answer, batch_key_of, execution_of, own, prepare
 from gateway.executors.states import ModelHealth, at_work
-from gateway.executors.surroundings import Folder, working_folder
+from gateway.executors.surroundings import Folder, set_apart
 
 UNBOUNDED = 1 << 30
 """A queue as long as the worker's places allow, where a model's concurrency has no bound."""
@@ -90,6 +90,7 @@ class ModelRunner:
         places = execution.concurrency or (1 if execution.batch else None)
         self._model = model
         self._grace = settings.cancel_grace
+        self._folder = Folder()
         self._queue: Queue[_Job] = Queue(
             places=places, max_queue=(execution.max_queue or 0) if places else UNBOUNDED, batch=execution.batch
         )
@@ -109,7 +110,8 @@ class ModelRunner:
     def set_up(self, warm: bool) -> None:
         """See InlineExecutor.set_up."""
         try:
-            with Folder().at(working_folder()):
+            set_apart()
+            with self._folder:
                 prepare(self._model, warm=warm)
         except BaseException:
             self._state, self._reason = HealthState.FAILED, "its setup or warm-up failed; the log says why"
@@ -149,12 +151,12 @@ class ModelRunner:
 
     def _serve(self) -> None:
         """A thread's life: take the next, run it, again, until there is nothing to do for a while."""
-        folder = Folder()
+        set_apart()
         while jobs := self._next():
             started = time.monotonic()
             for job in jobs:
                 job.begin(started - job.submitted)
-            with folder.at(jobs[0].folder):
+            with self._folder:
                 outcomes = own(jobs[0].context.run(answer, self._model, [job.request for job in jobs], jobs[0].checks))
             with self._changed:
                 self.running = [job for job in self.running if job not in jobs]
@@ -211,4 +213,3 @@ class _Job(PendingCall):
         """Whether its request has gone, answered or not."""
         self.context = copy_context()
         """Of the request's thread, for handlers that look at ``flask.request``."""
-        self.folder = working_folder()

@@ -10,7 +10,7 @@ from gateway.contract.execution import Execution
 from gateway.contract.model import Model
 from gateway.contract.requests import BinaryPart, ModelAnswer, Request, Result, current
 from gateway.errors import AnswerInvalid, Cancelled, ModelFailed
-from gateway.executors.surroundings import models_code
+from gateway.executors.surroundings import ModelsCode
 from gateway.observe.logs import exception_frames
 from gateway.protocol.ownership import References, owned, references
 from gateway.protocol.response import Serializer, encoded
@@ -39,7 +39,7 @@ class AnswerChecks:
 def prepare(model: Model, *, warm: bool) -> None:
     """Set a model up, and ``warm`` it by a prediction: no request meets it cold. Raises what the model raises."""
     try:
-        with models_code():
+        with ModelsCode():
             model.setup()
             if warm:
                 model.warm_up()
@@ -52,7 +52,7 @@ def prepare(model: Model, *, warm: bool) -> None:
 def retire(model: Model) -> None:
     """Close a model. Whatever it raises is logged, since others are still to be closed."""
     try:
-        with models_code():
+        with ModelsCode():
             model.close()
     except BaseException as error:
         logger.error("the model on %s was not closed\n%s", model.name, exception_frames(error))
@@ -78,7 +78,7 @@ def answer(model: Model, requests: Sequence[Request], checks: AnswerChecks) -> l
 
     A batch that raises is run again one by one, so that the item at fault fails alone.
     """
-    with models_code():
+    with ModelsCode():
         return _outcomes(model, requests, checks)
 
 
@@ -104,8 +104,10 @@ def own(outcomes: Sequence[Result | Exception]) -> list[Result | Exception]:
 
     Where an answer leaves from memory of this process, it follows on ``answer``, before the model's place is free.
     """
-    pieces = (part.data for outcome in outcomes if isinstance(outcome, Result) for part in outcome.parts)
-    ours = references(pieces)
+    results = [outcome for outcome in outcomes if isinstance(outcome, Result) and outcome.parts]
+    if not results:
+        return list(outcomes)
+    ours = references(part.data for result in results for part in result.parts)
     return [_owned(outcome, ours) if isinstance(outcome, Result) else outcome for outcome in outcomes]
 
 

@@ -5,7 +5,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 CLONE_FS = 0x200
 """Working folder, root and umask of a thread (unshare(2))."""
@@ -26,21 +26,29 @@ def keep_standard_streams() -> None:
             _copies[descriptor] = os.dup(descriptor)
 
 
-@contextlib.contextmanager
-def models_code() -> Iterator[None]:
-    """Run code of a model. A child that it has forked ends here: it would answer the request a second time."""
-    process, blocked = os.getpid(), signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    try:
-        yield
-    finally:
-        if os.getpid() != process:
+class ModelsCode:
+    """Runs code of a model. A child that it has forked ends here: it would answer the request a second time."""
+
+    def __enter__(self) -> None:
+        self._process, self._blocked = os.getpid(), signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+    def __exit__(self, *_: object) -> None:
+        if os.getpid() != self._process:
             os._exit(0)
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)  # of this thread, and of the children of its next call
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._blocked)  # of this thread, and of its next call's children
         if sys.getrecursionlimit() < RECURSION_LIMIT:
             sys.setrecursionlimit(RECURSION_LIMIT)
-        for descriptor, copy in _copies.items():
-            if not _is_open(descriptor):
-                os.dup2(copy if _is_open(copy) else os.open(os.devnull, os.O_RDWR), descriptor)
+        try:
+            for descriptor in _copies:
+                os.fstat(descriptor)
+        except OSError:
+            _reopen()
+
+
+def _reopen() -> None:
+    for descriptor, copy in _copies.items():
+        if not _is_open(descriptor):
+            os.dup2(copy if _is_open(copy) else os.open(os.devnull, os.O_RDWR), descriptor)
 
 
 def _is_open(descriptor: int) -> bool:
@@ -52,44 +60,36 @@ def _is_open(descriptor: int) -> bool:
 
 
 class Folder:
-    """The working folder and umask of a thread's calls: its own where the system has that, so that no other sees them.
-
-    Make it in the thread. Docker's default seccomp profile forbids unshare(2); there, both are put back after a call.
-    """
+    """The working folder and umask in which calls of a model begin: those in which this is made."""
 
     def __init__(self) -> None:
-        self._is_own = _set_apart()
+        self._path = working_folder()
         self._umask = os.umask(0o077)  # it cannot be read without being set
         os.umask(self._umask)
 
-    @contextlib.contextmanager
-    def at(self, folder: str | None) -> Iterator[None]:
-        """Run a call in ``folder``, where there is one."""
-        if self._is_own:
-            _enter(folder)
-        before = working_folder()
-        try:
-            yield
-        finally:
-            os.umask(self._umask)
-            if working_folder() != before:
-                _enter(before)
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        """Put back what a call has changed."""
+        os.umask(self._umask)
+        if working_folder() != self._path and self._path is not None:
+            with contextlib.suppress(OSError):  # removed meanwhile
+                os.chdir(self._path)
 
 
 def working_folder() -> str | None:
     """Return the working folder; None where it has been removed."""
     try:
-        return os.getcwd()  # noqa: PTH109 - three times for each call of a model, and a Path takes 20 times as long
+        return os.getcwd()  # noqa: PTH109 - for each call of a model, and a Path takes 20 times as long
     except OSError:
         return None
 
 
-def _enter(folder: str | None) -> None:
-    if folder is not None:
-        with contextlib.suppress(OSError):  # removed meanwhile
-            os.chdir(folder)
+def set_apart() -> bool:
+    """Give this thread a working folder and umask of its own, so that no other sees its changes; return if it has one.
 
-
-def _set_apart() -> bool:
+    Docker's default seccomp profile forbids unshare(2).
+    """
     unshare: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "unshare", None)
     return unshare is not None and unshare(CLONE_FS) == 0

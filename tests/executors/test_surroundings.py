@@ -14,7 +14,7 @@ import pytest
 from gateway.contract.model import adapt
 from gateway.contract.requests import Request
 from gateway.executors.runner import AnswerChecks, answer, retire
-from gateway.executors.surroundings import RECURSION_LIMIT, Folder, models_code, working_folder
+from gateway.executors.surroundings import RECURSION_LIMIT, Folder, ModelsCode, set_apart, working_folder
 from tests.require import require
 
 T = TypeVar("T")
@@ -33,61 +33,58 @@ def umask() -> int:
     return before
 
 
-def test_a_call_s_folder_and_umask_are_seen_by_no_other_thread(tmp_path: Path) -> None:
-    require(
-        in_thread(lambda: Folder()._is_own), "unshare(2) for threads: this system gives them no folder of their own"
-    )
+def test_a_call_s_folder_and_umask_are_seen_by_no_other_thread() -> None:
+    require(in_thread(set_apart), "unshare(2) for threads: this system gives them no folder of their own")
     moved, seen = threading.Event(), threading.Event()
-    before = working_folder(), umask()
+    before, folder = (working_folder(), umask()), Folder()
 
     def call() -> tuple[str | None, int]:
-        folder = Folder()
-        with folder.at(str(tmp_path)):
-            inside = working_folder()
+        set_apart()
+        with folder:
             os.chdir("/")
             os.umask(0o007)
             moved.set()
             seen.wait()
-        with folder.at(str(tmp_path)):
-            assert working_folder() == inside
-        return inside, umask()
+        return working_folder(), umask()
 
     with ThreadPoolExecutor(1) as threads:
         call_of_a_model = threads.submit(call)
         moved.wait()
         during = working_folder(), umask()
         seen.set()
-        assert call_of_a_model.result() == (str(tmp_path), before[1])
+        assert call_of_a_model.result() == before
     assert during == before
 
 
-def test_where_threads_have_no_folder_of_their_own_it_is_put_back(tmp_path: Path) -> None:
-    before = working_folder(), umask()
-
-    def call() -> None:
-        folder = Folder()
-        folder._is_own = False
-        with folder.at(str(tmp_path)):
-            assert working_folder() == before[0]
-            os.chdir("/")
-            os.umask(0)
-        assert (working_folder(), umask()) == before
-
-    in_thread(call)
+def test_where_threads_have_no_folder_of_their_own_it_is_put_back() -> None:
+    before, first, second = (working_folder(), umask()), Folder(), Folder()
+    with first:
+        os.chdir("/")
+        os.umask(0)
+        with second:  # of another model at the same time
+            assert umask() == 0
+    assert (working_folder(), umask()) == before
 
 
 def test_a_folder_that_is_gone_is_no_error(tmp_path: Path) -> None:
-    def call() -> str | None:
-        folder = Folder()
-        with folder.at(str(tmp_path / "gone")):
-            return working_folder()
+    gone = tmp_path / "gone"
+    gone.mkdir()
 
-    assert in_thread(call) == working_folder()
+    def call() -> str | None:
+        set_apart()
+        os.chdir(gone)
+        with Folder():
+            gone.rmdir()
+            os.chdir("/")
+        return working_folder()
+
+    require(in_thread(set_apart), "unshare(2) for threads: this system gives them no folder of their own")
+    assert in_thread(call) == "/"
 
 
 def test_a_lower_recursion_limit_and_blocked_signals_end_with_the_call() -> None:
     def call() -> set[signal.Signals | int]:
-        with models_code():
+        with ModelsCode():
             sys.setrecursionlimit(200)
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
         return set(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
