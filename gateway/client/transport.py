@@ -23,6 +23,7 @@ from gateway.client.errors import (
     place,
     refused,
 )
+from gateway.errors import DeadlineExceeded
 
 DEFAULT_TIMEOUT = 1800.0
 """Seconds without a byte before giving up: three times the ten minutes that a long prediction takes, since a request
@@ -33,6 +34,10 @@ CONNECT_TIMEOUT = 30.0
 
 DEFAULT_RETRIES = 3
 """Retries of an idempotent request."""
+
+DEADLINE_GRACE = 2.0
+"""Seconds to wait beyond the deadline that the server received, so that its own 504 arrives: a busy machine sends it
+late by tenths of a second."""
 
 LONGEST_PAUSE = 60.0
 """Seconds between two tries at most, whatever Retry-After says."""
@@ -55,7 +60,8 @@ T = TypeVar("T")
 class Transport:
     """Requests to one gateway, from any thread. All methods raise ClientError.
 
-    ``timeout`` is in seconds; where it is set, ``X-Request-Timeout`` sends it to the server as a deadline.
+    ``timeout`` is in seconds; where it is set, ``X-Request-Timeout`` sends it to the server as a deadline, and the
+    client waits longer by DEADLINE_GRACE.
     """
 
     def __init__(
@@ -98,7 +104,7 @@ class Transport:
         patience = timeout or self.timeout
         deadline = {"X-Request-Timeout": f"{patience:g}"} if patience else {}
         options["headers"] = deadline | options.get("headers", {}) | {"Accept-Encoding": "identity"}
-        waits = patience or DEFAULT_TIMEOUT
+        waits = patience + DEADLINE_GRACE if patience else DEFAULT_TIMEOUT
         if self._access.token or self._access.api_key:
             options["auth"] = self._access
         try:
@@ -184,9 +190,10 @@ def json_object(response: requests.Response) -> dict[str, Any]:
 
 
 def _may_pass(error: ClientError) -> bool:
-    """Return True if the trouble may pass; a timeout has waited long enough already."""
-    broke = isinstance(error, Disconnected) and not isinstance(error, TimedOut)
-    return broke or (isinstance(error, Refused) and error.status in PASSING)
+    """Return True if the trouble may pass; a timeout, here or at the server, has waited long enough already."""
+    if isinstance(error, TimedOut) or error.code == DeadlineExceeded.code:
+        return False
+    return isinstance(error, Disconnected) or (isinstance(error, Refused) and error.status in PASSING)
 
 
 def _pause(error: ClientError, turn: int) -> float:
