@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,15 @@ def test_a_phantom_where_nothing_can_be_written_is_one_line(run: Run, tmp_path: 
     assert ran.err.count("\n") == 1
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let child processes react to SIGINT: a shell without job control starts background commands that ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_quietly_with_status_130(tmp_path: Path, study: Path) -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
