@@ -14,7 +14,7 @@ from gateway.cli.terminal import Terminal
 from gateway.client import Answer, Client
 from gateway.client.errors import counted
 from gateway.client.folders import replacing, require_free
-from gateway.client.reading import drawn_findings
+from gateway.client.reading import drawn_findings, origin
 from gateway.client.showing import counts
 from gateway.client.study_files import load
 from gateway.client.unreadable import Skipping, Unreadable
@@ -144,6 +144,7 @@ def _picture(order: SendOptions, instances: list[Instance], answer: Answer, scre
         return []
     with screen.bar("drawing") as progress:
         marks, objects = drawn_findings(answer, instances)
+        by = origin(answer, order.route)
         with replacing(order.out, answer, "to_png") as folder:
-            drawn = write_pictures(folder, instances, marks, objects, labels=order.labels, progress=progress)
+            drawn = write_pictures(folder, instances, marks, objects, by, labels=order.labels, progress=progress)
         return [order.out / path.name for path in drawn]

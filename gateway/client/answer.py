@@ -29,7 +29,10 @@ HASHES_LENGTH = 129
 
 @dataclass(frozen=True, repr=False)
 class Answer(Brief):
-    """A checked answer: the model's JSON, one buffer for each entry of its ``parts``, and both digests."""
+    """A checked answer: the model's JSON, one buffer for each entry of its ``parts``, and both digests.
+
+    ``model`` and ``model_version`` are "" where the gateway does not name them.
+    """
 
     _shown = frozenset({"request_id"})
 
@@ -39,6 +42,8 @@ class Answer(Brief):
     input_digest: str
     output_digest: str
     request_id: str = ""
+    model: str = ""
+    model_version: str = ""
 
     @property
     def parts(self) -> list[dict[str, Any]]:

@@ -3,8 +3,10 @@
 import json as jsonlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import chain, repeat
 from typing import Any
+from urllib.parse import unquote
 
 from gateway.client.answer import Answer, read_answer
 from gateway.client.errors import AnswerCorrupt, one_line
@@ -12,6 +14,7 @@ from gateway.client.transport import Transport
 from gateway.client.upload_body import PIECE, Progress, Source, UploadBody, digest_of
 from gateway.protocol.digests import hash_function
 
+MODEL = "X-Model", "X-Model-Version"
 ACCEPT = "multipart/related, application/problem+json"
 
 
@@ -71,7 +74,9 @@ class Inference:
             if used != self._digest:
                 raise AnswerCorrupt(f"The server hashes with {used}, this client with {self._digest}: set them alike.")
             content_type = response.headers.get("Content-Type", "")
-            return read_answer(content_type, response.iter_content(PIECE), request_id, self._new_hash)
+            answer = read_answer(content_type, response.iter_content(PIECE), request_id, self._new_hash)
+            model, version = (one_line(unquote(response.headers.get(name, ""))) for name in MODEL)
+            return replace(answer, model=model, model_version=version)
 
 
 def encoded(json: Mapping[str, Any]) -> bytes:

@@ -10,6 +10,7 @@ from gateway.client.placement import Unplaced, placed_masks, placed_members
 from gateway.client.saving import object_names
 from gateway.contract.findings import Finding, SecondaryCapture, StructuredReport
 from gateway.dicom.drawing.captures import CarriedObject
+from gateway.dicom.drawing.render import readable
 from gateway.dicom.reading.files import read_header
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.volumes import segmentations
@@ -46,6 +47,14 @@ def drawn_findings(answer: Answer, source: Sequence[Instance]) -> tuple[list[Fin
         for index, name in object_names(answer).items()
     ]
     return drawn, objects
+
+
+def origin(answer: Answer, route: str) -> str:
+    """Return the line of a contact sheet on the model that made it, and on what it is for."""
+    names = " ".join(
+        readable(name) for name in (answer.model, answer.model_version, f"on /{route.lstrip('/')}") if name
+    )
+    return f"Model {names}. For research, not for diagnosis or treatment."
 
 
 def require_sound(answer: Answer) -> None:

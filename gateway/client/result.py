@@ -106,14 +106,15 @@ class InferenceResult:
 
     def to_png(self, out: str | Path, *, labels: bool = False) -> list[Path]:
         """Write a picture of each image with its findings, and a contact sheet; returns the paths, the sheet first."""
-        from gateway.client.reading import drawn_findings, require_sound
+        from gateway.client.reading import drawn_findings, origin, require_sound
         from gateway.dicom.drawing.gallery import write_pictures
 
         self._need_source("a picture")
         require_sound(self.answer)
         findings, objects = drawn_findings(self.answer, self.source)
+        by = origin(self.answer, self.asked.route)
         return self._written(
-            out, "to_png", lambda folder: write_pictures(folder, self.source, findings, objects, labels=labels)
+            out, "to_png", lambda folder: write_pictures(folder, self.source, findings, objects, by, labels=labels)
         )
 
     def show(self) -> None:
@@ -167,8 +168,8 @@ class InferenceResult:
         from gateway.contract.requests import Provenance
 
         return Provenance(
-            model_name=self.asked.route,
-            model_version="",
+            model_name=self.answer.model or self.asked.route,
+            model_version=self.answer.model_version,
             input_digest=self.answer.input_digest,
             parameters_digest=hashlib.sha256(json.dumps(self.asked.words, sort_keys=True).encode()).hexdigest(),
             received=self.asked.answered,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from urllib.parse import quote
 
 import flask
 
@@ -19,6 +20,10 @@ from gateway.intake.receiving import Received, ReceiveOptions, receive_body
 from gateway.observe.audit.receipts import HEADER, PREFERENCE, header_of, is_wanted
 from gateway.service.exchange import Exchange, Head
 from gateway.service.service import Service
+
+MODEL_HEADER, MODEL_VERSION_HEADER = "X-Model", "X-Model-Version"
+PRINTABLE = " !#$&'()*+,/:;=?@[]"
+"""Characters that a field has as they are, beside letters and digits."""
 
 Answer = Callable[[Exchange], flask.Response]
 """From an open exchange to its response; a response closes the exchange with its last byte."""
@@ -73,7 +78,8 @@ def _response(exchange: Exchange, result: Result) -> flask.Response:
     def hashes() -> Iterator[bytes]:
         yield hashes_of(result.input_digest, exchange.finish())
 
-    headers = {DIGEST_HEADER: exchange.settings.digest, TIMEOUT_HEADER: f"{exchange.timeout:g}"} | _receipt(exchange)
+    headers = {DIGEST_HEADER: exchange.settings.digest, TIMEOUT_HEADER: f"{exchange.timeout:g}"}
+    headers |= _model(exchange.model) | _receipt(exchange)
     if exchange.age is not None:
         headers["Age"] = str(exchange.age)
     answer = response(parts_of(result, hashes()), headers)
@@ -81,6 +87,13 @@ def _response(exchange: Exchange, result: Result) -> flask.Response:
     lend_while_waiting(flask.request.environ, exchange.ticket)
     exchange.begin("send")
     return answer
+
+
+def _model(model: Model) -> dict[str, str]:
+    """Return the fields with name and version of a model, where it has them; other letters than ASCII are escaped."""
+    card = model.card
+    fields = {MODEL_HEADER: card.name, MODEL_VERSION_HEADER: card.version}
+    return {field: quote(text, safe=PRINTABLE) for field, text in fields.items() if text}
 
 
 def _receipt(exchange: Exchange) -> dict[str, str]:

@@ -17,7 +17,7 @@ POLICED = {**SECURE, "Content-Security-Policy": POLICY}
 REQUEST_HEADERS = "Authorization, Content-Type, Prefer, Traceparent, X-API-Key, X-Request-ID, X-Request-Timeout"
 RESPONSE_HEADERS = (
     "Age, Preference-Applied, Retry-After, Server-Timing, WWW-Authenticate, X-Digest-Algorithm, X-Gateway-Receipt, "
-    "X-Request-ID, X-Request-Timeout"
+    "X-Model, X-Model-Version, X-Request-ID, X-Request-Timeout"
 )
 METHODS = "GET, POST, PUT, DELETE, HEAD"
 PREFLIGHT_SECONDS = 600

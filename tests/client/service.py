@@ -51,3 +51,9 @@ def for_mr(mr: Volume) -> Mask:
 def dense(ct: Volume) -> Mask:
     """A mask alone, which in DICOM is a segmentation alone."""
     return Mask(ct.array > 200, "dense")
+
+
+@app.model("/umlaut", version="2; 50 % ß")
+def größe(ct: Volume) -> Classification:
+    """A name and a version that a header field cannot have as they are."""
+    return Classification({"slices": ct.shape[0]})

@@ -11,6 +11,7 @@ from pydicom.uid import generate_uid
 
 from gateway import Client, LocalClient
 from gateway.client import Conflict, InferenceResult, Reference, Refused
+from gateway.client.reading import origin
 from gateway.contract.findings import (
     BoundingBox,
     Classification,
@@ -106,6 +107,14 @@ def test_masks_are_arrays_on_the_geometry_of_the_source(client: Client, study: P
     again = client.infer(study, "/everything")
     for one, other in zip(result.masks, again.masks, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_an_answer_names_the_model_that_gave_it_and_its_version(client: Client, study: Path) -> None:
+    named, escaped = client.infer(study, "/everything"), client.infer(study, "/umlaut")
+    assert origin(named.answer, "/everything").startswith("Model everything 1.0 on /everything. ")
+    assert (escaped.answer.model, escaped.answer.model_version) == ("größe", "2; 50 % ß")
+    made = next(each for each in named.objects if each.Modality == "SEG")
+    assert (made.ManufacturerModelName, made.SoftwareVersions) == ("everything", "1.0")
 
 
 def test_a_result_is_saved_as_received(client: Client, study: Path, tmp_path: Path) -> None:
@@ -240,7 +249,7 @@ def test_what_is_forgotten_is_missing_again(client: Client, study: Path) -> None
 def test_a_preflight_reports_which_models_would_accept_a_study(client: Client, study: Path, named: bool) -> None:
     asked = client.upload(study) if named else study
     accepted = {one.model: one.accepted for one in client.preflight(asked)}
-    assert accepted == {"/everything": True, "/dense": True, "/mr": False}
+    assert accepted == {"/everything": True, "/dense": True, "/mr": False, "/umlaut": True}
     (verdict,) = client.preflight(asked, ["/mr"])
     assert "MR" in verdict.reasons[0]
 

@@ -41,6 +41,7 @@ def write_pictures(
     instances: Sequence[Instance],
     findings: Sequence[Finding],
     objects: Sequence[CarriedObject] = (),
+    origin: str = "",
     *,
     labels: bool = False,
     progress: Progress | None = None,
@@ -51,7 +52,8 @@ def write_pictures(
     ``<series>-`` before it where there are several, so that the names sort;
     ``labels`` adds the labels of study and series. ``objects`` are the DICOM objects of the answer: the masks of
     segmentations are laid over the study, other images have pictures of their own, named as their files are:
-    ``sc_<n>.png``, or one for each of several frames. Raises StudyRefused for an image that cannot be decoded.
+    ``sc_<n>.png``, or one for each of several frames. ``origin`` is a line on the sheet
+    about the model. Raises StudyRefused for an image that cannot be decoded.
     """
     shown = [one for one in instances if one.frames]
     masks = [mask for each in objects for mask in each.masks]
@@ -71,7 +73,7 @@ def write_pictures(
     tiles += [tile for _, tile in captures]
     silent = len(apart) - len({path.stem.partition("_frame")[0] for path, _ in captures})
     subtitle = _subtitle(views, len(captures), silent, len(tiles))
-    heading = Heading(_title(findings, objects), subtitle, gallery.all_labels(views), gallery.legend())
+    heading = Heading(_title(findings, objects), subtitle, gallery.all_labels(views), gallery.legend(), origin)
     contact_sheet(tiles, heading).save(out / SHEET)
     return [out / SHEET, *(out / view.name for view in views), *(path for path, _ in captures)]
 

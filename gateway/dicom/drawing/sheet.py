@@ -48,12 +48,13 @@ class Tile:
 
 
 class Heading(NamedTuple):
-    """The texts above the tiles; ``labels`` are lines of a model's own."""
+    """The texts above the tiles: ``origin`` says what made them, ``labels`` are lines of a model's own."""
 
     title: str
     subtitle: str = ""
     labels: Sequence[str] = ()
     legend: Sequence[tuple[str, Swatch]] = ()
+    origin: str = ""
 
 
 def choose(tiles: Sequence[AnyShown], most: int = MAX_TILES) -> list[AnyShown]:
@@ -141,6 +142,8 @@ class _Layout:
     def place(self, heading: Heading) -> Iterator[_Text]:
         yield from self._lines(heading.title, TITLE, INK)
         yield from self._lines(heading.subtitle, SUBTITLE, FAINT)
+        yield from self._lines(heading.origin, SUBTITLE, FAINT)
+        self._y += GAP
         for line in cut(heading.labels, MAX_LABELS):
             yield from self._lines(readable(line), LABEL, INK)
         yield from self._legend(heading.legend)

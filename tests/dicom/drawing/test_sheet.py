@@ -111,11 +111,15 @@ def ends(text: _Text) -> float:
 @pytest.mark.parametrize("names", HOSTILE)
 def test_a_heading_of_any_texts_stays_on_the_sheet_and_above_the_tiles(names: list[str]) -> None:
     legend = [(name, colour(n)) for n, name in enumerate(names)]
-    heading = Heading(" ".join(names)[:2000], "", names, legend)
+    heading = Heading(" ".join(names)[:2000], "", names, legend, " ".join(names)[:2000])
     sheet = contact_sheet([tile(0)], heading)
     assert list(places(sheet)) == [0]
     assert (np.asarray(sheet)[:, -10:] == BACKGROUND).all()
     assert all(ends(text) <= 1000 for text in _Layout(1000).place(heading))
+
+
+def test_the_sheet_states_what_made_it() -> None:
+    assert [text.text for text in texts(origin="Model bright 1.0 on /.")] == ["Model bright 1.0 on /."]
 
 
 def test_a_long_title_continues_on_further_lines() -> None:
