@@ -15,6 +15,7 @@ Address = tuple[str, int] | str | bytes | int
 class _Announced:
     addresses: tuple[Address, ...] = ()
     private: bool = False
+    networked: bool = False
     closed: bool = False
 
 
@@ -24,7 +25,9 @@ _announced = _Announced()
 def announce(addresses: Sequence[Address]) -> None:
     """Record the addresses that the server is configured to listen on."""
     _announced.addresses = tuple(addresses)
-    _announced.private = bool(addresses) and all(map(_is_local, addresses))  # once: each request asks
+    # once: each request asks
+    _announced.private = bool(addresses) and all(map(_is_local, addresses))
+    _announced.networked = not all(isinstance(address, str | bytes) for address in addresses)
 
 
 def addresses() -> tuple[Address, ...]:
@@ -45,6 +48,11 @@ def refuses_anonymous() -> bool:
 def is_private() -> bool:
     """Return True if a server was announced and only this machine reaches it."""
     return _announced.private
+
+
+def is_networked() -> bool:
+    """Return True if a server was announced on more than Unix sockets: a browser reaches it, if only on loopback."""
+    return _announced.networked
 
 
 def is_loopback(host: str) -> bool:

@@ -45,7 +45,8 @@ def guard(app: flask.Flask, settings: Settings) -> None:
     control = app.extensions["gateway.access"] = AccessControl(settings)
     app.before_request(control.enter)
     app.after_request(control.leave)
-    app.teardown_request(control.close)
+    if control.authenticator.on:
+        app.teardown_request(control.close)
 
 
 def caller() -> Caller | None:
@@ -142,37 +143,36 @@ class AccessControl:
 
     def enter(self) -> flask.Response | None:
         """Flask's hook before each request: None lets it pass."""
-        if (answer := self._origins.preflight()) is not None:
+        environ, matched = flask.request.environ, flask.request.url_rule
+        if (answer := self._origins.preflight(environ)) is not None:
             return answer
-        rule = flask.request.url_rule.rule if flask.request.url_rule else ""
-        if flask.request.endpoint == INDEX:  # as exposed as what it links to; "/" may be a model's too
+        rule = matched.rule if matched else ""
+        if matched and matched.endpoint == INDEX:  # as exposed as what it links to; "/" may be a model's too
             rule = "/docs"
-        service = current_service()
         try:
-            self._admit(rule, is_model=rule in service.models)
+            self._admit(rule, environ)
         except GatewayError as error:  # answered here, and not by a service's own error handler
-            service.metrics.turned_away(rule, error.status, error.code, DOOR)
+            current_service().metrics.turned_away(rule, error.status, error.code, DOOR)
             refusal = problem_response(error)
             return asking_for_key(refusal) if rule == "/docs" and error.status == 401 and wants_page() else refusal
         return None
 
-    def _admit(self, rule: str, *, is_model: bool) -> None:
+    def _admit(self, rule: str, environ: dict[str, Any]) -> None:
         exposure = self._exposed.get(rule, "authenticated")
         if exposure == "off":
             flask.abort(404)
         if rule in OPEN or exposure == "anyone":
             with contextlib.suppress(GatewayError):
-                self._identify()
+                self._identify(environ)
         elif self.authenticator.on:
-            sender = self._identify()
-            if is_model:
+            sender = self._identify(environ)
+            if rule in current_service().models:
                 require("infer", route=rule)
             flask.g.gateway_leave = self._limits.enter(sender.name)
         elif self._pages.on:
-            self._pages.check(flask.request)
+            self._pages.check(environ)
 
-    def _identify(self) -> Caller:
-        environ = flask.request.environ
+    def _identify(self, environ: dict[str, Any]) -> Caller:
         environ[CALLER] = identified = self.authenticator.caller(environ)
         return identified
 
@@ -183,7 +183,7 @@ class AccessControl:
         """
         secure(response)
         self._origins.add(response)
-        if (leave := flask.g.pop("gateway_leave", None)) is not None:
+        if self.authenticator.on and (leave := flask.g.pop("gateway_leave", None)) is not None:
             response.call_on_close(leave)
             _before_the_last(response, leave)
         return response

@@ -6,9 +6,9 @@ host that only this gateway can have (DNS rebinding), and it does not come from 
 
 import ipaddress
 import re
+from functools import lru_cache
+from typing import Any
 from urllib.parse import urlsplit
-
-import flask
 
 from gateway.access import listeners
 from gateway.endpoints.security_headers import Origins
@@ -16,6 +16,8 @@ from gateway.errors import Forbidden, MisdirectedRequest
 
 NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 ANY = "*"
+HOSTS = 64
+"""Values of Host that are remembered with their verdict: clients of one service send few."""
 
 
 class ForeignPages:
@@ -37,19 +39,18 @@ class ForeignPages:
         Plain gunicorn and ``Gateway.run`` beyond loopback serve services that were written without these rules. A
         browser reaches no Unix socket, and no application without a server.
         """
-        on_network = not listeners.is_private() or any(isinstance(each, tuple) for each in listeners.addresses())
         ruled = listeners.is_private() or listeners.refuses_anonymous()
-        return bool(self._hosts) or (bool(listeners.addresses()) and on_network and ruled)
+        return bool(self._hosts) or (listeners.is_networked() and ruled)
 
-    def check(self, request: flask.Request) -> None:
+    def check(self, environ: dict[str, Any]) -> None:
         """Raise MisdirectedRequest for a foreign host, Forbidden for a page of another origin."""
-        host = request.environ.get("HTTP_HOST", "")
+        host = environ.get("HTTP_HOST", "")
         if host and not self._is_own(host):
             raise MisdirectedRequest(
                 "This gateway has no authentication and does not know the name in Host. "
                 "If the name is its own, list it in GATEWAY_ALLOWED_HOSTS."
             )
-        if _is_foreign(request, host) and not self._origins.allows():
+        if _is_foreign(environ, host) and not self._origins.allows(environ):
             raise Forbidden(
                 "Pages of other origins may not send requests here. If the page is trusted, list its origin in "
                 "GATEWAY_CORS_ORIGINS."
@@ -57,33 +58,31 @@ class ForeignPages:
 
     def _is_own(self, host: str) -> bool:
         """Return True for an address, for localhost and for a configured name: no foreign DNS resolves these."""
-        name = _name(host)
-        if ANY in self._hosts or name == "localhost" or name in self._hosts:
-            return True
-        try:
-            return bool(ipaddress.ip_address(name))
-        except ValueError:
-            return False
+        name, is_address = _name(host)
+        return is_address or name == "localhost" or name in self._hosts or ANY in self._hosts
 
 
-def _name(host: str) -> str:
-    """Return the name or address in a Host field (RFC 9110 7.2), "" where it has none."""
+@lru_cache(HOSTS)
+def _name(host: str) -> tuple[str, bool]:
+    """Return the name or address in a Host field (RFC 9110 7.2), "" where it has none, and whether it is an address."""
+    name = ""
     try:
-        return (urlsplit(f"//{host}").hostname or "").removesuffix(".")
+        name = (urlsplit(f"//{host}").hostname or "").removesuffix(".")
+        return name, bool(ipaddress.ip_address(name))
     except ValueError:
-        return ""
+        return name, False
 
 
-def _is_foreign(request: flask.Request, host: str) -> bool:
+def _is_foreign(environ: dict[str, Any], host: str) -> bool:
     """Return True for a request that a page of another origin began, as its browser states it (Fetch 3.2, 7.2).
 
     A link that a person follows is not one: the page that has it reads nothing of the response.
     """
-    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
     if site in ("same-origin", "none"):
         return False
-    mode, destination = request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest")
-    if (request.method, mode, destination, origin) == ("GET", "navigate", "document", None):
+    mode, destination = environ.get("HTTP_SEC_FETCH_MODE"), environ.get("HTTP_SEC_FETCH_DEST")
+    if (environ["REQUEST_METHOD"], mode, destination, origin) == ("GET", "navigate", "document", None):
         return False
     if site == "cross-site":
         return True

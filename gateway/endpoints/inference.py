@@ -1,8 +1,8 @@
 """The inference protocol over HTTP: ``multipart/related`` in, ``multipart/related`` out."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 import flask
@@ -52,8 +52,7 @@ def read_body(options: ReceiveOptions) -> Received:
     return receive_body(Body.of(flask.request.environ, options.settings, options.ticket), options)
 
 
-@contextmanager
-def _open(model: Model, service: Service) -> Iterator[Exchange]:
+def _open(model: Model, service: Service) -> Exchange:
     """Open the exchange of this request. Raises Unavailable, and RequestError for an invalid timeout."""
     environ = flask.request.environ
     head = Head(
@@ -62,29 +61,30 @@ def _open(model: Model, service: Service) -> Iterator[Exchange]:
         caller=caller_name(),
         accept=environ.get("HTTP_ACCEPT", ""),
         traceparent=environ.get("HTTP_TRACEPARENT", ""),
-        no_cache=bool(flask.request.cache_control.no_cache),
+        no_cache="no-cache" in environ.get("HTTP_CACHE_CONTROL", "").lower(),
         gone=partial(client_disconnected, environ),
     )
     environ[LOG_TAGS], environ[PHASES] = head.tags(model.name), head.phases.seconds
-    with service.open_exchange(model, head, partial(requested_timeout, environ)) as exchange:
-        environ[LOG_TAGS] = exchange.logger.tags
-        yield exchange
+    exchange = service.open_exchange(model, head, partial(requested_timeout, environ))
+    environ[LOG_TAGS] = exchange.logger.tags
+    return exchange
 
 
 def _response(exchange: Exchange, result: Result) -> flask.Response:
     """Return a checked answer as a response of known length; its digest is computed while it is sent."""
     exchange.answer(result)
+    environ = flask.request.environ
 
     def hashes() -> Iterator[bytes]:
         yield hashes_of(result.input_digest, exchange.finish())
 
     headers = {DIGEST_HEADER: exchange.settings.digest, TIMEOUT_HEADER: f"{exchange.timeout:g}"}
-    headers |= _model(exchange.model) | _receipt(exchange)
+    headers |= _model(exchange.model) | _receipt(exchange, environ)
     if exchange.age is not None:
         headers["Age"] = str(exchange.age)
     answer = response(parts_of(result, hashes()), headers)
     answer.call_on_close(exchange.close)
-    lend_while_waiting(flask.request.environ, exchange.ticket)
+    lend_while_waiting(environ, exchange.ticket)
     exchange.begin("send")
     return answer
 
@@ -96,11 +96,11 @@ def _model(model: Model) -> dict[str, str]:
     return {field: quote(text, safe=PRINTABLE) for field, text in fields.items() if text}
 
 
-def _receipt(exchange: Exchange) -> dict[str, str]:
+def _receipt(exchange: Exchange, environ: dict[str, Any]) -> dict[str, str]:
     """Return the fields of the receipt, where the request's ``Prefer`` asks for one (RFC 7240).
 
     The answer is then hashed before its head is sent, not beside it.
     """
-    if not is_wanted(flask.request.headers.get("Prefer", "")):
+    if not is_wanted(environ.get("HTTP_PREFER", "")):
         return {}
     return {HEADER: header_of(exchange.receipt()), "Preference-Applied": PREFERENCE}

@@ -1,5 +1,6 @@
 """Headers for browsers: what a page may do with a response, and which origins may send requests."""
 
+from typing import Any
 from urllib.parse import urlsplit
 
 import flask
@@ -45,11 +46,10 @@ class Origins:
             if url.scheme not in ("http", "https") or not url.netloc or word != f"{url.scheme}://{url.netloc}":
                 raise ValueError("cors_origins (GATEWAY_CORS_ORIGINS) should be origins, such as https://viewer.org.")
 
-    def preflight(self) -> flask.Response | None:
+    def preflight(self, environ: dict[str, Any]) -> flask.Response | None:
         """Return the response to a browser's preflight of an allowed origin; such a request has no credentials."""
-        request = flask.request
-        asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        if not (asks and self.allows()):
+        asks = environ["REQUEST_METHOD"] == "OPTIONS" and "HTTP_ACCESS_CONTROL_REQUEST_METHOD" in environ
+        if not (asks and self.allows(environ)):
             return None
         headers = {
             "Access-Control-Allow-Methods": METHODS,
@@ -60,13 +60,15 @@ class Origins:
 
     def add(self, response: flask.Response) -> None:
         """Allow the requesting page to read the response, if its origin is allowed."""
-        if self._allowed:
-            response.vary.add("Origin")
-        if self.allows():
-            response.headers["Access-Control-Allow-Origin"] = flask.request.headers["Origin"]
+        if not self._allowed:
+            return
+        response.vary.add("Origin")
+        environ = flask.request.environ
+        if self.allows(environ):
+            response.headers["Access-Control-Allow-Origin"] = environ["HTTP_ORIGIN"]
             response.headers["Access-Control-Expose-Headers"] = RESPONSE_HEADERS
 
-    def allows(self) -> bool:
+    def allows(self, environ: dict[str, Any]) -> bool:
         """Return True if the page that sends this request has a configured origin."""
-        origin = flask.request.headers.get("Origin")
+        origin = environ.get("HTTP_ORIGIN")
         return origin is not None and ("*" in self._allowed or origin in self._allowed)

@@ -16,7 +16,8 @@ DIGEST = re.compile(r"[0-9a-f]{40,}")
 """Digests of 160 bits and more, of which text has the first digits; a request id has 32 digits and stays whole."""
 DIGITS = 12
 PLAIN = re.compile(r"[\w./:+-]+", re.ASCII)
-"""Tags that need no quotes; quoted as JSON, no other one can forge a tag or a line."""
+"""Words that need no quotes; quoted as JSON, no other one can forge a tag or a line."""
+PLAIN_TAG = re.compile(f"{PLAIN.pattern}={PLAIN.pattern}", re.ASCII)
 OWN = ("time", "level", "logger", "message", "exception")
 """Members that every line has; a tag of the same name becomes ``tag.<name>``."""
 STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", TAGS, MESSAGE])
@@ -113,7 +114,12 @@ def _tags(record: logging.LogRecord, event: str) -> str:
     if record.name.partition(".")[0] not in ("gateway", "gunicorn"):
         tags["logger"] = record.name
     short = {name: value[:DIGITS] if DIGEST.fullmatch(value) else value for name, value in tags.items()}
-    return "".join(f" {_word(name)}={_word(value)}" for name, value in short.items() if value and value not in event)
+    return "".join(f" {_tag(name, value)}" for name, value in short.items() if value and value not in event)
+
+
+def _tag(name: str, value: str) -> str:
+    tag = f"{name}={value}"
+    return tag if PLAIN_TAG.fullmatch(tag) else f"{_word(name)}={_word(value)}"
 
 
 def _word(text: str) -> str:

@@ -10,7 +10,7 @@ from gateway.contract.requests import Request, Result
 from gateway.errors import GatewayError
 from gateway.executors.registry import Executor, Executors
 from gateway.executors.remote import ProcessExecutor
-from gateway.executors.runner import AnswerChecks, execution_of, retire
+from gateway.executors.runner import AnswerChecks, retire
 from gateway.executors.scoreboard import Slot, together
 from gateway.executors.states import ModelHealth, worst
 from gateway.intake.admission import Admission, Ticket
@@ -89,8 +89,8 @@ class Service:
         ``timeout`` returns the requested timeout in seconds; None means the model's own, which is the maximum.
         Raises Unavailable, and what ``timeout`` raises; the sinks are notified of both.
         """
-        largest = execution_of(model, self.settings).timeout
-        assert largest is not None  # the settings have one
+        declared = model.execution.timeout
+        largest = self.settings.request_timeout if declared is None else declared
         try:
             requested = timeout()
             ticket = self._admit(model)

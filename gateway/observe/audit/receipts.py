@@ -71,7 +71,7 @@ def is_signed(receipt: Receipt, key: bytes) -> bool:
 
 def is_wanted(prefer: str) -> bool:
     """Return True if a ``Prefer`` field asks for a receipt (RFC 7240 2)."""
-    return any(item.partition(";")[0].strip().lower() == PREFERENCE for item in prefer.split(","))
+    return prefer != "" and any(item.partition(";")[0].strip().lower() == PREFERENCE for item in prefer.split(","))
 
 
 def _texts(holder: Mapping[str, Any], names: tuple[str, ...]) -> bool:
