@@ -24,6 +24,7 @@ from gateway.service.service import Service
 
 if TYPE_CHECKING:
     from gateway.binding.requirements import Requires
+    from gateway.runs.runs import Runs
 
 logger = logging.getLogger("gateway")
 
@@ -50,6 +51,8 @@ class Gateway(flask.Flask):
         self.serializer = serializer or InferenceSerializer()
         self.service = Service(self.settings, self.serializer)
         """The models, executors and store that the doors of this application share."""
+        self.runs: Runs | None = None
+        """Durable inferences, where the settings name a folder for the study store; known once the gateway is open."""
         self._wrappers: list[Model] = []
         self._opening = threading.Lock()
         self._opened = False
@@ -170,14 +173,25 @@ class Gateway(flask.Flask):
                 from gateway.endpoints import studies  # SQLAlchemy, which a gateway without a store spares
 
                 studies.add_store(self, taken)
+                self._add_runs()
             decoding.configure(self.settings)
             self.service.open(address, slot)
+            if self.runs is not None and slot is not None:
+                self.runs.open()  # another process than a server's executes runs once it has submitted one
             self._opened = True
             atexit.register(self.close)
             threading.Thread(target=self._set_up, name="gateway-setup", daemon=True).start()
 
+    def _add_runs(self) -> None:
+        from gateway.runs.runs import Runs
+
+        assert self.service.store is not None
+        self.runs = self.extensions["gateway.runs"] = Runs(self.service, self.service.store.store)
+
     def close(self) -> None:
         """Close the models in reverse order of registration. They are set up again at their next use."""
+        if self.runs is not None:
+            self.runs.close()
         self.service.close()
 
     def _set_up(self) -> None:

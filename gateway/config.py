@@ -112,6 +112,13 @@ class Settings:
         8 * GiB, "bytes of one bundle; the weights of the largest imaging models take 5 GiB"
     )
     max_bundle_files: int = _setting(1_000, "files of one bundle; an ensemble of five folds has some dozens")
+    run_ttl: float = _setting(604_800.0, "seconds that a run is stored after its end; 7 days")
+    run_attempts: int = _setting(3, "executions of a run whose process died; a study that kills its model ends there")
+    run_lease: float = _setting(
+        30.0, "seconds after which the run of a process that died moves on; it is renewed three times in them"
+    )
+    run_concurrency: int = _setting(4, "runs that one worker executes at once, beside its requests")
+    run_caller_max: int = _setting(10_000, "runs stored for one caller; above it the oldest that has ended goes")
     allow_anonymous: bool = _setting(
         False, "let `serve`, and a study store, admit callers without a name beyond this machine"
     )

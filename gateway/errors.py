@@ -10,14 +10,21 @@ GatewayError                      500
 │   ├── StudyNotFound             404  no DICOM file below a studyPath, or nothing of this caller's under a reference
 │   ├── ResultNotFound            404  no result of this caller's with this id
 │   ├── BundleNotFound            404  no bundle of this name, or no such file in it
+│   ├── RunNotFound               404  no run of this caller's with this id
 │   ├── RequestStalled            408  the body came too slowly
 │   ├── InstanceConflict          409  another file with this SOP Instance UID is held; carries both digests
+│   ├── RunConflict               409  a run of this id has another route or body
+│   ├── RunNotReady               409  a run that has no result yet
+│   ├── RunNotWaiting             409  a run that waits for no input
+│   ├── RunCancelled              409  a run without a result, since it was cancelled
+│   ├── RunGone                   410  a run that has expired
 │   ├── LimitExceeded             413  a named limit
 │   ├── UnsupportedMedia          415  not multipart/related, not JSON with a studyPath, or content-encoded
 │   ├── MisdirectedRequest        421  a Host that is not this gateway's, where callers need no credential
 │   ├── DigestMismatch            422  a file has another digest or size than was said
 │   ├── InstanceMismatch          422  a file has other UIDs than was said, or is no DICOM
 │   ├── KeyRefused                422  a bundle's name or key that is not safe as a file's name
+│   ├── RunIdRefused              422  an id that a run cannot have
 │   ├── ParameterRefused          422  a parameter does not fit what the model declares; carries a JSON pointer
 │   ├── StudyRefused              422  the model does not take this study; for handlers to raise
 │   └── TooManyRequests           429  a caller above its own rate or concurrency
@@ -28,6 +35,7 @@ GatewayError                      500
 └── ModelError                    the model's fault
     ├── ModelFailed               500  it raised
     ├── ModelDied                 502  its process ended in the middle of the request
+    ├── RunAbandoned              502  each process that executed the run ended in the middle of it
     └── AnswerInvalid             500  its answer breaks the protocol; carries a JSON pointer
 
 Each leaf has a status to answer, a stable ``code``, a ``detail`` that is safe to send to the caller, and a ``private``
@@ -161,12 +169,68 @@ class BundleNotFound(RequestError):
     title = "There is no such bundle"
 
 
+class RunNotFound(RequestError):
+    """No run of this caller's has this id."""
+
+    status = 404
+    code = "run-not-found"
+    title = "There is no such run"
+
+
 class InstanceConflict(RequestError):
     """The caller holds another file of the same SOP Instance UID (RFC 9110 15.5.10); ``conflicts`` has both digests."""
 
     status = 409
     code = "instance-conflict"
     title = "Another file with this SOP Instance UID is held"
+
+
+class RunConflict(RequestError):
+    """The caller has a run of this id with another route or body (RFC 9110 15.5.10)."""
+
+    status = 409
+    code = "run-conflict"
+    title = "Another run has this id"
+
+
+class RunNotReady(RequestError):
+    """The run has no result yet; ``retry_after`` is in seconds."""
+
+    status = 409
+    code = "run-not-ready"
+    title = "The run has not ended"
+
+    def __init__(self, detail: str = "", *, retry_after: int = 1, private: str = "") -> None:
+        super().__init__(detail, private=private)
+        self.retry_after = retry_after
+
+    def headers(self) -> dict[str, str]:
+        """``Retry-After`` in seconds (RFC 9110 10.2.3)."""
+        return {"Retry-After": str(self.retry_after)}
+
+
+class RunNotWaiting(RequestError):
+    """The run waits for no input."""
+
+    status = 409
+    code = "run-not-waiting"
+    title = "The run waits for no input"
+
+
+class RunCancelled(RequestError):
+    """The run was cancelled and has no result."""
+
+    status = 409
+    code = "run-cancelled"
+    title = "The run was cancelled"
+
+
+class RunGone(RequestError):
+    """The run has expired, with its input and its result (RFC 9110 15.5.11)."""
+
+    status = 410
+    code = "run-gone"
+    title = "The run has expired"
 
 
 class RequestStalled(RequestError):
@@ -228,6 +292,14 @@ class KeyRefused(RequestError):
     status = 422
     code = "key-refused"
     title = "The name is not safe"
+
+
+class RunIdRefused(RequestError):
+    """The id is not one that a run can have."""
+
+    status = 422
+    code = "run-id-refused"
+    title = "The id of the run is not allowed"
 
 
 class ParameterRefused(RequestError):
@@ -333,6 +405,14 @@ class ModelDied(ModelError):
     status = 502
     code = "model-died"
     title = "The model's process died"
+
+
+class RunAbandoned(ModelError):
+    """Each process that executed the run ended in the middle of it, as often as a run is tried."""
+
+    status = 502
+    code = "run-abandoned"
+    title = "The run was tried too often"
 
 
 class AnswerInvalid(ModelError):

@@ -89,6 +89,9 @@ class RequestContext:
         """Note how far the work has come: ``done`` of ``total``, in any unit."""
         self.done = (done, total, text)
 
+    def log(self, text: str) -> None:
+        """Send a line to the caller of a run. Other requests have no place for it; it never enters the server's log."""
+
     @contextmanager
     def measure(self, phase: str) -> Iterator[None]:
         """Count the time of a block for a phase."""

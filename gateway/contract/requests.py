@@ -52,6 +52,10 @@ class Request(Brief):
         if self.cancelled():
             raise Cancelled
 
+    def log(self, text: str) -> None:
+        """Send a line to the caller, where the request is a run; it never enters the server's log."""
+        self.context.log(text)
+
     def empty(self, shape: Sequence[int], dtype: Any) -> "np.ndarray[Any, Any]":
         """An uninitialised array for an answer, allocated where it leaves without a copy; as ``numpy.empty``."""
         return self.context.empty(shape, dtype)

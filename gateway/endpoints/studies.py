@@ -114,7 +114,7 @@ def _forget(uid: str) -> flask.Response:
         auditor.ready()
     everybody, context = callers == "all", store_context()
     record = forget(context.store, _checked(uid), caller_name(), everybody=everybody, audit=context.audit)
-    went = {"instances": record.instances, "bytes": record.size, "results": record.results}
+    went = dict(zip(("instances", "bytes", "results", "runs"), record.counts, strict=True))
     return flask.jsonify({"study_instance_uid": uid, **went})
 
 

@@ -224,11 +224,12 @@ def receive_files(
     charset: str | None = None,
     expected: int | None = None,
     digest: str = "",
+    headers: tuple[Headers, ...] = (),
 ) -> Received:
     """Read a request from its JSON text and from open files, each closed once it is read.
 
-    ``expected`` is the number of bytes of all of it where that is known, and ``digest`` theirs. Raises BrokenJSON,
-    DeadlineExceeded, StorageFull, and what the files raise.
+    ``expected`` is the number of bytes of all of it where that is known, and ``digest`` theirs. ``headers`` are those
+    of the files where they were parts. Raises BrokenJSON, DeadlineExceeded, StorageFull, and what the files raise.
     """
     with RequestReader(receive_options, expected, digest) as reader:
         reader.write(json)
@@ -239,7 +240,7 @@ def receive_files(
                     reader.write(piece)
             reader.end_part()
             receive_options.check()
-        return reader.received(charset)
+        return reader.received(charset, headers)
 
 
 def _receive_stored(

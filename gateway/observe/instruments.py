@@ -43,6 +43,7 @@ class Instruments:
         self.in_flight = gauge("gateway_requests_in_flight", "Inference requests in work.")
         self.spool = gauge("gateway_spool_bytes", "Bytes of request bodies held in files.")
         self.store_failures = count("gateway_store_failures", "Answers that the study store did not keep or find.")
+        self.run_restarts = count("gateway_run_restarts", "Runs taken from a process that died.")
         self.audit_failures = count("gateway_audit_failures", "Records that an audit sink did not take.")
 
     def __iter__(self) -> Iterator[MetricWrapperBase]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # imported when used: prometheus_client reads its folder at i
 
     from gateway.observe.instruments import Instruments
     from gateway.observe.modelhealth import Snapshot
+    from gateway.observe.runstates import RunNumbers
 
 OTHER = "other"
 """The label of an unknown route, status or reason."""
@@ -36,6 +37,8 @@ class Metrics:
         self._by_reason: dict[tuple[str, str], Counter] = {}
         self._by_route: dict[str, _Route] = {}
         self._health: Snapshot | None = None
+        self.runs: RunNumbers | None = None
+        """The numbers of the runs in the store, where there is one."""
 
     @cached_property
     def instruments(self) -> "Instruments":
@@ -67,6 +70,11 @@ class Metrics:
     def store_failures(self) -> "Counter":
         """``inc()`` for each answer that the study store could not keep, or could not look for."""
         return self.instruments.store_failures
+
+    @cached_property
+    def run_restarts(self) -> "Counter":
+        """``inc()`` for each run that was taken from a process that died."""
+        return self.instruments.run_restarts
 
     def count(self, outcome: Outcome) -> None:
         """Count one request that is over."""
@@ -127,11 +135,14 @@ class Metrics:
         from prometheus_client.multiprocess import MultiProcessCollector
 
         from gateway.observe.modelhealth import ModelHealths
+        from gateway.observe.runstates import RunStates
 
         registry, folder = CollectorRegistry(), os.environ.get(multiprocess.VARIABLE)
         registry.register(MultiProcessCollector(None, folder) if folder else self.instruments.registry)
         if self._health is not None:
             registry.register(ModelHealths(self._health))
+        if self.runs is not None:
+            registry.register(RunStates(self.runs))
         encode, media_type = choose_encoder(accept)
         with multiprocess.reading(Path(folder)) if folder else nullcontext():
             return encode(registry), media_type

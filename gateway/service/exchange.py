@@ -57,6 +57,10 @@ def _connected() -> bool:
     return False
 
 
+def _unheard(*_: object) -> None:
+    """Drop what a model tells a caller that only waits for the answer."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Head:
     """The head of a request, known before its input is read. The request's time starts when it is made.
@@ -64,7 +68,7 @@ class Head:
     ``door`` names the protocol of the request: a label of metrics, audit and logs. ``accept`` is the answer that the
     caller takes, as in an Accept header (RFC 9110 12.5.1). ``no_cache`` asks for a new answer (RFC 9111 5.2.1.4).
     ``received`` is the time of receipt with its zone; a replay sets it. ``gone`` returns True once the client has
-    disconnected.
+    disconnected. ``progress`` and ``log`` receive what the model tells its caller while it runs.
     """
 
     door: str
@@ -75,6 +79,8 @@ class Head:
     no_cache: bool = False
     received: datetime = field(default_factory=lambda: datetime.now(UTC))
     gone: Callable[[], bool] = _connected
+    progress: Callable[[float, float, str], None] = _unheard
+    log: Callable[[str], None] = _unheard
     phases: Phases = field(default_factory=partial(Phases, "receive"))
 
     def tags(self, route: str) -> dict[str, str]:
@@ -94,16 +100,21 @@ class Head:
 
 
 class _ObservedContext(RequestContext):
-    """The context of a run that reports its progress to the exchange."""
+    """The context of a request that reports to the exchange and to the caller."""
 
-    def __init__(self, deadline: float, report: Callable[[float, float], None]) -> None:
+    def __init__(self, deadline: float, report: Callable[[float, float], None], head: Head) -> None:
         super().__init__(deadline)
-        self._report = report
+        self._report, self._head = report, head
 
     def progress(self, done: float, total: float, text: str = "") -> None:
         """See ``RequestContext.progress``."""
         super().progress(done, total, text)
         self._report(done, total)
+        self._head.progress(done, total, text)
+
+    def log(self, text: str) -> None:
+        """See ``RequestContext.log``."""
+        self._head.log(text)
 
 
 class Exchange:
@@ -126,7 +137,7 @@ class Exchange:
         self.ticket = ticket
         """The admission ticket of the request, which a door lends while it waits for a slow client."""
         self._phases = head.phases
-        self._context = _ObservedContext(time.monotonic() + self.timeout, self._progressed)
+        self._context = _ObservedContext(time.monotonic() + self.timeout, self._progressed, head)
         self._output = Digest(hash_function(service.settings.digest), overlap=ticket.idle_core)
         self._output_digest = ""
         self._size_out = 0

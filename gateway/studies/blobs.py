@@ -90,7 +90,7 @@ class Incoming:
         self._moved = False
         self.size = 0
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Add bytes. Raises StorageFull, Unavailable."""
         self._hash.update(data)
         self.size += len(data)

@@ -1,4 +1,4 @@
-"""Forgetting a study: its instances, its results, what was set aside of it, and a record that says so.
+"""Forgetting a study: its instances, results and runs, what was set aside of it, and a record that says so.
 
 What is received for a request lies in a file without a name and goes with the request: nothing of a study is there.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gateway.errors import StudyNotFound
 from gateway.observe.logs import TaggedLogger
-from gateway.studies import instance_rows
+from gateway.studies import instance_rows, run_rows
 from gateway.studies.blobs import quarantine_label
 from gateway.studies.results import Results
 from gateway.studies.store import Store
@@ -32,6 +32,12 @@ class Forgotten:
     instances: int
     size: int
     results: int
+    runs: int
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """Instances, bytes, results and runs."""
+        return self.instances, self.size, self.results, self.runs
 
     @property
     def members(self) -> dict[str, str | int | bool]:
@@ -41,6 +47,7 @@ class Forgotten:
             "everybody": self.everybody,
             "instances": self.instances,
             "results": self.results,
+            "runs": self.runs,
             "study": self.study_digest,
         }
 
@@ -52,9 +59,7 @@ Sink = Callable[[Forgotten], None]
 def log_forgotten(record: Forgotten) -> None:
     """The record as a line of the log."""
     tags = {"study_digest": record.study_digest, "caller": record.caller, "everybody": record.everybody}
-    TaggedLogger(logger).tag(tags).info(
-        "forgot a study: %d instances, %d bytes, %d results", record.instances, record.size, record.results
-    )
+    TaggedLogger(logger).tag(tags).info("forgot a study: %d instances, %d bytes, %d results, %d runs", *record.counts)
 
 
 def forget(store: Store, study: str, caller: str, *, everybody: bool = False, audit: Sink = log_forgotten) -> Forgotten:
@@ -67,13 +72,15 @@ def forget(store: Store, study: str, caller: str, *, everybody: bool = False, au
         instances = instance_rows.of_study(connection, None if everybody else caller, study)
         # the instances last: where a file cannot be removed, all of them are still there
         results = Results(store).forget(connection, study, None if everybody else caller)
+        keys = run_rows.keys_of_study(connection, study, None if everybody else caller)
+        run_rows.remove(connection, store.blobs["runs"], keys)
         store.blobs["instances"].purge(quarantine_label(study))
         for some in instance_rows.pieces(instance.sha256 for instance in instances):
             instance_rows.release(connection, holdings.c.sha256.in_(some), *mine)
         # those too whose place another file took
         remaining = instance_rows.of_study(connection, None, study) if instances else []
         store.retention.collect(connection, (instance.sha256 for instance in remaining), used_too=True)
-    if not instances and not results:
+    if not instances and not results and not keys:
         raise StudyNotFound("No instance of such a study is stored for this caller.")
     record = Forgotten(
         study_digest=quarantine_label(study),
@@ -82,6 +89,7 @@ def forget(store: Store, study: str, caller: str, *, everybody: bool = False, au
         instances=len(instances),
         size=sum(instance.size for instance in instances),
         results=results,
+        runs=len(keys),
     )
     audit(record)
     return record

@@ -58,6 +58,18 @@ class Index:
         """Close its connections."""
         self._engine.dispose()
 
+    @property
+    def is_sqlite(self) -> bool:
+        """Return True for SQLite, False for PostgreSQL."""
+        return self._sqlite
+
+    def driver_connection(self) -> Any:
+        """Open a connection of the driver itself, outside of the pool and in autocommit, for LISTEN."""
+        arguments, options = self._engine.dialect.create_connect_args(self._engine.url)
+        connection = self._engine.dialect.connect(*arguments, **options)
+        connection.autocommit = True
+        return connection
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the index. Raises Unavailable."""

@@ -112,6 +112,13 @@ class References:
             resolved.close()
             raise
 
+    def held(self, json: dict[str, Any], caller: str) -> list[HeldInstance]:
+        """Return what a request's JSON names, without its files.
+
+        Raises ParameterRefused, StudyNotFound, Unavailable.
+        """
+        return self._find(read_reference(json), caller)
+
     def of(self, caller: str) -> "Resolver":
         """Return what resolves the studies of one caller."""
         return Resolver(self, caller, self._store.settings.digest)
@@ -197,6 +204,10 @@ class Resolver:
     def resolve(self, json: dict[str, Any]) -> Resolved:
         """See ``References.resolve``."""
         return self.references.resolve(json, self.caller)
+
+    def held(self, json: dict[str, Any]) -> list[HeldInstance]:
+        """See ``References.held``."""
+        return self.references.held(json, self.caller)
 
     def input_digest(self, json_bytes: bytes, resolved: Resolved) -> str:
         """See ``References.input_digest``."""

@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -103,5 +104,60 @@ input_digests = Table(
 )
 """Input digests of ordered references, so that none is computed twice."""
 
-LOCATIONS = {"instances": instances.c.location, "results": results.c.location, "bundles": bundles.c.location}
+runs = Table(
+    "runs",
+    metadata,
+    Column("key", DIGEST, primary_key=True),
+    Column("caller", CALLER, nullable=False),
+    Column("id", String(64), nullable=False),
+    Column("route", String(255), nullable=False),
+    Column("body_digest", DIGEST, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("cancelling", Boolean, nullable=False),
+    Column("holder", String(32), nullable=False),
+    Column("lease_until", Double, nullable=False),
+    Column("available_at", Double, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("ended_at", Double, index=True),
+    Column("status", Integer, nullable=False),
+    Column("reason", String(64), nullable=False),
+    Column("expired", Boolean, nullable=False),
+    Index("ix_runs_caller_created_at", "caller", "created_at"),
+    Index("ix_runs_state_created_at", "state", "created_at"),
+)
+"""Runs: ids, states, digests and times alone. ``key`` is a digest of caller and id. ``sequence`` is that of the last
+record, ``holder`` the process that executes the run until ``lease_until``. The payloads of an ``expired`` run are gone.
+"""
+
+run_records = Table(
+    "run_records",
+    metadata,
+    Column("key", ForeignKey("runs.key", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("location", String(80), nullable=False, index=True),
+    Column("sha256", DIGEST, nullable=False),
+    Column("size", BigInteger, nullable=False),
+)
+"""Input, events, result and problem of each run, in order. A ``location`` of "" has no payload in the store."""
+
+run_studies = Table(
+    "run_studies",
+    metadata,
+    Column("key", ForeignKey("runs.key", ondelete="CASCADE"), primary_key=True),
+    Column("study_instance_uid", UID, primary_key=True, index=True),
+)
+"""The studies that a run has read or was sent, so that it is forgotten with them."""
+
+LOCATIONS = {
+    "instances": instances.c.location,
+    "results": results.c.location,
+    "bundles": bundles.c.location,
+    "runs": run_records.c.location,
+}
 """Where the index says that the bytes of each kind lie."""

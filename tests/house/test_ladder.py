@@ -24,6 +24,7 @@ RUNGS = {
     "intake": 4,
     "adapters": 5,
     "service": 5,
+    "runs": 6,
     "endpoints": 8,
     "app": 9,
     "server": 9,

@@ -20,6 +20,8 @@ from gateway.observe.instruments import Instruments
 from gateway.observe.metrics import Metrics
 from gateway.observe.modelhealth import ModelHealths
 from gateway.observe.outcomes import PHASES
+from gateway.observe.runstates import RunStates
+from gateway.runs.lifecycle import RunState
 from tests.house.pages import ROOT, rows
 from tests.observe.outcomes import outcome
 from tests.require import require
@@ -100,6 +102,8 @@ FIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {"job": "gateway"},
     ),
     "GatewayAuditIncomplete": ({'gateway_audit_failures_total{job="gateway"}': "0x50 1x10"}, {"job": "gateway"}),
+    "GatewayRunsWait": ({'gateway_run_queue_seconds{job="gateway"}': "0+60x60"}, {"job": "gateway"}),
+    "GatewayRunsRestart": ({'gateway_run_restarts_total{job="gateway"}': "0+1x60"}, {"job": "gateway"}),
 }
 """For each alert, series of which one sample a minute makes it fire after an hour, and the labels it then has."""
 
@@ -111,6 +115,7 @@ def told() -> Iterator[tuple[str, dict[str, str]]]:
     for status, reason in ((200, ""), (422, "study-refused"), (503, "unavailable")):
         metrics.count(outcome(route="/a", status=status, reason=reason, phases=dict.fromkeys(PHASES, 1.0)))
     metrics.open(lambda: {"/a": ModelHealth(state=HealthState.READY)})
+    metrics.runs = lambda: (dict.fromkeys(RunState, 1), 1.0)
     for family in text_string_to_metric_families(metrics.exposition()[0].decode()):
         for sample in family.samples:
             yield sample.name, sample.labels
@@ -132,7 +137,7 @@ def test_every_required_metric_is_exposed_with_its_labels(query: str) -> None:
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_every_label_that_is_compared_has_a_value_that_can_be(query: str) -> None:
-    known = {"phase": PHASES, "state": list(HealthState), "reason": [kind.code for kind in below(GatewayError)]}
+    known = {"phase": PHASES, "state": [*HealthState, *RunState], "reason": [kind.code for kind in below(GatewayError)]}
     for label, _, text in MATCHER.findall(query):
         assert all(word in known[label] for word in text.split("|")) if label in known else True
 
@@ -206,7 +211,7 @@ def test_the_documented_metrics_are_those_of_the_gateway() -> None:
     families = [family for instrument in Instruments(CollectorRegistry()) for family in instrument.describe()]
     described = [
         [f"`{family.name}{'_total' if family.type == 'counter' else ''}`", family.type, family.documentation]
-        for family in [*families, *ModelHealths(dict).collect()]
+        for family in [*families, *ModelHealths(dict).collect(), *RunStates(lambda: ({}, 0.0)).collect()]
     ]
     assert [[name, kind, text] for name, kind, _, text in rows(OPERATING, "metric")] == described
     for name, kind, labels, _ in rows(OPERATING, "metric"):

@@ -1,0 +1,30 @@
+"""Runs in the store as metrics, the same from each worker and server that shares it."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gateway.errors import GatewayError
+
+RunNumbers = Callable[[], tuple[Mapping[str, int], float]]
+"""Returns the number of runs by state, and the seconds that the oldest queued one has waited."""
+
+
+class RunStates(Collector):
+    """Reads the numbers at each scrape. They are missing while the store does not answer."""
+
+    def __init__(self, numbers: RunNumbers) -> None:
+        self._numbers = numbers
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield two families."""
+        try:
+            states, oldest = self._numbers()
+        except GatewayError:
+            return
+        runs = GaugeMetricFamily("gateway_runs", "Runs in the store by state.", labels=["state"])
+        for state, count in states.items():
+            runs.add_metric([state], count)
+        yield runs
+        yield GaugeMetricFamily("gateway_run_queue_seconds", "How long the oldest queued run has waited.", oldest)

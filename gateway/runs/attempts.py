@@ -1,0 +1,192 @@
+"""One execution of a run, from its claim to its end, through the same exchange as a request."""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from functools import partial
+from typing import BinaryIO
+
+from gateway.contract.requests import Request, Result
+from gateway.dicom.reading.identity import identify
+from gateway.errors import Cancelled, GatewayError
+from gateway.intake.receiving import Received, ReceiveOptions
+from gateway.intake.recording import receive_recorded
+from gateway.observe.logs import exception_frames
+from gateway.runs.consequences import Consequence, StopReason, consequence_of, problem_of, problem_words
+from gateway.runs.journals import Journal
+from gateway.runs.ledger import Ledger, Move
+from gateway.runs.lifecycle import RunState
+from gateway.runs.payloads import Words, opened, settled
+from gateway.runs.rows import INPUT, RESULT, Run, last_record
+from gateway.service.exchange import Exchange, Head, new_request_id
+from gateway.service.service import Service
+from gateway.studies.blobs import Spoiled
+
+logger = logging.getLogger("gateway")
+
+PAUSE_SECONDS = 2.0, 30.0
+"""The least and the longest pause of a run whose place was not free."""
+SPOILED = "The stored input of this run has changed on the disk; submit it again under another id."
+
+
+@dataclass
+class Attempt:
+    """An execution by this process, in a thread of its own."""
+
+    service: Service
+    ledger: Ledger
+    run: Run
+    holder: str
+    most: int
+    lease_until: float
+    """By ``time.monotonic``: where no renewal succeeds before it, another process may have the run."""
+    dirty: threading.Event
+    stopped: StopReason | None = None
+    request_id: str = field(default_factory=new_request_id)
+    journal: Journal = field(init=False)
+    _request: Request | None = None
+
+    def __post_init__(self) -> None:
+        self.journal = Journal(self.ledger, self.run.key, self.holder, self.dirty)
+
+    def stop(self, why: StopReason) -> None:
+        """Have the model stop, as when a client leaves; the first reason counts."""
+        self.stopped = self.stopped or why
+
+    def _gone(self) -> bool:
+        if time.monotonic() >= self.lease_until:
+            self.stop(StopReason.LOST)
+        return self.stopped is not None
+
+    def execute(self) -> None:
+        """Execute the run, and record its end. Raises StorageFull and Unavailable where that cannot be recorded."""
+        try:
+            words, file = self._input()
+            with file:
+                self._infer(words, file)
+        except Exception as error:
+            self._settle(error)
+
+    def _input(self) -> tuple[Words, BinaryIO]:
+        with self.ledger.reading() as connection:
+            record = last_record(connection, self.run.key, INPUT)
+        if record is None:
+            raise self._lost()
+        try:
+            return opened(self.ledger.store, record)
+        except Spoiled:
+            raise GatewayError(SPOILED) from None
+
+    def _infer(self, words: Words, file: BinaryIO) -> None:
+        head = Head(
+            door="runs",
+            request_id=self.request_id,
+            caller=self.run.caller,
+            accept=words["accept"],
+            traceparent=words["traceparent"],
+            no_cache=words["no_cache"],
+            gone=self._gone,
+            progress=self.journal.progress,
+            log=self.journal.log,
+        )
+        model = self.service.models[self.run.route]
+        with self.service.open_exchange(model, head, lambda: words["timeout"]) as exchange:
+            request = exchange.receive(partial(self._receive, words, file))
+            self._request = request
+            result = exchange.infer(request)
+            exchange.answer(result)
+            self._finish(exchange, result)
+        exchange.close()
+
+    def _receive(self, words: Words, file: BinaryIO, receive_options: ReceiveOptions) -> Received:
+        """Receive the recorded body, and note studies that only now are known: those below a path, or by reference."""
+        received = receive_recorded(words["body"], file, receive_options)
+        studies = {instance.study_instance_uid for instance in received.held}
+        if not words["studies_known"] and not studies:
+            studies = _studies(received)
+        if studies:
+            with self.ledger.changing() as changes:
+                changes.note_studies(self.run.key, studies)
+        return received
+
+    def _finish(self, exchange: Exchange, result: Result) -> None:
+        """Store the answer and end the run, in one transaction."""
+        output_digest = exchange.finish()
+        pieces = [memoryview(result.json_bytes), *(part.data for part in result.parts)]
+        parts = [["application/json", len(result.json_bytes)]]
+        parts += [[part.media_type, part.data.nbytes] for part in result.parts]
+        words = {
+            "input_digest": result.input_digest,
+            "output_digest": output_digest,
+            "algorithm": exchange.settings.digest,
+            "seconds": result.seconds,
+            "parts": parts,
+        }
+        self.journal.flush()
+        with settled(self.ledger.store, words, pieces) as payload, self.ledger.changing() as changes:
+            changes.make_room(self.run.caller, payload.size)
+            if changes.move(self.run.key, lambda status: status.end(self.holder, RunState.FINISHED)) is None:
+                raise self._lost()
+            changes.record(self.run.key, RESULT, payload)
+
+    def _lost(self) -> Cancelled:
+        """Return the error of a run that another process has now, or that was forgotten."""
+        self.stop(StopReason.LOST)
+        return Cancelled("The run is not this process's any more.")
+
+    def _settle(self, error: Exception) -> None:
+        """Record what becomes of the run after an error."""
+        self._log(error)
+        queued = self._request is None or self._request.context.began is None
+        word = consequence_of(error, queued=queued, stop=self.stopped)
+        if word is Consequence.LEAVE:
+            return
+        self.journal.flush()
+        if word is Consequence.REFUSE or word is Consequence.FAIL or not self._moved(word, error):
+            self._fail(RunState.REFUSED if word is Consequence.REFUSE else RunState.FAILED, problem_of(error))
+
+    def _log(self, error: Exception) -> None:
+        """Log an error without the caller's id of the run, which may be a name."""
+        if isinstance(error, GatewayError):
+            logger.warning("a run ended its attempt: %d %s [%s]", error.status, error.code, self.request_id)
+        else:
+            frames = exception_frames(error, with_text=self.service.settings.log_exception_text)
+            logger.error("exception [%s]\n%s", self.request_id, frames)
+
+    def _moved(self, word: Consequence, error: Exception) -> bool:
+        """Cancel the run or queue it again; return False where it has no attempt left."""
+        with self.ledger.changing() as changes:
+            moves: dict[Consequence, Move] = {
+                Consequence.CANCEL: lambda status: status.end(self.holder, RunState.CANCELLED),
+                Consequence.RETRY: lambda status: status.retry(self.holder, changes.now, self.most),
+                Consequence.GIVE_BACK: lambda status: status.give_back(self.holder, changes.now + self._pause(error)),
+            }
+            return changes.move(self.run.key, moves[word]) is not None or word is not Consequence.RETRY
+
+    def _pause(self, error: Exception) -> float:
+        """Return the seconds before the run is tried again: none where this worker stops, and another takes it."""
+        if self.stopped is StopReason.DRAINING:
+            return 0.0
+        shortest, longest = PAUSE_SECONDS
+        return min(longest, max(shortest, getattr(error, "retry_after", 0.0)))
+
+    def _fail(self, state: RunState, error: GatewayError) -> None:
+        """End the run with a problem."""
+        words = problem_words(error, self.request_id)
+        with settled(self.ledger.store, words) as payload, self.ledger.changing() as changes:
+            if changes.move(self.run.key, lambda status: status.end(self.holder, state)) is not None:
+                changes.explain(self.run.key, payload, error)
+
+
+def _studies(received: Received) -> set[str]:
+    """Return the Study Instance UIDs of received files; one that is no DICOM, or cannot be read, has none."""
+    studies = set()
+    for file in received.instances:
+        try:
+            studies.add(identify(file).study_instance_uid)
+        except GatewayError:
+            continue
+        finally:
+            file.seek(0)
+    return studies - {""}

@@ -1,0 +1,218 @@
+"""The executing side of one process: it claims queued runs, renews their leases, and takes over those of the dead."""
+
+import logging
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from sqlalchemy import select, update
+
+from gateway.errors import GatewayError, RunAbandoned
+from gateway.executors.runner import execution_of
+from gateway.executors.states import ModelHealth
+from gateway.observe.logs import exception_frames
+from gateway.runs.attempts import Attempt
+from gateway.runs.consequences import StopReason, problem_words
+from gateway.runs.ledger import CANCELLING, Ledger
+from gateway.runs.lifecycle import EXECUTING, RunState
+from gateway.runs.payloads import settled
+from gateway.runs.rows import Run, row_of
+from gateway.service.exchange import new_request_id
+from gateway.service.service import Service
+from gateway.studies.tables import runs
+
+logger = logging.getLogger("gateway")
+
+LOOK_SECONDS = 1.0
+"""Seconds between two looks at the index without a signal: for runs that wait for a place, and for lost signals."""
+FLUSH_SECONDS = 0.25
+"""Seconds between two writes of what models tell their callers."""
+STOP_SECONDS = 2.0
+"""Seconds that stopped attempts have to give their runs back."""
+
+
+class Dispatcher:
+    """The runs that this process executes, each in a thread; ``close`` gives them back."""
+
+    def __init__(self, service: Service, ledger: Ledger, upkeep: Callable[[], None]) -> None:
+        """``upkeep`` is called at each look."""
+        self.holder = secrets.token_hex(16)
+        self._service, self._ledger, self._upkeep = service, ledger, upkeep
+        self._settings = service.settings
+        self._attempts: dict[str, Attempt] = {}
+        self._woken, self._dirty, self._ended = threading.Event(), threading.Event(), threading.Condition()
+        self._started = self._draining = self._closed = False
+        self._look_at = self._renew_at = 0.0
+        self._threads = [
+            threading.Thread(target=self._serve, args=[work], name=name, daemon=True)
+            for name, work in (("gateway-runs", self._turn), ("gateway-run-journals", self._flush))
+        ]
+
+    def start(self) -> None:
+        """Begin to claim runs; once is enough."""
+        with self._ended:
+            for thread in self._threads if not self._started else ():
+                thread.start()
+            self._started = True
+
+    def signalled(self, key: str, word: str) -> None:
+        """Take a signal: a run can be claimed, or one of this process should stop."""
+        if word == CANCELLING and (attempt := self._attempts.get(key)):
+            attempt.stop(StopReason.CANCELLED)
+        elif word == RunState.QUEUED:
+            self._woken.set()
+
+    def drain(self) -> None:
+        """Claim no more runs; those that are executed continue."""
+        self._draining = True
+
+    def close(self, deadline: float) -> None:
+        """Wait for the attempts until ``deadline`` (``time.monotonic``); give back the runs of those that continue."""
+        self._draining = True
+        self._wait(deadline)
+        for attempt in list(self._attempts.values()):
+            attempt.stop(StopReason.DRAINING)
+        self._wait(time.monotonic() + STOP_SECONDS)
+        self._closed = True
+        self._woken.set()
+        self._dirty.set()
+        for thread in self._threads if self._started else ():
+            thread.join()
+
+    def _wait(self, deadline: float) -> None:
+        with self._ended:
+            self._ended.wait_for(lambda: not self._attempts, max(0.0, deadline - time.monotonic()))
+
+    def _serve(self, work: Callable[[], None]) -> None:
+        """Work until closed; an error of the store ends one turn."""
+        while not self._closed:
+            try:
+                work()
+            except Exception as error:
+                private = error.private if isinstance(error, GatewayError) else f"\n{exception_frames(error)}"
+                logger.warning("runs were not looked after: %s %s", type(error).__name__, private)
+                time.sleep(LOOK_SECONDS)
+
+    def _turn(self) -> None:
+        self._woken.wait(LOOK_SECONDS)
+        self._woken.clear()
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + LOOK_SECONDS
+            self._renew()
+            self._take_over()
+            self._upkeep()
+        if not self._draining:
+            self._claim()
+
+    def _flush(self) -> None:
+        self._dirty.wait()
+        self._dirty.clear()
+        for attempt in list(self._attempts.values()):
+            attempt.journal.flush()
+        time.sleep(FLUSH_SECONDS)
+
+    def _claim(self) -> None:
+        """Claim as many queued runs as there is room for, the oldest first."""
+        count = self._settings.run_concurrency - len(self._attempts)
+        room = self._room()
+        if count <= 0 or not room:
+            return
+        with self._ledger.reading() as connection:
+            queued = select(runs.c.key, runs.c.route).where(
+                runs.c.state == RunState.QUEUED.value,
+                runs.c.available_at <= self._ledger.now(connection),
+                runs.c.route.in_(room),
+            )
+            rows = connection.execute(queued.order_by(runs.c.created_at).limit(count)).all()
+        chosen = list[str]()
+        for key, route in rows:
+            if room[route] > 0:
+                room[route] -= 1
+                chosen.append(key)
+        if chosen:
+            self._begin(chosen)
+
+    def _room(self) -> dict[str, int]:
+        """Return the routes whose models have places now, with their number: the deadline starts with the claim."""
+        own = Counter(attempt.run.route for attempt in self._attempts.values())
+        health = self._service.executors.health()
+        free = {name: self._free(name, own[name], health) for name in self._service.models}
+        return {name: count for name, count in free.items() if count > 0}
+
+    def _free(self, name: str, own: int, health: Mapping[str, ModelHealth]) -> int:
+        known = health.get(name)
+        if known is None or not known.serves:
+            return 0
+        execution = execution_of(self._service.models[name], self._settings)
+        size = execution.batch.max_size if execution.batch else 1
+        places = known.places * size or self._settings.run_concurrency
+        return places - max(own, known.running + known.queued if known.places else 0)
+
+    def _begin(self, keys: list[str]) -> None:
+        lease, claimed = self._settings.run_lease, list[Run]()
+        until = time.monotonic() + lease
+        with self._ledger.changing() as changes:
+            for key in keys:
+                if changes.move(key, lambda status: status.claim(self.holder, changes.now, lease)) is not None:
+                    claimed.append(Run.of(row_of(changes.connection, key)))
+        for run in claimed:
+            most = self._settings.run_attempts
+            attempt = Attempt(self._service, self._ledger, run, self.holder, most, until, self._dirty)
+            self._attempts[run.key] = attempt
+            threading.Thread(target=self._execute, args=[attempt], name="gateway-run", daemon=True).start()
+
+    def _execute(self, attempt: Attempt) -> None:
+        """A thread's life: one attempt. Where its end cannot be recorded, its lease ends."""
+        try:
+            attempt.execute()
+        except Exception as error:
+            logger.error("the end of a run was not recorded\n%s", exception_frames(error))
+        finally:
+            with self._ended:
+                del self._attempts[attempt.run.key]
+                self._ended.notify_all()
+            self._woken.set()
+
+    def _renew(self) -> None:
+        """Renew the leases three times in their duration, and learn which runs were cancelled or lost."""
+        now, lease = time.monotonic(), self._settings.run_lease
+        attempts = list(self._attempts.values())
+        if not attempts or now < self._renew_at:
+            return
+        self._renew_at = now + lease / 3
+        mine = runs.c.holder == self.holder, runs.c.state.in_([*map(str, EXECUTING)])
+        with self._ledger.changing() as changes:
+            query = update(runs).where(*mine).values(lease_until=changes.now + lease)
+            rows = changes.connection.execute(query.returning(runs.c.key, runs.c.cancelling)).all()
+        cancelling: dict[str, bool] = dict(row.tuple() for row in rows)
+        for attempt in attempts:
+            if attempt.run.key in cancelling:
+                attempt.lease_until = now + lease
+            if cancelling.get(attempt.run.key, True):
+                attempt.stop(StopReason.CANCELLED if attempt.run.key in cancelling else StopReason.LOST)
+
+    def _take_over(self) -> None:
+        """Queue the runs again whose process did not renew its lease, or fail them after the last attempt."""
+        late = runs.c.state.in_([*map(str, EXECUTING)])
+        with self._ledger.reading() as connection:
+            expired = late & (runs.c.lease_until <= self._ledger.now(connection))
+            keys = list(connection.execute(select(runs.c.key).where(expired)).scalars())
+        for key in keys:
+            self._expire(key)
+
+    def _expire(self, key: str) -> None:
+        most, request_id = self._settings.run_attempts, new_request_id()
+        error = RunAbandoned(f"The processes that executed this run died, {most} in a row; submit it again later.")
+        with (
+            settled(self._ledger.store, problem_words(error, request_id)) as payload,
+            self._ledger.changing() as changes,
+        ):
+            status = changes.move(key, lambda status: status.expire(changes.now, most))
+            if status is None:
+                return
+            if status.state is RunState.FAILED:
+                changes.explain(key, payload, error)
+        self._service.metrics.run_restarts.inc()
+        logger.warning("a run whose process died is %s [%s]", status.state.value, request_id)

@@ -1,0 +1,68 @@
+"""What a model tells the caller of its run: coalesced, bounded, and written by a thread of its own."""
+
+import threading
+
+from gateway.runs.ledger import Changes, Ledger
+from gateway.runs.payloads import Payload, Words, settled
+from gateway.runs.rows import LOG, PROGRESS, row_of, status_of
+
+LINE = 4_096
+"""Characters of one line or text."""
+LOG_CHARACTERS = 256 * 1024
+"""Characters of all lines of an attempt; a model that logs more is told to nobody."""
+LOG_RECORDS = 1_000
+"""Records of lines of an attempt: those of a quarter of a second make one."""
+TOO_MANY = "Further lines are dropped."
+
+
+class Journal:
+    """The progress and the lines of one attempt, until they are written."""
+
+    def __init__(self, ledger: Ledger, key: str, holder: str, dirty: threading.Event) -> None:
+        """``dirty`` is set when there is something to write."""
+        self._ledger, self._key, self._holder, self._dirty = ledger, key, holder, dirty
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self._progress: Words | None = None
+        self._lines: list[str] = []
+        self._left, self._records = LOG_CHARACTERS, LOG_RECORDS
+
+    def progress(self, done: float, total: float, text: str) -> None:
+        """Note the newest progress; an older one that is not written yet is dropped."""
+        with self._lock:
+            self._progress = {"done": float(done), "total": float(total), "text": text[:LINE]}
+        self._dirty.set()
+
+    def log(self, text: str) -> None:
+        """Note a line."""
+        with self._lock:
+            if self._left <= 0 or self._records <= 0:
+                return
+            line = text[: min(LINE, self._left)]
+            self._left -= max(1, len(line))
+            self._lines.append(line if self._left > 0 else f"{line}\n{TOO_MANY}")
+        self._dirty.set()
+
+    def flush(self) -> None:
+        """Write what is noted, unless another process has the run now. Raises StorageFull, Unavailable."""
+        with self._writing:
+            with self._lock:
+                progress, self._progress = self._progress, None
+                lines, self._lines = self._lines, []
+                self._records -= bool(lines)
+            if lines:
+                self._write(LOG, {"text": "\n".join(lines)})
+            if progress is not None:
+                self._write(PROGRESS, progress)
+
+    def _write(self, kind: str, data: Words) -> None:
+        with settled(self._ledger.store, data) as payload, self._ledger.changing() as changes:
+            row = row_of(changes.connection, self._key)
+            if row is not None and status_of(row).held_by(self._holder):
+                self._add(changes, kind, payload)
+
+    def _add(self, changes: Changes, kind: str, payload: Payload) -> None:
+        if kind == PROGRESS:
+            changes.replace(self._key, kind, payload)
+        else:
+            changes.record(self._key, kind, payload)

@@ -1,0 +1,113 @@
+"""The states of a run and the moves between them: pure, with the time passed in.
+
+::
+
+    queued ── claim ──> running ── end ──> finished, refused, failed, cancelled
+      ^ │                │   ^ │
+      │ └── cancel ──────┼───┼─┼─────────> cancelled
+      │                ask   answer
+      │                  v   │ │
+      │             waiting-input
+      └── give_back, expire ───┘           expire, after the last attempt ──> failed
+
+Each move returns the new status, or None where it is not allowed: the run was cancelled, forgotten or taken by another
+process since it was read.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Self
+
+
+class RunState(StrEnum):
+    """The state of a run. ``refused`` is the sender's or the study's fault and is never retried."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting-input"
+    FINISHED = "finished"
+    REFUSED = "refused"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Return True for a state that does not change any more."""
+        return self not in LIVE
+
+
+LIVE = (RunState.QUEUED, RunState.RUNNING, RunState.WAITING)
+EXECUTING = (RunState.RUNNING, RunState.WAITING)
+"""The states in which a process has the lease of a run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStatus:
+    """The state of a run, and the lease of the process that executes it.
+
+    ``attempts`` counts the executions that were begun, but for those given back. Times are seconds since 1970;
+    a queued run is not claimed before ``available_at``.
+    """
+
+    state: RunState = RunState.QUEUED
+    attempts: int = 0
+    holder: str = ""
+    lease_until: float = 0.0
+    available_at: float = 0.0
+    cancelling: bool = False
+
+    def held_by(self, holder: str) -> bool:
+        """Return True while ``holder`` executes the run."""
+        return self.state in EXECUTING and self.holder == holder
+
+    def claim(self, holder: str, now: float, lease: float) -> Self | None:
+        """Let ``holder`` execute a queued run."""
+        if self.state is not RunState.QUEUED or now < self.available_at:
+            return None
+        attempts = self.attempts + 1
+        return replace(self, state=RunState.RUNNING, attempts=attempts, holder=holder, lease_until=now + lease)
+
+    def give_back(self, holder: str, available_at: float) -> Self | None:
+        """Queue the run again, without an attempt: its place was not free, or its worker stops."""
+        if not self.held_by(holder):
+            return None
+        return self._queued(self.attempts - 1, available_at)
+
+    def retry(self, holder: str, now: float, most: int) -> Self | None:
+        """Queue the run again after an attempt that died; None after the last of ``most`` attempts too."""
+        return self._queued(self.attempts, now) if self.held_by(holder) and self.attempts < most else None
+
+    def expire(self, now: float, most: int) -> Self | None:
+        """Take a run from a process that did not renew its lease: queued again, or failed after ``most`` attempts."""
+        if self.state not in EXECUTING or now < self.lease_until:
+            return None
+        if self.attempts < most or self.cancelling:
+            return self._queued(self.attempts, now)
+        return self._ended(RunState.FAILED)
+
+    def ask(self, holder: str) -> Self | None:
+        """Let a running run wait for input."""
+        return replace(self, state=RunState.WAITING) if self.held_by(holder) and not self.cancelling else None
+
+    def answer(self) -> Self | None:
+        """Let a run continue with its input."""
+        return replace(self, state=RunState.RUNNING) if self.state is RunState.WAITING else None
+
+    def cancel(self) -> Self | None:
+        """Cancel a queued run at once; ask the holder of an executing one to stop."""
+        if self.state is RunState.QUEUED:
+            return self._ended(RunState.CANCELLED)
+        return replace(self, cancelling=True) if self.state in EXECUTING else None
+
+    def end(self, holder: str, state: RunState) -> Self | None:
+        """End an executing run."""
+        return self._ended(state) if self.held_by(holder) and state.ended else None
+
+    def _queued(self, attempts: int, available_at: float) -> Self:
+        if self.cancelling:
+            return self._ended(RunState.CANCELLED)
+        queued = replace(self, state=RunState.QUEUED, attempts=attempts, available_at=available_at)
+        return replace(queued, holder="", lease_until=0.0)
+
+    def _ended(self, state: RunState) -> Self:
+        return replace(self, state=state, holder="", lease_until=0.0)
