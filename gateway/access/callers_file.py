@@ -127,7 +127,10 @@ def _only_one(folder: Path) -> Iterator[None]:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(prefix=".callers-", dir=path.parent)  # has mode 0600 from the start
+    try:
+        handle, name = tempfile.mkstemp(prefix=".callers-", dir=path.parent)  # has mode 0600 from the start
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     try:
         with os.fdopen(handle, "wb") as file:
             if path.exists() and os.geteuid() == 0:

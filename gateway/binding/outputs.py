@@ -111,8 +111,9 @@ def _check_labels(mask: LabelMask, it: str) -> None:
         raise AnswerInvalid("", f"{it} names labels beyond 1 to 255; 0 is the background.")
     named = np.zeros(256, bool)
     named[[0, *mask.labels]] = True
-    if not named[mask.array].all():
-        raise AnswerInvalid("", f"{it} holds a value that its labels do not name.")
+    known = named[mask.array]
+    if not known.all():
+        raise AnswerInvalid("", f"{it} holds a value that its labels do not name: {mask.array[~known][0]}.")
 
 
 def _check_points(finding: BoundingBox | LinearMeasurement, it: str) -> None:

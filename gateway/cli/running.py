@@ -14,15 +14,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import gateway
+from gateway.app import Gateway
 from gateway.cli.send_options import SendOptions
 from gateway.cli.sending import send
 from gateway.cli.terminal import Terminal
-from gateway.client import Client, ClientError
+from gateway.client import Client, Refused
 from gateway.client.wsgi import LOCAL, session
 from gateway.endpoints.problems import RAISED
+from gateway.errors import AnswerInvalid, GatewayError
 from gateway.observe.places import in_one_line, is_library
 from gateway.targets import served
 
+NOT_FOUND, WRONG = 404, 500
+"""Statuses of a missing route, and of an answer that breaks the protocol."""
 SHOWN = 20
 """Functions that a profile lists."""
 _PLUMBING = re.compile(
@@ -39,12 +43,25 @@ def run(target: str, order: SendOptions, screen: Terminal, *, profile: bool = Fa
     try:
         with _profiled(screen) if profile else _timed(screen):
             files = send(order, screen, Client(LOCAL, session=session(app), digest=app.settings.digest))
-    except ClientError as error:
-        if raised:
+    except Refused as error:
+        if raised and not isinstance(raised[0], GatewayError):
             raise ModelRaised(raised[0]) from error
-        raise
+        raise Rejected(_verdict(error, raised, app, order.route)) from error
     screen.say("verdict good: a gateway would send this answer")
     return files
+
+
+class Rejected(GatewayError):
+    """A study or parameters that a gateway would refuse, or an answer that it would not send."""
+
+
+def _verdict(error: Refused, raised: list[BaseException], app: Gateway, route: str) -> str:
+    if error.status == NOT_FOUND and not raised:
+        routes = ", ".join(app.service.models) or "none"
+        return f"there is no model on the route {route}; this application has {routes}: name one with -r"
+    pointer = next((each.pointer for each in raised if isinstance(each, AnswerInvalid)), "")
+    verdict = "the answer is wrong" if error.status == WRONG else "a gateway would refuse"
+    return f"{verdict}: {f'{pointer} ' if pointer else ''}{error.detail}"
 
 
 class ModelRaised(Exception):

@@ -19,6 +19,7 @@ from gateway.client.showing import counts
 from gateway.client.study_files import load
 from gateway.client.unreadable import Skipping, Unreadable
 from gateway.client.upload_body import Source
+from gateway.client.wsgi import LOCAL
 from gateway.dicom.drawing.gallery import write_pictures
 from gateway.dicom.reading.instances import Instance
 from gateway.errors import AnswerInvalid
@@ -124,7 +125,8 @@ def _asked(
             screen.note(f"sent {count} to {client.address}, which has the others")
             answer = client.infer(uploaded, order.route, request).answer
         else:
-            screen.note(f"sending {counted(len(order.attachments) + len(files), 'file')} to {client.address}")
+            count = counted(len(order.attachments) + len(files), "file")
+            screen.note(f"running on {count}" if client.base_url == LOCAL else f"sending {count} to {client.address}")
             answer = client.ask(request, files, order.route, progress, attachments=order.attachments)
     screen.note(f"answered after {time.monotonic() - started:.1f} s")
     return answer

@@ -1,19 +1,25 @@
 """Inference requests, with the bytes of a study or a reference to it, and checks that answers are for these bytes."""
 
 import json as jsonlib
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from hashlib import sha256
 from itertools import chain, repeat
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import unquote
 
 from gateway.client.answer import Answer, read_answer
-from gateway.client.errors import AnswerCorrupt, one_line
+from gateway.client.errors import AnswerCorrupt, Refused, one_line
 from gateway.client.transport import Transport
 from gateway.client.upload_body import PIECE, Progress, Source, UploadBody, digest_of
 from gateway.protocol.digests import hash_function
 
+BEGINS = re.compile("sha256 begins with ([0-9a-f]{16})")
+"""A file in a refusal; the gateway never knows its name."""
 MODEL = "X-Model", "X-Model-Version"
 ACCEPT = "multipart/related, application/problem+json"
 
@@ -36,13 +42,15 @@ class Inference:
         timeout: float | None = None,
     ) -> Answer:
         """Send all bytes. Raises AnswerCorrupt for an answer to other bytes."""
+        sources = list(files)
         parts = chain(
             [("application/json", encoded(json))],
             zip(repeat("application/octet-stream"), attachments),
-            zip(repeat("application/dicom"), files),
+            zip(repeat("application/dicom"), sources),
         )
         body = UploadBody(parts, progress, self._new_hash)
-        answer = self._post(route, body.content_type, body, timeout)
+        with _naming(sources):
+            answer = self._post(route, body.content_type, body, timeout)
         return _checked(answer, body.input_digest)
 
     def name(
@@ -57,7 +65,8 @@ class Inference:
             return self._post(route, "application/json", data, timeout)
         with ThreadPoolExecutor(1) as beside:
             expected = beside.submit(digest_of, [data, *sources], self._new_hash)
-            answer = self._post(route, "application/json", data, timeout)
+            with _naming(sources):
+                answer = self._post(route, "application/json", data, timeout)
             return _checked(answer, expected.result())
 
     def kept(self, route: str) -> Answer:
@@ -82,6 +91,30 @@ class Inference:
 def encoded(json: Mapping[str, Any]) -> bytes:
     """Return a request's JSON. Raises ValueError for values that JSON cannot express, such as NaN."""
     return jsonlib.dumps(json, ensure_ascii=False, allow_nan=False).encode("utf-8")
+
+
+@contextmanager
+def _naming(sources: Sequence[Source]) -> Iterator[None]:
+    """Add the names of local files to a refusal that names them by the beginning of their sha256."""
+    try:
+        yield
+    except Refused as error:
+        if begins := BEGINS.search(error.detail):
+            named = ((_name_of(each), each) for each in sources)
+            if name := next((name for name, each in named if name and _begins(each, begins[1])), ""):
+                error.detail = f"{error.detail[: begins.end()]} ({name}){error.detail[begins.end() :]}"
+                error.args = (error.detail,)
+        raise
+
+
+def _begins(source: Source, digits: str) -> bool:
+    return digest_of([source], sha256).startswith(digits)
+
+
+def _name_of(source: Source) -> str:
+    """Return a file's own name; "" for one in memory."""
+    name = getattr(source, "name", "")
+    return one_line(PurePath(name).name) if isinstance(name, str) else ""
 
 
 def _checked(answer: Answer, input_digest: str) -> Answer:

@@ -234,4 +234,9 @@ def clipped(array: Array) -> Array:
             return array
         if lowest >= -TOLERANCE and highest <= 1 + TOLERANCE:  # NaN is neither
             return np.clip(array, 0, 1)
-    raise ValueError(f"give floats of 0 to 1, or uint8; {TOLERANCE:.3f} beyond is clipped, and no more")
+        raise ValueError(f"has {_range(array)}; {_FRACTION}, and no NaN")
+    raise ValueError(f"is {array.dtype.name}; {_FRACTION}")
+
+
+def _range(array: Array) -> str:
+    return "values that are NaN" if np.isnan(array).any() else f"values of {array.min():.4g} to {array.max():.4g}"

@@ -1,5 +1,6 @@
 """The one shape in which the gateway runs a model, and the plain handler in that shape."""
 
+import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,7 +112,7 @@ class PlainModel(Model):
 
     def describe(self) -> ModelDescription:
         """See ``Model.describe``."""
-        return ModelDescription(name="a plain function")
+        return ModelDescription(name="a plain function", text=inspect.getdoc(inspect.unwrap(self.handler)) or "")
 
     def fresh(self, name: str) -> "PlainModel":
         """See ``Model.fresh``."""

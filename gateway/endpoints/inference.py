@@ -90,9 +90,9 @@ def _response(exchange: Exchange, result: Result) -> flask.Response:
 
 
 def _model(model: Model) -> dict[str, str]:
-    """Return the fields with name and version of a model, where it has them; other letters than ASCII are escaped."""
+    """Return the fields with name and version of a typed model; other letters than ASCII are escaped."""
     card = model.card
-    fields = {MODEL_HEADER: card.name, MODEL_VERSION_HEADER: card.version}
+    fields = {MODEL_HEADER: card.name if card.name != model.name else "", MODEL_VERSION_HEADER: card.version}
     return {field: quote(text, safe=PRINTABLE) for field, text in fields.items() if text}
 
 

@@ -28,7 +28,7 @@ LOG_TAGS = "gateway.log_tags"
 
 
 RAISED = "gateway.raised"
-"""The key of a list among an application's extensions that takes exceptions in place of the log: for ``run``."""
+"""The key of a list among an application's extensions that takes errors in place of the log: for ``run``."""
 
 PHASES = "gateway.phases"
 """The key of an inference request's seconds by phase."""
@@ -46,6 +46,8 @@ def request_id() -> str:
 
 def problem_response(error: GatewayError) -> flask.Response:
     """Return the response to a refused or failed request; log it with its private text."""
+    if _caught(error):
+        return _response(error.problem(), error.headers())
     level = logging.INFO if isinstance(error, Cancelled) else logging.ERROR if error.status == 500 else logging.WARNING
     text = f"{loggable(error.pointer)} {error.detail}" if isinstance(error, AnswerInvalid) else error.reason
     event = f"{error.status} {error.code}{text and ': '}{text}"
@@ -67,12 +69,18 @@ def handle_exception(error: Exception) -> flask.Response:
 
 def log_exception(error: BaseException) -> None:
     """Log the type and the frames of an exception; its text only where the settings allow it."""
-    raised: list[BaseException] | None = flask.current_app.extensions.get(RAISED)
-    if raised is not None:
-        raised.append(error)
+    if _caught(error):
         return
     with_text = current_service().settings.log_exception_text
     logger.error("exception [%s]\n%s", request_id(), exception_frames(error, with_text=with_text), extra=_tags())
+
+
+def _caught(error: BaseException) -> bool:
+    """Return True if a list takes this error in place of the log."""
+    errors: list[BaseException] | None = flask.current_app.extensions.get(RAISED)
+    if errors is not None:
+        errors.append(error)
+    return errors is not None
 
 
 def _tags() -> dict[str, dict[str, object]]:

@@ -123,7 +123,9 @@ def _write_mask(draft: Draft, finding: Any) -> None:
     try:
         array = mask_bytes(finding)
     except ValueError as error:
-        raise AnswerInvalid(pointer(("parts", len(draft.parts))), f"For this kind of mask {error}.") from None
+        part = len(draft.parts)
+        it = f"Part {part + 1}, a {type(finding).__name__},"
+        raise AnswerInvalid(pointer(("parts", part)), f"{it} {error}.") from None
     place = {"binary_data_shape": shape_members(array), **mask_place(finding.of)}
     draft.add_part(finding.label, binary_type, array, **place, **members)
 

@@ -110,6 +110,7 @@ def test_a_shape_that_does_not_fit_is_shown_beside_the_one_that_would() -> None:
         (Mask(FLOATS.astype(np.uint8) + 255), "holds values beyond 0 to 1"),
         (Mask([[1]]), "holds a list, not a numpy array"),
         (Mask(np.ma.zeros(SHAPE, bool)), "holds a MaskedArray, not a numpy array"),
+        (LabelMask(np.full(FLOATS.shape, 7), {1: "a"}), "labels do not name: 7."),
         (ProbabilityMask(FLOATS > 0), "is bool; give floats of 0 to 1, or uint8"),
         (ProbabilityMask(FLOATS.astype(np.uint16)), "is uint16; give floats"),
         (ProbabilityMask(FLOATS + 2), "floats of 0 to 1, or uint8"),

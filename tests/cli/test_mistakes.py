@@ -70,6 +70,12 @@ def test_a_key_that_has_expired_is_not_made(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "keys.json").exists()
 
 
+def test_a_file_of_keys_that_cannot_be_written_is_named(run: Run) -> None:
+    assert line_of(run, "keys", "add", "x", "--file", "/proc/self/keys.json").startswith(
+        "error: /proc/self/keys.json: "
+    )
+
+
 # ---- addresses ----
 
 

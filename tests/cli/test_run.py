@@ -1,5 +1,6 @@
 """``run`` calls a model without a server and checks its answer."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -131,12 +132,12 @@ def test_a_good_answer_has_a_verdict_files_and_pictures(tmp_path: Path, study: P
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("these:wrong",), "3 bytes"),
+        (("these:wrong",), "error: the answer is wrong: /parts/0"),
         (("these:refuses",), "Not this one."),
         (("these:bone", "--param", "threshold=high"), "threshold"),
         (("these:nothing",), "no nothing"),
         (("nowhere:bone",), "no module nowhere"),
-        (("these",), "no model on the route /"),
+        (("these",), "no model on the route /; this application has /bone: "),
     ],
 )
 def test_an_answer_that_would_be_refused_ends_in_one_line_and_a_failure(
@@ -145,8 +146,19 @@ def test_an_answer_that_would_be_refused_ends_in_one_line_and_a_failure(
     (tmp_path / "these.py").write_text(MODELS)
     done = run(tmp_path, "run", *words, "-i", str(study), "-o", "out")
     assert done.returncode == 1
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert sentence in line
+    assert [line for line in done.stderr.splitlines() if not line.startswith("running on 6 files")] == [
+        line for line in done.stderr.splitlines() if line.startswith("error: ") and sentence in line
+    ]
+    assert "error: " in done.stderr
+
+
+def test_a_refusal_of_a_file_names_it(tmp_path: Path, study: Path) -> None:
+    shutil.copytree(study, tmp_path / "study")
+    broken = sorted((tmp_path / "study").iterdir())[2]
+    broken.write_bytes(broken.read_bytes()[:-100])
+    (tmp_path / "these.py").write_text(MODELS)
+    done = run(tmp_path, "run", "these:bone", "-i", "study", "-o", "out")
+    assert f"({broken.name})" in done.stderr.splitlines()[-1]
 
 
 def test_a_profile_names_the_model_and_its_memory(tmp_path: Path, study: Path) -> None:

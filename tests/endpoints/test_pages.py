@@ -84,3 +84,9 @@ def test_a_missing_route_and_a_wrong_method_say_what_there_is() -> None:
     wrong = asking.get("/lungs")
     assert (wrong.status_code, set(wrong.allow)) == (405, {"OPTIONS", "POST"})
     assert "POST" in wrong.json["detail"]
+
+
+def test_a_plain_model_is_described_by_its_docstring() -> None:
+    asking = client("/lungs")
+    assert "Find &lt;nodules&gt; &amp; more." in asking.get("/", headers=BROWSER).text
+    assert asking.get("/openapi.json").json["paths"]["/lungs"]["post"]["summary"] == "Find <nodules> & more."

@@ -42,7 +42,7 @@ def _values(array: Array) -> Array:
     try:
         return clipped(array).astype(np.float32, copy=False)
     except ValueError as error:
-        raise AnswerInvalid("", f"For a heatmap {error}.") from None
+        raise AnswerInvalid("", f"A heatmap {error}.") from None
 
 
 def _skeleton(heatmap: Heatmap, dtype: np.dtype[np.generic], frames: Sequence[Frame], stamp: Stamp) -> Dataset:

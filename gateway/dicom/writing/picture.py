@@ -30,7 +30,7 @@ def heat(heatmap: Heatmap, stamp: Stamp) -> Dataset:
     try:
         values = as_uint8(heatmap.array)
     except ValueError as error:
-        raise AnswerInvalid("", f"For a heatmap {error}.") from None
+        raise AnswerInvalid("", f"A heatmap {error}.") from None
     shown = values.reshape(values.shape[-2:])
     return secondary_capture(SecondaryCapture(shown, heatmap.label or "Heatmap"), stamp)
 

@@ -134,7 +134,7 @@ def _fractions(mask: ProbabilityMask) -> NDArray[np.uint8]:
     try:
         return as_uint8(mask.array)
     except ValueError as error:
-        raise AnswerInvalid("", f"For a probability mask {error}.") from None
+        raise AnswerInvalid("", f"A probability mask {error}.") from None
 
 
 def _occupied(segments: Iterable[Array]) -> list[Plane]:
