@@ -36,6 +36,8 @@ logger = logging.getLogger("gateway")
 
 PROGRESS_SECONDS = 0.1
 """The least time between two reports of one run's progress."""
+LOG_CHARACTERS = 320 * 1024
+"""Characters that one request may log for its caller, somewhat more than a run keeps: it reports what it drops."""
 SERVER_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """They reach whole groups of processes; this process ends when the supervisor says so."""
 
@@ -123,6 +125,7 @@ class HostedContext(TransferContext):
         self._channel = channel
         self._number = number
         self._reported = 0.0
+        self._log_characters = LOG_CHARACTERS
 
     def progress(self, done: float, total: float, text: str = "") -> None:
         """See ``RequestContext.progress``; what comes too soon after the one before is dropped, but for the last."""
@@ -131,6 +134,13 @@ class HostedContext(TransferContext):
             self._reported = time.monotonic()
             count = {"done": float(done), "total": float(total)}  # numpy's numbers are no JSON
             self._channel.send({"type": "progress", "id": self._number, **count, "text": text[:1000]})
+
+    def log(self, text: str) -> None:
+        """See ``RequestContext.log``; what exceeds ``LOG_CHARACTERS`` of a request is dropped."""
+        text = text[: self._log_characters]
+        if text:
+            self._log_characters -= len(text)
+            self._channel.send({"type": "log", "id": self._number, "text": text})
 
 
 def main(descriptor: str, target: str, name: str) -> None:

@@ -155,6 +155,8 @@ class ProcessExecutor:
             return  # nobody waits for it any more
         elif kind == "progress":
             pending.request.context.progress(words["done"], words["total"], words["text"])
+        elif kind == "log":
+            pending.request.context.log(words["text"])
         elif kind == "begun":
             pending.begin(words["queued"])
         else:

@@ -182,7 +182,7 @@ class ModelScheduler:
             if not call.cancelled:
                 call.settle({}, files)
             self.replicas.answered()
-        elif words["type"] == "progress" and batch and words["id"] in batch.calls:
+        elif words["type"] in ("progress", "log") and batch and words["id"] in batch.calls:
             call = batch.calls[words["id"]]
             call.submitter.send({**words, "id": call.number})
         elif words["type"] == "done" and batch:

@@ -68,22 +68,23 @@ class Dispatcher:
         """Claim no more runs; those that are executed continue."""
         self._draining = True
 
-    def close(self, deadline: float) -> None:
-        """Wait for the attempts until ``deadline`` (``time.monotonic``); give back the runs of those that continue."""
+    @property
+    def busy(self) -> bool:
+        """Return True while a run is executed."""
+        return bool(self._attempts)
+
+    def close(self) -> None:
+        """Stop the attempts and give their runs back."""
         self._draining = True
-        self._wait(deadline)
         for attempt in list(self._attempts.values()):
             attempt.stop(StopReason.DRAINING)
-        self._wait(time.monotonic() + STOP_SECONDS)
+        with self._ended:
+            self._ended.wait_for(lambda: not self._attempts, STOP_SECONDS)
         self._closed = True
         self._woken.set()
         self._dirty.set()
         for thread in self._threads if self._started else ():
             thread.join()
-
-    def _wait(self, deadline: float) -> None:
-        with self._ended:
-            self._ended.wait_for(lambda: not self._attempts, max(0.0, deadline - time.monotonic()))
 
     def _serve(self, work: Callable[[], None]) -> None:
         """Work until closed; an error of the store ends one turn."""
@@ -114,25 +115,18 @@ class Dispatcher:
         time.sleep(FLUSH_SECONDS)
 
     def _claim(self) -> None:
-        """Claim as many queued runs as there is room for, the oldest first."""
-        count = self._settings.run_concurrency - len(self._attempts)
-        room = self._room()
-        if count <= 0 or not room:
-            return
+        """Claim as many queued runs as there is room for, the oldest of each route first."""
+        count = int(min(self._settings.run_concurrency - len(self._attempts), self._service.free_places))
+        room = self._room() if count > 0 else {}
+        queued = list[tuple[float, str]]()
         with self._ledger.reading() as connection:
-            queued = select(runs.c.key, runs.c.route).where(
-                runs.c.state == RunState.QUEUED.value,
-                runs.c.available_at <= self._ledger.now(connection),
-                runs.c.route.in_(room),
-            )
-            rows = connection.execute(queued.order_by(runs.c.created_at).limit(count)).all()
-        chosen = list[str]()
-        for key, route in rows:
-            if room[route] > 0:
-                room[route] -= 1
-                chosen.append(key)
-        if chosen:
-            self._begin(chosen)
+            available = runs.c.state == RunState.QUEUED.value, runs.c.available_at <= self._ledger.now(connection)
+            for route, places in room.items():
+                query = select(runs.c.created_at, runs.c.key).where(*available, runs.c.route == route)
+                oldest = query.order_by(runs.c.created_at).limit(min(places, count))
+                queued += [(created_at, key) for created_at, key in connection.execute(oldest)]
+        if queued:
+            self._begin([key for _, key in sorted(queued)[:count]])
 
     def _room(self) -> dict[str, int]:
         """Return the routes whose models have places now, with their number: the deadline starts with the claim."""
@@ -186,7 +180,7 @@ class Dispatcher:
         with self._ledger.changing() as changes:
             query = update(runs).where(*mine).values(lease_until=changes.now + lease)
             rows = changes.connection.execute(query.returning(runs.c.key, runs.c.cancelling)).all()
-        cancelling: dict[str, bool] = dict(row.tuple() for row in rows)
+        cancelling = {key: bool(value) for key, value in rows}
         for attempt in attempts:
             if attempt.run.key in cancelling:
                 attempt.lease_until = now + lease

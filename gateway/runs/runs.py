@@ -65,11 +65,16 @@ class Runs:
         """Claim no more runs; those in work continue, and queued ones are left to other workers."""
         self._dispatcher.drain()
 
-    def close(self, seconds: float = 0.0) -> None:
-        """Wait so long for runs in work, give the others back, and stop; once is enough. The store is still open."""
+    @property
+    def busy(self) -> bool:
+        """Return True while this process executes a run."""
+        return self._dispatcher.busy
+
+    def close(self) -> None:
+        """Give the runs in work back, and stop; once is enough. The store is still open."""
         if not self._closed:
             self._closed = True
-            self._dispatcher.close(time.monotonic() + seconds)
+            self._dispatcher.close()
             self._signals.close()
 
     def submit(self, submission: Submission, ticket: Ticket) -> tuple[Run, bool]:

@@ -39,7 +39,9 @@ def counts(ledger: Ledger) -> tuple[dict[str, int], float]:
     """Return the number of runs by state, and the seconds that the oldest queued one has waited."""
     with ledger.reading() as connection:
         query = select(runs.c.state, func.count()).where(~runs.c.expired).group_by(runs.c.state)
-        numbers = dict.fromkeys(map(str, RunState), 0) | dict(row.tuple() for row in connection.execute(query))
+        numbers = dict.fromkeys(map(str, RunState), 0) | {
+            state: int(count) for state, count in connection.execute(query)
+        }
         queued = runs.c.state == RunState.QUEUED.value
         oldest = connection.execute(select(func.min(runs.c.created_at)).where(queued)).scalar_one()
         return numbers, 0.0 if oldest is None else max(0.0, ledger.now(connection) - oldest)

@@ -66,7 +66,7 @@ class Watches:
         for some in instance_rows.pieces(keys):
             with self._ledger.reading() as connection:
                 rows = connection.execute(select(runs.c.key, runs.c.sequence).where(runs.c.key.in_(some)))
-                sequences.update(row.tuple() for row in rows)
+                sequences.update({key: int(sequence) for key, sequence in rows})
         for key in keys:
             sequence = sequences.get(key, -1)
             for watch in list(self._by_key.get(key, ())):

@@ -33,6 +33,8 @@ SIGNALS = (
     *ALARMS,
 )
 """Signals that the server handles, or that would end it."""
+GIVE_BACK_SECONDS = 5.0
+"""Seconds before the master kills this worker (``graceful_timeout``) in which it gives its runs back."""
 BOOT_PAUSE = 2.0
 """Seconds before another worker tries to start, if the server has been ready before."""
 
@@ -155,6 +157,7 @@ class Worker(SharingWorker):
             self.log.error("This worker ends, and another takes its place.\n%s", exception_frames(error))
             end_within(CLOSE_SECONDS)
             raise SystemExit(1) from None
+        self._end_runs()
         self._close_models()
 
     def _close_models(self) -> None:
@@ -164,6 +167,20 @@ class Worker(SharingWorker):
         if self.service is not None:
             self.wsgi.close()
         end_within(LEFT_OVER_SECONDS)
+
+    def _end_runs(self) -> None:
+        """Let the runs in work end like requests, within ``graceful_timeout``, and give the others back."""
+        if self.runs is None:
+            return
+        while self.runs.busy and time.monotonic() < self.stopped_at + self.cfg.graceful_timeout - GIVE_BACK_SECONDS:
+            self.notify()
+            time.sleep(TICK / 2)
+        self.runs.close()
+
+    @property
+    def runs(self) -> Any:
+        """The runs of the application; None where it has no store."""
+        return getattr(self.wsgi, "runs", None)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Drain at SIGTERM, and stop after ``drain_delay``: by then load balancers have noticed."""
@@ -191,6 +208,8 @@ class Worker(SharingWorker):
             self.service.admission.max_requests = None
             self.service.draining = True
             self.service.publish()
+            if self.runs is not None:
+                self.runs.drain()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Run one turn of the main loop, then what is due at a time of its own."""

@@ -1,5 +1,6 @@
 """The service of one process: its models, executors, admission, store, and sinks of outcomes."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -116,6 +117,12 @@ class Service:
     def occupied(self) -> int:
         """Places that are not free: of requests in flight, of lent tickets that return, and of hung calls."""
         return self.admission.requests + self.admission.returning + self.executors.inline.abandoned()
+
+    @property
+    def free_places(self) -> float:
+        """Places that are free; infinity where nothing bounds them."""
+        most = self.admission.max_requests
+        return math.inf if most is None else most - self.occupied
 
     def executor(self, model: Model) -> Executor:
         """Return the executor of a model."""

@@ -1,4 +1,4 @@
-"""Eviction: which studies and results leave a full store.
+"""Eviction: which studies, results and ended runs leave a full store.
 
 Each caller has a share of the quota. A caller above its share makes room for itself first. Studies of others go only
 where they are above theirs, so that no caller pushes another below its share.
@@ -10,19 +10,23 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, literal, select
 
 from gateway.studies.instance_rows import AT_ONCE
-from gateway.studies.tables import holdings, results
+from gateway.studies.tables import holdings, results, run_records, runs
 from gateway.studies.tables import instances as instances_table
 
 CANDIDATES = 256
 """Of the least recently used, looked at together."""
-STUDY, RESULT = "study", "result"
+STUDY, RESULT, RUN = "study", "result", "run"
 
 _HELD = holdings.c.sha256 == instances_table.c.sha256
+_RECORDED = run_records.c.key == runs.c.key
 
 
 @dataclass(frozen=True, order=True)
 class Candidate:
-    """A study of one caller, or a result: its last use in seconds since 1970, and the caller's bytes in it."""
+    """A study of one caller, a result or an ended run.
+
+    ``used_at`` is its last use in seconds since 1970, ``size`` the caller's bytes in it.
+    """
 
     used_at: float
     kind: str
@@ -70,8 +74,8 @@ class Eviction:
                 yield candidate, entitled
 
     def _oldest(self, callers: list[str]) -> Iterator[Candidate]:
-        """The studies and results of callers, the least recently used first; some are removed meanwhile."""
-        skip = dict.fromkeys((STUDY, RESULT), 0)
+        """The studies, results and ended runs of callers, the least recently used first; some are removed meanwhile."""
+        skip = dict.fromkeys((STUDY, RESULT, RUN), 0)
         while page := _page(self._connection, callers, skip):
             for candidate in page:
                 before = self._removed
@@ -85,8 +89,9 @@ def _usage(connection: Connection) -> dict[str, int]:
     queries = (
         select(holdings.c.caller, func.sum(instances_table.c.size)).join(instances_table, _HELD),
         select(results.c.caller, func.sum(results.c.size)),
+        select(runs.c.caller, func.sum(run_records.c.size)).join(run_records, _RECORDED),
     )
-    for query, column in zip(queries, (holdings.c.caller, results.c.caller), strict=True):
+    for query, column in zip(queries, (holdings.c.caller, results.c.caller, runs.c.caller), strict=True):
         for caller, size in connection.execute(query.group_by(column)):
             usage[caller] = usage.get(caller, 0) + int(size)
     return usage
@@ -105,9 +110,16 @@ def _page(connection: Connection, callers: list[str], skip: dict[str, int]) -> l
     )
     columns = results.c.used_at, results.c.id, results.c.caller, results.c.location, results.c.size
     answers = select(*columns).where(results.c.caller.in_(callers)).order_by(results.c.used_at, results.c.id)
+    ended = (
+        select(runs.c.ended_at, runs.c.key, runs.c.caller, literal(""), func.sum(run_records.c.size))
+        .join(run_records, _RECORDED)
+        .where(runs.c.caller.in_(callers), runs.c.ended_at.is_not(None))
+        .group_by(runs.c.key)
+        .order_by(runs.c.ended_at, runs.c.key)
+    )
     page = [
         Candidate(used_at, kind, name, caller, location, int(size))
-        for kind, query in ((STUDY, studies), (RESULT, answers))
+        for kind, query in ((STUDY, studies), (RESULT, answers), (RUN, ended))
         for used_at, name, caller, location, size in connection.execute(query.limit(CANDIDATES).offset(skip[kind]))
     ]
     return sorted(page)[:CANDIDATES]

@@ -7,18 +7,18 @@ A study goes as a whole or not at all: of one that had lost a slice, a model wou
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, func, select
 
 from gateway.config import Settings
 from gateway.errors import StorageFull
-from gateway.studies import instance_rows
+from gateway.studies import instance_rows, run_rows
 from gateway.studies.blobs import Blobs, sweep_incoming
-from gateway.studies.eviction import RESULT, Candidate, Eviction
+from gateway.studies.eviction import RESULT, RUN, Candidate, Eviction
 from gateway.studies.index import Index
-from gateway.studies.tables import LOCATIONS, holdings, input_digests, results
+from gateway.studies.tables import LOCATIONS, holdings, input_digests, results, run_records
 from gateway.studies.tables import instances as instances_table
 
 logger = logging.getLogger("gateway")
@@ -28,20 +28,18 @@ ORPHAN_SECONDS = 3600.0
 EXPIRE_SECONDS = 60.0
 """Between two looks at what is too old, which nobody sees any more: each chunk would pay for its own."""
 
-_SUMS = (select(func.coalesce(func.sum(table.c.size), 0)) for table in (instances_table, results))
+_SUMS = (select(func.coalesce(func.sum(table.c.size), 0)) for table in (instances_table, results, run_records))
 _USED = select(*(total.scalar_subquery() for total in _SUMS))
 
 
 class Retention:
     """The rules of one store. Everything here happens while the index is locked for writing."""
 
-    def __init__(
-        self, settings: Settings, blobs: Blobs, result_blobs: Blobs, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, settings: Settings, blobs: Mapping[str, Blobs], clock: Callable[[], float] = time.time) -> None:
         self._max_bytes = settings.store_max_bytes
         self._max_age = settings.store_max_age
         self._caller_bytes = settings.store_caller_bytes
-        self._blobs = {"instance": blobs, "result": result_blobs}
+        self._blobs = {kind: blobs[f"{kind}s"] for kind in ("instance", "result", "run")}
         self._clock = clock
         self._expired = -math.inf
 
@@ -106,6 +104,9 @@ class Retention:
             if candidate.kind == RESULT:
                 removed = self._remove(connection, RESULT, candidate.name, candidate.location)
                 return candidate.size if removed else None
+            if candidate.kind == RUN:
+                run_rows.expire(connection, self._blobs["run"], [candidate.name])
+                return candidate.size
             if candidate.caller == caller and candidate.name in spare:
                 return None
             return self._remove_study(connection, candidate.caller, candidate.name)

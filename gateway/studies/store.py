@@ -92,7 +92,7 @@ class Store:
         make_private(folder / "incoming")
         blobs = {kind: _blobs(settings, folder, kind) for kind in KINDS}
         index = Index(folder, settings.database_url, durable=settings.store_fsync)
-        retention = Retention(settings, blobs["instances"], blobs["results"], clock)
+        retention = Retention(settings, blobs, clock)
         _allow_many_files()
         sweep(index, folder / "incoming", blobs, time.time() - ORPHAN_SECONDS)
 

@@ -1,0 +1,77 @@
+"""A service whose models note their executions, and wait, refuse, fail or die as told; for the tests of runs."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from gateway import Gateway, Settings
+from gateway.contract.execution import Execution
+from gateway.contract.requests import current_request
+from gateway.errors import StudyRefused
+
+NOTES = Path(os.environ.get("TEST_NOTES", "/nonexistent"))
+
+
+def note(line):
+    """Append a line, whole or not at all."""
+    with (NOTES / "executions").open("ab", buffering=0) as file:
+        file.write(f"{line} {os.getpid()}\n".encode())
+
+
+def quick(json_input, files, digest):
+    """Return the sizes of the files."""
+    return {"study_ml_json": {"sizes": [len(file.read()) for file in files], "json": json_input}}, []
+
+
+def told(json_input, files, digest):
+    """Note the begin, report, wait for a file, and note the end."""
+    name, request = json_input["name"], current_request()
+    note(f"begin {name}")
+    request.progress(1, 3, f"one third of {name}")
+    request.log(f"a line of {name}")
+    while not (NOTES / f"go {name}").exists():
+        time.sleep(0.01)
+        if request.cancelled():
+            note(f"cancelled {name}")
+            request.progress(1, 3)
+    note(f"end {name}")
+    return {"study_ml_json": {"name": name}}, []
+
+
+def counted(json_input, files, digest):
+    """Note begin and end around a sleep."""
+    note(f"begin {json_input['name']}")
+    time.sleep(json_input.get("seconds", 0))
+    note(f"end {json_input['name']}")
+    return {"study_ml_json": {"name": json_input["name"]}}, []
+
+
+def refuses(json_input, files, digest):
+    """Refuse every study."""
+    note("begin refuses")
+    raise StudyRefused("A study of MR is needed.")
+
+
+def fails(json_input, files, digest):
+    """Raise."""
+    note("begin fails")
+    raise ValueError(json_input["name"])
+
+
+def dies(json_input, files, digest):
+    """Kill its own process."""
+    note("begin dies")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def make(settings: Settings | None = None) -> Gateway:
+    """The service with settings of a test's own."""
+    made = Gateway(__name__, settings=settings)
+    for model in (quick, told, counted, refuses, fails, dies):
+        made.add_inference_route(f"/{model.__name__}", model)
+    made.add_inference_route("/single", told, execution=Execution(concurrency=1))
+    return made
+
+
+app = make()
