@@ -1,6 +1,7 @@
-# Build from the root of the checkout:   docker build -t gateway .
-# Run as hardened as the image allows, with a file of callers that `python -m gateway keys add` has written:
-#   docker run --read-only --tmpfs /tmp --cap-drop ALL -p 8900:8900 -v ./callers.json:/callers.json:ro -e GATEWAY_API_KEYS_FILE=/callers.json gateway
+# Build from the root of the checkout with `make image`, or:   docker build -t gateway .
+# Run it as hardened as it allows, with a folder of the user 65532 for the file of callers (docs/deploying.md makes both):
+#   docker run --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges -p 8900:8900 \
+#       -v ./callers:/callers:ro -e GATEWAY_API_KEYS_FILE=/callers/callers.json gateway
 # Without callers, `serve` starts only with -e GATEWAY_ALLOW_ANONYMOUS=1.
 FROM python:3.11-slim
 

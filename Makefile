@@ -4,8 +4,11 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 # Each test file runs in one process, so that its servers start once.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+# The first engine of these that is installed.
+ENGINE ?= $(shell for engine in docker podman buildah; do command -v $$engine >/dev/null && echo $$engine && break; done)
+IMAGE ?= gateway
 
-.PHONY: help demo test-fast test test-slow test-all bench bench-peers lint types lock clean
+.PHONY: help demo test-fast test test-slow test-all bench bench-peers lint types lock image image-base clean
 
 help:
 	@echo "make demo        serve the example models, send them a study, write pictures to demo-output/"
@@ -18,6 +21,8 @@ help:
 	@echo "make lint        run ruff"
 	@echo "make types       run mypy --strict"
 	@echo "make lock        resolve the packages of the container image, with hashes, into requirements.lock"
+	@echo "make image       build the container image with docker, podman or buildah"
+	@echo "make image-base  make its base image from Debian's packages, where no image can be pulled; as root"
 	@echo "make clean       remove everything that make has created"
 
 demo: $(VENV)/runtime
@@ -53,6 +58,14 @@ lock: $(VENV)/dev
 	$(RUN) -m uv pip compile --quiet setup.cfg --extra gdcm --extra store --extra models --extra compat \
 		--constraint requirements.txt --python-version 3.11 --python-platform linux \
 		--generate-hashes --no-annotate --no-header --upgrade --output-file requirements.lock
+
+# podman and buildah keep the health check in Docker's format alone; docker does not read the variable.
+image:
+	@test -n "$(ENGINE)" || { echo "make image needs docker, podman or buildah; none is installed." >&2; exit 1; }
+	BUILDAH_FORMAT=docker $(ENGINE) build --tag $(IMAGE) .
+
+image-base:
+	.ci/base-image $(ENGINE)
 
 clean:
 	rm -rf $(VENV) demo-output build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 import gateway
 from gateway.cli import main, wheels
 from tests.conftest import ROOT
-from tests.container.dockerfile import parse
+from tests.container.dockerfile import Dockerfile
 from tests.require import require
 
 WHEEL = f"inference_gateway-{gateway.__version__}-py3-none-any.whl"
@@ -109,10 +109,18 @@ def test_what_is_no_gateway_is_refused_and_leaves_nothing(tmp_path: Path, source
 
 
 def test_the_container_copies_what_its_requirements_name(folder: Path) -> None:
-    instructions = parse((folder / "Dockerfile").read_text())
-    copied = [word for each in instructions if each.name == "COPY" for word in each.text.split()[:-1]]
-    assert copied == ["requirements.txt", "*.whl", "model.py"]
+    dockerfile = Dockerfile.read(folder / "Dockerfile")
+    assert [source for sources, _ in dockerfile.copies() for source in sources] == [
+        "requirements.txt",
+        "*.whl",
+        "model.py",
+    ]
     assert f"./{WHEEL}" in (folder / "requirements.txt").read_text().splitlines()
+
+
+def test_the_container_has_the_base_and_the_user_of_the_gateway_s_own(folder: Path) -> None:
+    own, new = Dockerfile.read(ROOT / "Dockerfile"), Dockerfile.read(folder / "Dockerfile")
+    assert [new.last(name) for name in ("FROM", "USER")] == [own.last(name) for name in ("FROM", "USER")]
 
 
 @pytest.mark.parametrize(

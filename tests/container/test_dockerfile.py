@@ -75,6 +75,12 @@ def test_a_comment_between_continued_lines_does_not_end_the_instruction() -> Non
     assert exec_form(second.text) == ["x"]
 
 
+def test_make_image_names_the_engines_where_none_is_installed() -> None:
+    ran = subprocess.run(["make", "image", "ENGINE="], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert "docker, podman or buildah" in ran.stderr
+
+
 @pytest.mark.slow
 def test_the_pip_line_of_the_image_installs_what_the_gateway_imports(tmp_path: Path) -> None:
     environment = tmp_path / "venv"

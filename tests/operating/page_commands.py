@@ -15,7 +15,7 @@ def section(page: str, heading: str) -> list[list[str]]:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     body = re.split(r"^## ", text.split(f"\n## {heading}\n")[1], flags=re.MULTILINE)[0]
     found = re.findall(r"^```console\n(.*?)^```$", body, re.MULTILINE | re.DOTALL)
-    return [[line[2:] for line in block.splitlines() if line.startswith("$ ")] for block in found]
+    return [re.findall(r"^\$ ((?:.*\\\n)*.*)$", block, re.MULTILINE) for block in found]
 
 
 def run(commands: list[str], folders: Mapping[str, Path], **environment: str) -> str:
