@@ -90,6 +90,12 @@ class Settings:
     concurrency: int = _setting(0, "requests that one model answers at once inside a worker; 0 for no limit")
     breaker_cooldown: float = _setting(30.0, "seconds that a model rests after its process died three times in a row")
     drain_delay: int = _setting(0, "seconds between saying not ready and refusing connections, when the server stops")
+    watchers: int = _setting(
+        1_000, "answers of one worker that wait for news of a run, without a thread; half of its connections at most"
+    )
+    run_wait: float = _setting(
+        50.0, "seconds that an answer waits for a run, at most; nginx ends a silent response after 60"
+    )
     store_folder: Path | None = _setting(None, "folder of the study store; unset: no store, and no such routes")
     store_bucket: str = _setting(
         "", "S3 bucket, or bucket/prefix, for the store's bytes (extra s3); unset keeps them in the folder"

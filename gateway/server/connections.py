@@ -24,6 +24,7 @@ from gateway.server.bulkheads import Bulkhead
 from gateway.server.rate_limited_socket import RateLimitedSocket, RateLimitedTLSSocket
 from gateway.server.request_heads import Connection
 from gateway.server.tls_context import ServerTLS
+from gateway.server.waiting_answers import RESUME_THREADS, WaitingAnswers
 
 PROBE_THREADS = 2
 """Threads for probes: a load balancer and Kubernetes may send one each at once."""
@@ -81,6 +82,8 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         self.accept_at = 0.0
         self._notify_at = 0.0
         self._tls = ServerTLS(self.cfg, self.log)
+        most = connection_bound(self.settings, self.cfg.worker_connections + self.settings.watchers, self.cfg.threads)
+        self.waiting = WaitingAnswers(self, most)
 
     def _bulkhead(self, threads: int, spare: int) -> Bulkhead:
         def wake() -> None:
@@ -101,7 +104,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
         """Return a pool for all that the bulkheads start. It makes a thread only when no thread is idle."""
-        return ThreadPoolExecutor(self.cfg.threads + self.settings.spare_threads + 2 * PROBE_THREADS)
+        return ThreadPoolExecutor(self.cfg.threads + self.settings.spare_threads + 2 * (PROBE_THREADS + RESUME_THREADS))
 
     def accept(self, listener: Any) -> bool:
         """Accept one connection; return whether there was one."""
@@ -131,7 +134,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
 
     def _wrapped(self, accepted: socket.socket) -> RateLimitedSocket | RateLimitedTLSSocket:
         sock = self._tls.wrap(accepted) if self.cfg.is_ssl else RateLimitedSocket(fileno=accepted.detach())
-        sock.settings = self.settings
+        sock.settings, sock.watchers = self.settings, self.waiting.watchers
         return sock
 
     def _pause(self, error: OSError) -> None:
@@ -157,7 +160,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         try:
             events = conn.advance()
         except OSError:
-            self._close(conn)
+            self.close(conn)
             return
         if not events:
             self._dispatch(conn)
@@ -210,12 +213,18 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         """Take a connection back from a thread: reuse it, or close it once its client has finished writing."""
         if conn.bulkhead is not None:
             conn.bulkhead.leave(conn)
-        if fs.exception() is None and fs.result():  # the pool cancels none
+        if conn.sock.watcher is not None:
+            self.waiting.begin(conn)
+        elif fs.exception() is None and fs.result():  # the pool cancels none
             if isinstance(conn.sock, RateLimitedTLSSocket) and conn.sock.pending():
                 self.enqueue_req(conn)  # bytes that TLS has decrypted already do not wake the poller
             else:
                 super().finish_request(conn, fs)
-            return
+        else:
+            self.close_gently(conn)
+
+    def close_gently(self, conn: Connection) -> None:
+        """Close a connection once its client has finished writing."""
         # close(2) with unread bytes sends a reset, which may overtake the response. Ending our direction alone lets the
         # client read it; ``_on_linger`` drops what the client still writes.
         with contextlib.suppress(OSError, ValueError):
@@ -225,7 +234,7 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         try:
             self.poller.register(conn.sock, EVENT_READ, partial(self._on_linger, conn))
         except (OSError, ValueError):  # closed already
-            self._close(conn)
+            self.close(conn)
         else:
             self.lingering[conn] = None
 
@@ -247,9 +256,10 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
 
     def _drop(self, conn: Connection) -> None:
         self.poller.unregister(conn.sock)
-        self._close(conn)
+        self.close(conn)
 
-    def _close(self, conn: Connection) -> None:
+    def close(self, conn: Connection) -> None:
+        """Close a connection at once."""
         self.nr_conns -= 1
         conn.close()
 

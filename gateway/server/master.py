@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ DEFAULTS: dict[str, Any] = {
     "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
 }
 """gunicorn's settings by gunicorn's names."""
+WAITS = "gateway.waits"
+"""The key of the WSGI environment of an answer that waits: its line in the access log is written at its end."""
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]
@@ -45,7 +48,14 @@ class Logger(glogging.Logger):  # type: ignore[misc]
     def setup(self, cfg: Any) -> None:
         """Configure the loggers, at the start and after each reload."""
         super().setup(cfg)
+        if self.access_log_enabled:  # else gunicorn's own, which returns at once
+            self.access = self._access
         jsonlogs.configure_server(Settings.from_environment())
+
+    def _access(self, response: Any, request: Any, environ: dict[str, Any], duration: timedelta) -> None:
+        """Write a line of the access log, at the end of a response that waits."""
+        if WAITS not in environ:
+            super().access(response, request, environ, duration)
 
 
 EARLY_DEATHS = 3

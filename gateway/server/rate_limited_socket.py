@@ -21,6 +21,10 @@ BRISK = 1 * MiB
 """Bytes per second from which a client does not count as slow: a CT series in about a minute."""
 
 
+WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+"""What a socket raises that does not wait."""
+
+
 class Place(Protocol):
     """An admitted request's place."""
 
@@ -42,7 +46,8 @@ class RateLimited:
     """A mixin for sockets that raise TimeoutError when the peer stalls or falls below the minimum rate.
 
     Its thread, one of ``threads``, and ``place`` are lent once the peer is slow. ``cut`` ends the connection at the
-    next check.
+    next check. A view gives its answer to ``watchers``, which leave a ``watcher`` for the worker, where it should wait
+    without a thread.
     """
 
     settings = Settings()
@@ -51,6 +56,8 @@ class RateLimited:
     cut = False
     threads: Threads | None = None
     place: Place | None = None
+    watchers: Any = None
+    watcher: Any = None
 
     def start(self, threads: Threads | None = None) -> None:
         """Begin a request in one of ``threads``; earlier waits do not count."""
@@ -103,7 +110,7 @@ class RateLimited:
         """Return what has arrived, at most ``size`` bytes, without waiting: None for nothing, b"" at the end."""
         try:
             return bytes(super().recv(size))  # type: ignore[misc]
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        except WOULD_BLOCK:
             return None
         except OSError:
             return b""

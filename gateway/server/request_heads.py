@@ -2,13 +2,16 @@
 
 import ssl
 from selectors import EVENT_READ, EVENT_WRITE
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.http import get_parser
 from gunicorn.workers.gthread import TConn
 
 from gateway.server.bulkheads import Bulkhead
 from gateway.server.rate_limited_socket import RateLimitedSocket, RateLimitedTLSSocket
+
+if TYPE_CHECKING:
+    from gateway.server.watchers import Watcher
 
 END_OF_HEAD = b"\r\n\r\n"
 HEAD_BYTES = 65536
@@ -27,6 +30,8 @@ class Connection(TConn):  # type: ignore[misc]
         self.shaken = not isinstance(sock, RateLimitedTLSSocket)
         self.head = bytearray()
         self.bulkhead: Bulkhead | None = None
+        self.watcher: Watcher | None = None
+        """The answer that has waited, once it is to be sent."""
 
     def begin(self, timeout: float) -> None:
         """Wait for a request until ``timeout``; bytes that arrived after the last one belong to it."""

@@ -98,5 +98,5 @@ class SharingWorker(BoundedWorker):
         """Pass a request to another worker, except over TLS, whose state cannot be passed."""
         if not (isinstance(conn.sock, RateLimitedSocket) and self.handover.send(conn.sock, bytes(conn.head))):
             return False
-        self._close(conn)
+        self.close(conn)
         return True

@@ -255,6 +255,7 @@ class Worker(SharingWorker):
             listener.close()
         while self.receive_request():
             pass
+        self.waiting.watchers.stop()
 
 
 def _require_spool(settings: Settings) -> None:

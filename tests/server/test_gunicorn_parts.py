@@ -17,7 +17,8 @@ from gunicorn.glogging import Logger
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.parser import Parser
 from gunicorn.http.unreader import SocketUnreader
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.http.wsgi import Response
+from gunicorn.workers.gthread import PollableMethodQueue, TConn, ThreadWorker
 from packaging.requirements import Requirement
 
 from gateway.server.worker import Worker
@@ -46,14 +47,19 @@ USED: dict[type, set[str]] = {
         *("age", "alive", "cfg", "keepalived_conns", "log", "max_keepalived", "method_queue"),
         *("nr_conns", "poller", "sockets", "worker_connections", "wsgi"),
     },
-    TConn: {"close", "data_ready", "initialized", "parser", "sock", "timeout"},
+    PollableMethodQueue: {"defer", "fileno", "init", "run_callbacks"},
+    Response: {
+        *("chunked", "close", "force_close", "headers_sent", "must_close", "req", "send_headers"),
+        *("sent", "should_close", "start_response", "status", "write"),
+    },
+    TConn: {"cfg", "close", "data_ready", "initialized", "parser", "sock", "timeout"},
     SocketUnreader: {"buf", "sock", "take_buffered", "unread"},
     Parser: {"finish_body", "mesg", "unreader"},
     Body: {"buf", "read", "reader"},
     LengthReader: {"length", "read", "unreader"},
     ChunkedReader: {"parse_chunk_size", "parser"},
     Arbiter: {"APP_LOAD_ERROR", "WORKER_BOOT_ERROR", "app", "cfg", "log", "reap_workers", "reload"},
-    Logger: {"datefmt", "error_fmt", "setup"},
+    Logger: {"access", "access_log_enabled", "datefmt", "error_fmt", "setup"},
     Config: {"address", "is_ssl", "settings"},
 }
 """Attributes that the gateway reads, sets or calls, by the class that has them."""
