@@ -24,7 +24,9 @@ from gateway.service.service import Service
 
 if TYPE_CHECKING:
     from gateway.binding.requirements import Requires
+    from gateway.delivery.webhooks import Webhooks
     from gateway.runs.runs import Runs
+    from gateway.studies.store import Store
 
 logger = logging.getLogger("gateway")
 
@@ -53,6 +55,8 @@ class Gateway(flask.Flask):
         """The models, executors and store that the doors of this application share."""
         self.runs: Runs | None = None
         """Durable inferences, where the settings name a folder for the study store; known once the gateway is open."""
+        self.webhooks: Webhooks | None = None
+        """Reports the ends of runs; known where there are runs."""
         self._wrappers: list[Model] = []
         self._opening = threading.Lock()
         self._opened = False
@@ -187,9 +191,22 @@ class Gateway(flask.Flask):
 
         assert self.service.store is not None
         self.runs = self.extensions["gateway.runs"] = Runs(self.service, self.service.store.store)
+        self._add_webhooks(self.runs, self.service.store.store)
+
+    def _add_webhooks(self, runs: "Runs", store: "Store") -> None:
+        from gateway.delivery.webhooks import Webhooks
+
+        metrics = self.service.metrics
+        self.webhooks = self.extensions["gateway.webhooks"] = Webhooks(self.settings, store.index, metrics.webhook)
+        if self.webhooks.on:
+            metrics.webhook_age = self.webhooks.age
+            runs.listen(self.webhooks.signalled)
+            self.webhooks.start()
 
     def close(self) -> None:
         """Close the models in reverse order of registration. They are set up again at their next use."""
+        if self.webhooks is not None:
+            self.webhooks.close()
         if self.runs is not None:
             self.runs.close()
         self.service.close()

@@ -125,6 +125,14 @@ class Settings:
     )
     run_concurrency: int = _setting(4, "runs that one worker executes at once, beside its requests")
     run_caller_max: int = _setting(10_000, "runs stored for one caller; above it the oldest that has ended goes")
+    webhook_origins: str = _setting(
+        "", "origins that webhooks may go to, with commas between, private addresses too; unset sends none"
+    )
+    webhook_secrets_file: Path | None = _setting(
+        None, "file of an origin and its secret on each line, for its owner alone; `webhooks secret` adds one"
+    )
+    webhook_tries: int = _setting(16, "tries to deliver a webhook; with the pauses a receiver may be away for two days")
+    webhook_longest_pause: float = _setting(21_600.0, "seconds between two tries at most; 6 hours")
     allow_anonymous: bool = _setting(
         False, "let `serve`, and a study store, admit callers without a name beyond this machine"
     )

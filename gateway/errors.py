@@ -27,6 +27,7 @@ GatewayError                      500
 │   ├── RunIdRefused              422  an id that a run cannot have
 │   ├── ParameterRefused          422  a parameter does not fit what the model declares; carries a JSON pointer
 │   ├── StudyRefused              422  the model does not take this study; for handlers to raise
+│   ├── WebhookRefused            422  a URL for webhooks that is not one, or whose origin is not allowed
 │   └── TooManyRequests           429  a caller above its own rate or concurrency
 ├── Unavailable                   503  try again later
 ├── DeadlineExceeded              504  the answer was not there in time
@@ -328,6 +329,14 @@ class StudyRefused(RequestError):
     status = 422
     code = "study-refused"
     title = "The model does not take this study"
+
+
+class WebhookRefused(RequestError):
+    """A ``Webhook`` that is no absolute URL, or leads to an origin that this gateway does not send to."""
+
+    status = 422
+    code = "webhook-refused"
+    title = "The gateway does not send webhooks to this URL"
 
 
 class TooManyRequests(RequestError):

@@ -45,6 +45,7 @@ class Instruments:
         self.store_failures = count("gateway_store_failures", "Answers that the study store did not keep or find.")
         self.run_restarts = count("gateway_run_restarts", "Runs taken from a process that died.")
         self.audit_failures = count("gateway_audit_failures", "Records that an audit sink did not take.")
+        self.webhooks = count("gateway_webhooks", "Tries to deliver webhooks that are over.", ["outcome"])
 
     def __iter__(self) -> Iterator[MetricWrapperBase]:
         return (value for value in vars(self).values() if isinstance(value, MetricWrapperBase))

@@ -16,12 +16,15 @@ if TYPE_CHECKING:  # imported when used: prometheus_client reads its folder at i
 
     from gateway.observe.instruments import Instruments
     from gateway.observe.modelhealth import Snapshot
-    from gateway.observe.runstates import RunNumbers
+    from gateway.observe.runstates import RunNumbers, WebhookAge
 
 OTHER = "other"
 """The label of an unknown route, status or reason."""
 ALERTING = (StorageFull.code, RequestStalled.code)
 """Reasons with an alert in docs/alerts.yml. Their series begin at 0, since increase() sees no series begin."""
+
+WEBHOOKS = ("delivered", "retried", "dead")
+"""What became of a webhook by one try."""
 
 
 class Metrics:
@@ -39,6 +42,8 @@ class Metrics:
         self._health: Snapshot | None = None
         self.runs: RunNumbers | None = None
         """The numbers of the runs in the store, where there is one."""
+        self.webhook_age: WebhookAge | None = None
+        """How long webhooks have waited, where the gateway sends some."""
 
     @cached_property
     def instruments(self) -> "Instruments":
@@ -75,6 +80,10 @@ class Metrics:
     def run_restarts(self) -> "Counter":
         """``inc()`` for each run that was taken from a process that died."""
         return self.instruments.run_restarts
+
+    def webhook(self, outcome: str) -> None:
+        """Count a try to deliver a webhook, which was then ``delivered``, ``retried`` or ``dead``."""
+        self.instruments.webhooks.labels(outcome).inc()
 
     def count(self, outcome: Outcome) -> None:
         """Count one request that is over."""
@@ -124,6 +133,8 @@ class Metrics:
         for route in (*self._routes, OTHER):
             for reason in ALERTING:
                 self.instruments.rejections.labels(route, reason)
+        for webhook in WEBHOOKS:
+            self.instruments.webhooks.labels(webhook)
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
         """All numbers, of all workers of the server, and their media type.
@@ -135,7 +146,7 @@ class Metrics:
         from prometheus_client.multiprocess import MultiProcessCollector
 
         from gateway.observe.modelhealth import ModelHealths
-        from gateway.observe.runstates import RunStates
+        from gateway.observe.runstates import RunStates, WaitingWebhooks
 
         registry, folder = CollectorRegistry(), os.environ.get(multiprocess.VARIABLE)
         registry.register(MultiProcessCollector(None, folder) if folder else self.instruments.registry)
@@ -143,6 +154,8 @@ class Metrics:
             registry.register(ModelHealths(self._health))
         if self.runs is not None:
             registry.register(RunStates(self.runs))
+        if self.webhook_age is not None:
+            registry.register(WaitingWebhooks(self.webhook_age))
         encode, media_type = choose_encoder(accept)
         with multiprocess.reading(Path(folder)) if folder else nullcontext():
             return encode(registry), media_type

@@ -154,6 +154,23 @@ run_studies = Table(
 )
 """The studies that a run has read or was sent, so that it is forgotten with them."""
 
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("run_key", ForeignKey("runs.key", ondelete="CASCADE"), primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("origin", String(300), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("outcome", String(32), nullable=False),
+    Index("ix_webhooks_state_next_at", "state", "next_at"),
+)
+"""Where the end of a run is reported to. One that is being delivered has its ``next_at`` after that, so that another
+process takes it over from one that died. ``outcome`` is that of the last try.
+"""
+
 LOCATIONS = {
     "instances": instances.c.location,
     "results": results.c.location,

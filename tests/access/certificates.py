@@ -23,12 +23,13 @@ class Authority:
         self.path = folder / f"{name}.pem"
         self.path.write_bytes(certificate.public_bytes(Encoding.PEM))
 
-    def sign(self, subject: x509.Name, file: str) -> Path:
-        """A certificate for 127.0.0.1 and its key in one PEM file."""
+    def sign(self, subject: x509.Name, file: str, *hosts: str) -> Path:
+        """A certificate for 127.0.0.1 and further names of hosts, and its key in one PEM file."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(subject, key, x509.BasicConstraints(ca=False, path_length=None))
-        address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        certificate = builder.add_extension(address, critical=False).sign(self._key, hashes.SHA256())
+        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        names = x509.SubjectAlternativeName([address, *map(x509.DNSName, hosts)])
+        certificate = builder.add_extension(names, critical=False).sign(self._key, hashes.SHA256())
         path = self._folder / file
         secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         path.write_bytes(secret + certificate.public_bytes(Encoding.PEM))

@@ -25,6 +25,7 @@ RUNGS = {
     "adapters": 5,
     "service": 5,
     "runs": 6,
+    "delivery": 7,
     "endpoints": 8,
     "app": 9,
     "server": 9,

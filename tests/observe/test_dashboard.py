@@ -20,7 +20,7 @@ from gateway.observe.instruments import Instruments
 from gateway.observe.metrics import Metrics
 from gateway.observe.modelhealth import ModelHealths
 from gateway.observe.outcomes import PHASES
-from gateway.observe.runstates import RunStates
+from gateway.observe.runstates import RunStates, WaitingWebhooks
 from gateway.runs.lifecycle import RunState
 from tests.house.pages import ROOT, rows
 from tests.observe.outcomes import outcome
@@ -104,6 +104,8 @@ FIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "GatewayAuditIncomplete": ({'gateway_audit_failures_total{job="gateway"}': "0x50 1x10"}, {"job": "gateway"}),
     "GatewayRunsWait": ({'gateway_run_queue_seconds{job="gateway"}': "0+60x60"}, {"job": "gateway"}),
     "GatewayRunsRestart": ({'gateway_run_restarts_total{job="gateway"}': "0+1x60"}, {"job": "gateway"}),
+    "GatewayWebhooksDead": ({SERIES.format("webhooks_total", 'outcome="dead"'): "0x50 1x10"}, {"job": "gateway"}),
+    "GatewayWebhooksLate": ({'gateway_webhook_oldest_seconds{job="gateway"}': "0+60x10 4000x50"}, {"job": "gateway"}),
 }
 """For each alert, series of which one sample a minute makes it fire after an hour, and the labels it then has."""
 
@@ -116,6 +118,7 @@ def told() -> Iterator[tuple[str, dict[str, str]]]:
         metrics.count(outcome(route="/a", status=status, reason=reason, phases=dict.fromkeys(PHASES, 1.0)))
     metrics.open(lambda: {"/a": ModelHealth(state=HealthState.READY)})
     metrics.runs = lambda: (dict.fromkeys(RunState, 1), 1.0)
+    metrics.webhook_age = lambda: 1.0
     for family in text_string_to_metric_families(metrics.exposition()[0].decode()):
         for sample in family.samples:
             yield sample.name, sample.labels
@@ -209,9 +212,10 @@ def filled(annotations: dict[str, str], labels: dict[str, str]) -> dict[str, str
 
 def test_the_documented_metrics_are_those_of_the_gateway() -> None:
     families = [family for instrument in Instruments(CollectorRegistry()) for family in instrument.describe()]
+    stored = [*RunStates(lambda: ({}, 0.0)).collect(), *WaitingWebhooks(float).collect()]
     described = [
         [f"`{family.name}{'_total' if family.type == 'counter' else ''}`", family.type, family.documentation]
-        for family in [*families, *ModelHealths(dict).collect(), *RunStates(lambda: ({}, 0.0)).collect()]
+        for family in [*families, *ModelHealths(dict).collect(), *stored]
     ]
     assert [[name, kind, text] for name, kind, _, text in rows(OPERATING, "metric")] == described
     for name, kind, labels, _ in rows(OPERATING, "metric"):

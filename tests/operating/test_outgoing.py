@@ -20,6 +20,7 @@ MODULES = {
     "S3_AUDIT_BUCKET_NAME": "gateway.observe.audit.s3",
     "GATEWAY_AUDIT_SQL": "gateway.observe.audit.sql",
     "GATEWAY_JWT_JWKS": "gateway.access.jwks",
+    "GATEWAY_WEBHOOK_ORIGINS": "gateway.delivery.posting",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "gateway.observe.spans",
 }
 
