@@ -4,6 +4,7 @@ from .app import Gateway as Gateway
 from .binding.parameters import unit as unit
 from .binding.requirements import Requires as Requires
 from .client import Client as Client
+from .client.inference_run import InferenceRun as InferenceRun
 from .client.local import LocalClient as LocalClient
 from .config import Settings as Settings
 from .contract.execution import Batch as Batch

@@ -24,6 +24,8 @@ from gateway.client.errors import (
     Unreachable,
     printable,
 )
+from gateway.client.event_stream import StreamedEvent
+from gateway.client.inference_run import InferenceRun
 from gateway.client.result import InferenceResult
 from gateway.client.study_upload import Reference, Uploaded
 from gateway.client.unreadable import StudyUnreadable, Unreadable
@@ -44,6 +46,8 @@ __all__ = [
     "Reference",
     "Refused",
     "InferenceResult",
+    "InferenceRun",
+    "StreamedEvent",
     "Source",
     "SourceUnreadable",
     "StudyUnreadable",

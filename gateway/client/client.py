@@ -15,11 +15,14 @@ from gateway.client.credentials import Credentials
 from gateway.client.errors import beginning
 from gateway.client.hashes import HashCache
 from gateway.client.inference_requests import Inference
+from gateway.client.inference_run import InferenceRun
 from gateway.client.local_files import Files
 from gateway.client.result import InferenceCall, InferenceResult
+from gateway.client.run_requests import RunRequests
 from gateway.client.scanning import Scan
 from gateway.client.sources import Study, headers_of, instances_of
 from gateway.client.study_upload import CHUNK, PARALLEL, OnConflict, Reference, Uploaded, UploadOptions
+from gateway.client.submitting import RunSubmitter, SubmitOptions
 from gateway.client.transport import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Transport, refused_before_work
 from gateway.client.unreadable import Skipping
 from gateway.client.upload_body import Progress, Source
@@ -57,6 +60,7 @@ class Client:
         access = Credentials(token, api_key, verify, cert)
         self._transport = Transport(base_url, timeout=timeout, session=session, access=access, retries=retries)
         self._inference = Inference(self._transport, digest)
+        self._runs = RunSubmitter(RunRequests(self._transport), self._inference)
         self._cache = HashCache(cache)
 
     @property
@@ -126,6 +130,44 @@ class Client:
         bytes.
         """
         return self._inference.send(json, files, route, progress, attachments)
+
+    def submit(
+        self,
+        study: Study | None,
+        route: str = "/",
+        params: Mapping[str, Any] | None = None,
+        *,
+        id: str | None = None,
+        webhook: str | None = None,
+        output: Output = "json",
+        attachments: Sequence[Source] = (),
+        progress: Progress | None = None,
+        timeout: float | None = None,
+        skip_unreadable: bool = False,
+    ) -> InferenceRun:
+        """Submit a run, an inference that outlives the connection; returns once the gateway has stored its input.
+
+        Arguments are those of ``infer``; without a study the request has JSON and attachments alone. ``id`` names the
+        run: repeated with the same input it is the same run, which is executed once. A broken connection is repeated.
+        ``webhook`` is a URL that receives the end of the run, where the gateway allows its origin. Raises as ``infer``,
+        and Refused where ``id`` names a run with another input.
+        """
+        json = dict(params or {}) | ({"output": "dicom"} if output == "dicom" else {})
+        options = SubmitOptions(
+            route=route, id=id, webhook=webhook, attachments=attachments, timeout=timeout, progress=progress
+        )
+        return self._runs.submit(study, json, options, Skipping(skip_unreadable))
+
+    def run(self, id: str) -> InferenceRun:
+        """Return the run with this id, of whichever client of this caller. Raises Refused for an unknown one."""
+        return self._runs.existing(self._runs.requests.read(id))
+
+    def runs(
+        self, *, state: str = "", route: str = "", since: str = "", limit: int | None = None
+    ) -> list[InferenceRun]:
+        """Return the caller's runs, the newest first. ``since`` is a time of RFC 3339."""
+        wanted = {"state": state, "route": route, "since": since}
+        return list(map(self._runs.existing, self._runs.requests.list(wanted, limit)))
 
     def infer_path(self, json: dict[str, Any], study_path: str, route: str = "/") -> Answer:
         """Ask for a study that the server itself can read below its ``study_root``."""

@@ -52,7 +52,7 @@ class TimedOut(Disconnected):
 
 
 class Refused(ClientError):
-    """The server answered with a status other than 200; ``retry_after`` in seconds, where it named a time to retry."""
+    """The server answered with an error; ``retry_after`` in seconds, where it named a time to retry."""
 
     retry_after: float | None = None
 
@@ -159,7 +159,7 @@ def beginning(response: requests.Response, limit: int = LONGEST_REFUSAL) -> byte
 NOT_FOUND = ("No route has this path", "Not Found", "The requested URL was not found")
 """Texts of the gateway, of frameworks and of proxies for an unknown route."""
 
-STORE = ("studies", "results", "bundles", "preflight")
+STORE = ("studies", "results", "bundles", "preflight", "runs")
 """Routes of a study store, which a gateway may not have."""
 
 

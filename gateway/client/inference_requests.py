@@ -43,15 +43,29 @@ class Inference:
     ) -> Answer:
         """Send all bytes. Raises AnswerCorrupt for an answer to other bytes."""
         sources = list(files)
+        body = self.body(json, sources, progress, attachments)
+        with naming(sources):
+            answer = self._post(route, body.content_type, body, timeout)
+        return checked(answer, body.input_digest)
+
+    def body(
+        self,
+        json: Mapping[str, Any],
+        sources: Sequence[Source],
+        progress: Progress | None = None,
+        attachments: Sequence[Source] = (),
+    ) -> UploadBody:
+        """Return the body of a request with all its bytes."""
         parts = chain(
             [("application/json", encoded(json))],
             zip(repeat("application/octet-stream"), attachments),
             zip(repeat("application/dicom"), sources),
         )
-        body = UploadBody(parts, progress, self._new_hash)
-        with _naming(sources):
-            answer = self._post(route, body.content_type, body, timeout)
-        return _checked(answer, body.input_digest)
+        return UploadBody(parts, progress, self._new_hash)
+
+    def digest(self, json: Mapping[str, Any], sources: Sequence[Source]) -> str:
+        """Return the digest of a request with these local files."""
+        return digest_of([encoded(json), *sources], self._new_hash)
 
     def name(
         self, json: Mapping[str, Any], route: str, sources: Sequence[Source] = (), timeout: float | None = None
@@ -64,10 +78,10 @@ class Inference:
         if not sources:
             return self._post(route, "application/json", data, timeout)
         with ThreadPoolExecutor(1) as beside:
-            expected = beside.submit(digest_of, [data, *sources], self._new_hash)
-            with _naming(sources):
+            expected = beside.submit(self.digest, json, sources)
+            with naming(sources):
                 answer = self._post(route, "application/json", data, timeout)
-            return _checked(answer, expected.result())
+            return checked(answer, expected.result())
 
     def kept(self, route: str) -> Answer:
         """Return a stored answer."""
@@ -94,7 +108,7 @@ def encoded(json: Mapping[str, Any]) -> bytes:
 
 
 @contextmanager
-def _naming(sources: Sequence[Source]) -> Iterator[None]:
+def naming(sources: Sequence[Source]) -> Iterator[None]:
     """Add the names of local files to a refusal that names them by the beginning of their sha256."""
     try:
         yield
@@ -117,7 +131,8 @@ def _name_of(source: Source) -> str:
     return one_line(PurePath(name).name) if isinstance(name, str) else ""
 
 
-def _checked(answer: Answer, input_digest: str) -> Answer:
+def checked(answer: Answer, input_digest: str) -> Answer:
+    """Return an answer to a request with this digest. Raises AnswerCorrupt for an answer to another."""
     if answer.input_digest != input_digest:
         raise AnswerCorrupt("The server answered for other bytes than were sent.", request_id=answer.request_id)
     return answer

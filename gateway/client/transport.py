@@ -3,7 +3,8 @@
 import json as jsonlib
 import random
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from gateway.client.errors import (
     Disconnected,
     Refused,
     TimedOut,
+    Unreachable,
     beginning,
     failure,
     place,
@@ -41,6 +43,12 @@ late by tenths of a second."""
 
 LONGEST_PAUSE = 60.0
 """Seconds between two tries at most, whatever Retry-After says."""
+
+OUTAGE = 300.0
+"""Seconds for which a server may be away while a run is watched: a restart with large models takes minutes."""
+
+LONGEST_BRIDGE_PAUSE = 5.0
+"""Seconds between two tries meanwhile, at most; someone is waiting."""
 
 LONGEST_JSON = 64 << 20
 """Bytes read of a JSON answer: what is known of 100,000 instances takes some 30 MiB."""
@@ -90,6 +98,10 @@ class Transport:
         self._closed.set()
         self._session.close()
 
+    def sleep(self, seconds: float) -> bool:
+        """Pause, and return True once the connections are closed."""
+        return self._closed.wait(seconds)
+
     @contextmanager
     def response(
         self,
@@ -97,14 +109,19 @@ class Transport:
         route: str,
         *,
         timeout: float | None = None,
+        silence: float | None = None,
+        accepted: Collection[int] = (200,),
         **options: Any,
     ) -> Iterator[requests.Response]:
-        """Return a response of status 200 with its body unread; every failure is a ClientError."""
+        """Return a response with an ``accepted`` status and its body unread; every failure is a ClientError.
+
+        ``silence`` bounds each wait for the server, in seconds, without sending it a deadline.
+        """
         url = f"{self.base_url}/{route.lstrip('/')}"
         patience = timeout or self.timeout
-        deadline = {"X-Request-Timeout": f"{patience:g}"} if patience else {}
+        deadline = {"X-Request-Timeout": f"{patience:g}"} if patience and silence is None else {}
         options["headers"] = deadline | options.get("headers", {}) | {"Accept-Encoding": "identity"}
-        waits = patience + DEADLINE_GRACE if patience else DEFAULT_TIMEOUT
+        waits = silence or (patience + DEADLINE_GRACE if patience else DEFAULT_TIMEOUT)
         if self._access.token or self._access.api_key:
             options["auth"] = self._access
         try:
@@ -117,7 +134,7 @@ class Transport:
                 **self._access.tls,
                 **options,
             ) as response:
-                if response.status_code != 200:
+                if response.status_code not in accepted:
                     raise refused(response, route)
                 yield response
         except requests.RequestException as error:
@@ -148,6 +165,34 @@ class Transport:
                 if turn == left or not passing(error) or self._closed.wait(_pause(error, turn)):
                     raise
         raise AssertionError("a loop of at least one turn ends within it")
+
+
+class Outage:
+    """A time in which a server does not answer, such as a restart: it is bridged up to ``OUTAGE`` seconds."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._began: float | None = None
+        self._turn = 0
+
+    def end(self) -> None:
+        """Record that the server answers."""
+        self._began, self._turn = None, 0
+
+    def bear(self, error: ClientError) -> None:
+        """Pause after a failure. Raises it again where it does not pass, or has lasted too long."""
+        now = time.monotonic()
+        self._began = now if self._began is None else self._began
+        if now - self._began > OUTAGE or not (isinstance(error, Unreachable | TimedOut) or _may_pass(error)):
+            raise error
+        self.pause(error)
+
+    def pause(self, error: ClientError | None = None) -> None:
+        """Pause before another try. Raises Disconnected once the client is closed."""
+        seconds = min(LONGEST_BRIDGE_PAUSE, _pause(error, self._turn) if error else 0.25 * 2**self._turn)
+        self._turn = min(self._turn + 1, 8)
+        if self._transport.sleep(seconds):
+            raise Disconnected("The client was closed.")
 
 
 def refused_before_work(error: ClientError) -> bool:

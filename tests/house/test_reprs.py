@@ -38,6 +38,13 @@ IMAGE = gateway.Image(((ONE, 0),))
 JSON = {"study_ml_json": {"name": NAME}, "bounding_boxes_2d": [{"label": "nodule"}] * 99, "note": [NAME] * 1000}
 ANSWER = client.Answer(JSON, (memoryview(PIXELS.tobytes()),), ("application/binary",), "a" * 64, "b" * 64, "c" * 32)
 CALL = client.result.InferenceCall("/lungs", {"note": NAME}, datetime.now(UTC))
+RUN = {
+    "id": "scan-17" * 9,
+    "route": "/lungs",
+    "state": "running",
+    "progress": {"done": 3.0, "total": 64.0, "text": NAME},
+    "problem": {"detail": NAME},
+}
 ENTRY = ScannedInstance(Path(f"/{NAME}.dcm"), "1.2", "1.3", "1.4", 5, "d" * 64)
 
 EXAMPLES: dict[str, Callable[[], Any]] = {
@@ -61,6 +68,7 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
     "Heatmap": lambda: gateway.Heatmap(PIXELS, "heat", IMAGE, [(0.0, (0, 0, 0, 0)), (1.0, (9, 9, 9, 9))]),
     "Image": lambda: IMAGE,
     "InferenceResult": lambda: client.InferenceResult(ANSWER, (ONE,) * 64, CALL),
+    "InferenceRun": lambda: client.InferenceRun(None, None, RUN, client.inference_run.RunInput()),
     "InferenceSerializer": lambda: gateway.InferenceSerializer(),
     "Label": lambda: gateway.Label("Lung", gateway.Code("39607008", "SCT", "Lung")),
     "LabelMask": lambda: gateway.LabelMask(PIXELS, {n: f"organ {n}" for n in range(1, 99)}, of=IMAGE),
@@ -80,6 +88,7 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
     "Series": lambda: gateway.Series((ONE,)),
     "Settings": lambda: gateway.Settings(audit_sql=f"postgresql://{NAME}@host/database", max_queue=3),
     "SourceUnreadable": lambda: client.SourceUnreadable("It is absent."),
+    "StreamedEvent": lambda: client.StreamedEvent(7, "log", {"text": NAME}),
     "StructuredReport": lambda: gateway.StructuredReport(ONE.header, "report", IMAGE),
     "Study": lambda: gateway.Study((gateway.Series((ONE,)),)),
     "StudyRefused": lambda: gateway.StudyRefused("Slices are missing."),
