@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import __version__
-from gateway.cli import audits, keys, storing
+from gateway.cli import audits, keys, run_verbs, storing, webhook_verbs
 from gateway.cli.connection_options import add_access, add_skip_unreadable, count, count_or_zero, port_number
 from gateway.config import DEFAULT_PORT
 
@@ -41,6 +41,8 @@ examples:
   {PROGRAM} send -i study -o answer -a lung.nii rules.json   two attachments, sent before the DICOM files
   {PROGRAM} send -i study -o answer -R threshold=0.4 side=left
   {PROGRAM} send -o answer --request-study-path 2026/ct-17   the server reads it below its own study root
+  {PROGRAM} send -i study -r /lungs --run                    show the model's progress; interrupted, the run goes on
+  {PROGRAM} send -i study -r /lungs --async                  print the run's id, and end
 
 Long names may be written with underscores. The answer's hashes are checked before anything is written.
 {STATUS}
@@ -79,6 +81,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = root.parse_args([_dashed(text) for text in texts])
     if arguments.verb == "send" and not (arguments.study or arguments.study_path):
         root.error("send needs a study: -i STUDY, or --request-study-path PATH of one below the server's study root")
+    if arguments.verb == "send" and (arguments.detached or arguments.run_id or arguments.webhook):
+        arguments.as_run = True
+    if arguments.verb == "send" and arguments.as_run and arguments.receipt:
+        root.error("--receipt is of a single request: leave it out for a run")
     if getattr(arguments, "cert_key", None) and not arguments.cert:
         root.error("--cert-key needs --cert, the certificate that the key belongs to")
     if arguments.verb == "replay" and bool(arguments.target) == bool(arguments.url):
@@ -103,6 +109,9 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_run(run)
     for name, add_arguments in storing.ARGUMENTS.items():
         add_arguments(_verb(verbs, name, storing.SUMMARIES[name], storing.EPILOGS[name] + f"\n{STATUS}\n"), environ)
+    run_verbs.add_arguments(_verb(verbs, "runs", "look at runs, wait for them, cancel them", run_verbs.EPILOG), environ)
+    webhooks = _verb(verbs, "webhooks", "list and retry webhooks, and add their secrets", webhook_verbs.EPILOG)
+    webhook_verbs.add_arguments(webhooks, environ)
     schema = _verb(verbs, "schema", "print the OpenAPI description of an application")
     schema.add_argument("app", metavar="APP", help="module:name of a Gateway, such as models.app:app")
     new = _verb(verbs, "new", "create a model project with a test and a Dockerfile")
@@ -205,7 +214,7 @@ def _add_run(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(
         host="127.0.0.1", port=DEFAULT_PORT, study_path="", command="", kind=None, study_size=False, timeout=None
     )
-    verb.set_defaults(digest="sha256", store=False)
+    verb.set_defaults(digest="sha256", store=False, as_run=False, detached=False, run_id=None, webhook=None)
 
 
 def _add_replay(verb: argparse.ArgumentParser) -> None:
@@ -224,7 +233,16 @@ def _add_request(verb: argparse.ArgumentParser) -> None:
     _add_members(add)
     add("--timeout", type=count, metavar="S", help="seconds to wait for a silent server (1800)")
     add("--digest", choices=["sha256", "blake3"], default="sha256", help="digest algorithm of the server (%(default)s)")
+    _add_as_run(verb)
     add("--receipt", type=Path, metavar="FILE", help="request a receipt of the answer, and write it to this file")
+
+
+def _add_as_run(verb: argparse.ArgumentParser) -> None:
+    add = verb.add_argument_group("as a run, which outlives this command (the gateway needs a store)").add_argument
+    add("--run", dest="as_run", action="store_true", help="show the model's progress, and outlive a broken connection")
+    add("--async", dest="detached", action="store_true", help="print the run's id, and do not wait for the answer")
+    add("--id", dest="run_id", metavar="ID", help="id of the run; with the same input it continues that run")
+    add("--webhook", metavar="URL", help="receives the end of the run, where the gateway allows its origin")
 
 
 def _add_members(add: Any) -> None:

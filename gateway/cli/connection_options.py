@@ -75,7 +75,9 @@ def client(arguments: argparse.Namespace) -> "Client":
     """Return the client of a command line."""
     from gateway.client import Client
 
-    return Client(url_of(arguments.host, arguments.port), timeout=arguments.timeout, **access(arguments))
+    digest = getattr(arguments, "digest", "sha256")
+    url = url_of(arguments.host, arguments.port)
+    return Client(url, timeout=arguments.timeout, digest=digest, **access(arguments))
 
 
 def port_number(text: str) -> int:
@@ -90,6 +92,17 @@ def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
+
+
+def seconds(text: str) -> float:
+    """Parse a number of seconds from 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
 
 
 def count_or_zero(text: str) -> int:

@@ -120,6 +120,26 @@ def _store(arguments: argparse.Namespace) -> None:
         storing.run(arguments, Terminal())
 
 
+def _runs(arguments: argparse.Namespace) -> None:
+    from gateway.cli import run_verbs
+    from gateway.cli.terminal import Terminal
+
+    with _client_failures():
+        failure = run_verbs.run(arguments, Terminal(script=arguments.json))
+    if failure:
+        raise CommandFailed(failure)
+
+
+def _webhooks(arguments: argparse.Namespace) -> None:
+    from gateway.cli import webhook_verbs
+    from gateway.cli.terminal import Terminal
+
+    try:
+        webhook_verbs.run(arguments, Terminal(script=arguments.json))
+    except ValueError as error:
+        raise CommandFailed(str(error), USAGE) from error
+
+
 @contextmanager
 def _client_failures() -> Iterator[None]:
     from gateway.cli.connection_options import API_KEY, TOKEN
@@ -270,6 +290,8 @@ VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
     "results": _store,
     "bundle": _store,
     "preflight": _store,
+    "runs": _runs,
+    "webhooks": _webhooks,
     "schema": _schema,
     "new": _new,
     "phantom": _phantom,

@@ -35,6 +35,10 @@ class SendOptions:
     digest: str = "sha256"
     store: bool = False
     skip_unreadable: bool = False
+    as_run: bool = False
+    detached: bool = False
+    run_id: str | None = None
+    webhook: str | None = None
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> Self:

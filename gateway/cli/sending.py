@@ -8,7 +8,7 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
-from gateway.cli import undeclared
+from gateway.cli import run_following, undeclared
 from gateway.cli.send_options import SendOptions
 from gateway.cli.terminal import Terminal
 from gateway.client import Answer, Client
@@ -42,6 +42,9 @@ def send(order: SendOptions, screen: Terminal, client: Client | None = None) -> 
     """
     skipping = Skipping(order.skip_unreadable)
     instances = load(order.study, skipping, screen.note) if order.study else []
+    if order.detached:
+        run_following.detach(order, instances, screen, client)
+        return []
     order.out.mkdir(parents=True, exist_ok=True)  # fails now, and not after a prediction of ten minutes
     require_free(order.out)
     answer = _ask(order, instances, screen, client)
@@ -114,6 +117,8 @@ def _asked(
     order: SendOptions, request: dict[str, Any], files: Sequence[Source], screen: Terminal, client: Client
 ) -> Answer:
     started = time.monotonic()
+    if order.as_run:
+        return run_following.answer_of(run_following.submit(order, request, files, screen, client), order, screen)
     with screen.bar("sending", "the model runs") as progress:
         if order.study_path:
             screen.note(f"requesting {client.address} to read the study")

@@ -2,17 +2,28 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
 
 from gateway.client import printable
 
 Report = Callable[[int, int], None]
 """Called with the bytes done and their total."""
+LONGEST_TEXT = 60
+"""Characters of a model's own text beside a bar, which a terminal of 100 columns has room for."""
+
+
+class ShowTask(Protocol):
+    """Called with the text of a task, and how much of it is done."""
+
+    def __call__(self, text: str, done: float = 0, total: float | None = None) -> None: ...
 
 
 class Terminal:
@@ -51,10 +62,32 @@ class Terminal:
         with self._progress() as bar:
             yield [_reporter(bar, bar.add_task(label, total=None), "") for label in doing]
 
+    @contextmanager
+    def task(self, doing: str) -> Iterator[ShowTask]:
+        """Show a bar whose text, done and total are those of the last call; without a total it is a spinner."""
+        with self._progress() as bar:
+            task = bar.add_task(doing, total=None)
+
+            def show(text: str, done: float = 0, total: float | None = None) -> None:
+                bar.update(task, description=printable(text)[:LONGEST_TEXT], completed=done, total=total or None)
+
+            yield show
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Print a table of results; where nobody sees it, lines with tabs between the cells, and no head."""
+        if not self._out.is_terminal:
+            for row in rows:
+                sys.stdout.write("\t".join(map(printable, row)) + "\n")
+            return
+        table = Table(*columns, box=SIMPLE_HEAD)
+        for row in rows:
+            table.add_row(*(Text(printable(cell)) for cell in row))
+        self._out.print(table)
+
     def _progress(self) -> Progress:
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),

@@ -1,0 +1,125 @@
+"""``webhooks``: the operator's view of the webhooks of all callers, on the machine of the gateway."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.cli.connection_options import count
+
+if TYPE_CHECKING:
+    from gateway.cli.terminal import Terminal
+    from gateway.delivery.webhook_rows import Delivery
+    from gateway.studies.index import Index
+
+PROGRAM = "python -m gateway"
+VARIABLE = "GATEWAY_WEBHOOK_SECRETS_FILE"
+EPILOG = f"""\
+examples:
+  {PROGRAM} webhooks secret https://hooks.example.org     add a secret, and print it for the receiver
+  {PROGRAM} webhooks list                                 dead webhooks, which are not tried any more
+  {PROGRAM} webhooks list --state pending --json
+  {PROGRAM} webhooks retry msg_0f3c...                    try again, as often as the first time
+  {PROGRAM} webhooks retry --all
+
+list and retry read the store of GATEWAY_STORE_FOLDER and GATEWAY_DATABASE_URL; a running gateway notices within
+seconds. exit status: 0 done, 1 failed, 2 wrong usage
+"""
+COLUMNS = ("id", "state", "tries", "outcome", "origin", "run", "route", "ended")
+
+
+def add_arguments(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
+    """Add the arguments of ``webhooks``."""
+    verb.set_defaults(file=environ.get(VARIABLE, ""), json=False)
+    actions = verb.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="list webhooks, those that ended last first", allow_abbrev=False)
+    listing.add_argument(
+        "--state", choices=("pending", "delivered", "dead", "any"), default="dead", help="(%(default)s)"
+    )
+    listing.add_argument("--limit", type=count, default=100, metavar="N", help="the last N (%(default)s)")
+    listing.add_argument("--json", action="store_true", help="print JSON, for a script")
+    retry = actions.add_parser("retry", help="try dead webhooks again", allow_abbrev=False)
+    retry.add_argument("ids", metavar="ID", nargs="*", help="of webhooks, as list prints them")
+    retry.add_argument("--all", action="store_true", help="all dead ones")
+    secret = actions.add_parser("secret", help="add a secret for an origin, and print it", allow_abbrev=False)
+    secret.add_argument("origin", metavar="ORIGIN", help="scheme, host and port, such as https://hooks.example.org")
+    secret.add_argument("--file", default=argparse.SUPPRESS, metavar="FILE", help=f"file of secrets (${VARIABLE})")
+
+
+def run(arguments: argparse.Namespace, screen: "Terminal") -> None:
+    """Run the action. Raises ValueError with a sentence, OSError, GatewayError."""
+    ACTIONS[arguments.action](arguments, screen)
+
+
+def _list(arguments: argparse.Namespace, screen: "Terminal") -> None:
+    from gateway.delivery import webhook_rows
+
+    state = None if arguments.state == "any" else webhook_rows.DeliveryState(arguments.state)
+    with _index() as index, index.reading() as connection:
+        deliveries = webhook_rows.listed(connection, state, arguments.limit)
+    if arguments.json:
+        screen.tell([_words(delivery) for delivery in deliveries])
+    else:
+        screen.table(COLUMNS, ([str(_words(each)[name]) for name in COLUMNS] for each in deliveries))
+
+
+def _words(delivery: "Delivery") -> dict[str, Any]:
+    """Return a webhook without its URL, which may hold a secret of the receiver."""
+    ended = delivery.ended_at and datetime.fromtimestamp(delivery.ended_at, UTC).isoformat(timespec="seconds")
+    words = {name: value for name, value in asdict(delivery).items() if name in COLUMNS}
+    return words | {"state": delivery.state.value, "ended": ended or ""}
+
+
+def _retry(arguments: argparse.Namespace, screen: "Terminal") -> None:
+    import time
+
+    from gateway.delivery import webhook_rows
+
+    if bool(arguments.ids) == arguments.all:
+        raise ValueError("webhooks retry needs ids of webhooks, or --all.")
+    with _index() as index, index.writing() as connection:
+        revived = webhook_rows.revive(connection, None if arguments.all else arguments.ids, time.time())
+    if revived < len(arguments.ids):
+        raise ValueError(f"{len(arguments.ids) - revived} of these ids are not of dead webhooks.")
+    screen.say(f"retry   {revived} webhook{'' if revived == 1 else 's'}")
+
+
+def _secret(arguments: argparse.Namespace, _screen: "Terminal") -> None:
+    from gateway.delivery.callbacks import allowed_origins
+    from gateway.delivery.signatures import new_secret, parse_secrets
+    from gateway.spool.disk import make_private_file
+
+    if not arguments.file:
+        raise ValueError(f"webhooks secret needs a file: --file FILE, or {VARIABLE}.")
+    if len(origins := allowed_origins(arguments.origin)) != 1:
+        raise ValueError("webhooks secret needs one origin, such as https://hooks.example.org.")
+    (origin,), secret, path = origins, new_secret(), Path(arguments.file)
+    make_private_file(path)
+    parse_secrets(before := path.read_bytes())
+    with path.open("ab") as file:
+        file.write((b"" if before.endswith(b"\n") or not before else b"\n") + f"{origin} {secret}\n".encode())
+    sys.stdout.write(secret + "\n")
+    sys.stderr.write("give this secret to the receiver\n")
+
+
+@contextmanager
+def _index() -> Iterator["Index"]:
+    from gateway.config import Settings
+
+    settings = Settings.from_environment()
+    if settings.store_folder is None or not settings.store_folder.is_dir():
+        raise ValueError("webhooks needs the store of the gateway: set GATEWAY_STORE_FOLDER as the gateway has it.")
+    from gateway.studies.index import Index
+
+    index = Index(settings.store_folder, settings.database_url)
+    try:
+        yield index
+    finally:
+        index.close()
+
+
+ACTIONS = {"list": _list, "retry": _retry, "secret": _secret}
