@@ -18,7 +18,6 @@ from gateway.dicom.decoding import pool as decoding
 from gateway.endpoints import access_control, health, inference, introspection, problems
 from gateway.executors.scoreboard import Slot
 from gateway.observe.logs import exception_frames, quiet_libraries
-from gateway.observe.phases import server_timing
 from gateway.protocol.serializer import InferenceSerializer
 from gateway.service.service import Service
 
@@ -63,7 +62,6 @@ class Gateway(flask.Flask):
         self.extensions["gateway"] = self.service
         self.register_error_handler(Exception, problems.handle_exception)
         access_control.guard(self, self.settings)  # before the service's own hooks
-        self.after_request(_describe_request)
         quiet_libraries(self.settings.log_exception_text)
 
     def add_inference_route(self, route: str, model_fn: Handler, *, execution: Execution | None = None) -> None:
@@ -250,10 +248,3 @@ class Gateway(flask.Flask):
         if not self._opened:
             self.open()
         return super().__call__(environ, start_response)
-
-
-def _describe_request(response: flask.Response) -> flask.Response:
-    response.headers["X-Request-ID"] = problems.request_id()
-    if phases := flask.request.environ.get(problems.PHASES):
-        response.headers["Server-Timing"] = server_timing(phases)
-    return response

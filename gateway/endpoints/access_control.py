@@ -18,7 +18,7 @@ from gateway.config import Settings, unknown_variables
 from gateway.endpoints.current import current_service
 from gateway.endpoints.foreign_pages import ForeignPages
 from gateway.endpoints.introspection import INDEX, asking_for_key, wants_page
-from gateway.endpoints.problems import DOOR, problem_response
+from gateway.endpoints.problems import DOOR, description, problem_response
 from gateway.endpoints.security_headers import Origins, secure
 from gateway.errors import Forbidden, GatewayError, Unauthenticated
 
@@ -177,11 +177,11 @@ class AccessControl:
         return identified
 
     def leave(self, response: flask.Response) -> flask.Response:
-        """Flask's hook after each request: release the caller's place with the last bytes of the response.
+        """Flask's hook after each request: add headers, and release the caller's place with the last bytes.
 
         Later would be too late: a caller that sends its next request at once would still be counted for this one.
         """
-        secure(response)
+        secure(response, description())
         self._origins.add(response)
         if self.authenticator.on and (leave := flask.g.pop("gateway_leave", None)) is not None:
             response.call_on_close(leave)

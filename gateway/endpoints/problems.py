@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from gateway.endpoints.current import current_service
 from gateway.errors import AnswerInvalid, Cancelled, GatewayError, ModelFailed
 from gateway.observe.logs import TAGS, exception_frames
+from gateway.observe.phases import server_timing
 from gateway.protocol.faults import loggable
 from gateway.service.exchange import new_request_id
 
@@ -42,6 +43,14 @@ def request_id() -> str:
         derived = hashlib.sha256(received.encode()).hexdigest()[:32] if received else new_request_id()
         environ["gateway.request_id"] = received if REQUEST_ID.fullmatch(received) else derived
     return str(environ["gateway.request_id"])
+
+
+def description() -> dict[str, str]:
+    """Return the fields in which every response describes its request: the id, and its seconds by phase if known."""
+    fields = {"X-Request-ID": request_id()}
+    if phases := flask.request.environ.get(PHASES):
+        fields["Server-Timing"] = server_timing(phases)
+    return fields
 
 
 def problem_response(error: GatewayError) -> flask.Response:

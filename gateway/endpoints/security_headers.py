@@ -1,5 +1,6 @@
 """Headers for browsers: what a page may do with a response, and which origins may send requests."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,11 +26,18 @@ PREFLIGHT_SECONDS = 600
 """Seconds that a browser caches a preflight; Chromium's own maximum is two hours."""
 
 
-def secure(response: flask.Response) -> None:
-    """Add the headers that the view has not set. A service's own page gets no policy, so that its scripts run."""
+def secure(response: flask.Response, own: Mapping[str, str]) -> None:
+    """Add ``own`` headers, which replace the view's, and SECURE and POLICY, which do not.
+
+    A service's own page gets no policy, so that its scripts run.
+    """
     page = response.headers.get("Content-Type", "").lower().startswith("text/html")
     policed = not page or (flask.request.blueprint or "").startswith("gateway_")
     present = {name.lower() for name, _ in response.headers}  # one pass: each look-up in Headers searches the list
+    for name, value in own.items():
+        if name.lower() in present:
+            response.headers.remove(name)
+        response.headers.add(name, value)
     for name, value in (POLICED if policed else SECURE).items():
         if name.lower() not in present:
             response.headers.add(name, value)

@@ -35,6 +35,7 @@ class InlineExecutor:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._runners: dict[str, ModelRunner] = {}
+        self._abandoned: set[_Job] = set()
 
     def add(self, model: Model) -> None:
         """Take a model in, before it is set up."""
@@ -42,7 +43,7 @@ class InlineExecutor:
 
     def _runner(self, model: Model) -> "ModelRunner":
         runner = self._runners.get(model.name)
-        return runner or self._runners.setdefault(model.name, ModelRunner(model, self._settings))
+        return runner or self._runners.setdefault(model.name, ModelRunner(model, self._settings, self._abandoned))
 
     def set_up(self, model: Model, *, warm: bool) -> None:
         """Set it up, and warm it up; meanwhile it is starting. Raises what the model raises, and it is failed then."""
@@ -70,7 +71,7 @@ class InlineExecutor:
 
     def abandoned(self) -> int:
         """Calls that run though nobody waits for them any more; each holds the place of the request that it was."""
-        return sum(job.left for runner in list(self._runners.values()) for job in runner.running)
+        return len(self._abandoned)
 
     def health(self) -> Mapping[str, ModelHealth]:
         """Each model's health, by its name; waits for no model."""
@@ -85,7 +86,8 @@ class InlineExecutor:
 class ModelRunner:
     """A model, its queue, and the threads that run it: as many as ever ran at once, reused."""
 
-    def __init__(self, model: Model, settings: Settings) -> None:
+    def __init__(self, model: Model, settings: Settings, abandoned: "set[_Job]") -> None:
+        """``abandoned`` has the calls of all models that run though nobody waits for them any more."""
         execution = execution_of(model, settings)
         places = execution.concurrency or (1 if execution.batch else None)
         self._model = model
@@ -94,11 +96,13 @@ class ModelRunner:
         self._queue: Queue[_Job] = Queue(
             places=places, max_queue=(execution.max_queue or 0) if places else UNBOUNDED, batch=execution.batch
         )
-        self._changed = threading.Condition()  # its lock is re-entrant: a signal's handler asks for health in between
+        self._lock = threading.RLock()  # re-entrant: a signal's handler asks for health in between
+        self._changed = threading.Condition(self._lock)
         self._idle = 0
         self._threads = 0
-        self.running: list[_Job] = []
-        """Calls in a thread now, abandoned ones too. Replaced, never changed, so that it is read without the lock."""
+        self._running: set[_Job] = set()
+        """Calls in a thread now, abandoned ones too."""
+        self._abandoned = abandoned
         self._state = HealthState.STARTING if model.needs_loading else HealthState.READY
         self._reason = "" if self._state is HealthState.READY else "its setup is not through"
 
@@ -120,7 +124,7 @@ class ModelRunner:
 
     def admit(self) -> None:
         """See InlineExecutor.admit. A model that is starting is waited for, as its first request always did."""
-        with self._changed:
+        with self._lock:
             if self._queue.full:
                 raise self._queue.refusal()
 
@@ -131,7 +135,7 @@ class ModelRunner:
     def run(self, request: Request, checks: AnswerChecks, gone: Callable[[], bool]) -> Result:
         """See InlineExecutor.run."""
         job = _Job(request, checks, batch_key_of(self._model, request))
-        with self._changed:
+        with self._lock:
             self._queue.submit(job, job.key, time.monotonic())
             if self._idle < len(self._queue) and self._threads < (self._queue.places or UNBOUNDED):
                 self._threads += 1
@@ -145,8 +149,9 @@ class ModelRunner:
             raise
 
     def _leave(self, job: "_Job") -> None:
-        with self._changed:
-            job.left = True
+        with self._lock:
+            if job in self._running:
+                self._abandoned.add(job)
             self._queue.drop(job)
 
     def _serve(self) -> None:
@@ -158,8 +163,9 @@ class ModelRunner:
                 job.begin(started - job.submitted)
             with self._folder:
                 outcomes = own(jobs[0].context.run(answer, self._model, [job.request for job in jobs], jobs[0].checks))
-            with self._changed:
-                self.running = [job for job in self.running if job not in jobs]
+            with self._lock:
+                self._running.difference_update(jobs)
+                self._abandoned.difference_update(jobs)
                 self._queue.finish(len(jobs), time.monotonic() - started, time.monotonic())
             for job, outcome in zip(jobs, outcomes, strict=True):
                 job.settle(outcome)
@@ -167,11 +173,11 @@ class ModelRunner:
 
     def _next(self) -> "list[_Job]":
         """The jobs to run, waited for; none when the thread should end."""
-        with self._changed:
+        with self._lock:
             while True:
                 jobs = self._queue.take(time.monotonic())
                 if jobs:
-                    self.running = self.running + jobs
+                    self._running.update(jobs)
                     return jobs
                 due = self._queue.due()
                 self._idle += 1
@@ -184,8 +190,8 @@ class ModelRunner:
     def health(self) -> ModelHealth:
         """See InlineExecutor.health."""
         late = time.monotonic() - self._grace
-        with self._changed:
-            hung = sum(job.request.context.deadline < late for job in self.running)
+        with self._lock:
+            hung = sum(job.request.context.deadline < late for job in self._running)
             lost = hung >= (self._queue.places or UNBOUNDED)
             state, reason = at_work((self._state, self._reason), hung=hung, lost=lost, full=self._queue.full)
             return ModelHealth(
@@ -199,7 +205,7 @@ class ModelRunner:
 
     def close(self) -> None:
         """See InlineExecutor.close."""
-        with self._changed:
+        with self._lock:
             waiting = self._queue.clear()
         for job in waiting:
             job.settle(Unavailable("The gateway is stopping; try again."))
@@ -209,7 +215,5 @@ class _Job(PendingCall):
     def __init__(self, request: Request, checks: AnswerChecks, key: str) -> None:
         super().__init__(request, key)
         self.checks = checks
-        self.left = False
-        """Whether its request has gone, answered or not."""
         self.context = copy_context()
         """Of the request's thread, for handlers that look at ``flask.request``."""

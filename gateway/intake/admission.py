@@ -115,10 +115,11 @@ class Admission:
 
     def leave(self, count: int, *, lent: bool = False) -> None:
         """A request has gone, with the bytes it held, and with its place where that was not ``lent``."""
-        with self._free:
+        with self._lock:
             self.requests -= not lent
             self.bytes -= count
-            self._free.notify_all()
+            if self._returning:
+                self._free.notify_all()
 
 
 class Turns:

@@ -114,7 +114,7 @@ def _tags(record: logging.LogRecord, event: str) -> str:
     if record.name.partition(".")[0] not in ("gateway", "gunicorn"):
         tags["logger"] = record.name
     short = {name: value[:DIGITS] if DIGEST.fullmatch(value) else value for name, value in tags.items()}
-    return "".join(f" {_tag(name, value)}" for name, value in short.items() if value and value not in event)
+    return "".join([f" {_tag(name, value)}" for name, value in short.items() if value and value not in event])
 
 
 def _tag(name: str, value: str) -> str:

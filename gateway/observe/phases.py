@@ -1,6 +1,7 @@
 """The time of one request by the names of ``outcomes.PHASES``."""
 
 import threading
+from collections import defaultdict
 from collections.abc import Mapping
 from time import perf_counter
 from types import TracebackType
@@ -17,7 +18,7 @@ class Phases:
 
     def __init__(self, first: str = "") -> None:
         """Start with the phase ``first``, unless it is empty."""
-        self.seconds: dict[str, float] = {}
+        self.seconds: dict[str, float] = defaultdict(float)
         self.started = self._mark = perf_counter()
         self._open: list[str] = [first] if first else []
         self._lock = threading.Lock()
@@ -40,9 +41,9 @@ class Phases:
     def add(self, name: str, seconds: float, *, of: str = "") -> None:
         """Add seconds that were measured elsewhere, and subtract them from the phase ``of`` around them."""
         with self._lock:
-            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+            self.seconds[name] += seconds
             if of:
-                self.seconds[of] = self.seconds.get(of, 0.0) - seconds
+                self.seconds[of] -= seconds
 
     def _enter(self, name: str) -> None:
         now = perf_counter()
@@ -76,4 +77,4 @@ class _Measure:
 
 def server_timing(phases: Mapping[str, float]) -> str:
     """Return the text of a ``Server-Timing`` header, in milliseconds (W3C Server Timing 3)."""
-    return ", ".join(f"{name};dur={seconds * 1000:.3f}" for name, seconds in phases.items())
+    return ", ".join([f"{name};dur={seconds * 1000:.3f}" for name, seconds in phases.items()])

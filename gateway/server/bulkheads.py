@@ -42,7 +42,7 @@ class Bulkhead:
     @property
     def requests(self) -> int:
         """Requests that occupy a thread, or wait for one."""
-        return self.working + len(self.waiting)
+        return self.busy - len(self._lent) + len(self.waiting)
 
     def join(self, connection: ReadyConnection) -> None:
         """Serve the connection as soon as a thread is free."""

@@ -13,7 +13,7 @@
 
 import logging
 import math
-import secrets
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -50,7 +50,7 @@ PROGRESS_SECONDS = 1.0
 
 def new_request_id() -> str:
     """Return a fresh id of 128 random bits in hexadecimal."""
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()
 
 
 def _connected() -> bool:

@@ -1,6 +1,6 @@
 """Whole messages: their length in advance, their bytes in pieces, and their events."""
 
-import secrets
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class OutgoingPart:
 
 def new_boundary() -> str:
     """Return a new boundary of 128 random bits in hexadecimal; no sender can predict it."""
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()
 
 
 def content_length(boundary: str, parts: Iterable[OutgoingPart]) -> int:

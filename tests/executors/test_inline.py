@@ -11,7 +11,7 @@ from gateway.config import Settings
 from gateway.executors.inline import ModelRunner
 from tests.apps.faults import app
 
-runner = ModelRunner(next(iter(app.service.models.values())), Settings())
+runner = ModelRunner(next(iter(app.service.models.values())), Settings(), set())
 heard = []
 signal.signal(signal.SIGALRM, lambda *_: heard.append(runner.health()))
 signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
