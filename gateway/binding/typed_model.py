@@ -172,7 +172,9 @@ class TypedModel(Model):
 
     @property
     def card(self) -> Card:
-        """The model in names and digests; the digests once it is set up."""
+        """The model in names and digests; of one that needs loading, the digests once it is set up."""
+        if self.health is HealthState.STARTING and not self.needs_loading:
+            self.setup()  # hashes the source: an answer from before a restart is found by its digest
         return self._card("")
 
     def _card(self, parameters_digest: str) -> Card:

@@ -140,6 +140,15 @@ def test_an_answer_of_a_deterministic_model_is_returned_from_the_cache_byte_by_b
     assert len({json.dumps([one[name] for name in same]) for one in records(audit)[-2:]}) == 1
 
 
+def test_the_first_request_after_a_restart_gets_the_cached_answer(models: Models, start: Start) -> None:
+    words = study_of(kept(models, "restarted"))
+    first, restarted = models.named("/same", words), start()
+    before = models.runs
+    again = restarted.named("/same", words)
+    assert (first.kept, again.kept, models.runs - before) == (False, True, 0)
+    assert again.parts == first.parts
+
+
 def test_a_request_for_a_new_answer_gets_one_and_replaces_the_cached_one(models: Models) -> None:
     words, before = study_of(kept(models, "no-cache")), models.runs
     asked = [models.named("/same", words, **headers) for headers in ({}, {"Cache-Control": "no-cache"}, {})]
