@@ -13,18 +13,23 @@ from gateway.errors import BrokenBody
 Text = bytes | bytearray
 CRLF = b"\r\n"
 _CR = 13
-_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
+_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]*+(?<! )")
+MAX_SENT, MAX_RECEIVED = 70, 128
+"""Characters of a boundary: RFC 2046 5.1.1 allows 70, and Orthanc's STOW-RS client sends 73."""
 _NOTHING = memoryview(b"")
 _WINDOW = 1 << 17
 """Bytes of a buffer without ``find`` that are copied at once for the search: few enough for a core's cache."""
 
 
-def dash_boundary(boundary: str) -> bytes:
-    """Return ``--`` and the boundary: 1 to 70 bchars, no space at the end (RFC 2046 5.1.1). Raises BrokenBody."""
-    if not _BOUNDARY.fullmatch(boundary):
+def dash_boundary(boundary: str, longest: int = MAX_SENT) -> bytes:
+    """Return ``--`` and the boundary: 1 to ``longest`` bchars, no space at the end (RFC 2046 5.1.1).
+
+    Raises BrokenBody.
+    """
+    if not 1 <= len(boundary) <= longest or not _BOUNDARY.fullmatch(boundary):
         raise BrokenBody(
-            "The boundary in Content-Type must be 1 to 70 letters, digits or '()+_,-./:=? and not end in a space "
-            "(RFC 2046 5.1.1); choose another, and quote it."
+            f"The boundary in Content-Type must be 1 to {longest} letters, digits or '()+_,-./:=? and not end in a "
+            "space (RFC 2046 5.1.1); choose another, and quote it."
         )
     return b"--" + boundary.encode("ascii")
 
@@ -34,7 +39,7 @@ class Seeker:
 
     def __init__(self, boundary: str) -> None:
         """Raises BrokenBody for a boundary that is not allowed."""
-        self.delimiter = CRLF + dash_boundary(boundary)
+        self.delimiter = CRLF + dash_boundary(boundary, MAX_RECEIVED)
         self._needle = self.delimiter[1:]
         self.begin()
 
