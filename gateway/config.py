@@ -111,6 +111,12 @@ class Settings:
     store_fsync: bool = _setting(
         False, "wait for the disk at each stored file; a file that a power cut spoils is found when it is read"
     )
+    dicomweb: bool = _setting(
+        False, "serve DICOMweb on the study store below /dicomweb, and keep a table of patients' names for its queries"
+    )
+    dicomweb_url: str = _setting(
+        "", "URL of /dicomweb as clients reach it, in addresses of instances; unset takes the Host of each request"
+    )
     database_url: str = _setting(
         "", "SQLAlchemy URL of the store's index, such as postgresql://host/name; unset is SQLite in the folder"
     )
@@ -192,6 +198,9 @@ class Settings:
     audit_s3: str = _setting("", "bucket, or bucket/prefix, that gets a copy of each record (extra s3)")
     audit_sql: str = _setting(
         "", "URL of a database that gets a copy of each record (extra sql), as SQLAlchemy reads it"
+    )
+    audit_uids: bool = _setting(
+        False, "write UIDs of studies into records of DICOMweb, beside their digests; they can lead to a patient"
     )
     audit_queue: int = _setting(10_000, "records that wait for each place that is slow or away, about 20 MB")
 

@@ -1,5 +1,6 @@
 """Authentication of a caller: by an API key, a token, or the certificate of the connection."""
 
+import base64
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from gateway.errors import Unauthenticated
 if TYPE_CHECKING:
     from gateway.access.tokens import Tokens
 
+BASIC_BELOW = "/dicomweb/"
 ASK = "Send an API key or a token: Authorization: Bearer ..."
 
 
@@ -23,6 +25,7 @@ class Authenticator:
         """Raises ValueError for settings that do not go together, ImportError where tokens need PyJWT."""
         self._keys = KeyRing(settings.api_keys_file) if settings.api_keys_file else None
         self._tokens = _tokens(settings) if settings.jwt_jwks else None
+        self._dicomweb = settings.dicomweb
         self.on = bool(self._keys or self._tokens)
 
     def check(self) -> None:
@@ -32,7 +35,22 @@ class Authenticator:
 
     def caller(self, environ: Mapping[str, Any]) -> Caller:
         """Return the caller of a request. Raises Unauthenticated; Unavailable while it cannot be identified."""
-        proof = _proof(environ)
+        user, proof = self._credential(environ)
+        return _of_name(user, self._by_proof(environ, proof))
+
+    def _credential(self, environ: Mapping[str, Any]) -> tuple[str, str]:
+        """Return the user name, "" without one, and the key or token of a request. Raises Unauthenticated."""
+        basic = _basic(environ) if self._takes_basic(environ) else None
+        return basic or ("", _proof(environ))
+
+    def _takes_basic(self, environ: Mapping[str, Any]) -> bool:
+        """Return True below ``/dicomweb``: PACS and their clients speak Basic (RFC 7617), and no other client has to.
+
+        No challenge asks for it, so that no browser remembers a password and sends it for pages of other sites.
+        """
+        return self._dicomweb and str(environ.get("PATH_INFO", "")).startswith(BASIC_BELOW)
+
+    def _by_proof(self, environ: Mapping[str, Any], proof: str) -> Caller:
         if proof.count(".") == 2 and self._tokens:  # a JWT (RFC 7515 3.1); an API key has no dot
             return self._only_one(self._tokens.caller(proof))
         if proof:
@@ -67,6 +85,29 @@ def _proof(environ: Mapping[str, Any]) -> str:
     if bearer and key and bearer != key:
         raise Unauthenticated("Send one key or token, not two.", proof_given=True, private="two proofs")
     return str(bearer or key)
+
+
+def _basic(environ: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return user name and password of Basic credentials, None without any. Raises Unauthenticated for broken ones."""
+    scheme, _, rest = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(rest.strip(), validate=True).decode().partition(":")
+    except ValueError:
+        user, colon, password = "", "", ""
+    if not colon or not user or not password:
+        detail = "Send the caller's name as user and its key or token as password."
+        raise Unauthenticated(detail, proof_given=True, private="broken Basic credentials")
+    return user, password
+
+
+def _of_name(user: str, caller: Caller) -> Caller:
+    """Return a caller whose name is that of the Basic credentials, where there are any. Raises Unauthenticated."""
+    if user and user != caller.name:
+        private = f"Basic credentials with another user name than {caller.name}"
+        raise Unauthenticated("The key is not accepted for this user.", proof_given=True, private=private)
+    return caller
 
 
 def _unexpired(entry: CallerEntry | None, kind: str) -> Caller:

@@ -13,11 +13,15 @@ ANY = "*"
 
 @dataclass(frozen=True)
 class Caller:
-    """An authenticated caller. ``name`` may be logged; ``routes`` limit ``infer`` and nothing else."""
+    """An authenticated caller. ``name`` may be logged; ``routes`` limit ``infer`` and nothing else.
+
+    ``reads`` names other callers whose stored studies it may see by DICOMweb.
+    """
 
     name: str
     roles: frozenset[Role] = frozenset()
     routes: tuple[str, ...] = (ANY,)
+    reads: tuple[str, ...] = ()
 
     def may(self, role: Role) -> bool:
         """Return True if the caller has the role; ``admin`` has them all."""

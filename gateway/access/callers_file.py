@@ -1,7 +1,7 @@
 """The file of callers, each with the digest of a key or the subject of a certificate.
 
-``{"version": 1, "callers": [{"name", "sha256" | "subject", "roles", "routes", "expires"}]}``, one JSON file (RFC 8259),
-mode 0600. No file has a key itself: it has 256 random bits, so one sha256 is as good as a slow hash.
+``{"version": 1, "callers": [{"name", "sha256" | "subject", "roles", "routes", "reads", "expires"}]}``, one JSON file
+(RFC 8259), mode 0600. No file has a key itself: it has 256 random bits, so one sha256 is as good as a slow hash.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from gateway.spool.disk import read_regular
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A caller's name, safe in headers and log lines."""
+MEMBERS = frozenset({"name", "sha256", "subject", "roles", "routes", "reads", "expires"})
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -67,7 +68,7 @@ def _numbered(number: int, entry: dict[str, Any]) -> CallerEntry:
 
 
 def _entry(members: dict[str, Any]) -> CallerEntry:
-    if unknown := members.keys() - {"name", "sha256", "subject", "roles", "routes", "expires"}:
+    if unknown := members.keys() - MEMBERS:
         raise ValueError(f"{len(unknown)} unknown members")
     name, sha256, subject = members["name"], members.get("sha256", ""), members.get("subject", "")
     if not NAME.fullmatch(name) or bool(sha256) == bool(subject) or not isinstance(subject, str):
@@ -77,7 +78,8 @@ def _entry(members: dict[str, Any]) -> CallerEntry:
     expires = datetime.fromisoformat(members["expires"]) if members.get("expires") else None
     if expires is not None and expires.tzinfo is None:
         raise ValueError("no time zone")
-    return CallerEntry(Caller(name, _roles(members["roles"]), _routes(members["routes"])), sha256, subject, expires)
+    caller = Caller(name, _roles(members["roles"]), _routes(members["routes"]), _names(members.get("reads", [])))
+    return CallerEntry(caller, sha256, subject, expires)
 
 
 def _roles(names: Sequence[Any]) -> frozenset[Any]:
@@ -92,6 +94,12 @@ def _routes(paths: Sequence[Any]) -> tuple[str, ...]:
     return tuple(paths)
 
 
+def _names(names: Sequence[Any]) -> tuple[str, ...]:
+    if not isinstance(names, list) or not all(isinstance(name, str) and NAME.fullmatch(name) for name in names):
+        raise ValueError("an invalid name of a caller")
+    return tuple(names)
+
+
 def dump(entries: Sequence[CallerEntry]) -> bytes:
     """Return the bytes of a file; the inverse of ``parse``."""
     return json.dumps({"version": 1, "callers": [_members(entry) for entry in entries]}, indent=2).encode() + b"\n"
@@ -102,7 +110,8 @@ def _members(entry: CallerEntry) -> dict[str, Any]:
     proof = {"sha256": entry.sha256} if entry.sha256 else {"subject": entry.subject}
     expires = {"expires": entry.expires.isoformat()} if entry.expires else {}
     names = [role for role in ROLES if role in caller.roles]
-    return {"name": caller.name, **proof, "roles": names, "routes": list(caller.routes), **expires}
+    reads = {"reads": list(caller.reads)} if caller.reads else {}
+    return {"name": caller.name, **proof, "roles": names, "routes": list(caller.routes), **reads, **expires}
 
 
 def change(path: Path, edit: Callable[[tuple[CallerEntry, ...]], Sequence[CallerEntry]]) -> None:

@@ -29,6 +29,7 @@ def add_arguments(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> 
     add = _action(actions, "add", "add an API caller, and print its key")
     add.add_argument("--roles", type=_roles, default="infer", help=f"{','.join(get_args(Role))}, or none (infer)")
     add.add_argument("--routes", type=_routes, default=ANY, help="routes that it may use, comma-separated (all)")
+    add.add_argument("--reads", type=_names, default=(), help="other callers whose studies DICOMweb shows it (none)")
     add.add_argument("--expires", type=_expiry, metavar="WHEN", help="a date, 2027-01-31, or an age, 365d (never)")
     add.add_argument("--certificate", default="", metavar="SUBJECT", help="subject of its client certificate, RFC 4514")
     _action(actions, "list", "list API callers")
@@ -57,7 +58,7 @@ def _add(arguments: argparse.Namespace, path: Path) -> None:
     if not NAME.fullmatch(arguments.name):
         raise ValueError("A caller's name has up to 64 letters, digits, dots, dashes and underscores.")
     key = "" if arguments.certificate else new_key()
-    caller = Caller(arguments.name, arguments.roles, arguments.routes)
+    caller = Caller(arguments.name, arguments.roles, arguments.routes, arguments.reads)
     entry = CallerEntry(caller, fingerprint(key) if key else "", arguments.certificate, arguments.expires)
 
     def append(entries: tuple[CallerEntry, ...]) -> Sequence[CallerEntry]:
@@ -103,6 +104,15 @@ def _roles(text: str) -> frozenset[Role]:
     if len(granted := roles(names)) < len(set(names)):
         raise argparse.ArgumentTypeError(f"roles are of {', '.join(get_args(Role))}, or none")
     return granted
+
+
+def _names(text: str) -> tuple[str, ...]:
+    from gateway.access.callers_file import NAME
+
+    names = tuple(text.split(","))
+    if not all(map(NAME.fullmatch, names)):
+        raise argparse.ArgumentTypeError("the names of callers have letters, digits, dots, dashes and underscores")
+    return names
 
 
 def _routes(text: str) -> tuple[str, ...]:
