@@ -4,6 +4,7 @@ GatewayError                      500
 ├── RequestError                  the caller's fault
 │   ├── BrokenBody                400  multipart framing: truncated, no closing boundary, a bad part header
 │   ├── BrokenJSON                400  the first part is not a JSON object in its charset
+│   ├── QueryRefused              400  a query of DICOMweb that names what is not matched, or has an invalid value
 │   ├── Unauthenticated           401  nobody, or somebody whose proof is not accepted
 │   ├── Forbidden                 403  a caller without the role or the route
 │   ├── PathForbidden             403  a studyPath that leaves the study root
@@ -11,6 +12,7 @@ GatewayError                      500
 │   ├── ResultNotFound            404  no result of this caller's with this id
 │   ├── BundleNotFound            404  no bundle of this name, or no such file in it
 │   ├── RunNotFound               404  no run of this caller's with this id
+│   ├── NotAcceptable             406  no representation that the request accepts
 │   ├── RequestStalled            408  the body came too slowly
 │   ├── InstanceConflict          409  another file with this SOP Instance UID is held; carries both digests
 │   ├── RunConflict               409  a run of this id has another route or body
@@ -106,6 +108,13 @@ class BrokenJSON(RequestError):
     code = "broken-json"
     loggable = True
     title = "The first part is not a JSON object"
+
+
+class QueryRefused(RequestError):
+    """A query of DICOMweb that names an attribute which is not matched, or has a value that is not of its attribute."""
+
+    code = "query-refused"
+    title = "The query cannot be answered"
 
 
 class Unauthenticated(RequestError):
@@ -232,6 +241,14 @@ class RunGone(RequestError):
     status = 410
     code = "run-gone"
     title = "The run has expired"
+
+
+class NotAcceptable(RequestError):
+    """None of the media types and transfer syntaxes that the request accepts can be sent (RFC 9110 15.5.7)."""
+
+    status = 406
+    code = "not-acceptable"
+    title = "The gateway has no such representation"
 
 
 class RequestStalled(RequestError):

@@ -13,7 +13,7 @@ from gateway.contract.requests import reserve
 from gateway.dicom.decoding.codestreams import codestreams
 from gateway.dicom.decoding.compressed import BROKEN, decode_frames, describe, undecodable
 from gateway.dicom.decoding.lookups import palette_to_rgb
-from gateway.dicom.decoding.windows import display_range, linear
+from gateway.dicom.decoding.windows import Window, display_range, linear
 from gateway.dicom.reading.attributes import text, unreadable, whole
 from gateway.dicom.reading.elements import Element
 from gateway.dicom.reading.fast_headers import pixels_at
@@ -123,12 +123,12 @@ def check_image(header: Dataset, frame: int | None) -> None:
     reserve(decoded)
 
 
-def to_rgb(header: Dataset, array: Array, frame: int = 0) -> RGB:
+def to_rgb(header: Dataset, array: Array, frame: int = 0, window: Window | None = None) -> RGB:
     """Convert a decoded frame for display: (rows, columns) or (rows, columns, 3) -> uint8 (rows, columns, 3).
 
     Grey values pass the modality LUT, then the VOI window or LUT of the header, else a window over the 1st to the 99th
-    percentile; MONOCHROME1 is inverted (PS3.4 N.2). ``frame`` picks the frame's own window in an enhanced image.
-    Raises ValueError for another shape, StudyRefused for broken look-up tables.
+    percentile; MONOCHROME1 is inverted (PS3.4 N.2). ``frame`` picks the frame's own window in an enhanced image,
+    and ``window`` replaces it. Raises ValueError for another shape, StudyRefused for broken look-up tables.
     """
     colour = array.ndim == 3 and array.shape[-1] == 3
     if not colour and array.ndim != 2:
@@ -138,11 +138,11 @@ def to_rgb(header: Dataset, array: Array, frame: int = 0) -> RGB:
             return _eight_bits(array, whole(header, "BitsStored"))
         if text(header, "PhotometricInterpretation") == "PALETTE COLOR":
             return palette_to_rgb(header, array)
-        return np.repeat(_grey(header, array, frame)[..., None], 3, axis=-1)
+        return np.repeat(_grey(header, array, frame, window)[..., None], 3, axis=-1)
 
 
-def _grey(header: Dataset, array: Array, frame: int) -> NDArray[np.uint8]:
-    shown = np.rint(display_range(header, array, frame) * 255).astype(np.uint8)
+def _grey(header: Dataset, array: Array, frame: int, window: Window | None) -> NDArray[np.uint8]:
+    shown = np.rint(display_range(header, array, frame, window) * 255).astype(np.uint8)
     return 255 - shown if text(header, "PhotometricInterpretation") == "MONOCHROME1" else shown
 
 

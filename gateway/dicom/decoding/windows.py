@@ -62,21 +62,28 @@ def dose_scaling(header: Dataset) -> float | None:
     return found
 
 
-def display_range(header: Dataset, array: Array, frame: int = 0) -> Floats:
-    """Stored grey values as 0.0 (black) to 1.0 (white), the same shape; MONOCHROME1 is not inverted here."""
+Window = tuple[float, float, str]
+"""Centre and width in rescaled units, and the function (PS3.3 C.11.2.1.2)."""
+
+
+def display_range(header: Dataset, array: Array, frame: int = 0, window: Window | None = None) -> Floats:
+    """Stored grey values as 0.0 (black) to 1.0 (white), the same shape; MONOCHROME1 is not inverted here.
+
+    ``window`` replaces that of the header.
+    """
     with np.errstate(all="ignore"):
         values = rescale(header, array, frame)
         group = functional_group(header, "FrameVOILUTSequence", frame)
-        if _has_voi_lut(group):
+        if window is None and _has_voi_lut(group):
             shown = _voi_lut(group, values)
-        elif (window := voi_window(group)) is not None:
+        elif (window := window or voi_window(group)) is not None:
             shown = apply_window(values, *window)
         else:
             shown = _stretch(values, *_percentiles(header, array, values))
     return cast(Floats, np.nan_to_num(shown, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1))
 
 
-def voi_window(header: Dataset) -> tuple[float, float, str] | None:
+def voi_window(header: Dataset) -> Window | None:
     """The first window: centre, width (in rescaled units) and function. None without one, or with a width <= 0.
 
     Raises StudyRefused for a number that is unreadable.

@@ -1,0 +1,131 @@
+"""Single frames of a stored image: decoded, or as their codestreams (PS3.18 10.4, 8.7.3)."""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import BinaryIO
+
+import numpy as np
+
+from gateway.dicom.decoding.codestreams import codestreams
+from gateway.dicom.decoding.compressed import KINDS
+from gateway.dicom.decoding.pixels import decode
+from gateway.dicom.decoding.stored import read_frame
+from gateway.dicom.reading.attributes import text, unreadable
+from gateway.dicom.reading.deflated import inflated
+from gateway.dicom.reading.fast_headers import find_pixels
+from gateway.dicom.reading.files import opened
+from gateway.dicom.reading.frame_counts import stated_size
+from gateway.dicom.reading.instances import Instance, read_instance
+from gateway.errors import NotAcceptable, StudyNotFound, StudyRefused
+
+MEDIA_TYPES = {
+    "1.2.840.10008.1.2.5": "image/dicom-rle",
+    "1.2.840.10008.1.2.4.50": "image/jpeg",
+    "1.2.840.10008.1.2.4.51": "image/jpeg",
+    "1.2.840.10008.1.2.4.57": "image/jpeg",
+    "1.2.840.10008.1.2.4.70": "image/jpeg",
+    "1.2.840.10008.1.2.4.80": "image/jls",
+    "1.2.840.10008.1.2.4.81": "image/jls",
+    "1.2.840.10008.1.2.4.90": "image/jp2",
+    "1.2.840.10008.1.2.4.91": "image/jp2",
+    "1.2.840.10008.1.2.4.201": "image/jphc",
+    "1.2.840.10008.1.2.4.202": "image/jphc",
+    "1.2.840.10008.1.2.4.203": "image/jphc",
+}
+"""The media type of a codestream by its transfer syntax (PS3.18 8.7.3.3)."""
+_LITTLE_ENDIAN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99")
+PIECE = 256 << 10
+
+
+def _too_short() -> StudyRefused:
+    return unreadable("PixelData", "is shorter than Rows, Columns, Bits Allocated and Number of Frames state")
+
+
+class StoredImage:
+    """An image in an open file. Frames count from 0 here."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        """Raises NotAcceptable for an instance without pixels, StudyRefused for a broken one."""
+        self._file = file
+        self.instance: Instance = read_instance(file)
+        self.frames = self.instance.frames
+        self.syntax = text(self.instance.header.file_meta, "TransferSyntaxUID")
+        if not self.frames:
+            raise NotAcceptable("The instance is no image: it has no frames and cannot be drawn.")
+
+    def check(self, numbers: Sequence[int]) -> None:
+        """Raise StudyNotFound for a frame that the image lacks."""
+        if not all(0 <= number < self.frames for number in numbers):
+            raise StudyNotFound(f"The image has frames 1 to {self.frames}.")
+
+    @property
+    def media_type(self) -> str:
+        """The media type of its codestreams, "" for an uncompressed image and for an unknown codec."""
+        return MEDIA_TYPES.get(self.syntax, "")
+
+    def decoded(self, number: int) -> bytes:
+        """Return the stored values of a frame in little endian, as its header describes them.
+
+        Compressed colour is decoded to RGB, by pixel. Raises StudyRefused.
+        """
+        if self.syntax in _LITTLE_ENDIAN:
+            return self._native(number)
+        if self.syntax in KINDS:
+            values = read_frame(self.instance, number)
+        else:
+            values = decode(self._file, number if self.frames > 1 else None)
+        return values.astype(values.dtype.newbyteorder("<")).tobytes()
+
+    def all_decoded(self) -> tuple[int, Iterator[bytes]]:
+        """Return the length of the values of all frames, and their bytes in pieces. Raises StudyRefused."""
+        if self.syntax in _LITTLE_ENDIAN:
+            return self._all_native()
+        first = self.decoded(0)
+        return len(first) * self.frames, chain([first], map(self.decoded, range(1, self.frames)))
+
+    def _all_native(self) -> tuple[int, Iterator[bytes]]:
+        self._file.seek(0)
+        file = inflated(self._file)
+        pixels, length = find_pixels(file), stated_size(self.instance.header, self.frames)
+        if pixels is None or not length or pixels.length < length:
+            raise _too_short()
+        start = pixels.start
+
+        def pieces() -> Iterator[bytes]:
+            file.seek(start)
+            for place in range(0, length, PIECE):
+                yield file.read(min(PIECE, length - place))
+
+        return length, pieces()
+
+    def codestream(self, number: int) -> bytes:
+        """Return the codestream of a frame. Raises StudyRefused."""
+        with opened(self._file) as file:
+            pixels = self.instance.pixels or find_pixels(file)
+            if pixels is None:
+                raise unreadable("PixelData", "is missing")
+            file.seek(pixels.at)
+            return codestreams(file, self.instance.header, number)[0]
+
+    def _native(self, number: int) -> bytes:
+        """Cut a frame from uncompressed pixels, whose frames follow each other without padding (PS3.5 8.1.1)."""
+        header = self.instance.header
+        with opened(self._file) as opened_file:
+            file = inflated(opened_file)
+            pixels = find_pixels(file)
+            total, before = (stated_size(header, count) for count in (number + 1, number))
+            if pixels is None or not total or pixels.length < stated_size(header, self.frames):
+                raise _too_short()
+            if header.BitsAllocated == 1:
+                return self._bits(file, pixels.start, number)
+            file.seek(pixels.start + before)
+            return file.read(total - before)
+
+    def _bits(self, file: BinaryIO, start: int, number: int) -> bytes:
+        """Cut a frame of single bits that may begin within a byte, and pack it again (PS3.5 8.1.1, figure 8.1.1-4)."""
+        count = self.instance.rows * self.instance.columns
+        first, last = number * count // 8, -(-(number + 1) * count // 8)
+        file.seek(start + first)
+        unpacked = np.unpackbits(np.frombuffer(file.read(last - first), np.uint8), bitorder="little")
+        offset = number * count - first * 8
+        return np.packbits(unpacked[offset : offset + count], bitorder="little").tobytes()

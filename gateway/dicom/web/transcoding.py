@@ -1,0 +1,69 @@
+"""A stored file in the transfer syntax that DICOMweb sends by default, Explicit VR Little Endian (PS3.18 8.7.3.5)."""
+
+from typing import BinaryIO
+
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from gateway.dicom.decoding.compressed import BROKEN, KINDS, describe
+from gateway.dicom.decoding.pixels import decode
+from gateway.dicom.reading.attributes import text, whole
+from gateway.dicom.reading.deflated import read_meta
+from gateway.dicom.reading.files import convert_dataset_to_bytes, opened, read_header, read_whole, refusing
+from gateway.dicom.reading.frame_counts import stated_size
+from gateway.errors import NotAcceptable, StudyRefused
+
+DEFAULT: str = ExplicitVRLittleEndian
+_NATIVE = (ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
+_TABLES = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+
+
+def stored_syntax(file: BinaryIO) -> str:
+    """Return the UID of the transfer syntax of a file, "" where it states none. Raises StudyRefused."""
+    with opened(file), refusing("A DICOM header is broken and cannot be read."):
+        file.seek(132)
+        return text(read_meta(file), "TransferSyntaxUID")
+
+
+def refuse_undecodable(file: BinaryIO, syntax: str) -> None:
+    """Raise NotAcceptable for a file that cannot be sent in Explicit VR Little Endian."""
+    if syntax == DEFAULT or syntax in _NATIVE:
+        return
+    try:
+        if syntax not in KINDS:
+            raise StudyRefused("its pixels cannot be decoded here")
+        with opened(file):
+            describe(read_header(file))
+    except StudyRefused as error:
+        known = UID(syntax)
+        name = known.name if not known.is_private and known.is_transfer_syntax else "a transfer syntax of a vendor"
+        raise NotAcceptable(
+            f"An instance is stored in {name} and cannot be sent in Explicit VR Little Endian;"
+            " accept transfer-syntax=* to get it as it is stored.",
+            private=error.private,
+        ) from error
+
+
+def explicit_little_endian(file: BinaryIO) -> bytes:
+    """Return a file in Explicit VR Little Endian, decoded where it is compressed. Raises StudyRefused."""
+    with opened(file), refusing(f"{BROKEN}."):
+        header = read_header(file)
+        syntax = text(header.file_meta, "TransferSyntaxUID")
+        frames = whole(header, "NumberOfFrames") or 1
+        values = decode(file) if syntax in KINDS and whole(header, "Rows") else None
+        file.seek(0)
+        dataset = read_whole(file, stated_size(header, frames) + 1)
+        if values is not None:
+            dataset.PixelData = values.astype(values.dtype.newbyteorder("<")).tobytes()
+            dataset["PixelData"].VR = "OB" if values.dtype.itemsize == 1 else "OW"
+            dataset["PixelData"].is_undefined_length = False
+            if whole(header, "SamplesPerPixel") == 3:
+                dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "RGB", 0
+            for keyword in _TABLES:
+                dataset.pop(keyword, None)
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        return convert_dataset_to_bytes(dataset)
