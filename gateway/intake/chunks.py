@@ -1,6 +1,6 @@
 """A JSON part and the files that it announces: each file goes from the socket straight to where it is kept."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Generic, TypeVar
 
@@ -9,6 +9,7 @@ from gateway.errors import BrokenBody, LimitExceeded, UnsupportedMedia
 from gateway.intake.admission import Ticket
 from gateway.intake.body import Piece, body, content_length, limit_json_size, limit_json_values
 from gateway.studies.file_batch import FileBatch
+from gateway.studies.stow_upload import DICOM_TYPE, StowUpload
 from gateway.wire import Data, EndOfPart, Event, Limits, Part, decode, parse_options_header
 
 STRIDE = 2 * MiB
@@ -43,17 +44,50 @@ def received(
     LimitExceeded, RequestStalled.
     """
     options = _media_type(environ, "multipart/related")
-    if "boundary" not in options:
-        raise BrokenBody("The Content-Type has no boundary parameter.")
-    limits = Limits(settings.max_parts, settings.max_part_header_bytes, settings.max_part_headers)
-    pieces = _bounded(body(environ, content_length(environ), settings, ticket, STRIDE), settings.max_body_bytes)
     with ExitStack() as stack:
         chunk = _Chunk(settings, open_batch, stack)
-        with closing(decode(options["boundary"], pieces, limits, ticket.turn)) as events:
+        with closing(_events(environ, options, settings, ticket)) as events:
             for event in events:
                 chunk.take(event)
         ticket.reclaim()
         yield chunk.batch
+
+
+@contextmanager
+def received_instances(
+    environ: dict[str, Any], settings: Settings, ticket: Ticket, upload: StowUpload
+) -> Iterator[StowUpload]:
+    """The parts of a STOW-RS request, all received and judged; what is not kept in the block is gone.
+
+    Raises UnsupportedMedia, BrokenBody, LimitExceeded, RequestStalled, StorageFull.
+    """
+    options = _media_type(environ, "multipart/related")
+    if options.get("type", DICOM_TYPE).lower() != DICOM_TYPE:
+        raise UnsupportedMedia(
+            "Send DICOM files, as parts of type application/dicom; metadata with bulk data is not stored here."
+        )
+    with upload, closing(_events(environ, options, settings, ticket)) as events:
+        for event in events:
+            match event:
+                case Data(data):
+                    upload.write(data)
+                case Part(headers):
+                    upload.begin_part(parse_options_header(headers.get("Content-Type", ""))[0])
+                case EndOfPart():
+                    upload.end()
+        ticket.reclaim()
+        yield upload
+
+
+def _events(
+    environ: dict[str, Any], options: dict[str, str], settings: Settings, ticket: Ticket
+) -> Generator[Event, None, None]:
+    """The events of a multipart body. Raises BrokenBody, LimitExceeded, RequestStalled."""
+    if "boundary" not in options:
+        raise BrokenBody("The Content-Type has no boundary parameter.")
+    limits = Limits(settings.max_parts, settings.max_part_header_bytes, settings.max_part_headers)
+    pieces = _bounded(body(environ, content_length(environ), settings, ticket, STRIDE), settings.max_body_bytes)
+    return decode(options["boundary"], pieces, limits, ticket.turn)
 
 
 def _bounded(pieces: Iterable[Piece], most: int) -> Iterator[Piece]:

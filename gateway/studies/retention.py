@@ -18,6 +18,7 @@ from gateway.studies import instance_rows, run_rows
 from gateway.studies.blobs import Blobs, sweep_incoming
 from gateway.studies.eviction import RESULT, RUN, Candidate, Eviction
 from gateway.studies.index import Index
+from gateway.studies.query import query_rows
 from gateway.studies.tables import LOCATIONS, holdings, input_digests, results, run_records
 from gateway.studies.tables import instances as instances_table
 
@@ -76,6 +77,7 @@ class Retention:
         for name, location in connection.execute(old).all():
             self._remove(connection, "result", name, location)
         connection.execute(delete(input_digests).where(input_digests.c.used_at < self.since))
+        query_rows.prune(connection)
 
     def tidy(self, connection: Connection) -> None:
         """Expire, and collect what was in use when its time was over or was set aside too long ago."""
@@ -98,6 +100,7 @@ class Retention:
         for some in instance_rows.pieces(digests):
             instance_rows.release(connection, holdings.c.sha256.in_(some))
         self.collect(connection, digests)
+        query_rows.prune(connection, [study])
 
     def _evict(self, connection: Connection, caller: str, needed: int, excess: int, spare: Collection[str]) -> int:
         def remove(candidate: Candidate) -> int | None:
@@ -125,6 +128,7 @@ class Retention:
             instance_rows.drop(connection, instance.sha256)
         for some in instance_rows.pieces(shared):
             instance_rows.release(connection, holdings.c.caller == caller, holdings.c.sha256.in_(some))
+        query_rows.prune(connection, [study])
         return sum(instance.size for instance in own)
 
     def _remove(self, connection: Connection, kind: str, name: str, location: str, *, used_too: bool = False) -> bool:

@@ -9,10 +9,12 @@ from sqlalchemy import Connection
 
 from gateway.dicom.reading.files import NotAnInstance
 from gateway.dicom.reading.identity import Identity, identify
+from gateway.dicom.web.query_attributes import InstanceAttributes, read_query_attributes
 from gateway.errors import InstanceConflict, InstanceMismatch, LimitExceeded, StudyRefused
 from gateway.studies import instance_rows
-from gateway.studies.file_batch import FileBatch
+from gateway.studies.file_batch import Check, FileBatch
 from gateway.studies.manifests import ManifestEntry
+from gateway.studies.query import query_rows
 from gateway.studies.store import Store
 from gateway.studies.tables import holdings
 
@@ -31,35 +33,17 @@ class UploadOutcome:
     existing: str | None = None
 
 
-class InstanceUpload(FileBatch):
-    """The instances of one chunk."""
+class InstanceBatch(FileBatch):
+    """Instances on their way into the store for one caller, with their attributes where DICOMweb is on."""
 
-    def __init__(self, store: Store, caller: str, on_conflict: OnConflict, entries: Sequence[ManifestEntry]) -> None:
-        """Raises InstanceConflict before a byte has come where ``on_conflict`` is fail; LimitExceeded."""
-        super().__init__(store, "instances", entries, self._check_identity)
-        self._caller, self._on_conflict, self._entries = caller, on_conflict, entries
-        if sum(entry.size for entry in entries) > store.settings.max_body_bytes:
-            raise LimitExceeded("max_body_bytes", store.settings.max_body_bytes, what="The chunk")
-        self._refuse_conflicts(store.states(caller, entries))
+    def __init__(self, store: Store, caller: str, entries: Sequence[ManifestEntry], check: Check | None = None) -> None:
+        super().__init__(store, "instances", entries, check)
+        self._caller, self._entries = caller, entries
+        self._attributes: dict[str, InstanceAttributes] = {}
 
-    def keep(self) -> list[UploadOutcome]:
-        """Keep the chunk. Raises BrokenJSON for too few files, InstanceConflict, StorageFull, Unavailable."""
-        self.settle()
-        with self._store.index.writing() as connection:
-            return self._keep(connection)
-
-    def _keep(self, connection: Connection) -> list[UploadOutcome]:
-        store, now, mine = self._store, self._store.clock(), holdings.c.caller == self._caller
-        states = instance_rows.states(connection, self._caller, store.retention.since, self._entries)
-        self._refuse_conflicts(states)
-        outcomes = [
-            UploadOutcome(entry, _OUTCOMES[self._on_conflict] if state == "conflict" else "stored", existing)
-            for entry, (state, existing) in zip(self._entries, states, strict=True)
-        ]
-        if replaced := [outcome.existing for outcome in outcomes if outcome.state == "replaced" and outcome.existing]:
-            released = instance_rows.release(connection, mine, holdings.c.sha256.in_(replaced))
-            store.retention.collect(connection, released)
-        entries = [outcome.entry for outcome in outcomes if outcome.state != "kept"]
+    def _hold(self, connection: Connection, entries: Sequence[ManifestEntry]) -> None:
+        """Place settled files, and record that the caller has them. Raises StorageFull."""
+        store, now = self._store, self._store.clock()
         # room for all, also for what others have sent: a full store must not tell the two apart
         studies = {entry.study_instance_uid for entry in entries}
         begun = partial(instance_rows.begun, connection, self._caller, studies)
@@ -71,6 +55,44 @@ class InstanceUpload(FileBatch):
                 self.place(entry.sha256)  # its file was lost; the digest is its location in a folder
         instance_rows.add(connection, new, now)
         instance_rows.hold(connection, self._caller, entries, now)
+        described = (_described(entry, self._attributes) for entry in entries if entry.sha256 in self._attributes)
+        query_rows.add(connection, self._caller, described, now)
+
+
+def _described(entry: ManifestEntry, attributes: dict[str, InstanceAttributes]) -> query_rows.Described:
+    uids = entry.sop_instance_uid, entry.series_instance_uid, entry.study_instance_uid
+    return query_rows.Described(entry.sha256, *uids, attributes[entry.sha256])
+
+
+class InstanceUpload(InstanceBatch):
+    """The instances of one chunk."""
+
+    def __init__(self, store: Store, caller: str, on_conflict: OnConflict, entries: Sequence[ManifestEntry]) -> None:
+        """Raises InstanceConflict before a byte has come where ``on_conflict`` is fail; LimitExceeded."""
+        super().__init__(store, caller, entries, self._check_identity)
+        self._on_conflict = on_conflict
+        if sum(entry.size for entry in entries) > store.settings.max_body_bytes:
+            raise LimitExceeded("max_body_bytes", store.settings.max_body_bytes, what="The chunk")
+        self._refuse_conflicts(store.states(caller, entries))
+
+    def keep(self) -> list[UploadOutcome]:
+        """Keep the chunk. Raises BrokenJSON for too few files, InstanceConflict, StorageFull, Unavailable."""
+        self.settle()
+        with self._store.index.writing() as connection:
+            return self._keep(connection)
+
+    def _keep(self, connection: Connection) -> list[UploadOutcome]:
+        store, mine = self._store, holdings.c.caller == self._caller
+        states = instance_rows.states(connection, self._caller, store.retention.since, self._entries)
+        self._refuse_conflicts(states)
+        outcomes = [
+            UploadOutcome(entry, _OUTCOMES[self._on_conflict] if state == "conflict" else "stored", existing)
+            for entry, (state, existing) in zip(self._entries, states, strict=True)
+        ]
+        if replaced := [outcome.existing for outcome in outcomes if outcome.state == "replaced" and outcome.existing]:
+            released = instance_rows.release(connection, mine, holdings.c.sha256.in_(replaced))
+            store.retention.collect(connection, released)
+        self._hold(connection, [outcome.entry for outcome in outcomes if outcome.state != "kept"])
         return outcomes
 
     def _refuse_conflicts(self, states: Sequence[tuple[str, str | None]]) -> None:
@@ -94,3 +116,5 @@ class InstanceUpload(FileBatch):
             raise InstanceMismatch(f"File {number} {what}.", instance=number) from error
         if identity != Identity(entry.sop_instance_uid, entry.series_instance_uid, entry.study_instance_uid):
             raise InstanceMismatch(f"File {number} holds other UIDs than its entry says.", instance=number)
+        if self._store.settings.dicomweb:
+            self._attributes[entry.sha256] = read_query_attributes(file)

@@ -1,0 +1,118 @@
+"""The instances of one STOW-RS request: received part by part, judged one by one, kept together (PS3.18 10.5)."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gateway.dicom.web.query_attributes import InstanceAttributes, read_query_attributes
+from gateway.errors import LimitExceeded, StudyRefused
+from gateway.studies import instance_rows
+from gateway.studies.manifests import ManifestEntry, is_uid
+from gateway.studies.store import Store
+from gateway.studies.uploads import InstanceBatch
+
+DICOM_TYPE = "application/dicom"
+DUPLICATE, MISMATCH, UNREADABLE = 0x0111, 0xA900, 0xC000
+"""Failure reasons (PS3.7 C, PS3.4 B.2.3, PS3.18 10.5.3): another file of this SOP Instance UID is held; the data set
+does not belong to the study of the request; the part is no readable DICOM file with valid UIDs."""
+
+
+class StowedInstance(NamedTuple):
+    """An instance that is held now."""
+
+    sop_class_uid: str
+    entry: ManifestEntry
+
+
+class StowFailure(NamedTuple):
+    """A part that was not stored; its UIDs are "" where it has none that are valid."""
+
+    reason: int
+    sop_class_uid: str = ""
+    sop_instance_uid: str = ""
+
+
+@dataclass
+class StowOutcome:
+    """What became of the parts of a request, in their order."""
+
+    stored: list[StowedInstance] = field(default_factory=list)
+    failures: list[StowFailure] = field(default_factory=list)
+
+
+class StowUpload(InstanceBatch):
+    """The parts of one request. Use as a context manager: what was not kept at its end is gone."""
+
+    def __init__(self, store: Store, caller: str, study: str = "") -> None:
+        """``study`` is the only one that is taken, "" for all."""
+        self._accepted: list[ManifestEntry] = []
+        super().__init__(store, caller, self._accepted)
+        self._study = study
+        self._classes: dict[str, str] = {}
+        self._digests: dict[str, str] = {}
+        self._failures: list[StowFailure] = []
+        self._named = DICOM_TYPE
+
+    def begin_part(self, media_type: str) -> None:
+        """The next part begins, of a ``media_type``, "" where its header does not state one. Raises StorageFull."""
+        self._named = media_type or DICOM_TYPE
+        self._files.append(self._store.incoming())
+
+    def write(self, data: bytes | memoryview) -> None:
+        """More of the current part. Raises StorageFull."""
+        self._files[-1].write(data)
+
+    def end(self) -> None:
+        """The current part is complete; one that is not stored is removed now."""
+        failure = self._judge()
+        if failure is not None:
+            self._files.pop().discard()
+            if failure.reason:
+                self._failures.append(failure)
+
+    def _judge(self) -> StowFailure | None:
+        """The failure of the current part, of reason 0 for the same file once more; None for one that is accepted."""
+        file = self._files[-1]
+        if self._named != DICOM_TYPE:
+            return StowFailure(UNREADABLE)
+        try:
+            with file.reader() as opened:
+                attributes = read_query_attributes(opened)
+        except (StudyRefused, LimitExceeded):
+            return StowFailure(UNREADABLE)
+        uids = _uids(attributes)
+        sop_class, sop, series, study = uids
+        if not all(map(is_uid, uids)):
+            return StowFailure(UNREADABLE)
+        if self._study and study != self._study:
+            return StowFailure(MISMATCH, sop_class, sop)
+        if (digest := self._digests.setdefault(sop, file.sha256)) != file.sha256:
+            return StowFailure(DUPLICATE, sop_class, sop)
+        if digest in self._classes:
+            return StowFailure(0)
+        self._accepted.append(ManifestEntry(sop, series, study, file.size, digest))
+        self._classes[digest], self._attributes[digest] = sop_class, attributes
+        return None
+
+    def keep(self) -> StowOutcome:
+        """Keep what was accepted, all at once. Raises StorageFull, Unavailable."""
+        self.settle()
+        outcome = StowOutcome(failures=list(self._failures))
+        with self._store.index.writing() as connection:
+            since = self._store.retention.since
+            states = instance_rows.states(connection, self._caller, since, self._accepted)
+            for entry, (state, _) in zip(self._accepted, states, strict=True):
+                sop_class = self._classes[entry.sha256]
+                if state == "conflict":
+                    outcome.failures.append(StowFailure(DUPLICATE, sop_class, entry.sop_instance_uid))
+                else:
+                    outcome.stored.append(StowedInstance(sop_class, entry))
+            self._hold(connection, [instance.entry for instance in outcome.stored])
+        return outcome
+
+
+def _uids(attributes: InstanceAttributes) -> tuple[str, str, str, str]:
+    """Return the UIDs of class, instance, series and study."""
+    columns = attributes.instance.columns | attributes.series.columns | attributes.study.columns
+    names = "sop_instance_uid", "series_instance_uid", "study_instance_uid"
+    sop, series, study = (columns[name] for name in names)
+    return attributes.sop_class_uid, sop, series, study
