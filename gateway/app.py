@@ -176,6 +176,10 @@ class Gateway(flask.Flask):
 
                 studies.add_store(self, taken)
                 self._add_runs()
+            if self.settings.dicomweb:
+                from gateway.endpoints import dicomweb
+
+                dicomweb.add_dicomweb(self, taken)
             decoding.configure(self.settings)
             self.service.open(address, slot)
             if self.runs is not None and slot is not None:

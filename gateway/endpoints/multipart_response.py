@@ -38,7 +38,7 @@ def response(parts: Iterable[OutgoingPart], headers: Mapping[str, str]) -> flask
         "Content-Type": f"multipart/related; boundary={boundary}",
         "Content-Length": str(content_length(boundary, parts)),
     }
-    return flask.Response(_coalesced(encode(boundary, parts)), headers={**framing, **headers})
+    return flask.Response(coalesced(encode(boundary, parts)), headers={**framing, **headers})
 
 
 def _part(name: str, media_type: str, data: memoryview) -> OutgoingPart:
@@ -50,7 +50,7 @@ def _headers(name: str, media_type: str) -> tuple[tuple[str, str], ...]:
     return OutgoingPart.named(name, media_type, b"").headers
 
 
-def _coalesced(pieces: Iterator[bytes | memoryview]) -> Iterator[bytes]:
+def coalesced(pieces: Iterator[bytes | memoryview]) -> Iterator[bytes]:
     """Join small pieces; yield ``bytes``, the only type that gunicorn accepts."""
     pending = bytearray()
     for piece in pieces:

@@ -1,0 +1,66 @@
+"""QIDO-RS (PS3.18 10.6): searches for studies, series and instances."""
+
+import json
+
+import flask
+
+from gateway.dicom.web.json_model import JsonModel
+from gateway.dicom.web.query_attributes import QueryLevel
+from gateway.endpoints.access_control import require
+from gateway.endpoints.dicomweb.recorded import record
+from gateway.endpoints.dicomweb.resources import Addresses, owners, require_json
+from gateway.endpoints.store_views import Rule, store_context
+from gateway.studies.query.searching import Match, read_query, search
+
+FUZZY = '299 gateway "The fuzzymatching parameter is not supported. Only literal matching has been performed."'
+MORE = (
+    '299 gateway "The number of results exceeded the maximum supported by the server. '
+    'Additional results can be requested."'
+)
+"""The texts of PS3.18 8.3.4.2 and 8.3.4.4."""
+RETRIEVE_URL = "00081190"
+
+
+def _search(level: QueryLevel, study: str = "", series: str = "") -> flask.Response:
+    require("read")
+    media_type = require_json()
+    query = read_query(level, flask.request.args.items(multi=True), study=study, series=series)
+    matches, more = search(store_context().store, owners(), query)
+    record("dicomweb-query", study, level=level.value, matches=len(matches))
+    if not matches:  # PS3.18 10.6.3: 204, and not an empty list
+        answer = flask.Response(status=204)
+    else:
+        addresses = Addresses()
+        models = [_located(addresses, match) for match in matches]
+        answer = flask.Response(json.dumps(models), content_type=media_type)
+    if query.fuzzy:
+        answer.headers.add("Warning", FUZZY)
+    if more and "limit" not in flask.request.args:
+        answer.headers.add("Warning", MORE)
+    return answer
+
+
+def _located(addresses: Addresses, match: Match) -> JsonModel:
+    return match.model | {RETRIEVE_URL: {"vr": "UR", "Value": [addresses.of(*match.uids)]}}
+
+
+def _studies() -> flask.Response:
+    return _search(QueryLevel.STUDY)
+
+
+def _series(study: str = "") -> flask.Response:
+    return _search(QueryLevel.SERIES, study)
+
+
+def _instances(study: str = "", series: str = "") -> flask.Response:
+    return _search(QueryLevel.INSTANCE, study, series)
+
+
+RULES: tuple[Rule, ...] = (
+    ("GET", "/studies", _studies),
+    ("GET", "/series", _series),
+    ("GET", "/instances", _instances),
+    ("GET", "/studies/<study>/series", _series),
+    ("GET", "/studies/<study>/instances", _instances),
+    ("GET", "/studies/<study>/series/<series>/instances", _instances),
+)
