@@ -18,6 +18,7 @@ GatewayError                      500
 │   ├── RunConflict               409  a run of this id has another route or body
 │   ├── RunNotReady               409  a run that has no result yet
 │   ├── RunNotWaiting             409  a run that waits for no input
+│   ├── RunEnded                  409  a run that cannot be cancelled any more
 │   ├── RunCancelled              409  a run without a result, since it was cancelled
 │   ├── RunGone                   410  a run that has expired
 │   ├── LimitExceeded             413  a named limit
@@ -225,6 +226,14 @@ class RunNotWaiting(RequestError):
     status = 409
     code = "run-not-waiting"
     title = "The run waits for no input"
+
+
+class RunEnded(RequestError):
+    """The run has ended and cannot be cancelled."""
+
+    status = 409
+    code = "run-ended"
+    title = "The run has ended"
 
 
 class RunCancelled(RequestError):

@@ -77,16 +77,17 @@ def settled(store: Store, words: Words, pieces: Iterable[memoryview] = ()) -> It
 def opened(store: Store, record: Any) -> tuple[Words, BinaryIO]:
     """Return the words of a stored payload, and its file at its start. Raises Spoiled, Unavailable."""
     file = store.blobs[KIND].open(record.location, record.sha256, record.size)
-    file.seek(-LENGTH, 2)
+    file.seek(-LENGTH, os.SEEK_END)
     length = int.from_bytes(file.read(LENGTH))
-    file.seek(-LENGTH - length, 2)
+    file.seek(-LENGTH - length, os.SEEK_END)
     words: Words = json.loads(file.read(length))
     file.seek(0)
     return words, file
 
 
-def words_of(store: Store, record: Any) -> Words:
-    """Return the words alone. Raises Spoiled, Unavailable."""
-    words, file = opened(store, record)
-    file.close()
-    return words
+def read(store: Store, record: Any) -> tuple[Words, memoryview]:
+    """Return the words and the bytes of a stored payload. Raises Spoiled, Unavailable."""
+    with store.blobs[KIND].open(record.location, record.sha256, record.size) as file:
+        data = memoryview(file.read())
+    length = int.from_bytes(data[-LENGTH:])
+    return json.loads(bytes(data[-LENGTH - length : -LENGTH])), data[: -LENGTH - length]

@@ -1,5 +1,6 @@
 """A service whose models note their executions, and wait, refuse, fail or die as told; for the tests of runs."""
 
+import functools
 import os
 import signal
 import time
@@ -9,8 +10,40 @@ from gateway import Gateway, Settings
 from gateway.contract.execution import Execution
 from gateway.contract.requests import current_request
 from gateway.errors import StudyRefused
+from gateway.runs.attempts import Attempt
+from gateway.runs.dispatcher import Dispatcher
+from gateway.runs.ledger import Changes
+from gateway.runs.signals import PostgresSignals, SocketSignals
 
 NOTES = Path(os.environ.get("TEST_NOTES", "/nonexistent"))
+
+
+STAGES: dict[str, list[tuple[type, str]]] = {
+    "before it is claimed": [(Dispatcher, "_begin")],
+    "before its input is opened": [(Attempt, "_input")],
+    "before its request is received": [(Attempt, "_receive")],
+    "before its answer is stored": [(Attempt, "_finish")],
+    "while its answer is stored": [(Changes, "explain"), (Changes, "make_room")],
+    "before its end is signalled": [(SocketSignals, "announced"), (PostgresSignals, "announced")],
+}
+"""Where the first process that gets there is killed by signal 9: at the call of a function."""
+
+
+def die_once(home, name):
+    """Let one process be killed at a call of a function, once the test has armed it."""
+    function = getattr(home, name)
+
+    @functools.wraps(function)
+    def deadly(*args, **kwargs):
+        if (NOTES / "armed").exists():
+            try:
+                (NOTES / "died").touch(exist_ok=False)
+            except FileExistsError:
+                return function(*args, **kwargs)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+
+    setattr(home, name, deadly)
 
 
 def note(line):
@@ -74,4 +107,6 @@ def make(settings: Settings | None = None) -> Gateway:
     return made
 
 
+for home, name in STAGES.get(os.environ.get("TEST_STAGE", ""), []):
+    die_once(home, name)
 app = make()

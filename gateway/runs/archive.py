@@ -1,0 +1,153 @@
+"""The runs of a store as a caller reads them: their states, events and results."""
+
+import time
+from typing import Any
+
+from sqlalchemy import func, select
+
+from gateway.contract.requests import BinaryPart, Result
+from gateway.errors import GatewayError, RunCancelled, RunGone, RunNotFound, RunNotReady, from_words, to_words
+from gateway.runs.ledger import Ledger
+from gateway.runs.lifecycle import RunState
+from gateway.runs.payloads import read
+from gateway.runs.rows import (
+    EVENT_KINDS,
+    PROBLEM,
+    PROGRESS,
+    QUESTION,
+    RESULT,
+    Run,
+    RunEvent,
+    key_of,
+    last_record,
+    row_of,
+)
+from gateway.studies.blobs import Spoiled
+from gateway.studies.results import StoredResult
+from gateway.studies.store import Store
+from gateway.studies.tables import run_records, runs
+
+LOST: dict[str, Any] = {"error": to_words(GatewayError("The stored problem of this run has changed on the disk."))}
+"""What stands for a problem whose file cannot be read."""
+RETRY_SECONDS = 2
+"""When the result of a live run may be asked for again."""
+
+
+class RunArchive:
+    """The runs of one store. A caller reads its own runs alone."""
+
+    def __init__(self, store: Store, ledger: Ledger) -> None:
+        self._store, self._ledger = store, ledger
+
+    def get(self, caller: str, id: str) -> Run:
+        """Return a caller's run as it is now. Raises RunNotFound, RunGone, Unavailable."""
+        with self._ledger.reading() as connection:
+            row = row_of(connection, key_of(caller, id))
+        if row is None:
+            raise RunNotFound("No run of this id is stored for this caller.")
+        if row.expired:
+            raise RunGone("The run has expired, with its input and its result.")
+        return Run.of(row)
+
+    def ahead(self, run: Run) -> int:
+        """Return how many queued runs of the route are older."""
+        older = runs.c.created_at < run.created_at, runs.c.route == run.route, runs.c.state == RunState.QUEUED.value
+        with self._ledger.reading() as connection:
+            return int(connection.execute(select(func.count()).select_from(runs).where(*older)).scalar_one())
+
+    def page(
+        self, caller: str, *, state: str = "", route: str = "", since: float = 0.0, limit: int = 100, after: str = ""
+    ) -> list[Run]:
+        """Return a caller's runs from the time ``since`` on, the newest first, behind the one with the id ``after``."""
+        mine = [runs.c.caller == caller, ~runs.c.expired, runs.c.created_at >= since]
+        mine += [runs.c.state == state] if state else []
+        mine += [runs.c.route == route] if route else []
+        with self._ledger.reading() as connection:
+            last = row_of(connection, key_of(caller, after)) if after else None
+            if last is not None:
+                earlier = runs.c.created_at < last.created_at
+                mine.append(earlier | ((runs.c.created_at == last.created_at) & (runs.c.key < last.key)))
+            query = select(runs).where(*mine).order_by(runs.c.created_at.desc(), runs.c.key.desc()).limit(limit)
+            return [Run.of(row) for row in connection.execute(query)]
+
+    def events(self, run: Run, after: int = 0, limit: int = 100) -> list[RunEvent]:
+        """Return the events of a run with sequence numbers above ``after``, in order. Raises Unavailable."""
+        records = run_records.c.key == run.key, run_records.c.sequence > after, run_records.c.kind.in_(EVENT_KINDS)
+        with self._ledger.reading() as connection:
+            query = select(run_records).where(*records).order_by(run_records.c.sequence).limit(limit)
+            rows = connection.execute(query).all()
+        return [event for row in rows if (event := self._event(row)) is not None]
+
+    def _event(self, row: Any) -> RunEvent | None:
+        try:
+            data = read(self._store, row)[0] if row.location else {"state": row.state}
+        except Spoiled:  # a newer progress has replaced it since
+            return None
+        return RunEvent(sequence=row.sequence, kind=row.kind, at=row.at, data=data)
+
+    def payload(self, run: Run, sequence: int) -> tuple[str, memoryview]:
+        """Return the media type and the bytes of an event that has some, such as a preview. Raises RunNotFound."""
+        condition = run_records.c.key == run.key, run_records.c.sequence == sequence
+        with self._ledger.reading() as connection:
+            row = connection.execute(select(run_records).where(*condition)).one_or_none()
+        try:
+            words, data = read(self._store, row) if row is not None and row.kind in EVENT_KINDS else ({}, b"")
+        except Spoiled:
+            words, data = {}, b""
+        if "media_type" not in words:
+            raise RunNotFound("This event of the run has no payload.")
+        return str(words["media_type"]), memoryview(data)
+
+    def question(self, run: Run) -> RunEvent | None:
+        """Return the question that a run waits for an answer to; None where it waits for none."""
+        if run.state is not RunState.WAITING:
+            return None
+        with self._ledger.reading() as connection:
+            row = last_record(connection, run.key, QUESTION)
+        return None if row is None else self._event(row)
+
+    def progress(self, run: Run) -> dict[str, Any] | None:
+        """Return the newest progress: ``done``, ``total`` and ``text``; None without one."""
+        return self._words(run, PROGRESS)
+
+    def problem(self, run: Run) -> dict[str, Any]:
+        """Return the problem of a refused or failed run, in the words of a request's; {} of another."""
+        words = self._words(run, PROBLEM)
+        return {} if words is None else dict(words["problem"])
+
+    def result(self, caller: str, id: str) -> StoredResult:
+        """Return the answer of a finished run. Raises RunNotReady for a live run, RunCancelled, RunNotFound, RunGone,
+        and the error of one that was refused or failed."""
+        run = self.get(caller, id)
+        if not run.state.ended:
+            raise RunNotReady("The run has no result yet.", retry_after=RETRY_SECONDS)
+        if run.state is RunState.CANCELLED:
+            raise RunCancelled("The run was cancelled and has no result.")
+        if run.state is not RunState.FINISHED:
+            raise from_words((self._words(run, PROBLEM) or LOST)["error"])
+        return self._result(run)
+
+    def _result(self, run: Run) -> StoredResult:
+        with self._ledger.reading() as connection:
+            record = last_record(connection, run.key, RESULT)
+        if record is None:
+            raise RunNotFound("The run was forgotten.")
+        try:
+            words, body = read(self._store, record)
+        except Spoiled:
+            raise RunGone("The stored result has changed on the disk; submit the run again under another id.") from None
+        parts, start = list[BinaryPart](), 0
+        for media_type, size in words["parts"]:
+            parts.append(BinaryPart(media_type, body[start : start + size]))
+            start += size
+        result = Result(bytes(parts[0].data), parts[1:], words["input_digest"], words["seconds"])
+        age = max(0, int(time.time() - (run.ended_at or 0)))
+        return StoredResult(run.id, result, words["output_digest"], age, words["algorithm"])
+
+    def _words(self, run: Run, kind: str) -> dict[str, Any] | None:
+        with self._ledger.reading() as connection:
+            record = last_record(connection, run.key, kind)
+        try:
+            return None if record is None else read(self._store, record)[0]
+        except Spoiled:
+            return None

@@ -1,0 +1,118 @@
+"""Processes that are killed by signal 9, at each stage of a run, in both forms of running models, on each database."""
+
+import itertools
+import signal
+from typing import Any
+
+import pytest
+
+from gateway.runs.lifecycle import RunState
+from tests.apps.durable import STAGES
+from tests.conftest import Serve
+from tests.runs.conftest import CALLER, Bench, body
+from tests.runs.serving import kill, kill_all, killed_again_and_again, served
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.slow
+
+FORMS = ("0", "1")
+"""The number of model processes."""
+RUNS, SERVERS, KILL_SECONDS = 200, 2, 5.0
+
+
+@pytest.mark.parametrize("processes", FORMS)
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_run_ends_wherever_its_worker_dies(serve: Serve, open_bench: Any, stage: str, processes: str) -> None:
+    here: Bench = open_bench(run_concurrency=0)
+    served(serve, here, TEST_STAGE=stage, GATEWAY_MODEL_PROCESSES=processes)
+    here.ended(here.submit("quick", body({}), "warm"))
+    (here.notes / "armed").touch()
+    run = here.submit("counted", body({"name": "one"}), "one")
+    ended = here.ended(run)
+    assert (here.notes / "died").exists()
+    assert ended.state is RunState.FINISHED, here.runs.problem(ended)
+    assert here.kinds(ended).count("finished") == 1
+    assert b'"one"' in bytes(here.runs.result(CALLER, "one").result.json_bytes)
+    assert len(here.payloads()) == 4  # input and result of two runs
+
+
+@pytest.mark.parametrize("processes", FORMS)
+def test_a_run_that_kills_its_process_fails_after_so_many_attempts(
+    serve: Serve, open_bench: Any, processes: str
+) -> None:
+    here: Bench = open_bench(run_concurrency=0)
+    served(serve, here, GATEWAY_MODEL_PROCESSES=processes, GATEWAY_BREAKER_COOLDOWN="0.1")
+    ended = here.ended(here.submit("dies", body({})))
+    reason = "model-died" if processes == "1" else "run-abandoned"
+    assert (ended.state, ended.reason, ended.status) == (RunState.FAILED, reason, 502)
+    assert len(here.noted("begin dies")) == ended.attempts == 3
+
+
+@pytest.mark.parametrize("processes", FORMS)
+def test_a_run_outlives_the_whole_server(serve: Serve, open_bench: Any, processes: str) -> None:
+    here: Bench = open_bench(run_concurrency=0)
+    server = served(serve, here, GATEWAY_MODEL_PROCESSES=processes)
+    finished = here.ended(here.submit("counted", body({"name": "done"}), "done"))
+    running = here.submit("told", body({"name": "one"}), "one")
+    queued = here.submit("single", body({"name": "two"}), "two")
+    eventually(lambda: here.noted("begin one") and here.noted("begin two"))
+    more = [here.submit("single", body({"name": f"more {number}"})) for number in range(3)]
+    kill_all(server)
+    here.go("one"), here.go("two")
+    for number in range(3):
+        here.go(f"more {number}")
+    served(serve, here, GATEWAY_MODEL_PROCESSES=processes)
+    assert {here.ended(run).state for run in (running, queued, *more)} == {RunState.FINISHED}
+    assert here.runs.get(CALLER, "done") == finished
+    assert len(here.noted("end done")) == 1
+
+
+def test_a_server_that_stops_ends_its_runs_and_leaves_the_queued_ones(serve: Serve, open_bench: Any) -> None:
+    here: Bench = open_bench(run_concurrency=0)
+    server = served(serve, here)
+    run = here.submit("told", body({"name": "two"}), "two")
+    eventually(lambda: here.noted("begin two"))
+    server.process.send_signal(signal.SIGTERM)
+    here.go("two")
+    assert here.ended(run).attempts == 1
+    server.process.wait()
+    queued = here.submit("quick", body({}), "three")
+    assert here.runs.get(CALLER, "three").state is RunState.QUEUED
+    served(serve, here, "--workers", "1")
+    assert here.ended(queued).state is RunState.FINISHED
+
+
+def test_a_model_process_that_dies_costs_an_attempt(serve: Serve, open_bench: Any) -> None:
+    here: Bench = open_bench(run_concurrency=0)
+    served(serve, here, GATEWAY_MODEL_PROCESSES="1")
+    run = here.submit("told", body({"name": "one"}), "one")
+    (model,) = eventually(lambda: here.noted("begin one"))
+    kill(model)
+    eventually(lambda: len(here.noted("begin one")) == 2)
+    here.go("one")
+    assert (here.ended(run).state, here.ended(run).attempts) == (RunState.FINISHED, 2)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_two_servers_that_are_killed_again_and_again_end_all_runs(serve: Serve, open_bench: Any) -> None:
+    """No run is lost, and none is executed again after it has finished."""
+    here: Bench = open_bench(run_concurrency=0)
+    numbers = itertools.count()
+
+    def start() -> Any:
+        return served(serve, here, "--workers", "1", TEST_SERVER=str(next(numbers)), GATEWAY_RUN_ATTEMPTS="20")
+
+    served(serve, here, "--workers", "1", GATEWAY_RUN_ATTEMPTS="20")
+    with killed_again_and_again(start, KILL_SECONDS) as servers:
+        submitted = [
+            here.submit("counted", body({"name": f"run {number}", "seconds": 0.3}), f"run-{number}")
+            for number in range(RUNS)
+        ]
+        ended = [here.ended(run) for run in submitted]
+    assert {run.state for run in ended} == {RunState.FINISHED}
+    assert len(servers) > SERVERS
+    assert [run.id for run in ended if not here.runs.result(CALLER, run.id).result.json_bytes] == []
+    executed = [len(here.noted(f"end run {number}")) for number in range(RUNS)]
+    assert min(executed) == 1
+    tried = [here.runs.get(CALLER, f"run-{number}").attempts for number in range(RUNS)]
+    assert all(count <= attempts for count, attempts in zip(executed, tried, strict=True))
