@@ -144,13 +144,29 @@ def clean_up() -> None:
 
 def _make(parent: Path) -> Path:
     """Make a folder that is locked while a process of this server lives; remove those of killed servers."""
+    remove_left_over(parent)
+    _folders[os.getpid()] = folder, _ = new_folder(parent)
+    return folder
+
+
+def remove_left_over(parent: Path) -> None:
+    """Remove the folders of servers that were killed."""
     for left_over in parent.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # another user's, or in use
-            os.close(_lock(left_over))
+            descriptor = _lock(left_over)
             shutil.rmtree(left_over, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    _folders[os.getpid()] = folder, _lock(folder)
-    return folder
+            os.close(descriptor)
+
+
+def new_folder(parent: Path) -> tuple[Path, int]:
+    """Make a folder and lock it; another server that starts now may take it for left over before it is locked."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+            descriptor = _lock(folder)
+            if folder.exists():
+                return folder, descriptor
+            os.close(descriptor)
 
 
 def _lock(folder: Path) -> int:

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -205,6 +206,20 @@ def test_only_the_process_that_made_the_folder_removes_it(monkeypatch: pytest.Mo
     multiprocess.clean_up()
     assert not folder.exists()
     assert multiprocess.VARIABLE not in os.environ
+
+
+def test_servers_that_start_at_once_have_a_folder_each(tmp_path: Path) -> None:
+    def start(_: int) -> tuple[Path, int]:
+        multiprocess.remove_left_over(tmp_path)
+        return multiprocess.new_folder(tmp_path)
+
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(start, range(100)))
+    assert all(folder.is_dir() for folder, _ in made)
+    for _, descriptor in made:
+        os.close(descriptor)
+    multiprocess.remove_left_over(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_space_of_a_workers_files_is_reserved_at_its_start_and_released_at_its_end(
