@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python
+# Tests start hundreds of interpreters, and each worker reads all tests: neither compiles again what is cached.
+unexport PYTHONDONTWRITEBYTECODE
 # Each test file runs in one process, so that its servers start once.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 # The first engine of these that is installed.

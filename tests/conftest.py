@@ -14,10 +14,10 @@ import hypothesis
 import pytest
 
 from gateway.access import listeners
+from tests.commands import ROOT, Command
 from tests.examples import FAST, PROFILE
 from tests.waiting import PATIENCE, eventually
 
-ROOT = Path(__file__).parent.parent
 # a busy machine makes an example slow, and no example is wrong for that
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.register_profile("fast", hypothesis.settings.get_profile("patient"), max_examples=FAST)
@@ -25,8 +25,11 @@ hypothesis.settings.load_profile(PROFILE)
 LISTENING = re.compile(r"Listening at: (https?)://(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)")
 
 
-STARTS = {"serve", "start", "bucket", "cluster", "s3"}
+SERVE = "serve"
+STARTS = {SERVE, "start", "bucket", "cluster", "s3"}
 """Fixtures that start a process, or a server of S3 in this one."""
+STARTERS = {"subprocess", "command", "FORKING"}
+"""Names in a module that starts processes."""
 ROOMS = {"server", "doctor", "compat"}
 """Folders of tests that look at processes and machines."""
 
@@ -41,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         module = vars(getattr(item, "module", None) or pytest)
         starts = not STARTS.isdisjoint(getattr(item, "fixturenames", ())) or "postgresql" in item.nodeid
-        if starts or "subprocess" in module or item.path.parent.name in ROOMS:
+        if starts or not STARTERS.isdisjoint(module) or item.path.parent.name in ROOMS:
             item.add_marker("server")
 
 
@@ -50,22 +53,29 @@ class Server:
 
     def __init__(self, command: list[str], folder: Path, environment: dict[str, str]) -> None:
         self.log_file = folder / "server.log"
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+        self.process = self._forked(command, environment) if command[0] == SERVE else self._new(command, environment)
+        self.url = self._wait()
+
+    def _forked(self, command: list[str], environment: dict[str, str]) -> Command:
+        return Command(command, ROOT, environment, [self.log_file])
+
+    def _new(self, command: list[str], environment: dict[str, str]) -> "subprocess.Popen[bytes]":
         with self.log_file.open("wb") as output:
-            self.process = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.url = self._wait()
 
     @property
     def log(self) -> str:
         """All it has printed so far."""
-        return self.log_file.read_text(errors="replace")
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     @property
     def port(self) -> int:
@@ -108,11 +118,15 @@ Serve = Callable[..., Server]
 
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
-    """Start real gunicorn through ``python -m gateway serve APP``; all are stopped with the module, at once."""
+    """Start real gunicorn through ``python -m gateway serve APP``; all are stopped with the module, at once.
+
+    Its process has the libraries already, unless it is started ``cold``, in a new interpreter.
+    """
     servers: list[Server] = []
 
-    def start(app: str, *options: str, pythonpath: Path = ROOT, **environment: str) -> Server:
-        command = [sys.executable, "-m", "gateway", "serve", app, "--port", "0", *options]
+    def start(app: str, *options: str, pythonpath: Path = ROOT, cold: bool = False, **environment: str) -> Server:
+        interpreter = [sys.executable, "-m", "gateway"] if cold else []
+        command = [*interpreter, SERVE, app, "--port", "0", *options]
         folder = tmp_path_factory.mktemp("server")
         servers.append(Server(command, folder, {"PYTHONPATH": f"{pythonpath}{os.pathsep}{ROOT}", **environment}))
         return servers[-1]

@@ -120,5 +120,5 @@ def test_workers_do_not_carry_the_client_around(serve: Serve, tmp_path: Path) ->
         "found = lambda: ' '.join({'gateway.client', 'rich'} & set(sys.modules)) or 'neither'\n"
         "app.add_healthcheck_route(found)\n"
     )
-    server = serve("loaded:app", pythonpath=tmp_path)
+    server = serve("loaded:app", pythonpath=tmp_path, cold=True)
     assert requests.get(f"{server.url}/healthcheck", timeout=PATIENCE).text == "neither"

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
 from tests.waiting import PATIENCE, eventually
 
@@ -24,6 +26,7 @@ def processes_naming(folder: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_the_demo_ends_with_the_paths_of_its_contact_sheets(tmp_path: Path) -> None:
     ran = subprocess.run([*DEMO, tmp_path], cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr

@@ -1,12 +1,10 @@
 """A receipt of a running gateway: the same study and model reproduce the bits, and each change is named."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 import requests
@@ -15,7 +13,8 @@ from gateway.client import AnswerCorrupt
 from gateway.client.wsgi import LOCAL, session
 from gateway.dicom.samples import phantom
 from gateway.observe.audit.receipts import HEADER, read_receipt
-from tests.conftest import ROOT, Serve, Server
+from tests.commands import command
+from tests.conftest import Serve, Server
 
 MODELS = """
 import os
@@ -53,10 +52,8 @@ class Bench:
     folder: Path
     server: Server
 
-    def call(self, *words: object) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "gateway", *map(str, words)]
-        environment = os.environ | {"PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}"}
-        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=120)
+    def call(self, *words: object) -> "CompletedProcess[str]":
+        return command(*words, folder=self.folder)
 
     def receipt(self, route: str, *options: str) -> str:
         """Send the study, once for all tests; returns the file of the receipt, as seen from the folder."""
@@ -89,7 +86,7 @@ def other(bench: Bench, tmp_path: Path) -> Bench:
     return bench.copy(tmp_path)
 
 
-def lines(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
+def lines(done: "CompletedProcess[str]") -> dict[str, str]:
     """The output of replay, by the first word of each line."""
     return {line.split()[0]: line.partition(" ")[2].strip() for line in done.stdout.splitlines()}
 

@@ -1,15 +1,13 @@
 """``run`` calls a model without a server and checks its answer."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from gateway.dicom.samples import phantom
-
-ROOT = Path(__file__).parents[2]
+from tests.commands import command
 
 MODELS = """
 import numpy as np
@@ -113,10 +111,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gateway", *words]
-    environment = {"PYTHONPATH": f"{folder}:{ROOT}", "PATH": "/usr/bin:/bin"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+def run(folder: Path, *words: str) -> "CompletedProcess[str]":
+    return command(*words, folder=folder, environ={"PATH": "/usr/bin:/bin"})
 
 
 @pytest.mark.parametrize("target", ["these:bone", "these:plain"])

@@ -34,7 +34,7 @@ def test_every_family_that_there_is_a_specimen_of_is_tried() -> None:
     ],
 )
 def test_a_decoder_that_is_missing_is_found_by_what_it_does_not_decode(module: str, family: str, level: str) -> None:
-    told = ask("--json", before=MISSING.format(module))
+    told = ask("--json", before=MISSING.format(module), cold=True)
     assert told.level(f"codec {family}") == level
     assert " install " in told.text(f"codec {family}")
     assert told.status == (level == "fail")
@@ -53,14 +53,14 @@ def test_a_decoder_with_wrong_values_is_detected() -> None:
 
 @pytest.mark.parametrize("module", LINE)
 def test_a_package_that_does_not_import_is_a_finding_and_not_a_traceback(module: str) -> None:
-    told = ask("--json", "--app", "models.app:app", before=MISSING.format(module))
+    told = ask("--json", "--app", "models.app:app", before=MISSING.format(module), cold=True)
     assert told.status == 1
     assert told.level(LINE[module]) == "fail"
     assert "does not import" in told.text(LINE[module])
 
 
 def test_without_rich_the_lines_are_plain() -> None:
-    told = ask(before=MISSING.format("rich"))
+    told = ask(before=MISSING.format("rich"), cold=True)
     assert "ok   codec RLE: 1 of 1 transfer syntaxes are decoded.\n" in told.out
 
 

@@ -116,7 +116,7 @@ def test_a_spool_folder_that_takes_no_file_stops_it() -> None:
 
 def test_a_disk_that_takes_no_byte_stops_it(tmp_path: Path) -> None:
     full = LIMIT.format("RLIMIT_FSIZE", 0, 0)  # as a full disk, seen by a process that may do anything else
-    told = ask("--json", before=full, environ={"GATEWAY_SPOOL_FOLDER": str(tmp_path)})
+    told = ask("--json", before=full, cold=True, environ={"GATEWAY_SPOOL_FOLDER": str(tmp_path)})
     assert told.level("spool room") == "fail"
     assert "cannot be written: File too large" in told.text("spool room")
     assert told.status == 1

@@ -3,8 +3,6 @@
 import importlib
 import json
 import re
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import fields
@@ -14,6 +12,7 @@ import pytest
 
 from gateway import errors
 from gateway.config import Settings
+from tests.commands import command
 from tests.house.pages import PAGES, ROOT, Block, anchors, blocks, links, prose, rows
 from tests.house.test_ladder import DICOM_RUNGS, RUNGS
 
@@ -158,6 +157,7 @@ def test_no_page_uses_a_word_that_the_contributors_page_avoids(page: Path) -> No
 def test_every_python_block_runs(block: Block, tmp_path: Path) -> None:
     script = tmp_path / "block.py"
     script.write_text(block.text, encoding="utf-8")
-    command = [sys.executable, "-W", "error", str(script)]
-    ran = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    run = f"runpy.run_path({str(script)!r}, run_name='__main__')"
+    strictly = f"import runpy, sys, warnings\nwarnings.simplefilter('error')\n{run}\nsys.exit()"
+    ran = command(environ={}, before=strictly)
     assert ran.returncode == 0, ran.stderr

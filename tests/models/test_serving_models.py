@@ -15,12 +15,13 @@ from tests.conftest import ROOT, Serve, Server
 from tests.waiting import PATIENCE
 
 CT = Path(pydicom.__file__).parent / "data" / "test_files" / "CT_small.dcm"
+CAPTURE = "-sc"
 FLAGS = {
     "-s3D": "probability_mask",
     "--segmentation_model_2D": "heatmap",
     "-b": "bounding_boxes_2d",
     "-cl": "study_ml_json",
-    "-sc": "dicom_secondary_capture",
+    CAPTURE: "dicom_secondary_capture",
 }
 
 
@@ -32,25 +33,31 @@ def ask(url: str) -> MultipartDecoder:
     return MultipartDecoder.from_response(response)
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[list[Server]]:
-    servers: list[Server] = []
-    yield servers
-    for server in servers:
-        server.stop()
+@pytest.fixture(
+    scope="module",
+    params=[each if each == CAPTURE else pytest.param(each, marks=pytest.mark.slow) for each in FLAGS],
+)
+def flag(request: pytest.FixtureRequest) -> str:
+    """One flag in ``make test``, each in the slow tier."""
+    return str(request.param)
 
 
-@pytest.mark.parametrize("flag", FLAGS)
-def test_each_flag_serves_its_model_on_the_root(flag: str, start: list[Server], tmp_path: Path) -> None:
-    start.append(Server([sys.executable, "-m", "models", flag, "--port", "0"], tmp_path, {}))
-    answer = ask(start[0].url + "/")
-    assert FLAGS[flag] in answer.parts[0].text
-    assert requests.get(start[0].url + "/healthcheck", timeout=PATIENCE).text == "READY"
+@pytest.fixture(scope="module")
+def server(flag: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    words = [sys.executable, "-m", "models", flag, "--port", "0"]
+    server = Server(words, tmp_path_factory.mktemp("models"), {})
+    yield server
+    server.stop()
 
 
-def test_a_served_secondary_capture_is_read_back_as_part_of_its_study(start: list[Server], tmp_path: Path) -> None:
-    start.append(Server([sys.executable, "-m", "models", "-sc", "--port", "0"], tmp_path, {}))
-    part = ask(start[0].url + "/").parts[1]
+def test_each_flag_serves_its_model_on_the_root(flag: str, server: Server) -> None:
+    assert FLAGS[flag] in ask(server.url + "/").parts[0].text
+    assert requests.get(server.url + "/healthcheck", timeout=PATIENCE).text == "READY"
+
+
+@pytest.mark.parametrize("flag", [CAPTURE], scope="module", indirect=True)
+def test_a_served_secondary_capture_is_read_back_as_part_of_its_study(server: Server) -> None:
+    part = ask(server.url + "/").parts[1]
     made, source = pydicom.dcmread(io.BytesIO(part.content)), pydicom.dcmread(CT)
     assert part.headers[b"Content-Type"] == b"application/dicom"
     assert made.StudyInstanceUID == source.StudyInstanceUID

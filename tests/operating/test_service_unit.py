@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from select import select
 
 import pytest
 
@@ -17,7 +18,7 @@ from gateway.server.master import DEFAULTS
 from tests.house.pages import ROOT, blocks
 from tests.operating.page_commands import section
 from tests.require import require
-from tests.waiting import PATIENCE
+from tests.waiting import eventually
 
 UNIT = ROOT / "docs" / "gateway.service"
 PYTHON = "/opt/gateway/venv/bin/python"
@@ -64,14 +65,16 @@ def test_the_settings_of_the_page_are_settings_of_the_gateway() -> None:
 
 @pytest.mark.slow
 def test_its_command_tells_systemd_that_it_is_ready(tmp_path: Path) -> None:
-    address = tmp_path / "notify"
-    command = setting("ExecStart").replace(PYTHON, sys.executable)
-    environment = {**os.environ, "NOTIFY_SOCKET": str(address), "PYTHONPATH": str(ROOT), "PORT": "0"}
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+    address, log = tmp_path / "notify", tmp_path / "log"
+    command = shlex.split(setting("ExecStart").replace(PYTHON, sys.executable))
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith("GATEWAY_")}
+    environment = inherited | {"NOTIFY_SOCKET": str(address), "PYTHONPATH": str(ROOT), "PORT": "0"}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified, log.open("wb") as output:
         notified.bind(str(address))
-        notified.settimeout(PATIENCE)
-        with subprocess.Popen(shlex.split(command), cwd=ROOT, env=environment, stderr=subprocess.DEVNULL) as server:
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output) as server:
             try:
+                eventually(lambda: select([notified], [], [], 0)[0] or server.poll() is not None)
+                assert server.poll() is None, log.read_text()
                 assert notified.recv(4096).startswith(b"READY=1")
             finally:
                 server.terminate()

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +77,13 @@ class Running:
         return []
 
     def family(self, module: str = "") -> set[int]:
-        """The server's processes: all live ones that have inherited its mark, and that run ``module``, if any."""
-        return {pid for pid in _with(self.mark) if module in _read(pid, "cmdline")}
+        """The server's processes: all live ones of its session or with its mark, and that run ``module``, if any."""
+        pids = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal())
+        mine = {pid for pid in pids if _session(pid) == self.master or self._marked(pid)}
+        return {pid for pid in mine if module in _read(pid, "cmdline")}
+
+    def _marked(self, pid: int) -> bool:
+        return f"RUNNING_TEST_MARK={self.mark}" in _read(pid, "environ").split("\0")
 
     @property
     def supervisor(self) -> int:
@@ -91,9 +96,8 @@ class Running:
 
     @property
     def workers(self) -> set[int]:
-        return {
-            pid for pid in self.family() if _parent(pid) == self.master and "gateway\0serve" in _read(pid, "cmdline")
-        }
+        command = _read(self.master, "cmdline")
+        return {pid for pid in self.family() if _parent(pid) == self.master and _read(pid, "cmdline") == command}
 
     def views(self, path: str = "/readyz") -> dict[int, requests.Response]:
         """The state of each HTTP worker: so many connections at once that each worker gets some."""
@@ -130,12 +134,6 @@ def problem(response: requests.Response, status: int, code: str) -> dict[str, An
     return body
 
 
-def _with(mark: str) -> Iterator[int]:
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal() and f"RUNNING_TEST_MARK={mark}" in _read(int(folder.name), "environ").split("\0"):
-            yield int(folder.name)
-
-
 def _read(pid: int, name: str) -> str:
     try:
         return Path("/proc", str(pid), name).read_text(errors="replace")
@@ -144,8 +142,17 @@ def _read(pid: int, name: str) -> str:
 
 
 def _parent(pid: int) -> int:
+    return _stat(pid, 1)
+
+
+def _session(pid: int) -> int:
+    return _stat(pid, 3)
+
+
+def _stat(pid: int, field: int) -> int:
+    """Return a number of proc_pid_stat(5), counted from the state; 0 for a process that is gone or a zombie."""
     fields = _read(pid, "stat").rpartition(")")[2].split()
-    return int(fields[1]) if fields else 0
+    return int(fields[field]) if fields and fields[0] != "Z" else 0
 
 
 def in_flight(url: str) -> int:

@@ -18,7 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.conftest import Serve, Server
 from tests.waiting import PATIENCE, eventually
 
-ROUNDS, WORKERS, CLIENTS, SLOW = (4_000, 3_000, 3_000), 4, 8, 8
+WORKERS, CLIENTS, SLOW = 4, 8, 8
+ROUNDS = [(400, 304, 304), pytest.param((4_000, 3_000, 3_000), marks=pytest.mark.slow)]
+"""Requests before the first kill and after each."""
 ROUTES = ("/echo", "/count", "/refuses", "/echo", "/raises")
 BODY = b"--b\r\n\r\n{}\r\n--b\r\n\r\nDICM\r\n--b--\r\n"
 HEADERS = {"Content-Type": "multipart/related; boundary=b"}
@@ -94,18 +96,19 @@ def kill_one_at_work(server: Server, folder: Path, until: Path) -> Told:
     return Counter({("/sleeps", "200"): answered} if answered else {})
 
 
-def test_the_numbers_are_exact_after_workers_were_killed(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", ROUNDS, ids=["a thousand requests", "ten thousand"])
+def test_the_numbers_are_exact_after_workers_were_killed(serve: Serve, tmp_path: Path, rounds: tuple[int, ...]) -> None:
     server = serve(
         "tests.apps.faults:app",
         *("--workers", str(WORKERS), "--threads", "16"),
         PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "metrics"),
     )
-    told = traffic(server, ROUNDS[0])
-    for number, count in enumerate(ROUNDS[1:]):
+    told = traffic(server, rounds[0])
+    for number, count in enumerate(rounds[1:]):
         told += kill_one_at_work(server, tmp_path / "metrics", tmp_path / f"go {number}")
         told += traffic(server, count)
     fast = sum(count for (route, _), count in told.items() if route != "/sleeps")
-    assert fast == sum(ROUNDS)
+    assert fast == sum(rounds)
     eventually(lambda: total(numbers(server), "gateway_requests_total") >= told.total())  # after an answer's last byte
     found = numbers(server)
     assert by_status(found) == told

@@ -16,6 +16,8 @@ import requests
 from tests.server.running import FORMS, Running, Start, told
 from tests.waiting import PATIENCE, eventually
 
+PAUSE = 0.01
+"""Seconds between two requests of a client, which leave some of the processor to the workers that start."""
 SHARED_MEMORY = Path("/dev/shm")
 VERSION = re.compile(r"version \w+")
 
@@ -107,7 +109,7 @@ class Load:
         self.threads = [threading.Thread(target=self._ask) for _ in range(clients)]
 
     def _ask(self) -> None:
-        while not self._over.is_set():
+        while not self._over.wait(PAUSE):
             try:
                 answer = self._server.ask(self._route)
                 self.seen[answer.status_code if answer.status_code != 200 else _version(answer)] += 1

@@ -1,12 +1,7 @@
-"""A process that sends two instances to a store, and is killed by signal 9 at the stage it was told.
-
-``python -m tests.studies.dying FOLDER DATABASE_URL STAGE``
-"""
+"""A process that sends two instances to a store, and is killed by signal 9 at the stage it was told."""
 
 import os
 import signal
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +39,8 @@ def die_at(home: Any, name: str, after: int) -> None:
     setattr(home, name, deadly)
 
 
-def main(folder: str, database_url: str, stage: str, report: Callable[[str], Any] = sys.stdout.write) -> None:
+def main(folder: str, database_url: str, stage: str) -> None:
     """Open, and die while sending."""
     store = Store.open(Settings(store_folder=Path(folder), database_url=database_url))
     die_at(*STAGES[stage])
     upload(store, "one", files(2))
-    report("alive")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -2,16 +2,23 @@
 
 import hashlib
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from gateway.studies.retention import sweep
-from tests.conftest import ROOT
+from tests.commands import FORKING
 from tests.studies.conftest import OpenStore, blobs, incoming
-from tests.studies.dying import STAGES
+from tests.studies.dying import STAGES, main
 from tests.studies.files import files, states, upload
+from tests.waiting import PATIENCE
+
+
+def status_of_upload(folder: str, database_url: str, stage: str) -> int | None:
+    """Upload two instances in a process that dies at a stage; return its exit status."""
+    process = FORKING.Process(target=main, args=(folder, database_url, stage))
+    process.start()
+    process.join(PATIENCE)
+    return process.exitcode
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -19,9 +26,7 @@ def test_an_upload_that_is_killed_leaves_nothing_half_and_can_be_sent_again(
     open_store: OpenStore, database_url: str, stage: str
 ) -> None:
     store, sent = open_store(), files(2)
-    command = [sys.executable, "-m", "tests.studies.dying", str(store.folder), database_url, stage]
-    died = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert died.returncode == -signal.SIGKILL, died.stdout + died.stderr
+    assert status_of_upload(str(store.folder), database_url, stage) == -signal.SIGKILL
     again = open_store()
     assert incoming(again) == []
     assert states(again, "one", sent) == ["missing"] * 2
@@ -35,8 +40,7 @@ def test_an_upload_that_is_killed_leaves_nothing_half_and_can_be_sent_again(
 def test_a_killed_upload_can_be_sent_again_before_anything_is_swept(open_store: OpenStore, database_url: str) -> None:
     store, sent = open_store(), files(2)
     stage = "before it is said who holds them"
-    command = [sys.executable, "-m", "tests.studies.dying", str(store.folder), database_url, stage]
-    subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    status_of_upload(str(store.folder), database_url, stage)
     assert len(blobs(store)) == 2
     upload(store, "one", sent)
     assert states(store, "one", sent) == ["present"] * 2

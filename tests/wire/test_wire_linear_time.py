@@ -1,6 +1,6 @@
 """Eight times the bytes take eight times the work, for any bytes, with every limit raised.
 
-The sizes are a quarter of the stated ones in ``make test``, and whole in the slow tier.
+The sizes are a sixteenth of the stated ones in ``make test``, and whole in the slow tier.
 """
 
 import contextlib
@@ -46,7 +46,7 @@ def seconds(run: Callable[[], None]) -> float:
     return time.thread_time() - start
 
 
-@pytest.fixture(params=[4, pytest.param(1, marks=pytest.mark.slow)], ids=["a quarter", "whole"])
+@pytest.fixture(params=[16, pytest.param(1, marks=pytest.mark.slow)], ids=["a sixteenth", "whole"])
 def assert_linear(request: pytest.FixtureRequest) -> Check:
     """Compare the best time of each of two sizes, measured by turns until it is linear or the rounds are spent."""
 
