@@ -98,6 +98,7 @@ class Engine:
             "DISABLE_HC_SYSTEMD": "true",  # no timer: the tests run the health check themselves
             "ENGINE": "podman",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}{os.pathsep}/usr/sbin",
+            "PYTHONDONTWRITEBYTECODE": "1",  # root would own what is compiled in the checkout
             "PYTHONPATH": str(ROOT),
         }
 

@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 from tests.container.dockerfile import Dockerfile
 from tests.container.engine import HARDENED, READER, Container, Engine, engine_with_image
 from tests.container.test_kubernetes import CONTAINER, ENVIRON, POD, PROBES
+from tests.house.pages import blocks
 from tests.operating.page_commands import section
 from tests.waiting import PATIENCE
 
@@ -180,6 +181,17 @@ def test_it_runs_as_the_kubernetes_manifest_says(engine: Engine, folder: Path, s
         answers = [requests.get(container.url + path, timeout=PATIENCE) for path in PROBES.values()]
         assert [answer.status_code for answer in answers] == [200, 200, 200]
         assert masks(container, study, api_key=key) > 0
+
+
+def test_a_model_and_packages_are_added_as_the_deploying_page_says(engine: Engine, folder: Path, study: Path) -> None:
+    (dockerfile,) = blocks(ROOT / "docs/deploying.md", "dockerfile")
+    (folder / "Dockerfile").write_text(dockerfile.text, encoding="utf-8")
+    (folder / "lungs.py").write_text(blocks(ROOT / "README.md", "python")[0].text, encoding="utf-8")
+    engine.succeed("podman", "build", "--tag", "lungs", ".", cwd=folder)
+    with engine.started(*STRICT, *OPEN, "lungs") as container, Client(container.ready().url) as client:
+        assert len(client.infer(study, "/", timeout=PATIENCE).masks) == 1
+        container.inside("python", "-c", "import boto3")
+        assert container.inside("id", "-u").strip() == USER
 
 
 def test_the_image_of_a_new_model_runs_as_its_readme_says(
