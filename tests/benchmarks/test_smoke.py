@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.client import Answer
+from benchmarks.document import BEGIN, END, renewed
 from benchmarks.pairs import alternate
 from benchmarks.results import at_least, at_most, skipped
 from benchmarks.soak import theil_sen
@@ -68,3 +69,14 @@ def test_the_table_has_a_reason_for_a_skipped_row() -> None:
     text = markdown([skipped("work", "no network")], {"cores": 2})
     assert "| work |  |  |  |  | not measured |" in text
     assert "- work: no network." in text
+
+
+def test_results_renew_a_page_between_its_marks() -> None:
+    page, machine = f"before\n{BEGIN}old\n{END}after\n", {"cores": 2}
+    first, again = ({"work": "a", "unit": "s", "ours": seconds, "must_reach": ""} for seconds in (1.0, 2.0))
+    records = [{"machine": machine, "lines": [first]}, {"machine": machine, "lines": [again]}]
+    new = renewed(page, records)
+    assert new.startswith(f"before\n{BEGIN}") and new.endswith(f"{END}after\n")
+    assert "old" not in new and "1.000 s" not in new and "| a | 2.000 s |" in new
+    with pytest.raises(ValueError, match="needs the lines"):
+        renewed("before", records)
