@@ -3,7 +3,7 @@
 import atexit
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -175,7 +175,7 @@ class Gateway(flask.Flask):
                 from gateway.endpoints import studies  # SQLAlchemy, which a gateway without a store spares
 
                 studies.add_store(self, taken)
-                self._add_runs()
+                self._add_runs(taken)
             if self.settings.dicomweb:
                 from gateway.endpoints import dicomweb
 
@@ -188,11 +188,13 @@ class Gateway(flask.Flask):
             atexit.register(self.close)
             threading.Thread(target=self._set_up, name="gateway-setup", daemon=True).start()
 
-    def _add_runs(self) -> None:
+    def _add_runs(self, taken: Collection[str]) -> None:
+        from gateway.endpoints.runs import add_runs
         from gateway.runs.runs import Runs
 
         assert self.service.store is not None
         self.runs = self.extensions["gateway.runs"] = Runs(self.service, self.service.store.store)
+        add_runs(self, taken)
         self._add_webhooks(self.runs, self.service.store.store)
 
     def _add_webhooks(self, runs: "Runs", store: "Store") -> None:

@@ -35,6 +35,8 @@ class Model:
     """The function or class that it was made of."""
     needs_loading: bool = False
     """True where ``setup`` or ``warm_up`` has work to do before the first request."""
+    durable: bool = True
+    """True where a stored request can be answered later, as a run."""
     health: HealthState = HealthState.READY
     """Its own state: starting until it is set up, ready, or failed."""
 

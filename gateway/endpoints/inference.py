@@ -18,6 +18,7 @@ from gateway.errors import GatewayError
 from gateway.intake.body import Body, lend_while_waiting
 from gateway.intake.receiving import Received, ReceiveOptions, receive_body
 from gateway.observe.audit.receipts import HEADER, PREFERENCE, header_of, is_wanted
+from gateway.protocol.preferences import asynchronous
 from gateway.service.exchange import Exchange, Head
 from gateway.service.service import Service
 
@@ -33,8 +34,13 @@ def view(model: Model, service: Service, answer: Answer | None = None) -> Callab
     """Return the view function of one model's route. A refusal never reaches the service's own error handlers."""
 
     def infer() -> flask.Response:
+        environ = flask.request.environ
         try:
-            with _open(model, service) as exchange:
+            if "HTTP_PREFER" in environ and model.durable and service.store is not None:
+                wait = asynchronous(environ["HTTP_PREFER"])
+                if wait is not None:
+                    return _respond_async(model.name, wait)
+            with _open(model, service, environ) as exchange:
                 return (answer or respond)(exchange)
         except GatewayError as error:
             return problem_response(error)
@@ -52,9 +58,15 @@ def read_body(options: ReceiveOptions) -> Received:
     return receive_body(Body.of(flask.request.environ, options.settings, options.ticket), options)
 
 
-def _open(model: Model, service: Service) -> Exchange:
+def _respond_async(route: str, wait: float) -> flask.Response:
+    from gateway.endpoints.runs import respond_async  # SQLAlchemy, which a gateway without a store spares
+    from gateway.endpoints.store_views import answering
+
+    return answering(respond_async)(route, wait)
+
+
+def _open(model: Model, service: Service, environ: dict[str, Any]) -> Exchange:
     """Open the exchange of this request. Raises Unavailable, and RequestError for an invalid timeout."""
-    environ = flask.request.environ
     head = Head(
         door=DOOR,
         request_id=request_id(),

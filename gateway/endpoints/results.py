@@ -1,13 +1,10 @@
 """Stored results: listed, answered again byte by byte, removed (docs/studies.md)."""
 
-from datetime import datetime
-
 import flask
 
 from gateway.endpoints.access_control import caller_name, require
 from gateway.endpoints.multipart_response import DIGEST_HEADER, hashes_of, parts_of, response
-from gateway.endpoints.store_views import Rule, moment, page, paged, store_context
-from gateway.errors import ParameterRefused
+from gateway.endpoints.store_views import Rule, moment, page, paged, store_context, time_of
 from gateway.studies.listings import Filter, Summary, list_results
 from gateway.studies.results import StoredResult
 
@@ -20,8 +17,8 @@ def _list() -> flask.Response:
         series=args.get("series", ""),
         model=args.get("model", ""),
         version=args.get("version", ""),
-        since=_moment("since"),
-        until=_moment("until"),
+        since=time_of("since"),
+        until=time_of("until"),
     )
     summaries = list_results(store_context().store, caller_name(), wanted, limit=limit + 1, after=after)
     return paged("results", list(map(_entry, summaries)), limit, "id")
@@ -38,19 +35,6 @@ def _entry(summary: Summary) -> dict[str, object]:
         "series": list(summary.series),
         "instances": summary.instances,
     }
-
-
-def _moment(name: str) -> float | None:
-    text = flask.request.args.get(name)
-    if not text:
-        return None
-    try:
-        time = datetime.fromisoformat(text.replace(" ", "+"))  # a plus that nobody has escaped
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        raise ParameterRefused([(f"/{name}", f"{name} should be a time with its zone, such as 2026-11-21T13:23:00Z.")])
-    return time.timestamp()
 
 
 def _result(id: str) -> flask.Response:

@@ -60,9 +60,23 @@ def admission_ticket() -> Iterator[Ticket]:
         ticket.leave()
 
 
-def moment(seconds: float) -> str:
-    """Seconds since 1970 as RFC 3339 in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+def moment(seconds: float, to: str = "seconds") -> str:
+    """Seconds since 1970 as RFC 3339 in UTC, to the precision of ``datetime.isoformat``."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=to).replace("+00:00", "Z")
+
+
+def time_of(name: str) -> float | None:
+    """Return a time of the query in seconds since 1970, None without it. Raises ParameterRefused."""
+    text = flask.request.args.get(name)
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text.replace(" ", "+"))  # a plus that nobody has escaped
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise ParameterRefused([(f"/{name}", f"{name} should be a time with its zone, such as 2026-11-21T13:23:00Z.")])
+    return time.timestamp()
 
 
 def page() -> tuple[int, str]:

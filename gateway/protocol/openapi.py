@@ -11,6 +11,7 @@ from gateway.contract.model import Model
 from gateway.errors import GatewayError
 from gateway.protocol.annotations import AnswerJSON
 from gateway.protocol.kinds import KINDS
+from gateway.protocol.run_openapi import ACCEPTED, PREFER, RUN, run_paths
 from gateway.protocol.store_openapi import store_paths
 
 REFERENCE = "#/components/schemas/{model}"
@@ -25,6 +26,8 @@ ORDER = (
 def openapi(models: Mapping[str, Model], settings: Settings) -> dict[str, Any]:
     """The OpenAPI 3.1 document of a service; ``models`` by route."""
     components = {"Answer": _answer(), "Problem": _problem(), **_definitions(TypeAdapter(AnswerJSON))}
+    stored = store_paths() | run_paths() if settings.store_folder else {}
+    components |= {"Run": RUN} if stored else {}
     paths: dict[str, Any] = {}
     for route, model in models.items():
         parameters = model.parameters_schema(REFERENCE)
@@ -35,7 +38,7 @@ def openapi(models: Mapping[str, Model], settings: Settings) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Inference gateway", "version": __version__, "description": ORDER},
-        "paths": paths | (store_paths() if settings.store_folder else {}) | dict(_probes()),
+        "paths": paths | stored | dict(_probes()),
         "components": {"schemas": components},
     }
 
@@ -57,7 +60,7 @@ def _name(route: str) -> str:
 
 
 def _operation(route: str, name: str, model: Model, settings: Settings) -> dict[str, Any]:
-    description = model.describe()
+    description, asynchronous = model.describe(), settings.store_folder is not None and model.durable
     content = {"multipart/related": _multipart(name)}
     if settings.study_root is not None:
         content["application/json"] = {"schema": {"allOf": [_ref(f"{name}Request"), _STUDY_PATH]}}
@@ -67,7 +70,8 @@ def _operation(route: str, name: str, model: Model, settings: Settings) -> dict[
         "summary": description.text.partition("\n")[0] or f"Infer on {route}",
         "description": "\n\n".join(filter(None, [description.text, *description.sentences, ORDER])),
         "requestBody": {"required": True, "content": content},
-        "responses": {"200": _answered(), **dict(_problems())},
+        "responses": {"200": _answered(), **({"202": ACCEPTED} if asynchronous else {}), **dict(_problems())},
+        **({"parameters": [PREFER]} if asynchronous else {}),
     }
 
 

@@ -15,40 +15,40 @@ FILE: Schema = {"type": "string", "contentMediaType": "application/octet-stream"
 NEXT: Schema = {"type": ["string", "null"], "description": "The value of after for the next page; null on the last."}
 
 
-def _object(optional: str = "", /, **properties: Schema) -> Schema:
+def object_of(optional: str = "", /, **properties: Schema) -> Schema:
     """Return an object whose properties are required, but for those that ``optional`` names."""
     required = [name for name in properties if name not in optional.split()]
     return {"type": "object", "properties": properties, "required": required}
 
 
-def _list(items: Schema) -> Schema:
+def list_of(items: Schema) -> Schema:
     return {"type": "array", "items": items}
 
 
 UIDS = {"sop_instance_uid": UID, "series_instance_uid": UID, "study_instance_uid": UID}
-INSTANCE = _object(**UIDS, size=COUNT, sha256=SHA256)
-ITEM = _object("mtime", key=TEXT, sha256=SHA256, size=COUNT, mtime={"type": "number"})
-REASONS = _list(TEXT)
-REFERENCE = _object(
+INSTANCE = object_of(**UIDS, size=COUNT, sha256=SHA256)
+ITEM = object_of("mtime", key=TEXT, sha256=SHA256, size=COUNT, mtime={"type": "number"})
+REASONS = list_of(TEXT)
+REFERENCE = object_of(
     "study series instances models",
     study=UID,
-    series={"anyOf": [UID, _list(UID)]},
-    instances=_list(SHA256),
-    models=_list(TEXT),
+    series={"anyOf": [UID, list_of(UID)]},
+    instances=list_of(SHA256),
+    models=list_of(TEXT),
 )
 
 
 def _states(*states: str) -> Schema:
     """Return the state of each instance; ``existing`` is the digest of a stored file that differs."""
     state = {"enum": list(states)}
-    return _object(
-        instances=_list(_object("existing", sop_instance_uid=UID, sha256=SHA256, state=state, existing=SHA256))
+    return object_of(
+        instances=list_of(object_of("existing", sop_instance_uid=UID, sha256=SHA256, state=state, existing=SHA256))
     )
 
 
 def _parts(first: str, schema: Schema, media_type: str) -> Schema:
     """Return a multipart body: a JSON part, then files in the order of its entries."""
-    content = {"schema": _object("files", **{first: schema}, files=_list(FILE))}
+    content = {"schema": object_of("files", **{first: schema}, files=list_of(FILE))}
     content["encoding"] = {first: {"contentType": "application/json"}, "files": {"contentType": media_type}}
     return {"multipart/related": content}
 
@@ -69,6 +69,7 @@ class StoreOperation:
     body: Schema = field(default_factory=dict)
     query: dict[str, Schema] = field(default_factory=dict)
     status: str = "200"
+    tag: str = "store"
 
     def describe(self) -> Schema:
         """Return the Operation Object."""
@@ -80,7 +81,7 @@ class StoreOperation:
         refusal = {"description": "A problem: see its code.", "content": PROBLEM}
         return {
             "operationId": self.name,
-            "tags": ["store"],
+            "tags": [self.tag],
             "summary": self.summary,
             "parameters": inside + asked,
             **body,
@@ -89,10 +90,10 @@ class StoreOperation:
 
 
 PAGE: dict[str, Schema] = {"limit": {"type": "integer", "minimum": 1, "default": 100}, "after": TEXT}
-SUMMARY = _object(study_instance_uid=UID, series=COUNT, instances=COUNT, bytes=COUNT, stored=TIME, used=TIME)
-STORED = _object(sop_instance_uid=UID, sha256=SHA256, size=COUNT)
-VERDICT = _object(series_instance_uid=UID, accepted={"type": "boolean"}, reasons=REASONS)
-RESULT = _object(
+SUMMARY = object_of(study_instance_uid=UID, series=COUNT, instances=COUNT, bytes=COUNT, stored=TIME, used=TIME)
+STORED = object_of(sop_instance_uid=UID, sha256=SHA256, size=COUNT)
+VERDICT = object_of(series_instance_uid=UID, accepted={"type": "boolean"}, reasons=REASONS)
+RESULT = object_of(
     id=SHA256,
     model=TEXT,
     version=TEXT,
@@ -103,52 +104,56 @@ RESULT = _object(
     weights_digest=TEXT,
     parameters_digest=TEXT,
     bytes=COUNT,
-    studies=_list(UID),
-    series=_list(UID),
+    studies=list_of(UID),
+    series=list_of(UID),
     instances=COUNT,
 )
 
 STUDIES = (
     StoreOperation(
         "POST", "/studies/manifest", "compareManifest", "Which instances are missing.",
-        _json(_states("present", "missing", "conflict")), _json(_list(INSTANCE)),
+        _json(_states("present", "missing", "conflict")), _json(list_of(INSTANCE)),
     ),
     StoreOperation(
         "POST", "/studies/instances", "storeInstances", "Store a chunk of instances, as a whole or not at all.",
         _json(_states("stored", "kept", "replaced")),
-        _parts("entries", _object(instances=_list(INSTANCE)), "application/dicom"),
+        _parts("entries", object_of(instances=list_of(INSTANCE)), "application/dicom"),
         {"on_conflict": {"enum": ["fail", "keep", "replace"], "default": "fail"}},
     ),
     StoreOperation(
         "GET", "/studies", "listStudies", "Stored studies by UID.",
-        _json(_object(studies=_list(SUMMARY), next=NEXT)), query=PAGE,
+        _json(object_of(studies=list_of(SUMMARY), next=NEXT)), query=PAGE,
     ),
     StoreOperation(
         "GET", "/studies/{uid}", "readStudy", "Stored instances of one study.",
-        _json(_object(study_instance_uid=UID, series=_list(_object(series_instance_uid=UID, instances=_list(STORED))))),
+        _json(
+            object_of(
+                study_instance_uid=UID, series=list_of(object_of(series_instance_uid=UID, instances=list_of(STORED)))
+            )
+        ),
     ),
     StoreOperation(
         "DELETE", "/studies/{uid}", "deleteStudy", "Remove a study and its results.",
-        _json(_object(study_instance_uid=UID, instances=COUNT, bytes=COUNT, results=COUNT)),
+        _json(object_of(study_instance_uid=UID, instances=COUNT, bytes=COUNT, results=COUNT)),
         query={"callers": {"enum": ["mine", "all"], "default": "mine"}},
     ),
     StoreOperation(
         "POST", "/preflight", "preflight", "Which models accept a study, and why others do not.",
         _json(
-            _object(
-                models=_list(
-                    _object(model=TEXT, accepted={"type": "boolean"}, reasons=REASONS, series=_list(VERDICT))
+            object_of(
+                models=list_of(
+                    object_of(model=TEXT, accepted={"type": "boolean"}, reasons=REASONS, series=list_of(VERDICT))
                 )
             )
         ),
-        _json(REFERENCE) | _parts("selection", _object("models", models=_list(TEXT)), "application/dicom"),
+        _json(REFERENCE) | _parts("selection", object_of("models", models=list_of(TEXT)), "application/dicom"),
     ),
 )  # fmt: skip
 
 RESULTS = (
     StoreOperation(
         "GET", "/results", "listResults", "Stored results, the newest first.",
-        _json(_object(results=_list(RESULT), next=NEXT)),
+        _json(object_of(results=list_of(RESULT), next=NEXT)),
         query=dict.fromkeys(("study", "series", "model", "version"), TEXT) | {"since": TIME, "until": TIME} | PAGE,
     ),
     StoreOperation(
@@ -161,26 +166,26 @@ RESULTS = (
 BUNDLES = (
     StoreOperation(
         "GET", "/bundles", "listBundles", "Names and sizes of bundles.",
-        _json(_object(bundles=_list(_object(name=TEXT, files=COUNT, bytes=COUNT)))),
+        _json(object_of(bundles=list_of(object_of(name=TEXT, files=COUNT, bytes=COUNT)))),
     ),
     StoreOperation(
-        "GET", "/bundles/{name}", "readBundle", "Files of a bundle.", _json(_object(name=TEXT, files=_list(ITEM))),
+        "GET", "/bundles/{name}", "readBundle", "Files of a bundle.", _json(object_of(name=TEXT, files=list_of(ITEM))),
     ),
     StoreOperation(
         "POST", "/bundles/{name}/manifest", "compareBundle", "Which files are missing, the same, or extra.",
-        _json(_object(missing=_list(TEXT), same=_list(TEXT), extra=_list(ITEM))), _json(_list(ITEM)),
+        _json(object_of(missing=list_of(TEXT), same=list_of(TEXT), extra=list_of(ITEM))), _json(list_of(ITEM)),
     ),
     StoreOperation(
         "POST", "/bundles/{name}/files", "storeBundleFiles", "Store and remove files, as a whole or not at all.",
-        _json(_object(files=COUNT, bytes=COUNT, removed=COUNT)),
-        _parts("entries", _object("remove", files=_list(ITEM), remove=_list(TEXT)), "application/octet-stream"),
+        _json(object_of(files=COUNT, bytes=COUNT, removed=COUNT)),
+        _parts("entries", object_of("remove", files=list_of(ITEM), remove=list_of(TEXT)), "application/octet-stream"),
     ),
     StoreOperation(
         "GET", "/bundles/{name}/files/{sha256}", "readBundleFile", "The bytes of one file.",
         {"application/octet-stream": {"schema": FILE}},
     ),
     StoreOperation(
-        "DELETE", "/bundles/{name}", "deleteBundle", "Remove a bundle.", _json(_object(files=COUNT, bytes=COUNT)),
+        "DELETE", "/bundles/{name}", "deleteBundle", "Remove a bundle.", _json(object_of(files=COUNT, bytes=COUNT)),
     ),
 )  # fmt: skip
 

@@ -59,8 +59,9 @@ class Submissions:
         """
         if submission.id and not ID.fullmatch(submission.id):
             raise RunIdRefused("An id has 1 to 64 letters, digits, dots, underscores and hyphens of ASCII.")
-        if submission.route not in self._service.models:
-            raise ParameterRefused([("/route", "No model is on this route.")])
+        model = self._service.models.get(submission.route)
+        if model is None or not model.durable:
+            raise ParameterRefused([("/route", "No model that answers runs is on this route.")])
         with new_payload(self._ledger.store) as payload:
             recorded = record(submission.body, self._settings, ticket, payload.incoming.write)
             known = self._known(submission, recorded)

@@ -11,6 +11,7 @@ TWINS = {
     "errors": "the gateway's errors and the client's",
     "preflight": "the view, and what it asks of each typed model",
     "results": "the views and the store of one protocol",
+    "runs": "the views, and what they show",
     "worker": "gunicorn's worker, and the name under which configurations find it",
 }
 """Stems that several rooms share on purpose, each with its reason."""

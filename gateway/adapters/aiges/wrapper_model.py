@@ -52,6 +52,8 @@ def load(name: str, path: Path, *, stream: bool | None = None) -> "WrapperModel"
 class WrapperModel(Model):
     """A wrapper on one route. ``setup`` and ``close`` run once each; other methods in many threads."""
 
+    durable = False
+
     def __init__(
         self,
         name: str,

@@ -1,0 +1,262 @@
+"""Runs over HTTP: submitted, waited for, watched, answered, cancelled and forgotten (docs/runs.md)."""
+
+import json
+import re
+from collections.abc import Collection
+from typing import Any
+
+import flask
+
+from gateway.delivery.webhooks import Webhooks
+from gateway.endpoints import results
+from gateway.endpoints.access_control import caller_name, require
+from gateway.endpoints.current import current_service
+from gateway.endpoints.run_feeds import BEGUN, ChangeFeed, EndFeed, EventFeed
+from gateway.endpoints.store_views import Rule, admission_ticket, answering, moment, page, paged, time_of
+from gateway.endpoints.timeouts import requested_timeout
+from gateway.endpoints.waiting import defer, stream
+from gateway.errors import ParameterRefused, RunNotFound
+from gateway.intake.body import Body
+from gateway.protocol.preferences import RESPOND_ASYNC, WAIT
+from gateway.runs.lifecycle import RunState
+from gateway.runs.rows import Run
+from gateway.runs.runs import Runs
+from gateway.runs.submissions import Submission
+
+SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
+PROBLEMS = (RunState.REFUSED, RunState.FAILED)
+"""The states of runs that ended with a problem."""
+NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+def add_runs(app: flask.Flask, taken: Collection[str]) -> None:
+    """Add the routes of runs, but for the paths that the service has ``taken``."""
+    pages = flask.Blueprint("gateway_runs", __name__)
+    for method, path, view in RULES:
+        if path not in taken:
+            pages.add_url_rule(path, f"{method} {path}".replace(".", " "), answering(view), methods=[method])
+    app.register_blueprint(pages)
+
+
+def respond_async(route: str, wait: float) -> flask.Response:
+    """Answer a request for a model with its run, or with the model's answer where that takes at most ``wait`` seconds.
+
+    Raises what ``Runs.submit`` raises, and Unavailable.
+    """
+    run, _ = _submit(route, "")
+    applied = RESPOND_ASYNC
+    if not wait:
+        return _preferred(_accepted(run, 202), applied)
+    applied = f"{applied}, {WAIT}={wait:g}"
+
+    def answer() -> flask.Response:
+        latest = _runs().get(run.caller, run.id)
+        if not latest.state.ended:
+            return _preferred(_accepted(latest, 202), applied)
+        answered = _preferred(_answer(latest), applied)
+        answered.headers["Content-Location"] = _path(run)
+        return answered
+
+    return defer(EndFeed(_runs(), run), 0, _bounded(wait), answering(answer))
+
+
+def _preferred(response: flask.Response, applied: str) -> flask.Response:
+    response.headers["Preference-Applied"] = applied
+    response.vary.add("Prefer")
+    return response
+
+
+def _put(id: str) -> flask.Response:
+    run, new = _submit(_route(), id)
+    return _accepted(run, 201 if new else 200)
+
+
+def _post() -> flask.Response:
+    run, _ = _submit(_route(), "")
+    return _accepted(run, 201)
+
+
+def _route() -> str:
+    route = flask.request.args.get("route", "")
+    if not route:
+        raise ParameterRefused([("/route", "route should be the route of a model, such as ?route=/tissue.")])
+    return route
+
+
+def _submit(route: str, id: str) -> tuple[Run, bool]:
+    require("infer", route=route)
+    environ, settings = flask.request.environ, current_service().settings
+    webhooks: Webhooks = flask.current_app.extensions["gateway.webhooks"]
+    callback = webhooks.required(environ.get("HTTP_WEBHOOK", ""))
+    with admission_ticket() as ticket:
+        submission = Submission(
+            route=route,
+            caller=caller_name(),
+            body=Body.of(environ, settings, ticket),
+            id=id,
+            accept=environ.get("HTTP_ACCEPT", ""),
+            traceparent=environ.get("HTTP_TRACEPARENT", ""),
+            no_cache="no-cache" in environ.get("HTTP_CACHE_CONTROL", "").lower(),
+            timeout=requested_timeout(environ),
+        )
+        run, new = _runs().submit(submission, ticket)
+    webhooks.register(run.key, callback)  # a client whose request broke off before repeats it
+    return run, new
+
+
+def _list() -> flask.Response:
+    require("read")
+    args, (limit, after) = flask.request.args, page()
+    state = args.get("state", "")
+    if state and state not in list(RunState):
+        raise ParameterRefused([("/state", f"state should be one of {', '.join(RunState)}.")])
+    listed = _runs().page(
+        caller_name(),
+        state=state,
+        route=args.get("route", ""),
+        since=time_of("since") or 0.0,
+        limit=limit + 1,
+        after=after,
+    )
+    return paged("runs", [_summary(run) for run in listed], limit, "id")
+
+
+def _read(id: str) -> flask.Response:
+    require("read")
+    run, seconds = _run(id), _wait()
+    if run.state.ended or seconds == 0 or flask.request.method == "HEAD":
+        return flask.jsonify(_entry(run))
+    feed = ChangeFeed(_runs(), run)
+    return defer(feed, _after(run.sequence), seconds, answering(lambda: flask.jsonify(_entry(_run(id)))))
+
+
+def _events(id: str) -> flask.Response:
+    require("read")
+    run, after = _run(id), _after(0)
+    if run.state.ended and not _runs().events(run, after, 1):
+        return flask.Response(status=204)  # an EventSource connects no more (HTML 9.2.2)
+    is_head = flask.request.method == "HEAD"
+    response = (
+        flask.Response() if is_head else stream(EventFeed(_runs(), run, flask.request.script_root), after, begun=BEGUN)
+    )
+    response.content_type = "text/event-stream"
+    response.headers["X-Accel-Buffering"] = "no"  # nginx would wait for more
+    return response
+
+
+def _payload(id: str, number: str) -> flask.Response:
+    require("read")
+    if not NUMBER.fullmatch(number):
+        raise RunNotFound("The run has no such event.")
+    media_type, data = _runs().payload(_run(id), int(number))
+    return flask.Response(bytes(data), content_type=media_type)
+
+
+def _result(id: str) -> flask.Response:
+    require("read")
+    return _answer(_run(id))
+
+
+def _answer(run: Run) -> flask.Response:
+    """Return the answer of a run, or its problem. Raises RunNotReady, RunCancelled, RunGone."""
+    if run.state in PROBLEMS:
+        text = json.dumps(_runs().problem(run))
+        return flask.Response(text, run.status, content_type="application/problem+json")
+    return results.answer(_runs().result(run.caller, run.id))
+
+
+def _delete(id: str) -> flask.Response:
+    if not _run(id).state.ended:
+        require("infer")
+        return _accepted(_runs().cancel(caller_name(), id), 202)
+    require("delete")
+    _runs().forget(caller_name(), id)
+    return flask.Response(status=204)
+
+
+def _runs() -> Runs:
+    runs: Runs = flask.current_app.extensions["gateway.runs"]
+    return runs
+
+
+def _run(id: str) -> Run:
+    return _runs().get(caller_name(), id)
+
+
+def _wait() -> float:
+    text = flask.request.args.get("wait", "0")
+    if not SECONDS.fullmatch(text):
+        raise ParameterRefused([("/wait", "wait should be a number of seconds, such as 30.")])
+    return _bounded(float(text))
+
+
+def _bounded(seconds: float) -> float:
+    return min(seconds, current_service().settings.run_wait)
+
+
+def _after(default: int) -> int:
+    """Return the number of the last event that the client knows."""
+    text = flask.request.headers.get("Last-Event-ID") or flask.request.args.get("after")
+    if text is None:
+        return default
+    if not NUMBER.fullmatch(text):
+        raise ParameterRefused([("/after", "after, and Last-Event-ID, should be the number of an event.")])
+    return int(text)
+
+
+def _accepted(run: Run, status: int) -> flask.Response:
+    response = flask.jsonify(_entry(run))
+    response.status_code = status
+    response.headers["Location"] = _path(run)
+    return response
+
+
+def _path(run: Run) -> str:
+    return f"{flask.request.script_root}/runs/{run.id}"
+
+
+def _entry(run: Run) -> dict[str, Any]:
+    """Return a run as JSON."""
+    runs = _runs()
+    more = {
+        "position": runs.ahead(run) if run.state is RunState.QUEUED else None,
+        "progress": runs.progress(run),
+        "question": _question(run),
+        "problem": runs.problem(run) if run.state in PROBLEMS else None,
+    }
+    return _summary(run) | more
+
+
+def _question(run: Run) -> dict[str, Any] | None:
+    event = _runs().question(run)
+    return None if event is None else event.data | {"sequence": event.sequence}
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    """Return a run as JSON, without what takes a look at its events."""
+    path = _path(run)
+    return {
+        "id": run.id,
+        "route": run.route,
+        "state": run.state.value,
+        "sequence": run.sequence,
+        "created": moment(run.created_at, "milliseconds"),
+        "started": None if run.started_at is None else moment(run.started_at, "milliseconds"),
+        "ended": None if run.ended_at is None else moment(run.ended_at, "milliseconds"),
+        "attempts": run.attempts,
+        "status": run.status or None,
+        "reason": run.reason or None,
+        "links": {"self": path} | {name: f"{path}/{name}" for name in ("events", "result", "input")},
+    }
+
+
+RULES: tuple[Rule, ...] = (
+    ("POST", "/runs", _post),
+    ("GET", "/runs", _list),
+    ("PUT", "/runs/<id>", _put),
+    ("GET", "/runs/<id>", _read),
+    ("GET", "/runs/<id>/events", _events),
+    ("GET", "/runs/<id>/events/<number>", _payload),
+    ("GET", "/runs/<id>/result", _result),
+    ("DELETE", "/runs/<id>", _delete),
+)

@@ -1,0 +1,112 @@
+"""OpenAPI 3.1 of the routes of runs (docs/runs.md): one row for each operation."""
+
+from typing import Any
+
+from gateway.protocol.store_openapi import (
+    COUNT,
+    FILE,
+    NEXT,
+    PAGE,
+    TEXT,
+    TIME,
+    Schema,
+    StoreOperation,
+    list_of,
+    object_of,
+)
+
+STATES = ("queued", "running", "waiting-input", "finished", "refused", "failed", "cancelled")
+NUMBER: Schema = {"type": "number"}
+SECONDS: Schema = {"type": "number", "minimum": 0, "maximum": 999_999}
+ROUTE: Schema = {"type": "string", "description": "The route of a model, such as /tissue."}
+STATE: Schema = {"enum": list(STATES)}
+PROBLEM: Schema = {"$ref": "#/components/schemas/Problem"}
+RUN_REFERENCE: Schema = {"$ref": "#/components/schemas/Run"}
+EVENTS: Schema = {"text/event-stream": {"schema": TEXT}}
+ANSWER: Schema = {"multipart/related": {"schema": {"type": "object"}}}
+INPUT: Schema = {
+    "multipart/related": {"schema": {"type": "object"}},
+    "application/json": {"schema": {"type": "object"}},
+}
+"""The body of the model's route; that has its schema."""
+PREFER: Schema = {
+    "name": "Prefer",
+    "in": "header",
+    "schema": TEXT,
+    "description": "respond-async makes a run of the request (RFC 7240); wait=N waits N seconds for its answer first.",
+}
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+RUN = object_of(
+    "position progress question problem",
+    id=TEXT,
+    route=TEXT,
+    state=STATE,
+    sequence=COUNT,
+    created=TIME,
+    started=_or_null(TIME),
+    ended=_or_null(TIME),
+    attempts=COUNT,
+    status=_or_null(COUNT),
+    reason=_or_null(TEXT),
+    position=_or_null(COUNT),
+    progress=_or_null(object_of(done=NUMBER, total=NUMBER, text=TEXT)),
+    question=_or_null({"type": "object"}),
+    problem=_or_null(PROBLEM),
+    links=object_of("", **dict.fromkeys(("self", "events", "result", "input"), TEXT)),
+)
+ACCEPTED: Schema = {
+    "description": "The run that the request has become.",
+    "content": {"application/json": {"schema": RUN_REFERENCE}},
+}
+RUN_JSON: Schema = ACCEPTED["content"]
+
+OPERATIONS = (
+    StoreOperation(
+        "POST", "/runs", "submitRun", "Make a run of a request for a model.",
+        RUN_JSON, INPUT, {"route": ROUTE}, "201", tag="runs",
+    ),
+    StoreOperation(
+        "GET", "/runs", "listRuns", "Runs of the caller, the newest first.",
+        {"application/json": {"schema": object_of(runs=list_of(RUN_REFERENCE), next=NEXT)}},
+        query={"state": STATE, "route": TEXT, "since": TIME} | PAGE, tag="runs",
+    ),
+    StoreOperation(
+        "PUT", "/runs/{id}", "putRun", "Make a run under an id of its own; the same request again is the same run.",
+        RUN_JSON, INPUT, {"route": ROUTE}, "201", tag="runs",
+    ),
+    StoreOperation(
+        "GET", "/runs/{id}", "readRun", "A run as it is now, or once its state has changed.",
+        RUN_JSON, query={"wait": SECONDS, "after": COUNT}, tag="runs",
+    ),
+    StoreOperation(
+        "GET", "/runs/{id}/events", "watchRun", "Events of a run as server-sent events, until it ends.",
+        EVENTS, query={"after": COUNT}, tag="runs",
+    ),
+    StoreOperation(
+        "GET", "/runs/{id}/events/{number}", "readRunEvent", "The bytes of an event that has some, such as a preview.",
+        {"*/*": {"schema": FILE}}, tag="runs",
+    ),
+    StoreOperation(
+        "GET", "/runs/{id}/result", "readRunResult", "The answer of the model's route, or its problem.", ANSWER,
+        tag="runs",
+    ),
+    StoreOperation(
+        "DELETE", "/runs/{id}", "deleteRun", "Cancel a live run (202), or forget one that has ended.",
+        status="204", tag="runs",
+    ),
+)  # fmt: skip
+
+
+def run_paths() -> dict[str, Any]:
+    """Return the Paths Object of runs."""
+    paths: dict[str, Any] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = operation.describe()
+    for method in ("put", "delete"):
+        paths["/runs/{id}"][method]["responses"]["200" if method == "put" else "202"] = ACCEPTED
+    return paths
