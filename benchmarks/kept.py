@@ -1,5 +1,6 @@
 """The gateway with slow models; ``BENCH_ROUTES`` names those to serve, since each has its own processes."""
 
+import itertools
 import os
 import time
 from typing import Any, BinaryIO
@@ -7,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy
 
 from benchmarks.models import Answer, tiny
-from gateway import Batch, Classification, Execution, Gateway
+from gateway import Batch, Classification, Execution, Gateway, current_request
 
 BATCH_SECONDS = 0.1
 """What one run takes, of one request or of sixteen, as on a GPU that is far from full."""
@@ -42,6 +43,17 @@ def batched(jsons: list[dict[str, Any]], files: list[list[BinaryIO]], digests: l
     return [tiny(*one) for one in zip(jsons, files, digests, strict=True)]
 
 
+def reports(json_input: dict[str, Any], files: list[BinaryIO], digest: str) -> Answer:
+    """Report once a second, until nobody waits for the answer."""
+    request = current_request()
+    for second in itertools.count(1):
+        request.progress(second, second + 1, "seconds")
+        if request.cancelled():
+            break
+        time.sleep(1)
+    return tiny(json_input, files, digest)
+
+
 class Weights:
     """A model of ``BENCH_WEIGHTS`` MiB, every page of them touched."""
 
@@ -55,6 +67,8 @@ class Weights:
 
 
 PLAIN: dict[str, tuple[Any, Execution]] = {
+    "/tiny": (tiny, Execution()),
+    "/reports": (reports, Execution()),
     "/waits": (waits, Execution()),
     "/holds": (holds, Execution()),
     "/single": (single, Execution(concurrency=1)),

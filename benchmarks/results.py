@@ -48,6 +48,7 @@ class Plan:
     slices: int = 140
     first_upload: int = 1000
     cached: int = 4000
+    watchers: int = 1000
 
 
 QUICK = Plan(
@@ -73,6 +74,7 @@ QUICK = Plan(
     slices=20,
     first_upload=100,
     cached=200,
+    watchers=50,
 )
 
 

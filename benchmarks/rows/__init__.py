@@ -18,6 +18,7 @@ from benchmarks.rows.signals import deaths, signals
 from benchmarks.rows.uploads import uploads
 from benchmarks.rows.volumes import codecs, headers, volume
 from benchmarks.rows.walls import blake3, wall
+from benchmarks.rows.watchers import watchers
 
 ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "wall": wall,
@@ -42,5 +43,6 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "signals": signals,
     "deaths": deaths,
     "mixed": mixed,
+    "watchers": watchers,
 }
 """Each row by the name that ``--rows`` takes."""
