@@ -20,6 +20,7 @@ from gateway.executors.scoreboard import Slot
 from gateway.observe.logs import exception_frames, quiet_libraries
 from gateway.protocol.serializer import InferenceSerializer
 from gateway.service.service import Service
+from gateway.spool.process_memory import spare_collections
 
 if TYPE_CHECKING:
     from gateway.binding.requirements import Requires
@@ -225,6 +226,8 @@ class Gateway(flask.Flask):
                 if model not in self._wrappers:
                     self.service.die(f"The model on {model.name} could not be set up: {type(error).__name__}: {error}")
             self.service.publish()
+        if self.service.in_server:
+            spare_collections()
         self.service.publish()
 
     def run(

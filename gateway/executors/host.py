@@ -30,7 +30,7 @@ from gateway.observe import jsonlogs
 from gateway.observe.logs import TaggedLogger, exception_frames, quiet_hooks
 from gateway.protocol.response import check
 from gateway.spool.anonymous_files import AnonymousFile
-from gateway.spool.process_memory import keep_memory_flat
+from gateway.spool.process_memory import keep_memory_flat, spare_collections
 
 logger = logging.getLogger("gateway")
 
@@ -165,6 +165,7 @@ def main(descriptor: str, target: str, name: str) -> None:
         sys.exit(1)
     checks = AnswerChecks(app.serializer, state.settings.strict, logger.warning)
     check({}, [], serializer=checks.serializer, strict=True, warn=logger.warning)  # imports now what answers will need
+    spare_collections()
     Host(channel, model, checks, log_text=state.settings.log_exception_text).serve()
 
 

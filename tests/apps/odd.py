@@ -1,5 +1,6 @@
 """A model that does what models should not do to the process that they run in, in the way asked for."""
 
+import gc
 import logging
 import multiprocessing
 import os
@@ -26,7 +27,8 @@ def predict(json_input, files, digest):
     umask = os.umask(0o077)
     os.umask(umask)
     folder = str(Path.cwd())
-    return {"study_ml_json": {**told, "pid": os.getpid(), "folder": folder, "umask": umask}}, []
+    spared = gc.get_freeze_count() > 10_000
+    return {"study_ml_json": {**told, "pid": os.getpid(), "folder": folder, "umask": umask, "spared": spared}}, []
 
 
 def take_signals():

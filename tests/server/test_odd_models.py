@@ -90,6 +90,10 @@ def test_inside_a_worker_each_call_begins_in_the_folder_of_the_server(inline: Ru
     assert inline.told("odd") == before
 
 
+def test_collections_of_garbage_leave_out_what_was_loaded_at_the_start(server: Running) -> None:
+    eventually(lambda: server.told("odd")["spared"])
+
+
 def test_closed_standard_streams_are_opened_again(server: Running) -> None:
     do(server, "close streams")
     server.told("odd", {"does": "log", "text": f"still logged {server.form}"})
