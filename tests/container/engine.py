@@ -147,7 +147,7 @@ class Engine:
         self.run("podman", "rm", "--all", "--force", "--time", "0")
         self.run("podman", "rmi", "--all", "--force")
         self.run("umount", "--lazy", f"{self.folder}/images/overlay")
-        self.run("rm", "-rf", str(self.folder))
+        self.run("rm", "-rf", "--one-file-system", str(self.folder))
 
 
 @contextlib.contextmanager
