@@ -154,6 +154,8 @@ def _results(arguments: argparse.Namespace, screen: "Terminal", client: "Client"
     names = ("study", "series", "model", "version", "since", "until", "limit")
     with screen.bar("asking"):
         entries = client.results(**{name: getattr(arguments, name) for name in names})
+    if not entries:
+        screen.note("a gateway stores the results of models with deterministic=True, on studies in its store")
     return entries, _of_results(entries)
 
 

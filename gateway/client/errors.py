@@ -22,6 +22,9 @@ from urllib3.exceptions import NewConnectionError
 CONFLICT = "instance-conflict"
 LONGEST_DETAIL = 500
 """Characters of a server's text that are shown on a terminal."""
+TOO_LARGE = 413
+PROXY = "A proxy before the gateway refuses this size: raise its limit, which is client_max_body_size in nginx."
+"""The hint beside a 413 that is not the gateway's own."""
 
 
 class ClientError(Exception):
@@ -113,6 +116,8 @@ def refusal(status: int, reason: str, content_type: str, body: bytes, request_id
     request_id = str(problem.get("request_id") or request_id)
     if code == CONFLICT and (conflicts := _conflicts(problem.get("conflicts"))):
         return Conflict(conflicts, request_id=one_line(request_id))
+    if status == TOO_LARGE and not problem:
+        detail += f". {PROXY}"
     return Refused(f"{detail} (status {status})", status=status, code=one_line(code), request_id=one_line(request_id))
 
 

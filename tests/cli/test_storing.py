@@ -63,6 +63,7 @@ def test_a_preflight_of_a_stored_study_sends_nothing(run: Run, store: Server, sl
 def test_results_are_listed(run: Run, store: Server) -> None:
     ran = run("results", "--study", "1.2.3", "-p", store.port)
     assert (ran.status, ran.out) == (0, "no results\n")
+    assert "deterministic=True" in ran.err
     assert json.loads(run("results", "--study", "1.2.3", "-p", store.port, "--json").out) == []
     assert run("results", "--since", "yesterday", "-p", store.port).status == 1
 

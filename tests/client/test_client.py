@@ -188,6 +188,7 @@ def test_a_problem_becomes_an_error_with_its_status_code_detail_and_request_id()
     [
         (Said(b"something failed\nTraceback", status=500), "something failed (status 500)"),
         (Said(b"<html>oh", "text/html", 502), "Bad Gateway (status 502)"),
+        (Said(b"<html>oh", "text/html", 413), "Request Entity Too Large. A proxy before the gateway"),
         (Said(b"[1, 2", "application/problem+json", 500), "Internal Server Error (status 500)"),
         (Said(b"[1, 2]", "application/json", 500), "Internal Server Error (status 500)"),
         (Said(b"[" * 60_000, "application/json", 500), "Internal Server Error (status 500)"),
