@@ -25,21 +25,25 @@ WATCHED, ALONE = "watched", "unwatched"
 
 def watchers(plan: Plan) -> list[Line]:
     """Send small requests to two servers in turn: one has watchers of a run that reports once a second."""
-    sent = study(1, path="/tiny", part_size=SMALL_PART)
     with ExitStack() as stack:
         named = {name: stack.enter_context(_serving()) for name in (WATCHED, ALONE)}
-        works = {name: pairs.unchecked(server.port, sent, keep_alive=True) for name, server in named.items()}
-        pairs.alternate(plan.warm_up, works)
+        _asked(named, plan.warm_up)
         server, before = named[WATCHED], exact(named[WATCHED].worker)
         with watching(server.port, _submitted(server), plan.watchers) as events:
             each = (exact(server.worker) - before) / plan.watchers / KiB
-            latencies = pairs.alternate(plan.latency_requests, works)
+            latencies = _asked(named, plan.latency_requests)
     work = f"{plan.watchers} watchers of a run that reports once a second"
     memory = Line(
         work=f"{work}: memory of each", unit="KiB", ours=each, must_reach=f"<= {EACH_KIB} KiB", met=each <= EACH_KIB,
         note=f"each saw {min(events)} to {max(events)} events",
     )  # fmt: skip
     return [memory, _beside(work, latencies)]
+
+
+def _asked(named: dict[str, Server], requests: int) -> Samples:
+    sent = study(1, path="/tiny", part_size=SMALL_PART)
+    works = {name: pairs.unchecked(server.port, sent, keep_alive=True) for name, server in named.items()}
+    return pairs.alternate(requests, works)
 
 
 def _beside(work: str, latencies: Samples) -> Line:

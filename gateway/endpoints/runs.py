@@ -15,7 +15,7 @@ from gateway.endpoints.run_feeds import BEGUN, ChangeFeed, EndFeed, EventFeed
 from gateway.endpoints.store_views import Rule, admission_ticket, answering, moment, page, paged, time_of
 from gateway.endpoints.timeouts import requested_timeout
 from gateway.endpoints.waiting import defer, stream
-from gateway.errors import ParameterRefused, RunNotFound
+from gateway.errors import ParameterRefused, RunNotFound, Unavailable
 from gateway.intake.body import Body
 from gateway.protocol.preferences import RESPOND_ASYNC, WAIT
 from gateway.runs.lifecycle import RunState
@@ -41,13 +41,14 @@ def add_runs(app: flask.Flask, taken: Collection[str]) -> None:
 def respond_async(route: str, wait: float) -> flask.Response:
     """Answer a request for a model with its run, or with the model's answer where that takes at most ``wait`` seconds.
 
-    Raises what ``Runs.submit`` raises, and Unavailable.
+    Raises what ``Runs.submit`` raises.
     """
     run, _ = _submit(route, "")
     applied = RESPOND_ASYNC
     if not wait:
         return _preferred(_accepted(run, 202), applied)
-    applied = f"{applied}, {WAIT}={wait:g}"
+    seconds = _bounded(wait)
+    applied = f"{applied}, {WAIT}={seconds:g}"
 
     def answer() -> flask.Response:
         latest = _runs().get(run.caller, run.id)
@@ -57,7 +58,10 @@ def respond_async(route: str, wait: float) -> flask.Response:
         answered.headers["Content-Location"] = _path(run)
         return answered
 
-    return defer(EndFeed(_runs(), run), 0, _bounded(wait), answering(answer))
+    try:
+        return defer(EndFeed(_runs(), run), 0, seconds, answering(answer))
+    except Unavailable:  # as many answers wait as may; the run is there
+        return answer()
 
 
 def _preferred(response: flask.Response, applied: str) -> flask.Response:

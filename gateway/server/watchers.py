@@ -184,7 +184,10 @@ class Watchers:
 
     def _begin(self, watcher: Watcher) -> None:
         key = watcher.feed.key
-        topic = self._topics.setdefault(key, _Topic())
+        if key not in self._topics:  # what was read before this subscription may be old
+            self._topics[key] = _Topic()
+            self._pieces.clear()
+        topic = self._topics[key]
         topic.watchers[watcher] = None
         self._advance(watcher, partial(topic.open, watcher.feed, partial(self._calls.defer, self._spread, key)))
 

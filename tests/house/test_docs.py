@@ -27,9 +27,10 @@ DOCUMENTED_PYTHON = [
 
 SAMPLES = {
     "request_id|X-Request-ID": r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
-    "sha256|id|held|existing|[a-z]+_digest": r"([0-9a-f]{64})?",
+    "sha256|held|existing|[a-z]+_digest": r"([0-9a-f]{64})?",
+    "id": r"[0-9a-f]{64}|scan-[0-9]+",
     "[a-z]+_instance_uid|study|series|studies|SOPInstanceUID": r"[0-9]+(\.[0-9]+)+",
-    "created|stored|used|time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)",
+    "created|started|ended|stored|used|time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)",
 }
 """Names of members in JSON samples, and what their values look like."""
 

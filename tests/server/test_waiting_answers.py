@@ -25,7 +25,7 @@ COMMAND = (
     *(sys.executable, "-m", "gunicorn", "-c", "python:gateway.gunicorn_conf", "--bind", "127.0.0.1:0"),
     *("--threads", str(THREADS), "--access-logfile", "-", "--access-logformat", "ACCESS %(U)s %(s)s %(b)s"),
 )
-SCHEMES = ["http", "https"]
+SCHEMES = ["http", pytest.param("https", marks=pytest.mark.slow)]
 
 
 class Clients:

@@ -63,7 +63,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
-@pytest.fixture(scope="module", params=["http", "https"])
+@pytest.fixture(scope="module", params=["http", pytest.param("https", marks=pytest.mark.slow)])
 def runs(
     request: pytest.FixtureRequest, serve: Serve, authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Runs:
@@ -126,3 +126,17 @@ def test_a_stream_of_a_forgotten_run_ends(runs: Runs) -> None:
         assert json.loads(list(lines)[-2][6:])["state"] == "cancelled"
     assert runs.ask("DELETE", f"/runs/{id}").status_code == 204
     eventually(lambda: runs.ask("GET", f"/runs/{id}/events").status_code == 404)
+
+
+def test_where_no_more_answers_may_wait_a_poll_is_refused_and_a_request_gets_its_run_at_once(
+    serve: Serve, authority: Authority, tmp_path: Path
+) -> None:
+    environment = {"GATEWAY_STORE_FOLDER": str(tmp_path), "TEST_NOTES": str(tmp_path), "GATEWAY_WATCHERS": "0"}
+    runs = Runs(serve("tests.apps.durable:app", "--threads", "4", **environment), authority, tmp_path)
+    headers = {"Content-Type": TYPE, "Prefer": "respond-async, wait=30"}
+    answer = runs.ask("POST", "/told", data=body(b'{"name": "one"}'), headers=headers)
+    assert answer.status_code == 202
+    for path in ("?wait=30", "/events"):
+        assert runs.ask("GET", f"/runs/{answer.json()['id']}{path}").status_code == 503
+    runs.go("one")
+    eventually(lambda: runs.ask("GET", f"/runs/{answer.json()['id']}").json()["state"] == "finished")
