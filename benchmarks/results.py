@@ -49,6 +49,7 @@ class Plan:
     first_upload: int = 1000
     cached: int = 4000
     watchers: int = 1000
+    runs: int = 100
 
 
 QUICK = Plan(
@@ -75,6 +76,7 @@ QUICK = Plan(
     first_upload=100,
     cached=200,
     watchers=50,
+    runs=10,
 )
 
 

@@ -13,6 +13,7 @@ from benchmarks.rows.mixed import mixed
 from benchmarks.rows.observability import observability
 from benchmarks.rows.overload import overload
 from benchmarks.rows.processes import hop, weights
+from benchmarks.rows.runs import runs
 from benchmarks.rows.segmentations import segmentation
 from benchmarks.rows.signals import deaths, signals
 from benchmarks.rows.uploads import uploads
@@ -35,6 +36,7 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "codecs": codecs,
     "headers": headers,
     "uploads": uploads,
+    "runs": runs,
     "endurance": endurance,
     "weights": weights,
     "hop": hop,

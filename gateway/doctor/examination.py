@@ -86,6 +86,7 @@ def _settings(plan: Plan, environ: Mapping[str, str]) -> list[Check]:
         ("timeouts", lambda: variables.timeouts(plan)),
         ("limits", lambda: variables.limits(plan.settings)),
         ("folders", lambda: storage.folders(plan.settings)),
+        ("runs", lambda: variables.runs(plan.settings)),
         ("audit", lambda: variables.audit(plan.settings)),
         ("callers", lambda: variables.callers(plan)),
     ]

@@ -108,6 +108,16 @@ def audit(own: Settings) -> Diagnosis:
     return Diagnosis("audit", Level.OK, text)
 
 
+def runs(own: Settings) -> Diagnosis:
+    """Tell whether runs are on, and when those of a dead process move on."""
+    if own.store_folder is None:
+        return Diagnosis("runs", Level.OK, "Off: they need store_folder.")
+    if not own.run_concurrency:
+        return Diagnosis("runs", Level.NOTE, "Taken, and left to other servers: run_concurrency is 0.")
+    text = f"{own.run_concurrency} at once in a worker; those of a dead process move on after {own.run_lease:g} s."
+    return Diagnosis("runs", Level.OK, text)
+
+
 def callers(plan: Plan) -> Diagnosis:
     """Check that callers are authenticated where other machines reach the server."""
     from gateway.endpoints.access_control import AccessControl  # Flask, which may be missing

@@ -200,3 +200,9 @@ def test_a_pipe_in_the_place_of_the_audit_stops_it_and_is_not_waited_for(tmp_pat
 
 def test_only_the_gateway_s_own_variables_are_judged() -> None:
     assert faults({"PATH": "x", "STRICT": "perhaps", "GATEWAY_STRICT": "perhaps"}).keys() == {"GATEWAY_STRICT"}
+
+
+def test_runs_are_on_with_a_store(tmp_path: Path) -> None:
+    assert "store_folder" in variables.runs(Settings()).text
+    assert "30 s" in variables.runs(Settings(store_folder=tmp_path)).text
+    assert variables.runs(Settings(store_folder=tmp_path, run_concurrency=0)).level == Level.NOTE

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Serve, Server
 from tests.runs.conftest import Bench
 from tests.waiting import eventually
@@ -27,9 +29,22 @@ def variables(bench: Bench, **more: str) -> dict[str, str]:
     }
 
 
-def served(serve: Serve, bench: Bench, *options: str, **more: str) -> Server:
-    """A server, once it executes runs."""
-    return serve(APP, *(options or ("--workers", "2")), **variables(bench, **more))
+Start = Callable[..., Server]
+"""Starts a server on the store of a bench, with its options and further variables."""
+
+
+@pytest.fixture
+def start_server(serve: Serve) -> Iterator[Start]:
+    """Start servers of two workers, unless the options say otherwise; they are stopped with the test."""
+    servers: list[Server] = []
+
+    def start(bench: Bench, *options: str, **more: str) -> Server:
+        servers.append(serve(APP, *(options or ("--workers", "2")), **variables(bench, **more)))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
 
 
 def kill(pid: int) -> None:

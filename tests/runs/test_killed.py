@@ -8,10 +8,11 @@ import pytest
 
 from gateway.runs.lifecycle import RunState
 from tests.apps.durable import STAGES
-from tests.conftest import Serve
 from tests.runs.conftest import CALLER, Bench, body
-from tests.runs.serving import kill, kill_all, killed_again_and_again, served
+from tests.runs.serving import Start, kill, kill_all, killed_again_and_again, start_server
 from tests.waiting import eventually
+
+__all__ = ["start_server"]
 
 pytestmark = pytest.mark.slow
 
@@ -22,9 +23,9 @@ RUNS, SERVERS, KILL_SECONDS = 200, 2, 5.0
 
 @pytest.mark.parametrize("processes", FORMS)
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_run_ends_wherever_its_worker_dies(serve: Serve, open_bench: Any, stage: str, processes: str) -> None:
+def test_a_run_ends_wherever_its_worker_dies(start_server: Start, open_bench: Any, stage: str, processes: str) -> None:
     here: Bench = open_bench(run_concurrency=0)
-    served(serve, here, TEST_STAGE=stage, GATEWAY_MODEL_PROCESSES=processes)
+    start_server(here, TEST_STAGE=stage, GATEWAY_MODEL_PROCESSES=processes)
     here.ended(here.submit("quick", body({}), "warm"))
     (here.notes / "armed").touch()
     run = here.submit("counted", body({"name": "one"}), "one")
@@ -38,10 +39,10 @@ def test_a_run_ends_wherever_its_worker_dies(serve: Serve, open_bench: Any, stag
 
 @pytest.mark.parametrize("processes", FORMS)
 def test_a_run_that_kills_its_process_fails_after_so_many_attempts(
-    serve: Serve, open_bench: Any, processes: str
+    start_server: Start, open_bench: Any, processes: str
 ) -> None:
     here: Bench = open_bench(run_concurrency=0)
-    served(serve, here, GATEWAY_MODEL_PROCESSES=processes, GATEWAY_BREAKER_COOLDOWN="0.1")
+    start_server(here, GATEWAY_MODEL_PROCESSES=processes, GATEWAY_BREAKER_COOLDOWN="0.1")
     ended = here.ended(here.submit("dies", body({})))
     reason = "model-died" if processes == "1" else "run-abandoned"
     assert (ended.state, ended.reason, ended.status) == (RunState.FAILED, reason, 502)
@@ -49,9 +50,9 @@ def test_a_run_that_kills_its_process_fails_after_so_many_attempts(
 
 
 @pytest.mark.parametrize("processes", FORMS)
-def test_a_run_outlives_the_whole_server(serve: Serve, open_bench: Any, processes: str) -> None:
+def test_a_run_outlives_the_whole_server(start_server: Start, open_bench: Any, processes: str) -> None:
     here: Bench = open_bench(run_concurrency=0)
-    server = served(serve, here, GATEWAY_MODEL_PROCESSES=processes)
+    server = start_server(here, GATEWAY_MODEL_PROCESSES=processes)
     finished = here.ended(here.submit("counted", body({"name": "done"}), "done"))
     running = here.submit("told", body({"name": "one"}), "one")
     queued = here.submit("single", body({"name": "two"}), "two")
@@ -61,15 +62,15 @@ def test_a_run_outlives_the_whole_server(serve: Serve, open_bench: Any, processe
     here.go("one"), here.go("two")
     for number in range(3):
         here.go(f"more {number}")
-    served(serve, here, GATEWAY_MODEL_PROCESSES=processes)
+    start_server(here, GATEWAY_MODEL_PROCESSES=processes)
     assert {here.ended(run).state for run in (running, queued, *more)} == {RunState.FINISHED}
     assert here.runs.get(CALLER, "done") == finished
     assert len(here.noted("end done")) == 1
 
 
-def test_a_server_that_stops_ends_its_runs_and_leaves_the_queued_ones(serve: Serve, open_bench: Any) -> None:
+def test_a_server_that_stops_ends_its_runs_and_leaves_the_queued_ones(start_server: Start, open_bench: Any) -> None:
     here: Bench = open_bench(run_concurrency=0)
-    server = served(serve, here)
+    server = start_server(here)
     run = here.submit("told", body({"name": "two"}), "two")
     eventually(lambda: here.noted("begin two"))
     server.process.send_signal(signal.SIGTERM)
@@ -78,13 +79,13 @@ def test_a_server_that_stops_ends_its_runs_and_leaves_the_queued_ones(serve: Ser
     server.process.wait()
     queued = here.submit("quick", body({}), "three")
     assert here.runs.get(CALLER, "three").state is RunState.QUEUED
-    served(serve, here, "--workers", "1")
+    start_server(here, "--workers", "1")
     assert here.ended(queued).state is RunState.FINISHED
 
 
-def test_a_model_process_that_dies_costs_an_attempt(serve: Serve, open_bench: Any) -> None:
+def test_a_model_process_that_dies_costs_an_attempt(start_server: Start, open_bench: Any) -> None:
     here: Bench = open_bench(run_concurrency=0)
-    served(serve, here, GATEWAY_MODEL_PROCESSES="1")
+    start_server(here, GATEWAY_MODEL_PROCESSES="1")
     run = here.submit("told", body({"name": "one"}), "one")
     (model,) = eventually(lambda: here.noted("begin one"))
     kill(model)
@@ -94,15 +95,15 @@ def test_a_model_process_that_dies_costs_an_attempt(serve: Serve, open_bench: An
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_two_servers_that_are_killed_again_and_again_end_all_runs(serve: Serve, open_bench: Any) -> None:
+def test_two_servers_that_are_killed_again_and_again_end_all_runs(start_server: Start, open_bench: Any) -> None:
     """No run is lost, and none is executed again after it has finished."""
     here: Bench = open_bench(run_concurrency=0)
     numbers = itertools.count()
 
     def start() -> Any:
-        return served(serve, here, "--workers", "1", TEST_SERVER=str(next(numbers)), GATEWAY_RUN_ATTEMPTS="20")
+        return start_server(here, "--workers", "1", TEST_SERVER=str(next(numbers)), GATEWAY_RUN_ATTEMPTS="20")
 
-    served(serve, here, "--workers", "1", GATEWAY_RUN_ATTEMPTS="20")
+    start_server(here, "--workers", "1", GATEWAY_RUN_ATTEMPTS="20")
     with killed_again_and_again(start, KILL_SECONDS) as servers:
         submitted = [
             here.submit("counted", body({"name": f"run {number}", "seconds": 0.3}), f"run-{number}")

@@ -5,16 +5,17 @@ from typing import Any
 import pytest
 
 from gateway.runs.lifecycle import RunState
-from tests.conftest import Serve
 from tests.runs.conftest import CALLER, Bench, body
-from tests.runs.serving import kill, served
+from tests.runs.serving import Start, kill, start_server
 from tests.waiting import eventually
+
+__all__ = ["start_server"]
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_a_run_outlives_the_worker_that_executes_it(serve: Serve, open_bench: Any) -> None:
+def test_a_run_outlives_the_worker_that_executes_it(start_server: Start, open_bench: Any) -> None:
     here: Bench = open_bench(run_concurrency=0)
-    served(serve, here)
+    start_server(here)
     before = here.ended(here.submit("quick", body({}, b"abc"), "before"))
     assert before.state is RunState.FINISHED
     run = here.submit("told", body({"name": "one"}), "one")
