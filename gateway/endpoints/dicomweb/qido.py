@@ -7,7 +7,7 @@ import flask
 from gateway.dicom.web.json_model import JsonModel
 from gateway.dicom.web.query_attributes import QueryLevel
 from gateway.endpoints.access_control import require
-from gateway.endpoints.dicomweb.recorded import record
+from gateway.endpoints.dicomweb.recorded import record, require_audit
 from gateway.endpoints.dicomweb.resources import Addresses, owners, require_json
 from gateway.endpoints.store_views import Rule, store_context
 from gateway.studies.query.searching import Match, read_query, search
@@ -23,6 +23,7 @@ RETRIEVE_URL = "00081190"
 
 def _search(level: QueryLevel, study: str = "", series: str = "") -> flask.Response:
     require("read")
+    require_audit()
     media_type = require_json()
     query = read_query(level, flask.request.args.items(multi=True), study=study, series=series)
     matches, more = search(store_context().store, owners(), query)

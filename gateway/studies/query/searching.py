@@ -27,6 +27,16 @@ KEYS = {QueryLevel.STUDY: (STUDY,), QueryLevel.SERIES: (STUDY, SERIES), QueryLev
 """What tells the rows of one level apart, whoever sent them."""
 UIDS = {QueryLevel.STUDY: (STUDY,), QueryLevel.SERIES: (STUDY, SERIES), QueryLevel.INSTANCE: (STUDY, SERIES, SOP)}
 
+SELECTIVE = (
+    "PatientName",
+    "PatientID",
+    "AccessionNumber",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SOPInstanceUID",
+)
+"""Attributes with an index, and with few matches for a value that begins with no wildcard."""
+
 
 class Term(NamedTuple):
     """An attribute with the value that it must match."""
@@ -156,8 +166,17 @@ def _statement(query: Query, scope: _Scope, matcher: Matcher) -> Select[Any]:
         if condition is not None:
             statement = statement.where(condition)
     if query.level == QueryLevel.STUDY:  # the latest first; one index gives them in this order
-        return statement.order_by(table.c.study_date.desc(), table.c[STUDY].desc())
-    return statement.order_by(*columns)
+        return statement.order_by(_sorted_by(query, table.c.study_date).desc(), table.c[STUDY].desc())
+    return statement.order_by(_sorted_by(query, columns[0]), *columns[1:])
+
+
+def _sorted_by(query: Query, column: ColumnElement[str]) -> ColumnElement[str]:
+    """Return the column to sort by; of a query with few matches an expression, which no index gives in order.
+
+    SQLite would walk the index of the order through all studies, in place of that of the few.
+    """
+    few = any(term.attribute.keyword in SELECTIVE and term.value[:1] not in ("", "*", "?") for term in query.terms)
+    return column.concat("") if few else column
 
 
 def _joined(table: Table, above: list[Table]) -> FromClause:
