@@ -69,7 +69,8 @@ class Terminal:
             task = bar.add_task(doing, total=None)
 
             def show(text: str, done: float = 0, total: float | None = None) -> None:
-                bar.update(task, description=printable(text)[:LONGEST_TEXT], completed=done, total=total or None)
+                text = printable(text)[:LONGEST_TEXT]
+                bar.update(task, description=text, completed=done, total=total or None, refresh=True)
 
             yield show
 

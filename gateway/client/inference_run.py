@@ -20,6 +20,9 @@ from gateway.contract.brief import Brief, line_of
 if TYPE_CHECKING:
     from gateway.dicom.reading.instances import Instance
 
+STATE_MEMBERS = ("state", "position", "problem", "question", "started", "ended")
+"""Members of a run that an event of its state may have."""
+
 
 @dataclass(frozen=True, repr=False)
 class RunInput(Brief):
@@ -111,10 +114,10 @@ class InferenceRun:
         None is left out or repeated, but for reports of progress, of which the newest counts.
         """
         for event in self._requests.events(self.id, after):
-            if event.kind == "state":
-                self._record = event.data
-            elif event.kind == "progress":
-                self._record = self._record | {"progress": event.data}
+            news = {name: event.data[name] for name in STATE_MEMBERS if name in event.data}
+            if event.kind == "progress":
+                news = {"progress": event.data}
+            self._record = self._record | news | {"sequence": event.sequence}
             yield event
 
     def result(self, timeout: float | None = None) -> InferenceResult:

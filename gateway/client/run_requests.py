@@ -52,7 +52,7 @@ class RunRequests:
     def wait(self, id: str, after: int, seconds: float) -> Record:
         """Return the run once its state has changed since the event ``after``, or once the time is over."""
         turn = min(seconds, POLL)
-        return self._object("GET", id, params={"wait": f"{turn:g}", "after": after}, silence=turn + HEARTBEAT)
+        return self._object("GET", id, params={"wait": f"{turn:.3f}", "after": after}, silence=turn + HEARTBEAT)
 
     def cancel(self, id: str) -> Record:
         """Ask a live run to end."""

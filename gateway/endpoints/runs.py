@@ -170,7 +170,8 @@ def _answer(run: Run) -> flask.Response:
 
 
 def _delete(id: str) -> flask.Response:
-    if not _run(id).state.ended:
+    only = flask.request.args.get("only", "")  # a run may end between a look and this request
+    if only == "live" or (only != "ended" and not _run(id).state.ended):
         require("infer")
         return _accepted(_runs().cancel(caller_name(), id), 202)
     require("delete")
