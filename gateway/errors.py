@@ -27,6 +27,7 @@ GatewayError                      500
 │   ├── DigestMismatch            422  a file has another digest or size than was said
 │   ├── InstanceMismatch          422  a file has other UIDs than was said, or is no DICOM
 │   ├── KeyRefused                422  a bundle's name or key that is not safe as a file's name
+│   ├── RunRequired               422  a model that asks its caller while it works, called without a run
 │   ├── RunIdRefused              422  an id that a run cannot have
 │   ├── ParameterRefused          422  a parameter does not fit what the model declares; carries a JSON pointer
 │   ├── StudyRefused              422  the model does not take this study; for handlers to raise
@@ -319,6 +320,14 @@ class KeyRefused(RequestError):
     status = 422
     code = "key-refused"
     title = "The name is not safe"
+
+
+class RunRequired(RequestError):
+    """The model asks its caller while it works, which only a run can answer."""
+
+    status = 422
+    code = "run-required"
+    title = "The model has to be called by a run"
 
 
 class RunIdRefused(RequestError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from gateway.errors import LimitExceeded
+from gateway.errors import LimitExceeded, RunRequired
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,6 +91,13 @@ class RequestContext:
 
     def log(self, text: str) -> None:
         """Send a line to the caller of a run. Other requests have no place for it; it never enters the server's log."""
+
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Ask the caller of a run, and wait for its input; both are JSON.
+
+        Raises Cancelled once the answer is not wanted, and RunRequired where the request is not a run.
+        """
+        raise RunRequired("This model asks its caller while it works; submit the request as a run.")
 
     @contextmanager
     def measure(self, phase: str) -> Iterator[None]:

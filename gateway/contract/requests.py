@@ -56,6 +56,13 @@ class Request(Brief):
         """Send a line to the caller, where the request is a run; it never enters the server's log."""
         self.context.log(text)
 
+    def ask(self, question: JSON) -> JSON:
+        """Ask the caller of a run, and wait for its input until the deadline; both are JSON.
+
+        Raises Cancelled once the answer is not wanted, and RunRequired where the request is not a run.
+        """
+        return self.context.ask(question)
+
     def empty(self, shape: Sequence[int], dtype: Any) -> "np.ndarray[Any, Any]":
         """An uninitialised array for an answer, allocated where it leaves without a copy; as ``numpy.empty``."""
         return self.context.empty(shape, dtype)

@@ -18,14 +18,21 @@ from typing import Any
 from gunicorn.util import import_app
 
 from gateway.contract.model import Model
-from gateway.contract.requests import Request
+from gateway.contract.requests import JSON, Request
 from gateway.dicom.decoding import pool as decoding
-from gateway.errors import GatewayError, ModelFailed
+from gateway.errors import Cancelled, GatewayError, ModelFailed, from_words
 from gateway.executors.forks import ALARMS, LEFT_OVER_SECONDS, do_nothing, end_within, let_go_in_children
 from gateway.executors.messages import Channel, Words, die_with_parent
 from gateway.executors.runner import AnswerChecks, answer, prepare, retire
 from gateway.executors.surroundings import keep_standard_streams
-from gateway.executors.transfer import TransferContext, read_request, write_error, write_result
+from gateway.executors.transfer import (
+    TransferContext,
+    read_request,
+    read_words,
+    write_error,
+    write_result,
+    write_words,
+)
 from gateway.observe import jsonlogs
 from gateway.observe.logs import TaggedLogger, exception_frames, quiet_hooks
 from gateway.protocol.response import check
@@ -34,8 +41,12 @@ from gateway.spool.process_memory import keep_memory_flat, spare_collections
 
 logger = logging.getLogger("gateway")
 
+LOOK_SECONDS = 0.25
+"""Seconds between two looks of a model that asks at whether its answer is still wanted."""
 PROGRESS_SECONDS = 0.1
 """The least time between two reports of one run's progress."""
+LOG_LINE = 4_096
+"""Characters of one line: a message has 96 KiB, of which a character takes six bytes at most."""
 LOG_CHARACTERS = 320 * 1024
 """Characters that one request may log for its caller, somewhat more than a run keeps: it reports what it drops."""
 SERVER_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -70,6 +81,8 @@ class Host:
                 self._work.put(self._sorted(words, files))
             elif words["type"] == "cancel":
                 self._cancel(words["id"])
+            elif words["type"] == "answer" and (context := self._contexts.get(words["id"])):
+                context.answer(read_words(files[0]))
             elif words["type"] == "stop":
                 self._work.put(None)
             del message, words, files
@@ -126,6 +139,7 @@ class HostedContext(TransferContext):
         self._number = number
         self._reported = 0.0
         self._log_characters = LOG_CHARACTERS
+        self._answered, self._answer = threading.Event(), Words()
 
     def progress(self, done: float, total: float, text: str = "") -> None:
         """See ``RequestContext.progress``; what comes too soon after the one before is dropped, but for the last."""
@@ -137,10 +151,26 @@ class HostedContext(TransferContext):
 
     def log(self, text: str) -> None:
         """See ``RequestContext.log``; what exceeds ``LOG_CHARACTERS`` of a request is dropped."""
-        text = text[: self._log_characters]
+        text = text[: min(LOG_LINE, self._log_characters)]
         if text:
             self._log_characters -= len(text)
             self._channel.send({"type": "log", "id": self._number, "text": text})
+
+    def ask(self, question: JSON) -> JSON:
+        """See ``RequestContext.ask``."""
+        self._channel.send({"type": "ask", "id": self._number}, [write_words(question)])
+        while not self._answered.wait(LOOK_SECONDS):
+            if self.cancelled():
+                raise Cancelled
+        self._answered.clear()
+        if "error" in self._answer:
+            raise from_words(self._answer["error"])
+        return self._answer["answer"]  # type: ignore[no-any-return]
+
+    def answer(self, words: Words) -> None:
+        """Take the caller's answer to a question, or the error in its place."""
+        self._answer = words
+        self._answered.set()
 
 
 def main(descriptor: str, target: str, name: str) -> None:

@@ -1,5 +1,6 @@
 """Models in processes of their own, as an HTTP worker reaches them: through the supervisor."""
 
+import contextlib
 import hashlib
 import itertools
 import logging
@@ -11,13 +12,13 @@ from gateway.config import Settings
 from gateway.contract.execution import Card, HealthState
 from gateway.contract.model import Model
 from gateway.contract.requests import Request, Result
-from gateway.errors import ModelDied, Unavailable, from_words
+from gateway.errors import GatewayError, ModelDied, Unavailable, from_words, to_words
 from gateway.executors.forks import Closable
 from gateway.executors.messages import Channel, Words, connect
 from gateway.executors.pending_call import PendingCall
 from gateway.executors.runner import AnswerChecks, batch_key_of, execution_of
 from gateway.executors.states import ModelHealth, full, resting
-from gateway.executors.transfer import read_outcome, write_request
+from gateway.executors.transfer import read_outcome, read_words, write_request, write_words
 from gateway.spool.anonymous_files import AnonymousFile, MemoryPool, NewFile
 
 logger = logging.getLogger("gateway")
@@ -157,10 +158,24 @@ class ProcessExecutor:
             pending.request.context.progress(words["done"], words["total"], words["text"])
         elif kind == "log":
             pending.request.context.log(words["text"])
+        elif kind == "ask":
+            question = pending.request, words["id"], read_words(files[0])
+            threading.Thread(target=self._ask, args=question, name="gateway-question", daemon=True).start()
         elif kind == "begun":
             pending.begin(words["queued"])
         else:
             pending.settle(_outcome(words, files))
+
+    def _ask(self, request: Request, number: int, question: Words) -> None:
+        """Pass a model's question to the caller, and the answer to the model."""
+        try:
+            words: Words = {"answer": request.context.ask(question)}
+        except GatewayError as error:
+            words = {"error": to_words(error)}
+        channel = self._channel
+        if channel is not None:
+            with contextlib.suppress(OSError):  # the supervisor has gone, and the call with it
+                channel.send({"type": "answer", "id": number}, [write_words(words)])
 
     def health(self) -> Mapping[str, ModelHealth]:
         """Each model's health as the supervisor last told it, the same in every worker; waits for nothing."""

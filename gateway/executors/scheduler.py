@@ -113,12 +113,15 @@ class ModelScheduler:
         """Nobody waits for a call any more: out of the line with it, or tell its process."""
         call.submitter.calls.pop(call.number, None)
         call.cancelled = True
-        if self._queue.drop(call):
-            return
+        if not self._queue.drop(call):
+            self.pass_on(call, "cancel", [])
+
+    def pass_on(self, call: Call, word: str, files: list[AnonymousFile]) -> None:
+        """Send a message about a call to the process that runs it."""
         for number, batch in self._batches.items():
             for serial, one in batch.calls.items():
                 if one is call:
-                    self._send(self.processes[number], {"type": "cancel", "id": serial})
+                    self._send(self.processes[number], {"type": word, "id": serial}, files)
 
     def advance(self, now: float) -> None:
         """Do what is due: start or stop processes, run calls, kill processes that hang."""
@@ -182,9 +185,9 @@ class ModelScheduler:
             if not call.cancelled:
                 call.settle({}, files)
             self.replicas.answered()
-        elif words["type"] in ("progress", "log") and batch and words["id"] in batch.calls:
+        elif words["type"] in ("progress", "log", "ask") and batch and words["id"] in batch.calls:
             call = batch.calls[words["id"]]
-            call.submitter.send({**words, "id": call.number})
+            call.submitter.send({**words, "id": call.number}, files)
         elif words["type"] == "done" and batch:
             self._queue.finish(batch.size, words["seconds"], now)
             del self._batches[process.number]

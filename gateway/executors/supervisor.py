@@ -138,6 +138,9 @@ class Supervisor:
         elif words["type"] == "cancel" and words["id"] in worker.calls:
             call = worker.calls[words["id"]]
             self._schedulers[call.model].cancel(call)
+        elif words["type"] == "answer" and words["id"] in worker.calls:
+            call = worker.calls[words["id"]]
+            self._schedulers[call.model].pass_on(call, "answer", files)
 
     def _lost(self, worker: WorkerConnection) -> None:
         """A worker has gone, and nobody waits for its calls."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
 
-from gateway.contract.requests import Request, Result
+from gateway.contract.requests import JSON, Request, Result
 from gateway.dicom.reading.identity import identify
 from gateway.errors import Cancelled, GatewayError
 from gateway.intake.receiving import Received, ReceiveOptions
@@ -17,14 +17,16 @@ from gateway.runs.consequences import Consequence, StopReason, consequence_of, p
 from gateway.runs.journals import Journal
 from gateway.runs.ledger import Ledger, Move
 from gateway.runs.lifecycle import RunState
-from gateway.runs.payloads import Words, opened, settled
-from gateway.runs.rows import INPUT, RESULT, Run, last_record
+from gateway.runs.payloads import Words, opened, read, settled
+from gateway.runs.rows import ANSWER, INPUT, QUESTION, RESULT, Run, last_record
 from gateway.service.exchange import Exchange, Head, new_request_id
 from gateway.service.service import Service
 from gateway.studies.blobs import Spoiled
 
 logger = logging.getLogger("gateway")
 
+LOOK_SECONDS = 1.0
+"""Seconds between two looks for the answer to a question, whose signal may be lost."""
 PAUSE_SECONDS = 2.0, 30.0
 """The least and the longest pause of a run whose place was not free."""
 SPOILED = "The stored input of this run has changed on the disk; submit it again under another id."
@@ -43,6 +45,8 @@ class Attempt:
     """By ``time.monotonic``: where no renewal succeeds before it, another process may have the run."""
     dirty: threading.Event
     stopped: StopReason | None = None
+    answered: threading.Event = field(default_factory=threading.Event)
+    """Set when the run's question may have been answered."""
     request_id: str = field(default_factory=new_request_id)
     journal: Journal = field(init=False)
     _request: Request | None = None
@@ -89,6 +93,7 @@ class Attempt:
             gone=self._gone,
             progress=self.journal.progress,
             log=self.journal.log,
+            ask=self._ask,
         )
         model = self.service.models[self.run.route]
         with self.service.open_exchange(model, head, lambda: words["timeout"]) as exchange:
@@ -109,6 +114,24 @@ class Attempt:
             with self.ledger.changing() as changes:
                 changes.note_studies(self.run.key, studies)
         return received
+
+    def _ask(self, question: JSON) -> JSON:
+        """Ask the caller, and wait for its input. Raises Cancelled where the run is not wanted or not held any more."""
+        self.journal.flush()
+        self.answered.clear()
+        with settled(self.ledger.store, question) as payload, self.ledger.changing() as changes:
+            if changes.move(self.run.key, lambda status: status.ask(self.holder)) is None:
+                raise Cancelled
+            asked = changes.record(self.run.key, QUESTION, payload)
+        while True:
+            self.answered.wait(LOOK_SECONDS)
+            self.answered.clear()
+            if self._gone() or (self._request is not None and self._request.context.cancelled()):
+                raise Cancelled
+            with self.ledger.reading() as connection:
+                record = last_record(connection, self.run.key, ANSWER)
+            if record is not None and record.sequence > asked:
+                return read(self.ledger.store, record)[0]
 
     def _finish(self, exchange: Exchange, result: Result) -> None:
         """Store the answer and end the run, in one transaction."""

@@ -61,6 +61,8 @@ class Dispatcher:
         """Take a signal: a run can be claimed, or one of this process should stop."""
         if word == CANCELLING and (attempt := self._attempts.get(key)):
             attempt.stop(StopReason.CANCELLED)
+        elif word == RunState.RUNNING and (attempt := self._attempts.get(key)):
+            attempt.answered.set()
         elif word == RunState.QUEUED:
             self._woken.set()
 

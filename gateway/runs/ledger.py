@@ -42,14 +42,15 @@ class Changes:
         rest = {"status": 0, "reason": "", "expired": False}
         self.connection.execute(insert(runs).values(key=key, **values, **rest, **columns))
 
-    def record(self, key: str, kind: str, payload: Payload | None = None, state: str = "") -> None:
-        """Add a record to a run, under the next sequence number."""
+    def record(self, key: str, kind: str, payload: Payload | None = None, state: str = "") -> int:
+        """Add a record to a run, under the next sequence number, and return that."""
         query = update(runs).where(runs.c.key == key).values(sequence=runs.c.sequence + 1).returning(runs.c.sequence)
         sequence = self.connection.execute(query).scalar_one()
         stored = payload.place() if payload else {"location": "", "sha256": "", "size": 0}
         row = {"key": key, "sequence": sequence, "kind": kind, "at": self.now, "state": state}
         self.connection.execute(insert(run_records).values(row | stored))
         self.signals.setdefault(key, kind)
+        return int(sequence)
 
     def move(self, key: str, move: Move, **columns: Any) -> RunStatus | None:
         """Make a move and record its state; None, and nothing changed, where it is not allowed or the run is gone."""

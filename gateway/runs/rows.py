@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from gateway.runs.lifecycle import RunState, RunStatus
 from gateway.studies.tables import run_records, runs
 
-INPUT, RESULT, PROBLEM = "input", "result", "problem"
+INPUT, RESULT, PROBLEM, ANSWER = "input", "result", "problem", "answer"
 STATE, PROGRESS, LOG, PREVIEW, QUESTION, PARTIAL = EVENT_KINDS = (
     *("state", "progress", "log"),
     *("preview", "question", "partial"),

@@ -4,14 +4,16 @@ import threading
 import time
 from collections.abc import Callable
 
-from gateway.errors import RunEnded, RunNotReady
+from gateway.contract.requests import JSON
+from gateway.errors import RunEnded, RunNotReady, RunNotWaiting
 from gateway.intake.admission import Ticket
 from gateway.runs import upkeep
 from gateway.runs.archive import RETRY_SECONDS, RunArchive
 from gateway.runs.dispatcher import Dispatcher
 from gateway.runs.ledger import Clock, EndHook, Ledger
 from gateway.runs.lifecycle import RunState
-from gateway.runs.rows import Run, row_of
+from gateway.runs.payloads import settled
+from gateway.runs.rows import ANSWER, Run, row_of
 from gateway.runs.signals import Listener, PostgresSignals, Signals, SocketSignals
 from gateway.runs.submissions import Submission, Submissions
 from gateway.runs.watches import LOOK_SECONDS, Watch, Watches
@@ -101,6 +103,15 @@ class Runs(RunArchive):
         except RunEnded:
             self.forget(caller, id)
             return None
+
+    def answer(self, caller: str, id: str, json: JSON) -> Run:
+        """Answer the question of a run. Raises RunNotWaiting where it waits for no input."""
+        run = self.get(caller, id)
+        with settled(self._store, json) as payload, self._ledger.changing() as changes:
+            if changes.move(run.key, lambda status: status.answer()) is None:
+                raise RunNotWaiting("The run waits for no input.")
+            changes.record(run.key, ANSWER, payload)
+            return Run.of(row_of(changes.connection, run.key))
 
     def watch(self, run: Run, wake: Callable[[], None]) -> Watch:
         """Call ``wake`` whenever the run has changed since it was read, or is gone, in any process of the store.

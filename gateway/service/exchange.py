@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 from gateway.config import Settings
 from gateway.contract.execution import Card, RequestContext
 from gateway.contract.model import Model
-from gateway.contract.requests import Request, Result
+from gateway.contract.requests import JSON, Request, Result
 from gateway.errors import GatewayError, ModelFailed
 from gateway.intake.admission import Ticket, decoded_bytes
 from gateway.intake.receiving import Received, ReceiveOptions, Source
@@ -68,7 +68,8 @@ class Head:
     ``door`` names the protocol of the request: a label of metrics, audit and logs. ``accept`` is the answer that the
     caller takes, as in an Accept header (RFC 9110 12.5.1). ``no_cache`` asks for a new answer (RFC 9111 5.2.1.4).
     ``received`` is the time of receipt with its zone; a replay sets it. ``gone`` returns True once the client has
-    disconnected. ``progress`` and ``log`` receive what the model tells its caller while it runs.
+    disconnected. ``progress`` and ``log`` receive what the model tells its caller while it runs; ``ask`` returns the
+    caller's answer to a question.
     """
 
     door: str
@@ -81,6 +82,7 @@ class Head:
     gone: Callable[[], bool] = _connected
     progress: Callable[[float, float, str], None] = _unheard
     log: Callable[[str], None] = _unheard
+    ask: Callable[[JSON], JSON] = RequestContext().ask
     phases: Phases = field(default_factory=partial(Phases, "receive"))
 
     def tags(self, route: str) -> dict[str, str]:
@@ -115,6 +117,10 @@ class _ObservedContext(RequestContext):
     def log(self, text: str) -> None:
         """See ``RequestContext.log``."""
         self._head.log(text)
+
+    def ask(self, question: JSON) -> JSON:
+        """See ``RequestContext.ask``."""
+        return self._head.ask(question)
 
 
 class Exchange:

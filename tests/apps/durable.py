@@ -80,6 +80,12 @@ def counted(json_input, files, digest):
     return {"study_ml_json": {"name": json_input["name"]}}, []
 
 
+def asks(json_input, files, digest):
+    """Ask the caller twice; return the answers."""
+    request = current_request()
+    return {"study_ml_json": {"answers": [request.ask({"number": 1}), request.ask({"number": 2})]}}, []
+
+
 def refuses(json_input, files, digest):
     """Refuse every study."""
     note("begin refuses")
@@ -101,7 +107,7 @@ def dies(json_input, files, digest):
 def make(settings: Settings | None = None) -> Gateway:
     """The service with settings of a test's own."""
     made = Gateway(__name__, settings=settings)
-    for model in (quick, told, counted, refuses, fails, dies):
+    for model in (quick, told, counted, asks, refuses, fails, dies):
         made.add_inference_route(f"/{model.__name__}", model)
     made.add_inference_route("/single", told, execution=Execution(concurrency=1))
     return made

@@ -94,6 +94,18 @@ def test_a_model_process_that_dies_costs_an_attempt(start_server: Start, open_be
     assert (here.ended(run).state, here.ended(run).attempts) == (RunState.FINISHED, 2)
 
 
+def test_a_model_in_a_process_of_its_own_asks_its_caller(start_server: Start, open_bench: Any) -> None:
+    here: Bench = open_bench(run_concurrency=0)
+    start_server(here, GATEWAY_MODEL_PROCESSES="1")
+    run = here.submit("asks", body({}))
+    for number in (1, 2):
+        here.becomes(run, RunState.WAITING)
+        here.runs.answer(CALLER, run.id, {"answer": number})
+        eventually(lambda: here.runs.get(CALLER, run.id).state is not RunState.RUNNING)
+    assert here.ended(run).state is RunState.FINISHED
+    assert b'[{"answer": 1}, {"answer": 2}]' in bytes(here.runs.result(CALLER, run.id).result.json_bytes)
+
+
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_two_servers_that_are_killed_again_and_again_end_all_runs(start_server: Start, open_bench: Any) -> None:
     """No run is lost, and none is executed again after it has finished."""

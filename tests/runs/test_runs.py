@@ -16,6 +16,7 @@ from gateway.errors import (
     RunIdRefused,
     RunNotFound,
     RunNotReady,
+    RunNotWaiting,
     StudyNotFound,
     StudyRefused,
     TooManyRequests,
@@ -227,6 +228,36 @@ def test_time_in_the_queue_does_not_count_to_the_deadline(bench: Bench) -> None:
     assert bench.runs.get(CALLER, "two").state is RunState.QUEUED
     bench.go("one")
     assert bench.ended(first).state is bench.ended(second).state is RunState.FINISHED
+
+
+def test_a_model_asks_its_caller(bench: Bench) -> None:
+    run = bench.submit("asks", body({}))
+    with pytest.raises(RunNotWaiting):
+        bench.runs.answer(CALLER, run.id, {})
+    for number in (1, 2):
+        question = eventually(lambda: bench.runs.question(bench.runs.get(CALLER, run.id)))
+        assert question.data == {"number": number}
+        assert bench.runs.answer(CALLER, run.id, {"answer": number}).state is RunState.RUNNING
+        eventually(lambda: bench.runs.get(CALLER, run.id).state is not RunState.RUNNING)
+    assert bench.ended(run).state is RunState.FINISHED
+    assert b'[{"answer": 1}, {"answer": 2}]' in bytes(bench.runs.result(CALLER, run.id).result.json_bytes)
+    states = ["queued", *["running", "waiting-input", "question"] * 2, "running", "finished"]
+    assert bench.kinds(run) == states
+
+
+def test_a_run_that_waits_for_input_is_cancelled(bench: Bench) -> None:
+    run = bench.submit("asks", body({}))
+    bench.becomes(run, RunState.WAITING)
+    bench.runs.cancel(CALLER, run.id)
+    assert bench.ended(run).state is RunState.CANCELLED
+
+
+def test_a_model_that_asks_needs_a_run(bench: Bench) -> None:
+    sent = body({})
+    answer = bench.app.test_client().post(
+        "/asks", data=b"".join(map(bytes, sent.pieces)), content_type=sent.content_type
+    )
+    assert (answer.status_code, answer.get_json()["type"]) == (422, "urn:gateway:problem:run-required")
 
 
 def test_a_run_is_found_by_state_route_and_page(bench: Bench) -> None:
