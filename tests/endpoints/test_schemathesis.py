@@ -3,17 +3,21 @@
 import io
 import json
 from collections import Counter
+from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import booleans
 from pydantic import Field
 
-from gateway import Mask, Volume
+from gateway import Mask, Settings, Volume
 from gateway.dicom.reading.files import convert_dataset_to_bytes
 from gateway.dicom.samples import phantom
 from gateway.wire import OutgoingPart, encode
+from tests.apps import durable
 from tests.protocol.test_openapi import application
+from tests.server.test_faults import TYPE, body
 
 schemathesis = pytest.importorskip("schemathesis")
 
@@ -71,3 +75,37 @@ def test_the_study_of_the_cases_is_real() -> None:
     import pydicom
 
     assert all(pydicom.dcmread(io.BytesIO(data)).Rows == 16 for data in STUDY)
+
+
+@pytest.mark.slow
+def test_every_operation_of_runs_answers_as_it_is_described(tmp_path: Path) -> None:
+    app = durable.make(Settings(store_folder=tmp_path, run_wait=0.01))
+    headers = {"Content-Type": f"multipart/related; boundary={BOUNDARY}"}
+    app.test_client().put("/runs/known?route=/quick", data=body(b"{}"), content_type=TYPE)
+    schema = schemathesis.openapi.from_wsgi("/openapi.json", app)
+    seen: Counter[tuple[str, str, int]] = Counter()
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        if not operation.path.startswith("/runs"):
+            continue
+
+        @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(case=operation.as_strategy(), known=booleans())
+        def answers(case: Any, known: bool) -> None:
+            if known and "id" in case.path_parameters:
+                case.path_parameters["id"] = "known"
+            if case.method in ("PUT", "POST"):
+                case.query = {"route": "/quick"} if known else case.query
+            response = case.call(headers=headers if case.method in ("PUT", "POST") else {})
+            seen[case.method, case.path, response.status_code] += 1
+            case.validate_response(
+                response,
+                checks=(schemathesis.checks.not_a_server_error, schemathesis.checks.response_schema_conformance),
+            )
+            if response.status_code >= 400:
+                assert response.headers["content-type"][0] == "application/problem+json"
+
+        answers()
+    app.close()
+    good = {(method, path) for method, path, status in seen if status < 400}
+    assert good >= {("POST", "/runs"), ("GET", "/runs"), ("GET", "/runs/{id}"), ("GET", "/runs/{id}/events")}, seen
