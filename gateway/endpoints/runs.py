@@ -15,9 +15,11 @@ from gateway.endpoints.run_feeds import BEGUN, ChangeFeed, EndFeed, EventFeed
 from gateway.endpoints.store_views import Rule, admission_ticket, answering, moment, page, paged, time_of
 from gateway.endpoints.timeouts import requested_timeout
 from gateway.endpoints.waiting import defer, stream
-from gateway.errors import ParameterRefused, RunNotFound, Unavailable
+from gateway.errors import ParameterRefused, RunNotFound, RunNotWaiting, Unavailable
+from gateway.intake import chunks
 from gateway.intake.body import Body
 from gateway.protocol.preferences import RESPOND_ASYNC, WAIT
+from gateway.protocol.request import parse_json
 from gateway.runs.lifecycle import RunState
 from gateway.runs.rows import Run
 from gateway.runs.runs import Runs
@@ -169,6 +171,16 @@ def _answer(run: Run) -> flask.Response:
     return results.answer(_runs().result(run.caller, run.id))
 
 
+def _input(id: str) -> flask.Response:
+    require("infer")
+    run, asked = _run(id), flask.request.args.get("question")
+    answer = parse_json(chunks.read_json(flask.request.environ, current_service().settings), None)
+    question = _runs().question(run)
+    if asked is not None and (question is None or asked != str(question.sequence)):
+        raise RunNotWaiting("The run does not wait for an answer to this question.")
+    return _accepted(_runs().answer(caller_name(), id, answer), 202)
+
+
 def _delete(id: str) -> flask.Response:
     only = flask.request.args.get("only", "")  # a run may end between a look and this request
     if only == "live" or (only != "ended" and not _run(id).state.ended):
@@ -263,5 +275,6 @@ RULES: tuple[Rule, ...] = (
     ("GET", "/runs/<id>/events", _events),
     ("GET", "/runs/<id>/events/<number>", _payload),
     ("GET", "/runs/<id>/result", _result),
+    ("POST", "/runs/<id>/input", _input),
     ("DELETE", "/runs/<id>", _delete),
 )

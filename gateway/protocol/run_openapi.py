@@ -22,7 +22,12 @@ ROUTE: Schema = {"type": "string", "description": "The route of a model, such as
 STATE: Schema = {"enum": list(STATES)}
 PROBLEM: Schema = {"$ref": "#/components/schemas/Problem"}
 RUN_REFERENCE: Schema = {"$ref": "#/components/schemas/Run"}
-EVENTS: Schema = {"text/event-stream": {"schema": TEXT}}
+KINDS = ("state", "progress", "log", "preview", "question", "partial")
+EVENT: Schema = object_of(
+    "", id=TEXT, event={"enum": list(KINDS)}, data=TEXT | {"contentMediaType": "application/json"}
+)
+EVENTS: Schema = {"text/event-stream": {"schema": EVENT}}
+"""Each event of the stream."""
 ANSWER: Schema = {"multipart/related": {"schema": {"type": "object"}}}
 INPUT: Schema = {
     "multipart/related": {"schema": {"type": "object"}},
@@ -94,6 +99,10 @@ OPERATIONS = (
     StoreOperation(
         "GET", "/runs/{id}/result", "readRunResult", "The answer of the model's route, or its problem.", ANSWER,
         tag="runs",
+    ),
+    StoreOperation(
+        "POST", "/runs/{id}/input", "answerRun", "Answer the question that a run waits with.",
+        RUN_JSON, {"application/json": {"schema": {"type": "object"}}}, {"question": COUNT}, "202", tag="runs",
     ),
     StoreOperation(
         "DELETE", "/runs/{id}", "deleteRun", "Cancel a live run (202), or forget one that has ended.",

@@ -140,6 +140,33 @@ def test_a_live_run_is_cancelled_and_an_ended_one_forgotten(client: FlaskClient)
     assert problem(client.delete(f"/runs/{id}")) == (404, "run-not-found")
 
 
+def test_a_question_is_shown_and_answered_once(client: FlaskClient) -> None:
+    id = client.post("/runs?route=/asks", **sent()).json["id"]
+
+    def asked(number: int) -> dict[str, Any]:
+        question = words(client.get(f"/runs/{id}"))["question"] or {}
+        return question if question.get("number") == number else {}
+
+    first = eventually(lambda: asked(1))
+    path = f"/runs/{id}/input"
+    assert problem(client.post(f"{path}?question={first['sequence'] + 1}", json={"side": "?"})) == (
+        409,
+        "run-not-waiting",
+    )
+    assert problem(client.post(path, data="[]", content_type="application/json")) == (400, "broken-json")
+    assert problem(client.post(path, data="{}", content_type="text/plain"))[0] == 415
+    answered = client.post(f"{path}?question={first['sequence']}", json={"side": "left"})
+    assert (answered.status_code, answered.json["question"]) == (202, None)
+    second = eventually(lambda: asked(2))
+    assert problem(client.post(f"{path}?question={first['sequence']}", json={})) == (409, "run-not-waiting")
+    assert client.post(f"{path}?question={second['sequence']}", json={"side": "right"}).status_code == 202
+    assert ended(client, id)["state"] == "finished"
+    assert b'[{"side": "left"}, {"side": "right"}]' in client.get(f"/runs/{id}/result").data
+    assert problem(client.post(path, json={})) == (409, "run-not-waiting")
+    told = [kind for _, kind, _ in events(client.get(f"/runs/{id}/events").data)]
+    assert told.count("question") == 2
+
+
 def test_a_request_that_prefers_it_is_answered_with_a_run(client: FlaskClient, notes: Path) -> None:
     later = client.post("/told", **sent({"name": "later"}), headers={"Prefer": "respond-async"})
     assert later.status_code == 202
@@ -251,6 +278,7 @@ BAD: list[tuple[str, str, int, str]] = [
     ("GET", "/runs/unknown", 404, "run-not-found"),
     ("GET", "/runs/unknown/events", 404, "run-not-found"),
     ("GET", "/runs/unknown/result", 404, "run-not-found"),
+    ("POST", "/runs/unknown/input", 404, "run-not-found"),
     ("DELETE", "/runs/unknown", 404, "run-not-found"),
 ]
 
