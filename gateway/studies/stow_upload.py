@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gateway.dicom.web.query_attributes import InstanceAttributes, read_query_attributes
+from gateway.dicom.web.instance_attributes import InstanceAttributes
 from gateway.errors import LimitExceeded, StudyRefused
 from gateway.studies import instance_rows
 from gateway.studies.manifests import ManifestEntry, is_uid
@@ -76,7 +76,7 @@ class StowUpload(InstanceBatch):
             return StowFailure(UNREADABLE)
         try:
             with file.reader() as opened:
-                attributes = read_query_attributes(opened)
+                attributes = self._reader.read(opened)
         except (StudyRefused, LimitExceeded):
             return StowFailure(UNREADABLE)
         uids = _uids(attributes)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from gateway.dicom.reading.files import NotAnInstance
 from gateway.dicom.reading.identity import Identity, identify
-from gateway.dicom.web.query_attributes import InstanceAttributes, read_query_attributes
+from gateway.dicom.web.instance_attributes import AttributeReader, InstanceAttributes
 from gateway.errors import InstanceConflict, InstanceMismatch, LimitExceeded, StudyRefused
 from gateway.studies import instance_rows
 from gateway.studies.file_batch import Check, FileBatch
@@ -40,6 +40,7 @@ class InstanceBatch(FileBatch):
         super().__init__(store, "instances", entries, check)
         self._caller, self._entries = caller, entries
         self._attributes: dict[str, InstanceAttributes] = {}
+        self._reader = AttributeReader()
 
     def _hold(self, connection: Connection, entries: Sequence[ManifestEntry]) -> None:
         """Place settled files, and record that the caller has them. Raises StorageFull."""
@@ -117,4 +118,4 @@ class InstanceUpload(InstanceBatch):
         if identity != Identity(entry.sop_instance_uid, entry.series_instance_uid, entry.study_instance_uid):
             raise InstanceMismatch(f"File {number} holds other UIDs than its entry says.", instance=number)
         if self._store.settings.dicomweb:
-            self._attributes[entry.sha256] = read_query_attributes(file)
+            self._attributes[entry.sha256] = self._reader.read(file)

@@ -10,7 +10,8 @@ from gateway.endpoints.access_control import require
 from gateway.endpoints.dicomweb.recorded import record, require_audit
 from gateway.endpoints.dicomweb.resources import Addresses, owners, require_json
 from gateway.endpoints.store_views import Rule, store_context
-from gateway.studies.query.searching import Match, read_query, search
+from gateway.studies.query.query_parameters import read_query
+from gateway.studies.query.searching import Match, search
 
 FUZZY = '299 gateway "The fuzzymatching parameter is not supported. Only literal matching has been performed."'
 MORE = (

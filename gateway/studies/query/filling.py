@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from sqlalchemy import ColumnElement, and_, or_, select, true
 
-from gateway.dicom.web.query_attributes import read_query_attributes
+from gateway.dicom.web.instance_attributes import AttributeReader
 from gateway.errors import GatewayError
 from gateway.spool.disk import open_regular
 from gateway.studies.blobs import Spoiled
@@ -44,6 +44,12 @@ def _fill_alone(store: Store) -> None:
                 logger.info("the tables of DICOMweb were filled with %d instances that were stored before", count)
         finally:
             os.close(descriptor)
+
+
+def empty(store: Store) -> None:
+    """Empty the tables: for a server without DICOMweb, and not for each program that opens the store."""
+    with store.index.writing() as connection:
+        query_rows.clear(connection)
 
 
 def fill(store: Store) -> int:
@@ -87,7 +93,7 @@ def _missing(store: Store) -> Iterator[list[Missing]]:
 def _described(store: Store, instance: HeldInstance) -> query_rows.Described | None:
     try:
         with store.blobs["instances"].open(instance.location, instance.sha256, instance.size) as file:
-            attributes = read_query_attributes(file)
+            attributes = AttributeReader().read(file)
     except (GatewayError, Spoiled):  # what reads it next sets it aside
         return None
     uids = instance.sop_instance_uid, instance.series_instance_uid, instance.study_instance_uid

@@ -5,16 +5,8 @@ from collections.abc import Callable
 
 from sqlalchemy import ColumnElement, FromClause, and_, or_
 
-from gateway.dicom.web.query_attributes import (
-    MAX_VALUE_CHARACTERS,
-    Matching,
-    QueryAttribute,
-    earliest,
-    folded_name,
-    latest,
-    name_columns,
-    whole_number,
-)
+from gateway.dicom.web.comparing import earliest, folded_name, latest, name_columns, whole_number
+from gateway.dicom.web.query_attributes import MAX_VALUE_CHARACTERS, Matching, QueryAttribute
 from gateway.errors import QueryRefused
 from gateway.studies.manifests import is_uid
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, and_, delete, insert, select
 
-from gateway.dicom.web.query_attributes import InstanceAttributes, QueryValues
+from gateway.dicom.web.instance_attributes import InstanceAttributes, QueryValues
 from gateway.studies.instance_rows import pieces
 from gateway.studies.query.query_tables import dicom_instances, dicom_series, dicom_studies
 
