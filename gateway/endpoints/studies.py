@@ -15,6 +15,7 @@ from gateway.service.service import Service
 from gateway.studies import instance_rows
 from gateway.studies.forgetting import forget
 from gateway.studies.manifests import is_uid, read_chunk, read_manifest
+from gateway.studies.query import filling
 from gateway.studies.tables import instances as table
 from gateway.studies.uploads import WAYS, InstanceUpload
 
@@ -25,7 +26,9 @@ def add_store(app: flask.Flask, taken: Collection[str]) -> None:
     Raises as ``Store.open``.
     """
     service: Service = app.extensions["gateway"]
-    service.open_store(authenticated=app.extensions["gateway.access"].authenticator.on)
+    store = service.open_store(authenticated=app.extensions["gateway.access"].authenticator.on).store
+    if not store.settings.dicomweb:
+        filling.empty(store)
     pages = flask.Blueprint("gateway_studies", __name__)
     for method, path, view in (*RULES, *results.RULES, *bundles.RULES, *preflight.RULES):
         if path not in taken:

@@ -19,7 +19,6 @@ from gateway.studies.folder import FolderBlobs
 from gateway.studies.index import Index
 from gateway.studies.instance_rows import HeldInstance
 from gateway.studies.manifests import ManifestEntry
-from gateway.studies.query import query_rows
 from gateway.studies.retention import ORPHAN_SECONDS, Retention, sweep
 
 SECONDS = 3600.0
@@ -100,8 +99,6 @@ class Store:
         def tidy() -> None:
             with index.writing() as connection:
                 retention.tidy(connection)
-                if not settings.dicomweb:
-                    query_rows.clear(connection)
 
         tidy()
         return cls(settings, folder, index, blobs, retention, PeriodicTask(tidy, upkeep_seconds), clock)
