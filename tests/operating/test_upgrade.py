@@ -94,7 +94,9 @@ def restore(revision: str, folder: Path) -> Path:
 def variables(folder: Path) -> dict[str, str]:
     """The settings for a store, however old it is."""
     calls = str(folder.parent / "calls")
-    return {"GATEWAY_STORE_FOLDER": str(folder), "GATEWAY_STORE_MAX_AGE": FOREVER, "TEST_CALLS": calls}
+    return {"GATEWAY_STORE_FOLDER": str(folder), "TEST_CALLS": calls} | dict.fromkeys(
+        ("GATEWAY_STORE_MAX_AGE", "GATEWAY_RUN_TTL"), FOREVER
+    )
 
 
 def start(serve: Serve, folder: Path) -> Asking:

@@ -1,6 +1,7 @@
 """Runs in one process, and in several that share a store, on each database."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -86,22 +87,21 @@ def test_a_caller_sees_its_own_runs_alone(bench: Bench) -> None:
     bench.ended(other)
 
 
-REFUSED: list[tuple[type[GatewayError], dict[str, Any]]] = [
-    (RunIdRefused, {"id": "a/b"}),
-    (RunIdRefused, {"id": "a" * 65}),
-    (ParameterRefused, {"route": "nowhere"}),
-    (UnsupportedMedia, {"sent": Body("text/plain", "", 1, iter([b"a"]))}),
-    (BrokenJSON, {"sent": Body("application/json", "", 1, iter([b"{"]))}),
-    (StudyNotFound, {"sent": words({"study": "1.2.3"})}),
-]
+REFUSED: dict[str, tuple[type[GatewayError], Callable[[Bench], object]]] = {
+    "another character in the id": (RunIdRefused, lambda bench: bench.submit("quick", id="a/b")),
+    "too long an id": (RunIdRefused, lambda bench: bench.submit("quick", id="a" * 65)),
+    "no model": (ParameterRefused, lambda bench: bench.submit("nowhere")),
+    "no study": (UnsupportedMedia, lambda bench: bench.submit("quick", Body("text/plain", "", 1, iter([b"a"])))),
+    "half a JSON": (BrokenJSON, lambda bench: bench.submit("quick", Body("application/json", "", 1, iter([b"{"])))),
+    "a study that is not held": (StudyNotFound, lambda bench: bench.submit("quick", words({"study": "1.2.3"}))),
+}
 
 
-@pytest.mark.parametrize(("error", "submission"), REFUSED)
-def test_what_cannot_be_a_run_is_refused_and_leaves_nothing(
-    bench: Bench, error: type[GatewayError], submission: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_a_run_is_refused_and_leaves_nothing(bench: Bench, case: str) -> None:
+    error, submit = REFUSED[case]
     with pytest.raises(error):
-        bench.submit(submission.pop("route", "quick"), **submission)
+        submit(bench)
     assert bench.runs.page(CALLER) == bench.payloads() == []
 
 
