@@ -3,7 +3,6 @@
 The gateway's own worker serves them without a thread. Other WSGI servers wait in the thread of the request.
 """
 
-import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +19,8 @@ KEEP_ALIVE = b": keep-alive\n\n"
 """A comment, which clients ignore (HTML 9.2.6)."""
 KEEP_ALIVE_SECONDS = 15.0
 """Seconds without an event before a comment is sent: HTML 9.2.7 recommends it, since proxies close silent streams."""
+STREAM_SECONDS = 600.0
+"""Seconds of one stream at most: then its client connects again, and what it may see is checked again."""
 IN_THREADS = 8
 """Answers that wait in threads of another server than the gateway's own: each occupies one."""
 RETRY_AFTER = 5
@@ -106,7 +107,7 @@ class _StreamResponse(_WaitingResponse):
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         watchers = self._watchers(start_response)
         if watchers is None:
-            self.response = _pieces(self._begun, self._feed, self._after)
+            self.response = _pieces(self._begun, self._feed, self._after, time.monotonic() + STREAM_SECONDS)
         body = super().__call__(environ, start_response)
         if watchers is not None:
             watchers.stream(environ, start_response, self._begun, self._feed, self._after)
@@ -148,7 +149,7 @@ def _watchers() -> WaitingServer | None:
     return watchers
 
 
-def _pieces(begun: bytes, feed: Feed, after: int, until: float = math.inf) -> Iterator[bytes]:
+def _pieces(begun: bytes, feed: Feed, after: int, until: float) -> Iterator[bytes]:
     """Yield what ``feed`` has behind ``after`` in this thread, until it ends or ``until`` (``time.monotonic``)."""
     yield begun
     if not _in_threads.acquire(blocking=False):

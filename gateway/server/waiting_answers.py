@@ -25,7 +25,7 @@ class WaitingAnswers:
 
     def __init__(self, worker: "BoundedWorker", most: int) -> None:
         """``most`` connections may be open: those that wait are allowed beside the others, as far as it suffices."""
-        self._worker, self._most = worker, most
+        self._worker, self._least, self._most = worker, worker.worker_connections, most
         settings = worker.settings
         self.watchers = Watchers(min(settings.watchers, most // 2), settings.read_timeout, self._release, worker.log)
         self._resumed = Bulkhead(RESUME_THREADS, RESUME_THREADS, self._start, self._wake)
@@ -35,9 +35,8 @@ class WaitingAnswers:
         watcher, conn.sock.watcher = conn.sock.watcher, None
         watcher.conn = conn
         conn.sock.setblocking(False)
-        if self._worker.worker_connections < self._most:
+        if self._least <= self._worker.worker_connections < self._most:  # not lowered for want of files
             self._worker.worker_connections += 1
-            watcher.beside = True
         self.watchers.join(watcher)
 
     def _release(self, watcher: Watcher) -> None:
@@ -46,7 +45,8 @@ class WaitingAnswers:
 
     def _leave(self, watcher: Watcher) -> None:
         self.watchers.count -= 1
-        self._worker.worker_connections -= watcher.beside
+        if self._worker.worker_connections > self._least:
+            self._worker.worker_connections -= 1
         conn = watcher.conn
         if watcher.resume is not None and not watcher.lost:
             conn.watcher, conn.bulkhead = watcher, self._resumed

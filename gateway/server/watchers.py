@@ -14,7 +14,7 @@ from typing import Any
 from gunicorn.http.wsgi import Response
 from gunicorn.workers.gthread import PollableMethodQueue
 
-from gateway.endpoints.waiting import KEEP_ALIVE, KEEP_ALIVE_SECONDS, Application, Feed, Piece
+from gateway.endpoints.waiting import KEEP_ALIVE, KEEP_ALIVE_SECONDS, STREAM_SECONDS, Application, Feed, Piece
 from gateway.errors import GatewayError
 from gateway.observe.logs import exception_frames
 from gateway.server.master import WAITS
@@ -30,12 +30,12 @@ RECEIVED = 4096
 class Watcher:
     """One answer that waits: what is to be sent, and when something is due. Times are of ``time.monotonic``.
 
-    A stream has no ``resume``. With one, nothing is sent until the feed has ended or ``until``.
+    It ends with its feed, or at ``until``. A stream has no ``resume``; with one, nothing is sent before.
     """
 
     __slots__ = (
-        *("after", "beside", "chunked", "conn", "drain_by", "due", "ended", "environ", "feed", "lost", "pending"),
-        *("polled", "reads", "response", "resume", "started", "timeout", "waits"),
+        *("after", "chunked", "conn", "drain_by", "due", "ended", "environ", "feed", "lost", "pending"),
+        *("polled", "reads", "response", "resume", "started", "timeout", "until", "waits"),
     )
 
     def __init__(
@@ -55,11 +55,9 @@ class Watcher:
         self.response, self.environ, self.started = response, environ, time.monotonic()
         self.timeout, self.chunked, self.resume = timeout, chunked, resume
         self.conn: Connection
-        self.beside = False
-        """True of one that the worker allows beside its other connections."""
         self.pending = b""
-        self.due = until if resume else self.started + KEEP_ALIVE_SECONDS
-        self.drain_by = math.inf
+        self.until, self.drain_by = until, math.inf
+        self.due = until if resume else min(until, self.started + KEEP_ALIVE_SECONDS)
         self.ended = self.lost = False
         self.waits = True
         self.polled, self.reads = 0, True
@@ -83,15 +81,19 @@ class Watcher:
 
     def end(self, now: float) -> None:
         """End the answer behind what is pending."""
-        if not self.ended and self.chunked:
+        ended, self.ended = self.ended, True
+        if self.chunked and not ended:
             self._put(LAST_CHUNK, now)
-        self.ended = True
 
     def _put(self, data: bytes, now: float) -> None:
         if not self.pending:
             self.drain_by = now + self.timeout
         self.pending += data
-        self.due = min(now + KEEP_ALIVE_SECONDS, self.drain_by)
+        self._schedule(now)
+
+    def _schedule(self, now: float) -> None:
+        drain_by, until = self.drain_by if self.pending else math.inf, math.inf if self.ended else self.until
+        self.due = min(now + KEEP_ALIVE_SECONDS, drain_by, until)
 
     def sent(self, count: int) -> None:
         """Note that the first ``count`` bytes of what is pending have been sent."""
@@ -99,14 +101,13 @@ class Watcher:
 
     def expire(self, now: float) -> None:
         """Do what is due. Raises TimeoutError for a client that does not read."""
-        if self.resume is not None:
+        if self.pending and now >= self.drain_by:
+            raise TimeoutError
+        if now >= self.until:
             self.end(now)
         elif not self.pending:
             self.add(KEEP_ALIVE, now)
-        elif now >= self.drain_by:
-            raise TimeoutError
-        else:
-            self.due = min(now + KEEP_ALIVE_SECONDS, self.drain_by)
+        self._schedule(now)
 
 
 class Watchers:
@@ -143,7 +144,9 @@ class Watchers:
         response = start_response.__self__
         response.force_close()
         response.send_headers()
-        watcher = Watcher(feed, after, response, environ, timeout=self._timeout, chunked=response.chunked)
+        until = time.monotonic() + STREAM_SECONDS
+        chunked = response.chunked
+        watcher = Watcher(feed, after, response, environ, timeout=self._timeout, chunked=chunked, until=until)
         watcher.add(begun, watcher.started)
         response.chunked = False  # gunicorn would end the body now
         environ["gunicorn.socket"].watcher, environ[WAITS] = watcher, True

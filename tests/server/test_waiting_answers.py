@@ -23,7 +23,16 @@ WATCHERS = 30
 READ_TIMEOUT = 2
 COMMAND = (
     *(sys.executable, "-m", "gunicorn", "-c", "python:gateway.gunicorn_conf", "--bind", "127.0.0.1:0"),
-    *("--threads", str(THREADS), "--access-logfile", "-", "--access-logformat", "ACCESS %(U)s %(s)s %(b)s"),
+    *(
+        "--threads",
+        str(THREADS),
+        "--worker-connections",
+        str(WATCHERS + 2),
+        "--access-logfile",
+        "-",
+        "--access-logformat",
+        "ACCESS %(U)s %(s)s %(b)s",
+    ),
 )
 SCHEMES = ["http", pytest.param("https", marks=pytest.mark.slow)]
 

@@ -14,8 +14,8 @@ class Response:
     """Counts nothing."""
 
 
-def stream(*, chunked: bool = False) -> Watcher:
-    watcher = Watcher(None, 3, Response(), {}, timeout=TIMEOUT, chunked=chunked)
+def stream(*, chunked: bool = False, until: float = math.inf) -> Watcher:
+    watcher = Watcher(None, 3, Response(), {}, timeout=TIMEOUT, chunked=chunked, until=until)
     watcher.due = KEEP_ALIVE_SECONDS
     return watcher
 
@@ -78,3 +78,15 @@ def test_a_deferred_answer_is_over_at_its_time_and_sends_nothing() -> None:
     watcher.expire(9.0)
     assert watcher.over
     assert watcher.pending == b""
+
+
+def test_a_stream_ends_at_its_time_though_news_arrive_and_its_client_still_has_time_to_read() -> None:
+    watcher = stream(chunked=True, until=20.0)
+    watcher.take(Piece(b"news", 7), 12.0)
+    assert watcher.due == 20.0
+    watcher.expire(20.0)
+    watcher.expire(30.0)
+    assert watcher.pending == b"4\r\nnews\r\n" + LAST_CHUNK
+    assert 30.0 < watcher.due <= 12.0 + TIMEOUT
+    with pytest.raises(TimeoutError):
+        watcher.expire(12.0 + TIMEOUT)
