@@ -23,7 +23,17 @@ from tests.waiting import PATIENCE, eventually
 __all__ = ["cluster", "database_url"]
 
 CALLER = "alice"
+ON_POSTGRESQL = ("answer_of_its_route", "at_once", "another_process", "two_processes", "forgotten_study", "quota")
+"""Words of the tests that ``make test`` repeats on PostgreSQL; the others are repeated by the slow tests."""
 BOUNDARY = "b0undary"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave most of the repetitions on PostgreSQL to the slow tests."""
+    for item in items:
+        repeated = item.path.name == "test_runs.py" and "[postgresql" in item.nodeid
+        if repeated and not any(word in item.name for word in ON_POSTGRESQL):
+            item.add_marker("slow")
 
 
 def body(json_input: object, *files: bytes, boundary: str = BOUNDARY) -> Body:

@@ -1,9 +1,11 @@
 """The states of a run: whatever processes do to it, and whenever they die, it ends once."""
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gateway.runs.lifecycle import EXECUTING, RunState, RunStatus
+from tests.examples import examples
 
 HOLDERS = st.sampled_from(["a", "b", "c"])
 ENDS = st.sampled_from([RunState.FINISHED, RunState.REFUSED, RunState.FAILED, RunState.CANCELLED])
@@ -104,6 +106,7 @@ class OneRun(RuleBasedStateMachine):
 
 
 TestOneRun = OneRun.TestCase
+TestOneRun.settings = settings(max_examples=examples(60))
 
 
 def test_the_moves_of_a_run_that_has_ended_are_refused() -> None:
