@@ -122,5 +122,6 @@ USES: dict[str, Callable[[Path], str]] = {
     "api_keys_file": _readable_file,
     "audit_file": _appendable_file,
     "audit_key_file": _file_or_its_place,
+    "webhook_secrets_file": _readable_file,
 }
 """The check of each setting's path: returns the fault, "" without one."""

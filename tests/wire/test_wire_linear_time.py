@@ -106,7 +106,7 @@ def test_long_headers_are_read_in_linear_time(assert_linear, line, size):
     def read(length: int) -> Callable[[], None]:
         return decode(HEAD[:-2] + (line + b"\r\n") * (length // (len(line) + 2)) + b"\r\n" + END, size)
 
-    assert_linear(read, MiB // 8 if size > 1 else MiB // 64)
+    assert_linear(read, MiB // 8 if size > 1 else MiB // 16)  # several of the longest lines in the smallest input
 
 
 def test_one_endless_field_is_read_in_linear_time(assert_linear):
