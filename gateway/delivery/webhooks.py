@@ -19,6 +19,20 @@ OFF = "This gateway sends no webhooks; its operator sets GATEWAY_WEBHOOK_ORIGINS
 ELSEWHERE = "The gateway sends no webhooks to this origin; its operator adds it to GATEWAY_WEBHOOK_ORIGINS."
 
 
+def reporter_of(settings: Settings) -> Reporter | None:
+    """Return what sends webhooks; None where no origin is allowed.
+
+    Raises ValueError for a wrong setting, and for an allowed origin without a secret.
+    """
+    if not (allowed := allowed_origins(settings.webhook_origins)):
+        return None
+    if settings.webhook_secrets_file is None:
+        raise ValueError("webhook_origins needs webhook_secrets_file (GATEWAY_WEBHOOK_SECRETS_FILE).")
+    secrets = SigningSecrets(settings.webhook_secrets_file)
+    secrets.require(allowed)
+    return Reporter(allowed, secrets, settings.webhook_tries, settings.webhook_longest_pause)
+
+
 class Webhooks:
     """Reports the ends of runs to their webhooks. Without allowed origins it refuses every URL, and does nothing."""
 
@@ -30,15 +44,9 @@ class Webhooks:
         Raises ValueError for a wrong setting, and for an allowed origin without a secret.
         """
         self._index, self._clock = index, clock
-        self._allowed = allowed_origins(settings.webhook_origins)
-        self._courier: Courier | None = None
-        if self._allowed:
-            if settings.webhook_secrets_file is None:
-                raise ValueError("webhook_origins needs webhook_secrets_file (GATEWAY_WEBHOOK_SECRETS_FILE).")
-            secrets = SigningSecrets(settings.webhook_secrets_file)
-            secrets.require(self._allowed)
-            reporter = Reporter(self._allowed, secrets, settings.webhook_tries, settings.webhook_longest_pause)
-            self._courier = Courier(index, reporter, count, clock)
+        reporter = reporter_of(settings)
+        self._allowed = reporter.allowed if reporter else ()
+        self._courier = Courier(index, reporter, count, clock) if reporter else None
 
     def start(self) -> None:
         """Begin to deliver."""

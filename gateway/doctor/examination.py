@@ -87,6 +87,7 @@ def _settings(plan: Plan, environ: Mapping[str, str]) -> list[Check]:
         ("limits", lambda: variables.limits(plan.settings)),
         ("folders", lambda: storage.folders(plan.settings)),
         ("runs", lambda: variables.runs(plan.settings)),
+        ("webhooks", lambda: variables.webhooks(plan.settings)),
         ("audit", lambda: variables.audit(plan.settings)),
         ("callers", lambda: variables.callers(plan)),
     ]

@@ -118,6 +118,22 @@ def runs(own: Settings) -> Diagnosis:
     return Diagnosis("runs", Level.OK, text)
 
 
+def webhooks(own: Settings) -> Diagnosis:
+    """Check that each origin of webhooks has a secret in a private file."""
+    if not own.webhook_origins:
+        return Diagnosis("webhooks", Level.OK, "Off: no origin is allowed.")
+    try:
+        from gateway.delivery.webhooks import reporter_of  # SQLAlchemy, which may be missing
+
+        reporter = reporter_of(own)
+    except (ValueError, ImportError) as error:
+        return Diagnosis("webhooks", Level.FAIL, str(error), "Correct the settings of webhooks, or unset them.")
+    if own.store_folder is None:
+        remedy = "Set GATEWAY_STORE_FOLDER, or unset GATEWAY_WEBHOOK_ORIGINS."
+        return Diagnosis("webhooks", Level.WARN, "There are no runs to report: they need store_folder.", remedy)
+    return Diagnosis("webhooks", Level.OK, f"To {len(reporter.allowed if reporter else ())} allowed origins.")
+
+
 def callers(plan: Plan) -> Diagnosis:
     """Check that callers are authenticated where other machines reach the server."""
     from gateway.endpoints.access_control import AccessControl  # Flask, which may be missing

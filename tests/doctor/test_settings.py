@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from gateway.access.callers_file import change
 from gateway.config import Settings
+from gateway.delivery.signatures import new_secret
 from gateway.doctor import Level, Plan, storage, variables
 from gateway.doctor.plan import faults
 from tests.conftest import ROOT
@@ -206,3 +207,17 @@ def test_runs_are_on_with_a_store(tmp_path: Path) -> None:
     assert "store_folder" in variables.runs(Settings()).text
     assert "30 s" in variables.runs(Settings(store_folder=tmp_path)).text
     assert variables.runs(Settings(store_folder=tmp_path, run_concurrency=0)).level == Level.NOTE
+
+
+def test_an_origin_of_webhooks_needs_a_secret_and_a_store(tmp_path: Path) -> None:
+    secrets, origin = tmp_path / "secrets", "https://hooks.example.org"
+    assert variables.webhooks(Settings()).level == Level.OK
+    assert variables.webhooks(Settings(webhook_origins=origin)).level == Level.FAIL
+    own = Settings(webhook_origins=origin, webhook_secrets_file=secrets, store_folder=tmp_path)
+    assert variables.webhooks(own).level == Level.FAIL
+    secrets.write_text(f"{origin} {new_secret()}\n")
+    secrets.chmod(0o600)
+    assert variables.webhooks(own).level == Level.OK
+    assert variables.webhooks(replace(own, store_folder=None)).level == Level.WARN
+    secrets.chmod(0o644)
+    assert variables.webhooks(own).level == Level.FAIL
