@@ -117,6 +117,8 @@ class InferenceRun:
             news = {name: event.data[name] for name in STATE_MEMBERS if name in event.data}
             if event.kind == "progress":
                 news = {"progress": event.data}
+            if event.kind == "question":
+                news = {"question": event.data | {"sequence": event.sequence}}
             self._record = self._record | news | {"sequence": event.sequence}
             yield event
 
@@ -142,8 +144,12 @@ class InferenceRun:
         return checked(answer, self._given.digest()) if self._given.digest else answer
 
     def reply(self, words: Mapping[str, Any]) -> None:
-        """Answer the question of a run in the state ``waiting-input`` with a JSON object."""
-        self._record = self._requests.reply(self.id, words)
+        """Answer the question of a run in the state ``waiting-input`` with a JSON object.
+
+        Raises Refused where the run does not wait, or asks another question than the last one seen here.
+        """
+        number = (self.question or {}).get("sequence")
+        self._record = self._requests.reply(self.id, words, number if isinstance(number, int) else None)
 
     def cancel(self) -> None:
         """Ask a live run to end; its state becomes ``cancelled`` soon. Raises Refused for one that has ended."""

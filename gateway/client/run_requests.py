@@ -71,9 +71,10 @@ class RunRequests:
             if error.code not in GONE:
                 raise
 
-    def reply(self, id: str, words: Mapping[str, Any]) -> Record:
-        """Answer the question of a run; not repeated, since the first may have arrived."""
+    def reply(self, id: str, words: Mapping[str, Any], question: int | None) -> Record:
+        """Answer the question of a run, by its number where it is known; not repeated, since the first may arrive."""
         options: dict[str, Any] = {"data": encoded(words), "headers": {"Content-Type": "application/json"}}
+        options |= {"params": {"question": question}} if question else {}
         with self.transport.response("POST", f"{_path(id)}/input", accepted=(202,), **options) as response:
             return json_object(response)
 

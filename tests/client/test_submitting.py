@@ -199,3 +199,14 @@ def test_several_threads_wait_for_one_run(client: Client, notes: Path) -> None:
     for thread in threads:
         thread.join()
     assert states == ["finished"] * 4
+
+
+def test_the_questions_of_a_run_are_answered_in_their_order(client: Client) -> None:
+    run = client.submit(None, "/asks", {})
+    for event in run.events():
+        if event.kind == "question":
+            run.reply({"answer": event.data["number"] * 10})
+    assert run.answer().json["study_ml_json"]["answers"] == [{"answer": 10}, {"answer": 20}]
+    with pytest.raises(Refused) as refused:
+        run.reply({"answer": 30})
+    assert refused.value.code == "run-not-waiting"

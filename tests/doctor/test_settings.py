@@ -129,7 +129,7 @@ def test_a_path_below_a_file_stops_it(name: str, tmp_path: Path) -> None:
     assert (found.level, name in found.text) == (Level.FAIL, True)
 
 
-@pytest.mark.parametrize("name", ["study_root", "api_keys_file"])
+@pytest.mark.parametrize("name", ["study_root", "api_keys_file", "webhook_secrets_file"])
 def test_what_is_only_read_has_to_be_there(name: str, tmp_path: Path) -> None:
     assert storage.folders(Settings(**{name: tmp_path / "missing"})).level == Level.FAIL
 
