@@ -34,18 +34,26 @@ def view(model: Model, service: Service, answer: Answer | None = None) -> Callab
     """Return the view function of one model's route. A refusal never reaches the service's own error handlers."""
 
     def infer() -> flask.Response:
-        environ = flask.request.environ
+        has_runs = model.durable and service.store is not None
         try:
-            if "HTTP_PREFER" in environ and model.durable and service.store is not None:
-                wait = asynchronous(environ["HTTP_PREFER"])
-                if wait is not None:
-                    return _respond_async(model.name, wait)
-            with _open(model, service, environ) as exchange:
-                return (answer or respond)(exchange)
+            response = _answered(model, service, answer or respond, has_runs=has_runs)
         except GatewayError as error:
-            return problem_response(error)
+            response = problem_response(error)
+        if has_runs:
+            response.vary.add("Prefer")  # of every response, whatever its request prefers (RFC 7240 2)
+        return response
 
     return infer
+
+
+def _answered(model: Model, service: Service, answer: Answer, *, has_runs: bool) -> flask.Response:
+    environ = flask.request.environ
+    if has_runs and "HTTP_PREFER" in environ:
+        wait = asynchronous(environ["HTTP_PREFER"])
+        if wait is not None:
+            return _respond_async(model.name, wait)
+    with _open(model, service, environ) as exchange:
+        return answer(exchange)
 
 
 def respond(exchange: Exchange, *, named: bool = False) -> flask.Response:

@@ -31,9 +31,9 @@ def hashes_of(input_digest: str, output_digest: str) -> bytes:
     return f"{input_digest}:{output_digest}".encode("ascii")
 
 
-def response(parts: Iterable[OutgoingPart], headers: Mapping[str, str]) -> flask.Response:
-    """Return a response of known length, with ``headers`` besides those of its framing."""
-    boundary, parts = new_boundary(), list(parts)
+def response(parts: Iterable[OutgoingPart], headers: Mapping[str, str], boundary: str = "") -> flask.Response:
+    """Return a response of known length, with ``headers`` besides those of its framing, and a new boundary for ""."""
+    boundary, parts = boundary or new_boundary(), list(parts)
     framing = {
         "Content-Type": f"multipart/related; boundary={boundary}",
         "Content-Length": str(content_length(boundary, parts)),

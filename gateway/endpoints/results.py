@@ -1,5 +1,7 @@
 """Stored results: listed, answered again byte by byte, removed (docs/studies.md)."""
 
+import hashlib
+
 import flask
 
 from gateway.endpoints.access_control import caller_name, require
@@ -43,9 +45,13 @@ def _result(id: str) -> flask.Response:
 
 
 def answer(stored: StoredResult) -> flask.Response:
-    """A stored answer as the model's route gave it, with ``Age`` in seconds (RFC 9111 5.1)."""
-    hashes = [hashes_of(stored.result.input_digest, stored.output_digest)]
-    return response(parts_of(stored.result, hashes), {"Age": str(stored.age), DIGEST_HEADER: stored.algorithm})
+    """A stored answer as the model's route gave it, with ``Age`` in seconds (RFC 9111 5.1); the same bytes each time.
+
+    Its boundary is a digest of its digests, which none of its parts can contain.
+    """
+    hashes = hashes_of(stored.result.input_digest, stored.output_digest)
+    headers = {"Age": str(stored.age), DIGEST_HEADER: stored.algorithm}
+    return response(parts_of(stored.result, [hashes]), headers, hashlib.sha256(hashes).hexdigest()[:32])
 
 
 def _remove(id: str) -> flask.Response:

@@ -2,7 +2,9 @@
 
 import re
 
-PREFERENCE = re.compile(r'\s*([!#$%&\'*+.^_`|~0-9a-z-]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*)?(?:;[^,]*)?', re.I)
+ITEM = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
+"""What stands between two commas; one within quotes separates nothing (RFC 9110 5.6.1)."""
+PREFERENCE = re.compile(r'\s*([!#$%&\'*+.^_`|~0-9a-z-]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]*)\s*)?(?:;.*)?', re.I)
 """A token, its value, and its parameters, which nothing here has (RFC 7240 2)."""
 RESPOND_ASYNC, WAIT = "respond-async", "wait"
 
@@ -13,7 +15,7 @@ def preferences(text: str) -> dict[str, str]:
     What is malformed is left out: a server may ignore any preference.
     """
     values: dict[str, str] = {}
-    for item in text.split(","):
+    for item in ITEM.findall(text):
         match = PREFERENCE.fullmatch(item)
         if match is not None:
             values.setdefault(match[1].lower(), (match[2] or "").strip('"'))

@@ -23,7 +23,8 @@ from gateway.studies import run_rows
 from gateway.studies.tables import runs
 from gateway.wire import parse_options_header
 
-ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}")
+"""Clients remove ``.`` and ``..`` from a path (RFC 3986 5.2.4)."""
 BUSY_SECONDS = 30
 """When a caller whose runs are all live may submit another."""
 
@@ -58,7 +59,9 @@ class Submissions:
         Raises as ``Runs.submit``.
         """
         if submission.id and not ID.fullmatch(submission.id):
-            raise RunIdRefused("An id has 1 to 64 letters, digits, dots, underscores and hyphens of ASCII.")
+            raise RunIdRefused(
+                "An id has 1 to 64 letters, digits, dots, underscores and hyphens of ASCII, and is not . or .. alone."
+            )
         model = self._service.models.get(submission.route)
         if model is None or not model.durable:
             raise ParameterRefused([("/route", "No model that answers runs is on this route.")])

@@ -86,6 +86,7 @@ def test_a_run_is_made_once_and_has_the_answer_of_its_route(client: FlaskClient)
     again = client.put("/runs/one?route=/quick", **request)
     assert (again.status_code, again.json) == (200, run)
     answer = client.get("/runs/one/result")
+    assert client.get("/runs/one/result").data == answer.data
     assert parts(answer) == parts(client.post("/quick", **request))
     assert problem(client.put("/runs/one?route=/quick", **sent({"a": 2}))) == (409, "run-conflict")
     assert problem(client.put("/runs/one?route=/refuses", **request)) == (409, "run-conflict")
@@ -192,7 +193,17 @@ def test_a_run_that_is_done_in_time_is_answered_directly(client: FlaskClient) ->
     assert problem(refused) == (422, "study-refused")
 
 
-@pytest.mark.parametrize("prefer", ["wait=5", "respond-asynchronously", "return=minimal", ",;=", "respond async"])
+def test_each_response_of_a_route_with_runs_varies_by_the_preference(client: FlaskClient) -> None:
+    for route in ("/quick", "/refuses"):
+        for headers in ({}, {"Prefer": "wait=1"}, {"Prefer": "respond-async"}, {"Prefer": "respond-async, wait=50"}):
+            answer = client.post(route, **sent(), headers=headers)
+            assert answer.headers.getlist("Vary") == ["Prefer"], (route, headers)
+    assert "Vary" not in durable.make(Settings()).test_client().post("/quick", **sent()).headers
+
+
+@pytest.mark.parametrize(
+    "prefer", ["wait=5", "respond-asynchronously", "return=minimal", ",;=", "respond async", 'a="b, respond-async"']
+)
 def test_another_preference_is_ignored(client: FlaskClient, prefer: str) -> None:
     assert client.post("/quick", **sent(), headers={"Prefer": prefer}).status_code == 200
 

@@ -11,6 +11,9 @@ FIELDS: dict[str, dict[str, str]] = {
     "wait=1, wait=2": {"wait": "1"},
     'foo; bar, foo=""': {"foo": ""},
     "respond async, ,=,;": {},
+    'a="b, respond-async, c", d;e=",f"': {"a": "b, respond-async, c", "d": ""},
+    'a="b\\", respond-async, c", d': {"a": 'b\\", respond-async, c', "d": ""},
+    'd, a="b, respond-async': {"d": ""},
 }
 
 
@@ -37,4 +40,5 @@ def test_a_client_that_takes_202_may_wait_first(text: str, seconds: float | None
 
 def test_a_long_field_is_read_in_linear_time() -> None:
     assert preferences("a=" + '"\\' * 30_000) == {}
+    assert preferences('"a' * 30_000) == {}
     assert len(preferences(",".join(f"p{n}" for n in range(5_000)))) == 5_000

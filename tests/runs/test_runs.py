@@ -90,6 +90,7 @@ def test_a_caller_sees_its_own_runs_alone(bench: Bench) -> None:
 REFUSED: dict[str, tuple[type[GatewayError], Callable[[Bench], object]]] = {
     "another character in the id": (RunIdRefused, lambda bench: bench.submit("quick", id="a/b")),
     "too long an id": (RunIdRefused, lambda bench: bench.submit("quick", id="a" * 65)),
+    "a segment that clients remove": (RunIdRefused, lambda bench: bench.submit("quick", id="..")),
     "no model": (ParameterRefused, lambda bench: bench.submit("nowhere")),
     "no study": (UnsupportedMedia, lambda bench: bench.submit("quick", Body("text/plain", "", 1, iter([b"a"])))),
     "half a JSON": (BrokenJSON, lambda bench: bench.submit("quick", Body("application/json", "", 1, iter([b"{"])))),
