@@ -182,7 +182,7 @@ class Attempt:
         with self.ledger.changing() as changes:
             moves: dict[Consequence, Move] = {
                 Consequence.CANCEL: lambda status: status.end(self.holder, RunState.CANCELLED),
-                Consequence.RETRY: lambda status: status.retry(self.holder, changes.now, self.most),
+                Consequence.RETRY: lambda status: status.retry(self.holder, self.most),
                 Consequence.GIVE_BACK: lambda status: status.give_back(self.holder, changes.now + self._pause(error)),
             }
             return changes.move(self.run.key, moves[word]) is not None or word is not Consequence.RETRY

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 
 from gateway.errors import GatewayError, RunAbandoned
 from gateway.executors.runner import execution_of
@@ -124,11 +124,19 @@ class Dispatcher:
         with self._ledger.reading() as connection:
             available = runs.c.state == RunState.QUEUED.value, runs.c.available_at <= self._ledger.now(connection)
             for route, places in room.items():
-                query = select(runs.c.created_at, runs.c.key).where(*available, runs.c.route == route)
+                query = select(runs.c.created_at, runs.c.key).where(*available, self._others, runs.c.route == route)
                 oldest = query.order_by(runs.c.created_at).limit(min(places, count))
                 queued += [(created_at, key) for created_at, key in connection.execute(oldest)]
         if queued:
             self._begin([key for _, key in sorted(queued)[:count]])
+
+    @property
+    def _others(self) -> ColumnElement[bool]:
+        """The runs that this process does not execute. It neither takes over nor claims what it executes still.
+
+        A process that stood still, or could not reach the database for longer than a lease, would execute it twice.
+        """
+        return runs.c.key.not_in(list(self._attempts))
 
     def _room(self) -> dict[str, int]:
         """Return the routes whose models have places now, with their number: the deadline starts with the claim."""
@@ -172,13 +180,16 @@ class Dispatcher:
             self._woken.set()
 
     def _renew(self) -> None:
-        """Renew the leases three times in their duration, and learn which runs were cancelled or lost."""
+        """Renew the leases three times in their duration, and learn which runs were cancelled or lost.
+
+        The lease of an attempt whose end could not be recorded is left to end.
+        """
         now, lease = time.monotonic(), self._settings.run_lease
         attempts = list(self._attempts.values())
         if not attempts or now < self._renew_at:
             return
         self._renew_at = now + lease / 3
-        mine = runs.c.holder == self.holder, runs.c.state.in_([*map(str, EXECUTING)])
+        mine = runs.c.holder == self.holder, ~self._others, runs.c.state.in_([*map(str, EXECUTING)])
         with self._ledger.changing() as changes:
             query = update(runs).where(*mine).values(lease_until=changes.now + lease)
             rows = changes.connection.execute(query.returning(runs.c.key, runs.c.cancelling)).all()
@@ -193,7 +204,7 @@ class Dispatcher:
         """Queue the runs again whose process did not renew its lease, or fail them after the last attempt."""
         late = runs.c.state.in_([*map(str, EXECUTING)])
         with self._ledger.reading() as connection:
-            expired = late & (runs.c.lease_until <= self._ledger.now(connection))
+            expired = late & (runs.c.lease_until <= self._ledger.now(connection)) & self._others
             keys = list(connection.execute(select(runs.c.key).where(expired)).scalars())
         for key in keys:
             self._expire(key)

@@ -38,7 +38,7 @@ class Changes:
 
     def add(self, key: str, **columns: Any) -> None:
         """Add a queued run without records."""
-        values = columns_of(RunStatus(available_at=self.now)) | {"created_at": self.now, "sequence": 0}
+        values = columns_of(RunStatus()) | {"created_at": self.now, "sequence": 0}
         rest = {"status": 0, "reason": "", "expired": False}
         self.connection.execute(insert(runs).values(key=key, **values, **rest, **columns))
 

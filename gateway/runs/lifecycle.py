@@ -46,7 +46,7 @@ class RunStatus:
     """The state of a run, and the lease of the process that executes it.
 
     ``attempts`` counts the executions that were begun, but for those given back. Times are seconds since 1970;
-    a queued run is not claimed before ``available_at``.
+    a queued run is not claimed before ``available_at``; 0 is at once, whatever becomes of the clock.
     """
 
     state: RunState = RunState.QUEUED
@@ -73,16 +73,16 @@ class RunStatus:
             return None
         return self._queued(self.attempts - 1, available_at)
 
-    def retry(self, holder: str, now: float, most: int) -> Self | None:
+    def retry(self, holder: str, most: int) -> Self | None:
         """Queue the run again after an attempt that died; None after the last of ``most`` attempts too."""
-        return self._queued(self.attempts, now) if self.held_by(holder) and self.attempts < most else None
+        return self._queued(self.attempts) if self.held_by(holder) and self.attempts < most else None
 
     def expire(self, now: float, most: int) -> Self | None:
         """Take a run from a process that did not renew its lease: queued again, or failed after ``most`` attempts."""
         if self.state not in EXECUTING or now < self.lease_until:
             return None
         if self.attempts < most or self.cancelling:
-            return self._queued(self.attempts, now)
+            return self._queued(self.attempts)
         return self._ended(RunState.FAILED)
 
     def ask(self, holder: str) -> Self | None:
@@ -103,7 +103,7 @@ class RunStatus:
         """End an executing run."""
         return self._ended(state) if self.held_by(holder) and state.ended else None
 
-    def _queued(self, attempts: int, available_at: float) -> Self:
+    def _queued(self, attempts: int, available_at: float = 0.0) -> Self:
         if self.cancelling:
             return self._ended(RunState.CANCELLED)
         queued = replace(self, state=RunState.QUEUED, attempts=attempts, available_at=available_at)

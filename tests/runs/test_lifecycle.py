@@ -42,7 +42,7 @@ class OneRun(RuleBasedStateMachine):
 
     @rule(holder=HOLDERS)
     def its_model_dies(self, holder: str) -> None:
-        if (status := self.status.retry(holder, self.now, MOST)) is not None:
+        if (status := self.status.retry(holder, MOST)) is not None:
             self.died += 1
             self.status = status
 
@@ -112,4 +112,12 @@ TestOneRun.settings = settings(max_examples=examples(60))
 def test_the_moves_of_a_run_that_has_ended_are_refused() -> None:
     ended = RunStatus(state=RunState.FINISHED)
     moves = [ended.claim("a", 0, 1), ended.expire(1e9, 3), ended.cancel(), ended.end("a", RunState.FAILED)]
-    assert [*moves, ended.give_back("a", 0), ended.retry("a", 0, 3), ended.ask("a"), ended.answer()] == [None] * 8
+    assert [*moves, ended.give_back("a", 0), ended.retry("a", 3), ended.ask("a"), ended.answer()] == [None] * 8
+
+
+def test_a_clock_that_is_put_back_delays_no_queued_run() -> None:
+    begun = RunStatus().claim("a", 1e9, LEASE)
+    assert begun is not None
+    for queued in (RunStatus(), begun.retry("a", MOST), begun.expire(2e9, MOST)):
+        assert queued is not None
+        assert queued.claim("b", 0, LEASE) is not None

@@ -1,6 +1,7 @@
 """Runs in one process, and in several that share a store, on each database."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,12 +19,14 @@ from gateway.errors import (
     RunNotFound,
     RunNotReady,
     RunNotWaiting,
+    StorageFull,
     StudyNotFound,
     StudyRefused,
     TooManyRequests,
     UnsupportedMedia,
 )
 from gateway.intake.body import Body
+from gateway.runs.attempts import Attempt
 from gateway.runs.lifecycle import RunState
 from gateway.studies.forgetting import forget
 from tests.runs.conftest import CALLER, Bench, body, words
@@ -344,3 +347,42 @@ def test_runs_make_room_for_each_other_and_count_to_the_quota(open_bench: Any) -
     with pytest.raises(RunGone):
         bench.runs.get(CALLER, "one")
     assert sum(path.stat().st_size for path in bench.payloads()) <= 10_000
+
+
+def test_a_run_is_executed_once_although_its_process_seems_late(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a machine was suspended, or its clock was set, or the database was away for longer than a lease."""
+    run = bench.submit("told", id="one")
+    eventually(lambda: bench.noted("begin one"))
+    dispatcher, looks = bench.runs._dispatcher, list[None]()
+    take_over = dispatcher._take_over
+    eventually(lambda: dispatcher._renew_at > 0)
+    monkeypatch.setattr(dispatcher, "_take_over", lambda: looks.append(take_over()))
+    monkeypatch.setattr(bench.runs._ledger, "_clock", lambda: time.time() + 3600)
+    eventually(lambda: len(looks) > 1)
+    bench.go("one")
+    assert (bench.ended(run).attempts, len(bench.noted("begin one"))) == (1, 1)
+
+
+def test_a_run_whose_end_was_not_recorded_is_executed_again_beside_another(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = bench.submit("told", id="other")
+    eventually(lambda: bench.noted("begin other"))
+    execute, dispatcher = Attempt.execute, bench.runs._dispatcher
+
+    def once_on_a_full_disk(attempt: Attempt) -> None:
+        if attempt.run.id == "one" and attempt.run.attempts == 1:
+            raise StorageFull("No room.")
+        execute(attempt)
+
+    monkeypatch.setattr(Attempt, "execute", once_on_a_full_disk)
+    run = bench.becomes(bench.submit("quick", id="one"), RunState.RUNNING)
+    eventually(lambda: list(dispatcher._attempts) == [other.key])
+    monkeypatch.setattr(bench.runs._ledger, "_clock", lambda: time.time() + 20)
+    dispatcher._renew_at = 0.0
+    eventually(lambda: dispatcher._renew_at > 0)
+    monkeypatch.setattr(bench.runs._ledger, "_clock", lambda: time.time() + 40)
+    again = bench.ended(run)
+    assert (again.state, again.attempts) == (RunState.FINISHED, 2)
+    bench.go("other")
+    assert bench.ended(other).attempts == 1
