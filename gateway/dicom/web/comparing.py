@@ -6,6 +6,8 @@ import unicodedata
 from gateway.dicom.web.query_attributes import Matching, QueryAttribute
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}", re.ASCII)
+DATE = re.compile(r"[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])", re.ASCII)
+TIME = re.compile(r"([01][0-9]|2[0-3])([0-5][0-9]([0-5][0-9]|60)?(?<=[0-9]{6})(\.[0-9]{1,6})?|[0-5][0-9])?", re.ASCII)
 
 
 def comparable(attribute: QueryAttribute, content: str) -> dict[str, str]:
@@ -14,12 +16,17 @@ def comparable(attribute: QueryAttribute, content: str) -> dict[str, str]:
         groups = [folded_name(group) for group in content.split("=")[:3]]
         return dict(zip(name_columns(attribute), groups + [""] * (3 - len(groups)), strict=True))
     if attribute.matching == Matching.DATE:
-        return {attribute.column: content.replace(".", "")}  # as ACR-NEMA wrote it (PS3.5 6.2)
+        return {attribute.column: _valid(DATE, content.replace(".", ""))}  # as ACR-NEMA wrote it (PS3.5 6.2)
     if attribute.matching == Matching.TIME:
-        return {attribute.column: earliest(content.replace(":", "")) if content else ""}
+        return {attribute.column: earliest(time) if (time := _valid(TIME, content.replace(":", ""))) else ""}
     if attribute.matching == Matching.NUMBER:
         return {attribute.column: whole_number(content)}
     return {attribute.column: content}
+
+
+def _valid(form: re.Pattern[str], content: str) -> str:
+    """Return a date or a time; "" for another text, which would be later than all in a range."""
+    return content if form.fullmatch(content) else ""
 
 
 def whole_number(content: str) -> str:

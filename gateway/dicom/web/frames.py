@@ -1,6 +1,8 @@
 """Single frames of a stored image: decoded, or as their codestreams (PS3.18 10.4, 8.7.3)."""
 
+import io
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import BinaryIO
 
@@ -12,6 +14,7 @@ from gateway.dicom.decoding.pixels import decode
 from gateway.dicom.decoding.stored import read_frame
 from gateway.dicom.reading.attributes import text, unreadable
 from gateway.dicom.reading.deflated import inflated
+from gateway.dicom.reading.elements import Element
 from gateway.dicom.reading.fast_headers import find_pixels
 from gateway.dicom.reading.files import opened
 from gateway.dicom.reading.frame_counts import stated_size
@@ -39,6 +42,13 @@ PIECE = 256 << 10
 
 def _too_short() -> StudyRefused:
     return unreadable("PixelData", "is shorter than Rows, Columns, Bits Allocated and Number of Frames state")
+
+
+def _bytes_of(file: BinaryIO, pixels: Element) -> int:
+    """Return the bytes of pixels that are in the file, which may be cut off; the end of a deflated one is unknown."""
+    with suppress(io.UnsupportedOperation):
+        return min(pixels.length, file.seek(0, io.SEEK_END) - pixels.start)
+    return pixels.length
 
 
 class StoredImage:
@@ -87,7 +97,7 @@ class StoredImage:
         self._file.seek(0)
         file = inflated(self._file)
         pixels, length = find_pixels(file), stated_size(self.instance.header, self.frames)
-        if pixels is None or not length or pixels.length < length:
+        if pixels is None or not length or _bytes_of(file, pixels) < length:
             raise _too_short()
         start = pixels.start
 
@@ -114,7 +124,7 @@ class StoredImage:
             file = inflated(opened_file)
             pixels = find_pixels(file)
             total, before = (stated_size(header, count) for count in (number + 1, number))
-            if pixels is None or not total or pixels.length < stated_size(header, self.frames):
+            if pixels is None or not total or _bytes_of(file, pixels) < stated_size(header, self.frames):
                 raise _too_short()
             if header.BitsAllocated == 1:
                 return self._bits(file, pixels.start, number)

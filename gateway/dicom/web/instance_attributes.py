@@ -6,6 +6,7 @@ from typing import BinaryIO, NamedTuple
 
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
+from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 
 from gateway.dicom.reading import fast_headers
@@ -134,6 +135,7 @@ def _request(item: Dataset) -> JsonModel:
 def _text(dataset: Dataset, keyword: str) -> str:
     """A value as text in Unicode that every database takes; "" for one that is longer than any valid value."""
     content = value(dataset, keyword.rpartition(".")[2])
-    joined = "" if content is None else str(content)
+    several = content if isinstance(content, MultiValue) else ["" if content is None else content]
+    joined = "\\".join(map(str, several))  # a backslash within one value is a common mistake
     clean = unicodedata.normalize("NFC", joined.replace("\0", "").encode("utf-8", "replace").decode()).strip(" ")
     return clean if len(clean) <= MAX_VALUE_CHARACTERS else ""

@@ -36,6 +36,8 @@ def json_model(dataset: Dataset, address: BulkAddress) -> JsonModel:
 def _items(dataset: Dataset, place: str, address: BulkAddress) -> JsonModel:
     model: JsonModel = {}
     for tag in sorted(dataset.keys()):
+        if tag.element == 0:  # a group length (PS3.18 F.2.2)
+            continue
         name = f"{int(tag):08X}"
         with suppress(Exception):  # pydicom converts on access, and raises any of a dozen types on hostile bytes
             model[name] = _element(dataset[tag], f"{place}{name}", address)
@@ -54,13 +56,13 @@ def _element(element: DataElement, place: str, address: BulkAddress) -> dict[str
 def element_model(element: DataElement) -> dict[str, Any]:
     """Return the model of one element that is no sequence. Raises what pydicom raises for an invalid value."""
     model: dict[str, Any] = element.to_json_dict(None, 0)
-    if element.VR in ("FL", "FD") and "Value" in model:
+    if element.VR in ("DS", "FL", "FD") and "Value" in model:
         model["Value"] = [_number(value) for value in model["Value"]]
     return model
 
 
-def _number(value: float) -> float | str:
-    """A number, or the text of one that JSON lacks (PS3.18 F.2.3.1)."""
-    if math.isfinite(value):
+def _number(value: float | None) -> float | str | None:
+    """A number, or the text of one that JSON lacks (PS3.18 F.2.3.1); None is an empty value."""
+    if value is None or math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "inf" if value > 0 else "-inf"

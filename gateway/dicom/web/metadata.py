@@ -5,10 +5,11 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from pydicom import Dataset
-from pydicom.uid import ExplicitVRBigEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from gateway.dicom.reading.attributes import text, whole
-from gateway.dicom.reading.fast_headers import pixels_at
+from gateway.dicom.reading.deflated import inflated
+from gateway.dicom.reading.fast_headers import find_pixels, pixels_at
 from gateway.dicom.reading.files import opened, read_header, refusing
 from gateway.dicom.web.frames import MEDIA_TYPES
 from gateway.dicom.web.json_model import BULK_VRS, BulkAddress, JsonModel, json_model
@@ -24,11 +25,20 @@ def instance_model(file: BinaryIO, address: BulkAddress) -> JsonModel:
     """Return the JSON model of a file, its pixels by their address. Raises StudyRefused."""
     with opened(file):
         header = read_header(file)
-        pixels = pixels_at(file, header)
+        has_pixels = _has_pixels(file, header)
     model = json_model(header, address)
-    if pixels is not None and f"{pixels.tag:08X}" == PIXEL_DATA:
+    if has_pixels:
         model[PIXEL_DATA] = {"vr": _pixel_vr(header), "BulkDataURI": address(PIXEL_DATA)}
     return model
+
+
+def _has_pixels(file: BinaryIO, header: Dataset) -> bool:
+    """Return True if Pixel Data is where ``read_header`` stopped, or in the twin of a deflated file."""
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    if syntax == ExplicitVRBigEndian:
+        return file.read(4).hex().upper() == PIXEL_DATA
+    pixels = find_pixels(inflated(file)) if syntax == DeflatedExplicitVRLittleEndian else pixels_at(file, header)
+    return pixels is not None and f"{pixels.tag:08X}" == PIXEL_DATA
 
 
 def _pixel_vr(header: Dataset) -> str:

@@ -10,8 +10,8 @@ from gateway.dicom.web.json_model import JsonModel
 
 _GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _COMPONENTS = ("FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix")
-_FORBIDDEN = {code: None for code in range(32) if code not in (9, 10, 13)}
-"""Control characters, which XML 1.0 cannot represent."""
+_FORBIDDEN = dict.fromkeys((*range(9), 11, 12, *range(14, 32), *range(55296, 57344), 65534, 65535))
+"""Code points that XML 1.0 cannot represent (its production 2, Char)."""
 
 
 def xml_model(model: JsonModel) -> bytes:

@@ -10,15 +10,20 @@ from gateway.endpoints.access_control import require
 from gateway.endpoints.dicomweb.recorded import record, require_audit
 from gateway.endpoints.dicomweb.resources import Addresses, owners, require_json
 from gateway.endpoints.store_views import Rule, store_context
+from gateway.studies.instance_rows import MAX_PAGE
 from gateway.studies.query.query_parameters import read_query
 from gateway.studies.query.searching import Match, search
 
-FUZZY = '299 gateway "The fuzzymatching parameter is not supported. Only literal matching has been performed."'
+UNSUPPORTED = {
+    "fuzzymatching": "Only literal matching has been performed.",
+    "emptyvaluematching": "Empty Value Matching has not been performed.",
+    "multiplevaluematching": "Multiple Value Matching has not been performed.",
+}
 MORE = (
     '299 gateway "The number of results exceeded the maximum supported by the server. '
     'Additional results can be requested."'
 )
-"""The texts of PS3.18 8.3.4.2 and 8.3.4.4."""
+"""The texts of PS3.18 8.3.4.2 and 8.3.4.4 to 8.3.4.6."""
 RETRIEVE_URL = "00081190"
 
 
@@ -35,9 +40,9 @@ def _search(level: QueryLevel, study: str = "", series: str = "") -> flask.Respo
         addresses = Addresses()
         models = [_located(addresses, match) for match in matches]
         answer = flask.Response(json.dumps(models), content_type=media_type)
-    if query.fuzzy:
-        answer.headers.add("Warning", FUZZY)
-    if more and "limit" not in flask.request.args:
+    for name in query.unsupported:
+        answer.headers.add("Warning", f'299 gateway "The {name} parameter is not supported. {UNSUPPORTED[name]}"')
+    if more and query.limit == MAX_PAGE:
         answer.headers.add("Warning", MORE)
     return answer
 

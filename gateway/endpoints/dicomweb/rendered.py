@@ -1,6 +1,6 @@
 """Renderings of instances and frames as PNG or JPEG (PS3.18 10.4.1.1.3)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import flask
@@ -32,11 +32,24 @@ def _rendered(study: str, series: str = "", sop: str = "", numbers: str = "1") -
         return stream.multipart(media_type, parts) if multipart else stream.alone(next(parts))
 
 
-def _parts(files: Iterable[BinaryIO], numbers: str, rendering: Rendering, media_type: str) -> Iterator[OutgoingPart]:
-    for file in files:
-        image = StoredImage(file)
+def _parts(files: Sequence[BinaryIO], numbers: str, rendering: Rendering, media_type: str) -> Iterator[OutgoingPart]:
+    for image in _images(files):
         for number in frame_numbers(numbers, image):
             yield part_of(media_type, render_frame(image, number, rendering, media_type))
+
+
+def _images(files: Sequence[BinaryIO]) -> Iterator[StoredImage]:
+    """The images of a resource, without the reports beside them. Raises NotAcceptable where there is no image."""
+    images = 0
+    for place, file in enumerate(files, 1):
+        try:
+            image = StoredImage(file)
+        except NotAcceptable:
+            if place == len(files) and not images:
+                raise
+            continue
+        images += 1
+        yield image
 
 
 def _form(ranges: Sequence[MediaRange], count: int) -> tuple[bool, str]:

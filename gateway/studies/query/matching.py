@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from sqlalchemy import ColumnElement, FromClause, and_, or_
 
-from gateway.dicom.web.comparing import earliest, folded_name, latest, name_columns, whole_number
+from gateway.dicom.web.comparing import DATE, TIME, earliest, folded_name, latest, name_columns, whole_number
 from gateway.dicom.web.query_attributes import MAX_VALUE_CHARACTERS, Matching, QueryAttribute
 from gateway.errors import QueryRefused
 from gateway.studies.manifests import is_uid
@@ -16,8 +16,7 @@ MAX_UIDS = 1_000
 """UIDs of a list, as many as values in one statement of the store."""
 _LAST = "\U0010ffff"
 """The code point after which no text continues."""
-_DATE = re.compile(r"[0-9]{4}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])", re.ASCII)
-_TIME = re.compile(r"([01][0-9]|2[0-3])([0-5][0-9]([0-5][0-9]|60)?(?<=[0-9]{6})(\.[0-9]{1,6})?|[0-5][0-9])?", re.ASCII)
+_ANY_AT_END = re.compile(r"(\^\*++)+$")
 _SEPARATOR = re.compile(r"[\\,]")
 
 Columns = FromClause
@@ -34,7 +33,7 @@ class Matcher:
         """Return the condition on rows of ``table``; None for a value that matches all. Raises QueryRefused."""
         if len(value) > MAX_VALUE_CHARACTERS and attribute.matching != Matching.UID:
             raise QueryRefused(f"The value of {attribute.keyword} has more than {MAX_VALUE_CHARACTERS} characters.")
-        if not value.strip("*"):
+        if not value.strip("* ") or (attribute.matching == Matching.NAME and not value.strip("*^= ")):
             return None
         return _RULES[attribute.matching](self, attribute, value, table)
 
@@ -45,6 +44,8 @@ class Matcher:
     def listed(self, attribute: QueryAttribute, value: str, table: Columns) -> Conditions:
         """Match any of several texts."""
         parts = [part for part in _SEPARATOR.split(value) if part.strip()]
+        if not parts:
+            raise QueryRefused(f"{attribute.keyword} takes values with commas between.")
         return or_(*(self.text(attribute, part, table) for part in parts))
 
     def any_item(self, attribute: QueryAttribute, value: str, table: Columns) -> Conditions:
@@ -58,9 +59,15 @@ class Matcher:
         if len(groups) > len(columns):
             raise QueryRefused(f"The value of {attribute.keyword} has more than three component groups (PS3.5 6.2.1).")
         if len(groups) == 1:
-            return or_(*(self._like(attribute, column, groups[0]) for column in columns))
+            return or_(*(self._group(attribute, column, groups[0]) for column in columns))
         pairs = zip(columns, groups, strict=False)
-        return and_(*(self._like(attribute, column, group) for column, group in pairs if group))
+        return and_(*(self._group(attribute, column, group) for column, group in pairs if group))
+
+    def _group(self, attribute: QueryAttribute, column: ColumnElement[str], group: str) -> Conditions:
+        """Match a component group; components of any value at its end may be absent, as empty ones are not stored."""
+        shorter = _ANY_AT_END.sub("", group)
+        forms = (group, shorter) if shorter != group else (group,)
+        return or_(*(self._like(attribute, column, form) for form in forms))
 
     def _like(self, attribute: QueryAttribute, column: ColumnElement[str], text: str, extra: int = 0) -> Conditions:
         text = re.sub(r"\*+", "*", text)
@@ -94,12 +101,12 @@ def _number(_matcher: Matcher, attribute: QueryAttribute, value: str, table: Col
 
 
 def _date(_matcher: Matcher, attribute: QueryAttribute, value: str, table: Columns) -> Conditions:
-    first, last = _range(attribute, value, _DATE, "YYYYMMDD, or two with a hyphen between")
+    first, last = _range(attribute, value, DATE, "YYYYMMDD, or two with a hyphen between")
     return _between(table.c[attribute.column], first, last)
 
 
 def _time(_matcher: Matcher, attribute: QueryAttribute, value: str, table: Columns) -> Conditions:
-    first, last = _range(attribute, value, _TIME, "HHMMSS.FFFFFF or its beginning, or two with a hyphen between")
+    first, last = _range(attribute, value, TIME, "HHMMSS.FFFFFF or its beginning, or two with a hyphen between")
     return _between(table.c[attribute.column], first and earliest(first), last and latest(last))
 
 

@@ -9,6 +9,10 @@ from gateway.errors import QueryRefused
 from gateway.studies.instance_rows import MAX_PAGE
 
 MAX_OFFSET = 1 << 31
+MAX_TERMS = 64
+"""Attributes of one query, twice as many as there are; SQLite takes expressions of a depth of 1,000."""
+UNSUPPORTED = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
+"""Ways of matching that a query may ask for, and that are not implemented (PS3.18 8.3.4.2, 8.3.4.5, 8.3.4.6)."""
 LEVELS = tuple(QueryLevel)
 
 
@@ -29,7 +33,7 @@ class Query:
     terms: tuple[Term, ...] = ()
     limit: int = MAX_PAGE
     offset: int = 0
-    fuzzy: bool = False
+    unsupported: tuple[str, ...] = ()
 
 
 def read_query(level: QueryLevel, pairs: Iterable[tuple[str, str]], *, study: str = "", series: str = "") -> Query:
@@ -38,13 +42,15 @@ def read_query(level: QueryLevel, pairs: Iterable[tuple[str, str]], *, study: st
     for name, value in pairs:
         if name == "includefield":
             _check_fields(value)
-        elif name in ("limit", "offset", "fuzzymatching", "accept"):
+        elif name in ("limit", "offset", "accept", *UNSUPPORTED):
             options[name] = value
         else:
             terms.append(Term(_matchable(name, level), value))
+    if len(terms) > MAX_TERMS:
+        raise QueryRefused(f"A query has at most {MAX_TERMS} attributes.")
     limit = _count("limit", options.get("limit", str(MAX_PAGE)))
     offset = _count("offset", options.get("offset", "0"))
-    fuzzy = options.get("fuzzymatching", "false").lower() == "true"
+    unsupported = tuple(name for name in UNSUPPORTED if options.get(name, "").lower() == "true")
     return Query(
         level=level,
         study=study,
@@ -52,7 +58,7 @@ def read_query(level: QueryLevel, pairs: Iterable[tuple[str, str]], *, study: st
         terms=tuple(terms),
         limit=min(limit, MAX_PAGE),
         offset=offset,
-        fuzzy=fuzzy,
+        unsupported=unsupported,
     )
 
 

@@ -27,7 +27,10 @@ class Described:
 
 
 def add(connection: Connection, caller: str, described: Iterable[Described], now: float) -> None:
-    """Add what a caller holds since ``now``; the latest instance gives the values of its study and its series."""
+    """Add what a caller holds since ``now``; the latest instance gives the values of its study and its series.
+
+    What is added of an earlier time, as by filling, replaces nothing later.
+    """
     instances = list(described)
     if not instances:
         return
@@ -57,16 +60,15 @@ def _replace(
     rows: Mapping[K, QueryValues],
     now: float,
 ) -> None:
-    for key in rows:
-        same = and_(*(table.c[name] == value for name, value in zip(keys, key, strict=True)))
-        connection.execute(delete(table).where(table.c.caller == caller, same))
-    connection.execute(
-        insert(table),
-        [
-            {"caller": caller, "held_at": now, **_stored(values), **dict(zip(keys, key, strict=True))}
-            for key, values in rows.items()
-        ],
-    )
+    new = []
+    for key, values in rows.items():
+        named = dict(zip(keys, key, strict=True))
+        same = and_(table.c.caller == caller, *(table.c[name] == value for name, value in named.items()))
+        if connection.execute(select(table.c.held_at).where(same, table.c.held_at > now)).first() is None:
+            connection.execute(delete(table).where(same))
+            new.append({"caller": caller, "held_at": now, **_stored(values), **named})
+    if new:
+        connection.execute(insert(table), new)
 
 
 def _remove(connection: Connection, table: Table, caller: str, column: str, values: Iterable[str]) -> None:

@@ -117,12 +117,9 @@ def _condition(term: Term, scope: Scope, matcher: Matcher) -> ColumnElement[bool
     condition = matcher.condition(modality, term.value, dicom_series)
     if condition is None:
         return None
-    same = (dicom_series.c[key] == dicom_studies.c[key] for key in ("caller", STUDY))
+    same = dicom_series.c[STUDY] == dicom_studies.c[STUDY]  # whoever sent them, as its value is returned
     return (
-        select(dicom_series.c.caller)
-        .where(*same, scope.rows(dicom_series), condition)
-        .correlate(dicom_studies)
-        .exists()
+        select(dicom_series.c.caller).where(same, scope.rows(dicom_series), condition).correlate(dicom_studies).exists()
     )
 
 

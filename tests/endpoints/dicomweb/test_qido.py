@@ -8,7 +8,7 @@ import pydicom
 import pytest
 
 from tests.dicom.studies import uid
-from tests.endpoints.dicomweb.web import Web, application, encoded, sample
+from tests.endpoints.dicomweb.web import ROOT, Web, application, encoded, sample
 from tests.studies.files import file
 
 PATIENTS = {
@@ -56,6 +56,10 @@ def names(matches: list[dict[str, Any]]) -> list[str]:
         ("PatientName", "山田*", ["Tarou"]),
         ("PatientName", "=山田^太郎", ["Tarou"]),
         ("PatientName", "doe", []),
+        ("PatientName", "doe^jane^*^*", ["Jane"]),
+        ("PatientName", "doe^j*^*", ["Jane", "John"]),
+        ("PatientName", "=", ["Jane", "John", "Tarou", "Ulrike"]),
+        ("PatientID", " ", ["Jane", "John", "Tarou", "Ulrike"]),
         ("00100010", "*", ["Jane", "John", "Tarou", "Ulrike"]),
         ("PatientID", "A1", ["Jane"]),
         ("PatientID", "a1", []),
@@ -141,10 +145,29 @@ def test_no_match_is_answered_without_content(web: Web) -> None:
     assert (answer.status_code, answer.content) == (204, b"")
 
 
-def test_fuzzy_matching_is_answered_literally_with_a_warning(web: Web) -> None:
-    answer = web.get("/studies", PatientName="doe*", fuzzymatching="true")
-    assert answer.headers["Warning"].startswith("299 ")
+@pytest.mark.parametrize("parameter", ["fuzzymatching", "emptyvaluematching", "multiplevaluematching"])
+def test_a_way_of_matching_that_is_not_supported_is_left_out_with_a_warning(web: Web, parameter: str) -> None:
+    answer = web.get("/studies", PatientName="doe*", **{parameter: "true"})
+    assert f'299 gateway "The {parameter} parameter is not supported.' in answer.headers["Warning"]
     assert len(answer.json()) == 2
+    assert "Warning" not in web.get("/studies", PatientName="doe*", **{parameter: "false"}).headers
+
+
+def test_a_page_of_the_largest_size_says_that_more_follow(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.studies.query.query_parameters.MAX_PAGE", 2)
+    monkeypatch.setattr("gateway.endpoints.dicomweb.qido.MAX_PAGE", 2)
+    assert ["Warning" in web.get("/studies", **limit).headers for limit in ({}, {"limit": "9"}, {"limit": "1"})] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_a_query_has_a_bound_number_of_attributes(web: Web) -> None:
+    answer = web.session.get(f"{ROOT}/studies?" + "&".join(["PatientID=A1"] * 64))
+    assert len(answer.json()) == 1
+    answer = web.session.get(f"{ROOT}/studies?" + "&".join(["PatientID=A1"] * 2_000))
+    assert (answer.status_code, answer.json()["type"]) == (400, "urn:gateway:problem:query-refused")
 
 
 def test_fields_that_are_named_are_known(web: Web) -> None:
@@ -164,6 +187,7 @@ def test_fields_that_are_named_are_known(web: Web) -> None:
         {"StudyTime": "25"},
         {"StudyInstanceUID": "../.."},
         {"PatientName": "a=b=c=d"},
+        {"ModalitiesInStudy": ","},
         {"PatientName": "*a*b*c*d*e*"},
         {"PatientID": "x" * 257},
         {"limit": "-1"},
@@ -188,3 +212,11 @@ def test_values_in_other_character_sets_are_found_in_unicode(tmp_path: Path) -> 
     made.store(sample("chrH31.dcm"), sample("chrGerm.dcm"))
     assert len(made.find(PatientName="山田^太郎")) == 1
     assert len(made.find(PatientName="äneas*")) == 1
+
+
+def test_values_that_are_not_of_their_attribute_match_no_range(tmp_path: Path) -> None:
+    made = Web(application(tmp_path))
+    with pydicom.config.disable_value_validation():
+        made.store(study("Doe^Jane", StudyDate="unknown", StudyTime="24:00:00", StudyDescription="Head\\Neck"))
+    assert made.find(StudyDate="19000101-") == made.find(StudyTime="0000-") == []
+    assert len(made.find(StudyDescription="head*".title())) == len(made.find(StudyDescription="Head\\Neck")) == 1

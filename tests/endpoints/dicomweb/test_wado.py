@@ -242,3 +242,50 @@ def test_a_series_is_drawn_in_parts(web: Web) -> None:
 def test_what_is_not_stored_is_not_found(web: Web) -> None:
     for path in ("/studies/1.2.3", "/studies/1.2.3/metadata", "/studies/..", "/studies/1.2.3/series/x/instances/y"):
         assert web.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("name", ["image_dfl.dcm", "ExplVR_BigEnd.dcm", "SC_rgb_small_odd_big_endian.dcm"])
+def test_metadata_of_each_encoding_has_the_address_of_the_pixels(tmp_path: Path, name: str) -> None:
+    made, data = Web(application(tmp_path)), sample(name)
+    made.store(data)
+    (model,) = json.loads(made.get(f"{place(data)}/metadata").content)
+    assert not [tag for tag in model if tag.endswith("0000")]
+    answer = made.session.get(model["7FE00010"]["BulkDataURI"], headers={"Accept": "application/octet-stream"})
+    stored = dataset(data)
+    order = "big" if stored.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.2" else "little"
+    values = np.frombuffer(answer.content, f"<u{stored.BitsAllocated // 8}")
+    assert values.size == stored.Rows * stored.Columns * stored.SamplesPerPixel
+    assert order == "big" or answer.content == stored.PixelData[: len(answer.content)]
+    if order == "big":
+        assert np.array_equal(values, stored.pixel_array.ravel())
+
+
+def test_numbers_that_json_lacks_are_texts(web: Web) -> None:
+    made = dataset(file("numbers").data)
+    made.add_new(0x00180050, "DS", "")
+    data = encoded(made)
+    place_of_value = data.find(b"\x18\x00\x50\x00DS")
+    broken = data[: place_of_value + 6] + b"\x06\x00-1e999" + data[place_of_value + 8 :]
+    assert web.store(broken).status_code == 200
+    (model,) = json.loads(web.get(f"{place(data)}/metadata").content, parse_constant=pytest.fail)
+    assert model["00180050"] == {"vr": "DS", "Value": ["-inf"]}
+
+
+def test_pixels_that_are_cut_off_are_refused_before_a_byte_is_sent(web: Web) -> None:
+    data = file("cut").data[:-10]
+    assert web.store(data).status_code == 200
+    for path in ("frames/1", "bulkdata/7FE00010", "rendered"):
+        assert web.get(f"{place(data)}/{path}").status_code == 406
+
+
+def test_a_report_beside_images_is_not_drawn(web: Web) -> None:
+    sent = [one.data for one in files(2, study="reported")]
+    report = dataset(sent[0])
+    report.SOPInstanceUID = report.file_meta.MediaStorageSOPInstanceUID = "1.2.9.9"
+    report.Modality = "SR"
+    for keyword in ("Rows", "Columns", "PixelData"):
+        delattr(report, keyword)
+    web.store(*sent, encoded(report))
+    path = f"/studies/{report.StudyInstanceUID}/rendered"
+    assert len(split(web.get(path, 'multipart/related; type="image/jpeg"'))) == 2
+    assert web.get(f"{place(encoded(report))}/rendered").status_code == 406

@@ -144,3 +144,22 @@ def test_a_value_too_long_for_any_attribute_is_left_out(web: Store) -> None:
     assert found(web) == 1
     with pytest.raises(QueryRefused):
         found(web, PatientName="N" * 10_000)
+
+
+def test_modalities_of_a_study_match_whoever_sent_them(web: Store) -> None:
+    stow(web, "one", [named("shared", Modality="CT")])
+    stow(web, "other", [named("shared", Modality="MR", SOPInstanceUID="1.2.7", SeriesInstanceUID="1.2.8")])
+    assert [found(web, ModalitiesInStudy=text) for text in ("CT", "MR")] == [1, 0]
+    assert [found(web, owners=("one", "other"), ModalitiesInStudy=text) for text in ("CT", "MR", "US")] == [1, 1, 0]
+
+
+def test_filling_replaces_nothing_later(open_store: OpenStore, clock: Clock) -> None:
+    age = open_store().settings.store_max_age
+    upload(open_store(), "one", files(2, study="old"))
+    clock.now += age / 2
+    web = open_store(dicomweb=True)
+    stow(web, "one", [named("old", PatientID="late", SOPInstanceUID="1.2.7")])
+    assert filling.fill(web) == 2
+    assert (found(web, PatientID="late"), found(web, QueryLevel.INSTANCE)) == (1, 3)
+    clock.now += age * 2 / 3
+    assert [found(web, level) for level in QueryLevel] == [1, 1, 1]
