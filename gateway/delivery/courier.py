@@ -9,6 +9,7 @@ from gateway.delivery import webhook_rows
 from gateway.delivery.reporting import Reporter, TryOutcome
 from gateway.delivery.webhook_rows import Delivery, DeliveryState
 from gateway.errors import GatewayError
+from gateway.observe.logs import exception_frames
 from gateway.studies.index import Index
 
 logger = logging.getLogger("gateway")
@@ -68,8 +69,9 @@ class Courier:
             self._news.clear()
             try:
                 pause = self._turn()
-            except GatewayError as error:
-                logger.warning("webhooks cannot be read: %s %s", error.code, error.private)
+            except Exception as error:  # of the index, or no thread can be started; the next turn may do better
+                private = error.private if isinstance(error, GatewayError) else f"\n{exception_frames(error)}"
+                logger.warning("webhooks were not looked after: %s %s", type(error).__name__, private)
                 pause = LOOK
             self._news.wait(pause)
 
@@ -94,9 +96,9 @@ class Courier:
 
     def _begin(self, delivery: Delivery) -> None:
         thread = threading.Thread(target=self._deliver, args=[delivery], name="gateway-webhook", daemon=True)
-        with self._lock:
+        with self._lock:  # a thread that ends at once waits for it
+            thread.start()
             self._flying[delivery.origin] = thread
-        thread.start()
 
     def _deliver(self, delivery: Delivery) -> None:
         try:

@@ -221,3 +221,23 @@ def test_a_stopping_process_finishes_the_try_in_flight(desk: Desk, receiver: Rec
     receiver.gate.set()
     closing.join()
     assert desk.states() == [("delivered", 1, "status-204")]
+
+
+def test_a_process_that_can_start_no_thread_delivers_later(
+    desk: Desk, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, failed = threading.Thread.start, list[str]()
+
+    def scarce(thread: threading.Thread) -> None:
+        if thread.name == "gateway-webhook" and not failed:
+            failed.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", scarce)
+    webhooks = desk.open(receiver.origin)
+    submit(webhooks, desk.run(), receiver.origin)
+    eventually(lambda: failed)
+    desk.clock.now += LEASE
+    webhooks.wake()
+    eventually(lambda: desk.states() == [("delivered", 2, "status-204")])
