@@ -15,7 +15,7 @@ from gateway.endpoints.run_feeds import BEGUN, ChangeFeed, EndFeed, EventFeed
 from gateway.endpoints.store_views import Rule, admission_ticket, answering, moment, page, paged, time_of
 from gateway.endpoints.timeouts import requested_timeout
 from gateway.endpoints.waiting import defer, stream
-from gateway.errors import ParameterRefused, RunNotFound, RunNotWaiting, Unavailable
+from gateway.errors import ParameterRefused, RunNotFound, Unavailable
 from gateway.intake import chunks
 from gateway.intake.body import Body
 from gateway.protocol.preferences import RESPOND_ASYNC, WAIT
@@ -29,6 +29,8 @@ SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 PROBLEMS = (RunState.REFUSED, RunState.FAILED)
 """The states of runs that ended with a problem."""
 NUMBER = re.compile(r"[0-9]{1,18}")
+NO_EVENT = 0
+"""Less than the number of any event."""
 
 
 def add_runs(app: flask.Flask, taken: Collection[str]) -> None:
@@ -175,10 +177,8 @@ def _input(id: str) -> flask.Response:
     require("infer")
     run, asked = _run(id), flask.request.args.get("question")
     answer = parse_json(chunks.read_json(flask.request.environ, current_service().settings), None)
-    question = _runs().question(run)
-    if asked is not None and (question is None or asked != str(question.sequence)):
-        raise RunNotWaiting("The run does not wait for an answer to this question.")
-    return _accepted(_runs().answer(caller_name(), id, answer), 202)
+    question = None if asked is None else int(asked) if NUMBER.fullmatch(asked) else NO_EVENT
+    return _accepted(_runs().answer(run.caller, run.id, answer, question), 202)
 
 
 def _delete(id: str) -> flask.Response:

@@ -13,7 +13,7 @@ from gateway.runs.dispatcher import Dispatcher
 from gateway.runs.ledger import Clock, EndHook, Ledger
 from gateway.runs.lifecycle import RunState
 from gateway.runs.payloads import settled
-from gateway.runs.rows import ANSWER, Run, row_of
+from gateway.runs.rows import ANSWER, QUESTION, Run, last_record, row_of
 from gateway.runs.signals import Listener, PostgresSignals, Signals, SocketSignals
 from gateway.runs.submissions import Submission, Submissions
 from gateway.runs.watches import LOOK_SECONDS, Watch, Watches
@@ -104,10 +104,16 @@ class Runs(RunArchive):
             self.forget(caller, id)
             return None
 
-    def answer(self, caller: str, id: str, json: JSON) -> Run:
-        """Answer the question of a run. Raises RunNotWaiting where it waits for no input."""
+    def answer(self, caller: str, id: str, json: JSON, question: int | None = None) -> Run:
+        """Answer the question of a run: the one that waits, or the one with the number ``question`` alone.
+
+        Raises RunNotWaiting where it waits for no input, or for another answer by now.
+        """
         run = self.get(caller, id)
         with settled(self._store, json) as payload, self._ledger.changing() as changes:
+            asked = last_record(changes.connection, run.key, QUESTION)
+            if question is not None and (asked is None or asked.sequence != question):
+                raise RunNotWaiting("The run does not wait for an answer to this question.")
             if changes.move(run.key, lambda status: status.answer()) is None:
                 raise RunNotWaiting("The run waits for no input.")
             changes.record(run.key, ANSWER, payload)

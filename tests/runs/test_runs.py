@@ -238,9 +238,13 @@ def test_a_model_asks_its_caller(bench: Bench) -> None:
     run = bench.submit("asks", body({}))
     with pytest.raises(RunNotWaiting):
         bench.runs.answer(CALLER, run.id, {})
+    before = 0
     for number in (1, 2):
         question = eventually(lambda: bench.runs.question(bench.runs.get(CALLER, run.id)))
         assert question.data == {"number": number}
+        with pytest.raises(RunNotWaiting):
+            bench.runs.answer(CALLER, run.id, {"answer": "late"}, before)
+        before = question.sequence
         assert bench.runs.answer(CALLER, run.id, {"answer": number}).state is RunState.RUNNING
         eventually(lambda: bench.runs.get(CALLER, run.id).state is not RunState.RUNNING)
     assert bench.ended(run).state is RunState.FINISHED
