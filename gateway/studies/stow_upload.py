@@ -13,7 +13,7 @@ from gateway.studies.uploads import InstanceBatch
 DICOM_TYPE = "application/dicom"
 DUPLICATE, MISMATCH, UNREADABLE = 0x0111, 0xA900, 0xC000
 """Failure reasons (PS3.7 C, PS3.4 B.2.3, PS3.18 10.5.3): another file of this SOP Instance UID is held; the data set
-does not belong to the study of the request; the part is no readable DICOM file with valid UIDs."""
+does not belong to the study of the request; the part is no readable, whole DICOM file with valid UIDs."""
 
 
 class StowedInstance(NamedTuple):
@@ -83,6 +83,8 @@ class StowUpload(InstanceBatch):
         sop_class, sop, series, study = uids
         if not all(map(is_uid, uids)):
             return StowFailure(UNREADABLE)
+        if not attributes.complete:
+            return StowFailure(UNREADABLE, sop_class, sop)
         if self._study and study != self._study:
             return StowFailure(MISMATCH, sop_class, sop)
         if (digest := self._digests.setdefault(sop, file.sha256)) != file.sha256:

@@ -1,5 +1,6 @@
 """The attributes of one instance for the tables of QIDO-RS, on each level."""
 
+import io
 import unicodedata
 from contextlib import suppress
 from typing import BinaryIO, NamedTuple
@@ -8,10 +9,11 @@ from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
 from pydicom.tag import Tag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from gateway.dicom.reading import fast_headers
 from gateway.dicom.reading.attributes import sequence, tag, value
-from gateway.dicom.reading.elements import Uncommon
+from gateway.dicom.reading.elements import PIXELS, UNDEFINED, Element, Uncommon
 from gateway.dicom.reading.files import opened, read_header, refusing
 from gateway.dicom.reading.raw_values import uid
 from gateway.dicom.web.comparing import comparable
@@ -40,12 +42,13 @@ class QueryValues(NamedTuple):
 
 
 class InstanceAttributes(NamedTuple):
-    """What the table knows of an instance."""
+    """What the table knows of an instance, and whether its file is ``complete``: no uncompressed pixel is missing."""
 
     sop_class_uid: str
     study: QueryValues
     series: QueryValues
     instance: QueryValues
+    complete: bool
 
 
 class AttributeReader:
@@ -57,12 +60,15 @@ class AttributeReader:
     def read(self, file: BinaryIO) -> InstanceAttributes:
         """Read the attributes of one Part 10 file. Raises StudyRefused, NotAnInstance, LimitExceeded."""
         with opened(file), refusing("A DICOM header is broken and cannot be read."):
+            pixels = None
             try:
-                header = fast_headers.read(file)[0]
+                header, pixels = fast_headers.read(file)
             except Uncommon:
                 header = read_header(file)
+            complete = pixels is None or not _is_cut_off(file, header, pixels)
             study, series = self._shared(header, QueryLevel.STUDY), self._shared(header, QueryLevel.SERIES)
-            return InstanceAttributes(uid(header, "SOPClassUID"), study, series, _values(header, QueryLevel.INSTANCE))
+            instance = _values(header, QueryLevel.INSTANCE)
+            return InstanceAttributes(uid(header, "SOPClassUID"), study, series, instance, complete)
 
     def _shared(self, header: Dataset, level: QueryLevel) -> QueryValues:
         encoded = _encoded(header, level)
@@ -70,6 +76,13 @@ class AttributeReader:
         if encoded is None or known is None or known[0] != encoded:
             known = self._latest[level] = encoded or (), _values(header, level)
         return known[1]
+
+
+def _is_cut_off(file: BinaryIO, header: Dataset, pixels: Element) -> bool:
+    """Return True if a file ends within its pixels; the length of encapsulated and deflated ones is not known."""
+    deflated = uid(header.file_meta, "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+    known = pixels.tag in PIXELS and pixels.length != UNDEFINED and not deflated
+    return known and file.seek(0, io.SEEK_END) < pixels.start + pixels.length
 
 
 _Encoded = tuple[object, ...]

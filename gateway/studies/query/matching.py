@@ -1,6 +1,7 @@
 """Values of a query as conditions on the tables (PS3.4 C.2.2.2)."""
 
 import re
+import unicodedata
 from collections.abc import Callable
 
 from sqlalchemy import ColumnElement, FromClause, and_, or_
@@ -39,7 +40,7 @@ class Matcher:
 
     def text(self, attribute: QueryAttribute, value: str, table: Columns) -> Conditions:
         """Match wildcards, with case."""
-        return self._like(attribute, table.c[attribute.column], value.strip(" "))
+        return self._like(attribute, table.c[attribute.column], unicodedata.normalize("NFC", value).strip(" "))
 
     def listed(self, attribute: QueryAttribute, value: str, table: Columns) -> Conditions:
         """Match any of several texts."""

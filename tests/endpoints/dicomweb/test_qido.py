@@ -219,4 +219,6 @@ def test_values_that_are_not_of_their_attribute_match_no_range(tmp_path: Path) -
     with pydicom.config.disable_value_validation():
         made.store(study("Doe^Jane", StudyDate="unknown", StudyTime="24:00:00", StudyDescription="Head\\Neck"))
     assert made.find(StudyDate="19000101-") == made.find(StudyTime="0000-") == []
+    made.store(study("Doe^John", 1, StudyDescription="Sch\u00e4del"))
+    assert len(made.find(StudyDescription="Scha\u0308del")) == 1
     assert len(made.find(StudyDescription="head*".title())) == len(made.find(StudyDescription="Head\\Neck")) == 1

@@ -76,6 +76,12 @@ def test_a_part_that_is_no_dicom_fails_and_the_others_are_stored(web: Web) -> No
     assert len(stored(answer)) == 1
 
 
+def test_a_file_whose_pixels_are_cut_off_is_not_stored(web: Web) -> None:
+    answer = web.store(file("whole").data, file("cut").data[:-10])
+    assert (answer.status_code, [one[REASON]["Value"] for one in answer.json()[FAILED]["Value"]]) == (202, [[0xC000]])
+    assert len(web.find("/instances")) == 1
+
+
 def test_a_part_of_another_study_than_the_path_fails(web: Web) -> None:
     one = file("one")
     other = web.store(one.data, path="/studies/1.2.3")
