@@ -14,6 +14,8 @@ DEFAULT_PORT = 8900
 """The port that ``serve`` binds and ``send`` calls, as the predecessor's test tool did."""
 
 LOG_FORMATS = ("text", "json")
+SHORTEST_LEASE = 2.0
+"""Seconds: a process that executes a run looks at it once a second, and must find its lease in time."""
 PREFIX = "GATEWAY_"
 OTHERS = re.compile(r"GATEWAY_(TOKEN|API_KEY|TEST_\w+)")
 """Variables of the client, and of tests."""
@@ -215,6 +217,8 @@ class Settings:
                 object.__setattr__(self, f.name, placed)
             if (f.type is int and value < 0) or (f.type is float and not (value > 0 and math.isfinite(value))):
                 raise ValueError(_should(f.name, "0 or more" if f.type is int else "seconds above 0", f.default))
+        if self.run_lease < SHORTEST_LEASE:
+            raise ValueError(_should("run_lease", f"at least {SHORTEST_LEASE:g} seconds", Settings.run_lease))
         if self.log_format not in LOG_FORMATS:
             raise ValueError(_should("log_format", " or ".join(LOG_FORMATS), LOG_FORMATS[0]))
 

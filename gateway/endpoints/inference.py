@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
-from urllib.parse import quote
 
 import flask
 
@@ -11,7 +10,7 @@ from gateway.contract.model import Model
 from gateway.contract.requests import Result
 from gateway.endpoints.access_control import caller_name
 from gateway.endpoints.disconnection import client_disconnected
-from gateway.endpoints.multipart_response import DIGEST_HEADER, hashes_of, parts_of, response
+from gateway.endpoints.multipart_response import DIGEST_HEADER, hashes_of, model_fields, parts_of, response
 from gateway.endpoints.problems import DOOR, LOG_TAGS, PHASES, problem_response, request_id
 from gateway.endpoints.timeouts import TIMEOUT_HEADER, requested_timeout
 from gateway.errors import GatewayError
@@ -21,10 +20,6 @@ from gateway.observe.audit.receipts import HEADER, PREFERENCE, header_of, is_wan
 from gateway.protocol.preferences import asynchronous
 from gateway.service.exchange import Exchange, Head
 from gateway.service.service import Service
-
-MODEL_HEADER, MODEL_VERSION_HEADER = "X-Model", "X-Model-Version"
-PRINTABLE = " !#$&'()*+,/:;=?@[]"
-"""Characters that a field has as they are, beside letters and digits."""
 
 Answer = Callable[[Exchange], flask.Response]
 """From an open exchange to its response; a response closes the exchange with its last byte."""
@@ -99,7 +94,7 @@ def _response(exchange: Exchange, result: Result) -> flask.Response:
         yield hashes_of(result.input_digest, exchange.finish())
 
     headers = {DIGEST_HEADER: exchange.settings.digest, TIMEOUT_HEADER: f"{exchange.timeout:g}"}
-    headers |= _model(exchange.model) | _receipt(exchange, environ)
+    headers |= model_fields(exchange.model.card, exchange.model.name) | _receipt(exchange, environ)
     if exchange.age is not None:
         headers["Age"] = str(exchange.age)
     answer = response(parts_of(result, hashes()), headers)
@@ -107,13 +102,6 @@ def _response(exchange: Exchange, result: Result) -> flask.Response:
     lend_while_waiting(environ, exchange.ticket)
     exchange.begin("send")
     return answer
-
-
-def _model(model: Model) -> dict[str, str]:
-    """Return the fields with name and version of a typed model; other letters than ASCII are escaped."""
-    card = model.card
-    fields = {MODEL_HEADER: card.name if card.name != model.name else "", MODEL_VERSION_HEADER: card.version}
-    return {field: quote(text, safe=PRINTABLE) for field, text in fields.items() if text}
 
 
 def _receipt(exchange: Exchange, environ: dict[str, Any]) -> dict[str, str]:

@@ -1,10 +1,12 @@
 """An answer of protocol 1.0 as ``multipart/related``: its parts, its head, and its bytes in pieces."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from urllib.parse import quote
 
 import flask
 
 from gateway.config import KiB
+from gateway.contract.execution import Card
 from gateway.contract.requests import Result
 from gateway.wire import OutgoingPart, content_length, encode, new_boundary
 
@@ -14,6 +16,9 @@ SMALL = 64 * KiB
 """Smaller pieces are joined: each one costs a system call."""
 DIGEST_HEADER = "X-Digest-Algorithm"
 """The field that names the algorithm of the ``hashes`` part."""
+MODEL_HEADER, MODEL_VERSION_HEADER = "X-Model", "X-Model-Version"
+PRINTABLE = " !#$&'()*+,/:;=?@[]"
+"""Characters that a field has as they are, beside letters and digits."""
 HASHES_LENGTH = 129
 """``<input>:<output>``, two sha256 of 64 hexadecimal digits."""
 
@@ -29,6 +34,12 @@ def parts_of(result: Result, hashes: Iterable[bytes]) -> Iterator[OutgoingPart]:
 def hashes_of(input_digest: str, output_digest: str) -> bytes:
     """Return the text of the ``hashes`` part."""
     return f"{input_digest}:{output_digest}".encode("ascii")
+
+
+def model_fields(card: Card, route: str) -> dict[str, str]:
+    """Return the fields with name and version of a typed model; other letters than ASCII are escaped."""
+    fields = {MODEL_HEADER: card.name if card.name != route else "", MODEL_VERSION_HEADER: card.version}
+    return {field: quote(text, safe=PRINTABLE) for field, text in fields.items() if text}
 
 
 def response(parts: Iterable[OutgoingPart], headers: Mapping[str, str], boundary: str = "") -> flask.Response:

@@ -11,6 +11,7 @@ from gateway.delivery.webhooks import Webhooks
 from gateway.endpoints import results
 from gateway.endpoints.access_control import caller_name, require
 from gateway.endpoints.current import current_service
+from gateway.endpoints.multipart_response import model_fields
 from gateway.endpoints.run_feeds import BEGUN, ChangeFeed, EndFeed, EventFeed
 from gateway.endpoints.store_views import Rule, admission_ticket, answering, moment, page, paged, time_of
 from gateway.endpoints.timeouts import requested_timeout
@@ -170,7 +171,10 @@ def _answer(run: Run) -> flask.Response:
     if run.state in PROBLEMS:
         text = json.dumps(_runs().problem(run))
         return flask.Response(text, run.status, content_type="application/problem+json")
-    return results.answer(_runs().result(run.caller, run.id))
+    stored = _runs().result(run.caller, run.id)
+    response = results.answer(stored)
+    response.headers.update(model_fields(stored.result.card, run.route))
+    return response
 
 
 def _input(id: str) -> flask.Response:

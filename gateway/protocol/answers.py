@@ -166,6 +166,8 @@ def _write_classification(draft: Draft, finding: Classification) -> None:
     place = ("study_ml_json",) if finding.of is None else ("series_ml_json", finding.of.series_instance_uid)
     if not place[-1]:
         raise AnswerInvalid("/series_ml_json", "The series has no SeriesInstanceUID that its labels could name.")
+    if not isinstance(finding.labels, Mapping):
+        raise AnswerInvalid(pointer(place), "A Classification takes its labels as a dict, such as {'nodule': 0.8}.")
     labels = draft.members
     for member in place:
         labels = labels.setdefault(member, {})

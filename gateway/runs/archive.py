@@ -5,8 +5,18 @@ from typing import Any
 
 from sqlalchemy import func, select
 
+from gateway.contract.execution import Card
 from gateway.contract.requests import BinaryPart, Result
-from gateway.errors import GatewayError, RunCancelled, RunGone, RunNotFound, RunNotReady, from_words, to_words
+from gateway.errors import (
+    GatewayError,
+    ParameterRefused,
+    RunCancelled,
+    RunGone,
+    RunNotFound,
+    RunNotReady,
+    from_words,
+    to_words,
+)
 from gateway.runs.ledger import Ledger
 from gateway.runs.lifecycle import RunState
 from gateway.runs.payloads import read
@@ -27,7 +37,8 @@ from gateway.studies.results import StoredResult
 from gateway.studies.store import Store
 from gateway.studies.tables import run_records, runs
 
-LOST: dict[str, Any] = {"error": to_words(GatewayError("The stored problem of this run has changed on the disk."))}
+_LOST = GatewayError("The stored problem of this run has changed on the disk.")
+LOST: dict[str, Any] = {"error": to_words(_LOST), "problem": _LOST.problem()}
 """What stands for a problem whose file cannot be read."""
 RETRY_SECONDS = 2
 """When the result of a live run may be asked for again."""
@@ -58,12 +69,17 @@ class RunArchive:
     def page(
         self, caller: str, *, state: str = "", route: str = "", since: float = 0.0, limit: int = 100, after: str = ""
     ) -> list[Run]:
-        """Return a caller's runs from the time ``since`` on, the newest first, behind the one with the id ``after``."""
+        """Return a caller's runs from the time ``since`` on, the newest first, behind the one with the id ``after``.
+
+        Raises ParameterRefused where that one is gone, Unavailable.
+        """
         mine = [runs.c.caller == caller, ~runs.c.expired, runs.c.created_at >= since]
         mine += [runs.c.state == state] if state else []
         mine += [runs.c.route == route] if route else []
         with self._ledger.reading() as connection:
             last = row_of(connection, key_of(caller, after)) if after else None
+            if after and last is None:
+                raise ParameterRefused([("/after", "This run is gone; begin again with the first page.")])
             if last is not None:
                 earlier = runs.c.created_at < last.created_at
                 mine.append(earlier | ((runs.c.created_at == last.created_at) & (runs.c.key < last.key)))
@@ -112,7 +128,7 @@ class RunArchive:
 
     def problem(self, run: Run) -> dict[str, Any]:
         """Return the problem of a refused or failed run, in the words of a request's; {} of another."""
-        words = self._words(run, PROBLEM)
+        words = self._words(run, PROBLEM, spoiled=LOST)
         return {} if words is None else dict(words["problem"])
 
     def result(self, caller: str, id: str) -> StoredResult:
@@ -140,14 +156,16 @@ class RunArchive:
         for media_type, size in words["parts"]:
             parts.append(BinaryPart(media_type, body[start : start + size]))
             start += size
-        result = Result(bytes(parts[0].data), parts[1:], words["input_digest"], words["seconds"])
+        card = Card(**words.get("model", {}))
+        result = Result(bytes(parts[0].data), parts[1:], words["input_digest"], words["seconds"], card=card)
         age = max(0, int(time.time() - (run.ended_at or 0)))
         return StoredResult(run.id, result, words["output_digest"], age, words["algorithm"])
 
-    def _words(self, run: Run, kind: str) -> dict[str, Any] | None:
+    def _words(self, run: Run, kind: str, *, spoiled: dict[str, Any] | None = None) -> dict[str, Any] | None:
+        """Return the words of the last record of a kind; None without one, ``spoiled`` where its file has changed."""
         with self._ledger.reading() as connection:
             record = last_record(connection, run.key, kind)
         try:
             return None if record is None else read(self._store, record)[0]
         except Spoiled:
-            return None
+            return spoiled

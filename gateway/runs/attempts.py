@@ -144,6 +144,7 @@ class Attempt:
             "output_digest": output_digest,
             "algorithm": exchange.settings.digest,
             "seconds": result.seconds,
+            "model": {"name": result.card.name, "version": result.card.version},
             "parts": parts,
         }
         self.journal.flush()

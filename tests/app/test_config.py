@@ -33,6 +33,11 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.Monke
     assert Settings.from_environment().max_parts == 11
 
 
+def test_a_lease_is_longer_than_the_time_between_two_looks() -> None:
+    with pytest.raises(ValueError, match=r"run_lease \(GATEWAY_RUN_LEASE\) should be at least 2 seconds, such as 30.0"):
+        Settings(run_lease=1.0)
+
+
 def test_a_keyword_argument_wins_even_over_a_variable_that_is_wrong() -> None:
     assert Settings.from_environment({"GATEWAY_MAX_PARTS": "many"}, max_parts=3).max_parts == 3
 

@@ -6,7 +6,7 @@ import signal
 import time
 from pathlib import Path
 
-from gateway import Gateway, Settings
+from gateway import Classification, Gateway, Settings
 from gateway.contract.execution import Execution
 from gateway.contract.requests import current_request
 from gateway.errors import StudyRefused
@@ -98,6 +98,11 @@ def fails(json_input, files, digest):
     raise ValueError(json_input["name"])
 
 
+def versioned(threshold: float = 0.5) -> Classification:
+    """Answer the same always."""
+    return Classification({"finding": threshold})
+
+
 def dies(json_input, files, digest):
     """Kill its own process."""
     note("begin dies")
@@ -110,6 +115,7 @@ def make(settings: Settings | None = None) -> Gateway:
     for model in (quick, told, counted, asks, refuses, fails, dies):
         made.add_inference_route(f"/{model.__name__}", model)
     made.add_inference_route("/single", told, execution=Execution(concurrency=1))
+    made.model("/versioned", version="2.0")(versioned)
     return made
 
 

@@ -92,6 +92,14 @@ def test_a_run_is_made_once_and_has_the_answer_of_its_route(client: FlaskClient)
     assert problem(client.put("/runs/one?route=/refuses", **request)) == (409, "run-conflict")
 
 
+def test_a_result_names_the_model_that_made_it(client: FlaskClient) -> None:
+    id = client.post("/runs?route=/versioned", **sent()).json["id"]
+    ended(client, id)
+    result, direct = client.get(f"/runs/{id}/result"), client.post("/versioned", **sent())
+    for field in ("X-Model", "X-Model-Version"):
+        assert result.headers[field] == direct.headers[field] != ""
+
+
 def test_a_posted_run_gets_an_id(client: FlaskClient) -> None:
     made = client.post("/runs?route=/quick", **sent())
     assert made.status_code == 201

@@ -277,6 +277,21 @@ def test_a_run_is_found_by_state_route_and_page(bench: Bench) -> None:
     assert [run.id for run in bench.runs.page(CALLER, route="/quick", after="q1")] == ["q0"]
     assert bench.runs.page(CALLER, since=2e9) == []
     assert bench.runs.counts()[0]["finished"] == 3
+    bench.runs.forget(CALLER, "q1")
+    with pytest.raises(ParameterRefused) as raised:  # the first page again would show the same runs twice
+        bench.runs.page(CALLER, after="q1")
+    assert raised.value.pointer == "/after"
+
+
+def test_a_problem_whose_file_has_changed_is_said_to_be_lost(bench: Bench) -> None:
+    run = bench.ended(bench.submit("refuses", body({})))
+    for path in bench.payloads():
+        path.chmod(0o600)
+        path.write_bytes(b"{}")
+    assert bench.runs.problem(run)["status"] == 500
+    with pytest.raises(GatewayError) as raised:
+        bench.runs.result(CALLER, run.id)
+    assert raised.value.problem()["detail"] == bench.runs.problem(run)["detail"]
 
 
 def test_a_caller_has_so_many_runs(open_bench: Any) -> None:
