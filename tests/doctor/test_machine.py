@@ -87,9 +87,8 @@ def test_a_folder_of_shared_memory_without_a_free_byte_stops_it() -> None:
 
 @pytest.mark.parametrize(("processes", "level"), [("0", "warn"), ("1", "fail")])
 def test_files_in_memory_that_cannot_be_grown_stop_model_processes(processes: str, level: str) -> None:
-    told = ask(
-        "--json", before=LIMIT.format("RLIMIT_FSIZE", 4096, 4096), environ={"GATEWAY_MODEL_PROCESSES": processes}
-    )
+    small = LIMIT.format("RLIMIT_FSIZE", 4096, 4096)
+    told = ask("--json", before=small, cold=True, environ={"GATEWAY_MODEL_PROCESSES": processes})  # answers by a pipe
     assert told.level("shared memory") == level
     assert "memfd_create does not work: File too large" in told.text("shared memory")
 
