@@ -39,7 +39,7 @@ MISTAKES: dict[str, tuple[Any, ...]] = {
     "a key of labels that is a truth value": (LabelMask(ONES, {True: "liver"}),),
     "a name of two labels": (LabelMask(ONES, {1: "vessel", 2: "vessel"}),),
     "names that are numbers": (Classification({1: 0.5}),),  # type: ignore[dict-item]
-    "a label without its value": (Classification("nodule"),),  # type: ignore[arg-type]
+    "a label without its value": (Classification("nodule"),),
     "a name in two classifications": (Classification({"a": 1}), Classification({"a": 2})),
     "infinity": (Classification({"a": float("inf")}),),
     "NaN of numpy": (Classification({"a": {"b": [np.float32("nan")]}}),),
