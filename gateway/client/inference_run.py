@@ -20,6 +20,8 @@ from gateway.contract.brief import Brief, line_of
 if TYPE_CHECKING:
     from gateway.dicom.reading.instances import Instance
 
+WAITING = "waiting-input"
+"""The state of a run whose model has asked a question."""
 STATE_MEMBERS = ("state", "position", "problem", "question", "started", "ended")
 """Members of a run that an event of its state may have."""
 
@@ -91,13 +93,15 @@ class InferenceRun:
         return self
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the run has ended, ``timeout`` seconds at most; returns True if it has.
+        """Wait until the run has ended or asks a question, ``timeout`` seconds at most; returns True if it has ended.
 
         A server that is away, restarted for example, is waited for.
         """
+        if self.state == WAITING:  # somebody else may have answered since
+            self.refresh()
         deadline = None if timeout is None else time.monotonic() + timeout
         outage = Outage(self._requests.transport)
-        while not self.ended:
+        while not self.ended and self.state != WAITING:
             left = float("inf") if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 return False
@@ -106,7 +110,7 @@ class InferenceRun:
                 outage.end()
             except ClientError as error:
                 outage.bear(error)
-        return True
+        return self.ended
 
     def events(self, after: int = 0) -> Iterator[StreamedEvent]:
         """Yield the run's events from number ``after`` on until it ends; a broken connection is made again.
@@ -135,9 +139,11 @@ class InferenceRun:
         """Wait for the answer, and return it as ``Client.ask`` does, checked against the submitted bytes.
 
         Raises Refused with the problem of a run that was refused, failed or cancelled, and TimedOut after ``timeout``
-        seconds: the run then goes on.
+        seconds, or at a question of the model: the run then goes on.
         """
         if not self.wait(timeout):
+            if self.state == WAITING:
+                raise TimedOut(f"The run {self.id} asks a question: answer it with reply, then wait again.")
             raise TimedOut(f"The run {self.id} has not ended yet; it goes on, and can be waited for again.")
         with naming([instance.source for instance in self._given.source]):
             answer = self._inference.kept(f"/runs/{safe(self.id)}/result")

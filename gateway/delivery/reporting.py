@@ -45,6 +45,8 @@ class Reporter:
         """Try once, at the time ``now`` in seconds since 1970."""
         if delivery.origin not in self.allowed:  # it was, when the run was submitted
             return TryOutcome(DeliveryState.DEAD, "origin-not-allowed")
+        if delivery.tries > self.tries:  # the last one ended its process
+            return TryOutcome(DeliveryState.DEAD, "unfinished")
         try:
             callback = Callback.parse(delivery.url)
             reply = self._post(callback, delivery, now)

@@ -13,7 +13,7 @@ from gateway.client import Refused, TimedOut
 from gateway.dicom.samples import phantom
 from tests.apps import durable
 from tests.conftest import Serve
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 NUMBERS = count()
 """For names that no other test uses."""
@@ -203,6 +203,10 @@ def test_several_threads_wait_for_one_run(client: Client, notes: Path) -> None:
 
 def test_the_questions_of_a_run_are_answered_in_their_order(client: Client) -> None:
     run = client.submit(None, "/asks", {})
+    assert not run.wait(PATIENCE)
+    assert (run.state, (run.question or {}).get("number")) == ("waiting-input", 1)
+    with pytest.raises(TimedOut, match="answer it with reply"):
+        run.answer(PATIENCE)
     for event in run.events():
         if event.kind == "question":
             run.reply({"answer": event.data["number"] * 10})

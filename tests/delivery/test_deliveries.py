@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
 from gateway import Settings
 from gateway.delivery import webhook_rows
@@ -17,6 +17,7 @@ from gateway.delivery.webhook_rows import DeliveryState
 from gateway.delivery.webhooks import Webhooks
 from gateway.errors import WebhookRefused
 from gateway.studies.tables import runs
+from gateway.studies.tables import webhooks as rows
 from tests.delivery.conftest import Desk
 from tests.delivery.receivers import Receiver, receiving
 from tests.waiting import eventually
@@ -43,6 +44,18 @@ def test_the_end_of_a_run_is_posted_and_holds_id_route_and_state_alone(desk: Des
     assert headers["webhook-id"] == desk.rows()[0].id
     assert headers["webhook-timestamp"] == str(int(desk.clock.now))
     eventually(lambda: desk.counted == ["delivered"])
+
+
+def test_tries_that_nobody_finished_are_not_repeated_for_ever(desk: Desk, receiver: Receiver) -> None:
+    webhooks = desk.open(receiver.origin)
+    key = desk.run(ended=False)
+    submit(webhooks, key, receiver.origin)
+    with desk.store.index.writing() as connection:  # as after the ends of so many processes
+        connection.execute(update(rows).values(tries=16))
+    desk.end(key)
+    webhooks.wake()
+    eventually(lambda: desk.states() == [("dead", 17, "unfinished")])
+    assert receiver.received == []
 
 
 def test_a_failure_is_repeated_after_a_growing_pause_with_the_same_id(desk: Desk, receiver: Receiver) -> None:
