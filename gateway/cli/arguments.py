@@ -83,8 +83,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         root.error("send needs a study: -i STUDY, or --request-study-path PATH of one below the server's study root")
     if arguments.verb == "send" and (arguments.detached or arguments.run_id or arguments.webhook):
         arguments.as_run = True
-    if arguments.verb == "send" and arguments.as_run and arguments.receipt:
-        root.error("--receipt is of a single request: leave it out for a run")
+    if arguments.verb == "send" and arguments.detached and arguments.receipt:
+        root.error("--receipt is of an answer, which --async does not wait for: leave out one of them")
     if getattr(arguments, "cert_key", None) and not arguments.cert:
         root.error("--cert-key needs --cert, the certificate that the key belongs to")
     if arguments.verb == "replay" and bool(arguments.target) == bool(arguments.url):

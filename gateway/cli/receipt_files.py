@@ -29,7 +29,7 @@ class ReceiptRequests:
             raise AnswerCorrupt(str(error)) from error
 
     def _hear(self, response: requests.Response, *_: object, **__: object) -> None:
-        self._text = response.headers.get(HEADER, "")
+        self._text = response.headers.get(HEADER, self._text)
 
 
 def write(receipt: Receipt, path: Path) -> None:

@@ -19,6 +19,7 @@ from gateway.endpoints.waiting import defer, stream
 from gateway.errors import ParameterRefused, RunNotFound, Unavailable
 from gateway.intake import chunks
 from gateway.intake.body import Body
+from gateway.observe.audit.receipts import HEADER, PREFERENCE, header_of, is_wanted
 from gateway.protocol.preferences import RESPOND_ASYNC, WAIT
 from gateway.protocol.request import parse_json
 from gateway.runs.lifecycle import RunState
@@ -30,6 +31,7 @@ SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 PROBLEMS = (RunState.REFUSED, RunState.FAILED)
 """The states of runs that ended with a problem."""
 NUMBER = re.compile(r"[0-9]{1,18}")
+APPLIED = "Preference-Applied"
 NO_EVENT = 0
 """Less than the number of any event."""
 
@@ -70,7 +72,8 @@ def respond_async(route: str, wait: float) -> flask.Response:
 
 
 def _preferred(response: flask.Response, applied: str) -> flask.Response:
-    response.headers["Preference-Applied"] = applied
+    receipt = response.headers.get(APPLIED)
+    response.headers[APPLIED] = f"{applied}, {receipt}" if receipt else applied
     response.vary.add("Prefer")
     return response
 
@@ -174,6 +177,9 @@ def _answer(run: Run) -> flask.Response:
     stored = _runs().result(run.caller, run.id)
     response = results.answer(stored)
     response.headers.update(model_fields(stored.result.card, run.route))
+    if stored.receipt is not None and is_wanted(flask.request.headers.get("Prefer", "")):
+        response.headers.update({HEADER: header_of(stored.receipt), APPLIED: PREFERENCE})
+    response.vary.add("Prefer")
     return response
 
 

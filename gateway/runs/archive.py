@@ -5,8 +5,6 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from gateway.contract.execution import Card
-from gateway.contract.requests import BinaryPart, Result
 from gateway.errors import (
     GatewayError,
     ParameterRefused,
@@ -19,7 +17,8 @@ from gateway.errors import (
 )
 from gateway.runs.ledger import Ledger
 from gateway.runs.lifecycle import RunState
-from gateway.runs.payloads import read
+from gateway.runs.payloads import Words, read
+from gateway.runs.result_payloads import unpacked
 from gateway.runs.rows import (
     EVENT_KINDS,
     PROBLEM,
@@ -38,7 +37,7 @@ from gateway.studies.store import Store
 from gateway.studies.tables import run_records, runs
 
 _LOST = GatewayError("The stored problem of this run has changed on the disk.")
-LOST: dict[str, Any] = {"error": to_words(_LOST), "problem": _LOST.problem()}
+LOST: Words = {"error": to_words(_LOST), "problem": _LOST.problem()}
 """What stands for a problem whose file cannot be read."""
 RETRY_SECONDS = 2
 """When the result of a live run may be asked for again."""
@@ -128,8 +127,15 @@ class RunArchive:
 
     def problem(self, run: Run) -> dict[str, Any]:
         """Return the problem of a refused or failed run, in the words of a request's; {} of another."""
+        return dict(words["problem"]) if (words := self._explained(run)) else {}
+
+    def _explained(self, run: Run) -> Words | None:
+        """Return the words of a problem; of one that a full disk had no room for, what its code says."""
         words = self._words(run, PROBLEM, spoiled=LOST)
-        return {} if words is None else dict(words["problem"])
+        if words is None and (reason := self.get(run.caller, run.id).reason):
+            error = from_words({"code": reason, "detail": "", "private": "", "members": {}})
+            words = {"error": to_words(error), "problem": error.problem()}
+        return words
 
     def result(self, caller: str, id: str) -> StoredResult:
         """Return the answer of a finished run. Raises RunNotReady for a live run, RunCancelled, RunNotFound, RunGone,
@@ -140,7 +146,7 @@ class RunArchive:
         if run.state is RunState.CANCELLED:
             raise RunCancelled("The run was cancelled and has no result.")
         if run.state is not RunState.FINISHED:
-            raise from_words((self._words(run, PROBLEM) or LOST)["error"])
+            raise from_words((self._explained(run) or LOST)["error"])
         return self._result(run)
 
     def _result(self, run: Run) -> StoredResult:
@@ -152,16 +158,11 @@ class RunArchive:
             words, body = read(self._store, record)
         except Spoiled:
             raise RunGone("The stored result has changed on the disk; submit the run again under another id.") from None
-        parts, start = list[BinaryPart](), 0
-        for media_type, size in words["parts"]:
-            parts.append(BinaryPart(media_type, body[start : start + size]))
-            start += size
-        card = Card(**words.get("model", {}))
-        result = Result(bytes(parts[0].data), parts[1:], words["input_digest"], words["seconds"], card=card)
+        result = unpacked(words, body)
         age = max(0, int(time.time() - (run.ended_at or 0)))
-        return StoredResult(run.id, result, words["output_digest"], age, words["algorithm"])
+        return StoredResult(run.id, result, words["output_digest"], age, words["algorithm"], words.get("receipt"))
 
-    def _words(self, run: Run, kind: str, *, spoiled: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    def _words(self, run: Run, kind: str, *, spoiled: Words | None = None) -> Words | None:
         """Return the words of the last record of a kind; None without one, ``spoiled`` where its file has changed."""
         with self._ledger.reading() as connection:
             record = last_record(connection, run.key, kind)

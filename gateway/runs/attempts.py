@@ -3,6 +3,8 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
@@ -13,12 +15,14 @@ from gateway.errors import Cancelled, GatewayError
 from gateway.intake.receiving import Received, ReceiveOptions
 from gateway.intake.recording import receive_recorded
 from gateway.observe.logs import exception_frames
-from gateway.runs.consequences import Consequence, StopReason, consequence_of, problem_of, problem_words
+from gateway.runs.consequences import Consequence, StopReason, consequence_of, problem_of
+from gateway.runs.endings import Ending
 from gateway.runs.journals import Journal
-from gateway.runs.ledger import Ledger, Move
-from gateway.runs.lifecycle import RunState
+from gateway.runs.ledger import Ledger
+from gateway.runs.lifecycle import RunState, RunStatus
 from gateway.runs.payloads import Words, opened, read, settled
-from gateway.runs.rows import ANSWER, INPUT, QUESTION, RESULT, Run, last_record
+from gateway.runs.result_payloads import packed
+from gateway.runs.rows import ANSWER, INPUT, QUESTION, Run, last_record
 from gateway.service.exchange import Exchange, Head, new_request_id
 from gateway.service.service import Service
 from gateway.studies.blobs import Spoiled
@@ -44,24 +48,27 @@ class Attempt:
     lease_until: float
     """By ``time.monotonic``: where no renewal succeeds before it, another process may have the run."""
     dirty: threading.Event
-    stopped: StopReason | None = None
     answered: threading.Event = field(default_factory=threading.Event)
     """Set when the run's question may have been answered."""
     request_id: str = field(default_factory=new_request_id)
     journal: Journal = field(init=False)
+    ending: Ending = field(init=False)
     _request: Request | None = None
+    _answered: bool = False
 
     def __post_init__(self) -> None:
         self.journal = Journal(self.ledger, self.run.key, self.holder, self.dirty)
+        lease = self.service.settings.run_lease
+        self.ending = Ending(self.ledger, self.run, self.holder, self.journal, full_seconds=lease)
 
     def stop(self, why: StopReason) -> None:
-        """Have the model stop, as when a client leaves; the first reason counts."""
-        self.stopped = self.stopped or why
+        """Have the model stop, as when a client leaves."""
+        self.ending.stop(why)
 
     def _gone(self) -> bool:
         if time.monotonic() >= self.lease_until:
             self.stop(StopReason.LOST)
-        return self.stopped is not None
+        return self.ending.stopped is not None
 
     def execute(self) -> None:
         """Execute the run, and record its end. Raises StorageFull and Unavailable where that cannot be recorded."""
@@ -76,7 +83,7 @@ class Attempt:
         with self.ledger.reading() as connection:
             record = last_record(connection, self.run.key, INPUT)
         if record is None:
-            raise self._lost()
+            raise self.ending.lost()
         try:
             return opened(self.ledger.store, record)
         except Spoiled:
@@ -100,6 +107,7 @@ class Attempt:
             request = exchange.receive(partial(self._receive, words, file))
             self._request = request
             result = exchange.infer(request)
+            self._answered = True
             exchange.answer(result)
             self._finish(exchange, result)
         exchange.close()
@@ -134,41 +142,26 @@ class Attempt:
                 return read(self.ledger.store, record)[0]
 
     def _finish(self, exchange: Exchange, result: Result) -> None:
-        """Store the answer and end the run, in one transaction."""
-        output_digest = exchange.finish()
-        pieces = [memoryview(result.json_bytes), *(part.data for part in result.parts)]
-        parts = [["application/json", len(result.json_bytes)]]
-        parts += [[part.media_type, part.data.nbytes] for part in result.parts]
-        words = {
-            "input_digest": result.input_digest,
-            "output_digest": output_digest,
-            "algorithm": exchange.settings.digest,
-            "seconds": result.seconds,
-            "model": {"name": result.card.name, "version": result.card.version},
-            "parts": parts,
-        }
-        self.journal.flush()
-        with settled(self.ledger.store, words, pieces) as payload, self.ledger.changing() as changes:
-            changes.make_room(self.run.caller, payload.size)
-            if changes.move(self.run.key, lambda status: status.end(self.holder, RunState.FINISHED)) is None:
-                raise self._lost()
-            changes.record(self.run.key, RESULT, payload)
-
-    def _lost(self) -> Cancelled:
-        """Return the error of a run that another process has now, or that was forgotten."""
-        self.stop(StopReason.LOST)
-        return Cancelled("The run is not this process's any more.")
+        """Store the answer with its receipt, and end the run."""
+        receipt, output_digest = exchange.receipt(), exchange.finish()
+        algorithm = exchange.settings.digest
+        self.ending.finish(*packed(result, output_digest=output_digest, algorithm=algorithm, receipt=receipt))
 
     def _settle(self, error: Exception) -> None:
         """Record what becomes of the run after an error."""
         self._log(error)
-        queued = self._request is None or self._request.context.began is None
-        word = consequence_of(error, queued=queued, stop=self.stopped)
+        word = consequence_of(error, queued=not self._begun, stop=self.ending.stopped)
         if word is Consequence.LEAVE:
             return
-        self.journal.flush()
-        if word is Consequence.REFUSE or word is Consequence.FAIL or not self._moved(word, error):
-            self._fail(RunState.REFUSED if word is Consequence.REFUSE else RunState.FAILED, problem_of(error))
+        with suppress(Cancelled):  # another process has the run by now
+            if word is Consequence.REFUSE or word is Consequence.FAIL or not self._moved(word, error):
+                state = RunState.REFUSED if word is Consequence.REFUSE else RunState.FAILED
+                self.ending.fail(state, problem_of(error), self.request_id)
+
+    @property
+    def _begun(self) -> bool:
+        """Return True once the model has begun, or its answer was found without it."""
+        return self._answered or (self._request is not None and self._request.context.began is not None)
 
     def _log(self, error: Exception) -> None:
         """Log an error without the caller's id of the run, which may be a name."""
@@ -180,27 +173,19 @@ class Attempt:
 
     def _moved(self, word: Consequence, error: Exception) -> bool:
         """Cancel the run or queue it again; return False where it has no attempt left."""
-        with self.ledger.changing() as changes:
-            moves: dict[Consequence, Move] = {
-                Consequence.CANCEL: lambda status: status.end(self.holder, RunState.CANCELLED),
-                Consequence.RETRY: lambda status: status.retry(self.holder, self.most),
-                Consequence.GIVE_BACK: lambda status: status.give_back(self.holder, changes.now + self._pause(error)),
-            }
-            return changes.move(self.run.key, moves[word]) is not None or word is not Consequence.RETRY
+        moves: dict[Consequence, Callable[[RunStatus, float], RunStatus | None]] = {
+            Consequence.CANCEL: lambda status, _now: status.end(self.holder, RunState.CANCELLED),
+            Consequence.RETRY: lambda status, _now: status.retry(self.holder, self.most),
+            Consequence.GIVE_BACK: lambda status, now: status.give_back(self.holder, now + self._pause(error)),
+        }
+        return self.ending.move(moves[word]) is not None or word is not Consequence.RETRY
 
     def _pause(self, error: Exception) -> float:
         """Return the seconds before the run is tried again: none where this worker stops, and another takes it."""
-        if self.stopped is StopReason.DRAINING:
+        if self.ending.stopped is StopReason.DRAINING:
             return 0.0
         shortest, longest = PAUSE_SECONDS
         return min(longest, max(shortest, getattr(error, "retry_after", 0.0)))
-
-    def _fail(self, state: RunState, error: GatewayError) -> None:
-        """End the run with a problem."""
-        words = problem_words(error, self.request_id)
-        with settled(self.ledger.store, words) as payload, self.ledger.changing() as changes:
-            if changes.move(self.run.key, lambda status: status.end(self.holder, state)) is not None:
-                changes.explain(self.run.key, payload, error)
 
 
 def _studies(received: Received) -> set[str]:

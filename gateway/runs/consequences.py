@@ -1,6 +1,6 @@
 """What becomes of a run after an attempt without a result: by the error, and by why the attempt was stopped."""
 
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 from typing import Any
 
 from gateway.errors import (
@@ -16,8 +16,11 @@ from gateway.errors import (
 )
 
 
-class StopReason(Enum):
-    """Why an attempt should stop: the caller cancelled, the worker drains, or the lease went to another process."""
+class StopReason(IntEnum):
+    """Why an attempt should stop: the caller cancelled, the worker drains, or the lease went to another process.
+
+    Of two reasons the greater counts.
+    """
 
     CANCELLED = auto()
     DRAINING = auto()

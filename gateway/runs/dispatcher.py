@@ -14,10 +14,10 @@ from gateway.executors.runner import execution_of
 from gateway.executors.states import ModelHealth
 from gateway.observe.logs import exception_frames
 from gateway.runs.attempts import Attempt
-from gateway.runs.consequences import StopReason, problem_words
+from gateway.runs.consequences import StopReason
+from gateway.runs.endings import problem_payload
 from gateway.runs.ledger import CANCELLING, Ledger
 from gateway.runs.lifecycle import EXECUTING, RunState
-from gateway.runs.payloads import settled
 from gateway.runs.rows import Run, row_of
 from gateway.service.exchange import new_request_id
 from gateway.service.service import Service
@@ -212,10 +212,7 @@ class Dispatcher:
     def _expire(self, key: str) -> None:
         most, request_id = self._settings.run_attempts, new_request_id()
         error = RunAbandoned(f"The processes that executed this run died, {most} in a row; submit it again later.")
-        with (
-            settled(self._ledger.store, problem_words(error, request_id)) as payload,
-            self._ledger.changing() as changes,
-        ):
+        with problem_payload(self._ledger.store, error, request_id) as payload, self._ledger.changing() as changes:
             status = changes.move(key, lambda status: status.expire(changes.now, most))
             if status is None:
                 return

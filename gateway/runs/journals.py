@@ -2,6 +2,7 @@
 
 import threading
 
+from gateway.errors import StorageFull, Unavailable
 from gateway.runs.ledger import Changes, Ledger
 from gateway.runs.payloads import Payload, Words, settled
 from gateway.runs.rows import LOG, PROGRESS, row_of, status_of
@@ -44,16 +45,26 @@ class Journal:
         self._dirty.set()
 
     def flush(self) -> None:
-        """Write what is noted, unless another process has the run now. Raises StorageFull, Unavailable."""
+        """Write what is noted, unless another process has the run now.
+
+        Raises StorageFull and Unavailable; what is not written is noted again.
+        """
         with self._writing:
             with self._lock:
                 progress, self._progress = self._progress, None
                 lines, self._lines = self._lines, []
-                self._records -= bool(lines)
-            if lines:
-                self._write(LOG, {"text": "\n".join(lines)})
-            if progress is not None:
-                self._write(PROGRESS, progress)
+            try:
+                if lines:
+                    self._write(LOG, {"text": "\n".join(lines)})
+                    lines, self._records = [], self._records - 1
+                if progress is not None:
+                    self._write(PROGRESS, progress)
+            except (StorageFull, Unavailable):
+                with self._lock:
+                    self._lines[:0] = lines
+                    self._progress = self._progress or progress
+                self._dirty.set()
+                raise
 
     def _write(self, kind: str, data: Words) -> None:
         with settled(self._ledger.store, data) as payload, self._ledger.changing() as changes:

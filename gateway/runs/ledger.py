@@ -69,10 +69,11 @@ class Changes:
         self.ended += [key] if status.state.ended else []
         return status
 
-    def explain(self, key: str, problem: Payload, error: GatewayError) -> None:
-        """Record why a run was refused or failed."""
+    def explain(self, key: str, problem: Payload | None, error: GatewayError) -> None:
+        """Record why a run was refused or failed; without a ``problem``, its code alone."""
         self.connection.execute(update(runs).where(runs.c.key == key).values(status=error.status, reason=error.code))
-        self.record(key, PROBLEM, problem)
+        if problem is not None:
+            self.record(key, PROBLEM, problem)
 
     def make_room(self, caller: str, size: int, spare: Collection[str] = ()) -> None:
         """Make room for a payload of a caller's, but for its studies to ``spare``. Raises StorageFull."""

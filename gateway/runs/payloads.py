@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
+from gateway.errors import Unavailable
 from gateway.studies.blobs import Blobs, Incoming
 from gateway.studies.store import Store
 
@@ -56,6 +57,8 @@ def new_payload(store: Store) -> Iterator[Payload]:
         payload = Payload(incoming, blobs)
         try:
             yield payload
+        except Unavailable:  # the connection may have broken after the commit: what no index knows is swept later
+            raise
         except BaseException:
             payload.placed = False  # the transaction is undone
             raise

@@ -46,13 +46,17 @@ class ResultKey:
 
 @dataclass(frozen=True)
 class StoredResult:
-    """An answer as it was given; ``age`` in seconds (RFC 9111 5.1). ``algorithm`` made its digests."""
+    """An answer as it was given; ``age`` in seconds (RFC 9111 5.1). ``algorithm`` made its digests.
+
+    ``receipt`` is that of the answer of a run.
+    """
 
     id: str
     result: Result
     output_digest: str
     age: int
     algorithm: str
+    receipt: dict[str, Any] | None = None
 
 
 class Results:

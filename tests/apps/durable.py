@@ -73,11 +73,11 @@ def told(json_input, files, digest):
 
 
 def counted(json_input, files, digest):
-    """Note begin and end around a sleep."""
+    """Note begin and end around a sleep; answer with so many characters."""
     note(f"begin {json_input['name']}")
     time.sleep(json_input.get("seconds", 0))
     note(f"end {json_input['name']}")
-    return {"study_ml_json": {"name": json_input["name"]}}, []
+    return {"study_ml_json": {"name": json_input["name"], "text": "x" * json_input.get("size", 0)}}, []
 
 
 def asks(json_input, files, digest):

@@ -50,11 +50,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_study_is_sent_as_a_run_with_the_same_files_as_without(
     run: Run, store: Server, slices: Path, tmp_path: Path
 ) -> None:
-    for name, more in (("once", []), ("run", ["--run"]), ("stored", ["--run", "--store"])):
+    receipt = tmp_path / "receipt.json"
+    for name, more in (("once", []), ("run", ["--run", "--receipt", receipt]), ("stored", ["--run", "--store"])):
         ran = run("send", "-i", slices, "-r", "/dense", "-o", tmp_path / name, "-p", store.port, *more)
         assert ran.status == 0, ran.err
     once, *others = (sorted(path.name for path in (tmp_path / name).iterdir()) for name in ("once", "run", "stored"))
     assert [once, once] == others
+    assert json.loads(receipt.read_text())["route"] == "/dense"
 
 
 def test_async_prints_the_id_and_how_to_go_on(run: Run, store: Server, slices: Path, tmp_path: Path) -> None:
@@ -147,4 +149,4 @@ def test_an_unknown_run_and_a_missing_server_have_their_statuses(run: Run, store
     assert run("runs", "list", "-p", 9).status == 3
     assert run("runs", "wait").status == 2
     assert run("runs", "wait", "a", "--for", "soon").status == 2
-    assert run("send", "-i", ".", "--run", "--receipt", "r").status == 2
+    assert run("send", "-i", ".", "--async", "--receipt", "r").status == 2

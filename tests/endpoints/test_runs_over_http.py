@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 
 from gateway import Gateway, Settings
 from gateway.endpoints.runs import RULES
+from gateway.observe.audit.receipts import HEADER, is_signed, read_receipt
 from tests.apps import durable
 from tests.server.test_access import Callers
 from tests.server.test_faults import TYPE, body
@@ -33,7 +34,8 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory, notes: Path) -> Iterator[Gateway]:
-    app = durable.make(Settings(store_folder=tmp_path_factory.mktemp("store")))
+    folder = tmp_path_factory.mktemp("store")
+    app = durable.make(Settings(store_folder=folder, audit_key_file=folder / "audit.key"))
     yield app
     app.close()
 
@@ -98,6 +100,24 @@ def test_a_result_names_the_model_that_made_it(client: FlaskClient) -> None:
     result, direct = client.get(f"/runs/{id}/result"), client.post("/versioned", **sent())
     for field in ("X-Model", "X-Model-Version"):
         assert result.headers[field] == direct.headers[field] != ""
+
+
+def test_the_answer_of_a_run_has_the_receipt_of_its_route_where_it_is_wanted(app: Gateway, client: FlaskClient) -> None:
+    request, prefer = sent({"a": 1}, b"abc"), {"Prefer": "receipt"}
+    id = client.post("/runs?route=/quick", **request).json["id"]
+    ended(client, id)
+    assert HEADER not in client.get(f"/runs/{id}/result").headers
+    result, direct = client.get(f"/runs/{id}/result", headers=prefer), client.post("/quick", **request, headers=prefer)
+    assert (result.headers["Preference-Applied"], result.headers["Vary"]) == ("receipt", "Prefer")
+    receipt, other = (read_receipt(answer.headers[HEADER]) for answer in (result, direct))
+    assert app.service.key is not None
+    assert is_signed(receipt, app.service.key)
+    own = ("mac", "request", "time")
+    assert receipt | dict.fromkeys(own) == other | dict.fromkeys(own)
+    assert f"{receipt['input']}:{receipt['output']}".encode() in result.data
+    waited = client.post("/quick", **request, headers={"Prefer": "respond-async, wait=50, receipt"})
+    assert waited.headers["Preference-Applied"] == "respond-async, wait=50, receipt"
+    assert read_receipt(waited.headers[HEADER])["output"] == receipt["output"]
 
 
 def test_a_posted_run_gets_an_id(client: FlaskClient) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -37,11 +38,21 @@ class Cluster:
         self._run(
             "initdb", "-D", str(data), "-U", "store", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8"
         )
+        self._log = (folder / "log").open("wb")
+        self.start()
+
+    def start(self) -> None:
+        """Start it; the first time, and after ``halt``."""
+        folder, data = self.folder, self.folder / "data"
         options = ["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=200", "-k", str(folder)]
         command = [str(program("postgres")), "-D", str(data), *options]
-        self._log = (folder / "log").open("wb")
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log, cwd=folder, **self._as_user())
         self._wait()
+
+    def halt(self) -> None:
+        """Cut its connections and stop it, until ``start``."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(PATIENCE)
 
     def database(self) -> str:
         """The URL of a fresh database."""
