@@ -198,19 +198,32 @@ def _receive_words(pieces: Iterable[Piece], charset: str | None, receive_options
         limit_json_size(len(text), receive_options.settings, "The JSON body")
     limit_json_values(text, receive_options.settings, "The JSON body")
     words = parse_json(bytes(text), charset)
+    path, resolver = named_study(words, receive_options.resolver), receive_options.resolver
+    if path is not None:
+        return _receive_study_path(bytes(text), path, charset, receive_options)
+    assert resolver is not None  # it knows what is named
+    return _receive_stored(bytes(text), words, charset, receive_options, resolver)
+
+
+def named_study(words: dict[str, Any], resolver: "Resolver | None") -> str | None:
+    """Return the studyPath of JSON that comes alone; None where it names stored instances.
+
+    Raises BrokenJSON for a studyPath that is no path, UnsupportedMedia where it names no study.
+    """
     if "studyPath" in words:
-        return _receive_study_path(bytes(text), words["studyPath"], charset, receive_options)
-    if receive_options.resolver is not None and receive_options.resolver.names(words):
-        return _receive_stored(bytes(text), words, charset, receive_options, receive_options.resolver)
-    raise UnsupportedMedia(
-        "application/json is read only with a studyPath, or naming a study that this gateway keeps; send DICOM as "
-        "multipart/related."
-    )
+        path = words["studyPath"]
+        if not isinstance(path, str) or not path:
+            raise BrokenJSON("studyPath should be a string that names a folder or a file.")
+        return path
+    if resolver is None or not resolver.names(words):
+        raise UnsupportedMedia(
+            "application/json is read only with a studyPath, or naming a study that this gateway keeps; send DICOM as "
+            "multipart/related."
+        )
+    return None
 
 
-def _receive_study_path(text: bytes, path: Any, charset: str | None, receive_options: ReceiveOptions) -> Received:
-    if not isinstance(path, str) or not path:
-        raise BrokenJSON("studyPath should be a string that names a folder or a file.")
+def _receive_study_path(text: bytes, path: str, charset: str | None, receive_options: ReceiveOptions) -> Received:
     from gateway.intake import study_path  # brings pydicom, which no other way of receiving needs
 
     return receive_files(text, study_path.open_study(path, receive_options.settings), receive_options, charset=charset)

@@ -13,6 +13,7 @@ from gateway.errors import BrokenBody, GatewayError, LimitExceeded, UnsupportedM
 from gateway.intake.admission import Ticket
 from gateway.intake.body import Body, Piece, limit_json_size, limit_json_values
 from gateway.intake.receiving import Received, ReceiveOptions, receive_body, receive_files
+from gateway.protocol.request import parse_json
 from gateway.wire import Data, EndOfPart, Event, Headers, Limits, Part, decode, parse_options_header
 
 JSON_TYPE, RELATED = "application/json", "multipart/related"
@@ -40,6 +41,10 @@ class RecordedBody:
     def is_json(self) -> bool:
         """Return True for JSON alone, which names its study."""
         return parse_options_header(self.content_type)[0] == JSON_TYPE
+
+    def parsed(self) -> dict[str, Any]:
+        """Return the JSON. Raises BrokenJSON where the first part is no JSON object."""
+        return parse_json(bytes(self.json), charset_of(self.content_type, self.headers))
 
     @property
     def words(self) -> dict[str, Any]:
@@ -92,12 +97,11 @@ def receive_recorded(words: dict[str, Any], file: BinaryIO, receive_options: Rec
     Raises as ``receive_body``.
     """
     content_type, places = str(words["content_type"]), _places(words["sizes"])
-    media_type, options = parse_options_header(content_type)
+    media_type = parse_options_header(content_type)[0]
     first = Stretch.opened(file, *places[0]).read() if places else b""
     if media_type == JSON_TYPE:
         return receive_body(Body(content_type, "", len(first), iter([first])), receive_options)
     headers = [Headers(tuple((name, value) for name, value in fields)) for fields in words["headers"]]
-    charset = parse_options_header(headers[0].get("Content-Type") or "")[1].get("charset") if headers else None
     size = sum(words["sizes"])
     receive_options.ticket.expect(size)
     files = (Stretch.opened(file, *place) for place in places[1:])
@@ -105,10 +109,17 @@ def receive_recorded(words: dict[str, Any], file: BinaryIO, receive_options: Rec
         first,
         files,
         receive_options,
-        charset=charset or options.get("charset"),
+        charset=charset_of(content_type, words["headers"]),
         expected=size,
         headers=tuple(headers[1:]),
     )
+
+
+def charset_of(content_type: str, headers: list[list[tuple[str, str]]]) -> str | None:
+    """Return the charset of the JSON: its part's own, else that of the message; None for the default."""
+    types = [value for fields in headers[:1] for name, value in fields if name.lower() == "content-type"]
+    charsets = [parse_options_header(text)[1].get("charset") for text in (*types, content_type)]
+    return next(filter(None, charsets), None)
 
 
 class _Recorder:

@@ -12,8 +12,8 @@ from gateway.config import Settings
 from gateway.errors import ParameterRefused, RunConflict, RunGone, RunIdRefused, TooManyRequests
 from gateway.intake.admission import Ticket
 from gateway.intake.body import Body
+from gateway.intake.receiving import named_study
 from gateway.intake.recording import RecordedBody, record
-from gateway.protocol.request import parse_json
 from gateway.runs.ledger import Changes, Ledger
 from gateway.runs.lifecycle import LIVE, RunState
 from gateway.runs.payloads import Payload, new_payload
@@ -21,7 +21,6 @@ from gateway.runs.rows import INPUT, STATE, Run, key_of, row_of
 from gateway.service.service import Service
 from gateway.studies import run_rows
 from gateway.studies.tables import runs
-from gateway.wire import parse_options_header
 
 ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}")
 """Clients remove ``.`` and ``..`` from a path (RFC 3986 5.2.4)."""
@@ -99,13 +98,16 @@ class Submissions:
             return Run.of(row_of(changes.connection, key)), True
 
     def _studies(self, submission: Submission, recorded: RecordedBody, payload: Payload) -> set[str]:
-        """Return the studies of the body, sent or by reference. Raises BrokenJSON, ParameterRefused, StudyNotFound."""
+        """Return the studies of the body, sent or by reference, as far as they are known before it is executed.
+
+        Raises BrokenJSON, ParameterRefused, StudyNotFound, and UnsupportedMedia for JSON that names no study.
+        """
+        words = recorded.parsed()
         if not recorded.is_json:
             with payload.incoming.reader() as file:
                 return recorded.studies(file)
-        charset = parse_options_header(recorded.content_type)[1].get("charset")
-        words, resolver = parse_json(bytes(recorded.json), charset), self._service.resolver(submission.caller)
-        if resolver is None or "studyPath" in words or not resolver.names(words):
+        resolver = self._service.resolver(submission.caller)
+        if named_study(words, resolver) is not None or resolver is None:
             return set()
         return {instance.study_instance_uid for instance in resolver.held(words)}
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import (
+    BrokenBody,
     BrokenJSON,
     GatewayError,
     ModelFailed,
@@ -29,6 +30,7 @@ from gateway.intake.body import Body
 from gateway.runs.attempts import Attempt
 from gateway.runs.lifecycle import RunState
 from gateway.studies.forgetting import forget
+from gateway.wire import OutgoingPart, encode
 from tests.runs.conftest import CALLER, Bench, body, words
 from tests.studies.files import files, upload
 from tests.waiting import PATIENCE, eventually
@@ -90,6 +92,14 @@ def test_a_caller_sees_its_own_runs_alone(bench: Bench) -> None:
     bench.ended(other)
 
 
+RELATED = "multipart/related; boundary=b"
+
+
+def parts(*bodies: bytes) -> Body:
+    data = b"".join(encode("b", [OutgoingPart((), len(each), [each]) for each in bodies]))
+    return Body(RELATED, "", len(data), iter([data]))
+
+
 REFUSED: dict[str, tuple[type[GatewayError], Callable[[Bench], object]]] = {
     "another character in the id": (RunIdRefused, lambda bench: bench.submit("quick", id="a/b")),
     "too long an id": (RunIdRefused, lambda bench: bench.submit("quick", id="a" * 65)),
@@ -97,6 +107,12 @@ REFUSED: dict[str, tuple[type[GatewayError], Callable[[Bench], object]]] = {
     "no model": (ParameterRefused, lambda bench: bench.submit("nowhere")),
     "no study": (UnsupportedMedia, lambda bench: bench.submit("quick", Body("text/plain", "", 1, iter([b"a"])))),
     "half a JSON": (BrokenJSON, lambda bench: bench.submit("quick", Body("application/json", "", 1, iter([b"{"])))),
+    "JSON of no study": (UnsupportedMedia, lambda bench: bench.submit("quick", words({"a": 1}))),
+    "no path": (BrokenJSON, lambda bench: bench.submit("quick", words({"studyPath": 1}))),
+    "half a JSON in parts": (BrokenJSON, lambda bench: bench.submit("quick", parts(b"{", b"abc"))),
+    "DICOM first": (BrokenJSON, lambda bench: bench.submit("quick", parts(files(1)[0].data, b"{}"))),
+    "a list in parts": (BrokenJSON, lambda bench: bench.submit("quick", parts(b"[]"))),
+    "no part": (BrokenBody, lambda bench: bench.submit("quick", Body(RELATED, "", 7, iter([b"--b--\r\n"])))),
     "a study that is not held": (StudyNotFound, lambda bench: bench.submit("quick", words({"study": "1.2.3"}))),
 }
 
