@@ -7,6 +7,7 @@ from typing import BinaryIO, Literal, get_args
 
 from sqlalchemy import Connection
 
+from gateway.dicom.reading.completeness import is_cut_off
 from gateway.dicom.reading.files import NotAnInstance
 from gateway.dicom.reading.identity import Identity, identify
 from gateway.dicom.web.instance_attributes import AttributeReader, InstanceAttributes
@@ -117,5 +118,12 @@ class InstanceUpload(InstanceBatch):
             raise InstanceMismatch(f"File {number} {what}.", instance=number) from error
         if identity != Identity(entry.sop_instance_uid, entry.series_instance_uid, entry.study_instance_uid):
             raise InstanceMismatch(f"File {number} holds other UIDs than its entry says.", instance=number)
-        if self._store.settings.dicomweb:
-            self._attributes[entry.sha256] = self._reader.read(file)
+        if self._is_cut_off(file, entry):
+            raise StudyRefused(f"File {number} ends within its pixels. Export it again.", instance=number)
+
+    def _is_cut_off(self, file: BinaryIO, entry: ManifestEntry) -> bool:
+        """Return True if pixels are missing; read the attributes on the way where DICOMweb is on."""
+        if not self._store.settings.dicomweb:
+            return is_cut_off(file)
+        attributes = self._attributes[entry.sha256] = self._reader.read(file)
+        return not attributes.complete

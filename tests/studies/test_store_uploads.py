@@ -10,7 +10,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from gateway.errors import BrokenJSON, DigestMismatch, InstanceConflict, InstanceMismatch, StorageFull
+from gateway.errors import BrokenJSON, DigestMismatch, InstanceConflict, InstanceMismatch, StorageFull, StudyRefused
 from gateway.studies.references import References
 from gateway.studies.store import Store
 from gateway.studies.tables import metadata
@@ -83,6 +83,16 @@ def test_a_file_that_is_not_dicom_is_refused_and_not_stored(store: Store) -> Non
     entry = replace(file(1).entry, size=len(data), sha256=hashlib.sha256(data).hexdigest())
     with pytest.raises(InstanceMismatch, match="is no DICOM"):
         upload(store, "one", [File(entry, data)])
+    assert blobs(store) == incoming(store) == []
+
+
+@pytest.mark.parametrize("dicomweb", [False, True])
+def test_a_file_whose_pixels_are_cut_off_is_refused_and_not_stored(open_store: OpenStore, dicomweb: bool) -> None:
+    store, whole, data = open_store(dicomweb=dicomweb), file("whole"), file("cut").data[:-10]
+    entry = replace(file("cut").entry, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+    with pytest.raises(StudyRefused) as refused:
+        upload(store, "one", [whole, File(entry, data)])
+    assert refused.value.members["instance"] == 1
     assert blobs(store) == incoming(store) == []
 
 

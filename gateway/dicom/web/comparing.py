@@ -39,9 +39,17 @@ def name_columns(attribute: QueryAttribute) -> tuple[str, str, str]:
     return attribute.column, f"{attribute.column}_ideographic", f"{attribute.column}_phonetic"
 
 
+def composed(text: str) -> str:
+    """Return a text in Unicode's NFC: an e with an accent may be typed as one code point or as two."""
+    return unicodedata.normalize("NFC", text)
+
+
 def folded_name(group: str) -> str:
-    """Return a component group as it is compared: without case, and without empty components at its end."""
-    return unicodedata.normalize("NFC", group).casefold().strip(" ").rstrip("^")
+    """Return a component group as it is compared: without case, and without empty components at its end.
+
+    Case is folded between two normalizations, since folding may take a character apart (Unicode 3.13, D145).
+    """
+    return composed(unicodedata.normalize("NFD", group).casefold()).strip(" ").rstrip("^")
 
 
 _MIDNIGHT, _LAST = "000000.000000", "235959.999999"

@@ -1,7 +1,5 @@
 """The attributes of one instance for the tables of QIDO-RS, on each level."""
 
-import io
-import unicodedata
 from contextlib import suppress
 from typing import BinaryIO, NamedTuple
 
@@ -9,14 +7,14 @@ from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
 from pydicom.tag import Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from gateway.dicom.reading import fast_headers
 from gateway.dicom.reading.attributes import sequence, tag, value
-from gateway.dicom.reading.elements import PIXELS, UNDEFINED, Element, Uncommon
+from gateway.dicom.reading.completeness import ends_within
+from gateway.dicom.reading.elements import Uncommon
 from gateway.dicom.reading.files import opened, read_header, refusing
 from gateway.dicom.reading.raw_values import uid
-from gateway.dicom.web.comparing import comparable
+from gateway.dicom.web.comparing import comparable, composed
 from gateway.dicom.web.json_model import JsonModel, element_model
 from gateway.dicom.web.query_attributes import (
     ATTRIBUTES,
@@ -65,7 +63,7 @@ class AttributeReader:
                 header, pixels = fast_headers.read(file)
             except Uncommon:
                 header = read_header(file)
-            complete = pixels is None or not _is_cut_off(file, header, pixels)
+            complete = pixels is None or not ends_within(file, header, pixels)
             study, series = self._shared(header, QueryLevel.STUDY), self._shared(header, QueryLevel.SERIES)
             instance = _values(header, QueryLevel.INSTANCE)
             return InstanceAttributes(uid(header, "SOPClassUID"), study, series, instance, complete)
@@ -76,13 +74,6 @@ class AttributeReader:
         if encoded is None or known is None or known[0] != encoded:
             known = self._latest[level] = encoded or (), _values(header, level)
         return known[1]
-
-
-def _is_cut_off(file: BinaryIO, header: Dataset, pixels: Element) -> bool:
-    """Return True if a file ends within its pixels; the length of encapsulated and deflated ones is not known."""
-    deflated = uid(header.file_meta, "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
-    known = pixels.tag in PIXELS and pixels.length != UNDEFINED and not deflated
-    return known and file.seek(0, io.SEEK_END) < pixels.start + pixels.length
 
 
 _Encoded = tuple[object, ...]
@@ -150,5 +141,5 @@ def _text(dataset: Dataset, keyword: str) -> str:
     content = value(dataset, keyword.rpartition(".")[2])
     several = content if isinstance(content, MultiValue) else ["" if content is None else content]
     joined = "\\".join(map(str, several))  # a backslash within one value is a common mistake
-    clean = unicodedata.normalize("NFC", joined.replace("\0", "").encode("utf-8", "replace").decode()).strip(" ")
+    clean = composed(joined.replace("\0", "").encode("utf-8", "replace").decode()).strip(" ")
     return clean if len(clean) <= MAX_VALUE_CHARACTERS else ""

@@ -11,7 +11,7 @@ from gateway.endpoints.access_control import caller_name, require
 from gateway.endpoints.dicomweb.recorded import record, require_audit
 from gateway.endpoints.dicomweb.resources import JSON_TYPE, JSON_TYPES, XML_TYPE, Addresses, accepted
 from gateway.endpoints.store_views import Rule, admission_ticket, store_context
-from gateway.errors import StudyNotFound
+from gateway.errors import GatewayError, StudyNotFound
 from gateway.intake.chunks import received_instances
 from gateway.studies.forgetting import forget
 from gateway.studies.manifests import is_uid
@@ -27,14 +27,22 @@ def _store(study: str = "") -> flask.Response:
     require_audit()
     if study and not is_uid(study):
         raise StudyNotFound("The study in the path is not a UID (PS3.5 9.1).")
-    store, environ = store_context().store, flask.request.environ
-    upload = StowUpload(store, caller_name(), study)
-    with admission_ticket() as ticket, received_instances(environ, store.settings, ticket, upload):
-        outcome = upload.keep()
+    try:
+        outcome = _received(study)
+    except GatewayError as error:  # broken off, full, of another type: nothing is stored
+        record("dicomweb-store", study, instances=0, failures=0, status=error.status)
+        raise
     status = _status(outcome)
     for uid, count in _studies(outcome).items():
         record("dicomweb-store", uid, instances=count, failures=len(outcome.failures), status=status)
     return _answer(_model(outcome, study), status)
+
+
+def _received(study: str) -> StowOutcome:
+    store, environ = store_context().store, flask.request.environ
+    upload = StowUpload(store, caller_name(), study)
+    with admission_ticket() as ticket, received_instances(environ, store.settings, ticket, upload):
+        return upload.keep()
 
 
 def _status(outcome: StowOutcome) -> int:

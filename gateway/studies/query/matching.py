@@ -1,12 +1,11 @@
 """Values of a query as conditions on the tables (PS3.4 C.2.2.2)."""
 
 import re
-import unicodedata
 from collections.abc import Callable
 
 from sqlalchemy import ColumnElement, FromClause, and_, or_
 
-from gateway.dicom.web.comparing import DATE, TIME, earliest, folded_name, latest, name_columns, whole_number
+from gateway.dicom.web.comparing import DATE, TIME, composed, earliest, folded_name, latest, name_columns, whole_number
 from gateway.dicom.web.query_attributes import MAX_VALUE_CHARACTERS, Matching, QueryAttribute
 from gateway.errors import QueryRefused
 from gateway.studies.manifests import is_uid
@@ -40,7 +39,7 @@ class Matcher:
 
     def text(self, attribute: QueryAttribute, value: str, table: Columns) -> Conditions:
         """Match wildcards, with case."""
-        return self._like(attribute, table.c[attribute.column], unicodedata.normalize("NFC", value).strip(" "))
+        return self._like(attribute, table.c[attribute.column], composed(value).strip(" "))
 
     def listed(self, attribute: QueryAttribute, value: str, table: Columns) -> Conditions:
         """Match any of several texts."""
@@ -51,7 +50,7 @@ class Matcher:
 
     def any_item(self, attribute: QueryAttribute, value: str, table: Columns) -> Conditions:
         """Match the value of any item of a sequence, which the column has between backslashes."""
-        return self._like(attribute, table.c[attribute.column], f"*\\{value.strip(' ')}\\*", extra=2)
+        return self._like(attribute, table.c[attribute.column], f"*\\{composed(value).strip(' ')}\\*", extra=2)
 
     def name(self, attribute: QueryAttribute, value: str, table: Columns) -> Conditions:
         """Match one component group of a name, whichever it is; several groups match each its own."""

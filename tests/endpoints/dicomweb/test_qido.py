@@ -222,3 +222,19 @@ def test_values_that_are_not_of_their_attribute_match_no_range(tmp_path: Path) -
     made.store(study("Doe^John", 1, StudyDescription="Sch\u00e4del"))
     assert len(made.find(StudyDescription="Scha\u0308del")) == 1
     assert len(made.find(StudyDescription="head*".title())) == len(made.find(StudyDescription="Head\\Neck")) == 1
+
+
+NFC, NFD = "Sch\u00e4del", "Scha\u0308del"
+
+
+@pytest.mark.parametrize("stored", [NFC, NFD], ids=["NFC", "NFD"])
+@pytest.mark.parametrize("typed", [NFC, NFD], ids=["NFC", "NFD"])
+def test_a_text_is_found_however_its_accents_are_encoded(tmp_path: Path, stored: str, typed: str) -> None:
+    made, request = Web(application(tmp_path)), pydicom.Dataset()
+    request.RequestedProcedureID = stored
+    sent = {"StudyDescription": stored, "PatientID": stored, "RequestAttributesSequence": [request]}
+    assert made.store(study(f"{stored}^Jos\u0345e", **sent)).status_code == 200
+    for keyword in ("StudyDescription", "PatientID"):
+        assert len(made.find(**{keyword: typed})) == len(made.find(**{keyword: f"{typed[:5]}*"})) == 1
+    assert len(made.find(PatientName=f"{typed.upper()}^jos\u0345E")) == len(made.find(PatientName=f"{typed}*")) == 1
+    assert len(made.find("/series", **{"00400275.00401001": typed})) == 1

@@ -59,3 +59,15 @@ def test_nothing_is_answered_where_a_required_record_cannot_be_written(tmp_path:
     web.get("/studies")  # whose record is the first that the file does not take
     refused = [web.store(data), web.get("/studies"), web.get("/studies/1.2.3"), web.get("/studies/1.2.3/metadata")]
     assert [answer.status_code for answer in refused] == [503] * 4
+
+
+def test_a_store_that_fails_leaves_its_outcome(tmp_path: Path) -> None:
+    caller = Caller("pacs", frozenset({"write"}))
+    web = callers(tmp_path, caller, audit_file=tmp_path / "audit.jsonl", store_max_bytes=1000)["pacs"]
+    whole = body([file("one").data])
+    statuses = [web.post(data, *more).status_code for data, *more in ((whole[:-100],), (whole,), (whole, "image/jpeg"))]
+    records = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert statuses == [400, 507, 415]
+    assert [(one["kind"], one["instances"], one["status"]) for one in records] == [
+        ("dicomweb-store", 0, status) for status in statuses
+    ]
