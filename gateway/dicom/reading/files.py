@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import copy
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.dataelem import RawDataElement
@@ -24,7 +24,6 @@ from pydicom.uid import (
     MediaStorageDirectoryStorage,
 )
 
-from gateway.contract.requests import reserve, stop_if_cancelled
 from gateway.dicom.reading import header_faults
 from gateway.dicom.reading.deflated import (
     MAX_INFLATED_BYTES,
@@ -33,16 +32,12 @@ from gateway.dicom.reading.deflated import (
     inflated,
     read_inflated,
 )
-from gateway.errors import GatewayError, LimitExceeded, StudyRefused
+from gateway.dicom.reading.watched_file import WatchedFile
+from gateway.errors import GatewayError, StudyRefused
 
 Source = Path | BinaryIO
 """A file by its path, or an open, seekable binary file. A file is read from its start and left at its start."""
 
-MAX_HEADER_READS = 5_000_000
-"""Reads of a header that pydicom has to read, two or three an element: functional groups of 30,000 frames."""
-
-_LOOK = 1 << 10
-"""Reads between two looks at the deadline of the request, some milliseconds."""
 _UNDEFINED = 0xFFFFFFFF
 
 
@@ -118,7 +113,7 @@ def read_header(file: BinaryIO) -> Dataset:
     if file.read(4) != b"DICM":
         raise NotAnInstance("A file is not DICOM: it has no DICM at byte 128 (PS3.10 7.1).")
     with _explaining(file):
-        watched = _WatchedFile(inflated(file))
+        watched = WatchedFile(inflated(file))
         try:
             header = watched.header()
         finally:
@@ -164,48 +159,6 @@ def read_whole(file: BinaryIO, pixels: int = MAX_INFLATED_BYTES) -> Dataset:
         return dcmread(file)
     file.limit("MAX_INFLATED_BYTES", min(MAX_INFLATED_BYTES, MAX_INFLATED_HEADER_BYTES + pixels))
     return read_inflated(file)
-
-
-class _WatchedFile:
-    """A file that pydicom reads element by element, with a look at the deadline and at the number of reads."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
-        self.seek, self.tell = file.seek, file.tell
-        self._reads = 0
-        self._fault: GatewayError | None = None
-        if isinstance(file, InflatedFile):
-            file.limit("MAX_INFLATED_HEADER_BYTES", MAX_INFLATED_HEADER_BYTES)
-
-    def read(self, size: int = -1) -> bytes:
-        """Raises what is wrong, once it is."""
-        try:
-            if self._reads % _LOOK == 0:
-                self._look()
-            self._reads += 1
-            return self.file.read(size)
-        except GatewayError as fault:
-            self._fault = fault
-            raise
-
-    def _look(self) -> None:
-        stop_if_cancelled()
-        if self._reads > MAX_HEADER_READS:
-            raise LimitExceeded("MAX_HEADER_READS", MAX_HEADER_READS, "reads", what="A DICOM header")
-
-    def header(self) -> Dataset:
-        """All before the pixels."""
-        stream = cast(BinaryIO, self)
-        if isinstance(self.file, InflatedFile):
-            return read_inflated(stream, stop_before_pixels=True)
-        return dcmread(stream, stop_before_pixels=True)
-
-    def judge(self) -> None:
-        """Raise what was wrong: pydicom turns any exception within a sequence into one of its own."""
-        if self._fault is not None:
-            raise self._fault
-        if isinstance(self.file, InflatedFile):
-            reserve(self.tell())
 
 
 def convert_dataset_to_bytes(dataset: Dataset) -> bytes:

@@ -19,6 +19,7 @@ from gateway.dicom.reading.fast_headers import find_pixels
 from gateway.dicom.reading.files import opened
 from gateway.dicom.reading.frame_counts import stated_size
 from gateway.dicom.reading.instances import Instance, read_instance
+from gateway.dicom.web.transcoding import stored_syntax
 from gateway.errors import NotAcceptable, StudyNotFound, StudyRefused
 
 MEDIA_TYPES = {
@@ -49,6 +50,28 @@ def _bytes_of(file: BinaryIO, pixels: Element) -> int:
     with suppress(io.UnsupportedOperation):
         return min(pixels.length, file.seek(0, io.SEEK_END) - pixels.start)
     return pixels.length
+
+
+def pixel_value(file: BinaryIO) -> tuple[int, Iterator[bytes]]:
+    """Return the length of all pixels, and their bytes in pieces: as they are stored, or decoded frame by frame.
+
+    Raises NotAcceptable for an instance without pixels, StudyRefused for a broken one.
+    """
+    if stored_syntax(file) not in _LITTLE_ENDIAN:
+        return StoredImage(file).all_decoded()
+    source = inflated(file)
+    pixels = find_pixels(source)
+    if pixels is None:
+        raise NotAcceptable("The instance has no pixels.")
+    if _bytes_of(source, pixels) < pixels.length:
+        raise _too_short()
+    return pixels.length, _pieces(source, pixels)
+
+
+def _pieces(source: BinaryIO, pixels: Element) -> Iterator[bytes]:
+    source.seek(pixels.start)
+    for place in range(0, pixels.length, PIECE):
+        yield source.read(min(PIECE, pixels.length - place))
 
 
 class StoredImage:
@@ -88,25 +111,8 @@ class StoredImage:
 
     def all_decoded(self) -> tuple[int, Iterator[bytes]]:
         """Return the length of the values of all frames, and their bytes in pieces. Raises StudyRefused."""
-        if self.syntax in _LITTLE_ENDIAN:
-            return self._all_native()
         first = self.decoded(0)
         return len(first) * self.frames, chain([first], map(self.decoded, range(1, self.frames)))
-
-    def _all_native(self) -> tuple[int, Iterator[bytes]]:
-        self._file.seek(0)
-        file = inflated(self._file)
-        pixels, length = find_pixels(file), stated_size(self.instance.header, self.frames)
-        if pixels is None or not length or _bytes_of(file, pixels) < length:
-            raise _too_short()
-        start = pixels.start
-
-        def pieces() -> Iterator[bytes]:
-            file.seek(start)
-            for place in range(0, length, PIECE):
-                yield file.read(min(PIECE, length - place))
-
-        return length, pieces()
 
     def codestream(self, number: int) -> bytes:
         """Return the codestream of a frame. Raises StudyRefused."""

@@ -2,9 +2,14 @@
 
 from typing import BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
@@ -15,10 +20,11 @@ from gateway.dicom.reading.attributes import text, whole
 from gateway.dicom.reading.deflated import read_meta
 from gateway.dicom.reading.files import convert_dataset_to_bytes, opened, read_header, read_whole, refusing
 from gateway.dicom.reading.frame_counts import stated_size
+from gateway.dicom.web.byte_order import to_little_endian
 from gateway.errors import NotAcceptable, StudyRefused
 
 DEFAULT: str = ExplicitVRLittleEndian
-_NATIVE = (ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
+_NATIVE = (ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian)
 _TABLES = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 
 
@@ -57,13 +63,27 @@ def explicit_little_endian(file: BinaryIO) -> bytes:
         values = decode(file) if syntax in KINDS and whole(header, "Rows") else None
         file.seek(0)
         dataset = read_whole(file, stated_size(header, frames) + 1)
+        if syntax == ExplicitVRBigEndian:
+            to_little_endian(dataset)
         if values is not None:
-            dataset.PixelData = values.astype(values.dtype.newbyteorder("<")).tobytes()
-            dataset["PixelData"].VR = "OB" if values.dtype.itemsize == 1 else "OW"
-            dataset["PixelData"].is_undefined_length = False
-            if whole(header, "SamplesPerPixel") == 3:
-                dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "RGB", 0
-            for keyword in _TABLES:
-                dataset.pop(keyword, None)
+            _replace_pixels(dataset, values)
+        if _lacks_vrs(dataset):  # pydicom would write such elements as they are
+            dataset.set_original_encoding(True, True, dataset.original_character_set)
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         return convert_dataset_to_bytes(dataset)
+
+
+def _lacks_vrs(dataset: Dataset) -> bool:
+    """Return True for elements without a VR in a file whose transfer syntax states that they have one."""
+    return any(isinstance(element, RawDataElement) and element.VR is None for element in dataset.values())
+
+
+def _replace_pixels(dataset: Dataset, values: NDArray[np.generic]) -> None:
+    """Replace compressed pixels by their values."""
+    dataset.PixelData = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    dataset["PixelData"].VR = "OB" if values.dtype.itemsize == 1 else "OW"
+    dataset["PixelData"].is_undefined_length = False
+    if whole(dataset, "SamplesPerPixel") == 3:
+        dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "RGB", 0
+    for keyword in _TABLES:
+        dataset.pop(keyword, None)

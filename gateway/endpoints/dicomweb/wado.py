@@ -7,9 +7,9 @@ from typing import BinaryIO, NamedTuple
 
 import flask
 
-from gateway.dicom.web.frames import StoredImage
+from gateway.dicom.web.frames import StoredImage, pixel_value
 from gateway.dicom.web.json_model import JsonModel
-from gateway.dicom.web.metadata import PIXEL_DATA, bulk_value, instance_model
+from gateway.dicom.web.metadata import PIXEL_PLACES, bulk_value, instance_model
 from gateway.dicom.web.transcoding import DEFAULT, explicit_little_endian, refuse_undecodable, stored_syntax
 from gateway.dicom.web.xml_model import xml_model
 from gateway.endpoints.access_control import require
@@ -149,8 +149,8 @@ def _bulk_data(study: str, series: str, sop: str, place: str) -> flask.Response:
     multipart = _octets(accepted())
     with Stream(recorder("dicomweb-bulkdata", study), instances=1) as stream:
         (file,) = stream.open(instances)
-        if place == PIXEL_DATA:
-            length, chunks = StoredImage(file).all_decoded()
+        if place in PIXEL_PLACES:
+            length, chunks = pixel_value(file)
             part = OutgoingPart(headers_of(OCTETS), length, chunks)
         else:
             part = part_of(OCTETS, bulk_value(file, place))

@@ -14,7 +14,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from gateway.dicom.decoding.loading import load_values
 from gateway.dicom.decoding.pixels import decode
-from gateway.dicom.reading import deflated, fast_headers, files
+from gateway.dicom.reading import deflated, fast_headers, watched_file
 from gateway.dicom.reading.deflated import InflatedFile, inflated
 from gateway.dicom.reading.files import convert_dataset_to_bytes, read_header
 from gateway.dicom.reading.instances import read_instance
@@ -115,7 +115,7 @@ def test_a_header_is_inflated_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> 
     data = bomb(1 << 20, b"\x09\x00\x01\x10OB")
     assert read_instance(io.BytesIO(data)).rows == 16
     monkeypatch.setattr(fast_headers, "WINDOWS", (1 << 10,))
-    monkeypatch.setattr(files, "MAX_INFLATED_HEADER_BYTES", 1 << 19)
+    monkeypatch.setattr(watched_file, "MAX_INFLATED_HEADER_BYTES", 1 << 19)
     with pytest.raises(LimitExceeded) as refused:
         read_instance(io.BytesIO(data))
     assert refused.value.members == {"limit": "MAX_INFLATED_HEADER_BYTES", "value": 1 << 19}

@@ -11,7 +11,7 @@ from pydicom.uid import ExplicitVRBigEndian, RLELossless
 
 from gateway.dicom.decoding.loading import load_stored, load_values
 from gateway.dicom.decoding.pixels import decode
-from gateway.dicom.reading import classify, files, instances
+from gateway.dicom.reading import classify, instances, watched_file
 from gateway.dicom.reading.classify import split
 from gateway.dicom.reading.files import convert_dataset_to_bytes, read_header
 from gateway.dicom.reading.instances import Instance, read_instance, sort_spatially
@@ -91,11 +91,11 @@ def test_past_a_number_of_orientations_each_image_is_a_stack_of_its_own(monkeypa
 
 def test_a_header_that_pydicom_reads_has_a_number_of_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = image()
-    dataset.ReferencedImageSequence = [Dataset() for _ in range(3 * files._LOOK)]
+    dataset.ReferencedImageSequence = [Dataset() for _ in range(3 * watched_file._LOOK)]
     dataset["ReferencedImageSequence"].is_undefined_length = True
     file = big_endian(dataset)
-    assert len(read_header(file).ReferencedImageSequence) == 3 * files._LOOK
-    monkeypatch.setattr(files, "MAX_HEADER_READS", files._LOOK)
+    assert len(read_header(file).ReferencedImageSequence) == 3 * watched_file._LOOK
+    monkeypatch.setattr(watched_file, "MAX_HEADER_READS", watched_file._LOOK)
     with pytest.raises(LimitExceeded, match="MAX_HEADER_READS"):
         read_header(file)
 

@@ -1,9 +1,8 @@
 """WADO-RS: the bytes that were stored, what can be made of them, and words for what cannot."""
 
-import hashlib
+import base64
 import io
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from tests.endpoints.dicomweb.web import (
     AS_STORED,
     DICOM,
     PARTS,
+    PLAIN_OCTETS,
     Web,
     application,
     encoded,
@@ -24,7 +24,7 @@ from tests.endpoints.dicomweb.web import (
     split,
     uids,
 )
-from tests.studies.files import File, file, files, upload
+from tests.studies.files import file, files
 
 OCTETS = 'multipart/related; type="application/octet-stream"'
 SAMPLES = {
@@ -273,12 +273,13 @@ def test_numbers_that_json_lacks_are_texts(web: Web) -> None:
     assert model["00180050"] == {"vr": "DS", "Value": ["-inf"]}
 
 
-def test_pixels_that_are_cut_off_are_refused_before_a_byte_is_sent(web: Web) -> None:
-    data = file("cut").data[:-10]
-    entry = replace(file("cut").entry, size=len(data), sha256=hashlib.sha256(data).hexdigest())
-    upload(web.app.extensions["gateway"].store.store, "", [File(entry, data)])
-    for path in ("frames/1", "bulkdata/7FE00010", "rendered"):
-        assert web.get(f"{place(data)}/{path}").status_code == 406
+def test_pixels_that_are_too_few_are_refused_before_a_byte_is_sent(tmp_path: Path) -> None:
+    web, made = Web(application(tmp_path)), dataset(file("few").data)
+    made.PixelData = made.PixelData[:-10]
+    web.store(encoded(made))
+    for path in ("frames/1", "rendered"):
+        assert web.get(f"{place(encoded(made))}/{path}").status_code == 406
+    assert web.get(f"{place(encoded(made))}/bulkdata/7FE00010", PLAIN_OCTETS).content == made.PixelData
 
 
 def test_a_report_beside_images_is_not_drawn(web: Web) -> None:
@@ -292,3 +293,61 @@ def test_a_report_beside_images_is_not_drawn(web: Web) -> None:
     path = f"/studies/{report.StudyInstanceUID}/rendered"
     assert len(split(web.get(path, 'multipart/related; type="image/jpeg"'))) == 2
     assert web.get(f"{place(encoded(report))}/rendered").status_code == 406
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr", "code"), [("FloatPixelData", "OF", "f4"), ("DoubleFloatPixelData", "OD", "f8")]
+)
+def test_pixels_of_floating_point_have_an_address(tmp_path: Path, keyword: str, vr: str, code: str) -> None:
+    made, stored = Web(application(tmp_path)), dataset(file("floats").data)
+    values = np.arange(stored.Rows * stored.Columns, dtype=f"<{code}") / 7
+    del stored.PixelData
+    stored.BitsAllocated = values.itemsize * 8
+    setattr(stored, keyword, values.tobytes())
+    assert made.store(encoded(stored)).status_code == 200
+    root, tag = place(encoded(stored)), f"{int(stored[keyword].tag):08X}"
+    (model,) = json.loads(made.get(f"{root}/metadata").content)
+    assert model[tag]["vr"] == vr
+    for answer in (
+        made.session.get(model[tag]["BulkDataURI"], headers={"Accept": PLAIN_OCTETS}),
+        made.get(f"{root}/frames/1", PLAIN_OCTETS),
+    ):
+        assert answer.content == values.tobytes()
+
+
+@pytest.mark.parametrize("name", ["MR_small.dcm", "MR_small_RLE.dcm", "image_dfl.dcm", "ExplVR_BigEnd.dcm"])
+def test_what_stands_after_the_pixels_is_in_the_metadata(tmp_path: Path, name: str) -> None:
+    made, stored = Web(application(tmp_path)), dataset(sample(name))
+    stored.add_new(0x7FE10010, "LO", "GATEWAY")
+    stored.add_new(0x7FE11001, "OW", bytes(range(256)) * 8)
+    stored.add_new(0x7FE11002, "OW", b"\1\2")
+    data = encoded(stored)
+    made.store(data)
+    (model,) = json.loads(made.get(f"{place(data)}/metadata").content)
+    assert model["7FE10010"]["Value"] == ["GATEWAY"]
+    big = stored.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.2"
+    assert base64.b64decode(model["7FE11002"]["InlineBinary"]) == (b"\2\1" if big else b"\1\2")
+    words = np.frombuffer(bytes(range(256)) * 8, ">u2" if big else "<u2")
+    answer = made.session.get(model["7FE11001"]["BulkDataURI"], headers={"Accept": PLAIN_OCTETS})
+    assert np.array_equal(np.frombuffer(answer.content, "<u2"), words)
+
+
+@pytest.mark.parametrize(
+    "rest", [b"\0" * 64, b"\xe1\x7f\x10\x00LO\xff\x00cut", b"garbage without an element"], ids=["zeros", "cut", "text"]
+)
+def test_what_cannot_be_read_after_the_pixels_is_left_out(tmp_path: Path, rest: bytes) -> None:
+    made, data = Web(application(tmp_path)), file("rest").data + rest
+    assert made.store(data).status_code == 200
+    (model,) = json.loads(made.get(f"{place(data)}/metadata").content)
+    assert max(model) == "7FE00010"
+
+
+def test_a_big_endian_file_is_sent_in_little_endian(tmp_path: Path) -> None:
+    made, data = Web(application(tmp_path)), sample("MR_small_bigendian.dcm")
+    made.store(data)
+    assert (
+        made.get(f"{place(data)}/frames/1", PLAIN_OCTETS).content == dataset(data).pixel_array.astype("<i2").tobytes()
+    )
+    sent = dataset(split(made.get(place(data)))[0][1])
+    assert sent.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert np.array_equal(sent.pixel_array, dataset(data).pixel_array)

@@ -16,7 +16,7 @@ from gateway.client.wsgi import LOCAL, session
 
 ROOT = f"{LOCAL}/dicomweb"
 BOUNDARY = "b0undary"
-DICOM = "application/dicom"
+DICOM, PLAIN_OCTETS = "application/dicom", "application/octet-stream"
 PARTS = f'multipart/related; type="{DICOM}"'
 AS_STORED = f"{PARTS}; transfer-syntax=*"
 STORED, FAILED, OTHERS, REASON, SOP = "00081199", "00081198", "0008119A", "00081197", "00081155"
