@@ -10,9 +10,9 @@ from gateway.server.handover import Handover
 from gateway.server.rate_limited_socket import RateLimitedSocket
 from gateway.server.request_heads import Connection
 
-PATIENCE = 0.1
+PATIENCE = 0.01
 """Seconds that a request waits for a place before it is refused: a client may send its next request before the worker
-that answered it has freed the place."""
+that answered it has freed the place. Under overload each refusal is as late."""
 
 
 class SharingWorker(BoundedWorker):
