@@ -119,6 +119,13 @@ class Settings:
     dicomweb_url: str = _setting(
         "", "URL of /dicomweb as clients reach it, in addresses of instances; unset takes the Host of each request"
     )
+    dimse_titles_file: Path | None = _setting(
+        None, "file of the AE titles that may associate (TOML), read again when it changes; needed by `dimse`"
+    )
+    dimse_associations: int = _setting(64, "associations at once; each has a thread and a buffer of dimse_max_pdu")
+    dimse_title_associations: int = _setting(16, "associations of one AE title at once; a modality opens one or two")
+    dimse_max_pdu: int = _setting(131_072, "bytes of a PDU that is received; the most that dcmtk sends")
+    dimse_idle: float = _setting(60.0, "seconds that an association may be silent between two messages")
     database_url: str = _setting(
         "", "SQLAlchemy URL of the store's index, such as postgresql://host/name; unset is SQLite in the folder"
     )

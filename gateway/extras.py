@@ -8,6 +8,7 @@ import shlex
 
 PACKAGES = {
     "blake3": ("blake3 >= 1.0",),
+    "dimse": ("pynetdicom >= 3.0.4",),
     "gdcm": ("python-gdcm >= 3.2.6",),
     "nifti": ("nibabel >= 5.3",),
     "oidc": ("PyJWT[crypto] >= 2.10.1",),

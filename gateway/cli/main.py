@@ -140,6 +140,19 @@ def _webhooks(arguments: argparse.Namespace) -> None:
         raise CommandFailed(str(error), USAGE) from error
 
 
+def _dimse(arguments: argparse.Namespace) -> None:
+    from gateway.cli import networking
+    from gateway.cli.serving import require_known
+
+    require_known(os.environ, arguments.host)
+    try:
+        networking.run(arguments)
+    except ValueError as error:
+        raise CommandFailed(str(error), USAGE) from error
+    except ImportError as error:
+        raise CommandFailed(str(error)) from error
+
+
 @contextmanager
 def _client_failures() -> Iterator[None]:
     from gateway.cli.connection_options import API_KEY, TOKEN
@@ -292,6 +305,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
     "preflight": _store,
     "runs": _runs,
     "webhooks": _webhooks,
+    "dimse": _dimse,
     "schema": _schema,
     "new": _new,
     "phantom": _phantom,

@@ -24,7 +24,7 @@ STANDARD = frozenset([*vars(logging.makeLogRecord({})), "message", "asctime", "t
 """Attributes of a record that do not come from ``extra``."""
 SERVER = ("gunicorn.error", "gunicorn.access")
 """gunicorn's loggers, which have handlers of their own."""
-CHATTY = ("alembic", "highdicom")
+CHATTY = ("alembic", "highdicom", "pynetdicom")
 """Libraries that log each of their steps: only their warnings are logged, unless the service sets another level."""
 
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-QUOTING = ("pydicom", "highdicom", "asyncio")
+QUOTING = ("pydicom", "pynetdicom", "highdicom", "asyncio")
 """Packages whose log records quote an exception or values of a dataset, such as a patient's name."""
 
 logger = logging.getLogger("gateway")

@@ -171,6 +171,40 @@ webhooks = Table(
 process takes it over from one that died. ``outcome`` is that of the last try.
 """
 
+arrivals = Table(
+    "arrivals",
+    metadata,
+    Column("association", String(32), primary_key=True),
+    Column("study_instance_uid", UID, primary_key=True),
+    Column("caller", CALLER, nullable=False),
+    Column("sender", String(16), nullable=False),
+    Column("began_at", Double, nullable=False),
+    Column("latest_at", Double, nullable=False, index=True),
+    Column("ended_at", Double),
+    Column("instances", Integer, nullable=False),
+    Index("ix_arrivals_caller_study_instance_uid", "caller", "study_instance_uid"),
+)
+"""What each association stored of each study: ``sender`` is its calling AE title, ``began_at`` and ``latest_at`` are
+the times of its first and its latest instance. ``ended_at`` is absent while it lasts, and where its process died.
+"""
+
+commitments = Table(
+    "commitments",
+    metadata,
+    Column("sender", String(16), primary_key=True),
+    Column("transaction_uid", UID, primary_key=True),
+    Column("caller", CALLER, nullable=False),
+    Column("instances", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Index("ix_commitments_state_next_at", "state", "next_at"),
+)
+"""Storage commitments that AE titles requested. ``instances`` is JSON: pairs of SOP class and SOP instance UID. One
+that is being reported has its ``next_at`` after that, so that another process takes it over from one that died.
+"""
+
 LOCATIONS = {
     "instances": instances.c.location,
     "results": results.c.location,
