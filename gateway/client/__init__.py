@@ -29,7 +29,7 @@ from gateway.client.inference_run import InferenceRun
 from gateway.client.result import InferenceResult
 from gateway.client.study_upload import Reference, Uploaded
 from gateway.client.unreadable import StudyUnreadable, Unreadable
-from gateway.client.upload_body import Progress, Source
+from gateway.client.upload_body import OnProgress, Source
 
 __all__ = [
     "DEFAULT_TIMEOUT",
@@ -41,7 +41,7 @@ __all__ = [
     "Conflict",
     "Disconnected",
     "Moved",
-    "Progress",
+    "OnProgress",
     "Record",
     "Reference",
     "Refused",

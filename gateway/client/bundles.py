@@ -22,7 +22,7 @@ from gateway.client.parallel import Tally
 from gateway.client.scanning import Digests
 from gateway.client.study_upload import entries_of
 from gateway.client.transport import Transport
-from gateway.client.upload_body import PIECE, ChunkBody, Progress
+from gateway.client.upload_body import PIECE, ChunkBody, OnProgress
 from gateway.contract.brief import Brief
 
 CHUNK_FILES, CHUNK_BYTES = 16, 256 << 20
@@ -85,7 +85,7 @@ class Moved(Brief):
         }
 
 
-def push(transport: Transport, name: str, folder: Path, cache: HashCache, progress: Progress | None) -> Moved:
+def push(transport: Transport, name: str, folder: Path, cache: HashCache, progress: OnProgress | None) -> Moved:
     """Make a gateway's bundle equal to ``folder``. Raises SourceUnreadable, ClientError."""
     route = f"/bundles/{safe(name)}"
     files = {file.key: file for file in _files(folder, cache)}
@@ -103,7 +103,7 @@ def push(transport: Transport, name: str, folder: Path, cache: HashCache, progre
     return Moved(name, len(files), tuple(file.key for file in missing), tally.total, tuple(extra))
 
 
-def pull(transport: Transport, name: str, folder: Path, cache: HashCache, progress: Progress | None) -> Moved:
+def pull(transport: Transport, name: str, folder: Path, cache: HashCache, progress: OnProgress | None) -> Moved:
     """Download a gateway's bundle below ``folder``. Raises AnswerCorrupt, ClientError, OSError."""
     route = f"/bundles/{safe(name)}"
     files = [_stated(entry) for entry in entries_of(transport.json("GET", route), "files")]

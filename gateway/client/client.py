@@ -25,7 +25,7 @@ from gateway.client.study_upload import CHUNK, PARALLEL, OnConflict, Reference, 
 from gateway.client.submitting import RunSubmitter, SubmitOptions
 from gateway.client.transport import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Transport, refused_before_work
 from gateway.client.unreadable import Skipping
-from gateway.client.upload_body import Progress, Source
+from gateway.client.upload_body import OnProgress, Source
 
 __all__ = ["DEFAULT_TIMEOUT", "Client"]
 
@@ -81,7 +81,7 @@ class Client:
         *,
         output: Output = "json",
         attachments: Sequence[Source] = (),
-        progress: Progress | None = None,
+        progress: OnProgress | None = None,
         timeout: float | None = None,
         retries: int = 0,
         skip_unreadable: bool = False,
@@ -120,7 +120,7 @@ class Client:
         json: dict[str, Any],
         files: Iterable[Source],
         route: str = "/",
-        progress: Progress | None = None,
+        progress: OnProgress | None = None,
         *,
         attachments: Sequence[Source] = (),
     ) -> Answer:
@@ -141,7 +141,7 @@ class Client:
         webhook: str | None = None,
         output: Output = "json",
         attachments: Sequence[Source] = (),
-        progress: Progress | None = None,
+        progress: OnProgress | None = None,
         timeout: float | None = None,
         skip_unreadable: bool = False,
     ) -> InferenceRun:
@@ -178,8 +178,8 @@ class Client:
         study: Files,
         *,
         on_conflict: OnConflict = "fail",
-        progress: Progress | None = None,
-        hashing: Progress | None = None,
+        progress: OnProgress | None = None,
+        hashing: OnProgress | None = None,
         chunk: int = CHUNK,
         parallel: int = PARALLEL,
         skip_unreadable: bool = False,
@@ -234,11 +234,11 @@ class Client:
             return catalog.preflight(self._transport, request | reference.words, None)
         return catalog.preflight(self._transport, request, headers_of(study, Skipping(skip_unreadable)))
 
-    def push_bundle(self, name: str, folder: str | Path, *, progress: Progress | None = None) -> Moved:
+    def push_bundle(self, name: str, folder: str | Path, *, progress: OnProgress | None = None) -> Moved:
         """Make the bundle ``name`` equal to ``folder``; only what differs is sent. ``progress`` is in bytes."""
         return bundles.push(self._transport, name, Path(folder), self._cache, progress)
 
-    def pull_bundle(self, name: str, folder: str | Path, *, progress: Progress | None = None) -> Moved:
+    def pull_bundle(self, name: str, folder: str | Path, *, progress: OnProgress | None = None) -> Moved:
         """Download a bundle below ``folder``; only what differs is sent, and is checked before it is renamed.
 
         Other files in the folder stay. Raises AnswerCorrupt for an unsafe key, or bytes of another digest.

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from gateway.client.answer import Answer, read_answer
 from gateway.client.errors import AnswerCorrupt, Refused, one_line
 from gateway.client.transport import Transport
-from gateway.client.upload_body import PIECE, Progress, Source, UploadBody, digest_of
+from gateway.client.upload_body import PIECE, OnProgress, Source, UploadBody, digest_of
 from gateway.protocol.digests import hash_function
 
 BEGINS = re.compile("sha256 begins with ([0-9a-f]{16})")
@@ -37,7 +37,7 @@ class Inference:
         json: Mapping[str, Any],
         files: Iterable[Source],
         route: str,
-        progress: Progress | None = None,
+        progress: OnProgress | None = None,
         attachments: Sequence[Source] = (),
         timeout: float | None = None,
     ) -> Answer:
@@ -52,7 +52,7 @@ class Inference:
         self,
         json: Mapping[str, Any],
         sources: Sequence[Source],
-        progress: Progress | None = None,
+        progress: OnProgress | None = None,
         attachments: Sequence[Source] = (),
     ) -> UploadBody:
         """Return the body of a request with all its bytes."""

@@ -16,7 +16,7 @@ from gateway.client.hashes import HashCache, Known, Stat
 from gateway.client.local_files import Files, LocalFiles
 from gateway.client.parallel import Tally, in_parallel
 from gateway.client.unreadable import Skipping, Unreadable
-from gateway.client.upload_body import PIECE, Progress, Source
+from gateway.client.upload_body import PIECE, OnProgress, Source
 from gateway.contract.brief import Brief
 from gateway.dicom.reading.holes import File, find_holes, head_of, is_part10
 from gateway.errors import StudyRefused
@@ -66,7 +66,7 @@ class Scan:
     """
 
     def __init__(
-        self, files: Files, cache: HashCache, progress: Progress | None = None, skipping: Skipping | None = None
+        self, files: Files, cache: HashCache, progress: OnProgress | None = None, skipping: Skipping | None = None
     ) -> None:
         self._skipping = skipping or Skipping()
         self._files = LocalFiles(files)
@@ -145,7 +145,7 @@ class Digests:
     """
 
     def __init__(
-        self, paths: dict[str, Path], cache: HashCache, progress: Progress | None = None, *, dicom: bool = True
+        self, paths: dict[str, Path], cache: HashCache, progress: OnProgress | None = None, *, dicom: bool = True
     ) -> None:
         self._paths, self._cache, self._dicom = paths, cache, dicom
         stats = {key: _stat(path) for key, path in paths.items()}

@@ -16,7 +16,7 @@ from gateway.client.parallel import Tally, in_parallel
 from gateway.client.scanning import Scan, ScannedInstance
 from gateway.client.transport import Transport
 from gateway.client.unreadable import Skipping, Unreadable
-from gateway.client.upload_body import ChunkBody, Progress
+from gateway.client.upload_body import ChunkBody, OnProgress
 from gateway.contract.brief import Brief
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class UploadOptions:
 
     chunk: int = CHUNK
     parallel: int = PARALLEL
-    progress: Progress | None = None
+    progress: OnProgress | None = None
 
 
 def upload(

@@ -11,7 +11,7 @@ from gateway.client.run_requests import MakeBody, RunRequests
 from gateway.client.sources import Study, instances_of
 from gateway.client.study_upload import Reference, Uploaded
 from gateway.client.unreadable import Skipping
-from gateway.client.upload_body import Progress, Source, UploadBody
+from gateway.client.upload_body import OnProgress, Source, UploadBody
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class SubmitOptions:
     webhook: str | None = None
     attachments: Sequence[Source] = ()
     timeout: float | None = None
-    progress: Progress | None = None
+    progress: OnProgress | None = None
 
 
 @dataclass(frozen=True)

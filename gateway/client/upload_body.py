@@ -16,7 +16,7 @@ from gateway.wire import OutgoingPart, content_length, encode, new_boundary
 Source = Path | bytes | BinaryIO
 """One binary part to send: a file's path (opened only when its turn comes), bytes, or a seekable binary file."""
 
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 """Called after each piece with the bytes sent so far and the bytes of the whole body."""
 
 NewHash = Callable[[], Hash]
@@ -38,7 +38,7 @@ class UploadBody:
     def __init__(
         self,
         parts: Iterable[tuple[str, Source]],
-        progress: Progress | None = None,
+        progress: OnProgress | None = None,
         new_hash: NewHash | None = hashlib.sha256,
     ) -> None:
         self.boundary = new_boundary()
