@@ -22,6 +22,15 @@ from .contract.findings import Mask as Mask
 from .contract.findings import ProbabilityMask as ProbabilityMask
 from .contract.findings import SecondaryCapture as SecondaryCapture
 from .contract.findings import StructuredReport as StructuredReport
+from .contract.interaction import Ask as Ask
+from .contract.interaction import Box as Box
+from .contract.interaction import BoxClick as BoxClick
+from .contract.interaction import Click as Click
+from .contract.interaction import Clicks as Clicks
+from .contract.interaction import Interactive as Interactive
+from .contract.interaction import Point as Point
+from .contract.interaction import Preview as Preview
+from .contract.interaction import Progress as Progress
 from .contract.model import Model as Model
 from .contract.requests import Attachment as Attachment
 from .contract.requests import ModelAnswer as ModelAnswer

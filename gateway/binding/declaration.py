@@ -2,7 +2,7 @@
 
 import inspect
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
 
@@ -12,6 +12,7 @@ from gateway.binding.parameters import Parameters, declare
 from gateway.binding.requirements import Requires
 from gateway.contract.execution import Batch
 from gateway.contract.findings import Finding
+from gateway.contract.interaction import Step
 from gateway.contract.requests import Attachment, Request
 from gateway.dicom.volumes.study import Image, Series, Study, Volume
 
@@ -40,7 +41,10 @@ class Input:
 
 @dataclass(frozen=True)
 class Declaration:
-    """A model's contract. ``outputs`` are the finding types it may return; all of them where it does not say."""
+    """A model's contract. ``outputs`` are the finding types it may return; all of them where it does not say.
+
+    ``interactive`` is True for a generator, which may ask its caller while it works.
+    """
 
     name: str
     description: str
@@ -49,6 +53,7 @@ class Declaration:
     outputs: tuple[type, ...]
     may_be_nothing: bool = False
     forbid_unknown: bool = False
+    interactive: bool = False
 
     @property
     def requirements(self) -> dict[str, Requires]:
@@ -61,6 +66,8 @@ class Declaration:
             kind = f"several of type {one.type.__name__}" if one.many else f"one {one.type.__name__}"
             yield f"Takes {kind} as {one.name}{', if there is any' if one.optional else ''}."
         names = ", ".join(one.__name__ for one in self.outputs)
+        if self.interactive:
+            yield "May ask its caller while it works: as a run or in a session, since a request cannot answer."
         yield f'Answers {names or "nothing"}; with "output": "dicom" in the JSON, as DICOM objects.'
 
 
@@ -77,9 +84,12 @@ def read_declaration(
     ``batch`` each argument that comes from the request is a list of what each request holds.
     """
     name, predict = target.__name__, _predict(target)
-    if inspect.iscoroutinefunction(predict) or inspect.isgeneratorfunction(predict):
-        raise TypeError(f"{name}: a model is a plain function, neither async nor a generator.")
+    if inspect.iscoroutinefunction(predict) or inspect.isasyncgenfunction(predict):
+        raise TypeError(f"{name}: a model is a plain function or a generator, and not async: write def and yield.")
     hints = _hints(name, predict)
+    interactive, returns = _steps(name, predict, hints.get("return"))
+    if interactive and batch is not None:
+        raise TypeError(f"{name}: an interactive model answers one request at a time; leave out its Batch.")
     signature = list(inspect.signature(predict).parameters.values())[inspect.isclass(target) :]
     inputs, parameters = [], []
     for one in signature:
@@ -89,7 +99,7 @@ def read_declaration(
         found = _input(name, one, annotation, requires or Requires())
         inputs += [found] if found else []
         parameters += [] if found else [one.replace(annotation=annotation)]
-    outputs = tuple(dict.fromkeys(_outputs(name, hints["return"]))) if "return" in hints else FINDINGS
+    outputs = tuple(dict.fromkeys(_outputs(name, returns))) if "return" in hints else FINDINGS
     return Declaration(
         name=name,
         description=inspect.getdoc(target) or inspect.getdoc(predict) or "",
@@ -98,7 +108,22 @@ def read_declaration(
         outputs=tuple(one for one in outputs if one is not types.NoneType),
         may_be_nothing=types.NoneType in outputs,
         forbid_unknown=forbid_unknown,
+        interactive=interactive,
     )
+
+
+def _steps(name: str, predict: Callable[..., Any], annotation: Any) -> tuple[bool, Any]:
+    """Return whether a model is interactive, and the annotation of its findings."""
+    plain, _ = _unwrapped(annotation)
+    if get_origin(plain) is Generator:
+        if get_args(plain)[0] != Step:
+            raise TypeError(f"{name}: declare an interactive model to return Interactive[...], such as of Mask.")
+        return True, get_args(plain)[2]
+    if not inspect.isgeneratorfunction(predict):
+        return False, annotation
+    if annotation is not None:
+        raise TypeError(f"{name}: it yields, and so it is interactive: declare Interactive[...], such as of Mask.")
+    return True, annotation
 
 
 def _predict(target: Any) -> Callable[..., Any]:

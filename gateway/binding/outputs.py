@@ -29,7 +29,7 @@ PLACED = (*MASKS, BoundingBox, LinearMeasurement)
 
 def findings(returned: Any, declaration: Declaration, arguments: Mapping[str, Any]) -> list[Finding]:
     """Read what a model returned. Raises AnswerInvalid for what was not declared or does not fit its images."""
-    implied = _implied(declaration, arguments)
+    implied = implied_place(declaration, arguments)
     return [
         _checked(finding, f"Finding {number}, a {type(finding).__name__},", implied)
         for number, finding in enumerate(_declared(returned, declaration), start=1)
@@ -63,7 +63,7 @@ def _from_array(array: Any, declaration: Declaration) -> Finding:
     raise AnswerInvalid("", f"The model returned an array and may return {names}; say which: return Mask(array).")
 
 
-def _implied(declaration: Declaration, arguments: Mapping[str, Any]) -> Volume | Image | None:
+def implied_place(declaration: Declaration, arguments: Mapping[str, Any]) -> Volume | Image | None:
     """The implied place of a finding: the one volume, else the one image, that the model declares."""
     for kind in (Volume, Image):
         named = [one.name for one in declaration.inputs if one.type is kind]

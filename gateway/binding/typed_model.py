@@ -24,15 +24,18 @@ from gateway.binding.bound_request import (
 from gateway.binding.content_faults import content_faults, text_faults
 from gateway.binding.declaration import read_declaration
 from gateway.binding.inputs import Inputs
+from gateway.binding.interactions import Interaction
 from gateway.binding.requirements import Requires
 from gateway.binding.warmup import warmup_request
 from gateway.binding.weights import Weights, expected_digests
 from gateway.contract.execution import Batch, Card, Execution, HealthState
 from gateway.contract.findings import Finding, SecondaryCapture, StructuredReport
 from gateway.contract.model import Model, ModelDescription
-from gateway.contract.requests import JSON, ModelAnswer, Provenance, Request
+from gateway.contract.requests import JSON, EncodedAnswer, ModelAnswer, Provenance, Request
 from gateway.errors import AnswerInvalid, GatewayError, ModelFailed, RequestError
 from gateway.protocol.answers import answer, dicom_answer
+from gateway.protocol.response import encoded
+from gateway.protocol.serializer import InferenceSerializer
 
 logger = logging.getLogger("gateway")
 
@@ -77,6 +80,7 @@ class TypedModel(Model):
             forbid_unknown=self.options.forbid_unknown,
             batch=self.options.execution.batch,
         )
+        self.interactive = self.declaration.interactive
         self._lock = threading.Lock()
         self._instance: Any = None
         self._predict: Callable[..., Any] = target
@@ -146,7 +150,19 @@ class TypedModel(Model):
         """
         bound = BoundRequest.of(request, self.declaration)
         self._ready()
-        return self._answer(bound, bound.predict(self._predict))
+        return self._answer(bound, self._returned(bound))
+
+    def _returned(self, bound: BoundRequest) -> Any:
+        """Return what the model returns, at the end of its interaction where it has one."""
+        returned = bound.predict(self._predict)
+        if self.interactive and inspect.isgenerator(returned):
+            return Interaction(bound, self.declaration, partial(self._shown, bound)).follow(returned)
+        return returned
+
+    def _shown(self, bound: BoundRequest, finding: Finding) -> EncodedAnswer:
+        """Return a finding that is shown with a question, in the form of an answer. Raises AnswerInvalid."""
+        shown = self._answer(replace(bound, output=JSON_OUTPUT), finding)
+        return encoded(shown, serializer=InferenceSerializer(), strict=True, warn=logger.warning)
 
     def predict_batch(self, requests: Sequence[Request]) -> list[ModelAnswer | Exception]:
         """Answer several requests in one call of the model: for each an answer, or the error that is its own.
@@ -163,11 +179,13 @@ class TypedModel(Model):
             for one in read
         ]
 
-    def identify(self, request: Request) -> tuple[str, str]:
+    def identify(self, request: Request) -> tuple[str, str] | None:
         """Return the output form and the digest of the parameters, which tell apart answers to the same instances.
 
-        Raises ParameterRefused.
+        None for an interactive model, whose answers depend on its caller's. Raises ParameterRefused.
         """
+        if self.interactive:
+            return None
         return negotiate_output(request), parameters.digest(self._parameters(request))
 
     @property
@@ -221,7 +239,7 @@ class TypedModel(Model):
         """Return the findings of a request, before any output form; an implied ``of`` is filled in."""
         bound = BoundRequest.of(request, self.declaration)
         self._ready()
-        return bound.findings(bound.predict(self._predict), self.declaration)
+        return bound.findings(self._returned(bound), self.declaration)
 
     def _parameters(self, request: Request) -> parameters.Parameters:
         return parameters.read(

@@ -14,8 +14,14 @@ from gateway.errors import LimitExceeded, RunRequired
 if TYPE_CHECKING:
     import numpy as np
 
+    from gateway.contract.requests import EncodedAnswer
+
 MAX_BATCH = 100
 """Requests in a batch: each crosses to a model process as two descriptors, of which Linux takes 253 at once."""
+
+
+MAX_PREVIEWS = 100
+"""Previews of one request that its caller is shown: more than a person looks at."""
 
 
 class HealthState(StrEnum):
@@ -58,11 +64,13 @@ class RequestContext:
         self.done: tuple[float, float, str] = (0, 0, "")
         self.began: float | None = None
         """When the model was given it, on the same clock; None in line, and where another process has not said yet."""
+        self.waited = 0.0
+        """Seconds of waiting for the caller's input, which count to neither the deadline nor the model's time."""
         self.spent: dict[str, float] = {}
         """Seconds by phase, of those that only the model's side can tell from its own work."""
         self.max_decoded: float = math.inf
         """Bytes that the request's files may unfold to."""
-        self._decoded = 0
+        self._decoded = self._previews = 0
         self._lock = threading.Lock()
         self._cancelled = False
 
@@ -92,12 +100,31 @@ class RequestContext:
     def log(self, text: str) -> None:
         """Send a line to the caller of a run. Other requests have no place for it; it never enters the server's log."""
 
-    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """Ask the caller of a run, and wait for its input; both are JSON.
+    def shows_previews(self) -> bool:
+        """Count a preview; return True for the first ``MAX_PREVIEWS``."""
+        self._previews += 1
+        return self._previews <= MAX_PREVIEWS
+
+    def preview(self, picture: bytes, text: str = "") -> None:
+        """Show the caller of a run a picture, as PNG. Other requests have no place for it."""
+
+    def ask(self, question: dict[str, Any], shown: "EncodedAnswer | None" = None) -> dict[str, Any]:
+        """Ask the caller of a run, and wait for its input; both are JSON. ``shown`` is the answer so far.
 
         Raises Cancelled once the answer is not wanted, and RunRequired where the request is not a run.
         """
         raise RunRequired("This model asks its caller while it works; submit the request as a run.")
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Wait for the caller's input: the deadline moves by the time of the block."""
+        since, deadline = time.monotonic(), self.deadline
+        self.deadline = math.inf
+        try:
+            yield
+        finally:
+            waited = time.monotonic() - since
+            self.waited, self.deadline = self.waited + waited, deadline + waited
 
     @contextmanager
     def measure(self, phase: str) -> Iterator[None]:

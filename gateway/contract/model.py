@@ -35,6 +35,8 @@ class Model:
     """The function or class that it was made of."""
     needs_loading: bool = False
     """True where ``setup`` or ``warm_up`` has work to do before the first request."""
+    interactive: bool = False
+    """True where it may ask its caller while it works: only a run or a session can answer then."""
     durable: bool = True
     """True where a stored request can be answered later, as a run."""
     health: HealthState = HealthState.READY

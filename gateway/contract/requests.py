@@ -56,12 +56,26 @@ class Request(Brief):
         """Send a line to the caller, where the request is a run; it never enters the server's log."""
         self.context.log(text)
 
-    def ask(self, question: JSON) -> JSON:
-        """Ask the caller of a run, and wait for its input until the deadline; both are JSON.
+    def preview(self, picture: "np.ndarray[Any, Any]", text: str = "") -> None:
+        """Show a picture to the caller, where the request is a run: uint8, (row, column) or (row, column, 3).
 
+        The first ``MAX_PREVIEWS`` are shown. Raises ValueError for another array, and Cancelled when it is in vain.
+        """
+        from gateway.contract.interaction import Preview  # which loads numpy
+
+        preview = Preview(picture, text)
+        if self.context.shows_previews():
+            self.context.preview(preview.png(), text)
+        if self.cancelled():
+            raise Cancelled
+
+    def ask(self, question: JSON, shown: "EncodedAnswer | None" = None) -> JSON:
+        """Ask the caller of a run, and wait for its input; both are JSON. ``shown`` is the answer so far.
+
+        The time of waiting does not count to the deadline.
         Raises Cancelled once the answer is not wanted, and RunRequired where the request is not a run.
         """
-        return self.context.ask(question)
+        return self.context.ask(question, shown)
 
     def empty(self, shape: Sequence[int], dtype: Any) -> "np.ndarray[Any, Any]":
         """An uninitialised array for an answer, allocated where it leaves without a copy; as ``numpy.empty``."""

@@ -18,7 +18,7 @@ from typing import Any
 from gunicorn.util import import_app
 
 from gateway.contract.model import Model
-from gateway.contract.requests import JSON, Request
+from gateway.contract.requests import JSON, EncodedAnswer, Request
 from gateway.dicom.decoding import pool as decoding
 from gateway.errors import Cancelled, GatewayError, ModelFailed, from_words
 from gateway.executors.forks import ALARMS, LEFT_OVER_SECONDS, do_nothing, end_within, let_go_in_children
@@ -30,8 +30,8 @@ from gateway.executors.transfer import (
     read_request,
     read_words,
     write_error,
+    write_question,
     write_result,
-    write_words,
 )
 from gateway.observe import jsonlogs
 from gateway.observe.logs import TaggedLogger, exception_frames, quiet_hooks
@@ -156,12 +156,19 @@ class HostedContext(TransferContext):
             self._log_characters -= len(text)
             self._channel.send({"type": "log", "id": self._number, "text": text})
 
-    def ask(self, question: JSON) -> JSON:
+    def preview(self, picture: bytes, text: str = "") -> None:
+        """See ``RequestContext.preview``."""
+        file = AnonymousFile.in_memory()
+        file.write(picture)
+        self._channel.send({"type": "preview", "id": self._number, "text": text[:LOG_LINE]}, [file])
+
+    def ask(self, question: JSON, shown: EncodedAnswer | None = None) -> JSON:
         """See ``RequestContext.ask``."""
-        self._channel.send({"type": "ask", "id": self._number}, [write_words(question)])
-        while not self._answered.wait(LOOK_SECONDS):
-            if self.cancelled():
-                raise Cancelled
+        self._channel.send({"type": "ask", "id": self._number}, write_question(question, shown))
+        with self.waiting():
+            while not self._answered.wait(LOOK_SECONDS):
+                if self.cancelled():
+                    raise Cancelled
         self._answered.clear()
         if "error" in self._answer:
             raise from_words(self._answer["error"])

@@ -40,19 +40,19 @@ class PendingCall:
 
         In the last two cases the run is told that nobody waits for it.
         """
-        deadline = self.request.context.deadline
-        while not self._settled.acquire(timeout=max(0.0, min(SLICE, deadline - time.monotonic()))):
-            if time.monotonic() >= deadline:
-                self.request.context.cancel()
+        context = self.request.context  # its deadline moves while the model waits for input
+        while not self._settled.acquire(timeout=max(0.0, min(SLICE, context.deadline - time.monotonic()))):
+            if time.monotonic() >= context.deadline:
+                context.cancel()
                 raise DeadlineExceeded(LATE)
             if gone():
-                self.request.context.cancel()
+                context.cancel()
                 raise Cancelled("The client has gone.")
         outcome, self._outcome = self._outcome, None
         assert outcome is not None  # settled
         if isinstance(outcome, Result):
             return outcome
-        if isinstance(outcome, Cancelled) and time.monotonic() >= deadline:
+        if isinstance(outcome, Cancelled) and time.monotonic() >= context.deadline:
             raise DeadlineExceeded(LATE)  # the model's checkpoint saw the deadline before this thread woke
         try:
             raise outcome

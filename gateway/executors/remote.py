@@ -18,7 +18,7 @@ from gateway.executors.messages import Channel, Words, connect
 from gateway.executors.pending_call import PendingCall
 from gateway.executors.runner import AnswerChecks, batch_key_of, execution_of
 from gateway.executors.states import ModelHealth, full, resting
-from gateway.executors.transfer import read_outcome, read_words, write_request, write_words
+from gateway.executors.transfer import read_bytes, read_outcome, read_question, write_request, write_words
 from gateway.spool.anonymous_files import AnonymousFile, MemoryPool, NewFile
 
 logger = logging.getLogger("gateway")
@@ -159,17 +159,19 @@ class ProcessExecutor:
         elif kind == "log":
             pending.request.context.log(words["text"])
         elif kind == "ask":
-            question = pending.request, words["id"], read_words(files[0])
+            question = pending.request, words["id"], files
             threading.Thread(target=self._ask, args=question, name="gateway-question", daemon=True).start()
+        elif kind == "preview":
+            pending.request.context.preview(read_bytes(files[0]), words["text"])
         elif kind == "begun":
             pending.begin(words["queued"])
         else:
             pending.settle(_outcome(words, files))
 
-    def _ask(self, request: Request, number: int, question: Words) -> None:
+    def _ask(self, request: Request, number: int, files: list[AnonymousFile]) -> None:
         """Pass a model's question to the caller, and the answer to the model."""
         try:
-            words: Words = {"answer": request.context.ask(question)}
+            words: Words = {"answer": request.context.ask(*read_question(files))}
         except GatewayError as error:
             words = {"error": to_words(error)}
         channel = self._channel

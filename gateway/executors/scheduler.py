@@ -60,7 +60,19 @@ class RunningBatch:
     calls: dict[int, Call]
     size: int
     deadline: float
-    """The last moment at which anyone waits for it."""
+    """The last moment at which anyone waits for it; infinite while it waits for input."""
+    _asked: tuple[float, float] | None = None
+
+    def ask(self, now: float) -> None:
+        """Wait for the caller's input from now on: the time does not count."""
+        if self._asked is None:
+            self._asked, self.deadline = (now, self.deadline), math.inf
+
+    def go_on(self, now: float) -> None:
+        """Wait for no input any more."""
+        if self._asked is not None:
+            asked, deadline = self._asked
+            self._asked, self.deadline = None, deadline + now - asked
 
 
 class ModelScheduler:
@@ -121,6 +133,7 @@ class ModelScheduler:
         for number, batch in self._batches.items():
             for serial, one in batch.calls.items():
                 if one is call:
+                    batch.go_on(time.monotonic())  # with an answer, or cancelled
                     self._send(self.processes[number], {"type": word, "id": serial}, files)
 
     def advance(self, now: float) -> None:
@@ -185,8 +198,10 @@ class ModelScheduler:
             if not call.cancelled:
                 call.settle({}, files)
             self.replicas.answered()
-        elif words["type"] in ("progress", "log", "ask") and batch and words["id"] in batch.calls:
+        elif words["type"] in ("progress", "log", "preview", "ask") and batch and words["id"] in batch.calls:
             call = batch.calls[words["id"]]
+            if words["type"] == "ask":
+                batch.ask(now)
             call.submitter.send({**words, "id": call.number}, files)
         elif words["type"] == "done" and batch:
             self._queue.finish(batch.size, words["seconds"], now)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gateway.contract.execution import Card, RequestContext
-from gateway.contract.requests import BinaryPart, Request, Result
+from gateway.contract.requests import JSON, BinaryPart, EncodedAnswer, Request, Result
 from gateway.errors import from_words, to_words
 from gateway.executors.messages import Words
 from gateway.spool.anonymous_files import AnonymousFile
@@ -41,6 +41,11 @@ def read_words(file: AnonymousFile) -> Words:
         stream.seek(0)
         words: Words = json.load(stream)
         return words
+
+
+def read_bytes(file: AnonymousFile) -> bytes:
+    """All bytes of a file that another process has written."""
+    return b"".join(map(bytes, file.read(0, os.fstat(file.descriptor).st_size)))
 
 
 def write_request(request: Request) -> list[AnonymousFile]:
@@ -72,6 +77,40 @@ def read_request(files: Sequence[AnonymousFile], context: "TransferContext") -> 
         received=datetime.fromisoformat(words["received"]),
         context=context,
     )
+
+
+def write_question(question: JSON, shown: EncodedAnswer | None) -> list[AnonymousFile]:
+    """A question as files: its words, and the bytes of the answer that is shown with it."""
+    if shown is None:
+        return [write_words({"question": question})]
+    context = TransferContext()  # of its own: the model goes on with the arrays of its request
+    places = context.place([memoryview(shown.json_bytes), *(part.data for part in shown.parts)])
+    words = {"question": question, "media_types": [part.media_type for part in shown.parts], "places": places}
+    return _with_bulk(words, context)
+
+
+def read_question(files: Sequence[AnonymousFile]) -> tuple[JSON, EncodedAnswer | None]:
+    """The twin of ``write_question``."""
+    words = read_words(files[0])
+    if "places" not in words:
+        return words["question"], None
+    data, parts = _placed(words, files)
+    return words["question"], EncodedAnswer(data, parts)
+
+
+def _with_bulk(words: Words, context: "TransferContext") -> list[AnonymousFile]:
+    bulk = context.sealed()
+    return [write_words(words), *([bulk] if bulk else [])]
+
+
+def _placed(words: Words, files: Sequence[AnonymousFile]) -> tuple[bytes, list[BinaryPart]]:
+    """Return the JSON and the parts of an answer in the second file, where there is one."""
+    pages = (
+        memoryview(mmap.mmap(files[1].descriptor, 0, access=mmap.ACCESS_READ)) if len(files) > 1 else memoryview(b"")
+    )
+    data = [pages[offset : offset + length] for offset, length in words["places"]]
+    parts = [BinaryPart(media_type, view) for media_type, view in zip(words["media_types"], data[1:], strict=True)]
+    return bytes(data[0]), parts
 
 
 class _Region(NamedTuple):
@@ -192,8 +231,7 @@ def write_result(result: Result, context: TransferContext) -> list[AnonymousFile
         "batch_size": result.batch_size,
         "card": asdict(result.card),
     }
-    bulk = context.sealed()
-    return [write_words(words), *([bulk] if bulk else [])]
+    return _with_bulk(words, context)
 
 
 def write_error(error: Exception) -> list[AnonymousFile]:
@@ -206,13 +244,9 @@ def read_outcome(files: Sequence[AnonymousFile]) -> Result | Exception:
     words = read_words(files[0])
     if "error" in words:
         return from_words(words["error"])
-    pages = (
-        memoryview(mmap.mmap(files[1].descriptor, 0, access=mmap.ACCESS_READ)) if len(files) > 1 else memoryview(b"")
-    )
-    data = [pages[offset : offset + length] for offset, length in words["places"]]
-    parts = [BinaryPart(media_type, view) for media_type, view in zip(words["media_types"], data[1:], strict=True)]
+    data, parts = _placed(words, files)
     return Result(
-        bytes(data[0]),
+        data,
         parts,
         words["input_digest"],
         words["seconds"],

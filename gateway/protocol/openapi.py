@@ -72,6 +72,7 @@ def _operation(route: str, name: str, model: Model, settings: Settings) -> dict[
         "requestBody": {"required": True, "content": content},
         "responses": {"200": _answered(), **({"202": ACCEPTED} if asynchronous else {}), **dict(_problems())},
         **({"parameters": [PREFER]} if asynchronous else {}),
+        **({"x-interactive": True} if model.interactive else {}),
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
 
-from gateway.contract.requests import JSON, Request, Result
+from gateway.contract.requests import JSON, EncodedAnswer, Request, Result
 from gateway.dicom.reading.identity import identify
 from gateway.errors import Cancelled, GatewayError
 from gateway.intake.receiving import Received, ReceiveOptions
@@ -123,7 +123,7 @@ class Attempt:
                 changes.note_studies(self.run.key, studies)
         return received
 
-    def _ask(self, question: JSON) -> JSON:
+    def _ask(self, question: JSON, shown: EncodedAnswer | None = None) -> JSON:
         """Ask the caller, and wait for its input. Raises Cancelled where the run is not wanted or not held any more."""
         self.journal.flush()
         self.answered.clear()

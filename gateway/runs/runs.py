@@ -7,6 +7,7 @@ from collections.abc import Callable
 from gateway.contract.requests import JSON
 from gateway.errors import RunEnded, RunNotReady, RunNotWaiting
 from gateway.intake.admission import Ticket
+from gateway.protocol.questions import read_reply
 from gateway.runs import upkeep
 from gateway.runs.archive import RETRY_SECONDS, RunArchive
 from gateway.runs.dispatcher import Dispatcher
@@ -107,13 +108,20 @@ class Runs(RunArchive):
     def answer(self, caller: str, id: str, json: JSON, question: int | None = None) -> Run:
         """Answer the question of a run: the one that waits, or the one with the number ``question`` alone.
 
-        Raises RunNotWaiting where it waits for no input, or for another answer by now.
+        Raises RunNotWaiting where it waits for no input, or for another answer by now, and ParameterRefused for an
+        answer that does not fit the question: the run goes on waiting.
         """
         run = self.get(caller, id)
+        asked = self.question(run)
+        if asked is None:
+            raise RunNotWaiting("The run waits for no input.")
+        if question not in (None, asked.sequence):
+            raise RunNotWaiting("The run does not wait for an answer to this question.")
+        read_reply(asked.data, json)
         with settled(self._store, json) as payload, self._ledger.changing() as changes:
-            asked = last_record(changes.connection, run.key, QUESTION)
-            if question is not None and (asked is None or asked.sequence != question):
-                raise RunNotWaiting("The run does not wait for an answer to this question.")
+            latest = last_record(changes.connection, run.key, QUESTION)
+            if latest is None or latest.sequence != asked.sequence:
+                raise RunNotWaiting("The run asks another question by now.")
             if changes.move(run.key, lambda status: status.answer()) is None:
                 raise RunNotWaiting("The run waits for no input.")
             changes.record(run.key, ANSWER, payload)

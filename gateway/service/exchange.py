@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 from gateway.config import Settings
 from gateway.contract.execution import Card, RequestContext
 from gateway.contract.model import Model
-from gateway.contract.requests import JSON, Request, Result
+from gateway.contract.requests import JSON, EncodedAnswer, Request, Result
 from gateway.errors import GatewayError, ModelFailed
 from gateway.intake.admission import Ticket, decoded_bytes
 from gateway.intake.receiving import Received, ReceiveOptions, Source
@@ -68,8 +68,8 @@ class Head:
     ``door`` names the protocol of the request: a label of metrics, audit and logs. ``accept`` is the answer that the
     caller takes, as in an Accept header (RFC 9110 12.5.1). ``no_cache`` asks for a new answer (RFC 9111 5.2.1.4).
     ``received`` is the time of receipt with its zone; a replay sets it. ``gone`` returns True once the client has
-    disconnected. ``progress`` and ``log`` receive what the model tells its caller while it runs; ``ask`` returns the
-    caller's answer to a question.
+    disconnected. ``progress``, ``log`` and ``preview`` receive what the model tells its caller while it runs; ``ask``
+    receives a question, and the answer so far where the model shows it, and returns the caller's answer.
     """
 
     door: str
@@ -82,7 +82,8 @@ class Head:
     gone: Callable[[], bool] = _connected
     progress: Callable[[float, float, str], None] = _unheard
     log: Callable[[str], None] = _unheard
-    ask: Callable[[JSON], JSON] = RequestContext().ask
+    preview: Callable[[bytes, str], None] = _unheard
+    ask: Callable[[JSON, EncodedAnswer | None], JSON] = RequestContext().ask
     phases: Phases = field(default_factory=partial(Phases, "receive"))
 
     def tags(self, route: str) -> dict[str, str]:
@@ -118,9 +119,14 @@ class _ObservedContext(RequestContext):
         """See ``RequestContext.log``."""
         self._head.log(text)
 
-    def ask(self, question: JSON) -> JSON:
+    def preview(self, picture: bytes, text: str = "") -> None:
+        """See ``RequestContext.preview``."""
+        self._head.preview(picture, text)
+
+    def ask(self, question: JSON, shown: EncodedAnswer | None = None) -> JSON:
         """See ``RequestContext.ask``."""
-        return self._head.ask(question)
+        with self.waiting():
+            return self._head.ask(question, shown)
 
 
 class Exchange:
@@ -245,6 +251,7 @@ class Exchange:
             raise
         for phase, seconds in result.phases.items():
             self._phases.add(phase, seconds, of="queue")
+        self._phases.add("queue", -self._context.waited)
         self._phases.begin("encode")
         self._describe(result.card, result.batch_size)
         return result
@@ -308,7 +315,7 @@ class Exchange:
             service.metrics.spool_bytes.dec(self._spooled)
         self.ticket.leave()
         service.metrics.in_flight.dec()
-        seconds = now - self._phases.started
+        seconds = now - self._phases.started - self._context.waited
         if "bytes_out" in self._facts:  # finished
             model = "" if self._result is None else f", model {self._result.seconds:.3f} s"
             self.logger.info("answered in %.3f s%s, %d bytes out", seconds, model, self._size_out)

@@ -45,16 +45,22 @@ RUN = {
     "progress": {"done": 3.0, "total": 64.0, "text": NAME},
     "problem": {"detail": NAME},
 }
+POINT = gateway.Point(12.25, 511.5, 0.5)
 ENTRY = ScannedInstance(Path(f"/{NAME}.dcm"), "1.2", "1.3", "1.4", 5, "d" * 64)
 
 EXAMPLES: dict[str, Callable[[], Any]] = {
     "Answer": lambda: ANSWER,
     "AnswerCorrupt": lambda: client.AnswerCorrupt("The answer is damaged."),
+    "Ask": lambda: gateway.Ask(f"Where is {NAME}?", "choice", [NAME], NAME, gateway.Mask(PIXELS), IMAGE),
     "Attachment": lambda: gateway.Attachment(BytesIO(NAME.encode())),
     "Batch": lambda: gateway.Batch(8),
     "BoundingBox": lambda: gateway.BoundingBox("nodule", (1, 2), (3, 4), of=IMAGE),
+    "Box": lambda: gateway.Box(POINT, POINT),
+    "BoxClick": lambda: gateway.BoxClick(gateway.Box(POINT, POINT)),
     "Cancelled": lambda: gateway.Cancelled(),
     "Classification": lambda: gateway.Classification({"name": NAME, "score": 0.5}, IMAGE),
+    "Click": lambda: gateway.Click(POINT, positive=False),
+    "Clicks": lambda: gateway.Clicks((gateway.Click(POINT),) * 999),
     "Client": lambda: client.Client("http://127.0.0.1:9", token=NAME),
     "ClientError": lambda: client.ClientError("A sentence."),
     "Code": lambda: gateway.Code("39607008", "SCT", "Lung"),
@@ -78,7 +84,10 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
     "Model": lambda: gateway.Model(),
     "ModelAnswer": lambda: gateway.ModelAnswer(JSON, [PIXELS]),
     "Moved": lambda: client.Moved("weights", 99, tuple(f"{n}.bin" for n in range(99)), 1 << 40),
+    "Point": lambda: POINT,
+    "Preview": lambda: gateway.Preview(PIXELS[0], NAME),
     "ProbabilityMask": lambda: gateway.ProbabilityMask(PIXELS / 255, "chance " * 99, IMAGE),
+    "Progress": lambda: gateway.Progress(3, 64, NAME),
     "Reference": lambda: client.Reference(digests=("a" * 64,) * 99),
     "Refused": lambda: client.Refused("No."),
     "Request": lambda: gateway.Request(JSON, [BytesIO()] * 64, "a" * 64, "b" * 32, names=(f"{NAME}.dcm",)),
