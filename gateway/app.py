@@ -16,6 +16,7 @@ from gateway.contract.model import Model, adapt
 from gateway.contract.requests import Handler
 from gateway.dicom.decoding import pool as decoding
 from gateway.endpoints import access_control, health, inference, introspection, problems
+from gateway.endpoints.complete_answers import mark_complete
 from gateway.executors.scoreboard import Slot
 from gateway.observe.logs import exception_frames, quiet_libraries
 from gateway.protocol.serializer import InferenceSerializer
@@ -62,6 +63,7 @@ class Gateway(flask.Flask):
         self._opened = False
         self.extensions["gateway"] = self.service
         self.register_error_handler(Exception, problems.handle_exception)
+        self.after_request(mark_complete)  # the last of its kind: it sees the response as it leaves
         access_control.guard(self, self.settings)  # before the service's own hooks
         quiet_libraries(self.settings.log_exception_text)
 

@@ -23,6 +23,7 @@ from gateway.config import Settings
 from gateway.server.bulkheads import Bulkhead
 from gateway.server.rate_limited_socket import RateLimitedSocket, RateLimitedTLSSocket
 from gateway.server.request_heads import Connection
+from gateway.server.reuse import announce_close, is_read
 from gateway.server.tls_context import ServerTLS
 from gateway.server.waiting_answers import RESUME_THREADS, WaitingAnswers
 
@@ -35,8 +36,6 @@ LINGER_TIME = 30.0
 connection, and the client would not see why it was refused."""
 DISCARD = bytearray(1 << 18)
 """The buffer for bytes that are read and dropped."""
-DRAIN_TIME = 0.002
-"""Seconds a thread spends on the unread rest of a body to reuse the connection; gunicorn's 5 could occupy threads."""
 STOP_TIME = 1.0
 """Seconds that a stopping worker waits for requests that are still arriving; as long as gunicorn's own linger."""
 EXHAUSTED = frozenset([errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
@@ -198,16 +197,13 @@ class BoundedWorker(ThreadWorker):  # type: ignore[misc]
         conn.hand_over()
         bulkhead.join(conn)
 
+    def handle_request(self, req: Any, conn: Connection) -> bool:
+        """Answer one request in its thread; return True where its connection may stay open."""
+        announce_close(req, conn)
+        return bool(super().handle_request(req, conn))
+
     def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
-        if not keepalive:
-            return False
-        # A LengthReader counts its ``length`` down to 0, and a ChunkedReader drops its ``parser`` at the last chunk.
-        # A body that was read whole needs no drain: a busy machine may miss the deadline and close a good connection.
-        reader = getattr(getattr(conn.parser.mesg, "body", None), "reader", None)
-        unread = getattr(reader, "length", getattr(reader, "parser", reader))
-        if not unread:
-            return True
-        return bool(conn.parser.finish_body(deadline=time.monotonic() + DRAIN_TIME))
+        return keepalive and is_read(conn)
 
     def finish_request(self, conn: Connection, fs: Any) -> None:
         """Take a connection back from a thread: reuse it, or close it once its client has finished writing."""

@@ -46,14 +46,15 @@ class RateLimited:
     """A mixin for sockets that raise TimeoutError when the peer stalls or falls below the minimum rate.
 
     Its thread, one of ``threads``, and ``place`` are lent once the peer is slow. ``cut`` ends the connection at the
-    next check. A view gives its answer to ``watchers``, which leave a ``watcher`` for the worker, where it should wait
-    without a thread.
+    next check. ``complete`` is set for an answer that reads no more of the body. A view gives its answer to
+    ``watchers``, which leave a ``watcher`` for the worker, where it should wait without a thread.
     """
 
     settings = Settings()
     waited = 0.0
     moved = 0
     cut = False
+    complete = False
     threads: Threads | None = None
     place: Place | None = None
     watchers: Any = None
@@ -61,8 +62,12 @@ class RateLimited:
 
     def start(self, threads: Threads | None = None) -> None:
         """Begin a request in one of ``threads``; earlier waits do not count."""
-        self.threads = threads
+        self.threads, self.complete = threads, False
         self.transfer(None)
+
+    def mark_complete(self) -> None:
+        """Note that the answer reads no more of the body."""
+        self.complete = True
 
     def transfer(self, place: Place | None) -> None:
         """Begin to wait for the peer, which may lend ``place``, or to work: the clock starts again."""

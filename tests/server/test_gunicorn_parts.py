@@ -15,6 +15,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
+from gunicorn.http.message import Request
 from gunicorn.http.parser import Parser
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.http.wsgi import Response
@@ -32,6 +33,7 @@ OVERRIDDEN = {
     "finish_request": ("conn", "fs"),
     "handle_error": ("req", "client", "addr", "exc"),
     "get_thread_pool": (),
+    "handle_request": ("req", "conn"),
     "handle_exit": ("sig", "frame"),
     "load_wsgi": (),
     "murder_pending": (),
@@ -55,6 +57,7 @@ USED: dict[type, set[str]] = {
     TConn: {"cfg", "close", "data_ready", "initialized", "parser", "sock", "timeout"},
     SocketUnreader: {"buf", "sock", "take_buffered", "unread"},
     Parser: {"finish_body", "mesg", "unreader"},
+    Request: {"must_close", "should_close"},
     Body: {"buf", "read", "reader"},
     LengthReader: {"length", "read", "unreader"},
     ChunkedReader: {"parse_chunk_size", "parser"},
