@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from gateway.dicom.web.instance_attributes import AttributeReader, InstanceAttributes
+from gateway.dicom.web.instance_attributes import AttributeReader, InstanceAttributes, WholeIdentity, read_identity
 from gateway.dicom.writing.part10 import file_head
 from gateway.dimse.commands import Command, CommandElement
 from gateway.dimse.negotiation import AcceptedContext
@@ -82,9 +82,8 @@ class IncomingStore:
             assert self.refusal is not None
             return self.refusal, ""
         try:
-            with self._file.reader() as opened:
-                attributes = reader.read(opened)
-            status, entry = self._judge(attributes)
+            identity, attributes = self._read(reader)
+            status, entry = self._judge(identity)
             if entry is None:
                 return status, ""
             kept = arriving.keep(Arrived(sender, self._file, entry, attributes))
@@ -98,19 +97,27 @@ class IncomingStore:
         finally:
             self.discard()
 
-    def _judge(self, attributes: InstanceAttributes) -> tuple[StoreStatus, ManifestEntry | None]:
+    def _read(self, reader: AttributeReader) -> tuple[WholeIdentity, InstanceAttributes | None]:
+        """Read the header, with the attributes of queries where these are answered."""
         assert self._file is not None
-        columns = attributes.instance.columns | attributes.series.columns | attributes.study.columns
-        series, study = columns["series_instance_uid"], columns["study_instance_uid"]
-        if attributes.sop_class_uid != self._class:
+        with self._file.reader() as opened:
+            if not self._store.settings.dicomweb:
+                return read_identity(opened), None
+            attributes = reader.read(opened)
+            return attributes.identity, attributes
+
+    def _judge(self, identity: WholeIdentity) -> tuple[StoreStatus, ManifestEntry | None]:
+        assert self._file is not None
+        sop_class, sop, series, study, complete = identity
+        if sop_class != self._class:
             return OTHER_CLASS, None
-        if columns["sop_instance_uid"] != self._instance:
+        if sop != self._instance:
             return OTHER_INSTANCE, None
         if not is_uid(series) or not is_uid(study):
             return NO_UIDS, None
-        if not attributes.complete:
+        if not complete:
             return CUT_OFF, None
-        return STORED, ManifestEntry(self._instance, series, study, self._file.size, self._file.sha256)
+        return STORED, ManifestEntry(sop, series, study, self._file.size, self._file.sha256)
 
     def _refuse(self, status: StoreStatus) -> None:
         self.refusal = status

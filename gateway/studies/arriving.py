@@ -21,12 +21,12 @@ from gateway.studies.uploads import InstanceBatch
 
 
 class Arrived(NamedTuple):
-    """A whole file that a sender has transmitted, with the attributes that its header has."""
+    """A whole file that a sender has transmitted, with its attributes where the tables of queries need them."""
 
     sender: Sender
     file: Incoming
     entry: ManifestEntry
-    attributes: InstanceAttributes
+    attributes: InstanceAttributes | None
 
 
 @dataclass
@@ -94,7 +94,7 @@ class _ArrivedBatch(InstanceBatch):
         for one in waiting:
             entry = one.arrived.entry
             self._settled.setdefault(entry.sha256, (one.arrived.file, one.location))
-            if store.settings.dicomweb:
+            if one.arrived.attributes is not None:
                 self._attributes[entry.sha256] = one.arrived.attributes
 
     def keep(self) -> None:

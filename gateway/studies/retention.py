@@ -26,6 +26,10 @@ logger = logging.getLogger("gateway")
 
 ORPHAN_SECONDS = 3600.0
 """Age from which a file that no index knows was left by a process that died; the slowest chunk takes minutes."""
+COUNT_SECONDS, COUNT_SHARE = 10.0, 256
+"""How long, and up to which share of the quota, a process adds bytes before it counts all again: with 64 GiB of CT
+slices that takes a quarter of a second, and each instance of a sender would pay it. The quota is exact to that share
+for each process."""
 EXPIRE_SECONDS = 60.0
 """Between two looks at what is too old, which nobody sees any more: each chunk would pay for its own."""
 
@@ -43,6 +47,8 @@ class Retention:
         self._blobs = {kind: blobs[f"{kind}s"] for kind in ("instance", "result", "run")}
         self._clock = clock
         self._expired = -math.inf
+        self._free, self._counted = 0, -math.inf
+        """Bytes that this process may add before it counts again, and when it counted."""
 
     @property
     def since(self) -> float:
@@ -59,15 +65,23 @@ class Retention:
         """
         if needed > self._max_bytes:
             raise StorageFull("This is more than the whole store may hold.", private="store_max_bytes")
+        now = self._clock()
+        if needed <= self._free and now < min(self._counted + COUNT_SECONDS, self._expired + EXPIRE_SECONDS):
+            self._free -= needed
+            return
         excess = self._used(connection) + needed - self._max_bytes
-        if excess > 0 or self._clock() >= self._expired + EXPIRE_SECONDS:
+        if excess > 0 or now >= self._expired + EXPIRE_SECONDS:
             self.expire(connection)
             excess = self._used(connection) + needed - self._max_bytes
-        if excess > 0 and self._evict(connection, caller, needed, excess, spare()) < excess:
+        if excess > 0:
+            excess -= self._evict(connection, caller, needed, excess, spare())
+        if excess > 0:
             self.collect(connection, instance_rows.orphans(connection))
-            if self._used(connection) + needed > self._max_bytes:
+            excess = self._used(connection) + needed - self._max_bytes
+            if excess > 0:
                 detail = "What the store holds is in use, or the share of others; remove studies or try again later."
                 raise StorageFull(detail, private="store_max_bytes")
+        self._free, self._counted = min(-excess, self._max_bytes // COUNT_SHARE), now
 
     def expire(self, connection: Connection) -> None:
         """Remove what is older than it may be; what of it is in use is only out of sight, and goes later."""

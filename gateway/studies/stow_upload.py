@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gateway.dicom.web.instance_attributes import InstanceAttributes
 from gateway.errors import LimitExceeded, StudyRefused
 from gateway.studies import instance_rows
 from gateway.studies.manifests import ManifestEntry, is_uid
@@ -79,11 +78,11 @@ class StowUpload(InstanceBatch):
                 attributes = self._reader.read(opened)
         except (StudyRefused, LimitExceeded):
             return StowFailure(UNREADABLE)
-        uids = _uids(attributes)
+        *uids, complete = attributes.identity
         sop_class, sop, series, study = uids
         if not all(map(is_uid, uids)):
             return StowFailure(UNREADABLE)
-        if not attributes.complete:
+        if not complete:
             return StowFailure(UNREADABLE, sop_class, sop)
         if self._study and study != self._study:
             return StowFailure(MISMATCH, sop_class, sop)
@@ -110,11 +109,3 @@ class StowUpload(InstanceBatch):
                     outcome.stored.append(StowedInstance(sop_class, entry))
             self._hold(connection, [instance.entry for instance in outcome.stored])
         return outcome
-
-
-def _uids(attributes: InstanceAttributes) -> tuple[str, str, str, str]:
-    """Return the UIDs of class, instance, series and study."""
-    columns = attributes.instance.columns | attributes.series.columns | attributes.study.columns
-    names = "sop_instance_uid", "series_instance_uid", "study_instance_uid"
-    sop, series, study = (columns[name] for name in names)
-    return attributes.sop_class_uid, sop, series, study

@@ -27,6 +27,7 @@ from gateway.dicom.web.query_attributes import (
 )
 from gateway.errors import StudyRefused
 
+BROKEN = "A DICOM header is broken and cannot be read."
 _TAG_OF_REQUEST = "00400275"
 MAX_REQUESTS = 16
 """Items of that sequence in the table: a series answers one request, seldom a few."""
@@ -48,6 +49,31 @@ class InstanceAttributes(NamedTuple):
     instance: QueryValues
     complete: bool
 
+    @property
+    def identity(self) -> "WholeIdentity":
+        """The UIDs of the instance."""
+        sop, series = self.instance.columns["sop_instance_uid"], self.series.columns["series_instance_uid"]
+        return WholeIdentity(self.sop_class_uid, sop, series, self.study.columns["study_instance_uid"], self.complete)
+
+
+class WholeIdentity(NamedTuple):
+    """The UIDs of an instance, "" where one is absent, and whether its file is ``complete``."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    complete: bool
+
+
+def read_identity(file: BinaryIO) -> WholeIdentity:
+    """Read what no table of attributes needs, at a fifth of the price. Raises as ``AttributeReader.read``."""
+    with opened(file), refusing(BROKEN):
+        header, complete = _header(file)
+        sop_class, sop = uid(header, "SOPClassUID"), uid(header, "SOPInstanceUID")
+        series, study = uid(header, "SeriesInstanceUID"), uid(header, "StudyInstanceUID")
+        return WholeIdentity(sop_class, sop, series, study, complete)
+
 
 class AttributeReader:
     """Reads the attributes of several files; those of one series share most of them, which are converted once."""
@@ -57,13 +83,8 @@ class AttributeReader:
 
     def read(self, file: BinaryIO) -> InstanceAttributes:
         """Read the attributes of one Part 10 file. Raises StudyRefused, NotAnInstance, LimitExceeded."""
-        with opened(file), refusing("A DICOM header is broken and cannot be read."):
-            pixels = None
-            try:
-                header, pixels = fast_headers.read(file)
-            except Uncommon:
-                header = read_header(file)
-            complete = pixels is None or not ends_within(file, header, pixels)
+        with opened(file), refusing(BROKEN):
+            header, complete = _header(file)
             study, series = self._shared(header, QueryLevel.STUDY), self._shared(header, QueryLevel.SERIES)
             instance = _values(header, QueryLevel.INSTANCE)
             return InstanceAttributes(uid(header, "SOPClassUID"), study, series, instance, complete)
@@ -74,6 +95,15 @@ class AttributeReader:
         if encoded is None or known is None or known[0] != encoded:
             known = self._latest[level] = encoded or (), _values(header, level)
         return known[1]
+
+
+def _header(file: BinaryIO) -> tuple[Dataset, bool]:
+    """Return the header of a file, and whether the file is complete."""
+    try:
+        header, pixels = fast_headers.read(file)
+    except Uncommon:
+        return read_header(file), True
+    return header, not ends_within(file, header, pixels)
 
 
 _Encoded = tuple[object, ...]
