@@ -148,6 +148,9 @@ class Settings:
     )
     webhook_tries: int = _setting(16, "tries to deliver a webhook; with the pauses a receiver may be away for two days")
     webhook_longest_pause: float = _setting(21_600.0, "seconds between two tries at most; 6 hours")
+    peers: Path | None = _setting(
+        None, "TOML file of the systems that the gateway fetches studies from and sends them to; unset calls none"
+    )
     allow_anonymous: bool = _setting(
         False, "let `serve`, and a study store, admit callers without a name beyond this machine"
     )

@@ -37,6 +37,7 @@ GatewayError                      500
 ├── DeadlineExceeded              504  the answer was not there in time
 ├── Cancelled                     499  nobody waits for the answer any more; for models to raise
 ├── StorageFull                   507  no room to receive the body, or to keep it
+├── PeerFailed                    502  a peer refuses the gateway, or answers what it should not
 └── ModelError                    the model's fault
     ├── ModelFailed               500  it raised
     ├── ModelDied                 502  its process ended in the middle of the request
@@ -428,6 +429,15 @@ class StorageFull(GatewayError):
     status = 507
     code = "storage-full"
     title = "The gateway has no room for this request"
+
+
+class PeerFailed(GatewayError):
+    """Another system refuses what the gateway asks of it, or answers what it should not (RFC 9110 15.6.3)."""
+
+    status = 502
+    code = "peer-failed"
+    loggable = True
+    title = "A system that the gateway asked does not answer as it should"
 
 
 class ModelError(GatewayError):

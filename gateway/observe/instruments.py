@@ -1,7 +1,7 @@
 """The names, units and labels of the metrics.
 
-Labels are routes, statuses, doors, reasons and phases, each from a set that the code knows: no value that a client
-sends becomes a label. ``modelhealth`` has the metrics of the models.
+Labels are routes, statuses, doors, reasons, phases and names of peers, each from a set that the code or the operator
+knows: no value that a client sends becomes a label. ``modelhealth`` has the metrics of the models.
 """
 
 import functools
@@ -45,6 +45,12 @@ class Instruments:
         self.store_failures = count("gateway_store_failures", "Answers that the study store did not keep or find.")
         self.run_restarts = count("gateway_run_restarts", "Runs taken from a process that died.")
         self.audit_failures = count("gateway_audit_failures", "Records that an audit sink did not take.")
+        self.peers = count(
+            "gateway_peer_operations", "Operations on peers that are over.", ["peer", "operation", "outcome"]
+        )
+        self.peer_seconds = histogram(
+            "gateway_peer_seconds", "How long operations on peers took.", ["peer", "operation"], buckets=SECONDS
+        )
         self.webhooks = count("gateway_webhooks", "Tries to deliver webhooks that are over.", ["outcome"])
 
     def __iter__(self) -> Iterator[MetricWrapperBase]:

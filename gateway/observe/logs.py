@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-QUOTING = ("pydicom", "pynetdicom", "highdicom", "asyncio")
-"""Packages whose log records quote an exception or values of a dataset, such as a patient's name."""
+QUOTING = ("pydicom", "pynetdicom", "highdicom", "asyncio", "urllib3")
+"""Packages whose log records quote an exception, values of a dataset, or the URL of a query for a patient's name."""
 
 logger = logging.getLogger("gateway")
 

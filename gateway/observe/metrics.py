@@ -85,6 +85,11 @@ class Metrics:
         """Count a try to deliver a webhook, which was then ``delivered``, ``retried`` or ``dead``."""
         self.instruments.webhooks.labels(outcome).inc()
 
+    def peer(self, name: str, operation: str, outcome: str, seconds: float) -> None:
+        """Count an operation on a peer of the operator's file: ``echo``, ``find``, ``fetch`` or ``store``."""
+        self.instruments.peers.labels(name, operation, outcome).inc()
+        self.instruments.peer_seconds.labels(name, operation).observe(seconds)
+
     def count(self, outcome: Outcome) -> None:
         """Count one request that is over."""
         route = outcome.route if outcome.route in self._routes else OTHER

@@ -25,6 +25,7 @@ from gateway.service.exchange import Exchange, Head
 
 if TYPE_CHECKING:
     from gateway.observe.spans import Spans
+    from gateway.peers.peer_directory import PeerDirectory
     from gateway.service.result_cache import ResultCache
     from gateway.studies.forgetting import Forgotten
     from gateway.studies.references import Resolver
@@ -77,6 +78,8 @@ class Service:
     """The study store, where the settings name a folder for one."""
     cache: "ResultCache | None" = None
     """Answers of deterministic models on stored instances."""
+    peers: "PeerDirectory | None" = None
+    """The systems that the gateway calls, where the settings name a file of them."""
     _spans: "Spans | None" = None
 
     def __post_init__(self) -> None:
@@ -143,8 +146,15 @@ class Service:
         return self.executor(model).run(model, request, checks, gone)
 
     def open(self, address: str, slot: Slot | None) -> None:
-        """Set up executors for the models; ``address`` is that of model processes, or "". Raises OSError."""
+        """Set up executors for the models; ``address`` is that of model processes, or "".
+
+        Raises OSError, and ValueError for the file of peers.
+        """
         self.slot = slot
+        if self.settings.peers is not None:
+            from gateway.peers.peer_directory import PeerDirectory  # urllib3, which a gateway without peers spares
+
+            self.peers = PeerDirectory.open(self.settings.peers, self.metrics.peer)
         if address:
             generation = slot.generation if slot else 0
             self.executors.processes = ProcessExecutor(
@@ -202,6 +212,8 @@ class Service:
     def close(self) -> None:
         """Close the models that this process loaded, the last one first."""
         self.executors.close()
+        if self.peers is not None:
+            self.peers.close()
         for sink in (self.auditor, self._spans):
             if sink is not None:
                 sink.close()

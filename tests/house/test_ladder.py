@@ -19,6 +19,7 @@ RUNGS = {
     "observe": 2,
     "protocol": 2,
     "binding": 3,
+    "peers": 3,
     "studies": 3,
     "executors": 4,
     "intake": 4,

@@ -104,6 +104,10 @@ FIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "GatewayAuditIncomplete": ({'gateway_audit_failures_total{job="gateway"}': "0x50 1x10"}, {"job": "gateway"}),
     "GatewayRunsWait": ({'gateway_run_queue_seconds{job="gateway"}': "0+60x60"}, {"job": "gateway"}),
     "GatewayRunsRestart": ({'gateway_run_restarts_total{job="gateway"}': "0+1x60"}, {"job": "gateway"}),
+    "GatewayPeerAway": (
+        {SERIES.format("peer_operations_total", 'peer="pacs",operation="fetch",outcome="unavailable"'): "0+1x60"},
+        {"job": "gateway", "peer": "pacs"},
+    ),
     "GatewayWebhooksDead": ({SERIES.format("webhooks_total", 'outcome="dead"'): "0x50 1x10"}, {"job": "gateway"}),
     "GatewayWebhooksLate": ({'gateway_webhook_oldest_seconds{job="gateway"}': "0+60x10 4000x50"}, {"job": "gateway"}),
 }
@@ -119,6 +123,7 @@ def told() -> Iterator[tuple[str, dict[str, str]]]:
     metrics.open(lambda: {"/a": ModelHealth(state=HealthState.READY)})
     metrics.runs = lambda: (dict.fromkeys(RunState, 1), 1.0)
     metrics.webhook_age = lambda: 1.0
+    metrics.peer("pacs", "fetch", "unavailable", 1.0)
     for family in text_string_to_metric_families(metrics.exposition()[0].decode()):
         for sample in family.samples:
             yield sample.name, sample.labels

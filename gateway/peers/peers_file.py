@@ -1,0 +1,246 @@
+"""The operator's file of peers: TOML with one table for each, checked as a whole before the gateway serves.
+
+::
+
+    [peers.pacs]
+    dicomweb = "https://pacs.example/dicom-web"
+    callers = ["viewer"]
+    token_file = "pacs.token"
+    dimse = {host = "pacs.example", port = 104, aet = "PACS"}
+"""
+
+import difflib
+import math
+import stat
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, parse_url
+
+from gateway.access.callers_file import NAME
+from gateway.access.reloading_file import MAX_BYTES
+from gateway.peers.peer_entries import (
+    ANY,
+    CONNECT_SECONDS,
+    CONNECTIONS,
+    READ_SECONDS,
+    DimseAddress,
+    PeerEntry,
+    WebAddress,
+)
+from gateway.spool.disk import read_regular
+
+FILES = ("token_file", "password_file", "certificate", "key", "ca")
+SECRET_FILES = ("token_file", "password_file", "key")
+AE_TITLE_BYTES = 16
+"""PS3.5 6.2: an AE has 16 characters at most."""
+
+
+def read_peers(path: Path) -> dict[str, PeerEntry]:
+    """Read the file. Raises ValueError with a sentence for each fault; none has a secret."""
+    try:
+        text = read_regular(path, MAX_BYTES + 1)
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise ValueError(f"{path}, the file of peers, cannot be read: {error.strerror}.") from None
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"{path}, the file of peers, is larger than {MAX_BYTES} bytes.")
+    try:
+        document = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        where = str(error).rpartition("(")[2].rstrip(")") if isinstance(error, tomllib.TOMLDecodeError) else "encoding"
+        raise ValueError(f"{path}, the file of peers, is not TOML: see {where}.") from None  # the text may be a secret
+    reader = _Reader(path)
+    entries = reader.entries(document)
+    reader.check_mode(mode, document)
+    if reader.faults:
+        raise ValueError(f"{path}, the file of peers: " + " ".join(reader.faults))
+    return entries
+
+
+class _Table:
+    """A table while it is read: each key once, and what is wrong with it."""
+
+    def __init__(self, place: str, values: Mapping[str, Any], faults: list[str]) -> None:
+        self._place, self._values, self._faults = place, values, faults
+        self._known: list[str] = []
+
+    def take(self, key: str, default: Any, be: str, fits: Callable[[Any], bool]) -> Any:
+        """Return the value of a key, the default where it is missing or does not fit."""
+        self._known.append(key)
+        if key not in self._values:
+            return default
+        if fits(value := self._values[key]):
+            return value
+        self.fault(f"{key} should be {be}.")
+        return default
+
+    def fault(self, sentence: str) -> None:
+        self._faults.append(f"{self._place}: {sentence}")
+
+    def end(self) -> None:
+        """Report the keys that nobody took."""
+        for key in self._values.keys() - set(self._known):
+            near = difflib.get_close_matches(key, self._known, n=1)
+            self.fault(f"{key!r} is not a key{f'; {near[0]} is' if near else ''}.")
+
+
+class _Reader:
+    def __init__(self, path: Path) -> None:
+        self.faults: list[str] = []
+        self._path = path
+
+    def entries(self, document: Mapping[str, Any]) -> dict[str, PeerEntry]:
+        top = _Table("the file", document, self.faults)
+        tables = top.take("peers", {}, "tables, such as [peers.pacs]", lambda value: isinstance(value, dict))
+        top.end()
+        if not tables and not self.faults:
+            top.fault("it names no peer; begin one with [peers.NAME].")
+        return {name: self._entry(name, values) for name, values in tables.items()}
+
+    def _entry(self, name: str, values: Any) -> PeerEntry:
+        table = _Table(f"peers.{name}", values if isinstance(values, dict) else {}, self.faults)
+        if not isinstance(values, dict):
+            table.fault("it should be a table.")
+        if not NAME.fullmatch(name):
+            table.fault("a name has 1 to 64 letters, digits, dots, underscores and hyphens, and begins with no mark.")
+        entry = PeerEntry(
+            name,
+            tuple(table.take("callers", (), 'a list of names, or ["*"] for all', _are_callers)),
+            table.take("connections", CONNECTIONS, "a whole number from 1 to 64", lambda value: _whole(value, 64)),
+            self._web(table),
+            self._dimse(name, table),
+        )
+        table.end()
+        if entry.web is None and entry.dimse is None and "dicomweb" not in values and "dimse" not in values:
+            table.fault("it needs dicomweb, a URL, or dimse, a table of host, port and aet.")
+        return entry
+
+    def _web(self, table: _Table) -> WebAddress | None:
+        text, seconds = "text that is not empty", "seconds above 0"
+        url = table.take("dicomweb", None, "an http or https URL without user, query and fragment", _is_root)
+        paths = {
+            name: table.take(name, "", 'a path such as "/qido"', _is_path).rstrip("/")
+            for name in ("qido", "wado", "stow")
+        }
+        texts = {name: table.take(name, "", text, _is_text) for name in ("token", "user", "password")}
+        files = {name: self._file(table, name) for name in FILES}
+        web = WebAddress(
+            (url or "").rstrip("/"),
+            qido=paths["qido"],
+            wado=paths["wado"],
+            stow=paths["stow"],
+            token=texts["token"],
+            user=texts["user"],
+            password=texts["password"],
+            token_file=files["token_file"],
+            password_file=files["password_file"],
+            certificate=files["certificate"],
+            key=files["key"],
+            ca=files["ca"],
+            verify=table.take("verify", True, "true or false", lambda value: isinstance(value, bool)),
+            connect_seconds=table.take("connect_seconds", CONNECT_SECONDS, seconds, _is_time),
+            read_seconds=table.take("read_seconds", READ_SECONDS, seconds, _is_time),
+        )
+        if url is None:
+            return None
+        for sentence in _conflicts(web):
+            table.fault(sentence)
+        return web
+
+    def _file(self, table: _Table, key: str) -> Path | None:
+        """Return the file that a key names, relative to the folder of the file of peers."""
+        name = table.take(key, None, "the name of a file", _is_text)
+        if name is None:
+            return None
+        path: Path = self._path.parent / name
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            table.fault(f"{key}: {path} cannot be read: {error.strerror}.")
+            return path
+        if not stat.S_ISREG(mode):
+            table.fault(f"{key}: {path} is not a file.")
+        elif key in SECRET_FILES and mode & stat.S_IRWXO:
+            table.fault(f"{key}: {path} may be read by every user: chmod 600.")
+        return path
+
+    def _dimse(self, name: str, table: _Table) -> DimseAddress | None:
+        values = table.take("dimse", None, "a table of host, port and aet", lambda value: isinstance(value, dict))
+        if values is None:
+            return None
+        inner = _Table(f"peers.{name}.dimse", values, self.faults)
+        host = inner.take("host", "", "a name or an address", _is_text)
+        port = inner.take("port", 0, "a number from 1 to 65535", lambda value: _whole(value, 65_535))
+        aet = inner.take("aet", "", f"an AE title, 1 to {AE_TITLE_BYTES} characters of ASCII", _is_ae_title)
+        inner.end()
+        if missing := [key for key in ("host", "port", "aet") if key not in values]:
+            inner.fault(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
+        return DimseAddress(host, port, aet)
+
+    def check_mode(self, mode: int, document: Mapping[str, Any]) -> None:
+        """A file with a secret is for its owner; one without may be read, and not written, by others."""
+        tables = document.get("peers")
+        peers: Iterable[Any] = tables.values() if isinstance(tables, dict) else ()
+        secret = any(isinstance(peer, dict) and {"token", "password"} & peer.keys() for peer in peers)
+        if secret and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            self.faults.append("it has a secret and may be read by others: chmod 600, or use token_file.")
+        elif mode & stat.S_IWOTH:
+            self.faults.append("it may be written by every user: chmod 644.")
+
+
+def _conflicts(web: WebAddress) -> Iterable[str]:
+    """Yield what contradicts itself in an address."""
+    if sum(map(bool, (web.token, web.token_file, web.user))) > 1:
+        yield "give one credential: token, token_file, or user with its password."
+    if bool(web.user) != bool(web.password or web.password_file) or (web.password and web.password_file):
+        yield "user needs one of password and password_file, and these need user."
+    if web.key and not web.certificate:
+        yield "key needs certificate."
+    if web.url.startswith("http:") and (web.certificate or web.ca or not web.verify):
+        yield "certificate, ca and verify are of TLS, and the URL is http."
+    if not web.verify and web.ca:
+        yield "ca is not used where verify is false; leave one of them out."
+
+
+def _is_root(value: Any) -> bool:
+    url = _parsed(value) if isinstance(value, str) and value.isascii() and value.isprintable() else None
+    return url is not None and bool(url.host) and not (url.auth or url.query or url.fragment)
+
+
+def _parsed(text: str) -> Url | None:
+    """Return the parts of a URL, by the parser that the connection is made by."""
+    try:
+        url = parse_url(text)
+    except LocationParseError:
+        return None
+    return url if url.scheme in ("http", "https") and text.lower().startswith(("http://", "https://")) else None
+
+
+def _is_path(value: Any) -> bool:
+    return _is_text(value) and value.startswith("/") and not set(value) & set("?#")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and value.isascii() and value.isprintable()
+
+
+def _is_ae_title(value: Any) -> bool:
+    return _is_text(value) and len(value) <= AE_TITLE_BYTES and "\\" not in value
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0 and math.isfinite(value)
+
+
+def _whole(value: Any, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+
+
+def _are_callers(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(name, str) and (name == ANY or NAME.fullmatch(name)) for name in value
+    )
