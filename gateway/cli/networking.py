@@ -54,6 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     from gateway.observe import jsonlogs
     from gateway.observe.audit.auditor import open_auditor
     from gateway.observe.logs import quiet_libraries
+    from gateway.studies.query import filling
     from gateway.studies.store import Store
 
     require_title(arguments.aet)
@@ -68,6 +69,8 @@ def run(arguments: argparse.Namespace) -> None:
     listener = listen(arguments.host, arguments.port)
     announce([(arguments.host, arguments.port)])
     store = Store.open(settings, authenticated=True)
+    if settings.dicomweb:
+        filling.begin(store)
     provider = Provider(store, arguments.aet, titles, open_auditor(settings))
     try:
         if arguments.metrics_port is not None:

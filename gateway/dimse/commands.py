@@ -1,6 +1,7 @@
 """Commands of DIMSE, in implicit VR little endian (PS3.7 6.3 and annex E)."""
 
 import struct
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -73,6 +74,9 @@ COMMENT_CHARACTERS = 64
 """Characters of an Error Comment, a LO (PS3.5 6.2)."""
 
 
+NO_NUMBERS: Mapping[CommandElement, int] = {}
+
+
 class Command:
     """The elements of one command."""
 
@@ -92,8 +96,8 @@ class Command:
         """Return True if a data set follows."""
         return self.number(CommandElement.DATA_SET_TYPE, NO_DATA_SET) != NO_DATA_SET
 
-    def response(self, status: int, comment: str = "", **values: Any) -> "Command":
-        """Return the response to this request; ``values`` are other elements by their names in lower case."""
+    def response(self, status: int, comment: str = "", numbers: Mapping[CommandElement, int] = NO_NUMBERS) -> "Command":
+        """Return the response to this request; ``numbers`` are further elements."""
         answer: dict[int, Any] = {
             int(element): self.values[element]
             for element in (CommandElement.SOP_CLASS, CommandElement.SOP_INSTANCE)
@@ -109,7 +113,7 @@ class Command:
         }
         if comment:
             answer[CommandElement.COMMENT] = comment[:COMMENT_CHARACTERS]
-        return Command({**answer, **{CommandElement[name.upper()]: value for name, value in values.items()}})
+        return Command(answer | {int(element): number for element, number in numbers.items()})
 
     def encode(self) -> bytes:
         """Return the bytes, with the group length first."""

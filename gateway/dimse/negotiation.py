@@ -136,6 +136,8 @@ def _judge(
     if is_storage:
         # the sender's first choice, as its file most likely is; the retired big endian only where nothing else is
         chosen = next((one for one in syntaxes if one != BIG_ENDIAN), syntaxes[0])
+        if scp and EXPLICIT in syntaxes:  # the peer receives, and any instance can be sent so
+            chosen = EXPLICIT
         right = "get" if scp and not scu else "store"
     elif abstract in offered:
         chosen, right = next((one for one in PLAIN if one in syntaxes), ""), SERVICES[abstract]

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from gateway.config import Settings
 from gateway.dimse import negotiation
 from gateway.dimse.commands import CommandField
+from gateway.dimse.finding import find
+from gateway.dimse.getting import get
 from gateway.dimse.known_titles import KnownTitle, KnownTitles
 from gateway.dimse.negotiation import AssociateRequest, Rejection
 from gateway.dimse.peer_certificate import subject_of
@@ -134,5 +136,14 @@ class Provider:
 
 
 def offered(settings: Settings) -> dict[str, dict[int, Service]]:
-    """Return the services beside C-STORE, by abstract syntax and command."""
-    return {negotiation.VERIFICATION: {CommandField.C_ECHO: verify}}
+    """Return the services beside C-STORE, by abstract syntax and command.
+
+    C-FIND reads the tables of DICOMweb, and is offered where these are kept.
+    """
+    services: dict[str, dict[int, Service]] = {
+        negotiation.VERIFICATION: {CommandField.C_ECHO: verify},
+        negotiation.STUDY_GET: {CommandField.C_GET: get},
+    }
+    if settings.dicomweb:
+        services[negotiation.STUDY_FIND] = {CommandField.C_FIND: find}
+    return services
