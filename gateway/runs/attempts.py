@@ -19,7 +19,7 @@ from gateway.runs.consequences import Consequence, StopReason, consequence_of, p
 from gateway.runs.endings import Ending
 from gateway.runs.journals import Journal
 from gateway.runs.ledger import Ledger
-from gateway.runs.lifecycle import RunState, RunStatus
+from gateway.runs.lifecycle import LONGEST_PAUSE, RunState, RunStatus
 from gateway.runs.payloads import Words, opened, read, settled
 from gateway.runs.result_payloads import packed
 from gateway.runs.rows import ANSWER, INPUT, QUESTION, Run, last_record
@@ -31,7 +31,7 @@ logger = logging.getLogger("gateway")
 
 LOOK_SECONDS = 1.0
 """Seconds between two looks for the answer to a question, whose signal may be lost."""
-PAUSE_SECONDS = 2.0, 30.0
+PAUSE_SECONDS = 2.0, LONGEST_PAUSE
 """The least and the longest pause of a run whose place was not free."""
 SPOILED = "The stored input of this run has changed on the disk; submit it again under another id."
 

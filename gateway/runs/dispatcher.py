@@ -16,8 +16,9 @@ from gateway.observe.logs import exception_frames
 from gateway.runs.attempts import Attempt
 from gateway.runs.consequences import StopReason
 from gateway.runs.endings import problem_payload
+from gateway.runs.leases import Leases
 from gateway.runs.ledger import CANCELLING, Ledger
-from gateway.runs.lifecycle import EXECUTING, RunState
+from gateway.runs.lifecycle import EXECUTING, LONGEST_PAUSE, RunState
 from gateway.runs.rows import Run, row_of
 from gateway.service.exchange import new_request_id
 from gateway.service.service import Service
@@ -42,6 +43,7 @@ class Dispatcher:
         self._service, self._ledger, self._upkeep = service, ledger, upkeep
         self._settings = service.settings
         self._attempts: dict[str, Attempt] = {}
+        self._leases = Leases(service.settings.run_lease)
         self._woken, self._dirty, self._ended = threading.Event(), threading.Event(), threading.Condition()
         self._started = self._draining = self._closed = False
         self._look_at = self._renew_at = 0.0
@@ -122,7 +124,9 @@ class Dispatcher:
         room = self._room() if count > 0 else {}
         queued = list[tuple[float, str]]()
         with self._ledger.reading() as connection:
-            available = runs.c.state == RunState.QUEUED.value, runs.c.available_at <= self._ledger.now(connection)
+            now, available_at = self._ledger.now(connection), runs.c.available_at
+            paused = (available_at > now) & (available_at <= now + LONGEST_PAUSE)
+            available = runs.c.state == RunState.QUEUED.value, ~paused
             for route, places in room.items():
                 query = select(runs.c.created_at, runs.c.key).where(*available, self._others, runs.c.route == route)
                 oldest = query.order_by(runs.c.created_at).limit(min(places, count))
@@ -188,11 +192,11 @@ class Dispatcher:
         attempts = list(self._attempts.values())
         if not attempts or now < self._renew_at:
             return
-        self._renew_at = now + lease / 3
         mine = runs.c.holder == self.holder, ~self._others, runs.c.state.in_([*map(str, EXECUTING)])
         with self._ledger.changing() as changes:
             query = update(runs).where(*mine).values(lease_until=changes.now + lease)
             rows = changes.connection.execute(query.returning(runs.c.key, runs.c.cancelling)).all()
+        self._renew_at = now + lease / 3
         cancelling = {key: bool(value) for key, value in rows}
         for attempt in attempts:
             if attempt.run.key in cancelling:
@@ -202,18 +206,19 @@ class Dispatcher:
 
     def _take_over(self) -> None:
         """Queue the runs again whose process did not renew its lease, or fail them after the last attempt."""
-        late = runs.c.state.in_([*map(str, EXECUTING)])
+        executing = runs.c.state.in_([*map(str, EXECUTING)])
         with self._ledger.reading() as connection:
-            expired = late & (runs.c.lease_until <= self._ledger.now(connection)) & self._others
-            keys = list(connection.execute(select(runs.c.key).where(expired)).scalars())
-        for key in keys:
-            self._expire(key)
+            query = select(runs.c.key, runs.c.lease_until).where(executing, self._others)
+            leases = {key: float(until) for key, until in connection.execute(query)}
+            now = self._ledger.now(connection)
+        for key, until in self._leases.ended(leases, now, time.monotonic()).items():
+            self._expire(key, until)
 
-    def _expire(self, key: str) -> None:
+    def _expire(self, key: str, until: float) -> None:
         most, request_id = self._settings.run_attempts, new_request_id()
         error = RunAbandoned(f"The processes that executed this run died, {most} in a row; submit it again later.")
         with problem_payload(self._ledger.store, error, request_id) as payload, self._ledger.changing() as changes:
-            status = changes.move(key, lambda status: status.expire(changes.now, most))
+            status = changes.move(key, lambda status: status.expire(max(changes.now, until), most))
             if status is None:
                 return
             if status.state is RunState.FAILED:

@@ -37,6 +37,8 @@ class RunState(StrEnum):
 
 
 LIVE = (RunState.QUEUED, RunState.RUNNING, RunState.WAITING)
+LONGEST_PAUSE = 30.0
+"""Seconds that a queued run waits at most: one that waits for longer was queued before the clock was set back."""
 EXECUTING = (RunState.RUNNING, RunState.WAITING)
 """The states in which a process has the lease of a run."""
 
@@ -62,7 +64,7 @@ class RunStatus:
 
     def claim(self, holder: str, now: float, lease: float) -> Self | None:
         """Let ``holder`` execute a queued run."""
-        if self.state is not RunState.QUEUED or now < self.available_at:
+        if self.state is not RunState.QUEUED or now < self.available_at <= now + LONGEST_PAUSE:
             return None
         attempts = self.attempts + 1
         return replace(self, state=RunState.RUNNING, attempts=attempts, holder=holder, lease_until=now + lease)

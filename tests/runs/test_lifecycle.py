@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.runs.lifecycle import EXECUTING, RunState, RunStatus
+from gateway.runs.lifecycle import EXECUTING, LONGEST_PAUSE, RunState, RunStatus
 from tests.examples import examples
 
 HOLDERS = st.sampled_from(["a", "b", "c"])
@@ -118,6 +118,9 @@ def test_the_moves_of_a_run_that_has_ended_are_refused() -> None:
 def test_a_clock_that_is_put_back_delays_no_queued_run() -> None:
     begun = RunStatus().claim("a", 1e9, LEASE)
     assert begun is not None
-    for queued in (RunStatus(), begun.retry("a", MOST), begun.expire(2e9, MOST)):
+    given_back = begun.give_back("a", 1e9 + LONGEST_PAUSE)
+    assert given_back is not None
+    assert given_back.claim("b", 1e9, LEASE) is None
+    for queued in (RunStatus(), begun.retry("a", MOST), begun.expire(2e9, MOST), given_back):
         assert queued is not None
         assert queued.claim("b", 0, LEASE) is not None

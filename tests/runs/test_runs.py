@@ -399,8 +399,9 @@ def test_a_run_is_executed_once_although_its_process_seems_late(bench: Bench, mo
 
 
 def test_a_run_whose_end_was_not_recorded_is_executed_again_beside_another(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    open_bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    bench: Bench = open_bench(run_lease=2.0)
     other = bench.submit("told", id="other")
     eventually(lambda: bench.noted("begin other"))
     execute, dispatcher = Attempt.execute, bench.runs._dispatcher
@@ -413,10 +414,6 @@ def test_a_run_whose_end_was_not_recorded_is_executed_again_beside_another(
     monkeypatch.setattr(Attempt, "execute", once_on_a_full_disk)
     run = bench.becomes(bench.submit("quick", id="one"), RunState.RUNNING)
     eventually(lambda: list(dispatcher._attempts) == [other.key])
-    monkeypatch.setattr(bench.runs._ledger, "_clock", lambda: time.time() + 20)
-    dispatcher._renew_at = 0.0
-    eventually(lambda: dispatcher._renew_at > 0)
-    monkeypatch.setattr(bench.runs._ledger, "_clock", lambda: time.time() + 40)
     again = bench.ended(run)
     assert (again.state, again.attempts) == (RunState.FINISHED, 2)
     bench.go("other")
