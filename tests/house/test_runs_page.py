@@ -10,6 +10,7 @@ from tests.conftest import Serve
 from tests.house.pages import ROOT, blocks, commands
 from tests.house.test_readme import README, run
 from tests.require import require
+from tests.waiting import eventually
 
 PAGE = ROOT / "docs/runs.md"
 SERVING = "GATEWAY_STORE_FOLDER=store python -m gateway serve tissue:app &"
@@ -22,8 +23,15 @@ def test_the_requests_of_the_page_run_one_after_the_other(serve: Serve, tmp_path
     lines = [line for line in commands(PAGE) if line.startswith("curl ")]
     assert SERVING in commands(PAGE)
     server = serve("tissue:app", pythonpath=tmp_path, GATEWAY_STORE_FOLDER=str(tmp_path / "store"))
-    outputs = [run(line.replace("127.0.0.1:8900", f"127.0.0.1:{server.port}"), tmp_path) for line in lines]
-    _, submitted, waited, watched, *_ = outputs
+
+    def output(line: str) -> str:
+        return run(line.replace("127.0.0.1:8900", f"127.0.0.1:{server.port}"), tmp_path)
+
+    started, submit, wait, *others = lines
+    output(started)
+    submitted = output(submit)
+    waited = eventually(lambda: found if '"finished"' in (found := output(wait)) else "")  # each change ends a wait
+    watched = list(map(output, others))[0]
     sample = json.loads(next(block.text for block in blocks(PAGE, "json") if "sequence" in block.text))
     assert json.loads(submitted)["id"] == "scan-17"
     assert json.loads(waited).keys() == sample.keys()
