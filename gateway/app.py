@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.binding.requirements import Requires
     from gateway.delivery.webhooks import Webhooks
     from gateway.runs.runs import Runs
+    from gateway.sessions.click_sessions import ClickSessions
     from gateway.studies.store import Store
 
 logger = logging.getLogger("gateway")
@@ -58,6 +59,8 @@ class Gateway(flask.Flask):
         """Durable inferences, where the settings name a folder for the study store; known once the gateway is open."""
         self.webhooks: Webhooks | None = None
         """Reports the ends of runs; known where there are runs."""
+        self.sessions: ClickSessions | None = None
+        """Click sessions, where a model is interactive; known once the gateway is open."""
         self._wrappers: list[Model] = []
         self._opening = threading.Lock()
         self._opened = False
@@ -183,6 +186,8 @@ class Gateway(flask.Flask):
                 from gateway.endpoints import dicomweb
 
                 dicomweb.add_dicomweb(self, taken)
+            if self.settings.sessions and any(model.interactive for model in self.service.models.values()):
+                self._add_sessions(taken, linked=slot is not None)
             decoding.configure(self.settings)
             self.service.open(address, slot)
             if self.runs is not None and slot is not None:
@@ -200,6 +205,13 @@ class Gateway(flask.Flask):
         add_runs(self, taken)
         self._add_webhooks(self.runs, self.service.store.store)
 
+    def _add_sessions(self, taken: Collection[str], *, linked: bool) -> None:
+        from gateway.endpoints.sessions import add_sessions
+        from gateway.sessions.click_sessions import ClickSessions
+
+        self.sessions = self.extensions["gateway.sessions"] = ClickSessions(self.service, linked=linked)
+        add_sessions(self, taken)
+
     def _add_webhooks(self, runs: "Runs", store: "Store") -> None:
         from gateway.delivery.webhooks import Webhooks
 
@@ -214,6 +226,8 @@ class Gateway(flask.Flask):
         """Close the models in reverse order of registration. They are set up again at their next use."""
         if self.webhooks is not None:
             self.webhooks.close()
+        if self.sessions is not None:
+            self.sessions.close()
         if self.runs is not None:
             self.runs.close()
         self.service.close()

@@ -140,6 +140,15 @@ class Settings:
     )
     run_concurrency: int = _setting(4, "runs that one worker executes at once, beside its requests")
     run_caller_max: int = _setting(10_000, "runs stored for one caller; above it the oldest that has ended goes")
+    sessions: int = _setting(
+        16, "click sessions of one worker at once; each holds its study and what it unfolds to; 0 opens none"
+    )
+    session_caller_max: int = _setting(4, "click sessions of one caller at once in one worker; a person has one or two")
+    session_max_bytes: int = _setting(
+        4 * GiB, "bytes of the studies of one worker's click sessions, and of what they unfold to inside it"
+    )
+    session_idle: float = _setting(600.0, "seconds without an input after which a click session ends; a phone call")
+    session_life: float = _setting(28_800.0, "seconds of one click session at most, however busy; a working day")
     webhook_origins: str = _setting(
         "", "origins that webhooks may go to, with commas between, private addresses too; unset sends none"
     )

@@ -12,6 +12,7 @@ GatewayError                      500
 │   ├── ResultNotFound            404  no result of this caller's with this id
 │   ├── BundleNotFound            404  no bundle of this name, or no such file in it
 │   ├── RunNotFound               404  no run of this caller's with this id
+│   ├── SessionGone               404  no session of this caller's with this id, or one that has ended
 │   ├── NotAcceptable             406  no representation that the request accepts
 │   ├── RequestStalled            408  the body came too slowly
 │   ├── InstanceConflict          409  another file with this SOP Instance UID is held; carries both digests
@@ -20,6 +21,7 @@ GatewayError                      500
 │   ├── RunNotWaiting             409  a run that waits for no input
 │   ├── RunEnded                  409  a run that cannot be cancelled any more
 │   ├── RunCancelled              409  a run without a result, since it was cancelled
+│   ├── SessionConflict           409  an input that is not a session's next one
 │   ├── RunGone                   410  a run that has expired
 │   ├── LimitExceeded             413  a named limit
 │   ├── UnsupportedMedia          415  not multipart/related, not JSON with a studyPath, or content-encoded
@@ -190,6 +192,15 @@ class RunNotFound(RequestError):
     title = "There is no such run"
 
 
+class SessionGone(RequestError):
+    """No session of this caller's has this id, or it has ended with its idle time or its process."""
+
+    status = 404
+    code = "session-gone"
+    loggable = True
+    title = "There is no such session"
+
+
 class InstanceConflict(RequestError):
     """The caller holds another file of the same SOP Instance UID (RFC 9110 15.5.10); ``conflicts`` has both digests."""
 
@@ -244,6 +255,15 @@ class RunCancelled(RequestError):
     status = 409
     code = "run-cancelled"
     title = "The run was cancelled"
+
+
+class SessionConflict(RequestError):
+    """The session is at another place than the request expects."""
+
+    status = 409
+    code = "session-conflict"
+    loggable = True
+    title = "The session does not take this request now"
 
 
 class RunGone(RequestError):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway import Gateway
-from models import bounding_boxes, classification, secondary_capture, segmentation_2d, segmentation_3d
+from models import bounding_boxes, classification, region_growing, secondary_capture, segmentation_2d, segmentation_3d
 
 MODELS: dict[str, Callable[..., Any]] = {
     "/": segmentation_3d.segment,
@@ -29,3 +29,4 @@ def add(app: Gateway, route: str, model: Callable[..., Any]) -> None:
 app = Gateway(__name__)
 for route, model in MODELS.items():
     add(app, route, model)
+app.model("/region-growing", version="1.0.0")(region_growing.grow)  # answers a run or a session, as it asks its caller

@@ -26,6 +26,7 @@ from gateway.client.errors import (
 )
 from gateway.client.event_stream import StreamedEvent
 from gateway.client.inference_run import InferenceRun
+from gateway.client.interactive_session import InteractiveSession
 from gateway.client.result import InferenceResult
 from gateway.client.study_upload import Reference, Uploaded
 from gateway.client.unreadable import StudyUnreadable, Unreadable
@@ -47,6 +48,7 @@ __all__ = [
     "Refused",
     "InferenceResult",
     "InferenceRun",
+    "InteractiveSession",
     "StreamedEvent",
     "Source",
     "SourceUnreadable",

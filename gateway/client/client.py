@@ -14,8 +14,9 @@ from gateway.client.catalog import Record, Verdict
 from gateway.client.credentials import Credentials
 from gateway.client.errors import beginning
 from gateway.client.hashes import HashCache
-from gateway.client.inference_requests import Inference
+from gateway.client.inference_requests import Inference, naming
 from gateway.client.inference_run import InferenceRun
+from gateway.client.interactive_session import InteractiveSession, SessionRequests
 from gateway.client.local_files import Files
 from gateway.client.result import InferenceCall, InferenceResult
 from gateway.client.run_requests import RunRequests
@@ -157,6 +158,31 @@ class Client:
             route=route, id=id, webhook=webhook, attachments=attachments, timeout=timeout, progress=progress
         )
         return self._runs.submit(study, json, options, Skipping(skip_unreadable))
+
+    def session(
+        self,
+        study: Study,
+        route: str = "/",
+        params: Mapping[str, Any] | None = None,
+        *,
+        output: Output = "json",
+        attachments: Sequence[Source] = (),
+        progress: OnProgress | None = None,
+        timeout: float | None = None,
+        skip_unreadable: bool = False,
+    ) -> InteractiveSession:
+        """Open a click session of an interactive model on a study: each click returns what it changes of the region.
+
+        Arguments and errors are those of ``infer``; ``timeout`` bounds the model's time for each input. Use it with
+        ``with``: a session that is not ended holds memory of the gateway until its idle time is over.
+        """
+        json = dict(params or {}) | ({"output": "dicom"} if output == "dicom" else {})
+        options = SubmitOptions(route=route, attachments=attachments, timeout=timeout, progress=progress)
+        body, given = self._runs.prepare(study, json, options, Skipping(skip_unreadable))
+        sessions = SessionRequests(self._transport, self._inference)
+        with naming([instance.source for instance in given.source]):
+            record = sessions.open(route, body, timeout)
+        return InteractiveSession(sessions, record, given)
 
     def run(self, id: str) -> InferenceRun:
         """Return the run with this id, of whichever client of this caller. Raises Refused for an unknown one."""

@@ -87,6 +87,10 @@ class Inference:
         """Return a stored answer."""
         return self._transport.retried(lambda: self._ask("GET", route, {"Accept": ACCEPT}))
 
+    def posted(self, route: str) -> Answer:
+        """Return the answer to a request without a body, which may be repeated."""
+        return self._transport.retried(lambda: self._ask("POST", route, {"Accept": ACCEPT}))
+
     def _post(self, route: str, content_type: str, body: bytes | UploadBody, timeout: float | None) -> Answer:
         return self._ask("POST", route, {"Content-Type": content_type, "Accept": ACCEPT}, data=body, timeout=timeout)
 

@@ -37,17 +37,29 @@ class RunSubmitter:
         self, study: Study | None, json: Mapping[str, Any], options: SubmitOptions, skipping: Skipping
     ) -> InferenceRun:
         """Submit a run on a study, or with JSON and attachments alone."""
-        instances = () if study is None else tuple(instances_of(study, skipping))
-        given = RunInput(instances, json, skipping.files)
-        if isinstance(study, Uploaded | Reference):
-            return self._submit_reference(study, json, options, given)
-        return self._submit_files(json, options, given)
+        body, given = self.prepare(study, json, options, skipping)
+        id = options.id or secrets.token_hex(16)
+        with naming([instance.source for instance in given.source]):
+            record = self.requests.submit(id, options.route, body, options.webhook or "", options.timeout)
+        return InferenceRun(self.requests, self.inference, record, given)
 
     def existing(self, record: dict[str, Any]) -> InferenceRun:
         """Return a run that the gateway described."""
         return InferenceRun(self.requests, self.inference, record, RunInput())
 
-    def _submit_files(self, json: Mapping[str, Any], options: SubmitOptions, given: RunInput) -> InferenceRun:
+    def prepare(
+        self, study: Study | None, json: Mapping[str, Any], options: SubmitOptions, skipping: Skipping
+    ) -> tuple[MakeBody, RunInput]:
+        """Return what makes the body of a request, and what that holds."""
+        instances = () if study is None else tuple(instances_of(study, skipping))
+        given = RunInput(instances, json, skipping.files)
+        if isinstance(study, Uploaded | Reference):
+            return self._by_reference(study, json, options, given)
+        return self._with_files(json, options, given)
+
+    def _with_files(
+        self, json: Mapping[str, Any], options: SubmitOptions, given: RunInput
+    ) -> tuple[MakeBody, RunInput]:
         sent: list[UploadBody] = []
         files = [instance.source for instance in given.source]
 
@@ -55,11 +67,11 @@ class RunSubmitter:
             sent.append(self.inference.body(json, files, options.progress, options.attachments))
             return {"data": sent[-1], "headers": {"Content-Type": sent[-1].content_type}}
 
-        return self._submit(body, options, replace(given, digest=lambda: sent[-1].input_digest))
+        return body, replace(given, digest=lambda: sent[-1].input_digest)
 
-    def _submit_reference(
+    def _by_reference(
         self, study: Uploaded | Reference, json: Mapping[str, Any], options: SubmitOptions, given: RunInput
-    ) -> InferenceRun:
+    ) -> tuple[MakeBody, RunInput]:
         if options.attachments:
             raise ValueError("attachments need the files of a study; leave them out for a study by reference")
         reference = study.reference if isinstance(study, Uploaded) else study
@@ -70,10 +82,4 @@ class RunSubmitter:
             if not study.retained:
                 files = [instance.source for instance in given.source]
                 given = replace(given, digest=lambda: self.inference.digest(words, files))
-        return self._submit(lambda: dict(made), options, given)
-
-    def _submit(self, body: MakeBody, options: SubmitOptions, given: RunInput) -> InferenceRun:
-        id = options.id or secrets.token_hex(16)
-        with naming([instance.source for instance in given.source]):
-            record = self.requests.submit(id, options.route, body, options.webhook or "", options.timeout)
-        return InferenceRun(self.requests, self.inference, record, given)
+        return lambda: dict(made), given

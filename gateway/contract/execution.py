@@ -85,6 +85,21 @@ class RequestContext:
                 most = int(self.max_decoded)
                 raise LimitExceeded("max_decoded_bytes", most, what="What the files of the request unfold to")
 
+    @property
+    def decoded(self) -> int:
+        """Bytes that were made from the request's files in this process."""
+        return self._decoded
+
+    def renew(self, seconds: float) -> None:
+        """Give the model ``seconds`` from now on."""
+        self.deadline = time.monotonic() + seconds
+
+    def restart(self, seconds: float) -> None:
+        """Begin another call of the model: it has ``seconds`` from now on, and decodes the files again."""
+        self.renew(seconds)
+        self.done, self.began = (0, 0, ""), None
+        self.waited, self._decoded = 0.0, 0
+
     def cancel(self) -> None:
         """Nobody waits for the answer any more."""
         self._cancelled = True

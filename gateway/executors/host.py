@@ -5,6 +5,7 @@ thread, as CUDA and signal handlers want it; another thread listens for what is 
 """
 
 import logging
+import math
 import os
 import queue
 import signal
@@ -82,7 +83,7 @@ class Host:
             elif words["type"] == "cancel":
                 self._cancel(words["id"])
             elif words["type"] == "answer" and (context := self._contexts.get(words["id"])):
-                context.answer(read_words(files[0]))
+                context.answer(read_words(files[0]), words["deadline"])
             elif words["type"] == "stop":
                 self._work.put(None)
             del message, words, files
@@ -114,7 +115,8 @@ class Host:
             )
             self._channel.send({"type": "outcome", "id": number}, files)
         del outcomes, outcome  # an error holds its frames, and they the request's bytes: no circle may keep them
-        self._channel.send({"type": "done", "seconds": time.monotonic() - started})
+        waited = sum(request.context.waited for request in requests)
+        self._channel.send({"type": "done", "seconds": time.monotonic() - started - waited})
 
     def _reported(self, error: Exception, request: Request) -> list[AnonymousFile]:
         """An error as it may leave this process; what it does not say is logged here."""
@@ -139,7 +141,7 @@ class HostedContext(TransferContext):
         self._number = number
         self._reported = 0.0
         self._log_characters = LOG_CHARACTERS
-        self._answered, self._answer = threading.Event(), Words()
+        self._answered, self._answer, self._deadline = threading.Event(), Words(), math.inf
 
     def progress(self, done: float, total: float, text: str = "") -> None:
         """See ``RequestContext.progress``; what comes too soon after the one before is dropped, but for the last."""
@@ -170,13 +172,14 @@ class HostedContext(TransferContext):
                 if self.cancelled():
                     raise Cancelled
         self._answered.clear()
+        self.deadline = self._deadline
         if "error" in self._answer:
             raise from_words(self._answer["error"])
         return self._answer["answer"]  # type: ignore[no-any-return]
 
-    def answer(self, words: Words) -> None:
-        """Take the caller's answer to a question, or the error in its place."""
-        self._answer = words
+    def answer(self, words: Words, deadline: float) -> None:
+        """Take the caller's answer to a question, or the error in its place, and the deadline from now on."""
+        self._answer, self._deadline = words, deadline
         self._answered.set()
 
 

@@ -166,7 +166,8 @@ class ModelRunner:
             with self._lock:
                 self._running.difference_update(jobs)
                 self._abandoned.difference_update(jobs)
-                self._queue.finish(len(jobs), time.monotonic() - started, time.monotonic())
+                waited = sum(job.request.context.waited for job in jobs)
+                self._queue.finish(len(jobs), time.monotonic() - started - waited, time.monotonic())
             for job, outcome in zip(jobs, outcomes, strict=True):
                 job.settle(outcome)
             del jobs, job, outcomes, outcome  # while the thread waits, nothing of a request is held

@@ -177,7 +177,8 @@ class ProcessExecutor:
         channel = self._channel
         if channel is not None:
             with contextlib.suppress(OSError):  # the supervisor has gone, and the call with it
-                channel.send({"type": "answer", "id": number}, [write_words(words)])
+                deadline = request.context.deadline  # it has moved meanwhile
+                channel.send({"type": "answer", "id": number, "deadline": deadline}, [write_words(words)])
 
     def health(self) -> Mapping[str, ModelHealth]:
         """Each model's health as the supervisor last told it, the same in every worker; waits for nothing."""

@@ -68,11 +68,11 @@ class RunningBatch:
         if self._asked is None:
             self._asked, self.deadline = (now, self.deadline), math.inf
 
-    def go_on(self, now: float) -> None:
-        """Wait for no input any more."""
+    def go_on(self, now: float, deadline: float | None) -> None:
+        """Wait for no input any more; without a new ``deadline`` the former one moves by the time of waiting."""
         if self._asked is not None:
-            asked, deadline = self._asked
-            self._asked, self.deadline = None, deadline + now - asked
+            asked, former = self._asked
+            self._asked, self.deadline = None, former + now - asked if deadline is None else deadline
 
 
 class ModelScheduler:
@@ -126,15 +126,19 @@ class ModelScheduler:
         call.submitter.calls.pop(call.number, None)
         call.cancelled = True
         if not self._queue.drop(call):
-            self.pass_on(call, "cancel", [])
+            self._pass_on(call, {"type": "cancel"}, [])
 
-    def pass_on(self, call: Call, word: str, files: list[AnonymousFile]) -> None:
+    def answer(self, call: Call, deadline: float, files: list[AnonymousFile]) -> None:
+        """Pass the caller's answer on; from now on ``deadline`` is the call's."""
+        self._pass_on(call, {"type": "answer", "deadline": deadline}, files, deadline)
+
+    def _pass_on(self, call: Call, words: Words, files: list[AnonymousFile], deadline: float | None = None) -> None:
         """Send a message about a call to the process that runs it."""
         for number, batch in self._batches.items():
             for serial, one in batch.calls.items():
                 if one is call:
-                    batch.go_on(time.monotonic())  # with an answer, or cancelled
-                    self._send(self.processes[number], {"type": word, "id": serial}, files)
+                    batch.go_on(time.monotonic(), deadline)  # with an answer, or cancelled
+                    self._send(self.processes[number], words | {"id": serial}, files)
 
     def advance(self, now: float) -> None:
         """Do what is due: start or stop processes, run calls, kill processes that hang."""

@@ -140,7 +140,7 @@ class Supervisor:
             self._schedulers[call.model].cancel(call)
         elif words["type"] == "answer" and words["id"] in worker.calls:
             call = worker.calls[words["id"]]
-            self._schedulers[call.model].pass_on(call, "answer", files)
+            self._schedulers[call.model].answer(call, words["deadline"], files)
 
     def _lost(self, worker: WorkerConnection) -> None:
         """A worker has gone, and nobody waits for its calls."""

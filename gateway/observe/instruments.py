@@ -41,6 +41,7 @@ class Instruments:
         )
         self.progress = count("gateway_progress_reports", "Progress reports of running models.", ["route"])
         self.in_flight = gauge("gateway_requests_in_flight", "Inference requests in work.")
+        self.sessions = gauge("gateway_sessions", "Click sessions that are open, or whose answer is still to be had.")
         self.spool = gauge("gateway_spool_bytes", "Bytes of request bodies held in files.")
         self.store_failures = count("gateway_store_failures", "Answers that the study store did not keep or find.")
         self.run_restarts = count("gateway_run_restarts", "Runs taken from a process that died.")

@@ -58,6 +58,11 @@ class Metrics:
         return self.instruments.in_flight
 
     @cached_property
+    def sessions(self) -> "Gauge":
+        """Click sessions: ``inc()`` when one is opened, ``dec()`` when it is forgotten."""
+        return self.instruments.sessions
+
+    @cached_property
     def spool_bytes(self) -> "Gauge":
         """Bytes that requests hold in files: ``inc(count)`` and ``dec(count)``."""
         return self.instruments.spool

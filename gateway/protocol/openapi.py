@@ -12,6 +12,7 @@ from gateway.errors import GatewayError
 from gateway.protocol.annotations import AnswerJSON
 from gateway.protocol.kinds import KINDS
 from gateway.protocol.run_openapi import ACCEPTED, PREFER, RUN, run_paths
+from gateway.protocol.session_openapi import SESSION, session_paths
 from gateway.protocol.store_openapi import store_paths
 
 REFERENCE = "#/components/schemas/{model}"
@@ -28,6 +29,9 @@ def openapi(models: Mapping[str, Model], settings: Settings) -> dict[str, Any]:
     components = {"Answer": _answer(), "Problem": _problem(), **_definitions(TypeAdapter(AnswerJSON))}
     stored = store_paths() | run_paths() if settings.store_folder else {}
     components |= {"Run": RUN} if stored else {}
+    clicked = settings.sessions and any(model.interactive for model in models.values())
+    components |= {"Session": SESSION} if clicked else {}
+    stored |= session_paths() if clicked else {}
     paths: dict[str, Any] = {}
     for route, model in models.items():
         parameters = model.parameters_schema(REFERENCE)

@@ -157,7 +157,7 @@ class Worker(SharingWorker):
             self.log.error("This worker ends, and another takes its place.\n%s", exception_frames(error))
             end_within(CLOSE_SECONDS)
             raise SystemExit(1) from None
-        self._end_runs()
+        self._end_long_work()
         self._close_models()
 
     def _close_models(self) -> None:
@@ -168,19 +168,21 @@ class Worker(SharingWorker):
             self.wsgi.close()
         end_within(LEFT_OVER_SECONDS)
 
-    def _end_runs(self) -> None:
-        """Let the runs in work end like requests, within ``graceful_timeout``, and give the others back."""
-        if self.runs is None:
-            return
-        while self.runs.busy and time.monotonic() < self.stopped_at + self.cfg.graceful_timeout - GIVE_BACK_SECONDS:
+    def _end_long_work(self) -> None:
+        """Let runs and inputs in work end like requests, within ``graceful_timeout``, and give the others back."""
+        long = self._long_work
+        late = self.stopped_at + self.cfg.graceful_timeout - GIVE_BACK_SECONDS
+        while any(work.busy for work in long) and time.monotonic() < late:
             self.notify()
             time.sleep(TICK / 2)
-        self.runs.close()
+        for work in long:
+            work.close()
 
     @property
-    def runs(self) -> Any:
-        """The runs of the application; None where it has no store."""
-        return getattr(self.wsgi, "runs", None)
+    def _long_work(self) -> list[Any]:
+        """Return what outlives a request: the application's runs and sessions, where it has such."""
+        found = (getattr(self.wsgi, name, None) for name in ("runs", "sessions"))
+        return [work for work in found if work is not None]
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Drain at SIGTERM, and stop after ``drain_delay``: by then load balancers have noticed."""
@@ -208,8 +210,8 @@ class Worker(SharingWorker):
             self.service.admission.max_requests = None
             self.service.draining = True
             self.service.publish()
-            if self.runs is not None:
-                self.runs.drain()
+            for work in self._long_work:
+                work.drain()
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Run one turn of the main loop, then what is due at a time of its own."""

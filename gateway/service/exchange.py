@@ -69,7 +69,8 @@ class Head:
     caller takes, as in an Accept header (RFC 9110 12.5.1). ``no_cache`` asks for a new answer (RFC 9111 5.2.1.4).
     ``received`` is the time of receipt with its zone; a replay sets it. ``gone`` returns True once the client has
     disconnected. ``progress``, ``log`` and ``preview`` receive what the model tells its caller while it runs; ``ask``
-    receives a question, and the answer so far where the model shows it, and returns the caller's answer.
+    receives a question, and the answer so far where the model shows it, and returns the caller's answer. ``renews``
+    gives the model the whole timeout again after each answer.
     """
 
     door: str
@@ -84,6 +85,7 @@ class Head:
     log: Callable[[str], None] = _unheard
     preview: Callable[[bytes, str], None] = _unheard
     ask: Callable[[JSON, EncodedAnswer | None], JSON] = RequestContext().ask
+    renews: bool = False
     phases: Phases = field(default_factory=partial(Phases, "receive"))
 
     def tags(self, route: str) -> dict[str, str]:
@@ -105,9 +107,9 @@ class Head:
 class _ObservedContext(RequestContext):
     """The context of a request that reports to the exchange and to the caller."""
 
-    def __init__(self, deadline: float, report: Callable[[float, float], None], head: Head) -> None:
-        super().__init__(deadline)
-        self._report, self._head = report, head
+    def __init__(self, timeout: float, report: Callable[[float, float], None], head: Head) -> None:
+        super().__init__(time.monotonic() + timeout)
+        self._timeout, self._report, self._head = timeout, report, head
 
     def progress(self, done: float, total: float, text: str = "") -> None:
         """See ``RequestContext.progress``."""
@@ -126,7 +128,10 @@ class _ObservedContext(RequestContext):
     def ask(self, question: JSON, shown: EncodedAnswer | None = None) -> JSON:
         """See ``RequestContext.ask``."""
         with self.waiting():
-            return self._head.ask(question, shown)
+            answer = self._head.ask(question, shown)
+        if self._head.renews:
+            self.renew(self._timeout)
+        return answer
 
 
 class Exchange:
@@ -149,7 +154,7 @@ class Exchange:
         self.ticket = ticket
         """The admission ticket of the request, which a door lends while it waits for a slow client."""
         self._phases = head.phases
-        self._context = _ObservedContext(time.monotonic() + self.timeout, self._progressed, head)
+        self._context = _ObservedContext(self.timeout, self._progressed, head)
         self._output = Digest(hash_function(service.settings.digest), overlap=ticket.idle_core)
         self._output_digest = ""
         self._size_out = 0
@@ -160,6 +165,8 @@ class Exchange:
         self._facts = head.facts(model.name) | {"status": 200}
         """Members of the outcome, as they become known."""
         self._logged = -math.inf
+        self._waited = 0.0
+        """Seconds of waiting for the caller's input."""
         self._closed = False
         service.metrics.in_flight.inc()
 
@@ -172,6 +179,15 @@ class Exchange:
     def deadline(self) -> float:
         """The request's deadline, in seconds of ``time.monotonic``."""
         return self._context.deadline
+
+    @property
+    def held(self) -> int:
+        """Bytes of the input, and of what the model has decoded from it in this process; 0 once it is closed."""
+        return 0 if self._received is None else self._received.size + self._context.decoded
+
+    def restart(self) -> None:
+        """Let ``infer`` be called again, with the whole timeout."""
+        self._context.restart(self.timeout)
 
     def receive(self, source: Source, *, named: bool = False) -> Request:
         """Read the input; ``named`` reads the names of its parts too.
@@ -247,11 +263,14 @@ class Exchange:
             result = self._service.infer(self.model, request, log=self.logger, gone=self.head.gone)
         except BaseException:
             if self._context.began is not None:  # the time since then is the model's, and not the queue's
-                self._phases.add("predict", max(0.0, time.monotonic() - self._context.began), of="queue")
+                ran = time.monotonic() - self._context.began - self._context.waited
+                self._phases.add("predict", max(0.0, ran), of="queue")
             raise
+        finally:
+            self._waited += self._context.waited
+            self._phases.add("queue", -self._context.waited)
         for phase, seconds in result.phases.items():
             self._phases.add(phase, seconds, of="queue")
-        self._phases.add("queue", -self._context.waited)
         self._phases.begin("encode")
         self._describe(result.card, result.batch_size)
         return result
@@ -315,7 +334,7 @@ class Exchange:
             service.metrics.spool_bytes.dec(self._spooled)
         self.ticket.leave()
         service.metrics.in_flight.dec()
-        seconds = now - self._phases.started - self._context.waited
+        seconds = now - self._phases.started - self._waited
         if "bytes_out" in self._facts:  # finished
             model = "" if self._result is None else f", model {self._result.seconds:.3f} s"
             self.logger.info("answered in %.3f s%s, %d bytes out", seconds, model, self._size_out)

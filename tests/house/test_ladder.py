@@ -26,6 +26,7 @@ RUNGS = {
     "adapters": 5,
     "service": 5,
     "runs": 6,
+    "sessions": 6,
     "delivery": 7,
     "dimse": 8,
     "endpoints": 8,

@@ -12,6 +12,7 @@ TWINS = {
     "preflight": "the view, and what it asks of each typed model",
     "results": "the views and the store of one protocol",
     "runs": "the views, and what they show",
+    "sessions": "the views of click sessions, and those of AIGES wrappers that stream",
     "worker": "gunicorn's worker, and the name under which configurations find it",
 }
 """Stems that several rooms share on purpose, each with its reason."""

@@ -75,6 +75,9 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
     "Image": lambda: IMAGE,
     "InferenceResult": lambda: client.InferenceResult(ANSWER, (ONE,) * 64, CALL),
     "InferenceRun": lambda: client.InferenceRun(None, None, RUN, client.inference_run.RunInput()),
+    "InteractiveSession": lambda: client.InteractiveSession(
+        None, RUN | {"state": "waiting"}, client.inference_run.RunInput()
+    ),
     "InferenceSerializer": lambda: gateway.InferenceSerializer(),
     "Label": lambda: gateway.Label("Lung", gateway.Code("39607008", "SCT", "Lung")),
     "LabelMask": lambda: gateway.LabelMask(PIXELS, {n: f"organ {n}" for n in range(1, 99)}, of=IMAGE),

@@ -1,0 +1,1 @@
+"""Click sessions: an inference that stays open, and shows what each click changes."""

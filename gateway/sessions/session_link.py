@@ -1,0 +1,105 @@
+"""The way of a request to the worker that has its session: a Unix socket of each worker, reached by the session's id.
+
+A request and its response are one message each, their words and bytes in anonymous files beside it. Only processes of
+one user reach each other (``executors.messages``), and the socket leaves no file behind.
+"""
+
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Callable
+
+from gateway.contract.requests import JSON
+from gateway.errors import GatewayError, SessionGone
+from gateway.executors.messages import Channel, accept, connect, listen
+from gateway.executors.transfer import (
+    TransferContext,
+    read_outcome,
+    read_words,
+    write_error,
+    write_result,
+    write_words,
+)
+from gateway.observe.logs import exception_frames
+from gateway.sessions.click_session import GONE, FinishedSession
+
+logger = logging.getLogger("gateway")
+
+PREFIX = "\0gateway-"
+"""Where the address of a worker begins; what follows it is the beginning of its sessions' ids."""
+Reply = JSON | FinishedSession
+Serve = Callable[[str, str, str, JSON], Reply]
+"""Answers a request by its verb, the caller, the session's id and the words."""
+
+
+class SessionLink:
+    """The socket of one worker, and the way to those of the others."""
+
+    def __init__(self, serve: Serve) -> None:
+        self._serve = serve
+        self._listener, address = listen()
+        self.name = address.removeprefix(PREFIX)
+        self._closed = False
+        threading.Thread(target=self._listen, name="gateway-session-link", daemon=True).start()
+
+    def forward(self, name: str, verb: str, caller: str, id: str, words: JSON) -> Reply:
+        """Return the reply of the worker ``name``. Raises what that raised, and SessionGone without such a worker."""
+        try:
+            channel = connect(PREFIX + name)
+        except OSError:
+            raise SessionGone(GONE) from None
+        try:
+            asked = {"verb": verb, "caller": caller, "id": id, "words": words}
+            channel.send({"type": "request"}, [write_words(asked)])
+            reply = channel.receive()
+        except OSError:
+            reply = None
+        finally:
+            channel.close()
+        if reply is None:
+            raise SessionGone(GONE)
+        kind, files = reply
+        if kind["type"] == "words":
+            return read_words(files[0])
+        outcome = read_outcome(files)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return FinishedSession(outcome, kind["output_digest"], kind["route"])
+
+    def _listen(self) -> None:
+        while not self._closed:
+            try:
+                channel = accept(self._listener)
+            except OSError:
+                return
+            if channel is not None:
+                threading.Thread(target=self._answer, args=[channel], name="gateway-session-peer", daemon=True).start()
+
+    def _answer(self, channel: Channel) -> None:
+        """A thread's life: one request of another worker."""
+        with contextlib.closing(channel), contextlib.suppress(OSError):
+            message = channel.receive()
+            if message is None:
+                return
+            words = read_words(message[1][0])
+            try:
+                reply = self._serve(words["verb"], words["caller"], words["id"], words["words"])
+            except Exception as error:
+                if not isinstance(error, GatewayError):
+                    logger.error("exception\n%s", exception_frames(error))
+                    error = GatewayError("The gateway failed; its log has the reason.")
+                channel.send({"type": "error"}, write_error(error))
+                return
+            if isinstance(reply, FinishedSession):
+                words = {"type": "finished", "output_digest": reply.output_digest, "route": reply.route}
+                channel.send(words, write_result(reply.result, TransferContext()))
+            else:
+                channel.send({"type": "words"}, [write_words(reply)])
+
+    def close(self) -> None:
+        """Answer no other worker any more."""
+        self._closed = True
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
