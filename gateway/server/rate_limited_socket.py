@@ -5,6 +5,8 @@ A request that waits for a slow client lends its thread to others, and its place
 
 import contextlib
 import errno
+import os
+import select
 import socket
 import ssl
 import time
@@ -150,7 +152,33 @@ class RateLimited:
 
 
 class RateLimitedSocket(RateLimited, socket.socket):
-    """A plain connection."""
+    """A plain connection, which also sends files without a copy."""
+
+    def send_file(self, descriptor: int, start: int, count: int) -> None:
+        """Send ``count`` bytes of a file within the limits (sendfile(2)).
+
+        Raises ConnectionAbortedError for a peer that does not read, ValueError for a file that ends early.
+        """
+        end = start + count
+        while start < end:
+            try:
+                sent = self._paced(self._send_piece, int, descriptor, start, end - start)
+            except TimeoutError as error:
+                raise ConnectionAbortedError(errno.EPIPE, "the peer does not read its response") from error
+            if not sent:
+                raise ValueError("a file ended before its size")
+            start += sent
+
+    def _send_piece(self, descriptor: int, start: int, count: int) -> int:
+        """Wait until the peer reads, for a slice at most, and send what it takes. Raises TimeoutError."""
+        while True:
+            try:
+                return os.sendfile(self.fileno(), descriptor, start, count)
+            except BlockingIOError:
+                waiting = select.poll()
+                waiting.register(self, select.POLLOUT)
+                if not waiting.poll(1000 * (self.gettimeout() or 0.0)):
+                    raise TimeoutError from None
 
 
 class RateLimitedTLSSocket(RateLimited, ssl.SSLSocket):  # type: ignore[misc]

@@ -45,7 +45,7 @@ def unwritable(folder: Path) -> str:
     return ""
 
 
-def open_regular(path: Path, flags: int = os.O_RDONLY) -> int:
+def open_regular(path: Path | str, flags: int = os.O_RDONLY) -> int:
     """Open a regular file, and nothing that a reader would wait for; one that is made is this user's alone.
 
     Raises OSError, also for what is not a regular file.

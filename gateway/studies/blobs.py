@@ -48,10 +48,10 @@ class Blobs(Protocol):
     def abandon(self, location: str) -> None:
         """Forget settled bytes that were not placed."""
 
-    def open(self, location: str, sha256: str, size: int) -> BinaryIO:
+    def open(self, location: str, sha256: str, size: int, *, unchanged: bool = False) -> BinaryIO:
         """The bytes as a file at its start, checked against size and digest, in use until it is closed.
 
-        Raises Spoiled.
+        ``unchanged`` accepts bytes that were checked lately and have not changed since. Raises Spoiled.
         """
 
     def has(self, location: str, size: int) -> bool:

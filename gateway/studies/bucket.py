@@ -61,7 +61,7 @@ class BucketBlobs:
         """Delete what was uploaded in vain."""
         self.remove(location)
 
-    def open(self, location: str, sha256: str, size: int) -> BinaryIO:
+    def open(self, location: str, sha256: str, size: int, *, unchanged: bool = False) -> BinaryIO:
         """Download to an anonymous file. Raises Spoiled, StorageFull, Unavailable."""
         answer = self._call("get_object", Key=self._key(location))
         body = answer["Body"]

@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from gateway.spool.disk import make_private, on_disk, open_regular
 from gateway.studies.blobs import GONE, STORE, Incoming, Spoiled, unlink, unlink_unless_locked
+from gateway.studies.checked_files import CheckedFiles
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 QUARANTINE = "quarantine"
@@ -31,6 +32,7 @@ class FolderBlobs:
         """Keep bytes below ``root``; ``durable`` waits for the disk at each file."""
         self._root = root
         self._durable = durable
+        self._checked = CheckedFiles()
         self._aside = root / QUARANTINE
         make_private(self._aside)
 
@@ -51,18 +53,19 @@ class FolderBlobs:
             except FileNotFoundError:  # the first of its folder: one in 256 files, of a store that is new
                 path.parent.mkdir(mode=0o700, exist_ok=True)
                 incoming.move(path)
+            self._checked.add(os.fstat(incoming.descriptor), location)
             if self._durable:
                 _sync_folder(path.parent)
 
     def abandon(self, location: str) -> None:
         """Do nothing: no byte was written under the name yet."""
 
-    def open(self, location: str, sha256: str, size: int) -> BinaryIO:
+    def open(self, location: str, sha256: str, size: int, *, unchanged: bool = False) -> BinaryIO:
         """Lock, then read all of it once. Raises Spoiled, and Unavailable for a folder that cannot be read now."""
         with on_disk(STORE):
-            file = os.fdopen(self._descriptor(self._path(location)), "rb")
+            file = os.fdopen(self._descriptor(self._name(location)), "rb")
         try:
-            _check(file, sha256, size)
+            self._check(file, sha256, size, unchanged)
         except BaseException as error:
             file.close()
             if isinstance(error, OSError):  # EIO: the disk itself has lost it
@@ -70,7 +73,20 @@ class FolderBlobs:
             raise
         return file
 
-    def _descriptor(self, path: Path) -> int:
+    def _check(self, file: io.BufferedReader, sha256: str, size: int, unchanged: bool) -> None:
+        """Lock the file for reading, and leave it at its start. Raises Spoiled."""
+        fcntl.flock(file, fcntl.LOCK_SH)
+        status = os.fstat(file.fileno())
+        if not status.st_nlink or status.st_size != size:
+            raise Spoiled
+        if unchanged and self._checked.has(status, sha256):
+            return
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
+            raise Spoiled
+        self._checked.add(status, sha256)
+        file.seek(0)
+
+    def _descriptor(self, path: str) -> int:
         """Open without waiting for a pipe. Raises Spoiled, and OSError where the folder itself is gone."""
         try:
             return open_regular(path, os.O_RDONLY | os.O_NOFOLLOW)
@@ -102,13 +118,13 @@ class FolderBlobs:
     def quarantine(self, location: str, label: str) -> None:
         """Rename into a folder beside the others."""
         with suppress(FileNotFoundError, NotADirectoryError):
-            self._path(location).rename(self._aside / f"{_checked(label)}-{location}-{secrets.token_hex(4)}")
+            self._path(location).rename(self._aside / f"{_plain(label)}-{location}-{secrets.token_hex(4)}")
 
     @on_disk(STORE)
     def purge(self, label: str) -> None:
         """Remove what was set aside under a label."""
         self._require()
-        for path in self._aside.glob(f"{_checked(label)}-*"):
+        for path in self._aside.glob(f"{_plain(label)}-*"):
             unlink(path)
 
     @on_disk(STORE)
@@ -133,24 +149,19 @@ class FolderBlobs:
             raise FileNotFoundError(errno.ENOENT, "The folder of the store is gone")
 
     def _path(self, location: str) -> Path:
-        name = _checked(location)
-        return self._root / name[:2] / name
+        return Path(self._name(location))
+
+    def _name(self, location: str) -> str:
+        """Return the path as a text: a study has hundreds, and each Path costs more than to open its file."""
+        name = _plain(location)
+        return f"{self._root}/{name[:2]}/{name}"
 
 
-def _checked(name: str) -> str:
+def _plain(name: str) -> str:
     """Raise ValueError for anything but 64 hexadecimal digits: no other name reaches the file system."""
     if not _NAME.fullmatch(name):
         raise ValueError("a name in the store is 64 hexadecimal digits")
     return name
-
-
-def _check(file: io.BufferedReader, sha256: str, size: int) -> None:
-    """Lock the file for reading, and leave it at its start. Raises Spoiled."""
-    fcntl.flock(file, fcntl.LOCK_SH)
-    status = os.fstat(file.fileno())
-    if not status.st_nlink or status.st_size != size or hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-        raise Spoiled
-    file.seek(0)
 
 
 def _sync_folder(path: Path) -> None:

@@ -121,15 +121,17 @@ class Store:
         with self.index.reading() as connection:
             return instance_rows.states(connection, caller, self.retention.since, entries)
 
-    def open_instances(self, instances: Iterable[HeldInstance]) -> list[BinaryIO]:
+    def open_instances(self, instances: Iterable[HeldInstance], *, unchanged: bool = False) -> list[BinaryIO]:
         """The files of instances, each checked against its digest and in use until it is closed.
 
+        ``unchanged`` accepts files that were checked lately and have not changed since.
         One that is gone or has changed is set aside and forgotten, and StudyNotFound is raised.
         """
         files: list[BinaryIO] = []
         try:
             for instance in instances:
-                files.append(self.blobs["instances"].open(instance.location, instance.sha256, instance.size))
+                place = instance.location, instance.sha256, instance.size
+                files.append(self.blobs["instances"].open(*place, unchanged=unchanged))
         except BaseException as error:
             for file in files:
                 file.close()

@@ -41,6 +41,8 @@ from gateway.errors import StudyRefused
 WINDOWS = 32 << 10, 1 << 20, 32 << 20
 """Bytes read of a file, at first and if they did not suffice: most headers take 5 to 20 KiB, some vendors' 200."""
 
+_META_BYTES = 2 << 10
+"""Bytes that hold the file meta information of most files: it takes 300."""
 _META, _TRANSFER_SYNTAX, _AFTER_META = 0x00020000, 0x00020010, 0x00030000
 _CHARACTER_SET = 0x00080005
 _EMPTY = cache(empty_value_for_VR)
@@ -75,6 +77,16 @@ def read_values(file: BinaryIO, tags: Collection[int], vr: str) -> dict[int, byt
         return {int(tag): one.value for tag, one in raw.items() if one.value}
 
     return _with_windows(file, look)
+
+
+def read_transfer_syntax(file: BinaryIO) -> str:
+    """The UID of the transfer syntax that the file meta information states (PS3.10 7.1). Raises Uncommon."""
+    raw, _ = _scan(_start(file, _META_BYTES), 132, _AFTER_META, implicit=False, keep=(_TRANSFER_SYNTAX,))
+    syntax = raw.get(_KEY(_TRANSFER_SYNTAX))
+    value = syntax.value if syntax is not None and syntax.VR == "UI" else None
+    if not isinstance(value, bytes) or not value.isascii():
+        raise Uncommon
+    return value.rstrip(b"\0 ").decode()
 
 
 def _with_windows(file: BinaryIO, look: Callable[[bytes], T]) -> T:

@@ -18,6 +18,8 @@ from gateway.dicom.decoding.compressed import BROKEN, KINDS, describe
 from gateway.dicom.decoding.pixels import decode
 from gateway.dicom.reading.attributes import text, whole
 from gateway.dicom.reading.deflated import read_meta
+from gateway.dicom.reading.elements import Uncommon
+from gateway.dicom.reading.fast_headers import read_transfer_syntax
 from gateway.dicom.reading.files import convert_dataset_to_bytes, opened, read_header, read_whole, refusing
 from gateway.dicom.reading.frame_counts import stated_size
 from gateway.dicom.web.byte_order import to_little_endian
@@ -31,8 +33,11 @@ _TABLES = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 def stored_syntax(file: BinaryIO) -> str:
     """Return the UID of the transfer syntax of a file, "" where it states none. Raises StudyRefused."""
     with opened(file), refusing("A DICOM header is broken and cannot be read."):
-        file.seek(132)
-        return text(read_meta(file), "TransferSyntaxUID")
+        try:
+            return read_transfer_syntax(file)
+        except Uncommon:
+            file.seek(132)
+            return text(read_meta(file), "TransferSyntaxUID")
 
 
 def refuse_undecodable(file: BinaryIO, syntax: str) -> None:

@@ -8,16 +8,15 @@ from typing import BinaryIO, Self, TypeVar
 
 import flask
 
-from gateway.config import KiB
 from gateway.endpoints.current import current_service
-from gateway.endpoints.multipart_response import coalesced
+from gateway.endpoints.file_sending import SendFile, file_sender
+from gateway.endpoints.multipart_response import SEND_SIZE, coalesced
 from gateway.endpoints.store_views import store_context
 from gateway.intake.body import lend_while_waiting
 from gateway.studies.instance_rows import HeldInstance
 from gateway.wire import OutgoingPart, content_length, encode, new_boundary
 
 T = TypeVar("T")
-PIECE = 256 * KiB
 
 
 class Stream:
@@ -43,7 +42,7 @@ class Stream:
 
     def open(self, instances: Sequence[HeldInstance]) -> list[BinaryIO]:
         """Open the files of instances until the end. Raises StudyNotFound."""
-        files = store_context().store.open_instances(instances)
+        files = store_context().store.open_instances(instances, unchanged=True)
         for file in files:
             self._stack.callback(file.close)
         return files
@@ -64,12 +63,14 @@ class Stream:
         """Return ``multipart/related``; parts that are not ``sized`` are made one by one, the first of them now."""
         boundary = new_boundary()
         headers = {"Content-Type": f'multipart/related; type="{part_type}"; boundary={boundary}'}
-        if sized:
-            parts = list(parts)
-            headers["Content-Length"] = str(content_length(boundary, parts))
-        else:
-            parts = begun(parts)
-        return self.respond(coalesced(encode(boundary, parts)), headers)
+        if not sized:
+            return self.respond(coalesced(encode(boundary, begun(parts))), headers)
+        parts = list(parts)
+        headers["Content-Length"] = str(content_length(boundary, parts))
+        send = file_sender()
+        if send is None:
+            return self.respond(coalesced(encode(boundary, parts)), headers)
+        return self.respond(map(bytes, encode(boundary, (_sent_by(send, part) for part in parts))), headers)
 
     def _watched(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield from pieces
@@ -82,11 +83,33 @@ def begun(parts: Iterable[T]) -> Iterator[T]:
     return chain([next(iterator)], iterator)
 
 
-def pieces_of(file: BinaryIO) -> Iterator[bytes]:
-    """The bytes of a file from its start."""
-    file.seek(0)
-    while piece := file.read(PIECE):
-        yield piece
+class FileBytes:
+    """The bytes of a file from its start, in pieces."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self.file, self.size = file, size
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.file.seek(0)
+        while piece := self.file.read(SEND_SIZE):
+            yield piece
+
+
+def _sent_by(send: SendFile, part: OutgoingPart) -> OutgoingPart:
+    """Return a part whose file is sent beside the pieces of the message, and in its place among them.
+
+    A server asks for the next piece of a response once it has sent the last one (PEP 3333), so that the iterator of
+    the pieces may send others on its own.
+    """
+    stored = part.chunks
+    if not isinstance(stored, FileBytes):
+        return part
+
+    def sent() -> Iterator[bytes]:
+        send(stored.file.fileno(), 0, stored.size)
+        yield b""
+
+    return OutgoingPart(part.headers, 0, sent())
 
 
 def part_of(content_type: str, data: bytes, location: str = "") -> OutgoingPart:

@@ -16,7 +16,7 @@ from gateway.endpoints.access_control import require
 from gateway.endpoints.dicomweb.frame_forms import OCTETS, frame_form, frame_numbers
 from gateway.endpoints.dicomweb.recorded import recorder, require_audit
 from gateway.endpoints.dicomweb.resources import JSON_TYPES, XML_TYPE, Addresses, accepted, found
-from gateway.endpoints.dicomweb.streams import Stream, begun, headers_of, part_of, pieces_of
+from gateway.endpoints.dicomweb.streams import FileBytes, Stream, begun, headers_of, part_of
 from gateway.endpoints.store_views import Rule
 from gateway.errors import NotAcceptable
 from gateway.protocol.media_ranges import MULTIPART, MediaRange, covers
@@ -86,7 +86,7 @@ def _parts(
     for instance, file, syntax in zip(instances, files, chosen, strict=True):
         location = addresses.of_instance(instance)
         if syntax == AS_STORED:
-            yield OutgoingPart(headers_of(DICOM_TYPE, location), instance.size, pieces_of(file))
+            yield OutgoingPart(headers_of(DICOM_TYPE, location), instance.size, FileBytes(file, instance.size))
         else:
             yield part_of(DICOM_TYPE, explicit_little_endian(file), location)
 
