@@ -53,6 +53,8 @@ def _parts() -> Iterator[tuple[dict[str, Any], list[BinaryIO]]]:
     with admission_ticket() as ticket:
         if parse_options_header(environ.get("CONTENT_TYPE", ""))[0] == "application/json":
             json = parse_json(chunks.read_json(environ, settings, ticket), None)
+            if "from" in json:
+                raise ParameterRefused([("/from", "Preflight fetches no study; ask it about one that is stored.")])
             with store_context().references.resolve(json, caller_name()) as resolved:
                 yield json, resolved.files
         else:

@@ -12,7 +12,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from gateway.config import MiB, Settings
-from gateway.errors import BrokenBody, BrokenJSON, DeadlineExceeded, LimitExceeded, UnsupportedMedia
+from gateway.errors import (
+    BrokenBody,
+    BrokenJSON,
+    DeadlineExceeded,
+    LimitExceeded,
+    ParameterRefused,
+    UnsupportedMedia,
+)
 from gateway.intake.admission import Ticket
 from gateway.intake.body import READ_SIZE, Body, Piece, limit_json_size, limit_json_values
 from gateway.observe.phases import Phases
@@ -25,8 +32,9 @@ from gateway.wire import Data, EndOfPart, Event, Headers, Limits, Part, decode, 
 
 if TYPE_CHECKING:
     from gateway.studies.instance_rows import HeldInstance
-    from gateway.studies.references import Resolver
+    from gateway.studies.references import FetchOrder, Resolver
 
+NO_PEERS = "No peer of this name may be used by this caller."
 STRIDE = 1 * MiB
 """Bytes written before they are handed to the digest: each hand-over costs a wake-up of its thread."""
 
@@ -59,7 +67,7 @@ class ReceiveOptions:
     """Options of receiving a request: its ticket, its deadline (``time.monotonic``), and the place of its bytes.
 
     ``shared`` makes memory that another process can read. ``resolver`` finds the studies that a request names instead
-    of bringing them, where there is a store.
+    of bringing them, where there is a store; ``fetch`` brings one from a peer into it, where there are peers.
     """
 
     settings: Settings
@@ -68,6 +76,7 @@ class ReceiveOptions:
     deadline: float = math.inf
     shared: NewFile | None = None
     resolver: "Resolver | None" = None
+    fetch: "Callable[[FetchOrder], None] | None" = None
 
     def check(self) -> None:
         """Raises DeadlineExceeded once it is too late."""
@@ -259,7 +268,15 @@ def receive_files(
 def _receive_stored(
     text: bytes, words: dict[str, Any], charset: str | None, receive_options: ReceiveOptions, resolver: "Resolver"
 ) -> Received:
-    """Receive stored instances as if they were sent; their digest is known from the last time."""
+    """Receive stored instances as if they were sent, fetched before if need be; their digest may be known.
+
+    Raises ParameterRefused, and what ``fetch`` raises.
+    """
+    order = resolver.order(words)
+    if order is not None:
+        if receive_options.fetch is None:
+            raise ParameterRefused([("/from", NO_PEERS)])
+        receive_options.fetch(order)
     with resolver.resolve(words) as resolved:
         size = len(text) + sum(one.size for one in resolved.held)
         receive_options.ticket.expect(size)

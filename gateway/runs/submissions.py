@@ -109,6 +109,9 @@ class Submissions:
         resolver = self._service.resolver(submission.caller)
         if named_study(words, resolver) is not None or resolver is None:
             return set()
+        if (order := resolver.order(words)) is not None:
+            self._service.require_peer(order.peer, submission.caller)
+            return set()
         return {instance.study_instance_uid for instance in resolver.held(words)}
 
     def _bound(self, changes: Changes, caller: str) -> None:

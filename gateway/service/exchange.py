@@ -193,7 +193,7 @@ class Exchange:
         """Read the input; ``named`` reads the names of its parts too.
 
         Raises what the source raises: BrokenBody, BrokenJSON, DeadlineExceeded, LimitExceeded, UnsupportedMedia,
-        Unavailable, StorageFull, and those of a study by path or by reference.
+        Unavailable, StorageFull, and those of a study by path, by reference or from a peer.
         """
         service = self._service
         received = self._received = source(
@@ -204,6 +204,7 @@ class Exchange:
                 self._context.deadline,
                 service.executor(self.model).memory,
                 service.resolver(self.head.caller),
+                service.fetcher(self.head, self._context.deadline),
             )
         )
         if not received.in_memory:

@@ -3,18 +3,20 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.config import Settings
 from gateway.contract.model import Model
 from gateway.contract.requests import Request, Result
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, ParameterRefused
 from gateway.executors.registry import Executor, Executors
 from gateway.executors.remote import ProcessExecutor
 from gateway.executors.runner import AnswerChecks, retire
 from gateway.executors.scoreboard import Slot, together
 from gateway.executors.states import ModelHealth, worst
 from gateway.intake.admission import Admission, Ticket
+from gateway.intake.receiving import NO_PEERS
 from gateway.observe.audit.auditor import Auditor, open_auditor, signing_key
 from gateway.observe.logs import TaggedLogger
 from gateway.observe.metrics import Metrics
@@ -24,11 +26,12 @@ from gateway.protocol.serializer import InferenceSerializer
 from gateway.service.exchange import Exchange, Head
 
 if TYPE_CHECKING:
+    from gateway.intake.fetching import Fetches
     from gateway.observe.spans import Spans
     from gateway.peers.peer_directory import PeerDirectory
     from gateway.service.result_cache import ResultCache
     from gateway.studies.forgetting import Forgotten
-    from gateway.studies.references import Resolver
+    from gateway.studies.references import FetchOrder, Resolver
     from gateway.studies.store_context import StoreContext
 
 DRAINING = "draining"
@@ -80,6 +83,8 @@ class Service:
     """Answers of deterministic models on stored instances."""
     peers: "PeerDirectory | None" = None
     """The systems that the gateway calls, where the settings name a file of them."""
+    fetches: "Fetches | None" = None
+    """Studies on their way from peers into the store."""
     _spans: "Spans | None" = None
 
     def __post_init__(self) -> None:
@@ -135,6 +140,25 @@ class Service:
         """Return the resolver of studies that ``caller`` may reference; None without a store."""
         return None if self.store is None else self.store.references.of(caller)
 
+    def fetcher(self, head: Head, deadline: float) -> "Callable[[FetchOrder], None] | None":
+        """Return what fetches studies for the caller of a request; None without a store, or without peers."""
+        if self.fetches is None:
+            return None
+        return partial(
+            self.fetches.fetch,
+            caller=head.caller,
+            again=head.no_cache,
+            deadline=deadline,
+            gone=head.gone,
+            progress=head.progress,
+        )
+
+    def require_peer(self, name: str, caller: str) -> None:
+        """Raise ParameterRefused unless ``caller`` may have studies fetched from the peer."""
+        if self.fetches is None or self.peers is None:
+            raise ParameterRefused([("/from", NO_PEERS)])
+        self.peers.admitted(name, caller)
+
     def infer(self, model: Model, request: Request, *, log: TaggedLogger, gone: Callable[[], bool]) -> Result:
         """Run ``model`` on ``request`` and check its answer; ``gone`` is True once its caller has left.
 
@@ -155,6 +179,10 @@ class Service:
             from gateway.peers.peer_directory import PeerDirectory  # urllib3, which a gateway without peers spares
 
             self.peers = PeerDirectory.open(self.settings.peers, self.metrics.peer)
+            if self.store is not None:
+                from gateway.intake.fetching import Fetches
+
+                self.fetches = Fetches(self.peers, self.store.store, self._fetched)
         if address:
             generation = slot.generation if slot else 0
             self.executors.processes = ProcessExecutor(
@@ -184,6 +212,11 @@ class Service:
         log_forgotten(record)
         if self.auditor is not None:
             self.auditor.event("forgotten", record.caller, **record.members)
+
+    def _fetched(self, caller: str, **members: str | int) -> None:
+        """Audit a fetch that is over."""
+        if self.auditor is not None:
+            self.auditor.event("peer-fetch", caller, **members)
 
     def _open_sinks(self) -> None:
         """Open the sinks that the settings and the environment name, in the process that their threads live in."""

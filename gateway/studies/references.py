@@ -22,6 +22,8 @@ from gateway.studies.tables import instances as table
 
 MEMBERS = ("study", "series", "instances")
 """The words of a reference; one of them is in the JSON."""
+FROM = "from"
+"""Beside ``study``, the peer to fetch it from; ``series`` then chooses among its series."""
 ORDERS = 256
 """Spatial orders that a process remembers: reading the headers of a study takes a tenth of a second."""
 PIECE = 1 << 20
@@ -35,6 +37,15 @@ class StudyReference:
     study: str = ""
     series: tuple[str, ...] = ()
     instances: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FetchOrder:
+    """What a request wants fetched: a study of a peer, or these series of it."""
+
+    peer: str
+    study: str
+    series: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,9 +77,22 @@ def is_reference(json: dict[str, Any]) -> bool:
     return any(name in json for name in MEMBERS)
 
 
+def read_order(json: dict[str, Any]) -> FetchOrder | None:
+    """Return what a request's JSON wants fetched; None where it names no peer. Raises ParameterRefused."""
+    if FROM not in json:
+        return None
+    if "study" not in json or not isinstance(json[FROM], str):
+        raise ParameterRefused([(f"/{FROM}", "from should be the name of a peer, beside the UID of a study.")])
+    reference = read_reference(json)
+    study = read_reference({"study": json["study"]}).study
+    return FetchOrder(json[FROM], study, reference.series)
+
+
 def read_reference(json: dict[str, Any]) -> StudyReference:
     """Read the reference of a request's JSON. Raises ParameterRefused with a pointer to an invalid member."""
     named = [name for name in MEMBERS if name in json]
+    if FROM in json and named == ["study", "series"]:
+        named = ["series"]
     if len(named) != 1:
         raise ParameterRefused([(f"/{(named or MEMBERS)[-1]}", "Name one of study, series and instances.")])
     name = named[0]
@@ -197,9 +221,13 @@ class Resolver:
         """Return True where a request's JSON names something."""
         return is_reference(json)
 
+    def order(self, json: dict[str, Any]) -> FetchOrder | None:
+        """See ``read_order``."""
+        return read_order(json)
+
     def without(self, json: dict[str, Any]) -> dict[str, Any]:
         """Return the JSON as of the same request with parts, which is what a model is given."""
-        return {name: value for name, value in json.items() if name not in MEMBERS}
+        return {name: value for name, value in json.items() if name not in (*MEMBERS, FROM)}
 
     def resolve(self, json: dict[str, Any]) -> Resolved:
         """See ``References.resolve``."""

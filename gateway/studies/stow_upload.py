@@ -1,9 +1,10 @@
 """The instances of one STOW-RS request: received part by part, judged one by one, kept together (PS3.18 10.5)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gateway.errors import LimitExceeded, StudyRefused
+from gateway.errors import InstanceConflict, LimitExceeded, StudyRefused
 from gateway.studies import instance_rows
 from gateway.studies.manifests import ManifestEntry, is_uid
 from gateway.studies.store import Store
@@ -94,13 +95,28 @@ class StowUpload(InstanceBatch):
         self._classes[digest], self._attributes[digest] = sop_class, attributes
         return None
 
-    def keep(self) -> StowOutcome:
-        """Keep what was accepted, all at once. Raises StorageFull, Unavailable."""
+    @property
+    def accepted(self) -> Sequence[ManifestEntry]:
+        """What was accepted so far, in its order."""
+        return self._accepted
+
+    @property
+    def failures(self) -> Sequence[StowFailure]:
+        """What was not accepted so far."""
+        return self._failures
+
+    def keep(self, *, whole: bool = False) -> StowOutcome:
+        """Keep what was accepted, all at once; ``whole`` refuses a conflict instead of leaving the instance out.
+
+        Raises StorageFull, Unavailable, InstanceConflict.
+        """
         self.settle()
         outcome = StowOutcome(failures=list(self._failures))
         with self._store.index.writing() as connection:
             since = self._store.retention.since
             states = instance_rows.states(connection, self._caller, since, self._accepted)
+            if whole:
+                self._refuse_conflicts(states)
             for entry, (state, _) in zip(self._accepted, states, strict=True):
                 sop_class = self._classes[entry.sha256]
                 if state == "conflict":
@@ -109,3 +125,15 @@ class StowUpload(InstanceBatch):
                     outcome.stored.append(StowedInstance(sop_class, entry))
             self._hold(connection, [instance.entry for instance in outcome.stored])
         return outcome
+
+    def _refuse_conflicts(self, states: Sequence[tuple[str, str | None]]) -> None:
+        conflicts = [
+            {"sop_instance_uid": entry.sop_instance_uid, "sha256": entry.sha256, "existing": existing}
+            for entry, (state, existing) in zip(self._accepted, states, strict=True)
+            if state == "conflict"
+        ]
+        if conflicts:
+            raise InstanceConflict(
+                "The peer has another file of an instance that is stored here; delete the study here, and fetch again.",
+                conflicts=conflicts,
+            )

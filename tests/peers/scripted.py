@@ -1,5 +1,6 @@
 """Peers as a test scripts them: real servers that answer each request with bytes of the test's choice."""
 
+import json
 import socketserver
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from gateway.peers.peer_entries import PeerEntry, WebAddress
 from gateway.peers.web_peer import WebPeer
 from gateway.wire import OutgoingPart, encode
+from tests.studies.files import File
 
 BOUNDARY = "b0undary"
 DICOM = "application/dicom"
@@ -115,3 +117,20 @@ class Taken:
 
     def end(self) -> None:
         self.ended += 1
+
+
+def archive(*files: File) -> Callable[[Asked], Iterable[bytes]]:
+    """Answers of an honest archive with these files, by QIDO-RS and WADO-RS."""
+
+    def answer(asked: Asked) -> Iterable[bytes]:
+        path, _, query = asked.target.partition("?")
+        words = path.split("/")
+        found = [file for file in files if file.entry.study_instance_uid in words]
+        if "series" in words:
+            found = [file for file in found if file.entry.series_instance_uid in words]
+        if words[-1] != "instances":
+            return response(200, study(*(file.data for file in found)), RELATED) if found else response(404)
+        uids = [] if "offset" in query else [file.entry.sop_instance_uid for file in found]
+        return response(200, json.dumps([{"00080018": {"vr": "UI", "Value": [uid]}} for uid in uids]).encode())
+
+    return answer
