@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -42,29 +44,31 @@ def organs(volume: Volume) -> Interactive[list[Mask]]:
     return found
 
 
-def inside(volume: Volume) -> Interactive[Mask]:
-    """Answer one click with the process that the model is in: as many voxels as its id."""
-    clicks = Clicks()
-    while not clicks.finished:
-        mask = np.zeros(volume.shape, bool)
-        mask.flat[: os.getpid() % mask.size] = bool(clicks.points)
-        clicks = yield Ask("Click.", kind="clicks", shown=Mask(mask))
-    return Mask(mask)
-
-
-app = Gateway(__name__)
-app.model("/region-growing", version="1.0.0")(grow)
-app.model("/paint", version="1.0.0")(paint)
-app.model("/organs", version="1.0.0")(organs)
-app.model("/one", version="1.0.0", execution=Execution(concurrency=1))(paint)
-app.model("/brief", version="1.0.0", execution=Execution(timeout=1))(paint)
-app.model("/inside", version="1.0.0")(inside)
-
-
-@app.model("/still", version="1.0.0")
 def still(volume: Volume) -> Mask:
     """Find nothing, and ask nothing."""
     return Mask(np.zeros(volume.shape, bool))
+
+
+MODELS: dict[str, tuple[Callable[..., Any], Execution | None]] = {
+    "/paint": (paint, None),
+    "/organs": (organs, None),
+    "/still": (still, None),
+    "/one": (paint, Execution(concurrency=1)),
+    "/brief": (paint, Execution(timeout=1)),
+    "/region-growing": (grow, None),
+}
+"""By route; a server has those that ``MODELS`` names, since each may cost a process."""
+
+
+def add_models(app: Gateway, *routes: str) -> None:
+    """Add the models on these routes."""
+    for route in routes:
+        target, execution = MODELS[route]
+        app.model(route, version="1.0.0", execution=execution)(target)
+
+
+app = Gateway(__name__)
+add_models(app, *os.environ.get("MODELS", "/paint").split())
 
 
 @app.after_request

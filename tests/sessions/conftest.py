@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import Client, Execution, Gateway, Settings
+from gateway import Client, Gateway, Settings
 from gateway.testing import client, phantom_study
-from models.region_growing import grow
 from tests.apps import clicking
 
 OpenApp = Callable[..., Gateway]
@@ -27,11 +26,7 @@ def open_app() -> Iterator[OpenApp]:
 
     def open_(**settings: object) -> Gateway:
         app = Gateway(__name__, settings=Settings(**settings))
-        for route, target in {"/paint": clicking.paint, "/organs": clicking.organs, "/still": clicking.still}.items():
-            app.model(route, version="1.0.0")(target)
-        app.model("/region-growing", version="1.0.0")(grow)
-        app.model("/one", version="1.0.0", execution=Execution(concurrency=1))(clicking.paint)
-        app.model("/brief", version="1.0.0", execution=Execution(timeout=1))(clicking.paint)
+        clicking.add_models(app, *clicking.MODELS)
         apps.append(app)
         return app
 
