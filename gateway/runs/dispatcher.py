@@ -44,8 +44,9 @@ class Dispatcher:
         self._settings = service.settings
         self._attempts: dict[str, Attempt] = {}
         self._leases = Leases(service.settings.run_lease)
-        self._woken, self._dirty, self._ended = threading.Event(), threading.Event(), threading.Condition()
-        self._started = self._draining = self._closed = False
+        self._woken, self._dirty, self._closed = threading.Event(), threading.Event(), threading.Event()
+        self._ended = threading.Condition()
+        self._started = self._draining = False
         self._look_at = self._renew_at = 0.0
         self._threads = [
             threading.Thread(target=self._serve, args=[work], name=name, daemon=True)
@@ -84,7 +85,7 @@ class Dispatcher:
             attempt.stop(StopReason.DRAINING)
         with self._ended:
             self._ended.wait_for(lambda: not self._attempts, STOP_SECONDS)
-        self._closed = True
+        self._closed.set()
         self._woken.set()
         self._dirty.set()
         for thread in self._threads if self._started else ():
@@ -92,13 +93,13 @@ class Dispatcher:
 
     def _serve(self, work: Callable[[], None]) -> None:
         """Work until closed; an error of the store ends one turn."""
-        while not self._closed:
+        while not self._closed.is_set():
             try:
                 work()
             except Exception as error:
                 private = error.private if isinstance(error, GatewayError) else f"\n{exception_frames(error)}"
                 logger.warning("runs were not looked after: %s %s", type(error).__name__, private)
-                time.sleep(LOOK_SECONDS)
+                self._closed.wait(LOOK_SECONDS)
 
     def _turn(self) -> None:
         self._woken.wait(LOOK_SECONDS)
@@ -116,7 +117,7 @@ class Dispatcher:
         self._dirty.clear()
         for attempt in list(self._attempts.values()):
             attempt.journal.flush()
-        time.sleep(FLUSH_SECONDS)
+        self._closed.wait(FLUSH_SECONDS)
 
     def _claim(self) -> None:
         """Claim as many queued runs as there is room for, the oldest of each route first."""

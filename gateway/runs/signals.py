@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import secrets
+import select
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -25,8 +26,6 @@ Listener = Callable[[str, str], None]
 """Receives key and word, in a thread of the signals or the one that made the change. Returns at once, never raises."""
 CHANNEL = "gateway_runs"
 """The channel of PostgreSQL's NOTIFY."""
-LOOK = 0.5
-"""Seconds between two looks at whether the thread should end."""
 PAUSE = 5.0
 """Seconds before a lost connection is made again."""
 MESSAGE = 128
@@ -52,11 +51,12 @@ class Signals(Protocol):
 
 
 class _Listening:
-    """A daemon thread that listens until it is closed."""
+    """A daemon thread that listens until it is closed, which ends its wait at once."""
 
     def __init__(self) -> None:
         self._listener: Listener = lambda _key, _word: None
         self._closed = threading.Event()
+        self._ending, self._end = socket.socketpair()
         self._thread = threading.Thread(target=self._listen, name="gateway-run-signals", daemon=True)
 
     def start(self, listener: Listener) -> None:
@@ -67,6 +67,14 @@ class _Listening:
     def _listen(self) -> None:
         raise NotImplementedError
 
+    def _arrives(self, descriptor: int) -> bool:
+        """Wait until something can be read from ``descriptor``; return False once the thread should end."""
+        poll = select.poll()
+        for each in (descriptor, self._ending.fileno()):
+            poll.register(each, select.POLLIN)
+        poll.poll()
+        return not self._closed.is_set()
+
     def _take(self, message: str) -> None:
         key, _, word = message.partition(" ")
         self._listener(key, word)
@@ -74,8 +82,11 @@ class _Listening:
     def close(self) -> None:
         """Stop listening."""
         self._closed.set()
+        self._end.send(b".")
         if self._thread.is_alive():
             self._thread.join()
+        for each in (self._end, self._ending):
+            each.close()
 
 
 class SocketSignals(_Listening):
@@ -90,7 +101,6 @@ class SocketSignals(_Listening):
         self._name = secrets.token_hex(8)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self._address(self._name))
-        self._socket.settimeout(LOOK)
         self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sender.setblocking(False)
 
@@ -119,9 +129,8 @@ class SocketSignals(_Listening):
             pass
 
     def _listen(self) -> None:
-        while not self._closed.is_set():
-            with contextlib.suppress(TimeoutError):
-                self._take(self._socket.recv(MESSAGE).decode("ascii", "replace"))
+        while self._arrives(self._socket.fileno()):
+            self._take(self._socket.recv(MESSAGE).decode("ascii", "replace"))
 
     def close(self) -> None:
         """Stop listening, and remove the socket."""
@@ -164,6 +173,8 @@ class PostgresSignals(_Listening):
     def _receive(self) -> None:
         with contextlib.closing(self._connect()) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
-            while not self._closed.is_set():
-                for notice in connection.notifies(timeout=LOOK):
+            arrives = True
+            while arrives:
+                for notice in connection.notifies(timeout=0):
                     self._take(notice.payload)
+                arrives = self._arrives(connection.fileno())
