@@ -24,7 +24,8 @@ FORKING.set_forkserver_preload(
         *("gateway.cli.sending", "gateway.cli.running", "gateway.cli.replaying", "gateway.cli.storing"),
         *("gateway.cli.doctor", "gateway.dicom.decoding.pool", "gateway.dicom.samples.specimens"),
         *("gateway.targets", "gateway.server.master", "gateway.worker", "gateway.binding.typed_model"),
-        *("gateway.studies.store", "boto3", "scipy.ndimage"),
+        *("gateway.endpoints.runs", "gateway.endpoints.studies", "gateway.delivery.webhooks", "boto3", "scipy.ndimage"),
+        *("alembic.command", "sqlalchemy.dialects.sqlite", "sqlalchemy.dialects.postgresql.psycopg"),
     ]
 )
 
