@@ -20,6 +20,7 @@ PURPOSES = {
     "s3": "audits and studies in S3",
     "sql": "audits in a database",
     "store": "the study store",
+    "dimse": "the DICOM network",
     "blake3": "digest=blake3",
     "otel": "traces",
     "oidc": "tokens",

@@ -123,5 +123,7 @@ USES: dict[str, Callable[[Path], str]] = {
     "audit_file": _appendable_file,
     "audit_key_file": _file_or_its_place,
     "webhook_secrets_file": _readable_file,
+    "dimse_titles_file": _readable_file,
+    "peers": _readable_file,
 }
 """The check of each setting's path: returns the fault, "" without one."""
