@@ -1,7 +1,7 @@
 """Names: a public class exists once, a module's stem once except for twins, and each module has a room."""
 
 import ast
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from tests.house.imports import ROOT, modules
@@ -40,6 +40,12 @@ def test_a_module_stem_stands_once_but_for_twins() -> None:
         if not path.stem.startswith("__"):
             stems[path.stem].append(module)
     assert {stem for stem, found in stems.items() if len(found) > 1} == TWINS.keys()
+
+
+def test_a_test_module_s_stem_stands_once() -> None:
+    """pytest imports each by its stem, and refuses the second."""
+    stems = Counter(path.stem for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [stem for stem, count in stems.items() if count > 1] == []
 
 
 def test_no_module_of_the_gateway_lies_outside_a_room() -> None:
