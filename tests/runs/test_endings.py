@@ -57,7 +57,7 @@ def test_an_answer_is_stored_once_the_index_is_back(open_bench: Any) -> None:
 
 @pytest.mark.slow
 def test_an_answer_is_stored_once_postgresql_is_back(tmp_path: Path, notes: Path) -> None:
-    require(databases.program("initdb") and databases.program("createdb"), databases.MISSING)
+    require(databases.program("initdb"), databases.MISSING)
     with databases.cluster() as own, closing(Bench(tmp_path / "store", own.database(), notes)) as bench:
         run = bench.submit("told", id="one")
         eventually(lambda: bench.noted("begin one"))

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -11,15 +12,19 @@ import pytest
 import requests
 
 from tests.access.certificates import Authority, named
+from tests.commands import Command, command
 from tests.conftest import ROOT, Serve
 from tests.waiting import PATIENCE, eventually
 
 
 def refused(*words: object, folder: Path = ROOT, program: str = "gateway", **environment: str) -> str:
     """The one line in which a server that does not start says why."""
-    command = [sys.executable, "-m", program, *([] if program == "gunicorn" else ["serve"]), *map(str, words)]
     environ = os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "PORT": "0", **environment}
-    ran = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=PATIENCE)
+    if program == "gateway":
+        ran = command("serve", *words, folder=folder, environ=environ)
+    else:
+        line = [sys.executable, "-m", program, *map(str, words)]
+        ran = subprocess.run(line, cwd=folder, env=environ, capture_output=True, text=True, timeout=PATIENCE)
     assert ran.returncode not in (0, 2), ran.stderr
     assert "Traceback" not in ran.stderr
     assert "Booting worker" not in ran.stderr or "cannot start" in ran.stderr
@@ -103,14 +108,14 @@ def test_an_application_without_a_model_is_reported(serve: Serve, tmp_path: Path
 @pytest.mark.parametrize("target", ["tissue:bright", "tissue.py", "./tissue:bright", "tissue"])
 def test_serve_takes_what_run_takes(target: str, tmp_path: Path) -> None:
     (tmp_path / "tissue.py").write_text("from gateway import Mask, Volume\ndef bright(ct: Volume) -> Mask: ...\n")
-    command = [sys.executable, "-m", "gateway", "serve", target, "--port", "0"]
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=log, stderr=log)
+    log = tmp_path / "log"
+    log.touch()
+    process = Command(["serve", target, "--port", "0"], tmp_path, environ, [log])
     try:
-        listening = eventually(lambda: re.search(r"http://127.0.0.1:\d+", (tmp_path / "log").read_text()))
+        listening = eventually(lambda: re.search(r"http://127.0.0.1:\d+", log.read_text()))
         paths = requests.get(f"{listening[0]}/openapi.json", timeout=PATIENCE).json()["paths"]
         assert "/" in paths
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE)

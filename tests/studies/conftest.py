@@ -17,7 +17,7 @@ START = 1_700_000_000.0
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[databases.Cluster]:
-    require(databases.program("initdb") and databases.program("createdb"), databases.MISSING)
+    require(databases.program("initdb"), databases.MISSING)
     with databases.cluster() as running:
         yield running
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
+
 from tests.waiting import PATIENCE, eventually
 
 FOLDERS = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
@@ -36,7 +38,8 @@ class Cluster:
             os.chown(folder, self._user.pw_uid, self._user.pw_gid)
         data = folder / "data"
         self._run(
-            "initdb", "-D", str(data), "-U", "store", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8"
+            *("initdb", "-D", str(data), "-U", "store", "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8"),
+            "--wal-segsize=1",
         )
         self._log = (folder / "log").open("wb")
         self.start()
@@ -57,7 +60,9 @@ class Cluster:
     def database(self) -> str:
         """The URL of a fresh database."""
         name = f"store_{next(self._numbers)}"
-        self._run("createdb", "-h", str(self.folder), "-U", "store", name)
+        server = {"host": str(self.folder), "user": "store", "dbname": "postgres"}
+        with psycopg.connect(**server, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
         return f"postgresql://store@/{name}?host={quote(str(self.folder))}"
 
     def stop(self) -> None:

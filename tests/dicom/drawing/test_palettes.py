@@ -48,9 +48,10 @@ def test_two_anchor_points_at_one_threshold_make_a_hard_step() -> None:
     assert (lut[128:] == white).all()
 
 
-@given(data=st.lists(BYTE, min_size=1024, max_size=1024))
+@given(octets=st.binary(min_size=1024, max_size=1024))
 @settings(deadline=None)
-def test_a_lut_is_taken_as_256_colours_in_a_row(data: list[int]) -> None:
+def test_a_lut_is_taken_as_256_colours_in_a_row(octets: bytes) -> None:
+    data = list(octets)
     lut = from_palette({"type": "lut", "data": data})
     assert lut.shape == (256, 4)
     assert lut[3].tolist() == data[12:16]
