@@ -50,6 +50,7 @@ class Plan:
     cached: int = 4000
     watchers: int = 1000
     runs: int = 100
+    clicks: int = 40
 
 
 QUICK = Plan(
@@ -77,6 +78,7 @@ QUICK = Plan(
     cached=200,
     watchers=50,
     runs=10,
+    clicks=5,
 )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from benchmarks.results import Line, Plan
 from benchmarks.rows.batches import batch
+from benchmarks.rows.clicks import clicks
 from benchmarks.rows.contracts import contract
 from benchmarks.rows.crowds import many
 from benchmarks.rows.endurance import endurance
@@ -37,6 +38,7 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "headers": headers,
     "uploads": uploads,
     "runs": runs,
+    "clicks": clicks,
     "endurance": endurance,
     "weights": weights,
     "hop": hop,
