@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import __version__
-from gateway.cli import audits, keys, networking, run_verbs, storing, webhook_verbs
+from gateway.cli import audits, keys, networking, peer_verbs, run_verbs, storing, webhook_verbs
 from gateway.cli.connection_options import add_access, add_skip_unreadable, count, count_or_zero, port_number
 from gateway.config import DEFAULT_PORT
 
@@ -112,6 +112,8 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     run_verbs.add_arguments(_verb(verbs, "runs", "look at runs, wait for them, cancel them", run_verbs.EPILOG), environ)
     webhooks = _verb(verbs, "webhooks", "list and retry webhooks, and add their secrets", webhook_verbs.EPILOG)
     webhook_verbs.add_arguments(webhooks, environ)
+    peers = _verb(verbs, "peers", "search other systems, fetch studies from them and send files", peer_verbs.EPILOG)
+    peer_verbs.add_arguments(peers, environ)
     dimse = _verb(verbs, "dimse", "serve the DICOM network beside the HTTP server", networking.EPILOG)
     networking.add_arguments(dimse, environ)
     schema = _verb(verbs, "schema", "print the OpenAPI description of an application")

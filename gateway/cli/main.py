@@ -140,6 +140,18 @@ def _webhooks(arguments: argparse.Namespace) -> None:
         raise CommandFailed(str(error), USAGE) from error
 
 
+def _peers(arguments: argparse.Namespace) -> None:
+    from gateway.cli import peer_verbs
+    from gateway.cli.terminal import Terminal
+
+    try:
+        failure = peer_verbs.run(arguments, Terminal(script=arguments.json))
+    except ValueError as error:
+        raise CommandFailed(str(error), USAGE) from error
+    if failure:
+        raise CommandFailed(failure)
+
+
 def _dimse(arguments: argparse.Namespace) -> None:
     from gateway.cli import networking
     from gateway.cli.serving import require_known
@@ -305,6 +317,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
     "preflight": _store,
     "runs": _runs,
     "webhooks": _webhooks,
+    "peers": _peers,
     "dimse": _dimse,
     "schema": _schema,
     "new": _new,

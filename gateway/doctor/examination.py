@@ -88,6 +88,15 @@ def _settings(plan: Plan, environ: Mapping[str, str]) -> list[Check]:
         ("folders", lambda: storage.folders(plan.settings)),
         ("runs", lambda: variables.runs(plan.settings)),
         ("webhooks", lambda: variables.webhooks(plan.settings)),
+        *_peers(plan),
         ("audit", lambda: variables.audit(plan.settings)),
         ("callers", lambda: variables.callers(plan)),
     ]
+
+
+def _peers(plan: Plan) -> list[Check]:
+    if plan.settings.peers is None:
+        return [("peers", lambda: Diagnosis("peers", Level.OK, "Off: there is no file of them."))]
+    from gateway.doctor import peer_checks  # urllib3, which may be missing; the check of the packages tells
+
+    return peer_checks.checks(plan.settings)

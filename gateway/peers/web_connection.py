@@ -49,7 +49,7 @@ class WebConnection:
         """Raises ValueError with a sentence for a certificate that cannot be loaded."""
         self.name, self.address = name, address
         self._root = urllib3.util.parse_url(address.url).path or ""
-        options: dict[str, Any] = {} if address.url.startswith("http:") else {"ssl_context": _context(name, address)}
+        options: dict[str, Any] = {} if address.url.startswith("http:") else {"ssl_context": tls_context(name, address)}
         self._pool = urllib3.connection_from_url(
             address.url,
             maxsize=connections,
@@ -237,7 +237,7 @@ def _seconds(text: str) -> int:
     return min(int(text), LONGEST_RETRY) if text.isascii() and text.isdigit() and len(text) < 10 else RETRY_SECONDS
 
 
-def _context(name: str, address: WebAddress) -> ssl.SSLContext:
+def tls_context(name: str, address: WebAddress) -> ssl.SSLContext:
     """Return the TLS of a peer: its own authority or the system's, and the gateway's certificate where it has one."""
     try:
         context = ssl.create_default_context(cafile=address.ca and str(address.ca))
