@@ -95,6 +95,9 @@ class Settings:
     watchers: int = _setting(
         1_000, "answers of one worker that wait for news of a run, without a thread; half of its connections at most"
     )
+    caller_watchers: int = _setting(
+        200, "of those for one caller with a name: five callers have room at once; 0 for no bound"
+    )
     run_wait: float = _setting(
         50.0, "seconds that an answer waits for a run, at most; nginx ends a silent response after 60"
     )

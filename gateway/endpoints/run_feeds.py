@@ -30,6 +30,11 @@ class EventFeed:
         """See ``Feed``."""
         return self.run.key
 
+    @property
+    def caller(self) -> str:
+        """See ``Feed``."""
+        return self.run.caller
+
     def watch(self, wake: Callable[[], None]) -> Callable[[], None]:
         """See ``Feed``."""
         return self.runs.watch(self.run, wake).close

@@ -16,7 +16,7 @@ from gateway.endpoints.run_feeds import BEGUN, ChangeFeed, EndFeed, EventFeed
 from gateway.endpoints.store_views import Rule, admission_ticket, answering, moment, page, paged, time_of
 from gateway.endpoints.timeouts import requested_timeout
 from gateway.endpoints.waiting import defer, stream
-from gateway.errors import ParameterRefused, RunNotFound, Unavailable
+from gateway.errors import ParameterRefused, RunNotFound, TooManyRequests, Unavailable
 from gateway.intake import chunks
 from gateway.intake.body import Body
 from gateway.observe.audit.receipts import HEADER, PREFERENCE, header_of, is_wanted
@@ -67,7 +67,7 @@ def respond_async(route: str, wait: float) -> flask.Response:
 
     try:
         return defer(EndFeed(_runs(), run), 0, seconds, answering(answer))
-    except Unavailable:  # as many answers wait as may; the run is there
+    except (TooManyRequests, Unavailable):  # as many answers wait as may; the run is there
         return answer()
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import flask
 from werkzeug.wsgi import ClosingIterator
 
-from gateway.errors import Unavailable
+from gateway.errors import TooManyRequests, Unavailable
 
 KEEP_ALIVE = b": keep-alive\n\n"
 """A comment, which clients ignore (HTML 9.2.6)."""
@@ -46,6 +46,10 @@ class Feed(Protocol):
     def key(self) -> str:
         """The name of the sequence."""
 
+    @property
+    def caller(self) -> str:
+        """The name of the caller whose answer waits; "" for an anonymous one."""
+
     def read(self, after: int) -> Piece:
         """Return what there is behind ``after``, a limited number of bytes; no bytes for nothing new."""
 
@@ -59,6 +63,9 @@ class WaitingServer(Protocol):
     @property
     def full(self) -> bool:
         """True while no more answers may wait."""
+
+    def has_share(self, caller: str) -> bool:
+        """Return False while as many answers wait for one caller as may."""
 
     def knows(self, start_response: Any) -> bool:
         """Return True for the server's own ``start_response``; that of a middleware cannot be taken over."""
@@ -76,14 +83,17 @@ _in_threads = threading.BoundedSemaphore(IN_THREADS)
 
 
 def stream(feed: Feed, after: int, *, begun: bytes = b"") -> flask.Response:
-    """Return a response of ``begun`` and what ``feed`` has behind ``after``, until it ends. Raises Unavailable."""
-    return _StreamResponse(_watchers(), feed, after, begun)
+    """Return a response of ``begun`` and what ``feed`` has behind ``after``, until it ends.
+
+    Raises Unavailable and TooManyRequests where as many answers wait as may, in all or for this caller.
+    """
+    return _StreamResponse(_watchers(feed), feed, after, begun)
 
 
 def defer(feed: Feed, after: int, seconds: float, answer: Callable[[], flask.Response]) -> flask.Response:
-    """Return ``answer()``, which is called once ``feed`` has ended or ``seconds`` are over. Raises Unavailable."""
+    """Return ``answer()``, which is called once ``feed`` has ended or ``seconds`` are over. Raises as ``stream``."""
     app = flask.current_app._get_current_object()  # type: ignore[attr-defined]
-    return _DeferredResponse(_watchers(), feed, after, time.monotonic() + seconds, partial(_answered, app, answer))
+    return _DeferredResponse(_watchers(feed), feed, after, time.monotonic() + seconds, partial(_answered, app, answer))
 
 
 class _WaitingResponse(flask.Response):
@@ -141,9 +151,11 @@ def _answered(
     return response(environ, start_response)
 
 
-def _watchers() -> WaitingServer | None:
-    """Return the worker's, where this server is the gateway's own. Raises Unavailable if no more answers may wait."""
+def _watchers(feed: Feed) -> WaitingServer | None:
+    """Return the worker's, where this server is the gateway's own. Raises Unavailable, TooManyRequests."""
     watchers: WaitingServer | None = getattr(flask.request.environ.get("gunicorn.socket"), "watchers", None)
+    if watchers is not None and not watchers.has_share(feed.caller):
+        raise TooManyRequests("As many answers wait for this caller as may; ask again later.", retry_after=RETRY_AFTER)
     if watchers is not None and watchers.full:
         raise Unavailable("As many answers wait as this server allows; ask again later.", retry_after=RETRY_AFTER)
     return watchers

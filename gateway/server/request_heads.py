@@ -11,7 +11,7 @@ from gateway.server.bulkheads import Bulkhead
 from gateway.server.rate_limited_socket import RateLimitedSocket, RateLimitedTLSSocket
 
 if TYPE_CHECKING:
-    from gateway.server.watchers import Watcher
+    from gateway.server.watcher_state import Watcher
 
 END_OF_HEAD = b"\r\n\r\n"
 HEAD_BYTES = 65536

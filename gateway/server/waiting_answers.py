@@ -11,7 +11,8 @@ from gateway.observe.logs import exception_frames
 from gateway.server.bulkheads import Bulkhead
 from gateway.server.master import WAITS
 from gateway.server.request_heads import Connection
-from gateway.server.watchers import Watcher, Watchers
+from gateway.server.watcher_state import Watcher
+from gateway.server.watchers import Watchers
 
 if TYPE_CHECKING:
     from gateway.server.connections import BoundedWorker
@@ -27,7 +28,8 @@ class WaitingAnswers:
         """``most`` connections may be open: those that wait are allowed beside the others, as far as it suffices."""
         self._worker, self._least, self._most = worker, worker.worker_connections, most
         settings = worker.settings
-        self.watchers = Watchers(min(settings.watchers, most // 2), settings.read_timeout, self._release, worker.log)
+        limit, share, timeout = min(settings.watchers, most // 2), settings.caller_watchers, settings.read_timeout
+        self.watchers = Watchers(limit, share, timeout, self._release, worker.log)
         self._resumed = Bulkhead(RESUME_THREADS, RESUME_THREADS, self._start, self._wake)
 
     def begin(self, conn: Connection) -> None:
@@ -44,7 +46,7 @@ class WaitingAnswers:
         self._worker.method_queue.defer(self._leave, watcher)
 
     def _leave(self, watcher: Watcher) -> None:
-        self.watchers.count -= 1
+        self.watchers.leave(watcher)
         if self._worker.worker_connections > self._least:
             self._worker.worker_connections -= 1
         conn = watcher.conn

@@ -1,11 +1,9 @@
-"""Answers that wait without a thread of their own: one thread serves all of a worker's.
-
-A ``Watcher`` is the state of one of them, without I/O; ``Watchers`` moves the bytes.
-"""
+"""Answers that wait without a thread of their own: one thread serves all of a worker's."""
 
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
@@ -14,111 +12,26 @@ from typing import Any
 from gunicorn.http.wsgi import Response
 from gunicorn.workers.gthread import PollableMethodQueue
 
-from gateway.endpoints.waiting import KEEP_ALIVE, KEEP_ALIVE_SECONDS, STREAM_SECONDS, Application, Feed, Piece
+from gateway.endpoints.waiting import STREAM_SECONDS, Application, Feed, Piece
 from gateway.errors import GatewayError
 from gateway.observe.logs import exception_frames
 from gateway.server.master import WAITS
 from gateway.server.rate_limited_socket import WOULD_BLOCK
-from gateway.server.request_heads import Connection
+from gateway.server.watcher_state import Watcher
 
-LAST_CHUNK = b"0\r\n\r\n"
-"""The end of a chunked body (RFC 9112 7.1)."""
 RECEIVED = 4096
 """Bytes that are read of a client whose answer waits."""
 
 
-class Watcher:
-    """One answer that waits: what is to be sent, and when something is due. Times are of ``time.monotonic``.
-
-    It ends with its feed, or at ``until``. A stream has no ``resume``; with one, nothing is sent before.
-    """
-
-    __slots__ = (
-        *("after", "chunked", "conn", "drain_by", "due", "ended", "environ", "feed", "lost", "pending"),
-        *("polled", "reads", "response", "resume", "started", "timeout", "until", "waits"),
-    )
-
-    def __init__(
-        self,
-        feed: Feed,
-        after: int,
-        response: Any,
-        environ: dict[str, Any],
-        *,
-        timeout: float = math.inf,
-        chunked: bool = False,
-        resume: Application | None = None,
-        until: float = math.inf,
-    ) -> None:
-        """``timeout`` is the seconds in which a client has to read what is pending."""
-        self.feed, self.after = feed, after
-        self.response, self.environ, self.started = response, environ, time.monotonic()
-        self.timeout, self.chunked, self.resume = timeout, chunked, resume
-        self.conn: Connection
-        self.pending = b""
-        self.until, self.drain_by = until, math.inf
-        self.due = until if resume else min(until, self.started + KEEP_ALIVE_SECONDS)
-        self.ended = self.lost = False
-        self.waits = True
-        self.polled, self.reads = 0, True
-
-    @property
-    def over(self) -> bool:
-        """Return True once all is sent."""
-        return self.ended and not self.pending
-
-    def take(self, piece: Piece, now: float) -> None:
-        """Add a piece of the feed."""
-        self.after = piece.after
-        if piece.data:
-            self.add(piece.data, now)
-        if piece.ended:
-            self.end(now)
-
-    def add(self, data: bytes, now: float) -> None:
-        """Add bytes that are to be sent."""
-        self._put(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data, now)
-
-    def end(self, now: float) -> None:
-        """End the answer behind what is pending."""
-        ended, self.ended = self.ended, True
-        if self.chunked and not ended:
-            self._put(LAST_CHUNK, now)
-
-    def _put(self, data: bytes, now: float) -> None:
-        if not self.pending:
-            self.drain_by = now + self.timeout
-        self.pending += data
-        self._schedule(now)
-
-    def _schedule(self, now: float) -> None:
-        drain_by, until = self.drain_by if self.pending else math.inf, math.inf if self.ended else self.until
-        self.due = min(now + KEEP_ALIVE_SECONDS, drain_by, until)
-
-    def sent(self, count: int) -> None:
-        """Note that the first ``count`` bytes of what is pending have been sent."""
-        self.pending = self.pending[count:]
-
-    def expire(self, now: float) -> None:
-        """Do what is due. Raises TimeoutError for a client that does not read."""
-        if self.pending and now >= self.drain_by:
-            raise TimeoutError
-        if now >= self.until:
-            self.end(now)
-        elif not self.pending:
-            self.add(KEEP_ALIVE, now)
-        self._schedule(now)
-
-
 class Watchers:
-    """The waiting answers of one worker, at most ``limit``.
+    """The waiting answers of one worker: at most ``limit``, and ``share`` of one caller with a name; 0 for no share.
 
     ``release`` is called in the thread of the watchers with each that ends: sent whole, to be resumed, or ``lost``.
     """
 
-    def __init__(self, limit: int, timeout: float, release: Callable[[Watcher], None], log: Any) -> None:
+    def __init__(self, limit: int, share: int, timeout: float, release: Callable[[Watcher], None], log: Any) -> None:
         """``timeout`` is the seconds in which a client has to read what is pending."""
-        self.limit, self._timeout, self._release, self._log = limit, timeout, release, log
+        self.limit, self._share, self._timeout, self._release, self._log = limit, share, timeout, release, log
         self._calls = PollableMethodQueue()
         self._selector = DefaultSelector()
         self._topics: dict[str, _Topic] = {}
@@ -128,12 +41,17 @@ class Watchers:
         """What has been read in this turn of the loop, for the other watchers of the same feed."""
         self._started = self._stopping = False
         self.count = 0
-        """Those that wait; changed by the worker's main thread alone."""
+        """Those that wait; changed by the worker's main thread alone, as are those of each caller."""
+        self._of_callers = Counter[str]()
 
     @property
     def full(self) -> bool:
         """See gateway.endpoints.waiting.WaitingServer."""
         return self.count >= self.limit
+
+    def has_share(self, caller: str) -> bool:
+        """See gateway.endpoints.waiting.WaitingServer."""
+        return not (caller and self._share) or self._of_callers[caller] < self._share
 
     def knows(self, start_response: Any) -> bool:
         """See gateway.endpoints.waiting.WaitingServer."""
@@ -167,7 +85,15 @@ class Watchers:
             self._calls.init()
             threading.Thread(target=self._run, name="gateway-watchers", daemon=True).start()
         self.count += 1
+        self._of_callers[watcher.feed.caller] += 1
         self._calls.defer(self._begin, watcher)
+
+    def leave(self, watcher: Watcher) -> None:
+        """Count an answer that has ended no longer; called by the worker's main thread."""
+        self.count -= 1
+        self._of_callers[watcher.feed.caller] -= 1
+        if not self._of_callers[watcher.feed.caller]:
+            del self._of_callers[watcher.feed.caller]
 
     def stop(self) -> None:
         """End all answers, later ones too, once they have what there is; called by the worker's main thread."""

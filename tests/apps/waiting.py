@@ -21,6 +21,8 @@ wakers: dict[str, list[Callable[[], None]]] = defaultdict(list)
 class Lines:
     """The lines under one name; the line ``end`` ends them."""
 
+    caller = ""
+
     def __init__(self, key):
         self.key = key
 

@@ -11,6 +11,7 @@ import requests
 
 from tests.access.certificates import Authority, named
 from tests.conftest import Serve, Server
+from tests.server.test_access import Callers
 from tests.server.test_faults import TYPE, body
 from tests.waiting import PATIENCE, eventually
 
@@ -140,3 +141,31 @@ def test_where_no_more_answers_may_wait_a_poll_is_refused_and_a_request_gets_its
         assert runs.ask("GET", f"/runs/{answer.json()['id']}{path}").status_code == 503
     runs.go("one")
     eventually(lambda: runs.ask("GET", f"/runs/{answer.json()['id']}").json()["state"] == "finished")
+
+
+def test_one_caller_has_its_share_of_the_answers_that_wait_and_others_have_room(
+    serve: Serve, authority: Authority, tmp_path: Path
+) -> None:
+    callers = Callers(tmp_path / "callers.json")
+    greedy, other = ({"Authorization": f"Bearer {callers.add(name, 'infer', 'read')}"} for name in ("greedy", "other"))
+    environment = {"GATEWAY_STORE_FOLDER": str(tmp_path / "store"), "TEST_NOTES": str(tmp_path)}
+    environment |= {"GATEWAY_API_KEYS_FILE": str(callers.path), "GATEWAY_CALLER_WATCHERS": "1"}
+    runs = Runs(serve("tests.apps.durable:app", "--threads", "8", **environment), authority, tmp_path)
+    asked = {"data": body(b'{"name": "one"}'), "params": {"route": "/told"}}
+    for key in (greedy, other):
+        assert runs.ask("PUT", "/runs/one", **asked, headers=key | {"Content-Type": TYPE}).status_code == 201
+    with runs.ask("GET", "/runs/one/events", headers=greedy, stream=True) as stream:
+        lines = stream.iter_lines(chunk_size=1, decode_unicode=True)  # closes the stream with its last reference
+        until(lines, "progress")
+        for path in ("?wait=1", "/events"):
+            refusal = runs.ask("GET", f"/runs/one{path}", headers=greedy)
+            assert refusal.status_code == 429
+            assert int(refusal.headers["Retry-After"]) > 0
+        prefer = greedy | {"Content-Type": TYPE, "Prefer": "respond-async, wait=30"}
+        assert runs.ask("POST", "/told", data=body(b'{"name": "two"}'), headers=prefer).status_code == 202
+        assert runs.ask("GET", "/runs/one", headers=greedy).status_code == 200
+        with runs.ask("GET", "/runs/one/events", headers=other, stream=True) as others:
+            assert others.status_code == 200
+    eventually(lambda: runs.ask("GET", "/runs/one?wait=0.01", headers=greedy).status_code == 200)
+    for name in ("one", "two"):
+        runs.go(name)

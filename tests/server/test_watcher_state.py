@@ -5,7 +5,7 @@ import math
 import pytest
 
 from gateway.endpoints.waiting import KEEP_ALIVE, KEEP_ALIVE_SECONDS, Piece
-from gateway.server.watchers import LAST_CHUNK, Watcher
+from gateway.server.watcher_state import LAST_CHUNK, Watcher
 
 TIMEOUT = 40.0
 
