@@ -81,6 +81,7 @@ def test_json_of_any_size_crosses_also_where_it_decides_who_is_answered_together
     assert [told(server.ask("apart", {"text": text}))["size"] for server in both.values()] == [1, 1]
 
 
+@pytest.mark.slow
 def test_the_example_models_answer_the_same_in_both_forms(serve: Serve) -> None:
     from models.app import MODELS
 

@@ -16,7 +16,7 @@ import requests
 from tests.server.running import FORMS, Running, Start, told
 from tests.waiting import PATIENCE, eventually
 
-PAUSE = 0.01
+PAUSE = 0.04
 """Seconds between two requests of a client, which leave some of the processor to the workers that start."""
 SHARED_MEMORY = Path("/dev/shm")
 VERSION = re.compile(r"version \w+")
@@ -33,7 +33,8 @@ def test_sigterm_lets_requests_finish_and_models_close_and_leaves_no_file_or_pro
             threads.submit(server.ask, "sleeps", {"until": "go", "name": "in flight"}, bytes(10_000)) for _ in range(8)
         ]
         eventually(lambda: server.noted("began", "in flight"))
-        mine = [path.name for path in SHARED_MEMORY.iterdir() if _is_open_in(path, server)]
+        opened = _opened(server)
+        mine = [path.name for path in SHARED_MEMORY.iterdir() if any(str(path) in target for target in opened)]
         os.kill(server.master, signal.SIGTERM)
         eventually(lambda: server.get("/readyz").status_code == 503)  # it says so while it still takes connections
         assert server.get("/readyz").json()["status"] == "draining"
@@ -66,10 +67,9 @@ def test_sigterm_lets_every_request_that_was_accepted_wait_for_a_place(start: St
     assert server.server.process.wait(PATIENCE) == 0
 
 
-def _is_open_in(path: Path, server: Running) -> bool:
-    """Whether one of the server's processes has a file below this one open."""
-    links = (link for pid in server.family() for link in Path(f"/proc/{pid}/fd").glob("*"))
-    return any(str(path) in _target(link) for link in links)
+def _opened(server: Running) -> list[str]:
+    """The files that the server's processes have open."""
+    return [_target(link) for pid in server.family() for link in Path(f"/proc/{pid}/fd").glob("*")]
 
 
 def _target(link: Path) -> str:
