@@ -8,10 +8,11 @@ from pydantic import TypeAdapter
 from gateway import __version__
 from gateway.config import Settings
 from gateway.contract.model import Model
-from gateway.errors import GatewayError
 from gateway.protocol.annotations import AnswerJSON
+from gateway.protocol.dicomweb_openapi import dicomweb_paths
 from gateway.protocol.kinds import KINDS
-from gateway.protocol.run_openapi import ACCEPTED, PREFER, RUN, run_paths
+from gateway.protocol.problem_responses import of_inference
+from gateway.protocol.run_openapi import ACCEPTED, PREFER, RECEIPT, RUN, TIMEOUT, WEBHOOK, run_paths
 from gateway.protocol.session_openapi import SESSION, session_paths
 from gateway.protocol.store_openapi import store_paths
 
@@ -29,6 +30,7 @@ def openapi(models: Mapping[str, Model], settings: Settings) -> dict[str, Any]:
     components = {"Answer": _answer(), "Problem": _problem(), **_definitions(TypeAdapter(AnswerJSON))}
     stored = store_paths() | run_paths() if settings.store_folder else {}
     components |= {"Run": RUN} if stored else {}
+    stored |= dicomweb_paths() if stored and settings.dicomweb else {}
     clicked = settings.sessions and any(model.interactive for model in models.values())
     components |= {"Session": SESSION} if clicked else {}
     stored |= session_paths() if clicked else {}
@@ -66,6 +68,7 @@ def _name(route: str) -> str:
 def _operation(route: str, name: str, model: Model, settings: Settings) -> dict[str, Any]:
     description, asynchronous = model.describe(), settings.store_folder is not None and model.durable
     content = {"multipart/related": _multipart(name)}
+    problems = of_inference(settings, asynchronous=asynchronous)
     if settings.study_root is not None:
         content["application/json"] = {"schema": {"allOf": [_ref(f"{name}Request"), _STUDY_PATH]}}
     return {
@@ -74,8 +77,8 @@ def _operation(route: str, name: str, model: Model, settings: Settings) -> dict[
         "summary": description.text.partition("\n")[0] or f"Infer on {route}",
         "description": "\n\n".join(filter(None, [description.text, *description.sentences, ORDER])),
         "requestBody": {"required": True, "content": content},
-        "responses": {"200": _answered(), **({"202": ACCEPTED} if asynchronous else {}), **dict(_problems())},
-        **({"parameters": [PREFER]} if asynchronous else {}),
+        "responses": {"200": _answered(), **({"202": ACCEPTED} if asynchronous else {}), **problems},
+        "parameters": [TIMEOUT, *([PREFER, WEBHOOK] if asynchronous else [RECEIPT])],
         **({"x-interactive": True} if model.interactive else {}),
     }
 
@@ -110,24 +113,6 @@ def _answered() -> dict[str, Any]:
         "description": "The answer: its JSON, one binary part for each entry of parts, and the hashes.",
         "content": content,
     }
-
-
-def _problems() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each status that an error of the gateway has, with the codes that share it."""
-    by_status: dict[int, list[type[GatewayError]]] = {}
-    for leaf in _leaves(GatewayError):
-        by_status.setdefault(leaf.status, []).append(leaf)
-    for status, leaves in sorted(by_status.items()):
-        words = "; ".join(dict.fromkeys(f"{leaf.code}: {leaf.title}" for leaf in leaves))
-        yield str(status), {"description": words, "content": {"application/problem+json": {"schema": _ref("Problem")}}}
-
-
-def _leaves(error: type[GatewayError]) -> Iterator[type[GatewayError]]:
-    children = [child for child in error.__subclasses__() if child.__module__ == GatewayError.__module__]
-    if not children:
-        yield error
-    for child in children:
-        yield from _leaves(child)
 
 
 def _probes() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -2,6 +2,22 @@
 
 from typing import Any
 
+from gateway.errors import (
+    BrokenBody,
+    BrokenJSON,
+    LimitExceeded,
+    ParameterRefused,
+    RequestStalled,
+    RunConflict,
+    RunEnded,
+    RunGone,
+    RunIdRefused,
+    RunNotReady,
+    RunNotWaiting,
+    StorageFull,
+)
+from gateway.protocol.problem_responses import BODY, RESULT, SUBMISSION
+from gateway.protocol.problem_responses import RUN as ID
 from gateway.protocol.store_openapi import (
     COUNT,
     FILE,
@@ -34,12 +50,21 @@ INPUT: Schema = {
     "application/json": {"schema": {"type": "object"}},
 }
 """The body of the model's route; that has its schema."""
-PREFER: Schema = {
-    "name": "Prefer",
-    "in": "header",
-    "schema": TEXT,
-    "description": "respond-async makes a run of the request (RFC 7240); wait=N waits N seconds for its answer first.",
-}
+
+
+def _header(name: str, description: str) -> Schema:
+    return {"name": name, "in": "header", "schema": TEXT, "description": description}
+
+
+PREFER = _header(
+    "Prefer",
+    "respond-async makes a run of the request (RFC 7240); wait=N waits N seconds for its answer first; "
+    "receipt asks for the answer's receipt.",
+)
+RECEIPT = _header("Prefer", "receipt asks for the answer's receipt (RFC 7240).")
+TIMEOUT = _header("X-Request-Timeout", "Seconds in which the model should answer.")
+WEBHOOK = _header("Webhook", "A URL that is called at the end of the run; its origin has to be allowed.")
+LAST_EVENT = _header("Last-Event-ID", "The number of the last event that the client knows, as after.")
 
 
 def _or_null(schema: Schema) -> Schema:
@@ -70,43 +95,55 @@ ACCEPTED: Schema = {
 }
 RUN_JSON: Schema = ACCEPTED["content"]
 
+SUBMITTED: dict[str, Any] = {
+    "answer": RUN_JSON,
+    "body": INPUT,
+    "query": {"route": ROUTE},
+    "headers": [TIMEOUT, WEBHOOK],
+    "status": "201",
+    "tag": "runs",
+}
+"""What both ways to submit a run have."""
 OPERATIONS = (
     StoreOperation(
         "POST", "/runs", "submitRun", "Make a run of a request for a model.",
-        RUN_JSON, INPUT, {"route": ROUTE}, "201", tag="runs",
+        **SUBMITTED, errors=(*BODY, *SUBMISSION),
     ),
     StoreOperation(
         "GET", "/runs", "listRuns", "Runs of the caller, the newest first.",
         {"application/json": {"schema": object_of(runs=list_of(RUN_REFERENCE), next=NEXT)}},
-        query={"state": STATE, "route": TEXT, "since": TIME} | PAGE, tag="runs",
+        query={"state": STATE, "route": TEXT, "since": TIME} | PAGE, errors=(ParameterRefused,), tag="runs",
     ),
     StoreOperation(
         "PUT", "/runs/{id}", "putRun", "Make a run under an id of its own; the same request again is the same run.",
-        RUN_JSON, INPUT, {"route": ROUTE}, "201", tag="runs",
+        **SUBMITTED, errors=(*BODY, *SUBMISSION, RunConflict, RunGone, RunIdRefused),
     ),
     StoreOperation(
         "GET", "/runs/{id}", "readRun", "A run as it is now, or once its state has changed.",
-        RUN_JSON, query={"wait": SECONDS, "after": COUNT}, tag="runs",
-    ),
-    StoreOperation(
-        "GET", "/runs/{id}/events", "watchRun", "Events of a run as server-sent events, until it ends.",
-        EVENTS, query={"after": COUNT}, tag="runs",
-    ),
-    StoreOperation(
-        "GET", "/runs/{id}/events/{number}", "readRunEvent", "The bytes of an event that has some, such as a preview.",
-        {"*/*": {"schema": FILE}}, tag="runs",
-    ),
-    StoreOperation(
-        "GET", "/runs/{id}/result", "readRunResult", "The answer of the model's route, or its problem.", ANSWER,
+        RUN_JSON, query={"wait": SECONDS, "after": COUNT}, headers=[LAST_EVENT], errors=(*ID, ParameterRefused),
         tag="runs",
     ),
     StoreOperation(
+        "GET", "/runs/{id}/events", "watchRun", "Events of a run as server-sent events, until it ends.",
+        EVENTS, query={"after": COUNT}, headers=[LAST_EVENT], errors=(*ID, ParameterRefused), tag="runs",
+    ),
+    StoreOperation(
+        "GET", "/runs/{id}/events/{number}", "readRunEvent", "The bytes of an event that has some, such as a preview.",
+        {"*/*": {"schema": FILE}}, errors=ID, tag="runs",
+    ),
+    StoreOperation(
+        "GET", "/runs/{id}/result", "readRunResult", "The answer of the model's route, or its problem.", ANSWER,
+        headers=[RECEIPT], errors=(*ID, *BODY, *RESULT, RunNotReady), tag="runs",
+    ),
+    StoreOperation(
         "POST", "/runs/{id}/input", "answerRun", "Answer the question that a run waits with.",
-        RUN_JSON, {"application/json": {"schema": {"type": "object"}}}, {"question": COUNT}, "202", tag="runs",
+        RUN_JSON, {"application/json": {"schema": {"type": "object"}}}, {"question": COUNT}, status="202",
+        errors=(*ID, BrokenBody, BrokenJSON, LimitExceeded, RequestStalled, RunNotWaiting, StorageFull), tag="runs",
     ),
     StoreOperation(
         "DELETE", "/runs/{id}", "deleteRun", "Cancel a live run (202), or forget one that has ended.",
-        status="204", tag="runs",
+        query={"only": {"enum": ["live", "ended"], "description": "The other is then a 409."}},
+        errors=(*ID, RunEnded, RunNotReady), status="204", tag="runs",
     ),
 )  # fmt: skip
 
@@ -118,4 +155,5 @@ def run_paths() -> dict[str, Any]:
         paths.setdefault(operation.path, {})[operation.method.lower()] = operation.describe()
     for method in ("put", "delete"):
         paths["/runs/{id}"][method]["responses"]["200" if method == "put" else "202"] = ACCEPTED
+    paths["/runs/{id}/events"]["get"]["responses"]["204"] = {"description": "The client knows the end of the run."}
     return paths

@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.errors import GatewayError
+from gateway.protocol.problem_responses import EVERYWHERE, PROBLEM, responses
+
 Schema = dict[str, Any]
 
-PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 TEXT: Schema = {"type": "string"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 SHA256: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
@@ -59,7 +61,7 @@ def _json(schema: Schema) -> Schema:
 
 @dataclass(frozen=True)
 class StoreOperation:
-    """A method of a path: its input and its output, as OpenAPI's media types."""
+    """A method of a path: its input and its output, as OpenAPI's media types, and the errors of its own."""
 
     method: str
     path: str
@@ -70,6 +72,8 @@ class StoreOperation:
     query: dict[str, Schema] = field(default_factory=dict)
     status: str = "200"
     tag: str = "store"
+    headers: list[Schema] = field(default_factory=list)
+    errors: tuple[type[GatewayError], ...] = ()
 
     def describe(self) -> Schema:
         """Return the Operation Object."""
@@ -78,14 +82,15 @@ class StoreOperation:
         asked = [{"name": name, "in": "query", "schema": schema} for name, schema in self.query.items()]
         body = {"requestBody": {"required": True, "content": self.body}} if self.body else {}
         answer = {"description": self.summary, **({"content": self.answer} if self.answer else {})}
+        problems = responses((*EVERYWHERE, *self.errors)) if self.errors else {}
         refusal = {"description": "A problem: see its code.", "content": PROBLEM}
         return {
             "operationId": self.name,
             "tags": [self.tag],
             "summary": self.summary,
-            "parameters": inside + asked,
+            "parameters": inside + asked + self.headers,
             **body,
-            "responses": {self.status: answer, "default": refusal},
+            "responses": {self.status: answer, **problems, "default": refusal},
         }
 
 

@@ -1,6 +1,7 @@
 """The routes of runs: what they answer, refuse, and show to whom. In this process, where waiting takes a thread."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -323,12 +324,32 @@ BAD: list[tuple[str, str, int, str]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "status", "code"), BAD)
-def test_a_misuse_is_refused_in_words(client: FlaskClient, method: str, path: str, status: int, code: str) -> None:
+def test_a_misuse_is_refused_in_words_and_as_described(
+    client: FlaskClient, method: str, path: str, status: int, code: str
+) -> None:
     client.put("/runs/known?route=/quick", **sent())
     more = sent() if method in ("PUT", "POST") else {}
     answer = client.open(path, method=method, **more)
     assert problem(answer) == (status, code)
     assert answer.json["detail"]
+    place = re.sub("^/runs/[^/?]+", "/runs/{id}", path.partition("?")[0])
+    responses = client.get("/openapi.json").json["paths"][place][method.lower()]["responses"]
+    assert code in responses[str(status)]["description"]
+
+
+def test_the_headers_and_parameters_of_runs_are_described(client: FlaskClient) -> None:
+    paths = client.get("/openapi.json").json["paths"]
+    expected = {
+        ("post", "/quick"): {"Prefer", "Webhook", "X-Request-Timeout"},
+        ("post", "/runs"): {"route", "Webhook", "X-Request-Timeout"},
+        ("put", "/runs/{id}"): {"id", "route", "Webhook", "X-Request-Timeout"},
+        ("get", "/runs/{id}"): {"id", "wait", "after", "Last-Event-ID"},
+        ("get", "/runs/{id}/events"): {"id", "after", "Last-Event-ID"},
+        ("get", "/runs/{id}/result"): {"id", "Prefer"},
+        ("delete", "/runs/{id}"): {"id", "only"},
+    }
+    for (method, path), names in expected.items():
+        assert {each["name"] for each in paths[path][method]["parameters"]} == names
 
 
 def test_a_body_that_the_route_refuses_makes_no_run(client: FlaskClient) -> None:

@@ -94,6 +94,9 @@ def test_every_operation_of_runs_answers_as_it_is_described(tmp_path: Path) -> N
             if known and "id" in case.path_parameters:
                 app.test_client().put("/runs/known?route=/quick", data=body(b"{}"), content_type=TYPE)
                 case.path_parameters["id"] = "known"
+            if known and (case.method, case.path) == ("POST", "/runs"):  # a body that is made up is broken
+                made = app.test_client().post("/runs?route=/quick", data=body(b"{}"), content_type=TYPE)
+                seen[case.method, case.path, made.status_code] += 1
             if case.method in ("PUT", "POST"):
                 case.query = {"route": "/quick"} if known else case.query
             response = case.call(headers=headers if case.method in ("PUT", "POST") else {})

@@ -59,10 +59,20 @@ def test_each_route_describes_the_order_of_its_parts(api: dict[str, Any]) -> Non
     assert "one Volume as ct" in api["paths"]["/lung-nodules"]["post"]["description"]
 
 
-def test_each_status_that_a_refusal_has_is_described(api: dict[str, Any]) -> None:
-    responses = api["paths"]["/"]["post"]["responses"]
-    assert {"200", "400", "403", "404", "408", "413", "415", "422", "500", "503", "507"} <= responses.keys()
-    assert "limit-exceeded" in responses["413"]["description"]
+def test_a_route_describes_its_own_problems_and_no_other_door_s(tmp_path: Path) -> None:
+    def described(**settings: Any) -> dict[str, str]:
+        api = application(**settings).test_client().get("/openapi.json").get_json()
+        responses = api["paths"]["/"]["post"]["responses"].items()
+        return {status: response["description"] for status, response in responses}
+
+    plain, stored = described(), described(store_folder=tmp_path / "store")
+    own = {"400", "401", "403", "408", "413", "415", "421", "422", "429", "499", "500", "502", "503", "504", "507"}
+    assert plain.keys() == {"200"} | own
+    assert stored.keys() == plain.keys() | {"202", "404", "409", "410"}
+    assert "limit-exceeded" in plain["413"]
+    assert "path-forbidden" in described(study_root=tmp_path)["403"]
+    others = ("bundle", "result-not-found", "query-refused", "run-conflict", "instance-", "run-id", "session")
+    assert not [code for code in others if any(code in text for text in (*plain.values(), *stored.values()))]
 
 
 def test_a_study_path_is_described_where_there_is_a_study_root(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from gateway import Classification, Gateway, LocalClient, Series, Settings
 from gateway.client.wsgi import LOCAL, session
 from gateway.dicom.samples import phantom
 from gateway.endpoints import bundles, preflight, results, studies
+from gateway.endpoints.dicomweb import RULES as DICOMWEB
 from gateway.endpoints.health import PROBES
 from gateway.protocol.openapi import openapi
 from gateway.protocol.store_openapi import BUNDLES, RESULTS, STUDIES
@@ -63,6 +64,17 @@ def described() -> set[tuple[str, str]]:
 def test_every_route_of_the_store_is_described() -> None:
     rules = (*studies.RULES, *results.RULES, *bundles.RULES, *preflight.RULES)
     assert described() == {(method, path.replace("<", "{").replace(">", "}")) for method, path, _ in rules}
+
+
+def test_every_route_of_dicomweb_is_described_where_it_is_on(tmp_path: Path) -> None:
+    off, on = (openapi({}, Settings(store_folder=tmp_path, dicomweb=dicomweb)) for dicomweb in (False, True))
+    validate(on)
+    assert not any(path.startswith("/dicomweb") for path in off["paths"])
+    described = {
+        (method.upper(), path) for path, item in on["paths"].items() if path.startswith("/dicomweb") for method in item
+    }
+    rules = {(method, f"/dicomweb{path}".replace("path:", "")) for method, path, _ in DICOMWEB}
+    assert described == {(method, path.replace("<", "{").replace(">", "}")) for method, path in rules}
 
 
 def test_every_probe_is_described(api: dict[str, Any]) -> None:
