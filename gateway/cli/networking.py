@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ValueError(
             "dimse needs the AE titles that may associate: set dimse_titles_file (GATEWAY_DIMSE_TITLES_FILE)."
         )
+    from gateway.dimse.destinations import Destinations
     from gateway.dimse.known_titles import KnownTitles, require_title
     from gateway.dimse.listening import Certificates, listen, serve
     from gateway.dimse.provider import Provider
@@ -60,6 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     require_title(arguments.aet)
     titles = KnownTitles(settings.dimse_titles_file)
     titles.check(plain=_require_tls(arguments))
+    destinations = Destinations(settings.peers)
     certificates = None
     if arguments.certfile is not None:
         certificates = Certificates(arguments.certfile, arguments.keyfile, arguments.ca_certs)
@@ -71,12 +73,13 @@ def run(arguments: argparse.Namespace) -> None:
     store = Store.open(settings, authenticated=True)
     if settings.dicomweb:
         filling.begin(store)
-    provider = Provider(store, arguments.aet, titles, open_auditor(settings))
+    provider = Provider(store, arguments.aet, titles, destinations, open_auditor(settings))
     try:
         if arguments.metrics_port is not None:
             provider.metrics.serve("127.0.0.1", arguments.metrics_port)
         serve(provider, listener, certificates)
     finally:
+        provider.close()
         if provider.auditor is not None:
             provider.auditor.close()
         store.close()

@@ -6,13 +6,17 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 
 from gateway.config import Settings
 from gateway.dimse import negotiation
 from gateway.dimse.commands import CommandField
+from gateway.dimse.committing import CommitmentReporter, commit
+from gateway.dimse.destinations import Destinations
 from gateway.dimse.finding import find
 from gateway.dimse.getting import get
 from gateway.dimse.known_titles import KnownTitle, KnownTitles
+from gateway.dimse.moving import move
 from gateway.dimse.negotiation import AssociateRequest, Rejection
 from gateway.dimse.peer_certificate import subject_of
 from gateway.dimse.served_association import ServedAssociation, Service
@@ -31,13 +35,16 @@ logger = logging.getLogger("gateway")
 class Provider:
     """What the associations of a process share."""
 
-    def __init__(self, store: Store, title: str, titles: KnownTitles, auditor: Auditor | None) -> None:
+    def __init__(
+        self, store: Store, title: str, titles: KnownTitles, destinations: Destinations, auditor: Auditor | None
+    ) -> None:
         """``title`` is the gateway's own AE title."""
         settings = self.settings = store.settings
         self.store, self.arriving, self.title, self._titles = store, Arriving(store), title, titles
         self.metrics, self.auditor = NetworkMetrics(), auditor
         self.pace = Pace(settings.dimse_idle, settings.read_timeout, settings.min_rate, settings.rate_grace)
-        self.services: Mapping[str, Mapping[int, Service]] = offered(settings)
+        self.services: Mapping[str, Mapping[int, Service]] = offered(settings, destinations)
+        self.reporter = CommitmentReporter(store, destinations.report_target, self.metrics.commitment)
         self.draining = False
         self._lock = threading.Lock()
         self._live: dict[ServedAssociation, str] = {}
@@ -123,6 +130,10 @@ class Provider:
             named["study_uid"] = study
         self.auditor.event(kind, association.title.caller, title=association.title.title, **named, **members)
 
+    def close(self) -> None:
+        """Stop reporting."""
+        self.reporter.stop()
+
     def drain(self, seconds: float) -> None:
         """Let associations end by themselves, and end those that have not after some seconds."""
         self.draining = True
@@ -135,15 +146,17 @@ class Provider:
             self._changed.wait_for(lambda: not self._live, self.settings.read_timeout)
 
 
-def offered(settings: Settings) -> dict[str, dict[int, Service]]:
+def offered(settings: Settings, destinations: Destinations) -> dict[str, dict[int, Service]]:
     """Return the services beside C-STORE, by abstract syntax and command.
 
     C-FIND reads the tables of DICOMweb, and is offered where these are kept.
     """
     services: dict[str, dict[int, Service]] = {
         negotiation.VERIFICATION: {CommandField.C_ECHO: verify},
+        negotiation.COMMITMENT: {CommandField.N_ACTION: commit},
         negotiation.STUDY_GET: {CommandField.C_GET: get},
     }
+    services[negotiation.STUDY_MOVE] = {CommandField.C_MOVE: partial(move, destinations)}
     if settings.dicomweb:
         services[negotiation.STUDY_FIND] = {CommandField.C_FIND: find}
     return services

@@ -1,1 +1,1 @@
-"""Other systems as the gateway calls them: QIDO-RS, WADO-RS and STOW-RS, to peers that the operator names alone."""
+"""Other systems as the gateway calls them, by DICOMweb or DIMSE: peers that the operator names alone."""

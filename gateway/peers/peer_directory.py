@@ -37,10 +37,17 @@ NOT_ADMITTED = "No peer of this name may be used by this caller."
 
 
 def open_peer(entry: PeerEntry) -> Peer:
-    """Return a peer by the protocols that its entry has. Raises ValueError with a sentence."""
-    if entry.web is None:
-        raise ValueError(f"peers.{entry.name} has no dicomweb, and this gateway calls peers by DICOMweb alone.")
-    return WebPeer(entry)
+    """Return a peer by DICOMweb where its entry has an address for it, else by DIMSE.
+
+    Raises ValueError with a sentence.
+    """
+    if entry.web is not None:
+        return WebPeer(entry)
+    try:
+        from gateway.peers.dimse_peer import DimsePeer  # pynetdicom, which peers over DICOMweb spare
+    except ImportError as error:
+        raise ValueError(f"peers.{entry.name}: {error}") from error
+    return DimsePeer(entry)
 
 
 class ObservedPeer:

@@ -10,6 +10,9 @@ CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0
 CONNECTIONS = 4
 """Default of connections to one peer at once: a PACS often limits a client to a few."""
 
+CALLING = "GATEWAY"
+"""Default of the gateway's own AE title, as ``dimse --aet`` has it."""
+
 
 @dataclass(frozen=True)
 class WebAddress:
@@ -44,11 +47,22 @@ class WebAddress:
 
 @dataclass(frozen=True)
 class DimseAddress:
-    """How to reach a peer by the DICOM network protocol (PS3.8)."""
+    """How to reach a peer by the DICOM network protocol (PS3.8).
+
+    ``calling`` is the AE title that the gateway calls with. With ``tls``, ``ca`` signs the peer's
+    certificate, and the system's authorities do where it is absent.
+    """
 
     host: str
     port: int
     aet: str
+    calling: str = CALLING
+    tls: bool = False
+    certificate: Path | None = None
+    key: Path | None = None
+    ca: Path | None = None
+    connect_seconds: float = CONNECT_SECONDS
+    read_seconds: float = READ_SECONDS
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from gateway.access.callers_file import NAME
 from gateway.access.reloading_file import MAX_BYTES
 from gateway.peers.peer_entries import (
     ANY,
+    CALLING,
     CONNECT_SECONDS,
     CONNECTIONS,
     READ_SECONDS,
@@ -175,11 +176,23 @@ class _Reader:
         inner = _Table(f"peers.{name}.dimse", values, self.faults)
         host = inner.take("host", "", "a name or an address", _is_text)
         port = inner.take("port", 0, "a number from 1 to 65535", lambda value: _whole(value, 65_535))
-        aet = inner.take("aet", "", f"an AE title, 1 to {AE_TITLE_BYTES} characters of ASCII", _is_ae_title)
+        title, seconds = f"an AE title, 1 to {AE_TITLE_BYTES} characters of ASCII", "seconds above 0"
+        address = DimseAddress(
+            host,
+            port,
+            inner.take("aet", "", title, _is_ae_title),
+            inner.take("calling", CALLING, title, _is_ae_title),
+            inner.take("tls", False, "true or false", lambda value: isinstance(value, bool)),
+            **{key: self._file(inner, key) for key in ("certificate", "key", "ca")},
+            connect_seconds=inner.take("connect_seconds", CONNECT_SECONDS, seconds, _is_time),
+            read_seconds=inner.take("read_seconds", READ_SECONDS, seconds, _is_time),
+        )
         inner.end()
+        if not address.tls and (address.certificate or address.key or address.ca):
+            inner.fault("certificate, key and ca are of TLS: set tls = true.")
         if missing := [key for key in ("host", "port", "aet") if key not in values]:
             inner.fault(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
-        return DimseAddress(host, port, aet)
+        return address
 
     def check_mode(self, mode: int, document: Mapping[str, Any]) -> None:
         """A file with a secret is for its owner; one without may be read, and not written, by others."""

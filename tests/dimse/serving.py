@@ -13,6 +13,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 
 from gateway import Settings
+from gateway.dimse.destinations import Destinations
 from gateway.dimse.known_titles import KnownTitles
 from gateway.dimse.listening import Certificates, accept_until, listen
 from gateway.dimse.provider import Provider
@@ -83,7 +84,7 @@ def serving(
     configured = Settings(**options)
     store = Store.open(configured, authenticated=True)
     auditor = open_auditor(configured)
-    provider = Provider(store, "GATEWAY", KnownTitles(file), auditor)
+    provider = Provider(store, "GATEWAY", KnownTitles(file), Destinations(configured.peers), auditor)
     stopped, stop = socket.socketpair()
     listener = listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
@@ -95,6 +96,7 @@ def serving(
         stop.send(b"\0")
         thread.join()
         provider.drain(0.0)
+        provider.close()
         for one in (stopped, stop):
             one.close()
         if auditor is not None:

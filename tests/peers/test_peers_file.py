@@ -75,7 +75,8 @@ def test_a_peer_has_addresses_of_both_protocols_and_files_beside_its_own(tmp_pat
         ("ca = 'missing.pem'", "cannot be read"),
         ("dimse = {host = 'x', port = 104}", "aet is missing"),
         ("dimse = {host = 'x', port = 70000, aet = 'A'}", "port should be"),
-        ("dimse = {host = 'x', port = 104, aet = 'A', tls = true}", "'tls' is not a key"),
+        ("dimse = {host = 'x', port = 104, aet = 'A', tsl = true}", "'tsl' is not a key; tls is"),
+        ("dimse = {host = 'x', port = 104, aet = 'A', ca = 'ca.pem'}", "set tls = true"),
     ],
 )
 def test_each_fault_has_a_sentence_that_names_its_place_and_no_secret(tmp_path: Path, line: str, word: str) -> None:

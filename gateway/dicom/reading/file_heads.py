@@ -5,6 +5,7 @@ from typing import BinaryIO, NamedTuple
 from gateway.dicom.reading.attributes import text
 from gateway.dicom.reading.deflated import read_meta
 from gateway.dicom.reading.files import opened, refusing
+from gateway.errors import StudyRefused
 
 PREAMBLE = 132
 
@@ -22,4 +23,7 @@ def read_file_head(file: BinaryIO) -> FileHead:
     with opened(file), refusing("A DICOM header is broken and cannot be read."):
         file.seek(PREAMBLE)
         meta = read_meta(file)
-        return FileHead(text(meta, "MediaStorageSOPClassUID"), text(meta, "TransferSyntaxUID"), file.tell())
+        head = FileHead(text(meta, "MediaStorageSOPClassUID"), text(meta, "TransferSyntaxUID"), file.tell())
+    if not head.sop_class_uid or not head.transfer_syntax_uid:
+        raise StudyRefused("A DICOM file does not state its SOP class and transfer syntax.")
+    return head

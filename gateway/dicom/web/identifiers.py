@@ -1,7 +1,7 @@
 """Identifiers of the DICOM network: the keys of a query, and its matches as data sets (PS3.4 C.4.1)."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from pydicom import Dataset
@@ -14,7 +14,7 @@ from pydicom.tag import Tag
 from pydicom.uid import ImplicitVRLittleEndian
 
 from gateway.dicom.reading.files import refusing
-from gateway.dicom.web.json_model import CHARACTER_SET, UNICODE, JsonModel
+from gateway.dicom.web.json_model import CHARACTER_SET, UNICODE, JsonModel, json_model
 from gateway.errors import StudyRefused
 
 LEVEL, RETRIEVE_TITLE, FAILED_UIDS = "00080052", "00080054", "00080058"
@@ -97,3 +97,18 @@ def write_failures(uids: Iterable[str], transfer_syntax: str) -> bytes:
     dataset = Dataset()
     dataset.FailedSOPInstanceUIDList = list(uids)
     return write_data_set(dataset, transfer_syntax)
+
+
+def query_identifier(level: str, keys: Mapping[str, str]) -> Dataset:
+    """Return an identifier of keywords and values, "" for what is asked for (PS3.4 C.4.1.1.3). Raises StudyRefused."""
+    dataset = Dataset()
+    dataset.SpecificCharacterSet, dataset.QueryRetrieveLevel = "ISO_IR 192", level
+    with refusing("A query has a value that is not of its attribute."):
+        for keyword, value in keys.items():
+            setattr(dataset, keyword, value)
+    return dataset
+
+
+def match_model(match: Dataset | None) -> JsonModel:
+    """Return a match in the DICOM JSON model; a value that is not of its VR is left out."""
+    return {} if match is None else json_model(match, lambda place: place)

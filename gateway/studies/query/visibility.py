@@ -1,6 +1,6 @@
 """The stored instances that a caller may see: its own, and those of the owners that its key reads."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gateway.errors import StudyNotFound
 from gateway.studies import instance_rows
@@ -32,3 +32,10 @@ def visible_instances(
     if not matches:
         raise StudyNotFound(UNKNOWN)
     return sorted(matches.values(), key=lambda one: (one.series_instance_uid, one.sop_instance_uid))
+
+
+def held_instances(store: Store, caller: str, sops: Iterable[str]) -> dict[str, HeldInstance]:
+    """Return those of some instances that a caller holds, by SOP Instance UID."""
+    with store.index.reading() as connection:
+        found = instance_rows.held_in(connection, caller, store.retention.since, table.c.sop_instance_uid, sops)
+    return {instance.sop_instance_uid: instance for instance in found}

@@ -1,0 +1,126 @@
+"""C-STORE as a client: files are sent as they are stored, by the presentation contexts that they need (PS3.4 B)."""
+
+import io
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import BinaryIO, NamedTuple
+
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext, build_context
+
+from gateway.dicom.reading.file_heads import FileHead, read_file_head
+from gateway.errors import StudyRefused
+from gateway.peers.dimse_association import associated, lost
+from gateway.peers.peer import Check, OutgoingInstance, RefusedInstance, SendReport, SentInstance
+from gateway.peers.peer_entries import DimseAddress
+
+MAX_CONTEXTS = 128
+"""Presentation contexts of one association: their ids are odd numbers of one byte (PS3.8 9.3.2.2)."""
+AT_ONCE = 1_000
+"""Instances of one association; their heads are read before it is requested."""
+UNREADABLE, NO_CONTEXT = 0xC000, 0x0122
+"""Counted for a file that cannot be read, and for one whose class or transfer syntax the peer does not accept."""
+EXPLICIT, IMPLICIT = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
+
+
+class StoreAnswer(NamedTuple):
+    """The status of one instance (PS3.4 B.2.3)."""
+
+    sop_instance_uid: str
+    status: int
+
+    @property
+    def stored(self) -> bool:
+        """Return True for success and for warnings."""
+        return self.status == 0 or self.status >> 12 == 0xB
+
+
+def store(name: str, address: DimseAddress, instances: Iterable[OutgoingInstance], check: Check) -> SendReport:
+    """Send instances. See ``Peer.store``."""
+    report = SendReport()
+    for answer in store_each(name, address, instances, check):
+        if answer.stored:
+            report.stored.append(SentInstance(answer.sop_instance_uid, answer.status))
+        else:
+            report.refused.append(RefusedInstance(answer.sop_instance_uid, answer.status))
+    return report
+
+
+def store_each(
+    name: str,
+    address: DimseAddress,
+    instances: Iterable[OutgoingInstance],
+    check: Check,
+    originator: tuple[str, int] | None = None,
+) -> Iterator[StoreAnswer]:
+    """Send instances, and yield the status of each; ``originator`` is the AE title and message of a C-MOVE.
+
+    Raises PeerFailed, Unavailable, and what ``check`` raises.
+    """
+    remaining = iter(instances)
+    while some := list(islice(remaining, AT_ONCE)):
+        heads = [_head(instance) for instance in some]
+        kinds = dict.fromkeys((head.sop_class_uid, head.transfer_syntax_uid) for head in heads if head is not None)
+        known = list(zip(some, heads, strict=True))
+        while kinds:
+            proposed = dict.fromkeys(islice(kinds, MAX_CONTEXTS))
+            kinds = dict.fromkeys(islice(kinds, MAX_CONTEXTS, None))
+            contexts = [build_context(*kind) for kind in proposed]
+            with associated(name, address, contexts) as association:
+                for number, (instance, head) in enumerate(known, 1):
+                    if head is not None and (head.sop_class_uid, head.transfer_syntax_uid) in proposed:
+                        check()
+                        yield _send(name, association, instance, head, (number & 0xFFFF, originator))
+        for instance, head in known:
+            if head is None:
+                yield StoreAnswer(instance.sop_instance_uid, UNREADABLE)
+
+
+def _head(instance: OutgoingInstance) -> FileHead | None:
+    try:
+        with instance.open() as file:
+            return read_file_head(file)
+    except StudyRefused:
+        return None
+
+
+def _send(
+    name: str,
+    association: Association,
+    instance: OutgoingInstance,
+    head: FileHead,
+    message: tuple[int, tuple[str, int] | None],
+) -> StoreAnswer:
+    if not _accepts(association.accepted_contexts, head):
+        return StoreAnswer(instance.sop_instance_uid, NO_CONTEXT)
+    number, originator = message
+    title, original = originator or (None, None)
+    with instance.open() as file, _descriptor(file) as descriptor:
+        path = f"/proc/self/fd/{descriptor}"  # pynetdicom opens files by their paths
+        answer = association.send_c_store(path, number, originator_aet=title, originator_id=original)
+    if "Status" not in answer:
+        raise lost(name)
+    return StoreAnswer(instance.sop_instance_uid, int(answer.Status))
+
+
+@contextmanager
+def _descriptor(file: BinaryIO) -> Iterator[int]:
+    """The descriptor of a file, or of a copy in memory of one that has none."""
+    try:
+        yield file.fileno()
+        return
+    except io.UnsupportedOperation:
+        pass
+    copy = os.memfd_create("instance")
+    with os.fdopen(copy, "wb") as written:
+        shutil.copyfileobj(file, written)
+        written.flush()
+        yield copy
+
+
+def _accepts(contexts: Iterable[PresentationContext], head: FileHead) -> bool:
+    wanted = head.sop_class_uid, head.transfer_syntax_uid
+    return any((context.abstract_syntax, context.transfer_syntax[0]) == wanted for context in contexts)
