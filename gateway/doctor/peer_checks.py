@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 from urllib3.util import parse_url
 
@@ -13,9 +14,11 @@ from gateway.config import Settings
 from gateway.doctor.diagnoses import Diagnosis, Level
 from gateway.errors import GatewayError
 from gateway.peers.peer_directory import open_peer
-from gateway.peers.peer_entries import PeerEntry, WebAddress
+from gateway.peers.peer_entries import DimseAddress, PeerEntry, WebAddress
 from gateway.peers.peers_file import read_peers
 from gateway.peers.web_connection import tls_context
+
+Address = TypeVar("Address", WebAddress | None, DimseAddress | None)
 
 MOST_SECONDS = 5.0
 """Seconds to wait for one peer, whatever its own entry allows: someone waits for the doctor."""
@@ -34,11 +37,9 @@ def checks(own: Settings) -> list[tuple[str, Callable[[], Diagnosis]]]:
 
 
 def peer(entry: PeerEntry) -> Diagnosis:
-    """Ask one peer for a study that is nowhere."""
+    """Ask one peer for a study that is nowhere, or by C-ECHO."""
     name, web = f"peer {entry.name}", entry.web
-    if web is not None:
-        shorter = min(MOST_SECONDS, web.connect_seconds), min(MOST_SECONDS, web.read_seconds)
-        entry = replace(entry, web=replace(web, connect_seconds=shorter[0], read_seconds=shorter[1]))
+    entry = replace(entry, web=_hasty(web), dimse=_hasty(entry.dimse))
     try:
         opened = open_peer(entry)
     except ValueError as error:
@@ -56,6 +57,14 @@ def peer(entry: PeerEntry) -> Diagnosis:
     if days is not None and days < DAYS:
         return Diagnosis(name, Level.WARN, f"Its certificate ends in {days:.0f} days.", "Ask for another one there.")
     return Diagnosis(name, Level.OK, "It answers, and accepts the gateway.")
+
+
+def _hasty(address: Address) -> Address:
+    """Return an address with shorter waits; None for none."""
+    if address is None:
+        return address
+    shorter = min(MOST_SECONDS, address.connect_seconds), min(MOST_SECONDS, address.read_seconds)
+    return replace(address, connect_seconds=shorter[0], read_seconds=shorter[1])
 
 
 def days_left(name: str, web: WebAddress) -> float | None:
