@@ -7,7 +7,7 @@ import io
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -33,17 +33,30 @@ class Spoiled(Exception):
     """The bytes under a name are missing, or no longer those that were stored."""
 
 
+Each = Callable[[Callable[[str], None], Iterable[str]], Iterator[None]]
+"""A ``map``."""
+
+
 class Blobs(Protocol):
     """Bytes under names. A name is 64 hexadecimal digits; a location is the keeper's own name for stored bytes.
 
     Each method raises StorageFull for a full disk, and Unavailable where the keeper cannot work now.
     """
 
+    waits: bool
+    """Whether to settle and to finish wait for a disk or a network."""
+
     def settle(self, incoming: "Incoming", name: str) -> str:
         """Make bytes last, and return the location they will have; slow, and before the index is locked."""
 
-    def place(self, incoming: "Incoming", location: str) -> None:
-        """Put settled bytes where they belong; quick, and while the index is locked for writing."""
+    def place(self, incoming: "Incoming", location: str, *, last: bool = True) -> None:
+        """Put settled bytes where they belong; quick, and while the index is locked for writing.
+
+        Unless it is the ``last`` of several, ``finish`` follows.
+        """
+
+    def finish(self, locations: Iterable[str], each: Each) -> None:
+        """Make the places of several last, by a ``map`` that may work in threads."""
 
     def abandon(self, location: str) -> None:
         """Forget settled bytes that were not placed."""

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from gateway.errors import Unavailable
 from gateway.extras import hint
 from gateway.spool.disk import on_disk
-from gateway.studies.blobs import STORE, Incoming, Spoiled
+from gateway.studies.blobs import STORE, Each, Incoming, Spoiled
 
 try:
     import boto3
@@ -32,6 +32,8 @@ QUARANTINE = "quarantine"
 
 class BucketBlobs:
     """The keeper of bytes in a bucket. A key is used once, so that no two writers can meet at it."""
+
+    waits = True
 
     def __init__(self, bucket: str, kind: str, folder: Path) -> None:
         """``bucket`` is its name, or name/prefix; ``kind`` one more level. Copies for readers lie in ``folder``."""
@@ -54,8 +56,11 @@ class BucketBlobs:
             self._call("put_object", Key=self._key(location), Body=file, ChecksumSHA256=checksum)
         return location
 
-    def place(self, incoming: Incoming, location: str) -> None:
+    def place(self, incoming: Incoming, location: str, *, last: bool = True) -> None:
         """Do nothing: the bytes are in the bucket already."""
+
+    def finish(self, locations: Iterable[str], each: Each) -> None:
+        """Do nothing."""
 
     def abandon(self, location: str) -> None:
         """Delete what was uploaded in vain."""

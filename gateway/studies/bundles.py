@@ -199,4 +199,5 @@ class BundleUpload(FileBatch):
         with self._store.index.writing() as connection:
             removed = stored.take_out(connection, self._name, self.push.remove)
             stored.put_in(connection, self._name, self.push.files, self.place)
+            self.finish_placing()
         return removed

@@ -1,6 +1,7 @@
 """Files of one request: received, checked one by one, and placed in one transaction or not at all."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
@@ -8,7 +9,7 @@ from typing import BinaryIO, Protocol, Self
 from sqlalchemy import select
 
 from gateway.errors import BrokenJSON, GatewayError
-from gateway.studies.blobs import Incoming
+from gateway.studies.blobs import Blobs, Incoming
 from gateway.studies.store import Store
 from gateway.studies.tables import LOCATIONS
 
@@ -24,6 +25,9 @@ class AnnouncedFile(Protocol):
     def sha256(self) -> str:
         """The digest in hexadecimal."""
 
+
+SETTLERS = 16
+"""Files that are settled at once: a disk commits the waits of many together, and a bucket takes many connections."""
 
 Check = Callable[[BinaryIO, int], None]
 """Checks a whole file, given its number in the batch; raises the refusal."""
@@ -65,15 +69,29 @@ class FileBatch:
         if len(self._files) < len(self._announced):
             raise BrokenJSON(f"The JSON announces {len(self._announced)} files, and {len(self._files)} follow.")
         by_digest = {announced.sha256: file for announced, file in zip(self._announced, self._files, strict=True)}
-        for sha256, file in by_digest.items():
-            self._settled[sha256] = file, self._store.blobs[self._kind].settle(file, sha256)
+        with ThreadPoolExecutor(SETTLERS) as threads:
+            settle = threads.map if self._blobs.waits else map
+            list(settle(self._settle, by_digest.items()))
+
+    def _settle(self, file_of: tuple[str, Incoming]) -> None:
+        sha256, file = file_of
+        self._settled[sha256] = file, self._blobs.settle(file, sha256)
 
     def place(self, sha256: str) -> str:
         """Put one of them where it belongs, while the index is locked for writing; its location. Raises StorageFull."""
         file, location = self._settled[sha256]
         self._placed.add(location)
-        self._store.blobs[self._kind].place(file, location)
+        self._blobs.place(file, location, last=False)
         return location
+
+    def finish_placing(self) -> None:
+        """Make the places of all last. Raises StorageFull, Unavailable."""
+        with ThreadPoolExecutor(SETTLERS) as threads:
+            self._blobs.finish(self._placed, threads.map if self._blobs.waits else map)
+
+    @property
+    def _blobs(self) -> Blobs:
+        return self._store.blobs[self._kind]
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +100,7 @@ class FileBatch:
         for file in self._files:
             file.discard()
         for location in {location for _, location in self._settled.values()} - self._placed:
-            self._store.blobs[self._kind].abandon(location)
+            self._blobs.abandon(location)
         if error is not None and self._placed:
             with suppress(GatewayError):  # where the index cannot be written now, the next sweep finds them
                 self._take_back()
@@ -93,4 +111,4 @@ class FileBatch:
         with self._store.index.writing() as connection:
             known = set(connection.execute(select(column).where(column.in_(self._placed))).scalars())
             for location in self._placed - known:
-                self._store.blobs[self._kind].remove(location)
+                self._blobs.remove(location)

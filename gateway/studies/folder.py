@@ -12,13 +12,13 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from gateway.spool.disk import make_private, on_disk, open_regular
-from gateway.studies.blobs import GONE, STORE, Incoming, Spoiled, unlink, unlink_unless_locked
+from gateway.studies.blobs import GONE, STORE, Each, Incoming, Spoiled, unlink, unlink_unless_locked
 from gateway.studies.checked_files import CheckedFiles
 
 _NAME = re.compile(r"[0-9a-f]{64}")
@@ -31,7 +31,7 @@ class FolderBlobs:
     def __init__(self, root: Path, *, durable: bool = False) -> None:
         """Keep bytes below ``root``; ``durable`` waits for the disk at each file."""
         self._root = root
-        self._durable = durable
+        self._durable = self.waits = durable
         self._checked = CheckedFiles()
         self._aside = root / QUARANTINE
         make_private(self._aside)
@@ -43,7 +43,7 @@ class FolderBlobs:
                 os.fsync(incoming.descriptor)
         return name
 
-    def place(self, incoming: Incoming, location: str) -> None:
+    def place(self, incoming: Incoming, location: str, *, last: bool = True) -> None:
         """Rename; a folder that is made for it costs more than the rename, and is made once."""
         path = self._path(location)
         with on_disk(STORE):
@@ -54,8 +54,24 @@ class FolderBlobs:
                 path.parent.mkdir(mode=0o700, exist_ok=True)
                 incoming.move(path)
             self._checked.add(os.fstat(incoming.descriptor), location)
-            if self._durable:
-                _sync_folder(path.parent)
+            if last:
+                self._sync(str(path.parent))
+
+    def finish(self, locations: Iterable[str], each: Each) -> None:
+        """Write the names to the disk, each folder once."""
+        if self._durable:
+            folders = {str(self._path(location).parent) for location in locations}
+            list(each(self._sync, sorted(folders)))
+
+    def _sync(self, folder: str) -> None:
+        if not self._durable:
+            return
+        with on_disk(STORE):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def abandon(self, location: str) -> None:
         """Do nothing: no byte was written under the name yet."""
@@ -162,11 +178,3 @@ def _plain(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError("a name in the store is 64 hexadecimal digits")
     return name
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

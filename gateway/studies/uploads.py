@@ -55,6 +55,7 @@ class InstanceBatch(FileBatch):
         for entry in entries:
             if entry.sha256 in known and not store.blobs["instances"].has(known[entry.sha256], entry.size):
                 self.place(entry.sha256)  # its file was lost; the digest is its location in a folder
+        self.finish_placing()
         instance_rows.add(connection, new, now)
         instance_rows.hold(connection, self._caller, entries, now)
         described = (_described(entry, self._attributes) for entry in entries if entry.sha256 in self._attributes)

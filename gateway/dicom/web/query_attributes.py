@@ -3,6 +3,7 @@
 import re
 from contextlib import suppress
 from enum import StrEnum
+from functools import cache
 from typing import NamedTuple
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
@@ -46,17 +47,32 @@ class QueryAttribute(NamedTuple):
     @property
     def tag(self) -> str:
         """The tag in hexadecimal, or two with a dot."""
-        return ".".join(f"{int(tag_for_keyword(word) or 0):08X}" for word in self.keyword.split("."))
+        return _tag(self.keyword)
 
     @property
     def vr(self) -> str:
         """The value representation in PS3.6."""
-        return dictionary_VR(self.keyword.rpartition(".")[2])
+        return _vr(self.keyword)
 
     @property
     def column(self) -> str:
         """``PatientID`` as ``patient_id``."""
-        return _WORDS.sub("_", self.keyword.rpartition(".")[2]).lower()
+        return _column(self.keyword)
+
+
+@cache
+def _tag(keyword: str) -> str:
+    return ".".join(f"{int(tag_for_keyword(word) or 0):08X}" for word in keyword.split("."))
+
+
+@cache
+def _vr(keyword: str) -> str:
+    return dictionary_VR(keyword.rpartition(".")[2])
+
+
+@cache
+def _column(keyword: str) -> str:
+    return _WORDS.sub("_", keyword.rpartition(".")[2]).lower()
 
 
 _STUDY, _SERIES, _INSTANCE = QueryLevel.STUDY, QueryLevel.SERIES, QueryLevel.INSTANCE

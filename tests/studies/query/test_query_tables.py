@@ -6,6 +6,7 @@ import pydicom
 import pytest
 from sqlalchemy import func, select
 
+from benchmarks import synthetic_index
 from gateway.dicom.web.query_attributes import QueryLevel
 from gateway.errors import QueryRefused
 from gateway.studies.forgetting import forget
@@ -163,3 +164,16 @@ def test_filling_replaces_nothing_later(open_store: OpenStore, clock: Clock) -> 
     assert (found(web, PatientID="late"), found(web, QueryLevel.INSTANCE)) == (1, 3)
     clock.now += age * 2 / 3
     assert [found(web, level) for level in QueryLevel] == [1, 1, 1]
+
+
+def test_a_page_among_many_studies_is_found_by_each_attribute(web: Store) -> None:
+    with web.index.writing() as connection:
+        synthetic_index.fill(connection, 300, 10, web.clock())
+    everyone = ("",)
+    page = search(web, everyone, read_query(QueryLevel.INSTANCE, [("limit", "100"), ("StudyDate", "20150101-")]))
+    assert (len(page.matches), page.more) == (100, True)
+    assert [match.uids for match in page.matches] == sorted(match.uids for match in page.matches)
+    (one,) = search(web, everyone, read_query(QueryLevel.STUDY, [("PatientID", "P77")])).matches
+    assert (one.uids, one.model["00201208"]["Value"]) == ((synthetic_index.study_uid(77),), [10])
+    assert found(web, QueryLevel.STUDY, everyone, PatientName="doe^*") == len(range(0, 300, 7))
+    assert found(web, QueryLevel.INSTANCE, everyone, PatientID="P77", InstanceNumber="3") == 1
