@@ -72,9 +72,9 @@ class ClickSession:
         self.opened = self.used = time.monotonic()
         self.shown = ShownRegion()
         self.stopped = False
-        self.held: Callable[[], int] = lambda: 0
+        self.held: Callable[[], int] = _nothing
         """Returns the bytes of its request, and of what they have unfolded to in this process."""
-        self.waits: Callable[[], None] = lambda: None
+        self.waits: Callable[[], None] = _unheard
         """Called before the model waits for an input."""
         self._progress: JSON | None = None
         self._patience = patience
@@ -158,6 +158,10 @@ class ClickSession:
         with self._news:
             self._news.wait_for(lambda: self.stopped, seconds)
 
+    def release(self) -> None:
+        """Let go of the request, which lets go of the session: a circle would keep its files open for a while."""
+        self.held, self.waits = _nothing, _unheard
+
     def finished(self, finished: FinishedSession) -> None:
         """Note the answer of the model."""
         with self._news:
@@ -167,7 +171,7 @@ class ClickSession:
     def failed(self, error: GatewayError) -> None:
         """Note why there is no answer."""
         with self._news:
-            self._error = error
+            self._error = from_words(to_words(error))  # without its frames, which hold the request
             self._become(SessionState.FAILED)
 
     # of its table
@@ -335,6 +339,14 @@ class ClickSession:
     def _become(self, state: SessionState) -> None:
         self.state, self.used = state, time.monotonic()
         self._news.notify_all()
+
+
+def _nothing() -> int:
+    return 0
+
+
+def _unheard() -> None:
+    """Tell nobody."""
 
 
 def _words_of(change: RegionChange | None) -> JSON | None:

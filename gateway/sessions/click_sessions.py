@@ -192,6 +192,7 @@ class ClickSessions:
         try:
             execute(session, exchange, request)
         finally:
+            session.release()
             self._threads.discard(threading.current_thread())
 
     def _drop(self, session: ClickSession) -> None:
