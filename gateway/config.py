@@ -141,6 +141,15 @@ class Settings:
     run_lease: float = _setting(
         30.0, "seconds after which the run of a process that died moves on; it is renewed three times in them"
     )
+    run_questions: int = _setting(
+        1_000, "questions that the model of one run may ask; each is stored, and asked again after a crash"
+    )
+    max_waiting_runs: int = _setting(
+        2, "runs of one worker whose model waits in place for its caller; those that have waited longest are parked"
+    )
+    run_park: float = _setting(
+        60.0, "seconds that a model waits in place for its caller; then it ends, and begins again with the answer"
+    )
     run_concurrency: int = _setting(4, "runs that one worker executes at once, beside its requests")
     run_caller_max: int = _setting(10_000, "runs stored for one caller; above it the oldest that has ended goes")
     sessions: int = _setting(

@@ -44,6 +44,7 @@ GatewayError                      500
     ├── ModelFailed               500  it raised
     ├── ModelDied                 502  its process ended in the middle of the request
     ├── RunAbandoned              502  each process that executed the run ended in the middle of it
+    ├── ReplayDiverged            500  it asked other questions than the attempt before
     └── AnswerInvalid             500  its answer breaks the protocol; carries a JSON pointer
 
 Each leaf has a status to answer, a stable ``code``, a ``detail`` that is safe to send to the caller, and a ``private``
@@ -487,6 +488,13 @@ class RunAbandoned(ModelError):
     status = 502
     code = "run-abandoned"
     title = "The run was tried too often"
+
+
+class ReplayDiverged(ModelError):
+    """A run that is executed again asks other questions than before, so its stored answers do not belong to them."""
+
+    code = "replay-diverged"
+    title = "The model asked other questions than before"
 
 
 class AnswerInvalid(ModelError):

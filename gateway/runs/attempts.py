@@ -9,28 +9,27 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
 
-from gateway.contract.requests import JSON, EncodedAnswer, Request, Result
+from gateway.contract.requests import Request, Result
 from gateway.dicom.reading.identity import identify
 from gateway.errors import Cancelled, GatewayError
 from gateway.intake.receiving import Received, ReceiveOptions
 from gateway.intake.recording import receive_recorded
 from gateway.observe.logs import exception_frames
 from gateway.runs.consequences import Consequence, StopReason, consequence_of, problem_of
+from gateway.runs.conversations import Conversation
 from gateway.runs.endings import Ending
 from gateway.runs.journals import Journal
 from gateway.runs.ledger import Ledger
 from gateway.runs.lifecycle import LONGEST_PAUSE, RunState, RunStatus
-from gateway.runs.payloads import Words, opened, read, settled
+from gateway.runs.payloads import Words, opened
 from gateway.runs.result_payloads import packed
-from gateway.runs.rows import ANSWER, INPUT, QUESTION, Run, last_record
+from gateway.runs.rows import INPUT, Run, last_record
 from gateway.service.exchange import Exchange, Head, new_request_id
 from gateway.service.service import Service
 from gateway.studies.blobs import Spoiled
 
 logger = logging.getLogger("gateway")
 
-LOOK_SECONDS = 1.0
-"""Seconds between two looks for the answer to a question, whose signal may be lost."""
 PAUSE_SECONDS = 2.0, LONGEST_PAUSE
 """The least and the longest pause of a run whose place was not free."""
 SPOILED = "The stored input of this run has changed on the disk; submit it again under another id."
@@ -48,11 +47,10 @@ class Attempt:
     lease_until: float
     """By ``time.monotonic``: where no renewal succeeds before it, another process may have the run."""
     dirty: threading.Event
-    answered: threading.Event = field(default_factory=threading.Event)
-    """Set when the run's question may have been answered."""
     request_id: str = field(default_factory=new_request_id)
     journal: Journal = field(init=False)
     ending: Ending = field(init=False)
+    conversation: Conversation = field(init=False)
     _request: Request | None = None
     _answered: bool = False
 
@@ -60,20 +58,28 @@ class Attempt:
         self.journal = Journal(self.ledger, self.run.key, self.holder, self.dirty)
         lease = self.service.settings.run_lease
         self.ending = Ending(self.ledger, self.run, self.holder, self.journal, full_seconds=lease)
+        most = self.service.settings.run_questions
+        self.conversation = Conversation(self.ledger, self.run, self.holder, self.journal, most, self._over)
 
     def stop(self, why: StopReason) -> None:
         """Have the model stop, as when a client leaves."""
         self.ending.stop(why)
+        self.conversation.answered.set()
 
     def _gone(self) -> bool:
         if time.monotonic() >= self.lease_until:
             self.stop(StopReason.LOST)
         return self.ending.stopped is not None
 
+    def _over(self) -> bool:
+        """Return True once no answer to a question is waited for."""
+        return self._gone() or (self._request is not None and self._request.context.cancelled())
+
     def execute(self) -> None:
         """Execute the run, and record its end. Raises StorageFull and Unavailable where that cannot be recorded."""
         try:
             words, file = self._input()
+            self.conversation.recall()
             with file:
                 self._infer(words, file)
         except Exception as error:
@@ -100,7 +106,8 @@ class Attempt:
             gone=self._gone,
             progress=self.journal.progress,
             log=self.journal.log,
-            ask=self._ask,
+            preview=self.journal.preview,
+            ask=self.conversation.ask,
         )
         model = self.service.models[self.run.route]
         with self.service.open_exchange(model, head, lambda: words["timeout"]) as exchange:
@@ -122,24 +129,6 @@ class Attempt:
             with self.ledger.changing() as changes:
                 changes.note_studies(self.run.key, studies)
         return received
-
-    def _ask(self, question: JSON, shown: EncodedAnswer | None = None) -> JSON:
-        """Ask the caller, and wait for its input. Raises Cancelled where the run is not wanted or not held any more."""
-        self.journal.flush()
-        self.answered.clear()
-        with settled(self.ledger.store, question) as payload, self.ledger.changing() as changes:
-            if changes.move(self.run.key, lambda status: status.ask(self.holder)) is None:
-                raise Cancelled
-            asked = changes.record(self.run.key, QUESTION, payload)
-        while True:
-            self.answered.wait(LOOK_SECONDS)
-            self.answered.clear()
-            if self._gone() or (self._request is not None and self._request.context.cancelled()):
-                raise Cancelled
-            with self.ledger.reading() as connection:
-                record = last_record(connection, self.run.key, ANSWER)
-            if record is not None and record.sequence > asked:
-                return read(self.ledger.store, record)[0]
 
     def _finish(self, exchange: Exchange, result: Result) -> None:
         """Store the answer with its receipt, and end the run."""
@@ -181,8 +170,8 @@ class Attempt:
         return self.ending.move(moves[word]) is not None or word is not Consequence.RETRY
 
     def _pause(self, error: Exception) -> float:
-        """Return the seconds before the run is tried again: none where this worker stops, and another takes it."""
-        if self.ending.stopped is StopReason.DRAINING:
+        """Return the seconds before the run is tried again: none where it waits for input, or its worker stops."""
+        if self.ending.stopped in (StopReason.PARKED, StopReason.DRAINING):
             return 0.0
         shortest, longest = PAUSE_SECONDS
         return min(longest, max(shortest, getattr(error, "retry_after", 0.0)))

@@ -17,11 +17,13 @@ from gateway.errors import (
 
 
 class StopReason(IntEnum):
-    """Why an attempt should stop: the caller cancelled, the worker drains, or the lease went to another process.
+    """Why an attempt should stop: it waits for input too long, the caller cancelled, the worker drains, or the lease
+    went to another process.
 
     Of two reasons the greater counts.
     """
 
+    PARKED = auto()
     CANCELLED = auto()
     DRAINING = auto()
     LOST = auto()
@@ -41,6 +43,7 @@ class Consequence(Enum):
 NO_PLACE = (Unavailable, StorageFull, DeadlineExceeded)
 """Errors of a run that the model has not begun: its place was not free, and it is executed later."""
 STOPPED = {
+    StopReason.PARKED: Consequence.GIVE_BACK,
     StopReason.CANCELLED: Consequence.CANCEL,
     StopReason.DRAINING: Consequence.GIVE_BACK,
     StopReason.LOST: Consequence.LEAVE,

@@ -65,13 +65,15 @@ class Dispatcher:
         if word == CANCELLING and (attempt := self._attempts.get(key)):
             attempt.stop(StopReason.CANCELLED)
         elif word == RunState.RUNNING and (attempt := self._attempts.get(key)):
-            attempt.answered.set()
-        elif word == RunState.QUEUED:
+            attempt.conversation.answered.set()
+        elif word == RunState.QUEUED or (word == RunState.WAITING and key in self._attempts):
             self._woken.set()
 
     def drain(self) -> None:
-        """Claim no more runs; those that are executed continue."""
+        """Claim no more runs; those that are executed continue, but for those that wait for input."""
         self._draining = True
+        self._look_at = 0.0
+        self._woken.set()
 
     @property
     def busy(self) -> bool:
@@ -109,8 +111,25 @@ class Dispatcher:
             self._renew()
             self._take_over()
             self._upkeep()
+        self._park()
         if not self._draining:
             self._claim()
+
+    def _park(self) -> None:
+        """Stop the models that have waited for input too long, or with too many others: their answers queue the runs.
+
+        Those that wait for a password are stopped last, since they have to ask again.
+        """
+        most = 0 if self._draining else self._settings.max_waiting_runs
+        now, waiting = time.monotonic(), list[tuple[bool, float, Attempt]]()
+        for attempt in list(self._attempts.values()):
+            if (since := attempt.conversation.waiting_since) is not None:
+                waiting.append((attempt.conversation.waits_for_secret, since, attempt))
+        waiting.sort(key=lambda one: one[:2])
+        excess = len(waiting) - most
+        for number, (_, since, attempt) in enumerate(waiting):
+            if number < excess or now - since >= self._settings.run_park:
+                attempt.stop(StopReason.PARKED)
 
     def _flush(self) -> None:
         self._dirty.wait()
@@ -207,7 +226,7 @@ class Dispatcher:
 
     def _take_over(self) -> None:
         """Queue the runs again whose process did not renew its lease, or fail them after the last attempt."""
-        executing = runs.c.state.in_([*map(str, EXECUTING)])
+        executing = runs.c.state.in_([*map(str, EXECUTING)]) & (runs.c.holder != "")
         with self._ledger.reading() as connection:
             query = select(runs.c.key, runs.c.lease_until).where(executing, self._others)
             leases = {key: float(until) for key, until in connection.execute(query)}

@@ -84,6 +84,12 @@ class Changes:
         run_rows.remove_payloads(self.connection, self.blobs, key, kind)
         self.record(key, kind, payload)
 
+    def clear(self, key: str, record: Any) -> None:
+        """Remove the payload of a record, which stays."""
+        self.blobs.remove(record.location, used_too=True)
+        one = run_records.c.key == key, run_records.c.sequence == record.sequence
+        self.connection.execute(update(run_records).where(*one).values(location="", sha256="", size=0))
+
     def note_studies(self, key: str, studies: set[str]) -> None:
         """Note the Study Instance UIDs that a run has read or was sent; each once."""
         known = set(self.connection.execute(run_studies.select().where(run_studies.c.key == key)).all())

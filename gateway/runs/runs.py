@@ -1,5 +1,6 @@
 """The runs of one process: submitted, read, waited for, cancelled and forgotten; executed by its dispatcher."""
 
+import base64
 import threading
 import time
 from collections.abc import Callable
@@ -7,14 +8,16 @@ from collections.abc import Callable
 from gateway.contract.requests import JSON
 from gateway.errors import RunEnded, RunNotReady, RunNotWaiting
 from gateway.intake.admission import Ticket
-from gateway.protocol.questions import read_reply
+from gateway.protocol.questions import is_secret, read_reply
 from gateway.runs import upkeep
 from gateway.runs.archive import RETRY_SECONDS, RunArchive
+from gateway.runs.conversations import SEALED
 from gateway.runs.dispatcher import Dispatcher
 from gateway.runs.ledger import Clock, EndHook, Ledger
 from gateway.runs.lifecycle import RunState
-from gateway.runs.payloads import settled
-from gateway.runs.rows import ANSWER, QUESTION, Run, last_record, row_of
+from gateway.runs.payloads import read, settled
+from gateway.runs.rows import ANSWER, QUESTION, Run, RunEvent, last_record, row_of
+from gateway.runs.sealing import seal
 from gateway.runs.signals import Listener, PostgresSignals, Signals, SocketSignals
 from gateway.runs.submissions import Submission, Submissions
 from gateway.runs.watches import LOOK_SECONDS, Watch, Watches
@@ -46,7 +49,7 @@ class Runs(RunArchive):
         service.metrics.runs = self.counts
 
     def open(self) -> None:
-        """Begin to execute queued runs; the first ``submit`` does so too."""
+        """Begin to execute queued runs; the first ``submit`` or ``answer`` does so too."""
         self._dispatcher.start()
 
     def counts(self) -> tuple[dict[str, int], float]:
@@ -112,20 +115,31 @@ class Runs(RunArchive):
         answer that does not fit the question: the run goes on waiting.
         """
         run = self.get(caller, id)
-        asked = self.question(run)
-        if asked is None:
-            raise RunNotWaiting("The run waits for no input.")
+        self.open()  # a parked run is queued
+        asked, public = self._asked(run)
         if question not in (None, asked.sequence):
             raise RunNotWaiting("The run does not wait for an answer to this question.")
         read_reply(asked.data, json)
-        with settled(self._store, json) as payload, self._ledger.changing() as changes:
+        words = {SEALED: base64.b64encode(seal(public, json)).decode()} if is_secret(asked.data) else json
+        with settled(self._store, words) as payload, self._ledger.changing() as changes:
             latest = last_record(changes.connection, run.key, QUESTION)
             if latest is None or latest.sequence != asked.sequence:
                 raise RunNotWaiting("The run asks another question by now.")
-            if changes.move(run.key, lambda status: status.answer()) is None:
+            status = changes.move(run.key, lambda status: status.answer())
+            if status is None:
                 raise RunNotWaiting("The run waits for no input.")
-            changes.record(run.key, ANSWER, payload)
+            if status.holder or not is_secret(asked.data):  # a parked run has no key for it: it asks again
+                changes.record(run.key, ANSWER, payload)
             return Run.of(row_of(changes.connection, run.key))
+
+    def _asked(self, run: Run) -> tuple[RunEvent, bytes]:
+        """Return the question of a run, and the key to seal its answer with. Raises RunNotWaiting."""
+        asked = self.question(run)
+        if asked is None:
+            raise RunNotWaiting("The run waits for no input.")
+        with self._ledger.reading() as connection:
+            record = last_record(connection, run.key, QUESTION)
+        return asked, bytes(read(self._store, record)[1])
 
     def watch(self, run: Run, wake: Callable[[], None]) -> Watch:
         """Call ``wake`` whenever the run has changed since it was read, or is gone, in any process of the store.

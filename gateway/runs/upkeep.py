@@ -1,11 +1,11 @@
 """The end of runs by age, and their numbers."""
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 
 from gateway.runs.ledger import Ledger
 from gateway.runs.lifecycle import LIVE, RunState, RunStatus
 from gateway.studies import run_rows
-from gateway.studies.tables import runs
+from gateway.studies.tables import run_records, runs
 
 AT_ONCE = 500
 """Runs that expire in one transaction, which keeps other writers waiting."""
@@ -15,12 +15,15 @@ _ENDED = runs.c.state.not_in([*map(str, LIVE)])
 def expire(ledger: Ledger, ttl: float) -> None:
     """Remove the payloads of runs that ended ``ttl`` seconds ago; after twice as long, the runs altogether.
 
-    A run that nothing has executed for as long is cancelled: its model may not exist any more.
+    A run that nothing has executed for as long is cancelled: its model may not exist any more. So is one whose
+    question nobody has answered for as long.
     """
     with ledger.reading() as connection:
         now = ledger.now(connection)
         old, older = runs.c.ended_at < now - ttl, runs.c.ended_at < now - 2 * ttl
         stale = (runs.c.state == RunState.QUEUED.value) & (runs.c.created_at < now - ttl)
+        recent = exists().where(run_records.c.key == runs.c.key, run_records.c.at >= now - ttl)
+        stale |= (runs.c.state == RunState.WAITING.value) & (runs.c.created_at < now - ttl) & ~recent
         conditions = stale, old & _ENDED & ~runs.c.expired, older & runs.c.expired
         queued, ended, gone = (
             connection.execute(select(runs.c.key).where(condition).limit(AT_ONCE)).scalars().all()

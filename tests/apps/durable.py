@@ -6,15 +6,20 @@ import signal
 import time
 from pathlib import Path
 
-from gateway import Classification, Gateway, Settings
+import numpy as np
+
+from gateway import Ask, Classification, Gateway, Interactive, Preview, Request, Settings
 from gateway.contract.execution import Execution
 from gateway.contract.requests import current_request
 from gateway.errors import StudyRefused
 from gateway.runs.attempts import Attempt
+from gateway.runs.conversations import Conversation
 from gateway.runs.dispatcher import Dispatcher
 from gateway.runs.ledger import Changes
 from gateway.runs.signals import PostgresSignals, SocketSignals
 
+SECRET = "open sesame 4711"
+"""A password that must not be found anywhere."""
 NOTES = Path(os.environ.get("TEST_NOTES", "/nonexistent"))
 
 
@@ -27,6 +32,12 @@ STAGES: dict[str, list[tuple[type, str]]] = {
     "before its end is signalled": [(SocketSignals, "announced"), (PostgresSignals, "announced")],
 }
 """Where the first process that gets there is killed by signal 9: at the call of a function."""
+QUESTIONS: dict[str, list[tuple[type, str]]] = {
+    "before it asks": [(Conversation, "_ask")],
+    "once it has asked": [(Conversation, "_answer")],
+    "once it is answered": [(Conversation, "_read")],
+}
+"""Such places of a run that asks."""
 
 
 def die_once(home, name):
@@ -109,6 +120,39 @@ def dies(json_input, files, digest):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def guided(request: Request, name: str = "", path: str = "") -> Interactive[Classification]:
+    """Note each step, and ask for a point, a choice and a number; ``path`` has another choice while it exists."""
+    note(f"begin {name}")
+    request.log("it begins")
+    yield Preview(np.zeros((4, 4), np.uint8), "the first picture")
+    try:
+        point = yield Ask("Where?", kind="point")
+        note(f"point {name}")
+        yield Preview(np.zeros((4, 4), np.uint8), "the second picture")
+        choices = ("a", "b", "c") if path and Path(path).exists() else ("a", "b")
+        choice = yield Ask("Which?", kind="choice", choices=choices, shown=Classification({"so far": list(point)}))
+        note(f"choice {name}")
+        number = yield Ask("How many?", kind="number")
+    finally:
+        note(f"finally {name}")
+    return Classification({"point": list(point), "choice": choice, "number": number})
+
+
+def secretive(name: str = "") -> Interactive[Classification]:
+    """Ask for a name, a password and a number; note the password, which a test plants."""
+    who = yield Ask("Who?")
+    password = yield Ask("Password?", kind="password")
+    note(f"opened {name}")
+    number = yield Ask("How many?", kind="number")
+    return Classification({"who": who, "right": password == SECRET, "number": number})
+
+
+def endless() -> Interactive[Classification]:
+    """Ask without end."""
+    while True:
+        yield Ask("Why?")
+
+
 def make(settings: Settings | None = None) -> Gateway:
     """The service with settings of a test's own."""
     made = Gateway(__name__, settings=settings)
@@ -116,9 +160,11 @@ def make(settings: Settings | None = None) -> Gateway:
         made.add_inference_route(f"/{model.__name__}", model)
     made.add_inference_route("/single", told, execution=Execution(concurrency=1))
     made.model("/versioned", version="2.0")(versioned)
+    for model in (guided, secretive, endless):
+        made.model(f"/{model.__name__}")(model)
     return made
 
 
-for home, name in STAGES.get(os.environ.get("TEST_STAGE", ""), []):
+for home, name in (STAGES | QUESTIONS).get(os.environ.get("TEST_STAGE", ""), []):
     die_once(home, name)
 app = make()

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
-from gateway import Gateway, Settings
+from gateway import Gateway, Point, Settings
 from gateway.intake.body import Body
+from gateway.protocol.questions import reply_words
 from gateway.runs.lifecycle import RunState
-from gateway.runs.rows import Run
+from gateway.runs.rows import Run, RunEvent
 from gateway.runs.runs import Runs
 from gateway.runs.submissions import Submission
 from gateway.wire import OutgoingPart, encode
@@ -26,12 +27,15 @@ CALLER = "alice"
 ON_POSTGRESQL = ("answer_of_its_route", "at_once", "another_process", "two_processes", "forgotten_study", "quota")
 """Words of the tests that ``make test`` repeats on PostgreSQL; the others are repeated by the slow tests."""
 BOUNDARY = "b0undary"
+ANSWERS = [Point(1, 2, 3), "b", 4.5]
+"""What the model ``guided`` asks for, in its order."""
+FOUND = {"point": [1.0, 2.0, 3.0], "choice": "b", "number": 4.5}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave most of the repetitions on PostgreSQL to the slow tests."""
     for item in items:
-        repeated = item.path.name == "test_runs.py" and "[postgresql" in item.nodeid
+        repeated = item.path.name in ("test_runs.py", "test_interactive_runs.py") and "[postgresql" in item.nodeid
         if repeated and not any(word in item.name for word in ON_POSTGRESQL):
             item.add_marker("slow")
 
@@ -118,6 +122,42 @@ class Bench:
         self.app.close()
         assert self.app.service.store is not None
         self.app.service.store.store.close()
+
+
+def asked(bench: Bench, run: Run, after: int = 0) -> RunEvent:
+    """The question of a run, once it has one with a number above ``after``."""
+
+    def look() -> RunEvent | None:
+        question = bench.runs.question(bench.runs.get(run.caller, run.id))
+        return question if question is not None and question.sequence > after else None
+
+    return eventually(look)
+
+
+def reply(bench: Bench, run: Run, value: Any, after: int = 0) -> int:
+    """Answer the next question of a run; return its number."""
+    question = asked(bench, run, after)
+    bench.runs.answer(run.caller, run.id, reply_words(value), question.sequence)
+    return question.sequence
+
+
+def converse(bench: Bench, run: Run, answers: list[Any], after: int = 0) -> int:
+    """Answer so many questions of a run; return the number of the last."""
+    for value in answers:
+        after = reply(bench, run, value, after)
+    return after
+
+
+def found(bench: Bench, run: Run) -> Any:
+    """The labels of a run's result."""
+    ended = bench.ended(run)
+    assert ended.state is RunState.FINISHED, bench.runs.problem(ended)
+    return json.loads(bytes(bench.runs.result(run.caller, run.id).result.json_bytes))["study_ml_json"]
+
+
+def events(bench: Bench, run: Run, kind: str) -> list[RunEvent]:
+    """The events of one kind."""
+    return [event for event in bench.runs.events(run, limit=1000) if event.kind == kind]
 
 
 @pytest.fixture

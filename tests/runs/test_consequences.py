@@ -30,6 +30,7 @@ CASES: list[tuple[Exception, bool, StopReason | None, Consequence]] = [
     (Cancelled(), False, StopReason.CANCELLED, Consequence.CANCEL),
     (Cancelled(), False, StopReason.DRAINING, Consequence.GIVE_BACK),
     (Cancelled(), False, StopReason.LOST, Consequence.LEAVE),
+    (Cancelled(), False, StopReason.PARKED, Consequence.GIVE_BACK),
     (ValueError(), False, StopReason.LOST, Consequence.LEAVE),
     (StudyRefused(), False, StopReason.DRAINING, Consequence.REFUSE),
 ]

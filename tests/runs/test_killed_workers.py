@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.runs.lifecycle import RunState
-from tests.apps.durable import STAGES
-from tests.runs.conftest import CALLER, Bench, body
+from tests.apps.durable import QUESTIONS, STAGES
+from tests.runs.conftest import ANSWERS, CALLER, FOUND, Bench, asked, body, converse, events, found, reply
 from tests.runs.serving import Start, kill, kill_all, killed_again_and_again, start_server
 from tests.waiting import eventually
 
@@ -104,6 +104,38 @@ def test_a_model_in_a_process_of_its_own_asks_its_caller(start_server: Start, op
         eventually(lambda: here.runs.get(CALLER, run.id).state is not RunState.RUNNING)
     assert here.ended(run).state is RunState.FINISHED
     assert b'[{"answer": 1}, {"answer": 2}]' in bytes(here.runs.result(CALLER, run.id).result.json_bytes)
+
+
+@pytest.mark.parametrize("processes", FORMS)
+@pytest.mark.parametrize("stage", QUESTIONS)
+def test_a_caller_is_asked_once_wherever_the_worker_dies(
+    start_server: Start, open_bench: Any, stage: str, processes: str
+) -> None:
+    here: Bench = open_bench(run_concurrency=0)
+    start_server(here, TEST_STAGE=stage, GATEWAY_MODEL_PROCESSES=processes)
+    here.ended(here.submit("quick", body({}), "warm"))
+    (here.notes / "armed").touch()
+    run = here.submit("guided", body({"name": "one"}), "one")
+    converse(here, run, ANSWERS)
+    assert found(here, run) == FOUND
+    assert (here.notes / "died").exists()
+    assert [len(events(here, run, kind)) for kind in ("question", "preview")] == [3, 2]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_caller_is_asked_once_although_the_model_process_dies(start_server: Start, open_bench: Any) -> None:
+    here: Bench = open_bench(run_concurrency=0)
+    start_server(here, GATEWAY_MODEL_PROCESSES="1")
+    run = here.submit("guided", body({"name": "one"}), "one")
+    last = reply(here, run, ANSWERS[0])
+    asked(here, run, last)
+    kill(here.noted("point one")[0])
+    converse(here, run, ANSWERS[1:], last)
+    assert found(here, run) == FOUND
+    assert len(here.noted("begin one")) == 2
+    assert [len(events(here, run, kind)) for kind in ("question", "preview", "partial")] == [3, 2, 1]
+    (partial,) = events(here, run, "partial")
+    assert b'"so far": [1.0, 2.0, 3.0]' in bytes(here.runs.payload(run, partial.sequence)[1])
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

@@ -43,33 +43,50 @@ class OneRun(RuleBasedStateMachine):
     @rule(holder=HOLDERS)
     def its_model_dies(self, holder: str) -> None:
         if (status := self.status.retry(holder, MOST)) is not None:
-            self.died += 1
+            self.died += self.status.state is RunState.RUNNING
             self.status = status
 
     @rule()
     def its_lease_is_over(self) -> None:
         if (status := self.status.expire(self.now, MOST)) is not None:
             assert self.now >= self.status.lease_until
-            self.died += 1
+            self.died += self.status.state is RunState.RUNNING
             self.status = status
 
-    @precondition(lambda self: self.status.state in EXECUTING)
+    @precondition(lambda self: self.status.holder)
     @rule()
     def its_process_dies_for_good(self) -> None:
         self.now = max(self.now, self.status.lease_until)
         status = self.status.expire(self.now, MOST)
         assert status is not None
-        assert status.state not in EXECUTING
-        self.died += 1
+        assert not status.holder
+        self.died += self.status.state is RunState.RUNNING
         self.status = status
 
     @rule(holder=HOLDERS)
     def it_asks(self, holder: str) -> None:
         self.take(self.status.ask(holder))
 
+    @precondition(lambda self: self.status.state is RunState.WAITING)
+    @rule(holder=HOLDERS)
+    def it_is_parked(self, holder: str) -> None:
+        """Its question stays, whatever becomes of the process that asked it."""
+        held, cancelling = self.status.held_by(holder), self.status.cancelling
+        status = self.status.give_back(holder, self.now)
+        assert (status is not None) is held
+        self.take(status)
+        assert not held or cancelling or self.status.parked
+
     @rule()
     def it_is_answered(self) -> None:
-        self.take(self.status.answer())
+        before, status = self.status, self.status.answer()
+        assert (status is not None) is (before.state is RunState.WAITING)
+        self.take(status)
+        if before.parked:
+            assert self.status.state is RunState.QUEUED
+        elif status is not None:
+            assert self.status.state is RunState.RUNNING
+            assert self.status.holder == before.holder
 
     @rule()
     def it_is_cancelled(self) -> None:
@@ -94,7 +111,7 @@ class OneRun(RuleBasedStateMachine):
 
     @invariant()
     def only_an_executing_run_has_a_holder(self) -> None:
-        assert bool(self.status.holder) is (self.status.state in EXECUTING)
+        assert bool(self.status.holder) is (self.status.state in EXECUTING and not self.status.parked)
 
     @invariant()
     def it_is_tried_so_often_and_no_more(self) -> None:
@@ -102,7 +119,7 @@ class OneRun(RuleBasedStateMachine):
 
     @invariant()
     def a_cancelled_run_is_not_queued(self) -> None:
-        assert not (self.status.cancelling and self.status.state is RunState.QUEUED)
+        assert not (self.status.cancelling and (self.status.state is RunState.QUEUED or self.status.parked))
 
 
 TestOneRun = OneRun.TestCase
