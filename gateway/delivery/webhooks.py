@@ -99,7 +99,9 @@ class Webhooks:
         return 0.0 if ended_at is None else max(0.0, self._clock() - ended_at)
 
     def of(self, run_key: str) -> dict[str, Any] | None:
-        """Return the webhook of a run as JSON, without its URL; None where it has none."""
+        """Return the webhook of a run as JSON, without its URL; None where it has none, or where none is sent."""
+        if not self.on:
+            return None
         with self._index.reading() as connection:
             delivery = webhook_rows.of_run(connection, run_key)
         if delivery is None:

@@ -3,17 +3,16 @@
 import json
 import re
 from collections.abc import Collection
-from typing import Any
 
 import flask
 
-from gateway.delivery.webhooks import Webhooks
 from gateway.endpoints import results
 from gateway.endpoints.access_control import caller_name, require
 from gateway.endpoints.current import current_service
 from gateway.endpoints.multipart_response import model_fields
+from gateway.endpoints.run_entries import PROBLEMS, entry_of, path_of, sent_webhooks, stored_runs, summary_of
 from gateway.endpoints.run_feeds import BEGUN, ChangeFeed, EndFeed, EventFeed
-from gateway.endpoints.store_views import Rule, admission_ticket, answering, moment, page, paged, time_of
+from gateway.endpoints.store_views import Rule, admission_ticket, answering, page, paged, time_of
 from gateway.endpoints.timeouts import requested_timeout
 from gateway.endpoints.waiting import defer, stream
 from gateway.errors import ParameterRefused, RunNotFound, TooManyRequests, Unavailable
@@ -24,12 +23,9 @@ from gateway.protocol.preferences import RESPOND_ASYNC, WAIT
 from gateway.protocol.request import parse_json
 from gateway.runs.lifecycle import RunState
 from gateway.runs.rows import Run
-from gateway.runs.runs import Runs
 from gateway.runs.submissions import Submission
 
 SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
-PROBLEMS = (RunState.REFUSED, RunState.FAILED)
-"""The states of runs that ended with a problem."""
 NUMBER = re.compile(r"[0-9]{1,18}")
 APPLIED = "Preference-Applied"
 NO_EVENT = 0
@@ -58,15 +54,15 @@ def respond_async(route: str, wait: float) -> flask.Response:
     applied = f"{applied}, {WAIT}={seconds:g}"
 
     def answer() -> flask.Response:
-        latest = _runs().get(run.caller, run.id)
+        latest = stored_runs().get(run.caller, run.id)
         if not latest.state.ended:
             return _preferred(_accepted(latest, 202), applied)
         answered = _preferred(_answer(latest), applied)
-        answered.headers["Content-Location"] = _path(run)
+        answered.headers["Content-Location"] = path_of(run)
         return answered
 
     try:
-        return defer(EndFeed(_runs(), run), 0, seconds, answering(answer))
+        return defer(EndFeed(stored_runs(), run), 0, seconds, answering(answer))
     except (TooManyRequests, Unavailable):  # as many answers wait as may; the run is there
         return answer()
 
@@ -97,8 +93,7 @@ def _route() -> str:
 
 def _submit(route: str, id: str) -> tuple[Run, bool]:
     require("infer", route=route)
-    environ, settings = flask.request.environ, current_service().settings
-    webhooks: Webhooks = flask.current_app.extensions["gateway.webhooks"]
+    environ, settings, webhooks = flask.request.environ, current_service().settings, sent_webhooks()
     callback = webhooks.required(environ.get("HTTP_WEBHOOK", ""))
     with admission_ticket() as ticket:
         submission = Submission(
@@ -111,7 +106,7 @@ def _submit(route: str, id: str) -> tuple[Run, bool]:
             no_cache="no-cache" in environ.get("HTTP_CACHE_CONTROL", "").lower(),
             timeout=requested_timeout(environ),
         )
-        run, new = _runs().submit(submission, ticket)
+        run, new = stored_runs().submit(submission, ticket)
     webhooks.register(run.key, callback)  # a client whose request broke off before repeats it
     return run, new
 
@@ -122,7 +117,7 @@ def _list() -> flask.Response:
     state = args.get("state", "")
     if state and state not in list(RunState):
         raise ParameterRefused([("/state", f"state should be one of {', '.join(RunState)}.")])
-    listed = _runs().page(
+    listed = stored_runs().page(
         caller_name(),
         state=state,
         route=args.get("route", ""),
@@ -130,27 +125,25 @@ def _list() -> flask.Response:
         limit=limit + 1,
         after=after,
     )
-    return paged("runs", [_summary(run) for run in listed], limit, "id")
+    return paged("runs", [summary_of(run) for run in listed], limit, "id")
 
 
 def _read(id: str) -> flask.Response:
     require("read")
     run, seconds = _run(id), _wait()
     if run.state.ended or seconds == 0 or flask.request.method == "HEAD":
-        return flask.jsonify(_entry(run))
-    feed = ChangeFeed(_runs(), run)
-    return defer(feed, _after(run.sequence), seconds, answering(lambda: flask.jsonify(_entry(_run(id)))))
+        return flask.jsonify(entry_of(run))
+    feed = ChangeFeed(stored_runs(), run)
+    return defer(feed, _after(run.sequence), seconds, answering(lambda: flask.jsonify(entry_of(_run(id)))))
 
 
 def _events(id: str) -> flask.Response:
     require("read")
     run, after = _run(id), _after(0)
-    if run.state.ended and not _runs().events(run, after, 1):
+    if run.state.ended and not stored_runs().events(run, after, 1):
         return flask.Response(status=204)  # an EventSource connects no more (HTML 9.2.2)
-    is_head = flask.request.method == "HEAD"
-    response = (
-        flask.Response() if is_head else stream(EventFeed(_runs(), run, flask.request.script_root), after, begun=BEGUN)
-    )
+    feed = EventFeed(stored_runs(), run, flask.request.script_root)
+    response = flask.Response() if flask.request.method == "HEAD" else stream(feed, after, begun=BEGUN)
     response.content_type = "text/event-stream"
     response.headers["X-Accel-Buffering"] = "no"  # nginx would wait for more
     return response
@@ -160,7 +153,7 @@ def _payload(id: str, number: str) -> flask.Response:
     require("read")
     if not NUMBER.fullmatch(number):
         raise RunNotFound("The run has no such event.")
-    media_type, data = _runs().payload(_run(id), int(number))
+    media_type, data = stored_runs().payload(_run(id), int(number))
     return flask.Response(bytes(data), content_type=media_type)
 
 
@@ -172,9 +165,9 @@ def _result(id: str) -> flask.Response:
 def _answer(run: Run) -> flask.Response:
     """Return the answer of a run, or its problem. Raises RunNotReady, RunCancelled, RunGone."""
     if run.state in PROBLEMS:
-        text = json.dumps(_runs().problem(run))
+        text = json.dumps(stored_runs().problem(run))
         return flask.Response(text, run.status, content_type="application/problem+json")
-    stored = _runs().result(run.caller, run.id)
+    stored = stored_runs().result(run.caller, run.id)
     response = results.answer(stored)
     response.headers.update(model_fields(stored.result.card, run.route))
     if stored.receipt is not None and is_wanted(flask.request.headers.get("Prefer", "")):
@@ -188,26 +181,21 @@ def _input(id: str) -> flask.Response:
     run, asked = _run(id), flask.request.args.get("question")
     answer = parse_json(chunks.read_json(flask.request.environ, current_service().settings), None)
     question = None if asked is None else int(asked) if NUMBER.fullmatch(asked) else NO_EVENT
-    return _accepted(_runs().answer(run.caller, run.id, answer, question), 202)
+    return _accepted(stored_runs().answer(run.caller, run.id, answer, question), 202)
 
 
 def _delete(id: str) -> flask.Response:
     only = flask.request.args.get("only", "")  # a run may end between a look and this request
     if only == "live" or (only != "ended" and not _run(id).state.ended):
         require("infer")
-        return _accepted(_runs().cancel(caller_name(), id), 202)
+        return _accepted(stored_runs().cancel(caller_name(), id), 202)
     require("delete")
-    _runs().forget(caller_name(), id)
+    stored_runs().forget(caller_name(), id)
     return flask.Response(status=204)
 
 
-def _runs() -> Runs:
-    runs: Runs = flask.current_app.extensions["gateway.runs"]
-    return runs
-
-
 def _run(id: str) -> Run:
-    return _runs().get(caller_name(), id)
+    return stored_runs().get(caller_name(), id)
 
 
 def _wait() -> float:
@@ -232,49 +220,10 @@ def _after(default: int) -> int:
 
 
 def _accepted(run: Run, status: int) -> flask.Response:
-    response = flask.jsonify(_entry(run))
+    response = flask.jsonify(entry_of(run))
     response.status_code = status
-    response.headers["Location"] = _path(run)
+    response.headers["Location"] = path_of(run)
     return response
-
-
-def _path(run: Run) -> str:
-    return f"{flask.request.script_root}/runs/{run.id}"
-
-
-def _entry(run: Run) -> dict[str, Any]:
-    """Return a run as JSON."""
-    runs = _runs()
-    more = {
-        "position": runs.ahead(run) if run.state is RunState.QUEUED else None,
-        "progress": runs.progress(run),
-        "question": _question(run),
-        "problem": runs.problem(run) if run.state in PROBLEMS else None,
-    }
-    return _summary(run) | more
-
-
-def _question(run: Run) -> dict[str, Any] | None:
-    event = _runs().question(run)
-    return None if event is None else event.data | {"sequence": event.sequence}
-
-
-def _summary(run: Run) -> dict[str, Any]:
-    """Return a run as JSON, without what takes a look at its events."""
-    path = _path(run)
-    return {
-        "id": run.id,
-        "route": run.route,
-        "state": run.state.value,
-        "sequence": run.sequence,
-        "created": moment(run.created_at, "milliseconds"),
-        "started": None if run.started_at is None else moment(run.started_at, "milliseconds"),
-        "ended": None if run.ended_at is None else moment(run.ended_at, "milliseconds"),
-        "attempts": run.attempts,
-        "status": run.status or None,
-        "reason": run.reason or None,
-        "links": {"self": path} | {name: f"{path}/{name}" for name in ("events", "result", "input")},
-    }
 
 
 RULES: tuple[Rule, ...] = (

@@ -72,7 +72,7 @@ def _or_null(schema: Schema) -> Schema:
 
 
 RUN = object_of(
-    "position progress question problem",
+    "position progress question problem webhook",
     id=TEXT,
     route=TEXT,
     state=STATE,
@@ -87,6 +87,7 @@ RUN = object_of(
     progress=_or_null(object_of(done=NUMBER, total=NUMBER, text=TEXT)),
     question=_or_null({"type": "object"}),
     problem=_or_null(PROBLEM),
+    webhook=_or_null(object_of(state={"enum": ["pending", "delivered", "dead"]}, tries=COUNT, outcome=TEXT)),
     links=object_of("", **dict.fromkeys(("self", "events", "result", "input"), TEXT)),
 )
 ACCEPTED: Schema = {

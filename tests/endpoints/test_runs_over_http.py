@@ -13,9 +13,11 @@ from openapi_spec_validator import validate
 from werkzeug.test import TestResponse
 
 from gateway import Gateway, Settings
+from gateway.delivery.signatures import new_secret
 from gateway.endpoints.runs import RULES
 from gateway.observe.audit.receipts import HEADER, is_signed, read_receipt
 from tests.apps import durable
+from tests.delivery.receivers import receiving
 from tests.server.test_access import Callers
 from tests.server.test_faults import TYPE, body
 from tests.waiting import eventually
@@ -358,6 +360,23 @@ def test_a_body_that_the_route_refuses_makes_no_run(client: FlaskClient) -> None
     assert problem(client.put("/runs/broken?route=/quick", data="x", content_type="text/plain"))[0] == 415
     assert problem(client.post("/quick", **broken, headers={"Prefer": "respond-async"})) == (400, "broken-body")
     assert problem(client.get("/runs/broken")) == (404, "run-not-found")
+
+
+def test_a_run_shows_what_has_become_of_its_webhook(tmp_path: Path, notes: Path) -> None:
+    with receiving() as receiver:
+        secrets, origin = tmp_path / "secrets", receiver.origin
+        secrets.write_text(f"{origin} {new_secret()}\n")
+        secrets.chmod(0o600)
+        settings = Settings(store_folder=tmp_path / "store", webhook_origins=origin, webhook_secrets_file=secrets)
+        app = durable.make(settings)
+        client, headers = app.test_client(), {"Webhook": f"{origin}/ends"}
+        made = client.put("/runs/hook?route=/told", **sent({"name": "hook"}), headers=headers)
+        assert made.json["webhook"] == {"state": "pending", "tries": 0, "outcome": ""}
+        (notes / "go hook").touch()
+        eventually(lambda: client.get("/runs/hook").json["webhook"]["state"] == "delivered")
+        assert client.get("/runs/hook").json["webhook"]["tries"] == 1
+        assert client.put("/runs/none?route=/quick", **sent()).json["webhook"] is None
+        app.close()
 
 
 def test_a_rule_of_the_service_for_the_same_path_wins(tmp_path: Path) -> None:
