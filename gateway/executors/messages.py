@@ -90,19 +90,33 @@ def listen() -> tuple[socket.socket, str]:
 def accept(listener: socket.socket) -> Channel | None:
     """A process of our own user that connects; None for anyone else's."""
     connection, _ = listener.accept()
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _pid, user, _group = struct.unpack("3i", credentials)
-    if user != os.geteuid():
+    if not _is_ours(connection):
         connection.close()
         return None
     return Channel(connection)
 
 
 def connect(address: str) -> Channel:
-    """Connect to a listening process. Raises OSError."""
+    """Connect to a listening process of our own user: another's may take the name of one that has ended.
+
+    Raises OSError.
+    """
     end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    end.connect(address)
+    try:
+        end.connect(address)
+        if not _is_ours(end):
+            raise PermissionError("the process at this address is another user's")
+    except OSError:
+        end.close()
+        raise
     return Channel(end)
+
+
+def _is_ours(connection: socket.socket) -> bool:
+    """Return True for a process of our own user at the other end (unix(7), SO_PEERCRED)."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _pid, user, _group = struct.unpack("3i", credentials)
+    return bool(user == os.geteuid())
 
 
 PR_SET_PDEATHSIG = 1

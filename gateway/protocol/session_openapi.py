@@ -2,7 +2,20 @@
 
 from typing import Any
 
-from gateway.protocol.run_openapi import ANSWER, INPUT, NUMBER, PROBLEM, ROUTE
+from gateway.errors import (
+    BrokenBody,
+    BrokenJSON,
+    LimitExceeded,
+    ParameterRefused,
+    PathForbidden,
+    RequestStalled,
+    SessionConflict,
+    SessionGone,
+    StudyNotFound,
+    UnsupportedMedia,
+)
+from gateway.protocol.problem_responses import BODY, MODEL
+from gateway.protocol.run_openapi import ANSWER, INPUT, NUMBER, PROBLEM, ROUTE, TIMEOUT
 from gateway.protocol.store_openapi import COUNT, TEXT, Schema, StoreOperation, list_of, object_of
 
 STATES = ("working", "waiting", "finished", "failed")
@@ -51,25 +64,35 @@ CLICK_INPUT = object_of(
 """An input: points and boxes, an undo, a reset, or an answer."""
 SESSION_JSON: Schema = {"application/json": {"schema": {"$ref": "#/components/schemas/Session"}}}
 
+INPUT_ERRORS = BrokenBody, BrokenJSON, LimitExceeded, RequestStalled, UnsupportedMedia, ParameterRefused
+
 OPERATIONS = (
     StoreOperation(
         "POST", "/sessions", "openSession", "Open a session on a request for an interactive model.",
-        SESSION_JSON, INPUT, {"route": ROUTE}, "201", tag="sessions",
+        SESSION_JSON, INPUT, {"route": ROUTE}, "201", tag="sessions", headers=[TIMEOUT],
+        errors=(*BODY, *MODEL, PathForbidden, StudyNotFound),
     ),
-    StoreOperation("GET", "/sessions/{id}", "readSession", "A session as it is now.", SESSION_JSON, tag="sessions"),
+    StoreOperation(
+        "GET", "/sessions/{id}", "readSession", "A session as it is now.", SESSION_JSON, errors=(SessionGone,),
+        tag="sessions",
+    ),
     StoreOperation(
         "GET", "/sessions/{id}/region", "readRegion", "What has changed of the region since a number, or all of it.",
-        {"application/json": {"schema": object_of(region=_or_null(REGION))}}, query={"since": COUNT}, tag="sessions",
+        {"application/json": {"schema": object_of(region=_or_null(REGION))}}, query={"since": COUNT},
+        errors=(SessionGone, ParameterRefused), tag="sessions",
     ),
     StoreOperation(
         "POST", "/sessions/{id}/input", "clickSession", "Click, undo, reset or answer; what has changed of the region.",
-        SESSION_JSON, {"application/json": {"schema": CLICK_INPUT}}, tag="sessions",
+        SESSION_JSON, {"application/json": {"schema": CLICK_INPUT}},
+        errors=(SessionGone, SessionConflict, *INPUT_ERRORS, *MODEL), tag="sessions",
     ),
     StoreOperation(
         "POST", "/sessions/{id}/finish", "finishSession", "Accept the region: the answer of the model's route.",
-        ANSWER, tag="sessions",
+        ANSWER, errors=(SessionGone, SessionConflict, *MODEL), tag="sessions",
     ),
-    StoreOperation("DELETE", "/sessions/{id}", "endSession", "End a session.", status="204", tag="sessions"),
+    StoreOperation(
+        "DELETE", "/sessions/{id}", "endSession", "End a session.", status="204", errors=(SessionGone,), tag="sessions",
+    ),
 )  # fmt: skip
 
 

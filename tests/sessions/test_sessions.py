@@ -10,6 +10,7 @@ import pytest
 
 from gateway import Client
 from gateway.client import Refused
+from gateway.observe.outcomes import Outcome
 from gateway.testing import client
 from tests.sessions.conftest import Open, OpenApp
 from tests.waiting import eventually
@@ -58,6 +59,29 @@ def test_the_end_is_the_answer_of_the_route(one: Client, study: Study) -> None:
         assert session.finish().answer.output_digest == result.answer.output_digest  # its response may be lost
         assert refusal(session.click, (1, 2, 3)) == (409, "session-conflict")
     assert refusal(session.click, (1, 2, 3)) == (404, "session-gone")
+
+
+def test_a_session_has_one_outcome_like_a_request(open_app: OpenApp, study: Study) -> None:
+    app, outcomes = open_app(), list[Outcome]()
+    one = client(app)
+    app.service.sinks.append(outcomes.append)
+    with one.session(study, "/paint", {"seconds": 0.01}) as session:
+        answer = session.click((1, 2, 3)).click((2, 3, 4)).finish().answer
+        one.session(study, "/paint").end()
+    answered, ended = eventually(lambda: outcomes if len(outcomes) == 2 else None)
+    assert (answered.door, answered.status, answered.reason, answered.instances) == ("sessions", 200, "", 8)
+    assert (answered.input_digest, answered.output_digest) == (answer.input_digest, answer.output_digest)
+    assert answered.phases["predict"] >= 0.03
+    assert min(answered.phases.values()) > -0.01
+    assert (ended.door, ended.status, ended.reason) == ("sessions", 499, "cancelled")
+
+
+def test_a_stored_study_is_named(open_client: Open, study: Study, tmp_path: Path) -> None:
+    one = open_client(store_folder=tmp_path / "store")
+    with one.session(one.upload(study), "/paint") as session:
+        assert session.click((1, 2, 3)).finish().masks[0].sum() == 1
+    with one.session(one.upload(study), "/paint") as session:  # its answer is not that of the other clicks
+        assert session.finish().masks[0].sum() == 0
 
 
 @pytest.mark.heavy
