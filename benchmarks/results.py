@@ -50,6 +50,9 @@ class Plan:
     cached: int = 4000
     watchers: int = 1000
     runs: int = 100
+    web_instances: int = 500
+    web_studies: int = 10_000
+    web_queries: int = 600
     clicks: int = 40
 
 
@@ -78,6 +81,9 @@ QUICK = Plan(
     cached=200,
     watchers=50,
     runs=10,
+    web_instances=40,
+    web_studies=200,
+    web_queries=60,
     clicks=5,
 )
 

@@ -7,6 +7,7 @@ from benchmarks.rows.batches import batch
 from benchmarks.rows.clicks import clicks
 from benchmarks.rows.contracts import contract
 from benchmarks.rows.crowds import many
+from benchmarks.rows.dicomweb import dicomweb, searches
 from benchmarks.rows.endurance import endurance
 from benchmarks.rows.latencies import latency
 from benchmarks.rows.memories import gigabyte, in_memory, spooled
@@ -37,6 +38,8 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "codecs": codecs,
     "headers": headers,
     "uploads": uploads,
+    "dicomweb": dicomweb,
+    "searches": searches,
     "runs": runs,
     "clicks": clicks,
     "endurance": endurance,

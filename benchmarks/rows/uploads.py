@@ -32,7 +32,7 @@ def uploads(plan: Plan) -> list[Line]:
     """Measure all lines on one folder of slices; each gateway has a store of its own."""
     with tempfile.TemporaryDirectory(prefix="bench-uploads-") as name:
         folder = Path(name)
-        files = _write(folder / "slices", max(plan.cached, plan.first_upload, plan.slices))
+        files = write(folder / "slices", max(plan.cached, plan.first_upload, plan.slices))
         return [
             *_second_model(plan, files[: plan.slices], folder),
             *_again(plan, files[: plan.cached], folder),
@@ -55,8 +55,8 @@ def _second_model(plan: Plan, files: list[Path], folder: Path) -> Iterator[Line]
             yield skipped(work, f"this gateway has no study store: {error.detail}")
             return
         works = {
-            "ours": _timed(lambda: client.infer(client.upload(files), "/tiny")),
-            "sent again": _timed(lambda: client.infer(files, "/tiny")),
+            "ours": timed(lambda: client.infer(client.upload(files), "/tiny")),
+            "sent again": timed(lambda: client.infer(files, "/tiny")),
         }
         samples = pairs.alternate(max(2, plan.pairs // 2), works)
     yield at_most(1 / 12, work, samples, "ours", "sent again", note="ours includes an upload with nothing to send")
@@ -73,8 +73,8 @@ def _again(plan: Plan, files: list[Path], folder: Path) -> Iterator[Line]:
     kept = HashCache(folder / "kept")
     list(Scan(files, kept))
     works = {
-        "ours": _timed(lambda: list(Scan(files, kept))),
-        "hashing": _timed(lambda: list(Scan(files, HashCache(folder / f"fresh-{next(number)}")))),
+        "ours": timed(lambda: list(Scan(files, kept))),
+        "hashing": timed(lambda: list(Scan(files, HashCache(folder / f"fresh-{next(number)}")))),
     }
     samples = pairs.alternate(plan.pairs, works)
     yield at_most(0.1, f"{len(files)} instances with cached hashes", samples, "ours", "hashing")
@@ -91,8 +91,8 @@ def _first(plan: Plan, files: list[Path], folder: Path) -> Line:
 
         def upload() -> float:
             others = folder / f"others-{next(number)}"
-            new = _write(others, len(files), next(number))
-            _settle(folder, size)
+            new = write(others, len(files), next(number))
+            settle(folder, size)
             with Client(f"http://127.0.0.1:{port}", timeout=300, cache=others / "cache") as client:
                 started = time.perf_counter()
                 done = client.upload(new)
@@ -102,14 +102,14 @@ def _first(plan: Plan, files: list[Path], folder: Path) -> Line:
             return taken
 
         def post() -> float:
-            _settle(folder, size)
-            return _timed(lambda: plain.ask({"depth": 0}, files, "/tiny"))()
+            settle(folder, size)
+            return timed(lambda: plain.ask({"depth": 0}, files, "/tiny"))()
 
         samples = pairs.alternate(plan.pairs, {"ours": upload, "one POST": post})
     return at_most(1.3, f"first upload of {len(files)} instances, {size / MiB:.0f} MiB", samples, "ours", "one POST")
 
 
-def _settle(folder: Path, size: int) -> None:
+def settle(folder: Path, size: int) -> None:
     """Prepare the next measurement: memory that the machine has used before, and a disk with no pending writes.
 
     In a virtual machine, memory that the host has not yet provided costs more than hashing what is written there. The
@@ -158,7 +158,7 @@ def _served(store: Path, workers: int = 1) -> Iterator[int]:
         yield server.port
 
 
-def _timed(work: Callable[[], object]) -> pairs.Work:
+def timed(work: Callable[[], object]) -> pairs.Work:
     def run() -> float:
         started = time.perf_counter()
         work()
@@ -167,7 +167,7 @@ def _timed(work: Callable[[], object]) -> pairs.Work:
     return run
 
 
-def _write(folder: Path, count: int, group: int = 0) -> list[Path]:
+def write(folder: Path, count: int, group: int = 0) -> list[Path]:
     """Write slices of one series, each with its own UID and pixels.
 
     Each ``group`` has other instances.
