@@ -54,6 +54,7 @@ class Plan:
     web_studies: int = 10_000
     web_queries: int = 600
     clicks: int = 40
+    instances: int = 500
 
 
 QUICK = Plan(
@@ -85,6 +86,7 @@ QUICK = Plan(
     web_studies=200,
     web_queries=60,
     clicks=5,
+    instances=20,
 )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from benchmarks.results import Line, Plan
+from benchmarks.rows.associations import associations
 from benchmarks.rows.batches import batch
 from benchmarks.rows.clicks import clicks
 from benchmarks.rows.contracts import contract
@@ -40,6 +41,7 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "uploads": uploads,
     "dicomweb": dicomweb,
     "searches": searches,
+    "associations": associations,
     "runs": runs,
     "clicks": clicks,
     "endurance": endurance,

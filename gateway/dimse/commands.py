@@ -70,6 +70,11 @@ _UIDS = frozenset(
         CommandElement.REQUESTED_INSTANCE,
     }
 )
+_AFFECTED = (
+    (CommandElement.SOP_CLASS, CommandElement.REQUESTED_CLASS),
+    (CommandElement.SOP_INSTANCE, CommandElement.REQUESTED_INSTANCE),
+)
+"""The UIDs of a response, and those of a DIMSE-N request that they repeat (PS3.7 10.3)."""
 COMMENT_CHARACTERS = 64
 """Characters of an Error Comment, a LO (PS3.5 6.2)."""
 
@@ -98,13 +103,8 @@ class Command:
 
     def response(self, status: int, comment: str = "", numbers: Mapping[CommandElement, int] = NO_NUMBERS) -> "Command":
         """Return the response to this request; ``numbers`` are further elements."""
-        answer: dict[int, Any] = {
-            int(element): self.values[element]
-            for element in (CommandElement.SOP_CLASS, CommandElement.SOP_INSTANCE)
-            if element in self.values
-        }
-        if (requested := self.text(CommandElement.REQUESTED_CLASS)) and CommandElement.SOP_CLASS not in answer:
-            answer[CommandElement.SOP_CLASS] = requested
+        uids = ((affected, self.text(affected) or self.text(requested)) for affected, requested in _AFFECTED)
+        answer: dict[int, Any] = {int(affected): uid for affected, uid in uids if uid}
         answer |= {
             CommandElement.FIELD: self.number(CommandElement.FIELD) | RESPONSE,
             CommandElement.RESPONDED_TO: self.number(CommandElement.MESSAGE_ID),

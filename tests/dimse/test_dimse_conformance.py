@@ -1,0 +1,52 @@
+"""The DICOM network's half of the conformance statement is that of the code."""
+
+import pytest
+
+from gateway import Settings
+from gateway.dimse import committing, finding, incoming_store, moving, sub_operations
+from gateway.dimse.commands import CommandField
+from gateway.dimse.destinations import Destinations
+from gateway.dimse.incoming_store import StoreStatus
+from gateway.dimse.negotiation import SERVICES
+from gateway.dimse.provider import offered
+from tests.house.pages import ROOT, rows
+
+PAGES = [ROOT / "docs/conformance.md", ROOT / "docs/dimse.md"]
+PAGE = PAGES[0]
+
+
+def codes(column: str, page: object = PAGE) -> list[int]:
+    return [int(code.strip("`"), 16) for code, _ in rows(page, column)]
+
+
+def test_the_services_are_those_of_the_code() -> None:
+    made = {
+        (uid, CommandField(field).name.replace("_", "-"), SERVICES[uid] or "any")
+        for uid, commands in offered(Settings(dicomweb=True), Destinations(None)).items()
+        for field in commands
+    }
+    listed = {(uid.strip("`"), command, right.strip("`")) for uid, command, right in rows(PAGE, "abstract syntax")}
+    assert listed == made
+    assert offered(Settings(), Destinations(None)).keys() == offered(
+        Settings(dicomweb=True), Destinations(None)
+    ).keys() - {"1.2.840.10008.5.1.4.1.2.2.1"}
+
+
+@pytest.mark.parametrize(("page", "column"), [(PAGES[0], "status of C-STORE"), (PAGES[1], "status")])
+def test_the_statuses_of_a_store_are_those_of_the_code(page: object, column: str) -> None:
+    known = {value.code for value in vars(incoming_store).values() if isinstance(value, StoreStatus)}
+    assert codes(column, page) == sorted(known)
+
+
+def test_the_statuses_of_queries_are_those_of_the_code() -> None:
+    known = {
+        *(finding.PENDING, finding.PENDING_PARTLY, finding.SUCCESS, finding.CANCELLED),
+        *(finding.WRONG_IDENTIFIER, finding.FAILED, moving.UNKNOWN_DESTINATION),
+        *(sub_operations.SOME_FAILED, sub_operations.ALL_FAILED),
+    }
+    assert set(codes("status of a query or retrieval")) == known
+
+
+def test_the_reasons_of_commitments_are_those_of_the_code() -> None:
+    known = {committing.FAILED, committing.NO_INSTANCE, committing.CLASS_CONFLICT}
+    assert set(codes("reason of storage commitment")) == known
