@@ -37,7 +37,7 @@ class Ending:
     holder: str
     journal: Journal
     full_seconds: float
-    """Seconds in which a full store may get room for an answer."""
+    """Seconds in which a full store may get room for an answer, if it can have any."""
     stopped: StopReason | None = None
     _stopping: threading.Event = field(default_factory=threading.Event)
 
@@ -65,8 +65,9 @@ class Ending:
                     raise self.lost()
                 changes.record(self.run.key, RESULT, payload)
 
+        fits = sum(piece.nbytes for piece in pieces) <= self.ledger.store.settings.store_max_bytes
         try:
-            self._persist(store, lambda: self.stopped is not None, self.full_seconds)
+            self._persist(store, lambda: self.stopped is not None, self.full_seconds if fits else 0.0)
         except (StorageFull, Unavailable):
             if self.stopped is StopReason.CANCELLED:
                 raise Cancelled from None

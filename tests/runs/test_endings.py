@@ -17,7 +17,7 @@ from gateway.runs.rows import Run
 from tests.require import require
 from tests.runs.conftest import CALLER, Bench, body
 from tests.studies import databases
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -84,47 +84,63 @@ def test_a_cancellation_is_stored_once_the_index_is_back(open_bench: Any) -> Non
     assert bench.ended(run).state is RunState.CANCELLED
 
 
+def answered_without_room(bench: Bench) -> Run:
+    """A run whose answer does not fit beside the input of one that lives; the model has ended."""
+    bench.submit("told", body({"name": "large"}, b"a" * 12_000), "large")
+    eventually(lambda: bench.noted("begin large"))
+    run = bench.submit("counted", body({"name": "one", "size": 10_000}), "one")
+    eventually(lambda: bench.noted("end one"))
+    return run
+
+
+ROOM = {"store_max_bytes": 20_000, "store_caller_bytes": 20_000}
+
+
 @SQLITE
 def test_an_answer_waits_for_room_without_a_second_execution(open_bench: Any) -> None:
-    bench: Bench = open_bench(store_max_bytes=20_000, store_caller_bytes=20_000)
-    large = bench.submit("told", body({"name": "large"}, b"a" * 12_000))
-    eventually(lambda: bench.noted("begin large"))
-    run = bench.submit("counted", body({"name": "one", "size": 10_000}))
-    eventually(lambda: bench.noted("end one"))
+    bench: Bench = open_bench(**ROOM)
+    run = answered_without_room(bench)
     assert not bench.runs.wait(CALLER, run.id, 0.3).state.ended
     bench.go("large")
-    bench.ended(large)
     ended = bench.ended(run)
     assert (ended.state, ended.attempts, len(bench.noted("begin one"))) == (RunState.FINISHED, 1, 1)
 
 
 @SQLITE
 def test_a_run_whose_answer_finds_no_room_fails_and_is_not_executed_again(open_bench: Any) -> None:
-    bench: Bench = open_bench(store_max_bytes=20_000, store_caller_bytes=20_000, run_lease=2.0)
-    run = bench.ended(bench.submit("counted", body({"name": "one", "size": 30_000})))
+    bench: Bench = open_bench(**ROOM, run_lease=2.0)
+    run = bench.ended(answered_without_room(bench))
     assert (run.state, run.status, run.reason) == (RunState.FAILED, 507, "storage-full")
     assert len(bench.noted("begin one")) == 1
     with pytest.raises(StorageFull):
         bench.runs.result(CALLER, run.id)
+    bench.go("large")
+
+
+@SQLITE
+def test_an_answer_that_can_have_no_room_is_not_waited_for(open_bench: Any) -> None:
+    bench: Bench = open_bench(**ROOM, run_lease=PATIENCE)
+    run = bench.ended(bench.submit("counted", body({"name": "one", "size": 30_000})))
+    assert (run.state, run.reason, len(bench.noted("begin one"))) == (RunState.FAILED, "storage-full", 1)
 
 
 @SQLITE
 def test_a_run_whose_answer_waits_for_room_is_cancelled(open_bench: Any) -> None:
-    bench: Bench = open_bench(store_max_bytes=20_000, store_caller_bytes=20_000)
-    run = bench.submit("counted", body({"name": "one", "size": 30_000}))
-    eventually(lambda: bench.noted("end one"))
+    bench: Bench = open_bench(**ROOM)
+    run = answered_without_room(bench)
     bench.runs.cancel(CALLER, run.id)
     assert (bench.ended(run).state, len(bench.noted("begin one"))) == (RunState.CANCELLED, 1)
+    bench.go("large")
 
 
 @SQLITE
-def test_a_worker_that_stops_gives_up_an_answer_that_finds_no_room(open_bench: Any) -> None:
-    bench: Bench = open_bench(store_max_bytes=20_000, store_caller_bytes=20_000)
-    run = bench.submit("counted", body({"name": "one", "size": 30_000}))
-    eventually(lambda: bench.noted("end one"))
+def test_a_worker_that_stops_waits_for_no_room(open_bench: Any) -> None:
+    bench: Bench = open_bench(**ROOM)
+    run = answered_without_room(bench)
     bench.runs.close()
     assert not bench.runs.busy
-    assert bench.runs.get(CALLER, run.id).attempts == 1
+    ended = bench.runs.get(CALLER, run.id)
+    assert (ended.state, ended.reason, ended.attempts) == (RunState.FAILED, "storage-full", 1)
 
 
 @SQLITE
