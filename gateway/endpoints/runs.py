@@ -186,6 +186,8 @@ def _input(id: str) -> flask.Response:
 
 def _delete(id: str) -> flask.Response:
     only = flask.request.args.get("only", "")  # a run may end between a look and this request
+    if only not in ("", "live", "ended"):
+        raise ParameterRefused([("/only", "only should be live or ended.")])
     if only == "live" or (only != "ended" and not _run(id).state.ended):
         require("infer")
         return _accepted(stored_runs().cancel(caller_name(), id), 202)

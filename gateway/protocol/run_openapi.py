@@ -144,7 +144,7 @@ OPERATIONS = (
     StoreOperation(
         "DELETE", "/runs/{id}", "deleteRun", "Cancel a live run (202), or forget one that has ended.",
         query={"only": {"enum": ["live", "ended"], "description": "The other is then a 409."}},
-        errors=(*ID, RunEnded, RunNotReady), status="204", tag="runs",
+        errors=(*ID, ParameterRefused, RunEnded, RunNotReady), status="204", tag="runs",
     ),
 )  # fmt: skip
 

@@ -3,6 +3,8 @@
 import time
 from typing import Any
 
+from gunicorn.http.errors import ParseException
+
 from gateway.server.request_heads import Connection
 
 DRAIN_TIME = 0.002
@@ -19,8 +21,11 @@ def announce_close(req: Any, conn: Connection) -> None:
     closes = req.should_close
 
     def should_close() -> bool:
-        if not closes() and conn.sock.complete and not is_read(conn):
-            req.must_close = True
+        if not closes() and conn.sock.complete:
+            try:
+                req.must_close = not is_read(conn)
+            except (OSError, ParseException):  # a malformed chunk, of a request that is answered already
+                req.must_close = True
         return bool(closes())
 
     req.should_close = should_close

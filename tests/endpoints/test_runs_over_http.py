@@ -317,6 +317,7 @@ BAD: list[tuple[str, str, int, str]] = [
     ("GET", "/runs/known?wait=soon", 422, "parameter-refused"),
     ("GET", "/runs/known?wait=-1", 422, "parameter-refused"),
     ("GET", "/runs/known/events?after=x", 422, "parameter-refused"),
+    ("DELETE", "/runs/known?only=both", 422, "parameter-refused"),
     ("GET", "/runs/unknown", 404, "run-not-found"),
     ("GET", "/runs/unknown/events", 404, "run-not-found"),
     ("GET", "/runs/unknown/result", 404, "run-not-found"),

@@ -82,3 +82,12 @@ def test_an_answer_keeps_its_connection_after_a_refusal(server: Server) -> None:
         response.read()
         assert (response.status, response.will_close) == (status, False)
     client.close()
+
+
+def test_an_answer_whose_unread_body_is_malformed_closes_its_connection(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as connection:
+        connection.sendall(head("/nowhere", "Transfer-Encoding: chunked") + b"no size\r\n" + head("/ping") * 2)
+        response = read(connection)
+        assert (response.status, response.headers["Connection"]) == (404, "close")
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b""
