@@ -100,7 +100,7 @@ class ClickSession:
     def ask(self, question: JSON, shown: EncodedAnswer | None = None) -> JSON:
         """Return the answer to a question of the model: the recorded one, else that of the next input.
 
-        Raises Cancelled once this call of the model is not wanted any more, and ModelFailed where it asks
+        Raises Cancelled once this call of the model is not wanted any more, and ReplayDiverged where it asks
         something else than a former one.
         """
         with self._news, self._counted():
@@ -108,7 +108,7 @@ class ClickSession:
             recorded = self._transcript.next(question)
             if recorded is not None:
                 return recorded
-            if not self._transcript.continues(question):
+            if self._transcript.begins(question):
                 self._clicks = ClicksInForce()
             self.shown.show(shown, expected=self._expected)
             self._question, self._expected = question, False

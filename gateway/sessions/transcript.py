@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from gateway.contract.requests import JSON
-from gateway.errors import ModelFailed
+from gateway.errors import ReplayDiverged
 from gateway.protocol.questions import is_secret, same_question
 
 CLICKS = "clicks"
@@ -35,25 +35,29 @@ class Transcript:
     def next(self, question: JSON) -> JSON | None:
         """Return the recorded answer to the question that the model asks now; None where its caller has to answer.
 
-        Raises ModelFailed where another question was recorded.
+        Raises ReplayDiverged where another question was recorded.
         """
         if self._position == len(self._answers):
             return None
         recorded = self._answers[self._position]
         if not _same(recorded.question, question):
-            raise ModelFailed("The model asked another question than before; open another session.")
+            raise ReplayDiverged("The model asked another question than before; open another session.")
         if recorded.answer is not None:
             self._position += 1
         return recorded.answer
 
-    def continues(self, question: JSON) -> bool:
+    def begins(self, question: JSON) -> bool:
+        """Return True where no answer to this question is known, not even the clicks of the one before."""
+        return self._position == len(self._answers) and not self._continues(question)
+
+    def _continues(self, question: JSON) -> bool:
         """Return True where the model asks for more clicks, beside those of its last question."""
         last = self._answers[self._position - 1] if self._position else None
         return last is not None and last.open and _same(last.question, question)
 
     def add(self, question: JSON, answer: JSON, *, open: bool = False) -> None:
         """Record the caller's answer to the question that the model has asked; ``open`` where more clicks may come."""
-        at = self._position - self.continues(question)
+        at = self._position - self._continues(question)
         self._answers[at : at + 1] = [Exchanged(question, None if is_secret(question) else answer, open)]
         self._position = at + 1
 

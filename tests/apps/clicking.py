@@ -51,7 +51,7 @@ def still(volume: Volume) -> Mask:
 
 MODELS: dict[str, tuple[Callable[..., Any], Execution | None]] = {
     "/paint": (paint, None),
-    "/organs": (organs, None),
+    "/organs": (organs, Execution(concurrency=1)),
     "/still": (still, None),
     "/one": (paint, Execution(concurrency=1)),
     "/brief": (paint, Execution(timeout=1)),

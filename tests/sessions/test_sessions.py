@@ -269,6 +269,18 @@ def test_a_session_that_waits_gives_its_place_to_a_request(one: Client, study: S
         assert len(session.finish().masks) == len(other.finish().masks) == 1
 
 
+def test_a_secret_is_asked_for_again_and_clicks_are_not(one: Client, study: Study) -> None:
+    with one.session(study, "/organs") as session:
+        session.answer("liver").answer("secret").click((1, 1, 1))
+        with one.session(study, "/organs"):  # it has the only place of the model by now
+            pass
+        assert session.click((2, 2, 2)).question["kind"] == "password"
+        assert session.mask.sum() == 1
+        assert session.answer("secret").mask.sum() == 2
+        assert session.click((3, 3, 3)).mask.sum() == 3
+        assert session.undo().mask.sum() == 2
+
+
 def test_there_are_no_routes_where_no_model_asks(open_client: Open, study: Study) -> None:
     one = open_client(sessions=0)
     assert refusal(one.session, study, "/paint")[0] == 404
