@@ -7,18 +7,27 @@ def test_the_body_is_found(tmp_path):
     assert_overlap(result.masks[0], expected)
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gateway.app import Gateway
 from gateway.client import Client
+from gateway.client.local_caller import LOCAL_CALLER, LocalCaller
 from gateway.client.wsgi import LOCAL, WSGI, session
 
 
-def client(app: WSGI, *, digest: str = "sha256") -> Client:
-    """A Client on the application itself: the same decoding, checks and hashes as over HTTP, in this process."""
+def client(app: WSGI, *, digest: str = "sha256", answers: Iterable[Any] = ()) -> Client:
+    """A Client on the application itself: the same decoding, checks and hashes as over HTTP, in this process.
+
+    ``answers`` are those to the questions of its interactive models, in their order: ``[Point(1, 2, 3), "liver"]``.
+    A question without an answer refuses the request, as does an answer that does not fit.
+    """
+    if isinstance(app, Gateway):
+        app.extensions[LOCAL_CALLER] = LocalCaller(answers)
     return Client(LOCAL, session=session(app), digest=digest)
 
 

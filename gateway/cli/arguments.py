@@ -52,6 +52,7 @@ RUN_EPILOG = f"""\
 examples:
   {PROGRAM} run models.segmentation_3d:segment -i study -o answer
   {PROGRAM} run nodules:find -i study --param threshold=-500 --profile
+  {PROGRAM} run lesion.py -i study --answer 12,40,37 --answer liver
   {PROGRAM} run music/wrapper.py     run with its own test values, checked by its contract
 
 {STATUS}
@@ -213,6 +214,14 @@ def _add_run(verb: argparse.ArgumentParser) -> None:
     add("--param", help="parameters of the model", **options)
     add_skip_unreadable(verb)
     add("-r", "--route", default="/", help="route of the model, where TARGET is an application (%(default)s)")
+    add(
+        "--answer",
+        dest="answers",
+        metavar="VALUE",
+        action="append",
+        default=[],
+        help="answer to the next question of an interactive model: a text, a number, s,r,c or JSON; repeat it in order",
+    )
     add("--profile", action="store_true", help="profile time and memory")
     _add_answer(verb)
     verb.set_defaults(

@@ -207,6 +207,7 @@ def _run(arguments: argparse.Namespace) -> None:
             SendOptions.from_arguments(arguments),
             Terminal(script=arguments.json),
             profile=arguments.profile,
+            answers=arguments.answers,
         )
     except StudyUnreadable as error:
         raise _unreadable(error) from error

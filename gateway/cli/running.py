@@ -9,16 +9,18 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import gateway
 from gateway.app import Gateway
+from gateway.cli.asking import TerminalCaller
 from gateway.cli.send_options import SendOptions
 from gateway.cli.sending import send
 from gateway.cli.terminal import Terminal
 from gateway.client import Client, Refused
+from gateway.client.local_caller import LOCAL_CALLER, Unanswered
 from gateway.client.wsgi import LOCAL, session
 from gateway.endpoints.problems import RAISED
 from gateway.errors import AnswerInvalid, GatewayError
@@ -36,14 +38,23 @@ _PLUMBING = re.compile(
 _LIBRARY = re.compile(rf"{re.escape(str(Path(gateway.__file__).parent))}|site-packages|{re.escape(os.__file__[:-5])}")
 
 
-def run(target: str, order: SendOptions, screen: Terminal, *, profile: bool = False) -> list[Path]:
-    """Run the model that ``target`` names; return the files written. Raises as ``send`` does, and NoTarget."""
+def run(
+    target: str, order: SendOptions, screen: Terminal, *, profile: bool = False, answers: Sequence[str] = ()
+) -> list[Path]:
+    """Run the model that ``target`` names; return the files written. Raises as ``send`` does, and NoTarget.
+
+    ``answers`` are those to the questions of an interactive model, in order; its previews lie beside the output.
+    """
     app = served(target)
+    previews = order.out.with_name(f"{order.out.resolve().name}-previews")
+    app.extensions[LOCAL_CALLER] = TerminalCaller(answers, screen, previews)
     raised = app.extensions[RAISED] = list[BaseException]()
     try:
         with _profiled(screen) if profile else _timed(screen):
             files = send(order, screen, Client(LOCAL, session=session(app), digest=app.settings.digest))
     except Refused as error:
+        if raised and isinstance(raised[0], Unanswered):
+            raise Rejected(raised[0].detail) from error
         if raised and not isinstance(raised[0], GatewayError):
             raise ModelRaised(raised[0]) from error
         raise Rejected(_verdict(error, raised, app, order.route)) from error

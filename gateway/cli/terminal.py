@@ -1,5 +1,6 @@
 """Output on a terminal: progress on stderr, results on stdout."""
 
+import getpass
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,6 +37,8 @@ class Terminal:
         self._script = script
         self._out = Console(highlight=False, soft_wrap=True)
         self._err = Console(highlight=False, soft_wrap=True, stderr=True)
+        self._live: Progress | None = None
+        """The bars that are shown now."""
 
     def say(self, text: str) -> None:
         """Print a line of the result. Control characters from a server do not reach the terminal."""
@@ -54,7 +57,38 @@ class Terminal:
     def bar(self, doing: str, next_step: str = "") -> Iterator[Report]:
         """Show a bar that fills while the block reports, then a spinner with ``next_step`` until the block ends."""
         with self._progress() as bar:
-            yield _reporter(bar, bar.add_task(doing, total=None), next_step)
+            self._live = bar
+            try:
+                yield _reporter(bar, bar.add_task(doing, total=None), next_step)
+            finally:
+                self._live = None
+
+    def report(self, text: str, done: float, total: float) -> None:
+        """Show how far a model is, in the bar that is shown now."""
+        if self._live is not None and self._live.task_ids:
+            task, text = self._live.task_ids[-1], printable(text)[:LONGEST_TEXT] or "the model runs"
+            self._live.update(task, description=text, completed=done, total=total or None, refresh=True)
+
+    @property
+    def can_ask(self) -> bool:
+        """Return True where a person can read a question and answer it."""
+        return sys.stdin.isatty() and self._err.is_terminal
+
+    def ask(self, prompt: str, *, secret: bool = False) -> str:
+        """Return the line that a person types, without an echo of a ``secret``. Raises EOFError at the end of input."""
+        if self._live is not None:
+            self._live.stop()
+        try:
+            if secret:
+                return getpass.getpass(printable(prompt), stream=sys.stderr)
+            self._err.print(printable(prompt), markup=False, end="")
+            line = sys.stdin.readline()
+            if not line:
+                raise EOFError
+            return line.rstrip("\n")
+        finally:
+            if self._live is not None:
+                self._live.start()
 
     @contextmanager
     def bars(self, *doing: str) -> Iterator[list[Report]]:

@@ -16,6 +16,8 @@ from gateway.client.run_requests import RunRequests
 from gateway.client.transport import Outage
 from gateway.client.unreadable import Unreadable
 from gateway.contract.brief import Brief, line_of
+from gateway.contract.interaction import Reply
+from gateway.protocol.questions import reply_words
 
 if TYPE_CHECKING:
     from gateway.dicom.reading.instances import Instance
@@ -149,11 +151,12 @@ class InferenceRun:
             answer = self._inference.kept(f"/runs/{safe(self.id)}/result")
         return checked(answer, self._given.digest()) if self._given.digest else answer
 
-    def reply(self, words: Mapping[str, Any]) -> None:
-        """Answer the question of a run in the state ``waiting-input`` with a JSON object.
+    def reply(self, answer: Mapping[str, Any] | Reply) -> None:
+        """Answer the question of a run in the state ``waiting-input``: by a value such as Point or a text, or as JSON.
 
         Raises Refused where the run does not wait, or asks another question than the last one seen here.
         """
+        words = answer if isinstance(answer, Mapping) else reply_words(answer)
         number = (self.question or {}).get("sequence")
         self._record = self._requests.reply(self.id, words, number if isinstance(number, int) else None)
 

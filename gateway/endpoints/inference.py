@@ -21,6 +21,8 @@ from gateway.protocol.preferences import asynchronous
 from gateway.service.exchange import Exchange, Head
 from gateway.service.service import Service
 
+LOCAL_CALLER = "gateway.local_caller"
+"""Among the extensions of an application: the caller in its own process, who hears and answers its models."""
 Answer = Callable[[Exchange], flask.Response]
 """From an open exchange to its response; a response closes the exchange with its last byte."""
 
@@ -78,11 +80,17 @@ def _open(model: Model, service: Service, environ: dict[str, Any]) -> Exchange:
         traceparent=environ.get("HTTP_TRACEPARENT", ""),
         no_cache="no-cache" in environ.get("HTTP_CACHE_CONTROL", "").lower(),
         gone=partial(client_disconnected, environ),
+        **_local_caller(),
     )
     environ[LOG_TAGS], environ[PHASES] = head.tags(model.name), head.phases.seconds
     exchange = service.open_exchange(model, head, partial(requested_timeout, environ))
     environ[LOG_TAGS] = exchange.logger.tags
     return exchange
+
+
+def _local_caller() -> dict[str, Any]:
+    caller = flask.current_app.extensions.get(LOCAL_CALLER)
+    return {} if caller is None else {name: getattr(caller, name) for name in ("progress", "log", "preview", "ask")}
 
 
 def _response(exchange: Exchange, result: Result) -> flask.Response:

@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 from tests.conftest import ROOT
 
@@ -23,4 +24,24 @@ def seen_by_a_terminal(command: Sequence[object], **environment: str) -> str:
             output += piece
     os.close(terminal)
     assert process.wait() == 0
+    return output.decode(errors="replace")
+
+
+def conversation(command: Sequence[object], lines: Sequence[tuple[str, str]], *, folder: Path) -> str:
+    """Run a program on a terminal of its own; type each line once its prompt is there; return all that is shown."""
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(folder)
+        environ = os.environ | {"TERM": "dumb", "PYTHONPATH": str(ROOT)}
+        os.execvpe(str(command[0]), list(map(str, command)), environ)  # noqa: S606 - no shell
+    output, seen, rest = b"", 0, list(lines)
+    with contextlib.suppress(OSError):  # Linux's end of a terminal whose other side is closed
+        while piece := os.read(terminal, 1 << 16):
+            output += piece
+            if rest and rest[0][0].encode() in output[seen:]:
+                seen, line = len(output), rest.pop(0)[1]
+                os.write(terminal, f"{line}\n".encode())
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, output
+    assert not rest
     return output.decode(errors="replace")

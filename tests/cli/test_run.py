@@ -1,12 +1,14 @@
 """``run`` calls a model without a server and checks its answer."""
 
 import shutil
+import sys
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
 from gateway.dicom.samples import phantom
+from tests.cli.terminals import conversation
 from tests.commands import command
 
 MODELS = """
@@ -162,3 +164,65 @@ def test_a_profile_names_the_model_and_its_memory(tmp_path: Path, study: Path) -
     done = run(tmp_path, "run", "these:bone", "-i", str(study), "-o", "out", "--profile")
     assert "these.py" in done.stdout
     assert "MiB at its peak" in done.stdout
+
+
+ASKING = """
+import numpy as np
+from gateway import Ask, Classification, Interactive, Preview, Progress, Volume
+
+def ask(ct: Volume) -> Interactive[Classification]:
+    yield Progress(1, 2, "half of it")
+    yield Preview(np.zeros((4, 4), np.uint8), "black")
+    point = yield Ask("Where is it?", kind="point")
+    organ = yield Ask("Which organ?", kind="choice", choices=("liver", "lung"), default="lung")
+    word = yield Ask("The word?", kind="password")
+    return Classification({"place": list(point), "organ": organ, "letters": len(word)})
+"""
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Path:
+    (tmp_path / "asking.py").write_text(ASKING)
+    return tmp_path
+
+
+def test_the_questions_of_a_model_are_answered_by_options_in_order(asking: Path, study: Path) -> None:
+    answers = ["--answer", "1,2.5,3", "--answer", "liver", "--answer", "sesame"]
+    done = run(asking, "run", "asking.py", "-i", str(study), "-o", "out", *answers)
+    assert done.returncode == 0, done.stderr
+    saved = "".join(path.read_text() for path in (asking / "out").glob("*.json"))
+    assert all(text in saved for text in ("2.5", '"liver"', '"letters": 6'))
+    assert "sesame" not in done.stdout + done.stderr + saved
+    assert [path.name for path in (asking / "out-previews").iterdir()] == ["preview_001.png"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "sentence"),
+    [
+        ([], "error: the model asks: Where is it? Answer by --answer, or run it on a terminal."),
+        (["1,2,3"], "error: the model asks: Which organ? Answer by --answer"),
+        (["here"], "error: a gateway would refuse: A point should be three finite numbers"),
+        (["1,2,300"], "A point should lie in the volume"),
+        (["1,2,3", "heart"], "The answer should be one of the choices"),
+    ],
+)
+def test_a_question_without_a_fitting_answer_is_a_sentence(
+    asking: Path, study: Path, answers: list[str], sentence: str
+) -> None:
+    options = [option for answer in answers for option in ("--answer", answer)]
+    done = run(asking, "run", "asking.py", "-i", str(study), "-o", "out", *options)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_person_at_a_terminal_is_asked_until_the_answer_fits(asking: Path, study: Path) -> None:
+    said = conversation(
+        [sys.executable, "-m", "gateway", "run", "asking.py", "-i", str(study), "-o", "out"],
+        [("Where is it?", "1,2"), ("Where is it?", "1,2,3"), ("Which organ?", ""), ("The word?", "sesame")],
+        folder=asking,
+    )
+    assert "A point should be three finite numbers" in said
+    assert "sesame" not in said
+    saved = "".join(path.read_text() for path in (asking / "out").glob("*.json"))
+    assert '"lung"' in saved
