@@ -27,9 +27,9 @@ PAUSE_SECONDS = 0.1, 2.0
 class Ending:
     """What becomes of one attempt at ``run``, in the index. ``stopped`` is why the attempt should stop, if it should.
 
-    A change that the store cannot take is made again after growing pauses. Only this process can take the run back to
-    the queue meanwhile, or another one once the lease has ended: the first of the two counts, since each change checks
-    that the run is still ``holder``'s.
+    A change that the store cannot take is made again after growing pauses. Another process may take the run over
+    meanwhile, once its lease has ended: the first change of the two counts, since each checks that the run is still
+    ``holder``'s.
     """
 
     ledger: Ledger
