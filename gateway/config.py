@@ -232,6 +232,9 @@ class Settings:
     audit_sql: str = _setting(
         "", "URL of a database that gets a copy of each record (extra sql), as SQLAlchemy reads it"
     )
+    audit_messages: Path | None = _setting(
+        None, "file that gets each record of DICOM as an audit message in XML (PS3.15 A.5), one a line"
+    )
     audit_uids: bool = _setting(
         False, "write UIDs of studies into records of DICOMweb, beside their digests; they can lead to a patient"
     )

@@ -144,8 +144,11 @@ def open_auditor(settings: Settings, on_failure: OnFailure = lambda sink: None) 
 
 def check(settings: Settings) -> None:
     """Raise what ``open_auditor`` would raise of the settings and of a key that is there. Makes and imports nothing."""
-    if settings.audit_file is None and (settings.audit_required or settings.audit_s3 or settings.audit_sql):
-        raise ValueError("audit_required, audit_s3 and audit_sql need the chain of audit_file (GATEWAY_AUDIT_FILE).")
+    copies = settings.audit_s3 or settings.audit_sql or settings.audit_messages
+    if settings.audit_file is None and (settings.audit_required or copies):
+        raise ValueError(
+            "audit_required, audit_s3, audit_sql and audit_messages need the chain of audit_file (GATEWAY_AUDIT_FILE)."
+        )
     path = _key_path(settings)
     if path is not None and path.exists():
         read_key(path)
@@ -175,6 +178,10 @@ def _places(settings: Settings) -> list[Destination]:
         from gateway.observe.audit.sql import SQLCopies
 
         places.append(SQLCopies(settings.audit_sql))
+    if settings.audit_messages is not None:
+        from gateway.observe.audit.dicom_messages import MessageCopies
+
+        places.append(MessageCopies(settings.audit_messages))
     return places
 
 
