@@ -143,11 +143,7 @@ class CommitmentReporter:
         pause = min(FIRST_PAUSE * 2.0 ** min(found.tries, 20), LONGEST_PAUSE)
         with store.index.writing() as connection:
             commitment_rows.settle(
-                connection,
-                found,
-                CommitmentState.ABANDONED if last else state,
-                store.clock() + pause,
-                store.retention.since,
+                connection, found, CommitmentState.ABANDONED if last else state, store.clock() + pause
             )
         return True
 

@@ -70,13 +70,15 @@ def lease(connection: Connection, now: float, until: float) -> Commitment | None
     return found
 
 
-def settle(
-    connection: Connection, commitment: Commitment, state: CommitmentState, next_at: float, created_before: float
-) -> None:
-    """Record a try: its state, and when to try again where it is pending still; remove what is older."""
+def settle(connection: Connection, commitment: Commitment, state: CommitmentState, next_at: float) -> None:
+    """Record a try: its state, and when to try again where it is pending still."""
     values = {"state": state.value, "next_at": next_at, "tries": commitment.tries + 1}
     connection.execute(update(commitments).where(*_same(commitment)).values(**values))
-    connection.execute(delete(commitments).where(commitments.c.created_at < created_before))
+
+
+def prune(connection: Connection, before: float) -> None:
+    """Remove requests from before a moment."""
+    connection.execute(delete(commitments).where(commitments.c.created_at < before))
 
 
 def pending(connection: Connection) -> int:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from gateway.config import Settings
 from gateway.errors import StorageFull
-from gateway.studies import arrival_rows, instance_rows, run_rows
+from gateway.studies import arrival_rows, commitment_rows, instance_rows, run_rows
 from gateway.studies.blobs import Blobs, sweep_incoming
 from gateway.studies.eviction import RESULT, RUN, Candidate, Eviction
 from gateway.studies.index import Index
@@ -93,6 +93,7 @@ class Retention:
         connection.execute(delete(input_digests).where(input_digests.c.used_at < self.since))
         query_rows.prune(connection)
         arrival_rows.prune(connection, self.since)
+        commitment_rows.prune(connection, self.since)
 
     def tidy(self, connection: Connection) -> None:
         """Expire, and collect what was in use when its time was over or was set aside too long ago."""

@@ -169,7 +169,7 @@ def test_a_commitment_waits_for_its_peer_across_a_restart(tmp_path: Path) -> Non
     with serving(tmp_path, peers=tmp_path / "peers.toml") as served, listening(reports, port):
         with served.store.index.writing() as connection:
             found = Commitment("CT1", transaction, "ct1", ((CT, str(sent[0].SOPInstanceUID)),))
-            commitment_rows.settle(connection, found, CommitmentState.PENDING, 0.0, 0.0)  # its pause is over
+            commitment_rows.settle(connection, found, CommitmentState.PENDING, 0.0)  # its pause is over
         served.provider.reporter.wake()
         assert eventually(lambda: reports.received)
         assert reports.received[0][0] == 1
@@ -203,7 +203,7 @@ def test_a_lease_is_taken_by_one_process_alone(served: Serving) -> None:
 
     with served.store.index.writing() as connection:
         commitment_rows.request(connection, found, 0.5)
-        commitment_rows.settle(connection, found, CommitmentState.ABANDONED, 0.0, 0.0)
+        commitment_rows.settle(connection, found, CommitmentState.ABANDONED, 0.0)
         commitment_rows.request(connection, found, 0.5)
         first = commitment_rows.lease(connection, 1.0, 1e12)
     threads = [threading.Thread(target=lease) for _ in range(3)]
