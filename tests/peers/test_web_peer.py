@@ -28,6 +28,7 @@ from gateway.peers.web_peer import WebPeer
 from gateway.wire import Data, EndOfPart, decode, parse_options_header
 from tests.access.certificates import Authority, named
 from tests.delivery.receivers import receiving
+from tests.house.pages import ROOT, rows
 from tests.peers.scripted import JSON, RELATED, Asked, Taken, response, study, web_peer
 
 LIMITS = FetchLimits(1 << 20, 10)
@@ -341,3 +342,26 @@ def test_tls_is_verified_against_the_authority_of_the_peer(tmp_path: Path) -> No
             with pytest.raises(PeerFailed, match=sentence):
                 peer.echo()
             peer.close()
+
+
+def test_the_requests_are_those_of_the_conformance_statement() -> None:
+    with web_peer(lambda _: response(404)) as (peer, running):
+        peer.echo()
+        for query in (
+            PeerQuery("series", "1.2"),
+            PeerQuery("instance", "1.2"),
+            PeerQuery("instance", "1.2", "1.3"),
+        ):
+            assert list(peer.find(query)) == []
+        for target in (FetchTarget("1.2"), FetchTarget("1.2", "1.3"), FetchTarget("1.2", "1.3", "1.4")):
+            with pytest.raises(StudyNotFound):
+                peer.fetch(target, Taken(), LIMITS)
+        with pytest.raises(StudyNotFound):
+            peer.store([outgoing("1.4", b"a")])
+    names = {"1.2": "{study}", "1.3": "{series}", "1.4": "{sop}"}
+    sent = []
+    for asked in running.asked:
+        path = asked.target.removeprefix("/dicom-web").partition("?")[0]
+        shape = "/".join(names.get(word, word) for word in path.split("/"))
+        sent.append([asked.method, f"`{shape}`", f"`{asked.headers['Accept']}`"])
+    assert sent == rows(ROOT / "docs/conformance.md", "request")
