@@ -125,10 +125,9 @@ class WebConnection:
             yield response
             whole = True
         finally:
-            if whole:
-                response.release_conn()
-            else:  # what is left of the answer is not waited for
+            if not whole:  # what is left of the answer is not waited for
                 response.close()
+            response.release_conn()  # a closed one, too, has a place among those that are allowed
 
     def pieces(self, response: urllib3.BaseHTTPResponse, check: Check) -> Iterator[bytes]:
         """Yield the bytes of an answer as they arrive; each piece is one read, and ``check`` is called between two."""

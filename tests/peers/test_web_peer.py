@@ -158,6 +158,16 @@ def test_a_secret_that_is_gone_stops_the_request(tmp_path: Path) -> None:
     assert running.asked == []
 
 
+def test_an_answer_that_is_refused_uses_up_no_connection() -> None:
+    with web_peer(lambda _: response(401)) as (peer, running):
+        for _ in range(6):
+            with pytest.raises(PeerFailed):
+                peer.echo()
+            with pytest.raises(PeerFailed):
+                peer.store([outgoing("1.1", b"a")])
+    assert len(running.asked) == 12
+
+
 def test_a_search_turns_pages_until_one_brings_nothing_new() -> None:
     pages = iter([matches("1", "2"), matches("2", "3"), response(204)])
     with web_peer(lambda _: next(pages)) as (peer, running):
