@@ -225,3 +225,12 @@ def _header(text: str):
         return request
 
     return add
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_parts_are_judged_one_by_one_and_leave_nothing(tmp_path: Path) -> None:
+    web, count = Web(application(tmp_path, max_parts=100_001)), 100_000
+    answer = web.post(body([file("one").data, *[b"no DICOM"] * count]))
+    assert (answer.status_code, len(stored(answer)), len(reasons(answer, OTHERS))) == (202, 1, count)
+    assert incoming(web) == []
+    assert [len(web.find(level)) for level in ("/studies", "/instances")] == [1, 1]
