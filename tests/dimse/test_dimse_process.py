@@ -29,6 +29,7 @@ class Network:
 
     def __init__(self, folder: Path, *options: str, **environ: str) -> None:
         self.folder, self.log = folder, folder / "dimse.log"
+        self.log.unlink(missing_ok=True)  # it would name the port of the process before
         (folder / "titles.toml").write_text(TITLES, encoding="utf-8")
         self.environ = {
             "GATEWAY_STORE_FOLDER": str(folder / "store"),
