@@ -23,6 +23,7 @@ from gateway.errors import (
 from gateway.intake.admission import Ticket
 from gateway.intake.body import READ_SIZE, Body, Piece, limit_json_size, limit_json_values
 from gateway.observe.phases import Phases
+from gateway.peers.peer_entries import NOT_ADMITTED
 from gateway.protocol.digests import Digest, hash_function
 from gateway.protocol.request import parse_json
 from gateway.spool.anonymous_files import NewFile
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from gateway.studies.instance_rows import HeldInstance
     from gateway.studies.references import FetchOrder, Resolver
 
-NO_PEERS = "No peer of this name may be used by this caller."
 STRIDE = 1 * MiB
 """Bytes written before they are handed to the digest: each hand-over costs a wake-up of its thread."""
 
@@ -275,7 +275,7 @@ def _receive_stored(
     order = resolver.order(words)
     if order is not None:
         if receive_options.fetch is None:
-            raise ParameterRefused([("/from", NO_PEERS)])
+            raise ParameterRefused([("/from", NOT_ADMITTED)])
         receive_options.fetch(order)
     with resolver.resolve(words) as resolved:
         size = len(text) + sum(one.size for one in resolved.held)

@@ -20,7 +20,7 @@ from gateway.peers.peer import (
     SendReport,
     unchecked,
 )
-from gateway.peers.peer_entries import PeerEntry
+from gateway.peers.peer_entries import NOT_ADMITTED, PeerEntry
 from gateway.peers.peers_file import read_peers
 from gateway.peers.web_peer import WebPeer
 
@@ -32,8 +32,6 @@ OPERATIONS = ("echo", "find", "fetch", "store")
 OUTCOMES = ("ok", "refused", "failed", "unavailable", "stopped")
 """``refused``: a limit of the gateway, no such study, or an unusable instance; ``failed``: the peer answers wrongly;
 ``unavailable``: it does not answer; ``stopped``: the caller left, or its deadline passed."""
-
-NOT_ADMITTED = "No peer of this name may be used by this caller."
 
 
 def open_peer(entry: PeerEntry) -> Peer:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+NOT_ADMITTED = "No peer of this name may be used by this caller."
+"""The refusal of a request, the same whether there is such a peer or not."""
 ANY = "*"
 """In ``callers``: every caller that the gateway admits."""
 CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0

@@ -16,12 +16,12 @@ from gateway.executors.runner import AnswerChecks, retire
 from gateway.executors.scoreboard import Slot, together
 from gateway.executors.states import ModelHealth, worst
 from gateway.intake.admission import Admission, Ticket
-from gateway.intake.receiving import NO_PEERS
 from gateway.observe.audit.auditor import Auditor, open_auditor, signing_key
 from gateway.observe.logs import TaggedLogger
 from gateway.observe.metrics import Metrics
 from gateway.observe.outcomes import Outcome, Sink
 from gateway.observe.traces import open_traces
+from gateway.peers.peer_entries import NOT_ADMITTED
 from gateway.protocol.serializer import InferenceSerializer
 from gateway.service.exchange import Exchange, Head
 
@@ -156,7 +156,7 @@ class Service:
     def require_peer(self, name: str, caller: str) -> None:
         """Raise ParameterRefused unless ``caller`` may have studies fetched from the peer."""
         if self.fetches is None or self.peers is None:
-            raise ParameterRefused([("/from", NO_PEERS)])
+            raise ParameterRefused([("/from", NOT_ADMITTED)])
         self.peers.admitted(name, caller)
 
     def infer(self, model: Model, request: Request, *, log: TaggedLogger, gone: Callable[[], bool]) -> Result:
