@@ -89,8 +89,8 @@ def test_every_operation_of_runs_answers_as_it_is_described(tmp_path: Path) -> N
             continue
 
         @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
-        @given(case=operation.as_strategy(), known=booleans())
-        def answers(case: Any, known: bool) -> None:
+        @given(case=operation.as_strategy(), known=booleans(), plain=booleans())
+        def answers(case: Any, known: bool, plain: bool) -> None:
             if known and "id" in case.path_parameters:
                 app.test_client().put("/runs/known?route=/quick", data=body(b"{}"), content_type=TYPE)
                 case.path_parameters["id"] = "known"
@@ -99,6 +99,7 @@ def test_every_operation_of_runs_answers_as_it_is_described(tmp_path: Path) -> N
                 seen[case.method, case.path, made.status_code] += 1
             if case.method in ("PUT", "POST"):
                 case.query = {"route": "/quick"} if known else case.query
+                case.body = {"json": {}} if plain else case.body  # few of the generated bodies are accepted
             response = case.call(headers=headers if case.method in ("PUT", "POST") else {})
             seen[case.method, case.path, response.status_code] += 1
             case.validate_response(
