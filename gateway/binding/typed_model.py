@@ -32,7 +32,7 @@ from gateway.contract.execution import Batch, Card, Execution, HealthState
 from gateway.contract.findings import Finding, SecondaryCapture, StructuredReport
 from gateway.contract.model import Model, ModelDescription
 from gateway.contract.requests import JSON, EncodedAnswer, ModelAnswer, Provenance, Request
-from gateway.errors import AnswerInvalid, GatewayError, ModelFailed, RequestError
+from gateway.errors import AnswerInvalid, GatewayError, ModelFailed, RequestError, RunRequired
 from gateway.protocol.answers import answer, dicom_answer
 from gateway.protocol.response import encoded
 from gateway.protocol.serializer import InferenceSerializer
@@ -118,6 +118,7 @@ class TypedModel(Model):
         """Predict once, on a phantom that fits the declaration or as the author says. Raises what the model raises.
 
         Where the phantom will not do, since a description or a parameter is asked for, the model stays cold.
+        An interactive model is warmed up to its first question.
         """
         wanted = self.execution.warm_up
         if callable(wanted):
@@ -125,6 +126,8 @@ class TypedModel(Model):
         elif wanted and (request := warmup_request(self.declaration)) is not None:
             try:
                 self._predict_once(request)
+            except RunRequired:  # it has come to its first question, and nobody is there to answer
+                return
             except RequestError as error:
                 logger.info("the model on %s was not warmed up: %s", self.name, error.code)
 

@@ -345,3 +345,18 @@ def test_the_declaration_of_an_interactive_model_has_its_findings() -> None:
     declared = read_declaration(locate)
     assert (declared.interactive, declared.outputs) == (True, (Mask,))
     assert TypedModel("/", locate).identify(Request({}, [], "")) is None
+
+
+def test_a_model_is_warmed_up_to_its_first_question(caplog: pytest.LogCaptureFixture) -> None:
+    reached = []
+
+    def locate(volume: Volume) -> Interactive[Classification]:
+        reached.append(volume.shape)
+        yield Ask("Where?", kind="point")
+        reached.append(())
+        return Classification("there")
+
+    caplog.set_level("INFO", logger="gateway")
+    TypedModel("locate", locate).warm_up()
+    assert len(reached) == 1
+    assert not caplog.records
