@@ -71,7 +71,7 @@ class RequestContext:
         self.max_decoded: float = math.inf
         """Bytes that the request's files may unfold to."""
         self._decoded = self._previews = 0
-        self._lock = threading.Lock()
+        self._lock, self._asking = threading.Lock(), threading.Lock()
         self._cancelled = False
 
     def reserve(self, count: int) -> None:
@@ -132,14 +132,15 @@ class RequestContext:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Wait for the caller's input: the deadline moves by the time of the block."""
-        since, deadline = time.monotonic(), self.deadline
-        self.deadline = math.inf
-        try:
-            yield
-        finally:
-            waited = time.monotonic() - since
-            self.waited, self.deadline = self.waited + waited, deadline + waited
+        """Wait for the caller's input, one thread at a time: the deadline moves by the time of the block."""
+        with self._asking:
+            since, deadline = time.monotonic(), self.deadline
+            self.deadline = math.inf
+            try:
+                yield
+            finally:
+                waited = time.monotonic() - since
+                self.waited, self.deadline = self.waited + waited, deadline + waited
 
     @contextmanager
     def measure(self, phase: str) -> Iterator[None]:

@@ -166,16 +166,17 @@ class HostedContext(TransferContext):
 
     def ask(self, question: JSON, shown: EncodedAnswer | None = None) -> JSON:
         """See ``RequestContext.ask``."""
-        self._channel.send({"type": "ask", "id": self._number}, write_question(question, shown))
         with self.waiting():
+            self._channel.send({"type": "ask", "id": self._number}, write_question(question, shown))
             while not self._answered.wait(LOOK_SECONDS):
                 if self.cancelled():
                     raise Cancelled
-        self._answered.clear()
-        self.deadline = self._deadline
-        if "error" in self._answer:
-            raise from_words(self._answer["error"])
-        return self._answer["answer"]  # type: ignore[no-any-return]
+            self._answered.clear()
+            words, deadline = self._answer, self._deadline
+        self.deadline = deadline
+        if "error" in words:
+            raise from_words(words["error"])
+        return words["answer"]  # type: ignore[no-any-return]
 
     def answer(self, words: Words, deadline: float) -> None:
         """Take the caller's answer to a question, or the error in its place, and the deadline from now on."""

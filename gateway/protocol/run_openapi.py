@@ -139,7 +139,8 @@ OPERATIONS = (
     StoreOperation(
         "POST", "/runs/{id}/input", "answerRun", "Answer the question that a run waits with.",
         RUN_JSON, {"application/json": {"schema": {"type": "object"}}}, {"question": COUNT}, status="202",
-        errors=(*ID, BrokenBody, BrokenJSON, LimitExceeded, RequestStalled, RunNotWaiting, StorageFull), tag="runs",
+        errors=(*ID, BrokenBody, BrokenJSON, LimitExceeded, ParameterRefused, RequestStalled)
+        + (RunNotWaiting, StorageFull), tag="runs",
     ),
     StoreOperation(
         "DELETE", "/runs/{id}", "deleteRun", "Cancel a live run (202), or forget one that has ended.",

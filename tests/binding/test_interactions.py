@@ -1,7 +1,10 @@
 """A model that is a generator: its steps reach the caller, and the caller's answers reach it as checked values."""
 
 import math
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any
 
@@ -289,6 +292,32 @@ def test_a_step_that_means_nothing_cannot_be_made(make: Any) -> None:
 def test_a_default_that_is_no_answer_is_refused() -> None:
     with pytest.raises(ParameterRefused):
         question_words(Ask("Which?", kind="choice", choices=("a", "b"), default="c"))
+
+
+class SlowPerson(Person):
+    """A caller who is asked by one thread at a time, or notices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy = threading.Lock()
+
+    def ask(self, question: dict[str, Any], shown: EncodedAnswer | None = None) -> dict[str, Any]:
+        with self.waiting():
+            assert self.busy.acquire(blocking=False)
+            try:
+                return {"echo": question["question"]}
+            finally:
+                self.busy.release()
+
+
+def test_questions_of_several_threads_are_asked_one_after_the_other() -> None:
+    person = SlowPerson()
+    person.deadline = deadline = time.monotonic() + 60
+    request = Request({}, [], "", context=person)
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda number: request.ask({"question": number}), range(200)))
+    assert answers == [{"echo": number} for number in range(200)]
+    assert person.deadline == pytest.approx(deadline + person.waited)
 
 
 def test_previews_without_end_are_shown_up_to_a_bound() -> None:
