@@ -99,7 +99,8 @@ def test_every_operation_of_runs_answers_as_it_is_described(tmp_path: Path) -> N
                 seen[case.method, case.path, made.status_code] += 1
             if case.method in ("PUT", "POST"):
                 case.query = {"route": "/quick"} if known else case.query
-                case.body = {"json": {}} if plain else case.body  # few of the generated bodies are accepted
+            elif plain:  # few of the generated queries are accepted
+                case.query = {}
             response = case.call(headers=headers if case.method in ("PUT", "POST") else {})
             seen[case.method, case.path, response.status_code] += 1
             case.validate_response(
