@@ -188,6 +188,8 @@ class Gateway(flask.Flask):
                 dicomweb.add_dicomweb(self, taken)
             if self.settings.sessions and any(model.interactive for model in self.service.models.values()):
                 self._add_sessions(taken, linked=slot is not None)
+            if self.settings.backendai_keys is not None:
+                self._add_backendai(taken)
             decoding.configure(self.settings)
             self.service.open(address, slot)
             if self.runs is not None and slot is not None:
@@ -211,6 +213,15 @@ class Gateway(flask.Flask):
 
         self.sessions = self.extensions["gateway.sessions"] = ClickSessions(self.service, linked=linked)
         add_sessions(self, taken)
+
+    def _add_backendai(self, taken: Collection[str]) -> None:
+        if self.settings.store_folder is None:
+            raise ValueError(
+                "backendai_keys (GATEWAY_BACKENDAI_KEYS) needs runs: set store_folder (GATEWAY_STORE_FOLDER)."
+            )
+        from gateway.endpoints import backendai
+
+        backendai.add_backendai(self, taken)
 
     def _add_webhooks(self, runs: "Runs", store: "Store") -> None:
         from gateway.delivery.webhooks import Webhooks

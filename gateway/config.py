@@ -178,6 +178,12 @@ class Settings:
     api_keys_file: Path | None = _setting(
         None, "file of callers, keys by their digests and certificates by their subjects; `keys add` writes it"
     )
+    backendai_keys: Path | None = _setting(
+        None, "file of key pairs, which turns on Backend.AI's API below /backendai; `key-pairs add` writes it"
+    )
+    backendai_session_ttl: float = _setting(
+        86_400.0, "seconds that an unused session of that API is stored, with its files; a day"
+    )
     jwt_jwks: str = _setting(
         "", "https URL or file with the issuer's public keys (JWKS, RFC 7517); unset takes no tokens"
     )

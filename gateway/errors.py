@@ -13,6 +13,8 @@ GatewayError                      500
 │   ├── BundleNotFound            404  no bundle of this name, or no such file in it
 │   ├── RunNotFound               404  no run of this caller's with this id
 │   ├── SessionGone               404  no session of this caller's with this id, or one that has ended
+│   ├── ComputeSessionNotFound    404  no session of this caller's with this name or id
+│   ├── SessionFileNotFound       404  no file or folder of this path in a session
 │   ├── NotAcceptable             406  no representation that the request accepts
 │   ├── RequestStalled            408  the body came too slowly
 │   ├── InstanceConflict          409  another file with this SOP Instance UID is held; carries both digests
@@ -22,6 +24,7 @@ GatewayError                      500
 │   ├── RunEnded                  409  a run that cannot be cancelled any more
 │   ├── RunCancelled              409  a run without a result, since it was cancelled
 │   ├── SessionConflict           409  an input that is not a session's next one
+│   ├── ComputeSessionConflict    409  a session of this name has another model, or may not be used again
 │   ├── RunGone                   410  a run that has expired
 │   ├── LimitExceeded             413  a named limit
 │   ├── UnsupportedMedia          415  not multipart/related, not JSON with a studyPath, or content-encoded
@@ -124,21 +127,24 @@ class QueryRefused(RequestError):
 
 
 class Unauthenticated(RequestError):
-    """Nobody has shown who they are, or the proof is not accepted; ``proof_given`` tells the two apart."""
+    """Nobody has shown who they are, or the proof is not accepted; ``proof_given`` tells the two apart.
+
+    ``scheme`` is that of the proof which is asked for (RFC 9110 11.1).
+    """
 
     status = 401
     code = "unauthenticated"
     title = "The gateway does not know who asks"
     proof_given = False
 
-    def __init__(self, detail: str, *, proof_given: bool = False, private: str = "") -> None:
+    def __init__(self, detail: str, *, proof_given: bool = False, private: str = "", scheme: str = "Bearer") -> None:
         super().__init__(detail, private=private)
-        self.proof_given = proof_given
+        self.proof_given, self._scheme = proof_given, scheme
 
     def headers(self) -> dict[str, str]:
         """``WWW-Authenticate`` (RFC 9110 11.6.1), with an error where there was a proof (RFC 6750 3.1)."""
         error = ', error="invalid_token"' if self.proof_given else ""
-        return {"WWW-Authenticate": f'Bearer realm="gateway"{error}'}
+        return {"WWW-Authenticate": f'{self._scheme} realm="gateway"{error}'}
 
 
 class Forbidden(RequestError):
@@ -200,6 +206,33 @@ class SessionGone(RequestError):
     code = "session-gone"
     loggable = True
     title = "There is no such session"
+
+
+class ComputeSessionNotFound(RequestError):
+    """No session of Backend.AI's API with this name or id is stored for this caller."""
+
+    status = 404
+    code = "compute-session-not-found"
+    loggable = True
+    title = "No such session is stored here"
+
+
+class SessionFileNotFound(RequestError):
+    """A session has no file and no folder of this path."""
+
+    status = 404
+    code = "session-file-not-found"
+    loggable = True
+    title = "The session has no such file"
+
+
+class ComputeSessionConflict(RequestError):
+    """A session of this name exists, with another model, or where it may not be used again."""
+
+    status = 409
+    code = "compute-session-conflict"
+    loggable = True
+    title = "A session of this name exists"
 
 
 class InstanceConflict(RequestError):

@@ -7,6 +7,7 @@ stranger who took its name there would be installed in its place (dependency con
 import shlex
 
 PACKAGES = {
+    "backendai": ("wsproto >= 1.3",),
     "blake3": ("blake3 >= 1.0",),
     "dimse": ("pynetdicom >= 3.0.4",),
     "gdcm": ("python-gdcm >= 3.2.6",),

@@ -1,4 +1,4 @@
-"""Authentication of a caller: by an API key, a token, or the certificate of the connection."""
+"""Authentication of a caller: by an API key, a token, the certificate of the connection, or a signature."""
 
 import base64
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from gateway.access.api_keys import KeyRing
 from gateway.access.callers import Caller
 from gateway.access.callers_file import CallerEntry
 from gateway.access.certificates import subject
+from gateway.access.key_pairs import KeyPairs
 from gateway.config import Settings
 from gateway.errors import Unauthenticated
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from gateway.access.tokens import Tokens
 
 BASIC_BELOW = "/dicomweb/"
+SIGNED_BELOW = "/backendai"
 ASK = "Send an API key or a token: Authorization: Bearer ..."
 
 
@@ -25,16 +27,25 @@ class Authenticator:
         """Raises ValueError for settings that do not go together, ImportError where tokens need PyJWT."""
         self._keys = KeyRing(settings.api_keys_file) if settings.api_keys_file else None
         self._tokens = _tokens(settings) if settings.jwt_jwks else None
+        self._pairs = KeyPairs(settings.backendai_keys) if settings.backendai_keys else None
         self._dicomweb = settings.dicomweb
         self.on = bool(self._keys or self._tokens)
 
     def check(self) -> None:
-        """Read the file of callers before the first request. Raises ValueError with a sentence."""
+        """Read the files of callers and key pairs before the first request. Raises ValueError with a sentence."""
         if self._keys:
             self._keys.check()
+        if self._pairs:
+            self._pairs.check()
+
+    def requires(self, environ: Mapping[str, Any]) -> bool:
+        """Return True for a request that needs a credential: each where there are any, else those to be signed."""
+        return self.on or self._signed(environ) is not None
 
     def caller(self, environ: Mapping[str, Any]) -> Caller:
         """Return the caller of a request. Raises Unauthenticated; Unavailable while it cannot be identified."""
+        if (pairs := self._signed(environ)) is not None:
+            return pairs.caller(environ)
         user, proof = self._credential(environ)
         return _of_name(user, self._by_proof(environ, proof))
 
@@ -49,6 +60,10 @@ class Authenticator:
         No challenge asks for it, so that no browser remembers a password and sends it for pages of other sites.
         """
         return self._dicomweb and str(environ.get("PATH_INFO", "")).startswith(BASIC_BELOW)
+
+    def _signed(self, environ: Mapping[str, Any]) -> KeyPairs | None:
+        """Return the key pairs for a request below ``/backendai``, where its clients sign and send no other proof."""
+        return self._pairs if f"{environ.get('PATH_INFO', '')}/".startswith(f"{SIGNED_BELOW}/") else None
 
     def _by_proof(self, environ: Mapping[str, Any], proof: str) -> Caller:
         if proof.count(".") == 2 and self._tokens:  # a JWT (RFC 7515 3.1); an API key has no dot

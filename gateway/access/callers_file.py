@@ -4,21 +4,16 @@
 (RFC 8259), mode 0600. No file has a key itself: it has 256 random bits, so one sha256 is as good as a slow hash.
 """
 
-import contextlib
-import fcntl
 import json
-import os
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from gateway.access.callers import ROLES, Caller, roles
-from gateway.access.reloading_file import MAX_BYTES
-from gateway.spool.disk import read_regular
+from gateway.access.file_changes import rewrite
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A caller's name, safe in headers and log lines."""
@@ -70,16 +65,28 @@ def _numbered(number: int, entry: dict[str, Any]) -> CallerEntry:
 def _entry(members: dict[str, Any]) -> CallerEntry:
     if unknown := members.keys() - MEMBERS:
         raise ValueError(f"{len(unknown)} unknown members")
-    name, sha256, subject = members["name"], members.get("sha256", ""), members.get("subject", "")
-    if not NAME.fullmatch(name) or bool(sha256) == bool(subject) or not isinstance(subject, str):
+    sha256, subject = members.get("sha256", ""), members.get("subject", "")
+    if bool(sha256) == bool(subject) or not isinstance(subject, str):
         raise ValueError("neither a key nor a certificate")
     if sha256 and not _DIGEST.fullmatch(sha256):
         raise ValueError("no sha256")
+    return CallerEntry(read_caller(members), sha256, subject, read_expiry(members))
+
+
+def read_caller(members: dict[str, Any]) -> Caller:
+    """Return the caller of an entry. Raises KeyError, TypeError, ValueError for a fault."""
+    name = members["name"]
+    if not NAME.fullmatch(name):
+        raise ValueError("an invalid name")
+    return Caller(name, _roles(members["roles"]), _routes(members["routes"]), _names(members.get("reads", [])))
+
+
+def read_expiry(members: dict[str, Any]) -> datetime | None:
+    """Return when an entry expires, None for never. Raises TypeError, ValueError for a fault."""
     expires = datetime.fromisoformat(members["expires"]) if members.get("expires") else None
     if expires is not None and expires.tzinfo is None:
         raise ValueError("no time zone")
-    caller = Caller(name, _roles(members["roles"]), _routes(members["routes"]), _names(members.get("reads", [])))
-    return CallerEntry(caller, sha256, subject, expires)
+    return expires
 
 
 def _roles(names: Sequence[Any]) -> frozenset[Any]:
@@ -106,12 +113,16 @@ def dump(entries: Sequence[CallerEntry]) -> bytes:
 
 
 def _members(entry: CallerEntry) -> dict[str, Any]:
-    caller = entry.caller
     proof = {"sha256": entry.sha256} if entry.sha256 else {"subject": entry.subject}
-    expires = {"expires": entry.expires.isoformat()} if entry.expires else {}
+    return caller_members(entry.caller, entry.expires, proof)
+
+
+def caller_members(caller: Caller, expires: datetime | None, proof: dict[str, str]) -> dict[str, Any]:
+    """Return the members of an entry, with those of its ``proof``."""
+    until = {"expires": expires.isoformat()} if expires else {}
     names = [role for role in ROLES if role in caller.roles]
     reads = {"reads": list(caller.reads)} if caller.reads else {}
-    return {"name": caller.name, **proof, "roles": names, "routes": list(caller.routes), **reads, **expires}
+    return {"name": caller.name, **proof, "roles": names, "routes": list(caller.routes), **reads, **until}
 
 
 def change(path: Path, edit: Callable[[tuple[CallerEntry, ...]], Sequence[CallerEntry]]) -> None:
@@ -119,35 +130,4 @@ def change(path: Path, edit: Callable[[tuple[CallerEntry, ...]], Sequence[Caller
 
     Raises OSError, ValueError for an unreadable file, and what ``edit`` raises.
     """
-    with _only_one(path.parent):
-        entries = parse(read_regular(path, MAX_BYTES)) if path.exists() else ()
-        _replace(path, dump(edit(entries)))
-
-
-@contextlib.contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Lock the folder (flock(2)): the file itself is replaced, and a lock on it would stay with the old one."""
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    try:
-        handle, name = tempfile.mkstemp(prefix=".callers-", dir=path.parent)  # has mode 0600 from the start
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            if path.exists() and os.geteuid() == 0:
-                os.fchown(file.fileno(), (was := path.stat()).st_uid, was.st_gid)  # the server can still read the file
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    rewrite(path, lambda data: dump(edit(parse(data) if data else ())))

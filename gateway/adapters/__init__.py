@@ -1,1 +1,1 @@
-"""Foreign model contracts: models written for another server run here unchanged, one package for each contract."""
+"""Foreign contracts, one package each: models, and clients, of other servers run here unchanged."""

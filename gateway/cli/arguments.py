@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import __version__
-from gateway.cli import audits, keys, networking, peer_verbs, run_verbs, storing, webhook_verbs
+from gateway.cli import audits, keys, networking, pair_verbs, peer_verbs, run_verbs, storing, webhook_verbs
 from gateway.cli.connection_options import add_access, add_skip_unreadable, count, count_or_zero, port_number
 from gateway.config import DEFAULT_PORT
 
@@ -125,6 +125,8 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     phantom = _verb(verbs, "phantom", "write a CT-like series with known spheres")
     phantom.add_argument("out", type=Path, metavar="OUT", help="folder for its slices")
     keys.add_arguments(_verb(verbs, "keys", "add, list and revoke API callers", keys.EPILOG), environ)
+    pairs = _verb(verbs, "key-pairs", "add, list and revoke key pairs of Backend.AI's API", pair_verbs.EPILOG)
+    pair_verbs.add_arguments(pairs, environ)
     audits.add_arguments(_verb(verbs, "audit", "verify the audit chain", audits.EPILOG))
     _add_replay(_verb(verbs, "replay", "reproduce an answer from its receipt, and compare", audits.REPLAY_EPILOG))
     _add_doctor(_verb(verbs, "doctor", "check this machine, its settings and its codecs", DOCTOR_EPILOG))

@@ -27,10 +27,10 @@ def add_arguments(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> 
     verb.set_defaults(file=environ.get(VARIABLE, ""))
     actions = verb.add_subparsers(dest="action", metavar="ACTION", required=True)
     add = _action(actions, "add", "add an API caller, and print its key")
-    add.add_argument("--roles", type=_roles, default="infer", help=f"{','.join(get_args(Role))}, or none (infer)")
-    add.add_argument("--routes", type=_routes, default=ANY, help="routes that it may use, comma-separated (all)")
+    add.add_argument("--roles", type=read_roles, default="infer", help=f"{','.join(get_args(Role))}, or none (infer)")
+    add.add_argument("--routes", type=read_routes, default=ANY, help="routes that it may use, comma-separated (all)")
     add.add_argument("--reads", type=_names, default=(), help="other callers whose studies DICOMweb shows it (none)")
-    add.add_argument("--expires", type=_expiry, metavar="WHEN", help="a date, 2027-01-31, or an age, 365d (never)")
+    add.add_argument("--expires", type=read_expiry, metavar="WHEN", help="a date, 2027-01-31, or an age, 365d (never)")
     add.add_argument("--certificate", default="", metavar="SUBJECT", help="subject of its client certificate, RFC 4514")
     _action(actions, "list", "list API callers")
     _action(actions, "revoke", "revoke a caller")
@@ -99,7 +99,8 @@ def _revoke(arguments: argparse.Namespace, path: Path) -> None:
 ACTIONS = {"add": _add, "list": _list, "revoke": _revoke}
 
 
-def _roles(text: str) -> frozenset[Role]:
+def read_roles(text: str) -> frozenset[Role]:
+    """Read ``--roles``. Raises ArgumentTypeError."""
     names = [] if text == "none" else text.split(",")
     if len(granted := roles(names)) < len(set(names)):
         raise argparse.ArgumentTypeError(f"roles are of {', '.join(get_args(Role))}, or none")
@@ -115,14 +116,16 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def _routes(text: str) -> tuple[str, ...]:
+def read_routes(text: str) -> tuple[str, ...]:
+    """Read ``--routes``. Raises ArgumentTypeError."""
     paths = tuple(path for path in text.split(",") if path)
     if not all(path == ANY or path.startswith("/") for path in paths):
         raise argparse.ArgumentTypeError("routes begin with a slash")
     return paths
 
 
-def _expiry(text: str) -> datetime:
+def read_expiry(text: str) -> datetime:
+    """Read ``--expires``. Raises ArgumentTypeError."""
     if days := re.fullmatch(r"(\d{1,5})d", text):
         return datetime.now(UTC).replace(microsecond=0) + timedelta(days=int(days[1]))
     try:

@@ -274,6 +274,15 @@ def _keys(arguments: argparse.Namespace) -> None:
         raise CommandFailed(str(error)) from error
 
 
+def _key_pairs(arguments: argparse.Namespace) -> None:
+    from gateway.cli import pair_verbs
+
+    try:
+        pair_verbs.run(arguments)
+    except ValueError as error:
+        raise CommandFailed(str(error)) from error
+
+
 def _doctor(arguments: argparse.Namespace) -> None:
     from gateway.cli.doctor import doctor
 
@@ -326,5 +335,6 @@ VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
     "audit": _audit,
     "replay": _replay,
     "keys": _keys,
+    "key-pairs": _key_pairs,
     "doctor": _doctor,
 }

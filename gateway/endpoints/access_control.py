@@ -24,8 +24,8 @@ from gateway.errors import Forbidden, GatewayError, Unauthenticated
 
 logger = logging.getLogger("gateway")
 
-OPEN = frozenset({"/ping", "/healthcheck", "/livez", "/readyz", "/startupz"})
-"""Rules without access control: a probe has no key."""
+OPEN = frozenset({"/ping", "/healthcheck", "/livez", "/readyz", "/startupz", "/backendai"})
+"""Rules without access control: a probe has no key, nor has a client that asks for the version of Backend.AI's API."""
 EXPOSED = {"/docs": "expose_docs", "/openapi.json": "expose_docs", "/metrics": "expose_metrics"}
 """Rules whose access a setting determines."""
 EXPOSURES = ("anyone", "authenticated", "off")
@@ -45,8 +45,7 @@ def guard(app: flask.Flask, settings: Settings) -> None:
     control = app.extensions["gateway.access"] = AccessControl(settings)
     app.before_request(control.enter)
     app.after_request(control.leave)
-    if control.authenticator.on:
-        app.teardown_request(control.close)
+    app.teardown_request(control.close)
 
 
 def caller() -> Caller | None:
@@ -69,7 +68,7 @@ def require(role: Role, *, route: str = "") -> None:
     """
     control: AccessControl = flask.current_app.extensions["gateway.access"]
     sender = caller()
-    if not control.authenticator.on:
+    if sender is None and not control.authenticator.on:
         if role == "admin" and not listeners.is_private():
             raise Forbidden("This needs authentication, or a gateway that listens on loopback only.")
     elif sender is None:
@@ -164,7 +163,7 @@ class AccessControl:
         if rule in OPEN or exposure == "anyone":
             with contextlib.suppress(GatewayError):
                 self._identify(environ)
-        elif self.authenticator.on:
+        elif self.authenticator.requires(environ):
             sender = self._identify(environ)
             if rule in current_service().models:
                 require("infer", route=rule)
@@ -183,7 +182,7 @@ class AccessControl:
         """
         secure(response, description())
         self._origins.add(response)
-        if self.authenticator.on and (leave := flask.g.pop("gateway_leave", None)) is not None:
+        if (leave := flask.g.pop("gateway_leave", None)) is not None:
             response.call_on_close(leave)
             _before_the_last(response, leave)
         return response

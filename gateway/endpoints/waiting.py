@@ -57,6 +57,19 @@ class Feed(Protocol):
         """Call ``wake``, from any thread, whenever there may be news; return what ends that."""
 
 
+class DuplexFeed(Feed, Protocol):
+    """A feed whose client writes too: the frames of a WebSocket (RFC 6455). What it raises closes the connection."""
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take bytes of the client, without waiting; an answer to them is behind the last place of the feed."""
+
+    def keep_alive(self, now: float) -> None:
+        """Ping a client to which nothing was sent for KEEP_ALIVE_SECONDS. Raises TimeoutError for a silent one."""
+
+    def leave(self) -> None:
+        """End the conversation, since the server stops."""
+
+
 class WaitingServer(Protocol):
     """What the gateway's worker offers: it continues a response without a thread."""
 
@@ -72,6 +85,9 @@ class WaitingServer(Protocol):
 
     def stream(self, environ: dict[str, Any], start_response: Any, begun: bytes, feed: Feed, after: int) -> None:
         """Send the head through ``start_response``, already called, then ``begun`` and all that ``feed`` has."""
+
+    def converse(self, environ: dict[str, Any], start_response: Any, conversation: DuplexFeed) -> None:
+        """Send the head through ``start_response``, already called, then read and write until it has ended."""
 
     def defer(
         self, environ: dict[str, Any], start_response: Any, resume: Application, feed: Feed, after: int, until: float
@@ -94,6 +110,21 @@ def defer(feed: Feed, after: int, seconds: float, answer: Callable[[], flask.Res
     """Return ``answer()``, which is called once ``feed`` has ended or ``seconds`` are over. Raises as ``stream``."""
     app = flask.current_app._get_current_object()  # type: ignore[attr-defined]
     return _DeferredResponse(_watchers(feed), feed, after, time.monotonic() + seconds, partial(_answered, app, answer))
+
+
+def converse(conversation: DuplexFeed, protocol: str, headers: dict[str, str]) -> flask.Response:
+    """Return a response that switches to ``protocol`` (RFC 9110 15.2.2), and serves it without a thread.
+
+    Raises Unavailable and TooManyRequests where as many answers wait as may, and Unavailable under another server.
+    """
+    watchers = _watchers(conversation)
+    if watchers is None:
+        raise Unavailable(f"This server does not speak {protocol}; use the gateway's own.", retry_after=RETRY_AFTER)
+    response = _ConversationResponse(watchers, conversation, 0)
+    response.status_code = 101
+    response.headers.update({"Connection": "upgrade", "Upgrade": protocol} | headers)
+    del response.headers["Content-Type"]
+    return response
 
 
 class _WaitingResponse(flask.Response):
@@ -121,6 +152,16 @@ class _StreamResponse(_WaitingResponse):
         body = super().__call__(environ, start_response)
         if watchers is not None:
             watchers.stream(environ, start_response, self._begun, self._feed, self._after)
+        return body
+
+
+class _ConversationResponse(_WaitingResponse):
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        watchers, conversation = self._watchers(start_response), self._feed
+        if watchers is None:  # a middleware stands between
+            return flask.Response(status=501)(environ, start_response)
+        body = super().__call__(environ, start_response)
+        watchers.converse(environ, start_response, conversation)  # type: ignore[arg-type]
         return body
 
 

@@ -79,6 +79,14 @@ def received_instances(
         yield upload
 
 
+def received_form(environ: dict[str, Any], settings: Settings, ticket: Ticket) -> Generator[Event, None, None]:
+    """The events of a ``multipart/form-data`` body (RFC 7578): use ``contextlib.closing``.
+
+    Raises UnsupportedMedia, BrokenBody, LimitExceeded, RequestStalled.
+    """
+    return _events(environ, _media_type(environ, "multipart/form-data"), settings, ticket)
+
+
 def _events(
     environ: dict[str, Any], options: dict[str, str], settings: Settings, ticket: Ticket
 ) -> Generator[Event, None, None]:

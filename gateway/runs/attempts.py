@@ -97,7 +97,7 @@ class Attempt:
 
     def _infer(self, words: Words, file: BinaryIO) -> None:
         head = Head(
-            door="runs",
+            door=words.get("door", "runs"),  # which runs of former versions do not name
             request_id=self.request_id,
             caller=self.run.caller,
             accept=words["accept"],

@@ -33,6 +33,7 @@ class Submission:
     """An inference to be run: a request for ``route``, and the ``id`` that its caller chose, "" for a new one.
 
     ``timeout`` is in seconds from the claim to the answer; the other members are those of ``exchange.Head``.
+    ``door`` is the protocol by which it arrived.
     """
 
     route: str
@@ -43,6 +44,7 @@ class Submission:
     traceparent: str = ""
     no_cache: bool = False
     timeout: float | None = None
+    door: str = "runs"
 
 
 class Submissions:
@@ -139,5 +141,5 @@ def _same(row: Any, submission: Submission, recorded: RecordedBody) -> Run:
 
 
 def _words(submission: Submission, recorded: RecordedBody, studies_known: bool) -> dict[str, Any]:
-    words = {name: getattr(submission, name) for name in ("accept", "traceparent", "no_cache", "timeout")}
+    words = {name: getattr(submission, name) for name in ("accept", "traceparent", "no_cache", "timeout", "door")}
     return words | {"body": recorded.words, "studies_known": studies_known}

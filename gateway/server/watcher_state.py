@@ -4,21 +4,24 @@ import math
 import time
 from typing import Any
 
-from gateway.endpoints.waiting import KEEP_ALIVE, KEEP_ALIVE_SECONDS, Application, Feed, Piece
+from gateway.endpoints.waiting import KEEP_ALIVE, KEEP_ALIVE_SECONDS, Application, DuplexFeed, Feed, Piece
 from gateway.server.request_heads import Connection
 
 LAST_CHUNK = b"0\r\n\r\n"
 """The end of a chunked body (RFC 9112 7.1)."""
+READ_AHEAD = 64 * 1024
+"""Bytes pending for a client of a conversation from which on it is not read: one that pings and never reads."""
 
 
 class Watcher:
     """One answer that waits: what is to be sent, and when something is due. Times are of ``time.monotonic``.
 
-    It ends with its feed, or at ``until``. A stream has no ``resume``; with one, nothing is sent before.
+    It ends with its feed, or at ``until``. A stream has no ``resume``; with one, nothing is sent before. The client of
+    a ``conversation`` is read too.
     """
 
     __slots__ = (
-        *("after", "chunked", "conn", "drain_by", "due", "ended", "environ", "feed", "lost", "pending"),
+        *("after", "chunked", "conn", "conversation", "drain_by", "due", "ended", "environ", "feed", "lost", "pending"),
         *("polled", "reads", "response", "resume", "started", "timeout", "until", "waits"),
     )
 
@@ -33,8 +36,10 @@ class Watcher:
         chunked: bool = False,
         resume: Application | None = None,
         until: float = math.inf,
+        conversation: DuplexFeed | None = None,
     ) -> None:
         """``timeout`` is the seconds in which a client has to read what is pending."""
+        self.conversation = conversation
         self.feed, self.after = feed, after
         self.response, self.environ, self.started = response, environ, time.monotonic()
         self.timeout, self.chunked, self.resume = timeout, chunked, resume
@@ -89,6 +94,13 @@ class Watcher:
             raise TimeoutError
         if now >= self.until:
             self.end(now)
+        elif self.conversation is not None:
+            self.conversation.keep_alive(now)
         elif not self.pending:
             self.add(KEEP_ALIVE, now)
         self._schedule(now)
+
+    @property
+    def reading(self) -> bool:
+        """Return True while bytes of the client are wanted."""
+        return self.reads and (self.conversation is None or len(self.pending) < READ_AHEAD)

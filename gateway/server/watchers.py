@@ -12,7 +12,7 @@ from typing import Any
 from gunicorn.http.wsgi import Response
 from gunicorn.workers.gthread import PollableMethodQueue
 
-from gateway.endpoints.waiting import STREAM_SECONDS, Application, Feed, Piece
+from gateway.endpoints.waiting import STREAM_SECONDS, Application, DuplexFeed, Feed, Piece
 from gateway.errors import GatewayError
 from gateway.observe.logs import exception_frames
 from gateway.server.master import WAITS
@@ -69,6 +69,14 @@ class Watchers:
         response.chunked = False  # gunicorn would end the body now
         environ["gunicorn.socket"].watcher, environ[WAITS] = watcher, True
 
+    def converse(self, environ: dict[str, Any], start_response: Any, conversation: DuplexFeed) -> None:
+        """See gateway.endpoints.waiting.WaitingServer."""
+        response = start_response.__self__
+        response.force_close()
+        response.send_headers()
+        watcher = Watcher(conversation, 0, response, environ, timeout=self._timeout, conversation=conversation)
+        environ["gunicorn.socket"].watcher, environ[WAITS] = watcher, True
+
     def defer(
         self, environ: dict[str, Any], start_response: Any, resume: Application, feed: Feed, after: int, until: float
     ) -> None:
@@ -118,7 +126,13 @@ class Watchers:
             self._pieces.clear()
         topic = self._topics[key]
         topic.watchers[watcher] = None
-        self._advance(watcher, partial(topic.open, watcher.feed, partial(self._calls.defer, self._spread, key)))
+        self._advance(watcher, partial(self._open, watcher, topic))
+
+    def _open(self, watcher: Watcher, topic: "_Topic") -> None:
+        """Subscribe, and pass on what the client of a conversation has sent behind its head."""
+        topic.open(watcher.feed, partial(self._calls.defer, self._spread, watcher.feed.key))
+        if watcher.conversation is not None and (early := watcher.conn.parser.unreader.take_buffered()):
+            watcher.conversation.receive(early, time.monotonic())
 
     def _end(self) -> None:
         for key in list(self._topics):
@@ -155,6 +169,8 @@ class Watchers:
     def _move(self, watcher: Watcher) -> bool:
         """Return True once all is sent. Raises OSError, and what the feed raises."""
         now = time.monotonic()
+        if self._stopping and watcher.conversation is not None:
+            watcher.conversation.leave()
         while self._flush(watcher) and not watcher.ended:
             before = watcher.after
             watcher.take(self._read(watcher), now)
@@ -187,7 +203,7 @@ class Watchers:
         return True
 
     def _poll(self, watcher: Watcher) -> None:
-        events = (EVENT_READ if watcher.reads else 0) | (EVENT_WRITE if watcher.pending else 0)
+        events = (EVENT_READ if watcher.reading else 0) | (EVENT_WRITE if watcher.pending else 0)
         if events == watcher.polled:
             return
         ready, sock = partial(self._on_ready, watcher), watcher.conn.sock
@@ -205,12 +221,26 @@ class Watchers:
 
     def _listen(self, watcher: Watcher) -> None:
         """Notice a client that has closed; leave what else it sends to its next request. Raises OSError."""
+        if watcher.conversation is not None:
+            self._converse(watcher, watcher.conversation)
+            return
         data = watcher.conn.sock.receive(RECEIVED) if watcher.reads else None
         if data == b"" and watcher.resume is None:
             raise ConnectionResetError
         if data is not None:  # a client may end its own direction and wait for the answer (RFC 9112 9.6)
             watcher.reads = False
             watcher.conn.parser.unreader.unread(data)
+
+    def _converse(self, watcher: Watcher, conversation: DuplexFeed) -> None:
+        """Pass on what the client has sent: all that TLS has decrypted, since that wakes no poller. Raises OSError."""
+        while watcher.reading:
+            data = watcher.conn.sock.receive(RECEIVED)
+            if data is None:
+                return
+            if not data:
+                raise ConnectionResetError
+            conversation.receive(data, time.monotonic())
+            watcher.take(conversation.read(watcher.after), time.monotonic())
 
     def _close(self, watcher: Watcher, *, lost: bool = False) -> None:
         """End an answer, and release it."""

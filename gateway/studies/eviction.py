@@ -1,4 +1,4 @@
-"""Eviction: which studies, results and ended runs leave a full store.
+"""Eviction: which studies, results, ended runs and files of sessions leave a full store.
 
 Each caller has a share of the quota. A caller above its share makes room for itself first. Studies of others go only
 where they are above theirs, so that no caller pushes another below its share.
@@ -10,20 +10,21 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, literal, select
 
 from gateway.studies.instance_rows import AT_ONCE
-from gateway.studies.tables import holdings, results, run_records, runs
+from gateway.studies.tables import compute_sessions, holdings, results, run_records, runs, session_files
 from gateway.studies.tables import instances as instances_table
 
 CANDIDATES = 256
 """Of the least recently used, looked at together."""
-STUDY, RESULT, RUN = "study", "result", "run"
+STUDY, RESULT, RUN, SESSION = "study", "result", "run", "session"
 
 _HELD = holdings.c.sha256 == instances_table.c.sha256
 _RECORDED = run_records.c.key == runs.c.key
+_UPLOADED = session_files.c.session == compute_sessions.c.id
 
 
 @dataclass(frozen=True, order=True)
 class Candidate:
-    """A study of one caller, a result or an ended run.
+    """A study of one caller, a result, an ended run, or the files of a session.
 
     ``used_at`` is its last use in seconds since 1970, ``size`` the caller's bytes in it.
     """
@@ -74,8 +75,11 @@ class Eviction:
                 yield candidate, entitled
 
     def _oldest(self, callers: list[str]) -> Iterator[Candidate]:
-        """The studies, results and ended runs of callers, the least recently used first; some are removed meanwhile."""
-        skip = dict.fromkeys((STUDY, RESULT, RUN), 0)
+        """The studies, results, ended runs and sessions of callers, the least recently used first.
+
+        Some are removed meanwhile.
+        """
+        skip = dict.fromkeys((STUDY, RESULT, RUN, SESSION), 0)
         while page := _page(self._connection, callers, skip):
             for candidate in page:
                 before = self._removed
@@ -90,8 +94,10 @@ def _usage(connection: Connection) -> dict[str, int]:
         select(holdings.c.caller, func.sum(instances_table.c.size)).join(instances_table, _HELD),
         select(results.c.caller, func.sum(results.c.size)),
         select(runs.c.caller, func.sum(run_records.c.size)).join(run_records, _RECORDED),
+        select(compute_sessions.c.caller, func.sum(session_files.c.size)).join(session_files, _UPLOADED),
     )
-    for query, column in zip(queries, (holdings.c.caller, results.c.caller, runs.c.caller), strict=True):
+    columns = holdings.c.caller, results.c.caller, runs.c.caller, compute_sessions.c.caller
+    for query, column in zip(queries, columns, strict=True):
         for caller, size in connection.execute(query.group_by(column)):
             usage[caller] = usage.get(caller, 0) + int(size)
     return usage
@@ -117,9 +123,20 @@ def _page(connection: Connection, callers: list[str], skip: dict[str, int]) -> l
         .group_by(runs.c.key)
         .order_by(runs.c.ended_at, runs.c.key)
     )
+    session = compute_sessions.c.id
+    sessions = (
+        select(
+            *(compute_sessions.c.used_at, session, compute_sessions.c.caller, literal("")),
+            func.sum(session_files.c.size),
+        )
+        .join(session_files, _UPLOADED)
+        .where(compute_sessions.c.caller.in_(callers))
+        .group_by(session)
+        .order_by(compute_sessions.c.used_at, session)
+    )
     page = [
         Candidate(used_at, kind, name, caller, location, int(size))
-        for kind, query in ((STUDY, studies), (RESULT, answers), (RUN, ended))
+        for kind, query in ((STUDY, studies), (RESULT, answers), (RUN, ended), (SESSION, sessions))
         for used_at, name, caller, location, size in connection.execute(query.limit(CANDIDATES).offset(skip[kind]))
     ]
     return sorted(page)[:CANDIDATES]

@@ -1,4 +1,5 @@
-"""Forgetting a study: its instances, results and runs, what was set aside of it, and a record that says so.
+"""Forgetting a study: its instances, results and runs, its files in sessions of Backend.AI's API, what was set aside of
+it, and a record that says so.
 
 What is received for a request lies in a file without a name and goes with the request: nothing of a study is there.
 """
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 from gateway.errors import StudyNotFound
 from gateway.observe.logs import TaggedLogger
-from gateway.studies import arrival_rows, instance_rows, run_rows
+from gateway.studies import arrival_rows, instance_rows, run_rows, session_rows
 from gateway.studies.blobs import quarantine_label
 from gateway.studies.query import query_rows
 from gateway.studies.results import Results
@@ -25,6 +26,7 @@ class Forgotten:
     callers lost it.
 
     ``instances`` and ``size`` in bytes are what was held; bytes that somebody else holds too are still here.
+    ``uploads`` are files in sessions.
     """
 
     study_digest: str
@@ -34,11 +36,12 @@ class Forgotten:
     size: int
     results: int
     runs: int
+    uploads: int = 0
 
     @property
-    def counts(self) -> tuple[int, int, int, int]:
-        """Instances, bytes, results and runs."""
-        return self.instances, self.size, self.results, self.runs
+    def counts(self) -> tuple[int, int, int, int, int]:
+        """Instances, bytes, results, runs and uploads."""
+        return self.instances, self.size, self.results, self.runs, self.uploads
 
     @property
     def members(self) -> dict[str, str | int | bool]:
@@ -50,6 +53,7 @@ class Forgotten:
             "results": self.results,
             "runs": self.runs,
             "study": self.study_digest,
+            "uploads": self.uploads,
         }
 
 
@@ -60,7 +64,9 @@ Sink = Callable[[Forgotten], None]
 def log_forgotten(record: Forgotten) -> None:
     """The record as a line of the log."""
     tags = {"study_digest": record.study_digest, "caller": record.caller, "everybody": record.everybody}
-    TaggedLogger(logger).tag(tags).info("forgot a study: %d instances, %d bytes, %d results, %d runs", *record.counts)
+    TaggedLogger(logger).tag(tags).info(
+        "forgot a study: %d instances, %d bytes, %d results, %d runs, %d uploads", *record.counts
+    )
 
 
 def forget(store: Store, study: str, caller: str, *, everybody: bool = False, audit: Sink = log_forgotten) -> Forgotten:
@@ -75,6 +81,7 @@ def forget(store: Store, study: str, caller: str, *, everybody: bool = False, au
         results = Results(store).forget(connection, study, None if everybody else caller)
         keys = run_rows.keys_of_study(connection, study, None if everybody else caller)
         run_rows.remove(connection, store.blobs["runs"], keys)
+        uploads = session_rows.remove_study(connection, store.blobs["sessions"], study, None if everybody else caller)
         store.blobs["instances"].purge(quarantine_label(study))
         for some in instance_rows.pieces(instance.sha256 for instance in instances):
             instance_rows.release(connection, holdings.c.sha256.in_(some), *mine)
@@ -83,7 +90,7 @@ def forget(store: Store, study: str, caller: str, *, everybody: bool = False, au
         store.retention.collect(connection, (instance.sha256 for instance in remaining), used_too=True)
         query_rows.prune(connection, [study])
         arrival_rows.forget(connection, None if everybody else caller, [study])
-    if not instances and not results and not keys:
+    if not instances and not results and not keys and not uploads:
         raise StudyNotFound("No instance of such a study is stored for this caller.")
     record = Forgotten(
         study_digest=quarantine_label(study),
@@ -93,6 +100,7 @@ def forget(store: Store, study: str, caller: str, *, everybody: bool = False, au
         size=sum(instance.size for instance in instances),
         results=results,
         runs=len(keys),
+        uploads=uploads,
     )
     audit(record)
     return record

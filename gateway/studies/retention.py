@@ -14,12 +14,12 @@ from sqlalchemy import Connection, delete, func, select
 
 from gateway.config import Settings
 from gateway.errors import StorageFull
-from gateway.studies import arrival_rows, commitment_rows, instance_rows, run_rows
+from gateway.studies import arrival_rows, commitment_rows, instance_rows, run_rows, session_rows
 from gateway.studies.blobs import Blobs, sweep_incoming
-from gateway.studies.eviction import RESULT, RUN, Candidate, Eviction
+from gateway.studies.eviction import RESULT, RUN, SESSION, Candidate, Eviction
 from gateway.studies.index import Index
 from gateway.studies.query import query_rows
-from gateway.studies.tables import LOCATIONS, holdings, input_digests, results, run_records
+from gateway.studies.tables import LOCATIONS, holdings, input_digests, results, run_records, session_files
 from gateway.studies.tables import instances as instances_table
 
 logger = logging.getLogger("gateway")
@@ -33,7 +33,9 @@ for each process."""
 EXPIRE_SECONDS = 60.0
 """Between two looks at what is too old, which nobody sees any more: each chunk would pay for its own."""
 
-_SUMS = (select(func.coalesce(func.sum(table.c.size), 0)) for table in (instances_table, results, run_records))
+_SUMS = (
+    select(func.coalesce(func.sum(table.c.size), 0)) for table in (instances_table, results, run_records, session_files)
+)
 _USED = select(*(total.scalar_subquery() for total in _SUMS))
 
 
@@ -44,7 +46,8 @@ class Retention:
         self._max_bytes = settings.store_max_bytes
         self._max_age = settings.store_max_age
         self._caller_bytes = settings.store_caller_bytes
-        self._blobs = {kind: blobs[f"{kind}s"] for kind in ("instance", "result", "run")}
+        self._session_ttl = settings.backendai_session_ttl
+        self._blobs = {kind: blobs[f"{kind}s"] for kind in ("instance", "result", "run", "session")}
         self._clock = clock
         self._expired = -math.inf
         self._free, self._counted = 0, -math.inf
@@ -58,7 +61,7 @@ class Retention:
     def make_room(
         self, connection: Connection, caller: str, needed: int, spare: Callable[[], Collection[str]] = tuple
     ) -> None:
-        """Evict until ``needed`` bytes of a caller fit below the quota, but for its studies to ``spare``.
+        """Evict until ``needed`` bytes of a caller fit below the quota, but for its studies and sessions to ``spare``.
 
         ``spare`` are those that the bytes are a part of. Raises StorageFull where what is left is in use, or the share
         of another caller.
@@ -91,6 +94,7 @@ class Retention:
         for name, location in connection.execute(old).all():
             self._remove(connection, "result", name, location)
         connection.execute(delete(input_digests).where(input_digests.c.used_at < self.since))
+        session_rows.expire(connection, self._blobs["session"], self._clock(), self._session_ttl)
         query_rows.prune(connection)
         arrival_rows.prune(connection, self.since)
         commitment_rows.prune(connection, self.since)
@@ -126,6 +130,11 @@ class Retention:
             if candidate.kind == RUN:
                 run_rows.expire(connection, self._blobs["run"], [candidate.name])
                 return candidate.size
+            if candidate.kind == SESSION and candidate.name not in spare:
+                session_rows.remove(connection, self._blobs["session"], [candidate.name])
+                return candidate.size
+            if candidate.kind == SESSION:
+                return None
             if candidate.caller == caller and candidate.name in spare:
                 return None
             return self._remove_study(connection, candidate.caller, candidate.name)

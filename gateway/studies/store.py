@@ -49,7 +49,7 @@ class PeriodicTask:
 
 logger = logging.getLogger("gateway")
 
-KINDS = ("instances", "results", "bundles", "runs")
+KINDS = ("instances", "results", "bundles", "runs", "sessions")
 SPOILED = "A stored file of this study has changed and is in quarantine; send the study again."
 DESCRIPTORS = 65_536
 """Open files asked of the system: each instance in use is one, and 1,024 are less than many a study."""

@@ -205,10 +205,63 @@ commitments = Table(
 that is being reported has its ``next_at`` after that, so that another process takes it over from one that died.
 """
 
+
+compute_sessions = Table(
+    "compute_sessions",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("caller", CALLER, nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("route", String(255), nullable=False),
+    Column("image", String(255), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("used_at", Double, nullable=False, index=True),
+    UniqueConstraint("caller", "name", name="uq_compute_sessions_caller"),
+)
+"""Sessions of Backend.AI's API, each with a model. Times are seconds since 1970."""
+
+session_files = Table(
+    "session_files",
+    metadata,
+    Column("session", ForeignKey("compute_sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("path", String(1024), primary_key=True),
+    Column("location", String(80), nullable=False, index=True),
+    Column("sha256", DIGEST, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("stored_at", Double, nullable=False),
+    Column("study_instance_uid", UID, nullable=False, index=True),
+)
+"""Files that were uploaded to sessions. The study is "" for a file that is not DICOM."""
+
+session_executions = Table(
+    "session_executions",
+    metadata,
+    Column("session", ForeignKey("compute_sessions.id", ondelete="CASCADE"), primary_key=True),
+    Column("id", String(64), primary_key=True),
+    Column("stage", String(16), nullable=False),
+    Column("options", Text, nullable=False),
+    Column("run", String(64), nullable=False),
+    Column("after", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("number", Integer, nullable=False),
+)
+"""Executions in sessions, the last ones of each: ``run`` is the id of the run, "" before there is one, ``after`` the
+sequence number of the last event that the client has seen.
+"""
+
+request_signatures = Table(
+    "request_signatures",
+    metadata,
+    Column("digest", DIGEST, primary_key=True),
+    Column("until", Double, nullable=False, index=True),
+)
+"""Signatures of requests that changed something, so that none is used twice, while their dates are accepted."""
+
 LOCATIONS = {
     "instances": instances.c.location,
     "results": results.c.location,
     "bundles": bundles.c.location,
     "runs": run_records.c.location,
+    "sessions": session_files.c.location,
 }
 """Where the index says that the bytes of each kind lie."""
