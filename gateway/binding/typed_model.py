@@ -31,7 +31,7 @@ from gateway.binding.weights import Weights, expected_digests
 from gateway.contract.execution import Batch, Card, Execution, HealthState
 from gateway.contract.findings import Finding, SecondaryCapture, StructuredReport
 from gateway.contract.model import Model, ModelDescription
-from gateway.contract.requests import JSON, EncodedAnswer, ModelAnswer, Provenance, Request
+from gateway.contract.requests import JSON, EncodedAnswer, ModelAnswer, Provenance, Request, answering
 from gateway.errors import AnswerInvalid, GatewayError, ModelFailed, RequestError, RunRequired
 from gateway.protocol.answers import answer, dicom_answer
 from gateway.protocol.response import encoded
@@ -125,7 +125,8 @@ class TypedModel(Model):
             wanted(self._predict)
         elif wanted and (request := warmup_request(self.declaration)) is not None:
             try:
-                self._predict_once(request)
+                with answering(request):
+                    self._predict_once(request)
             except RunRequired:  # it has come to its first question, and nobody is there to answer
                 return
             except RequestError as error:

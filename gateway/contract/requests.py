@@ -1,7 +1,7 @@
 """The nouns: the request that a model gets, the answer that it returns, and the result that is sent."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -83,6 +83,16 @@ class Request(Brief):
 
 
 current: ContextVar[Request] = ContextVar("gateway.request")
+
+
+@contextmanager
+def answering(request: Request) -> Iterator[None]:
+    """Have the code of the block answer this request: ``current_request`` returns it there."""
+    token = current.set(request)
+    try:
+        yield
+    finally:
+        current.reset(token)
 
 
 def current_request() -> Request:

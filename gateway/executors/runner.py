@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from gateway.config import Settings
 from gateway.contract.execution import Execution
 from gateway.contract.model import Model
-from gateway.contract.requests import BinaryPart, ModelAnswer, Request, Result, current
+from gateway.contract.requests import BinaryPart, ModelAnswer, Request, Result, answering
 from gateway.errors import AnswerInvalid, Cancelled, ModelFailed
 from gateway.executors.surroundings import ModelsCode
 from gateway.observe.logs import exception_frames
@@ -122,11 +122,8 @@ def _owned(result: Result, ours: References) -> Result | Exception:
 
 
 def _predict_batch(model: Model, requests: Sequence[Request]) -> list[ModelAnswer | Exception]:
-    token = current.set(requests[0])
-    try:
+    with answering(requests[0]):
         returned = list(model.predict_batch(requests))
-    finally:
-        current.reset(token)
     if len(returned) != len(requests):
         raise AnswerInvalid("", f"A batch of {len(requests)} requests needs as many answers, not {len(returned)}.")
     return returned
@@ -134,13 +131,11 @@ def _predict_batch(model: Model, requests: Sequence[Request]) -> list[ModelAnswe
 
 def _one(model: Model, request: Request, checks: AnswerChecks) -> Result | Exception:
     started = time.perf_counter()
-    token = current.set(request)
     try:
-        returned = model.predict(request)
+        with answering(request):
+            returned = model.predict(request)
     except BaseException as error:
         return _failure(error)
-    finally:
-        current.reset(token)
     seconds = time.perf_counter() - started - request.context.waited
     return _checked(model, request, returned, seconds, 1, checks)
 

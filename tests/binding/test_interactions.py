@@ -31,6 +31,7 @@ from gateway import (
     Progress,
     Request,
     Volume,
+    current_request,
 )
 from gateway.binding.declaration import read_declaration
 from gateway.binding.typed_model import TypedModel
@@ -383,9 +384,17 @@ def test_a_model_is_warmed_up_to_its_first_question(caplog: pytest.LogCaptureFix
         reached.append(volume.shape)
         yield Ask("Where?", kind="point")
         reached.append(())
-        return Classification("there")
+        return Classification({"there": 1.0})
 
     caplog.set_level("INFO", logger="gateway")
     TypedModel("locate", locate).warm_up()
     assert len(reached) == 1
     assert not caplog.records
+
+
+def test_a_model_that_reports_to_its_request_is_warmed_up() -> None:
+    def read(volume: Volume) -> Classification:
+        current_request().progress(1, 2)
+        return Classification({"read": 1.0})
+
+    TypedModel("read", read).warm_up()
