@@ -82,17 +82,12 @@ def sop_classes(name: str, address: DimseAddress, target: FetchTarget, limits: F
 
     Raises StudyNotFound where there is none, LimitExceeded.
     """
-    series = [target.series]
-    if not target.series:
-        found = find(name, address, PeerQuery("series", target.study), check)
-        series = [_value(match, "0020000E") for match in found]
+    filters = {"SOPInstanceUID": target.instance} if target.instance else {}
+    query = PeerQuery("instance", target.study, target.series, filters, limit=limits.max_instances + 1)
     classes, count = dict[str, None](), 0
-    for uid in series:
-        filters = {"SOPInstanceUID": target.instance} if target.instance else {}
-        query = PeerQuery("instance", target.study, uid, filters, limit=limits.max_instances + 1)
-        for match in find(name, address, query, check):
-            classes[_value(match, "00080016")] = None
-            count += 1
+    for match in find(name, address, query, check):
+        classes[_value(match, "00080016")] = None
+        count += 1
     if not count:
         raise StudyNotFound(f"The peer {name} has no such study, series or instance.")
     if count > limits.max_instances:

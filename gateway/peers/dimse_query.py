@@ -1,6 +1,7 @@
 """C-ECHO and C-FIND as a client (PS3.4 A, C.4.1), with matches in the DICOM JSON model."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pynetdicom.presentation import build_context
 
@@ -32,7 +33,13 @@ def echo(name: str, address: DimseAddress) -> None:
 
 
 def find(name: str, address: DimseAddress, query: PeerQuery, check: Check) -> Iterator[Match]:
-    """Yield the matches of a query, each once. See ``Peer.find``."""
+    """Yield the matches of a query, each once. See ``Peer.find``.
+
+    A search for instances names their series (PS3.4 C.4.1.2.1), so those of a study are searched series by series.
+    """
+    if query.level == "instance" and query.study and not query.series:
+        yield from _in_each_series(name, address, query, check)
+        return
     above = {"StudyInstanceUID": query.study, "SeriesInstanceUID": query.series}
     keys = dict.fromkeys((*RETURNED[query.level], *query.fields), "")
     keys |= {keyword: uid for keyword, uid in above.items() if uid} | dict(query.filters)
@@ -55,3 +62,14 @@ def find(name: str, address: DimseAddress, query: PeerQuery, check: Check) -> It
             if len(seen) >= query.limit:
                 association.abort()
                 return
+
+
+def _in_each_series(name: str, address: DimseAddress, query: PeerQuery, check: Check) -> Iterator[Match]:
+    left = query.limit
+    for series in list(find(name, address, PeerQuery("series", query.study, limit=left), check)):
+        uid = "".join(map(str, series[UIDS["series"]]["Value"][:1]))
+        for match in find(name, address, replace(query, series=uid, limit=left), check):
+            left -= 1
+            yield match
+        if not left:
+            return

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,15 @@ def test_instances_are_stored_found_and_fetched(served: Serving) -> None:
     target = FetchTarget(study, one.series_instance_uid, one.sop_instance_uid)
     assert peer(served.port).fetch(target, single := Sink(), LIMITS) == 1
     assert dcmread(io.BytesIO(single.files[0])).SOPInstanceUID == one.sop_instance_uid
+
+
+def test_instances_of_a_study_are_searched_in_each_of_its_series(served: Serving) -> None:
+    sent = [*files(2, study="series", series="one"), *files(2, study="series", series="two")]
+    peer(served.port).store(outgoing(sent))
+    uids = {one.entry.sop_instance_uid for one in sent}
+    query = PeerQuery("instance", sent[0].entry.study_instance_uid)
+    assert {match["00080018"]["Value"][0] for match in peer(served.port).find(query)} == uids
+    assert len(list(peer(served.port).find(replace(query, limit=3)))) == 3
 
 
 def test_what_is_missing_or_too_much_is_refused(served: Serving) -> None:
