@@ -56,11 +56,13 @@ class TerminalCaller(LocalCaller):
             read_reply(question, words)
             return words
         if not self._screen.can_ask:
-            text = printable(str(question.get("question", "")))
-            raise Unanswered(f"the model asks: {text} Answer by --answer, or run it on a terminal.")
+            raise Unanswered(
+                f"the model asks: {printable(_prompt(question).rstrip(': '))} Answer by --answer, or run it on a terminal."
+            )
         while True:
-            words = self._words(question, self._typed(question))
+            typed = self._typed(question)
             try:
+                words = self._words(question, typed)
                 read_reply(question, words)
             except ParameterRefused as refusal:
                 self._screen.note(refusal.detail)
@@ -111,9 +113,12 @@ def _prompt(question: JSON) -> str:
 
 
 def _json(text: str) -> Any:
+    """Return the value of JSON; None for other text. Raises ParameterRefused for an object that cannot be read."""
     try:
         return json.loads(text)
     except ValueError:
+        if text.lstrip().startswith("{"):
+            raise ParameterRefused([("/answer", "The answer begins with { and is not valid JSON.")]) from None
         return None
 
 

@@ -92,7 +92,13 @@ def test_files_are_sent_and_what_is_refused_fails(run: Run, peer: ScriptedPeer, 
 
 
 def test_wrong_usage_is_told_from_failure(run: Run, peer: ScriptedPeer, tmp_path: Path) -> None:
-    for words in (["echo", "other"], ["find", "pacs", "4711"], ["send", "pacs", str(tmp_path / "peers.toml")]):
+    misspelt = ["find", "pacs", "PatientNam=DOE"]
+    for words in (
+        ["echo", "other"],
+        ["find", "pacs", "4711"],
+        misspelt,
+        ["send", "pacs", str(tmp_path / "peers.toml")],
+    ):
         assert run("peers", *words).status == 2
     assert run("peers", "list", "--file", tmp_path / "missing").status == 2
     peer.answer = lambda _: response(404)

@@ -199,8 +199,9 @@ def test_the_questions_of_a_model_are_answered_by_options_in_order(asking: Path,
 @pytest.mark.parametrize(
     ("answers", "sentence"),
     [
-        ([], "error: the model asks: Where is it? Answer by --answer, or run it on a terminal."),
-        (["1,2,3"], "error: the model asks: Which organ? Answer by --answer"),
+        ([], "error: the model asks: Where is it? (slice,row,column) Answer by --answer, or run it on a terminal."),
+        (["1,2,3"], "error: the model asks: Which organ? (liver, lung) [lung] Answer by --answer"),
+        (['{"answer": [1,2,}'], "The answer begins with { and is not valid JSON."),
         (["here"], "error: a gateway would refuse: A point should be three finite numbers"),
         (["1,2,300"], "A point should lie in the volume"),
         (["1,2,3", "heart"], "The answer should be one of the choices"),
