@@ -62,6 +62,7 @@ class Extent(NamedTuple):
 
     @property
     def shape(self) -> Voxel:
+        """Voxels along each axis: slices, rows, columns."""
         one, two, three = (b - a for a, b in zip(*self, strict=True))
         return one, two, three
 

@@ -159,6 +159,8 @@ def _served(store: Path, workers: int = 1) -> Iterator[int]:
 
 
 def timed(work: Callable[[], object]) -> pairs.Work:
+    """Return ``work`` as a measurement of its seconds."""
+
     def run() -> float:
         started = time.perf_counter()
         work()

@@ -24,6 +24,7 @@ def object_of(optional: str = "", /, **properties: Schema) -> Schema:
 
 
 def list_of(items: Schema) -> Schema:
+    """Return an array of ``items``."""
     return {"type": "array", "items": items}
 
 
