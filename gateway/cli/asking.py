@@ -56,9 +56,8 @@ class TerminalCaller(LocalCaller):
             read_reply(question, words)
             return words
         if not self._screen.can_ask:
-            raise Unanswered(
-                f"the model asks: {printable(_prompt(question).rstrip(': '))} Answer by --answer, or run it on a terminal."
-            )
+            prompt = printable(_prompt(question).rstrip(": "))
+            raise Unanswered(f"the model asks: {prompt} Answer by --answer, or run it on a terminal.")
         while True:
             typed = self._typed(question)
             try:
