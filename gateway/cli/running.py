@@ -47,7 +47,7 @@ def run(
     """
     app = served(target)
     previews = order.out.with_name(f"{order.out.resolve().name}-previews")
-    app.extensions[LOCAL_CALLER] = TerminalCaller(answers, screen, previews)
+    caller = app.extensions[LOCAL_CALLER] = TerminalCaller(answers, screen, previews)
     raised = app.extensions[RAISED] = list[BaseException]()
     try:
         with _profiled(screen) if profile else _timed(screen):
@@ -58,6 +58,8 @@ def run(
         if raised and not isinstance(raised[0], GatewayError):
             raise ModelRaised(raised[0]) from error
         raise Rejected(_verdict(error, raised, app, order.route)) from error
+    if caller.left:
+        screen.note(f"answers that no question has taken: {caller.left}")
     screen.say("verdict good: a gateway would send this answer")
     return files
 

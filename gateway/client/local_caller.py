@@ -25,6 +25,11 @@ class LocalCaller:
     def __init__(self, answers: Iterable[Any] = ()) -> None:
         self._answers = deque(answers)
 
+    @property
+    def left(self) -> int:
+        """Answers that no question has taken."""
+        return len(self._answers)
+
     def progress(self, done: float, total: float, text: str) -> None:
         """Hear how far a model is."""
 

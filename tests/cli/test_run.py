@@ -187,12 +187,13 @@ def asking(tmp_path: Path) -> Path:
 
 
 def test_the_questions_of_a_model_are_answered_by_options_in_order(asking: Path, study: Path) -> None:
-    answers = ["--answer", "1,2.5,3", "--answer", "liver", "--answer", "sesame"]
+    answers = ["--answer", "1,2.5,3", "--answer", "liver", "--answer", "sesame", "--answer", "too much"]
     done = run(asking, "run", "asking.py", "-i", str(study), "-o", "out", *answers)
     assert done.returncode == 0, done.stderr
     saved = "".join(path.read_text() for path in (asking / "out").glob("*.json"))
     assert all(text in saved for text in ("2.5", '"liver"', '"letters": 6'))
     assert "sesame" not in done.stdout + done.stderr + saved
+    assert "answers that no question has taken: 1" in done.stderr
     assert [path.name for path in (asking / "out-previews").iterdir()] == ["preview_001.png"]
 
 
