@@ -21,6 +21,7 @@ PURPOSES = {
     "sql": "audits in a database",
     "store": "the study store",
     "dimse": "the DICOM network",
+    "backendai": "Backend.AI's API",
     "blake3": "digest=blake3",
     "otel": "traces",
     "oidc": "tokens",

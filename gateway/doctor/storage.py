@@ -122,6 +122,8 @@ USES: dict[str, Callable[[Path], str]] = {
     "api_keys_file": _readable_file,
     "audit_file": _appendable_file,
     "audit_key_file": _file_or_its_place,
+    "audit_messages": _appendable_file,
+    "backendai_keys": _readable_file,
     "webhook_secrets_file": _readable_file,
     "dimse_titles_file": _readable_file,
     "peers": _readable_file,

@@ -2,14 +2,16 @@
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
+from typing import TYPE_CHECKING
 from urllib.parse import quote
-
-import urllib3
 
 from gateway.errors import BrokenBody, LimitExceeded, PeerFailed
 from gateway.peers.peer import Check, FetchLimits, FetchTarget, InstanceSink
 from gateway.peers.web_connection import WebConnection
 from gateway.wire import Data, EndOfPart, Event, Limits, Part, decode, parse_options_header
+
+if TYPE_CHECKING:
+    import urllib3
 
 DICOM_TYPE = "application/dicom"
 ACCEPT = f'multipart/related; type="{DICOM_TYPE}"; transfer-syntax=*'
@@ -41,7 +43,7 @@ def _bounded(pieces: Iterable[bytes], limits: FetchLimits) -> Iterator[bytes]:
 
 
 def _events(
-    connection: WebConnection, response: urllib3.BaseHTTPResponse, pieces: Iterable[bytes], limits: FetchLimits
+    connection: WebConnection, response: "urllib3.BaseHTTPResponse", pieces: Iterable[bytes], limits: FetchLimits
 ) -> Generator[Event, None, None]:
     """Yield the events of the answer; raises PeerFailed for framing that is not RFC 2046's, and LimitExceeded."""
     name = connection.name

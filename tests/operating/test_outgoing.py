@@ -10,7 +10,7 @@ CONNECTING = re.compile(
     r"|sqlalchemy\.create_engine|urllib3?|urllib\.request|websockets?|xmlrpc)(\.|$)"
 )
 """Names of libraries that open connections."""
-PARSING = ("urllib.parse",)
+PARSING = ("urllib.parse", "urllib3.exceptions", "urllib3.util.Url", "urllib3.util.parse_url")
 CALLERS = ("gateway.client", "gateway.cli", "gateway.doctor", "gateway.testing")
 """Rooms that serve nothing: a person runs them, and names the gateway."""
 MODULES = {
@@ -21,6 +21,7 @@ MODULES = {
     "GATEWAY_AUDIT_SQL": "gateway.observe.audit.sql",
     "GATEWAY_JWT_JWKS": "gateway.access.jwks",
     "GATEWAY_WEBHOOK_ORIGINS": "gateway.delivery.posting",
+    "GATEWAY_PEERS": "gateway.peers.web_connection",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "gateway.observe.spans",
 }
 
