@@ -1,5 +1,6 @@
 """A click session: a region that grows with each click, until it is finished."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 Place = Sequence[float]
 """Indices of a voxel: slice, row, column."""
+AXES = 3
 
 
 @dataclass(frozen=True)
@@ -111,11 +113,14 @@ class InteractiveSession:
         return self._mask.copy()
 
     def click(self, *points: Place, positive: bool = True) -> Self:
-        """Click on voxels, (slice, row, column) each; with ``positive`` False they do not belong to the region."""
+        """Click on voxels, (slice, row, column) each; with ``positive`` False they do not belong to the region.
+
+        Raises ValueError for what is no place.
+        """
         return self._input({"points": [{"at": _numbers(point), "positive": positive} for point in points]})
 
     def box(self, first: Place, last: Place, *, positive: bool = True) -> Self:
-        """Draw a box by two corners that are in it."""
+        """Draw a box by two corners that are in it. Raises ValueError for what is no place."""
         return self._input({"boxes": [{"box": [_numbers(first), _numbers(last)], "positive": positive}]})
 
     def undo(self, inputs: int = 1) -> Self:
@@ -200,4 +205,7 @@ def _path(id: str) -> str:
 
 
 def _numbers(place: Place) -> list[float]:
-    return [float(number) for number in place]
+    numbers = [float(number) for number in place]
+    if len(numbers) != AXES or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"a point is three finite numbers, slice, row and column, and not {numbers}")
+    return numbers

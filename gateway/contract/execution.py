@@ -128,7 +128,7 @@ class RequestContext:
 
         Raises Cancelled once the answer is not wanted, and RunRequired where the request is not a run.
         """
-        raise RunRequired("This model asks its caller while it works; submit the request as a run.")
+        raise RunRequired("This model asks its caller while it works; submit the request as a run, or open a session.")
 
     @contextmanager
     def waiting(self) -> Iterator[None]:

@@ -152,6 +152,14 @@ def test_an_invalid_input_is_refused_and_changes_nothing(one: Client, study: Stu
         assert session.click((1, 1, 1)).mask.sum() == 1
 
 
+@pytest.mark.parametrize("place", [(1.5, float("nan"), 0), (1, 2), (1, 2, 3, 4)])
+def test_the_client_says_what_a_place_is(one: Client, study: Study, place: tuple[float, ...]) -> None:
+    with one.session(study, "/paint") as session:
+        with pytest.raises(ValueError, match="three finite numbers"):
+            session.click(place)
+        assert session.click((1, 1, 1)).mask.sum() == 1
+
+
 def test_more_points_than_a_json_may_have_are_refused_before_they_are_read(open_client: Open, study: Study) -> None:
     one = open_client(max_json_values=10_000)
     with one.session(study, "/paint") as session:
