@@ -136,15 +136,16 @@ class Unauthenticated(RequestError):
     code = "unauthenticated"
     title = "The gateway does not know who asks"
     proof_given = False
+    scheme = "Bearer"
 
     def __init__(self, detail: str, *, proof_given: bool = False, private: str = "", scheme: str = "Bearer") -> None:
         super().__init__(detail, private=private)
-        self.proof_given, self._scheme = proof_given, scheme
+        self.proof_given, self.scheme = proof_given, scheme
 
     def headers(self) -> dict[str, str]:
         """``WWW-Authenticate`` (RFC 9110 11.6.1), with an error where there was a proof (RFC 6750 3.1)."""
         error = ', error="invalid_token"' if self.proof_given else ""
-        return {"WWW-Authenticate": f'{self._scheme} realm="gateway"{error}'}
+        return {"WWW-Authenticate": f'{self.scheme} realm="gateway"{error}'}
 
 
 class Forbidden(RequestError):
@@ -541,7 +542,7 @@ class AnswerInvalid(ModelError):
         self.pointer = pointer
 
 
-CROSSING = ("retry_after", "pointer", "proof_given")
+CROSSING = ("retry_after", "pointer", "proof_given", "scheme")
 """What some errors know beside their texts and members, and tell another process."""
 
 

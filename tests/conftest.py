@@ -133,6 +133,13 @@ def announced() -> Iterator[None]:
 Serve = Callable[..., Server]
 
 
+@pytest.fixture
+def dropped_sockets() -> Iterator[None]:
+    """Collect what a test has dropped while its filter of warnings still stands, and not within another test."""
+    yield
+    gc.collect()
+
+
 @pytest.fixture(scope="module")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """Start real gunicorn through ``python -m gateway serve APP``; all are stopped with the module, at once.

@@ -140,15 +140,14 @@ def _echo(arguments: argparse.Namespace, screen: "Terminal", peers: "PeerDirecto
 
 
 def _find(arguments: argparse.Namespace, screen: "Terminal", peers: "PeerDirectory") -> str:
-    from pydicom.datadict import tag_for_keyword
-
+    from gateway.dicom.web.query_attributes import is_defined
     from gateway.peers.peer import PeerQuery
 
     if any("=" not in text for text in arguments.filters):
         raise ValueError("A filter is a keyword of DICOM and a value, such as PatientID=4711.")
     filters = dict(text.split("=", 1) for text in arguments.filters)
     for keyword in filters:
-        if tag_for_keyword(keyword) is None:  # a peer may ignore it, and match everything
+        if not is_defined(keyword):  # a peer may ignore it, and match everything
             raise ValueError(f"{keyword} is no keyword of DICOM (PS3.6), such as PatientID.")
     columns = COLUMNS[arguments.level]
     fields = [name for name, _ in columns if name != "Instances"]

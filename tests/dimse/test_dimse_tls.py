@@ -18,7 +18,10 @@ from tests.dimse.serving import Serving, serving
 from tests.studies.files import files
 
 # pynetdicom leaves the socket of a connection that fails to the garbage collector
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("dropped_sockets"),
+]
 
 TITLES = """
 [ae.CT1]

@@ -117,6 +117,7 @@ def test_other_destinations_are_unknown(served: Serving) -> None:
 
 
 @DROPPED_SOCKET
+@pytest.mark.usefixtures("dropped_sockets")
 def test_a_destination_that_is_down_fails_all_and_names_them(tmp_path: Path) -> None:
     with serving(tmp_path, peers=peers(tmp_path, FAR=free_port())) as near:
         sent = stored(near, "down", 2)
@@ -155,6 +156,7 @@ def test_a_commitment_of_all_is_complete_and_one_of_a_spoiled_file_is_not(tmp_pa
 
 
 @DROPPED_SOCKET
+@pytest.mark.usefixtures("dropped_sockets")
 def test_a_commitment_waits_for_its_peer_across_a_restart(tmp_path: Path) -> None:
     port, reports, transaction = free_port(), Reports(), generate_uid()
     with serving(tmp_path, peers=peers(tmp_path, CT1=port)) as served:

@@ -146,7 +146,7 @@ def leaves(kind: type[GatewayError] = GatewayError) -> list[type[GatewayError]]:
 MADE: dict[type[GatewayError], GatewayError] = {
     errors.LimitExceeded: errors.LimitExceeded("max_parts", 7, "parts"),
     errors.ParameterRefused: errors.ParameterRefused([("/a", "One."), ("/b/0", "Two.")]),
-    errors.Unauthenticated: errors.Unauthenticated("Not accepted.", proof_given=True),
+    errors.Unauthenticated: errors.Unauthenticated("Not accepted.", proof_given=True, scheme="Basic"),
     errors.TooManyRequests: errors.TooManyRequests("Slower.", retry_after=9),
     errors.Unavailable: errors.Unavailable("Later.", retry_after=17),
     errors.AnswerInvalid: errors.AnswerInvalid("/parts/0", "Too small."),

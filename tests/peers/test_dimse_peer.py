@@ -62,6 +62,7 @@ class Sink:
 
 
 @DROPPED_SOCKET
+@pytest.mark.usefixtures("dropped_sockets")
 def test_a_peer_that_knows_the_gateway_is_verified(served: Serving) -> None:
     peer(served.port).echo()
     with pytest.raises(PeerFailed):

@@ -5,7 +5,7 @@ import requests
 
 from gateway import Gateway, Settings
 from gateway.access import listeners
-from gateway.endpoints.access_control import OPEN
+from gateway.endpoints.access_control import PROBES
 from tests.conftest import Serve, Server
 from tests.server.test_access import post
 from tests.waiting import PATIENCE
@@ -40,7 +40,7 @@ def test_a_name_that_foreign_dns_may_resolve_is_misdirected(server: Server, host
     assert post(server.url, Host=host).status_code == 421
 
 
-@pytest.mark.parametrize("path", sorted(OPEN))
+@pytest.mark.parametrize("path", sorted(PROBES))
 def test_probes_answer_under_any_host_and_origin(server: Server, path: str) -> None:
     assert status(server.url, path, Host="10.0.0.9:8900", Origin="https://evil.example") in (200, 503)
     assert status(server.url, path, Host="pod.example", Sec_Fetch_Site="cross-site") in (200, 503)
