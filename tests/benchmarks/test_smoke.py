@@ -20,6 +20,7 @@ from tests.waiting import PATIENCE
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_the_first_row_runs_on_real_servers_and_leaves_a_table_and_its_samples(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "--quick", "--rows", "wall", "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=5 * PATIENCE, check=False)

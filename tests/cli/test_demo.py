@@ -36,6 +36,7 @@ def test_the_demo_ends_with_the_paths_of_its_contact_sheets(tmp_path: Path) -> N
     assert processes_naming(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_demo_that_is_ended_takes_its_server_along(tmp_path: Path) -> None:
     demo = subprocess.Popen([*DEMO, tmp_path], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     log = tmp_path / "server.log"

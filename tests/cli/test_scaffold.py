@@ -47,6 +47,7 @@ def requirements(wheel: Path) -> set[str]:
     return {str(Requirement(text)) for text in metadata(wheel).get_all("Requires-Dist") or []}
 
 
+@pytest.mark.slow
 def test_a_new_folder_passes_its_own_tests(folder: Path) -> None:
     names = {"Dockerfile", "README.md", "model.py", "requirements.txt", "test_model.py", WHEEL}
     assert {path.name for path in folder.iterdir()} == names

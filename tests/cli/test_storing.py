@@ -115,6 +115,7 @@ def test_without_a_server_the_status_is_3(run: Run, slices: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.slow
 def test_a_slow_server_times_out(run: Run, slices: Path, tmp_path: Path, verb: str) -> None:
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))

@@ -39,6 +39,7 @@ def test_without_a_file_or_a_store_it_is_wrong_usage(run: Run, monkeypatch: pyte
         assert run("webhooks", *words).status == 2
 
 
+@pytest.mark.slow
 def test_a_dead_webhook_is_listed_and_tried_again_by_a_running_gateway(
     run: Run, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,7 @@ def weights(tmp_path: Path) -> Path:
     return tmp_path / "weights"
 
 
+@pytest.mark.slow
 def test_a_bundle_that_is_killed_on_its_way_moves_only_the_rest(
     server: Server, line: Wire, weights: Path, tmp_path: Path
 ) -> None:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from gateway.dicom.samples import phantom
 from tests.commands import command
 from tests.conftest import Serve
@@ -15,6 +17,7 @@ PAGE = ROOT / "docs/client.md"
 GATEWAY = "python -m gateway "
 
 
+@pytest.mark.slow
 def test_the_page_of_the_client_does_what_it_says(serve: Serve, tmp_path: Path) -> None:
     phantom.write(tmp_path / "study", slices=6, size=64)
     (tmp_path / "weights").mkdir()

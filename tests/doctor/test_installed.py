@@ -33,6 +33,7 @@ def test_every_family_that_there_is_a_specimen_of_is_tried() -> None:
         ("jpeg_ls", "JPEG-LS", "fail"),
     ],
 )
+@pytest.mark.slow
 def test_a_decoder_that_is_missing_is_found_by_what_it_does_not_decode(module: str, family: str, level: str) -> None:
     told = ask("--json", before=MISSING.format(module), cold=True)
     assert told.level(f"codec {family}") == level
@@ -52,6 +53,7 @@ def test_a_decoder_with_wrong_values_is_detected() -> None:
 
 
 @pytest.mark.parametrize("module", LINE)
+@pytest.mark.slow
 def test_a_package_that_does_not_import_is_a_finding_and_not_a_traceback(module: str) -> None:
     told = ask("--json", "--app", "models.app:app", before=MISSING.format(module), cold=True)
     assert told.status == 1

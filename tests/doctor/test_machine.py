@@ -86,6 +86,7 @@ def test_a_folder_of_shared_memory_without_a_free_byte_stops_it() -> None:
 
 
 @pytest.mark.parametrize(("processes", "level"), [("0", "warn"), ("1", "fail")])
+@pytest.mark.slow
 def test_files_in_memory_that_cannot_be_grown_stop_model_processes(processes: str, level: str) -> None:
     small = LIMIT.format("RLIMIT_FSIZE", 4096, 4096)
     told = ask("--json", before=small, cold=True, environ={"GATEWAY_MODEL_PROCESSES": processes})  # answers by a pipe

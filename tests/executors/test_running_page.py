@@ -75,6 +75,7 @@ def server(
     started.stop()
 
 
+@pytest.mark.slow
 def test_each_model_has_its_process_behind_all_workers_and_answers(server: Server, study: list[Path]) -> None:
     wait_until_ready(server)
     assert len(below(server.process.pid, HOST)) == 2

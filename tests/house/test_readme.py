@@ -44,6 +44,7 @@ def test_the_model_of_the_readme_answers_with_a_mask(tissue: Path) -> None:
     assert answer.data.count(b'filename="elem_') == 1
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_readme_run_one_after_the_other(tissue: Path, serve: Serve) -> None:
     require(shutil.which("curl"), "the README's commands need curl")
     lines = [line for line in commands(README) if not line.startswith(INSTALLING)]

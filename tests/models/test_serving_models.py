@@ -66,6 +66,7 @@ def test_a_served_secondary_capture_is_read_back_as_part_of_its_study(server: Se
 
 
 @pytest.mark.parametrize("words", [[], ["-b", "-cl"], ["--nonsense"]])
+@pytest.mark.slow
 def test_anything_but_one_model_is_wrong_usage(words: list[str]) -> None:
     ran = subprocess.run([sys.executable, "-m", "models", *words], cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 2

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import requests
 
 from gateway.access.api_keys import fingerprint, new_key
@@ -62,6 +63,7 @@ def value(url: str, query: str) -> str:
         return ""
 
 
+@pytest.mark.slow
 def test_prometheus_takes_the_configuration_and_reads_the_metrics_by_its_key(serve: Serve, tmp_path: Path) -> None:
     require(shutil.which("promtool") and shutil.which("prometheus"), MISSING)
     key, callers = new_key(), tmp_path / "callers.json"

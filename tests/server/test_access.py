@@ -447,6 +447,7 @@ def test_a_token_is_not_taken_for_a_caller_of_the_file(server: Server, callers: 
     assert post(server.url, signed).status_code == 200
 
 
+@pytest.mark.slow
 def test_no_header_makes_one_path_of_another(serve: Serve, tmp_path: Path) -> None:
     for server in (serve("tests.apps.guarded:app"), gunicorn(tmp_path, "127.0.0.1:0")):
         lines = b"GET /public/who HTTP/1.1\r\nHost: localhost\r\nSCRIPT_NAME: /public\r\nConnection: close\r\n\r\n"

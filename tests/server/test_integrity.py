@@ -64,6 +64,7 @@ def _answer(client: socket.socket) -> tuple[int, bytes]:
 
 @pytest.mark.parametrize("total", [4_000, pytest.param(100_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("threshold", [10_000, 1 << 30])
+@pytest.mark.slow
 def test_no_part_is_changed_over_many_connections(serve: Serve, threshold: int, total: int) -> None:
     server = serve("tests.apps.faults:app", "--workers", "2", GATEWAY_SPOOL_THRESHOLD=str(threshold))
     each = 50

@@ -97,6 +97,7 @@ def kill_one_at_work(server: Server, folder: Path, until: Path) -> Told:
 
 
 @pytest.mark.parametrize("rounds", ROUNDS, ids=["a thousand requests", "ten thousand"])
+@pytest.mark.slow
 def test_the_numbers_are_exact_after_workers_were_killed(serve: Serve, tmp_path: Path, rounds: tuple[int, ...]) -> None:
     server = serve(
         "tests.apps.faults:app",

@@ -118,6 +118,7 @@ def test_the_log_has_the_place_and_not_the_text(server: Running, does: str) -> N
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.slow
 def test_a_process_that_a_model_leaves_holds_neither_port_nor_connections_nor_the_server(
     start: Start, form: str
 ) -> None:

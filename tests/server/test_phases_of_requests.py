@@ -56,6 +56,7 @@ def took(server: Running, case: str) -> Sums:
 
 
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.slow
 def test_the_phases_of_small_and_of_failed_requests_add_up_to_their_time(server: Running, case: str) -> None:
     def add_up() -> bool:
         found = took(server, case)
@@ -65,12 +66,14 @@ def test_the_phases_of_small_and_of_failed_requests_add_up_to_their_time(server:
     assert any(add_up() for _ in range(5)), "a busy machine stops between two phases now and then, and not each time"
 
 
+@pytest.mark.slow
 def test_a_deadline_that_passes_while_the_model_works_is_the_models_time(server: Running) -> None:
     found = took(server, "too late")  # in a process of its own, some of them wait while it goes on with the one before
     assert found["gateway_phase_seconds_sum", "predict"] >= SECONDS
 
 
 @pytest.mark.parametrize("case", ["failed", "no answer"])
+@pytest.mark.slow
 def test_the_time_of_a_model_that_gave_no_answer_is_its_own_and_not_the_lines(server: Running, case: str) -> None:
     found = took(server, case)
     assert found["gateway_phase_seconds_sum", "predict"] >= TIMES * SECONDS

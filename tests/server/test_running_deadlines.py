@@ -179,6 +179,7 @@ def test_a_hung_call_keeps_its_place_and_health_reports_it_until_it_ends(server:
     assert told(server.ask("one", {"seconds": 0}))
 
 
+@pytest.mark.slow
 def test_a_hung_model_process_is_killed_after_its_grace_and_replaced(start: Start) -> None:
     server = start("process", "sleeps", "--workers", "1", GATEWAY_CANCEL_GRACE="0.3")
     (before,) = server.hosts("sleeps")

@@ -47,6 +47,7 @@ def test_all_workers_report_starting_until_every_model_is_set_up_and_warm_and_th
     assert len(server.noted("setup")) == (2 if form == "inline" else 1)
 
 
+@pytest.mark.slow
 def test_all_workers_report_a_hung_call_within_a_second_of_each_other_and_probes_never_wait(
     server: Running,
 ) -> None:

@@ -15,6 +15,7 @@ def server(request: pytest.FixtureRequest, start: Start) -> Running:
     return start(request.param, "echo")
 
 
+@pytest.mark.slow
 def test_a_reload_that_cannot_import_is_refused_and_the_former_code_serves_on(server: Running) -> None:
     eventually(lambda: len(server.workers) == 2)
     server.views()  # both have imported it

@@ -28,6 +28,7 @@ def server(request: pytest.FixtureRequest, start: Start) -> Running:
     return start(request.param, "one echo together apart typed mixed", "--workers", workers)
 
 
+@pytest.mark.slow
 def test_who_finds_the_line_full_is_refused_before_the_body_is_read(server: Running) -> None:
     with ThreadPoolExecutor(2) as threads:
         running = threads.submit(server.ask, "one", {"until": "go", "name": "running"})

@@ -22,6 +22,7 @@ def test_a_setup_that_raises_at_the_first_start_ends_the_server_with_one_line_an
     eventually(lambda: not server.family())
 
 
+@pytest.mark.slow
 def test_a_model_process_that_ends_in_its_setup_at_the_first_start_ends_the_server_too(start: Start) -> None:
     server = start("process", "echo loaded", ready=False, orders={"dies in setup": "now"})
     assert server.server.process.wait(PATIENCE) not in (0, None)
@@ -81,6 +82,7 @@ def test_a_model_process_that_failed_to_start_restarts_by_itself_once_the_cause_
     assert server.ask("loaded").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_model_that_rests_refuses_with_the_time_to_try_again(start: Start) -> None:
     server = start("process", "loaded", "--workers", "1", GATEWAY_BREAKER_COOLDOWN="600")
     server.order("broken", BROKEN)

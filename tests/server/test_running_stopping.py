@@ -174,6 +174,7 @@ def test_sighup_under_load_brings_the_new_version_without_a_refused_request(serv
     eventually(lambda: _version(server.ask("loaded")) == "version second")
 
 
+@pytest.mark.slow
 def test_a_new_version_that_cannot_be_set_up_leaves_the_former_serving_and_the_next_takes_over(
     process: Running,
 ) -> None:

@@ -147,6 +147,7 @@ def few_files(tmp_path: Path, count: int, reserved: int) -> Server:
 
 
 @pytest.mark.parametrize("reserved", [150, 0])  # the system refuses connections above the limit, or they are bounded
+@pytest.mark.slow
 def test_more_idle_connections_than_files_make_room_for_requests(tmp_path: Path, reserved: int) -> None:
     server = few_files(tmp_path, 200, reserved)
     try:

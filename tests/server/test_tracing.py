@@ -1,5 +1,6 @@
 """A request's trace through real gunicorn, from the caller's header to the collector, also when the server stops."""
 
+import pytest
 import requests
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -29,6 +30,7 @@ def test_the_spans_of_a_request_reach_the_collector_before_the_worker_ends(serve
     assert b"DOE^JANE" not in b"".join(collector.raw)
 
 
+@pytest.mark.slow
 def test_a_server_without_a_collector_answers_as_ever(serve: Serve) -> None:
     server = serve("tests.apps.faults:app", OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
     answer = requests.post(server.url + "/echo", BODY, headers=HEADERS, timeout=PATIENCE)

@@ -178,6 +178,7 @@ def test_what_is_sent_and_what_promises_nothing_always_runs(models: Models) -> N
     assert models.runs - before == 4
 
 
+@pytest.mark.slow
 def test_another_version_and_other_weights_are_another_model(start: Start, folder: Path) -> None:
     weights = folder / "weights"
     weights.write_bytes(b"old")
@@ -256,6 +257,7 @@ def _takes_as_long(asking: Asking, asked: tuple[dict[str, Any], dict[str, Any]])
     return 0.5 < median(seconds[0]) / median(seconds[1]) < 2
 
 
+@pytest.mark.slow
 def test_a_store_that_evicts_never_takes_what_is_being_read(start: Start, folder: Path) -> None:
     size = sum(len(one.data) for one in files(12, study="size"))
     small = start(GATEWAY_STORE_FOLDER=str(folder / "small"), GATEWAY_STORE_MAX_BYTES=str(2 * size + size // 2))

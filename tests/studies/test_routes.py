@@ -381,6 +381,7 @@ def test_off_loopback_a_store_needs_authentication_or_a_setting(
         ({"GATEWAY_DATABASE_URL": "oracle://host/base"}, "should be of PostgreSQL or SQLite"),
     ],
 )
+@pytest.mark.slow
 def test_a_store_that_may_not_start_ends_the_server_with_a_sentence(
     tmp_path: Path, settings: dict[str, str], sentence: str
 ) -> None:

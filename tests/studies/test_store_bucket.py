@@ -67,6 +67,7 @@ def resolve(store: Store, sent: list[File], caller: str = "one") -> list[bytes]:
         return [file.read() for file in found.files]
 
 
+@pytest.mark.slow
 def test_an_instance_of_two_callers_is_in_the_bucket_once_and_is_read_back(store: Store, s3: Any) -> None:
     sent = files(3)
     for caller in ("one", "other"):
@@ -98,6 +99,7 @@ def test_a_changed_object_is_quarantined_and_removed_with_its_study(store: Store
     assert keys(s3) == []
 
 
+@pytest.mark.slow
 def test_a_removed_object_is_missing(store: Store, s3: Any) -> None:
     one = file(1)
     upload(store, "one", [one])

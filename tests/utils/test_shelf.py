@@ -20,6 +20,7 @@ SHELF = {
 
 
 @pytest.mark.parametrize("name", SHELF)
+@pytest.mark.slow
 def test_a_name_on_the_shelf_is_what_lives_in_the_gateway(name: str) -> None:
     module, _, attribute = name.rpartition(".")
     probe = f"import importlib; print(importlib.import_module({module!r}).{attribute}.__module__)"
