@@ -26,7 +26,7 @@ def test_who_is_not_known_at_this_address_is_rejected(
     served: Serving, title: str, called: str, diagnostic: int
 ) -> None:
     association: Association = served.associate(VERIFICATION, title=title, called=called)
-    assert association.is_rejected
+    assert eventually(lambda: association.is_rejected)
     assert association.acceptor.primitive.diagnostic == diagnostic
 
 
