@@ -71,6 +71,7 @@ def test_an_answer_is_stored_once_postgresql_is_back(tmp_path: Path, notes: Path
 
 
 @SQLITE
+@pytest.mark.slow  # its model may end before the cancellation is seen
 def test_a_cancellation_is_stored_once_the_index_is_back(open_bench: Any) -> None:
     bench: Bench = open_bench()
     run = bench.submit("told", id="one")
