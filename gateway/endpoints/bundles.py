@@ -8,9 +8,11 @@ import flask
 
 from gateway.config import KiB
 from gateway.endpoints.access_control import require
-from gateway.endpoints.store_views import Rule, admission_ticket, store_context
+from gateway.endpoints.guarded_views import Rule, admission_ticket
+from gateway.endpoints.store_views import store_context
 from gateway.errors import BundleNotFound
 from gateway.intake import chunks
+from gateway.intake.body import read_json
 from gateway.studies.bundle_keys import check_bundle
 from gateway.studies.bundles import BundleUpload, read_files, read_push
 from gateway.studies.manifests import is_digest
@@ -31,7 +33,7 @@ def _files(name: str) -> flask.Response:
 def _manifest(name: str) -> flask.Response:
     require("admin")
     store = store_context().store
-    theirs = read_files(chunks.read_json(flask.request.environ, store.settings), store.settings)
+    theirs = read_files(read_json(flask.request.environ, store.settings), store.settings)
     return flask.jsonify(asdict(store_context().bundles.difference(name, theirs)))
 
 

@@ -64,8 +64,8 @@ def read_body(options: ReceiveOptions) -> Received:
 
 
 def _respond_async(route: str, wait: float) -> flask.Response:
+    from gateway.endpoints.guarded_views import answering
     from gateway.endpoints.runs import respond_async  # SQLAlchemy, which a gateway without a store spares
-    from gateway.endpoints.store_views import answering
 
     return answering(respond_async)(route, wait)
 

@@ -10,10 +10,10 @@ from gateway.contract.model import Model
 from gateway.contract.requests import Request
 from gateway.endpoints.access_control import caller_name, require
 from gateway.endpoints.current import current_service
-from gateway.endpoints.store_views import Rule, admission_ticket, store_context
+from gateway.endpoints.guarded_views import Rule, admission_ticket
+from gateway.endpoints.store_views import store_context
 from gateway.errors import ParameterRefused
-from gateway.intake import chunks
-from gateway.intake.body import Body
+from gateway.intake.body import Body, read_json
 from gateway.intake.receiving import ReceiveOptions, receive_body
 from gateway.observe.phases import Phases
 from gateway.protocol.request import parse_json
@@ -52,7 +52,7 @@ def _parts() -> Iterator[tuple[dict[str, Any], list[BinaryIO]]]:
     environ, settings = flask.request.environ, store_context().store.settings
     with admission_ticket() as ticket:
         if parse_options_header(environ.get("CONTENT_TYPE", ""))[0] == "application/json":
-            json = parse_json(chunks.read_json(environ, settings, ticket), None)
+            json = parse_json(read_json(environ, settings, ticket), None)
             if "from" in json:
                 raise ParameterRefused([("/from", "Preflight fetches no study; ask it about one that is stored.")])
             with store_context().references.resolve(json, caller_name()) as resolved:

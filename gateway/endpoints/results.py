@@ -5,8 +5,9 @@ import hashlib
 import flask
 
 from gateway.endpoints.access_control import caller_name, require
+from gateway.endpoints.guarded_views import Rule
 from gateway.endpoints.multipart_response import DIGEST_HEADER, hashes_of, parts_of, response
-from gateway.endpoints.store_views import Rule, moment, page, paged, store_context, time_of
+from gateway.endpoints.store_views import moment, page, paged, store_context, time_of
 from gateway.studies.listings import Filter, Summary, list_results
 from gateway.studies.results import StoredResult
 

@@ -9,15 +9,15 @@ import flask
 from gateway.endpoints import results
 from gateway.endpoints.access_control import caller_name, require
 from gateway.endpoints.current import current_service
+from gateway.endpoints.guarded_views import Rule, admission_ticket, answering
 from gateway.endpoints.multipart_response import model_fields
 from gateway.endpoints.run_entries import PROBLEMS, entry_of, path_of, sent_webhooks, stored_runs, summary_of
 from gateway.endpoints.run_feeds import BEGUN, ChangeFeed, EndFeed, EventFeed
-from gateway.endpoints.store_views import Rule, admission_ticket, answering, page, paged, time_of
+from gateway.endpoints.store_views import page, paged, time_of
 from gateway.endpoints.timeouts import requested_timeout
 from gateway.endpoints.waiting import defer, stream
 from gateway.errors import ParameterRefused, RunNotFound, TooManyRequests, Unavailable
-from gateway.intake import chunks
-from gateway.intake.body import Body
+from gateway.intake.body import Body, read_json
 from gateway.observe.audit.receipts import HEADER, PREFERENCE, header_of, is_wanted
 from gateway.protocol.preferences import RESPOND_ASYNC, WAIT
 from gateway.protocol.request import parse_json
@@ -179,7 +179,7 @@ def _answer(run: Run) -> flask.Response:
 def _input(id: str) -> flask.Response:
     require("infer")
     run, asked = _run(id), flask.request.args.get("question")
-    answer = parse_json(chunks.read_json(flask.request.environ, current_service().settings), None)
+    answer = parse_json(read_json(flask.request.environ, current_service().settings), None)
     question = None if asked is None else int(asked) if NUMBER.fullmatch(asked) else NO_EVENT
     return _accepted(stored_runs().answer(run.caller, run.id, answer, question), 202)
 

@@ -10,13 +10,13 @@ import flask
 from gateway.contract.requests import JSON
 from gateway.endpoints.access_control import caller_name, require
 from gateway.endpoints.current import current_service
+from gateway.endpoints.guarded_views import Rule, admission_ticket, answering
 from gateway.endpoints.inference import read_body
 from gateway.endpoints.multipart_response import DIGEST_HEADER, hashes_of, model_fields, parts_of, response
 from gateway.endpoints.problems import request_id
-from gateway.endpoints.store_views import Rule, admission_ticket, answering
 from gateway.endpoints.timeouts import requested_timeout
 from gateway.errors import ParameterRefused
-from gateway.intake import chunks
+from gateway.intake.body import read_json
 from gateway.protocol.request import parse_json
 from gateway.sessions.click_session import FinishedSession
 from gateway.sessions.click_sessions import DELETE, ClickSessions, Opening
@@ -70,7 +70,7 @@ def _region(id: str) -> flask.Response:
 
 def _input(id: str) -> flask.Response:
     require("infer")
-    words = parse_json(chunks.read_json(flask.request.environ, current_service().settings), None)
+    words = parse_json(read_json(flask.request.environ, current_service().settings), None)
     with admission_ticket():
         return _session(_call("input", id, words))
 

@@ -1,27 +1,16 @@
-"""Helpers of the study store's routes: the store, admission, problems and pages of lists."""
+"""Helpers of the study store's routes: the store, times and pages of lists."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any
 
 import flask
-from werkzeug.exceptions import HTTPException
 
 from gateway.endpoints.current import current_service
-from gateway.endpoints.problems import log_exception, problem_response
-from gateway.errors import GatewayError, ParameterRefused
-from gateway.intake.admission import Ticket
+from gateway.errors import ParameterRefused
 from gateway.studies.instance_rows import MAX_PAGE
 from gateway.studies.store_context import StoreContext
 
 DEFAULT_PAGE = 100
-
-P = ParamSpec("P")
-View = Callable[P, flask.Response]
-Rule = tuple[str, str, Callable[..., flask.Response]]
-"""Method, path and view."""
 
 
 def store_context() -> StoreContext:
@@ -29,35 +18,6 @@ def store_context() -> StoreContext:
     service = current_service()
     assert service.store is not None  # these routes are added with it
     return service.store
-
-
-def answering(view: View[P]) -> View[P]:
-    """A view whose refusals are problems, and never reach the service's own error handlers."""
-
-    @wraps(view)
-    def answered(*args: P.args, **kwargs: P.kwargs) -> flask.Response:
-        try:
-            return view(*args, **kwargs)
-        except GatewayError as error:
-            current_service().metrics.refused(flask.request.path, error.code)
-            return problem_response(error)
-        except HTTPException:  # Flask's own refusals
-            raise
-        except Exception as error:
-            log_exception(error)
-            return problem_response(GatewayError("The gateway's log has the reason under this request id."))
-
-    return answered
-
-
-@contextmanager
-def admission_ticket() -> Iterator[Ticket]:
-    """A place among the requests in work, for one that brings many bytes. Raises Unavailable."""
-    ticket = current_service().admission.enter()
-    try:
-        yield ticket
-    finally:
-        ticket.leave()
 
 
 def moment(seconds: float, to: str = "seconds") -> str:

@@ -8,9 +8,11 @@ import flask
 from gateway.endpoints import bundles, preflight, results
 from gateway.endpoints.access_control import caller_name, require
 from gateway.endpoints.current import current_service
-from gateway.endpoints.store_views import Rule, admission_ticket, answering, moment, page, paged, store_context
+from gateway.endpoints.guarded_views import Rule, admission_ticket, answering
+from gateway.endpoints.store_views import moment, page, paged, store_context
 from gateway.errors import ParameterRefused, StudyNotFound
 from gateway.intake import chunks
+from gateway.intake.body import read_json
 from gateway.service.service import Service
 from gateway.studies import instance_rows
 from gateway.studies.forgetting import forget
@@ -39,7 +41,7 @@ def add_store(app: flask.Flask, taken: Collection[str]) -> None:
 def _manifest() -> flask.Response:
     require("write")
     store = store_context().store
-    entries = read_manifest(chunks.read_json(flask.request.environ, store.settings), store.settings.max_parts)
+    entries = read_manifest(read_json(flask.request.environ, store.settings), store.settings.max_parts)
     states = store.states(caller_name(), entries)
     answers = [
         {"sop_instance_uid": entry.sop_instance_uid, "sha256": entry.sha256, "state": state, **_existing(existing)}

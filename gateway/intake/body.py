@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from gateway.config import KiB, Settings
-from gateway.errors import BrokenBody, LimitExceeded, RequestStalled
+from gateway.errors import BrokenBody, LimitExceeded, RequestStalled, UnsupportedMedia
 from gateway.intake.admission import Ticket
 from gateway.protocol.request import count_values
+from gateway.wire import parse_options_header
 
 READ_SIZE = 256 * KiB
 """Bytes asked for at once: few enough to stay in a core's cache while they are decoded and written."""
@@ -181,3 +182,29 @@ def _source(stream: Any, size: int) -> Any:
     unreader = getattr(getattr(stream, "reader", None), "unreader", None)
     known = names == ["Body", "LengthReader"] and type(unreader).__name__ == "SocketUnreader"
     return _Direct(stream, size) if known and type(stream).__module__ == "gunicorn.http.body" else stream
+
+
+def read_json(environ: dict[str, Any], settings: Settings, ticket: Ticket | None = None) -> bytes:
+    """A body of JSON; ``ticket`` is the request's place, if it has one.
+
+    Raises UnsupportedMedia, LimitExceeded, BrokenBody, RequestStalled.
+    """
+    required_media_type(environ, "application/json")
+    text = bytearray()
+    for piece in body(environ, content_length(environ), settings, ticket):
+        text += piece
+        limit_json_size(len(text), settings)
+    limit_json_values(text, settings)
+    if ticket is not None:
+        ticket.reclaim()
+    return bytes(text)
+
+
+def required_media_type(environ: dict[str, Any], wanted: str) -> dict[str, str]:
+    """Return the parameters of the Content-Type, which should be ``wanted``. Raises UnsupportedMedia."""
+    if environ.get("HTTP_CONTENT_ENCODING"):
+        raise UnsupportedMedia("Send the body without a Content-Encoding: digests are over the bytes as they are.")
+    media_type, options = parse_options_header(environ.get("CONTENT_TYPE", ""))
+    if media_type != wanted:
+        raise UnsupportedMedia(f"Send {wanted} here.")
+    return options

@@ -7,7 +7,14 @@ from typing import Any, Generic, TypeVar
 from gateway.config import MiB, Settings
 from gateway.errors import BrokenBody, LimitExceeded, UnsupportedMedia
 from gateway.intake.admission import Ticket
-from gateway.intake.body import Piece, body, content_length, limit_json_size, limit_json_values
+from gateway.intake.body import (
+    Piece,
+    body,
+    content_length,
+    limit_json_size,
+    limit_json_values,
+    required_media_type,
+)
 from gateway.studies.file_batch import FileBatch
 from gateway.studies.stow_upload import DICOM_TYPE, StowUpload
 from gateway.wire import Data, EndOfPart, Event, Limits, Part, decode, parse_options_header
@@ -16,22 +23,6 @@ STRIDE = 2 * MiB
 """Bytes received before they take their turn: eight chunks come at once, and each turn wakes a thread."""
 
 B = TypeVar("B", bound=FileBatch)
-
-
-def read_json(environ: dict[str, Any], settings: Settings, ticket: Ticket | None = None) -> bytes:
-    """A body of JSON; ``ticket`` is the request's place, if it has one.
-
-    Raises UnsupportedMedia, LimitExceeded, BrokenBody, RequestStalled.
-    """
-    _media_type(environ, "application/json")
-    text = bytearray()
-    for piece in body(environ, content_length(environ), settings, ticket):
-        text += piece
-        limit_json_size(len(text), settings)
-    limit_json_values(text, settings)
-    if ticket is not None:
-        ticket.reclaim()
-    return bytes(text)
 
 
 @contextmanager
@@ -43,7 +34,7 @@ def received(
     ``open_batch`` makes their batch of the JSON part. Raises what it and the batch raise; UnsupportedMedia, BrokenBody,
     LimitExceeded, RequestStalled.
     """
-    options = _media_type(environ, "multipart/related")
+    options = required_media_type(environ, "multipart/related")
     with ExitStack() as stack:
         chunk = _Chunk(settings, open_batch, stack)
         with closing(_events(environ, options, settings, ticket)) as events:
@@ -61,7 +52,7 @@ def received_instances(
 
     Raises UnsupportedMedia, BrokenBody, LimitExceeded, RequestStalled, StorageFull.
     """
-    options = _media_type(environ, "multipart/related")
+    options = required_media_type(environ, "multipart/related")
     if options.get("type", DICOM_TYPE).lower() != DICOM_TYPE:
         raise UnsupportedMedia(
             "Send DICOM files, as parts of type application/dicom; metadata with bulk data is not stored here."
@@ -84,7 +75,7 @@ def received_form(environ: dict[str, Any], settings: Settings, ticket: Ticket) -
 
     Raises UnsupportedMedia, BrokenBody, LimitExceeded, RequestStalled.
     """
-    return _events(environ, _media_type(environ, "multipart/form-data"), settings, ticket)
+    return _events(environ, required_media_type(environ, "multipart/form-data"), settings, ticket)
 
 
 def _events(
@@ -142,12 +133,3 @@ class _Chunk(Generic[B]):
                 self.batch.begin()
             case EndOfPart():
                 self.batch.end()
-
-
-def _media_type(environ: dict[str, Any], wanted: str) -> dict[str, str]:
-    if environ.get("HTTP_CONTENT_ENCODING"):
-        raise UnsupportedMedia("Send the body without a Content-Encoding: digests are over the bytes as they are.")
-    media_type, options = parse_options_header(environ.get("CONTENT_TYPE", ""))
-    if media_type != wanted:
-        raise UnsupportedMedia(f"Send {wanted} here.")
-    return options

@@ -80,3 +80,17 @@ def test_all_models_are_served_by_one_service_and_the_root_is_the_volume(serve: 
     answers = {route: ask(server.url + route).parts[0].text for route in MODELS}
     assert answers["/"] == answers["/segmentation-3d"]
     assert len(set(answers.values())) == 5
+
+
+def test_the_models_are_served_without_the_extra_of_stores() -> None:
+    """A gateway without a store opens, with all routes of its models, where SQLAlchemy is not installed."""
+    lines = (
+        "import sys",
+        "sys.modules['sqlalchemy'] = None",
+        "from models.app import app",
+        "app.open()",
+        "print(any(rule.rule == '/sessions' for rule in app.url_map.iter_rules()))",
+        "app.close()",
+    )
+    ended = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, cwd=ROOT)
+    assert (ended.returncode, ended.stdout) == (0, "True\n"), ended.stderr

@@ -7,9 +7,9 @@ import flask
 
 from gateway.endpoints.backendai import execution_views, file_views, session_views, stream_views
 from gateway.endpoints.backendai.door import EXTENSION, BackendAI, refuse_owner, refuse_replay
+from gateway.endpoints.guarded_views import Rule, answering
 from gateway.endpoints.introspection import wants_page
 from gateway.endpoints.problems import problem_response
-from gateway.endpoints.store_views import Rule, answering
 from gateway.errors import GatewayError
 from gateway.runs.runs import Runs
 

@@ -12,7 +12,7 @@ from gateway.endpoints.backendai.executing import Executions
 from gateway.endpoints.backendai.session_files import SessionFiles
 from gateway.endpoints.current import current_service
 from gateway.errors import Forbidden, Unauthenticated
-from gateway.intake import chunks
+from gateway.intake.body import read_json
 from gateway.protocol.request import parse_json
 from gateway.runs.runs import Runs
 from gateway.service.service import Service
@@ -52,7 +52,7 @@ def session(word: str) -> ComputeSession:
 
 def words() -> dict[str, Any]:
     """Return the JSON of this request, also of a GET. Raises BrokenJSON, LimitExceeded, UnsupportedMedia."""
-    return parse_json(chunks.read_json(flask.request.environ, current_service().settings), None)
+    return parse_json(read_json(flask.request.environ, current_service().settings), None)
 
 
 def refuse_owner() -> None:

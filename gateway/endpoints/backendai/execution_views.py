@@ -7,8 +7,8 @@ import flask
 from gateway.adapters.backendai.execution_words import CONTINUED, FINISHED, ExecuteRequest, ExecutionResult
 from gateway.endpoints.backendai.compute_sessions import ComputeSession
 from gateway.endpoints.backendai.door import door, session, words
+from gateway.endpoints.guarded_views import Rule, answering
 from gateway.endpoints.run_feeds import EndFeed
-from gateway.endpoints.store_views import Rule, answering
 from gateway.endpoints.waiting import defer
 from gateway.errors import TooManyRequests, Unavailable
 from gateway.runs.rows import RunEvent

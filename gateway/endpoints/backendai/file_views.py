@@ -15,7 +15,8 @@ from gateway.endpoints.backendai.compute_sessions import ComputeSession
 from gateway.endpoints.backendai.door import door, session, words
 from gateway.endpoints.backendai.executing import OVER, result_names
 from gateway.endpoints.backendai.session_files import Upload
-from gateway.endpoints.store_views import Rule, admission_ticket, store_context
+from gateway.endpoints.guarded_views import Rule, admission_ticket
+from gateway.endpoints.store_views import store_context
 from gateway.errors import BrokenBody, GatewayError, ParameterRefused, SessionFileNotFound
 from gateway.intake.chunks import received_form
 from gateway.runs.lifecycle import RunState

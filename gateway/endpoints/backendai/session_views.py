@@ -10,7 +10,8 @@ from gateway.endpoints.access_control import caller_name, require
 from gateway.endpoints.backendai.compute_sessions import ComputeSession
 from gateway.endpoints.backendai.door import door, session, words
 from gateway.endpoints.current import current_service
-from gateway.endpoints.store_views import Rule, moment
+from gateway.endpoints.guarded_views import Rule
+from gateway.endpoints.store_views import moment
 from gateway.errors import ComputeSessionNotFound, ParameterRefused
 
 SESSION_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")

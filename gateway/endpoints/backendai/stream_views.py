@@ -6,7 +6,7 @@ from gateway.endpoints.backendai.door import door, session
 from gateway.endpoints.backendai.execution_stream import ExecutionStream
 from gateway.endpoints.backendai.websocket_frames import VERSION, accept_token
 from gateway.endpoints.current import current_service
-from gateway.endpoints.store_views import Rule
+from gateway.endpoints.guarded_views import Rule
 from gateway.endpoints.waiting import converse
 from gateway.errors import RequestError
 

@@ -6,7 +6,8 @@ from functools import wraps
 import flask
 
 from gateway.endpoints.dicomweb import qido, rendered, stow, wado
-from gateway.endpoints.store_views import P, Rule, View, answering, store_context
+from gateway.endpoints.guarded_views import P, Rule, View, answering
+from gateway.endpoints.store_views import store_context
 from gateway.errors import NotAcceptable, StudyRefused
 from gateway.studies.query import filling
 

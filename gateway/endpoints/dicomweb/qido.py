@@ -9,7 +9,8 @@ from gateway.dicom.web.query_attributes import QueryLevel
 from gateway.endpoints.access_control import require
 from gateway.endpoints.dicomweb.recorded import record, require_audit
 from gateway.endpoints.dicomweb.resources import Addresses, owners, require_json
-from gateway.endpoints.store_views import Rule, store_context
+from gateway.endpoints.guarded_views import Rule
+from gateway.endpoints.store_views import store_context
 from gateway.studies.instance_rows import MAX_PAGE
 from gateway.studies.query.query_parameters import read_query
 from gateway.studies.query.searching import Match, search

@@ -12,7 +12,7 @@ from gateway.endpoints.dicomweb.frame_forms import frame_numbers
 from gateway.endpoints.dicomweb.recorded import recorder, require_audit
 from gateway.endpoints.dicomweb.resources import accepted, found
 from gateway.endpoints.dicomweb.streams import Stream, part_of
-from gateway.endpoints.store_views import Rule
+from gateway.endpoints.guarded_views import Rule
 from gateway.errors import NotAcceptable
 from gateway.protocol.media_ranges import MULTIPART, MediaRange, covers
 from gateway.wire import OutgoingPart

@@ -10,7 +10,8 @@ from gateway.dicom.web.xml_model import xml_model
 from gateway.endpoints.access_control import caller_name, require
 from gateway.endpoints.dicomweb.recorded import record, require_audit
 from gateway.endpoints.dicomweb.resources import JSON_TYPE, JSON_TYPES, XML_TYPE, Addresses, accepted
-from gateway.endpoints.store_views import Rule, admission_ticket, store_context
+from gateway.endpoints.guarded_views import Rule, admission_ticket
+from gateway.endpoints.store_views import store_context
 from gateway.errors import GatewayError, StudyNotFound
 from gateway.intake.chunks import received_instances
 from gateway.studies.forgetting import forget

@@ -17,7 +17,7 @@ from gateway.endpoints.dicomweb.frame_forms import OCTETS, frame_form, frame_num
 from gateway.endpoints.dicomweb.recorded import recorder, require_audit
 from gateway.endpoints.dicomweb.resources import JSON_TYPES, XML_TYPE, Addresses, accepted, found
 from gateway.endpoints.dicomweb.streams import FileBytes, Stream, begun, headers_of, part_of
-from gateway.endpoints.store_views import Rule
+from gateway.endpoints.guarded_views import Rule
 from gateway.errors import NotAcceptable
 from gateway.protocol.media_ranges import MULTIPART, MediaRange, covers
 from gateway.studies.instance_rows import HeldInstance
