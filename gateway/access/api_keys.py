@@ -8,7 +8,6 @@ from pathlib import Path
 from gateway.access.callers_file import CallerEntry, parse
 from gateway.access.certificates import read
 from gateway.access.reloading_file import ReloadingFile
-from gateway.errors import Unavailable
 
 PREFIX = "gw_"
 """Prefix by which a scanner for leaked secrets recognises a key."""
@@ -64,11 +63,4 @@ class KeyRing:
         return any(entry.caller.name == name for entry in self._entries())
 
     def _entries(self) -> tuple[CallerEntry, ...]:
-        try:
-            return self._file.get()
-        except (OSError, ValueError) as error:
-            raise Unavailable(
-                "The gateway cannot read its file of callers now; its log has the reason.",
-                private=f"{self._file.path}: {error.strerror if isinstance(error, OSError) else error}",
-                retry_after=30,
-            ) from error
+        return self._file.required("callers")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.access.callers import ROLES, Caller, roles
 from gateway.access.file_changes import rewrite
@@ -19,6 +19,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """A caller's name, safe in headers and log lines."""
 MEMBERS = frozenset({"name", "sha256", "subject", "roles", "routes", "reads", "expires"})
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -41,25 +42,36 @@ class CallerEntry:
 
 def parse(data: bytes) -> tuple[CallerEntry, ...]:
     """Read the file. Raises ValueError with a sentence that quotes nothing but the number of an entry."""
-    try:
-        file = json.loads(data)
-        if file["version"] != 1:
-            raise ValueError("it is not of version 1")
-        entries = tuple(_numbered(i, entry) for i, entry in enumerate(file["callers"]))
-    except (KeyError, TypeError, RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"The file of callers cannot be read: {type(error).__name__}.") from None
-    except ValueError as error:
-        raise ValueError(f"The file of callers cannot be read: {error}.") from None
+    entries = read_entries(data, "callers", _entry)
     if len({entry.caller.name for entry in entries}) < len(entries):
         raise ValueError("The file of callers cannot be read: two callers have one name.")
     return entries
 
 
-def _numbered(number: int, entry: dict[str, Any]) -> CallerEntry:
+def read_entries(
+    data: bytes, member: str, read: Callable[[dict[str, Any]], Entry], what: str = ""
+) -> tuple[Entry, ...]:
+    """Read a file of version 1 with a list of entries in ``member``; ``what`` names them where ``member`` does not.
+
+    Raises ValueError with a sentence that quotes nothing but the number of an entry.
+    """
+    unreadable = f"The file of {what or member} cannot be read"
     try:
-        return _entry(entry)
+        file = json.loads(data)
+        if file["version"] != 1:
+            raise ValueError("it is not of version 1")
+        return tuple(_numbered(number, entry, member, read) for number, entry in enumerate(file[member]))
+    except (KeyError, TypeError, RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{unreadable}: {type(error).__name__}.") from None
+    except ValueError as error:
+        raise ValueError(f"{unreadable}: {error}.") from None
+
+
+def _numbered(number: int, entry: dict[str, Any], member: str, read: Callable[[dict[str, Any]], Entry]) -> Entry:
+    try:
+        return read(entry)
     except (AttributeError, KeyError, TypeError, ValueError):
-        raise ValueError(f"caller {number} has a fault") from None
+        raise ValueError(f"{member.removesuffix('s')} {number} has a fault") from None
 
 
 def _entry(members: dict[str, Any]) -> CallerEntry:

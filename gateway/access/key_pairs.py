@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from gateway.access.callers import Caller
-from gateway.access.callers_file import caller_members, read_caller, read_expiry
+from gateway.access.callers_file import caller_members, read_caller, read_entries, read_expiry
 from gateway.access.file_changes import rewrite
 from gateway.access.listeners import is_loopback
 from gateway.access.reloading_file import ReloadingFile
 from gateway.access.signed_requests import SCHEME, Proof, SignedHead
-from gateway.errors import Forbidden, Unauthenticated, Unavailable
+from gateway.errors import Forbidden, Unauthenticated
 
 SECRET_BYTES = 32
 """Random bytes of a secret key: 256 bits, as many as the HMAC has."""
@@ -55,28 +55,17 @@ class KeyPair:
 
 def parse(data: bytes) -> tuple[KeyPair, ...]:
     """Read the file. Raises ValueError with a sentence that quotes nothing but the number of an entry."""
-    try:
-        file = json.loads(data)
-        if file["version"] != 1:
-            raise ValueError("it is not of version 1")
-        pairs = tuple(_numbered(number, members) for number, members in enumerate(file["pairs"]))
-    except (KeyError, TypeError, RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"The file of key pairs cannot be read: {type(error).__name__}.") from None
-    except ValueError as error:
-        raise ValueError(f"The file of key pairs cannot be read: {error}.") from None
+    pairs = read_entries(data, "pairs", _pair, "key pairs")
     if len({pair.access_key for pair in pairs}) < len(pairs):
         raise ValueError("The file of key pairs cannot be read: two pairs have one access key.")
     return pairs
 
 
-def _numbered(number: int, members: dict[str, Any]) -> KeyPair:
-    try:
-        access_key, secret_key = members["access_key"], members["secret_key"]
-        if members.keys() - MEMBERS or not _ACCESS.fullmatch(access_key) or not _SECRET.fullmatch(secret_key):
-            raise ValueError("an unknown member, or an invalid key")
-        return KeyPair(read_caller(members), access_key, secret_key, read_expiry(members))
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise ValueError(f"pair {number} has a fault") from None
+def _pair(members: dict[str, Any]) -> KeyPair:
+    access_key, secret_key = members["access_key"], members["secret_key"]
+    if members.keys() - MEMBERS or not _ACCESS.fullmatch(access_key) or not _SECRET.fullmatch(secret_key):
+        raise ValueError("an unknown member, or an invalid key")
+    return KeyPair(read_caller(members), access_key, secret_key, read_expiry(members))
 
 
 def dump(pairs: Sequence[KeyPair]) -> bytes:
@@ -129,14 +118,7 @@ class KeyPairs:
         return pair.caller
 
     def _pairs(self) -> tuple[KeyPair, ...]:
-        try:
-            return self._file.get()
-        except (OSError, ValueError) as error:
-            raise Unavailable(
-                "The gateway cannot read its file of key pairs now; its log has the reason.",
-                private=f"{self._file.path}: {error.strerror if isinstance(error, OSError) else error}",
-                retry_after=30,
-            ) from error
+        return self._file.required("key pairs")
 
 
 def _require_private_way(environ: Mapping[str, Any]) -> None:

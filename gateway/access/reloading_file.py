@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from gateway.config import MiB
+from gateway.errors import Unavailable
 from gateway.spool.disk import open_regular
 
 MAX_BYTES = 1 * MiB
@@ -42,6 +43,17 @@ class ReloadingFile(Generic[Content]):
         with self._lock:
             self._latest = self._read(self._latest)
             return self._latest.content
+
+    def required(self, what: str) -> Content:
+        """Return the content for a request. Raises Unavailable where it cannot be read now; ``what`` is in the file."""
+        try:
+            return self.get()
+        except (OSError, ValueError) as error:
+            raise Unavailable(
+                f"The gateway cannot read its file of {what} now; its log has the reason.",
+                private=f"{self.path}: {error.strerror if isinstance(error, OSError) else error}",
+                retry_after=30,
+            ) from error
 
     def _read(self, before: "_Reading[Content] | None") -> "_Reading[Content]":
         with os.fdopen(open_regular(self.path), "rb") as file:

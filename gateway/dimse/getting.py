@@ -4,16 +4,14 @@ import io
 from typing import BinaryIO
 
 from gateway.dicom.reading.file_heads import FileHead, read_file_head
-from gateway.dicom.web.identifiers import read_keys
 from gateway.dicom.web.transcoding import DEFAULT, explicit_little_endian
 from gateway.dimse import commands
 from gateway.dimse.commands import Command, CommandElement, CommandField
-from gateway.dimse.finding import FAILED, WRONG_IDENTIFIER
 from gateway.dimse.negotiation import AcceptedContext
 from gateway.dimse.served_association import ServedAssociation
-from gateway.dimse.sub_operations import SubOperations, chosen_instances
+from gateway.dimse.sub_operations import SubOperations, requested_instances
 from gateway.dimse.upper_layer import AbortReason, ConnectionEnded
-from gateway.errors import GatewayError, QueryRefused, StudyRefused
+from gateway.errors import GatewayError
 from gateway.studies.instance_rows import HeldInstance
 
 UNSENDABLE = 0xA702
@@ -23,15 +21,8 @@ PIECE = 128 * 1024
 
 def get(association: ServedAssociation, command: Command, context: AcceptedContext, data: bytes) -> None:
     """Answer a C-GET-RQ."""
-    provider = association.provider
-    try:
-        keys = read_keys(data, context.transfer_syntax)
-        instances = chosen_instances(provider.store, association.title.owners, keys)
-    except (QueryRefused, StudyRefused) as error:
-        association.respond(command, context, command.response(WRONG_IDENTIFIER, error.detail))
-        return
-    except GatewayError as error:
-        association.respond(command, context, command.response(FAILED, error.detail))
+    instances = requested_instances(association, command, context, data)
+    if instances is None:
         return
     operations, cancelled = SubOperations(len(instances)), False
     for number, instance in enumerate(instances, 1):
@@ -43,10 +34,7 @@ def get(association: ServedAssociation, command: Command, context: AcceptedConte
         if operations.remaining:
             operations.pending(association, command, context)
     operations.end(association, command, context, cancelled=cancelled)
-    for study in {instance.study_instance_uid for instance in instances} or {""}:
-        provider.record(
-            association, "dimse-get", study, instances=operations.completed, failures=len(operations.failed)
-        )
+    operations.record(association, "dimse-get", instances)
 
 
 def _send(association: ServedAssociation, command: Command, instance: HeldInstance, number: int) -> tuple[int, bool]:

@@ -57,7 +57,7 @@ class IncomingStore:
             self._file = self._store.incoming()
             self._file.write(file_head(self._class, self._instance, context.transfer_syntax))
         except GatewayError as error:
-            self._refuse(FULL if isinstance(error, StorageFull) else BUSY)
+            self._refuse(_status_of(error))
 
     @property
     def size(self) -> int:
@@ -74,7 +74,7 @@ class IncomingStore:
         try:
             self._file.write(data)
         except GatewayError as error:
-            self._refuse(FULL if isinstance(error, StorageFull) else BUSY)
+            self._refuse(_status_of(error))
 
     def finish(self, arriving: Arriving, sender: Sender, reader: AttributeReader) -> tuple[StoreStatus, str]:
         """Check and store what has arrived; its status, and its Study Instance UID, "" for one that was not read."""
@@ -90,10 +90,8 @@ class IncomingStore:
             return STORED if kept else DUPLICATE, entry.study_instance_uid
         except (StudyRefused, LimitExceeded):
             return UNREADABLE, ""
-        except StorageFull:
-            return FULL, ""
-        except GatewayError:
-            return BUSY, ""
+        except GatewayError as error:
+            return _status_of(error), ""
         finally:
             self.discard()
 
@@ -128,3 +126,8 @@ class IncomingStore:
         if self._file is not None:
             self._file.discard()
             self._file = None
+
+
+def _status_of(error: GatewayError) -> StoreStatus:
+    """Return the status for a store that does not take the instance now."""
+    return FULL if isinstance(error, StorageFull) else BUSY

@@ -5,15 +5,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import BinaryIO
 
-from gateway.dicom.web.identifiers import read_keys
 from gateway.dimse.commands import Command, CommandElement
 from gateway.dimse.destinations import Destinations
-from gateway.dimse.finding import FAILED, WRONG_IDENTIFIER
 from gateway.dimse.getting import UNSENDABLE
 from gateway.dimse.negotiation import AcceptedContext
 from gateway.dimse.served_association import ServedAssociation
-from gateway.dimse.sub_operations import SubOperations, chosen_instances
-from gateway.errors import Cancelled, GatewayError, QueryRefused, StudyRefused
+from gateway.dimse.sub_operations import SubOperations, requested_instances
+from gateway.errors import Cancelled, GatewayError
 from gateway.peers.peer import OutgoingInstance
 from gateway.studies.instance_rows import HeldInstance
 
@@ -35,14 +33,8 @@ def move(
         answer = command.response(UNKNOWN_DESTINATION, "No peer of this AE title is configured")
         association.respond(command, context, answer)
         return
-    try:
-        keys = read_keys(data, context.transfer_syntax)
-        instances = chosen_instances(association.provider.store, association.title.owners, keys)
-    except (QueryRefused, StudyRefused) as error:
-        association.respond(command, context, command.response(WRONG_IDENTIFIER, error.detail))
-        return
-    except GatewayError as error:
-        association.respond(command, context, command.response(FAILED, error.detail))
+    instances = requested_instances(association, command, context, data)
+    if instances is None:
         return
     operations = SubOperations(len(instances))
     cancelled = _sent(destinations, association, (command, context, title), instances, operations)

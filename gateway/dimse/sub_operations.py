@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gateway.dicom.web.identifiers import LEVEL, QueryKey, write_failures
+from gateway.dicom.web.identifiers import LEVEL, QueryKey, read_keys, write_failures
 from gateway.dimse.commands import Command, CommandElement
-from gateway.dimse.finding import CANCELLED, LEVEL_WORDS, PENDING, SUCCESS, UNIQUE_KEYS
+from gateway.dimse.finding import CANCELLED, FAILED, LEVEL_WORDS, PENDING, SUCCESS, UNIQUE_KEYS, WRONG_IDENTIFIER
 from gateway.dimse.negotiation import AcceptedContext
 from gateway.dimse.served_association import ServedAssociation
-from gateway.errors import QueryRefused, StudyNotFound
+from gateway.errors import GatewayError, QueryRefused, StudyNotFound, StudyRefused
 from gateway.studies.instance_rows import HeldInstance
 from gateway.studies.query.query_parameters import LEVELS
 from gateway.studies.query.visibility import visible_instances
@@ -19,6 +19,19 @@ MAX_UIDS = 1_000
 """UIDs of one identifier, as many as of a query."""
 MAX_NUMBER = 0xFFFF
 """The largest US (PS3.5 6.2)."""
+
+
+def requested_instances(
+    association: ServedAssociation, command: Command, context: AcceptedContext, data: bytes
+) -> list[HeldInstance] | None:
+    """Return the instances that a retrieval asks for; None for one that is refused, and has been answered so."""
+    try:
+        keys = read_keys(data, context.transfer_syntax)
+        return chosen_instances(association.provider.store, association.title.owners, keys)
+    except GatewayError as error:
+        status = WRONG_IDENTIFIER if isinstance(error, QueryRefused | StudyRefused) else FAILED
+        association.respond(command, context, command.response(status, error.detail))
+        return None
 
 
 def chosen_instances(store: Store, owners: Sequence[str], keys: Sequence[QueryKey]) -> list[HeldInstance]:

@@ -7,7 +7,6 @@ import flask
 
 from gateway.adapters.backendai.model_commands import is_version, route_of
 from gateway.endpoints.access_control import caller_name, require
-from gateway.endpoints.backendai.compute_sessions import ComputeSession
 from gateway.endpoints.backendai.door import door, session, words
 from gateway.endpoints.current import current_service
 from gateway.endpoints.guarded_views import Rule
@@ -100,18 +99,14 @@ def _rename(name: str) -> flask.Response:
     return flask.Response(status=204)
 
 
-def _restart(name: str) -> flask.Response:
-    found = session(name)
-    door().executions.interrupt(found)
+def _interrupt(name: str) -> flask.Response:
+    """Cancel what runs, which is all that a restart has to do: a session has no process of its own."""
+    door().executions.interrupt(session(name))
     return flask.Response(status=204)
 
 
-def _interrupt(name: str) -> flask.Response:
-    return _restart(name)
-
-
 def _destroy(name: str) -> flask.Response:
-    found: ComputeSession = session(name)
+    found = session(name)
     door().executions.interrupt(found)
     door().sessions.destroy(found)
     return _json({"stats": {}})
@@ -136,7 +131,7 @@ RULES: tuple[Rule, ...] = (
     ("POST", "", _create),
     ("POST", "/create", _create),
     ("GET", "/<name>", _show),
-    ("PATCH", "/<name>", _restart),
+    ("PATCH", "/<name>", _interrupt),
     ("DELETE", "/<name>", _destroy),
     ("POST", "/<name>/rename", _rename),
     ("POST", "/<name>/interrupt", _interrupt),
