@@ -71,8 +71,7 @@ def test_an_answer_is_stored_once_postgresql_is_back(tmp_path: Path, notes: Path
 
 
 @SQLITE
-@pytest.mark.slow  # its model may end before the cancellation is seen
-def test_a_cancellation_is_stored_once_the_index_is_back(open_bench: Any) -> None:
+def test_a_cancellation_is_stored_once_the_index_is_back(open_bench: Any, caplog: pytest.LogCaptureFixture) -> None:
     bench: Bench = open_bench()
     run = bench.submit("told", id="one")
     eventually(lambda: bench.noted("begin one"))
@@ -82,6 +81,7 @@ def test_a_cancellation_is_stored_once_the_index_is_back(open_bench: Any) -> Non
         eventually(lambda: attempt.ending.stopped is not None)
         bench.go("one")
         eventually(lambda: bench.noted("end one"))
+        eventually(lambda: "waits for the store" in caplog.text)  # the index comes back after the first try
     assert bench.ended(run).state is RunState.CANCELLED
 
 
