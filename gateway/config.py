@@ -172,6 +172,9 @@ class Settings:
     peers: Path | None = _setting(
         None, "TOML file of the systems that the gateway fetches studies from and sends them to; unset calls none"
     )
+    routing: Path | None = _setting(
+        None, "TOML file of the rules that send complete studies to models and results to peers; unset routes nothing"
+    )
     allow_anonymous: bool = _setting(
         False, "let `serve`, and a study store, admit callers without a name beyond this machine"
     )

@@ -28,6 +28,7 @@ RUNGS = {
     "runs": 6,
     "sessions": 6,
     "delivery": 7,
+    "routing": 7,
     "dimse": 8,
     "endpoints": 8,
     "app": 9,
