@@ -1,0 +1,69 @@
+"""Keywords of attributes whose values are text, and those values in a header, for rules of an operator.
+
+``Modality`` names an attribute, and ``ProcedureCodeSequence.CodeValue`` one in any item of a sequence.
+"""
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from pydicom import Dataset
+from pydicom.datadict import dictionary_VR, keyword_dict, tag_for_keyword
+from pydicom.multival import MultiValue
+
+from gateway.dicom.reading.attributes import sequence, value
+from gateway.errors import StudyRefused
+
+QUERIED = {
+    "ModalitiesInStudy": "Modality",
+    "SOPClassesInStudy": "SOPClassUID",
+    "NumberOfStudyRelatedSeries": "",
+    "NumberOfStudyRelatedInstances": "",
+    "NumberOfSeriesRelatedInstances": "",
+}
+"""Attributes of queries, which no instance has, and the one of an instance that is meant, "" without one."""
+MAX_ITEMS = 100
+"""Items of a sequence that are looked at; a procedure has a handful of codes."""
+MAX_CHARACTERS = 256
+"""Characters of a value that are compared; a text of one line has 64 (LO, PS3.5 6.2), and UIDs too."""
+_BINARY = {"AT", "OB", "OB or OW", "OD", "OF", "OL", "OV", "OW", "UN"}
+_NESTED = re.compile(r"(?<=Sequence)\.")
+
+
+def fault_of(keyword: str) -> str:
+    """Return a sentence on why no text can be found by a keyword, "" where it can."""
+    *sequences, last = _NESTED.split(keyword)
+    for part in (*sequences, last):
+        if not part or tag_for_keyword(part) is None:
+            near = difflib.get_close_matches(part, keyword_dict, n=1)
+            return f"{part!r} is no keyword of DICOM (PS3.6){f'; {near[0]} is' if near else ''}."
+    if last in QUERIED:
+        meant = f"; {QUERIED[last]} is one" if QUERIED[last] else ""
+        return f"{last} is an attribute of queries and not of instances{meant}."
+    vr = dictionary_VR(last)
+    if vr == "SQ":
+        return f"{last} is a sequence; name an attribute in it, such as {last}.CodeValue."
+    return f"{last} has no text that could match." if vr in _BINARY else ""
+
+
+def texts(header: Dataset, keyword: str) -> tuple[str, ...]:
+    """Return each value of an attribute in Unicode's NFC, without spaces at its ends.
+
+    It is ("",) where the attribute is absent, empty or unreadable.
+    """
+    return tuple(_texts(header, _NESTED.split(keyword))) or ("",)
+
+
+def _texts(header: Dataset, path: list[str]) -> Iterator[str]:
+    if len(path) > 1:
+        try:
+            items = sequence(header, path[0]) or ()
+        except StudyRefused:
+            return
+        for item in items[:MAX_ITEMS]:
+            yield from _texts(item, path[1:])
+        return
+    content = value(header, path[0])
+    for each in content if isinstance(content, MultiValue) else () if content is None else (content,):
+        yield unicodedata.normalize("NFC", str(each)[:MAX_CHARACTERS]).strip(" \0")
