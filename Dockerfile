@@ -17,7 +17,8 @@ ENV PYTHONDONTWRITEBYTECODE=1 \
 WORKDIR /app
 
 # Requirements first: they change less often than the code. requirements.lock names every package with its hashes (make lock):
-# those of requirements.txt, GDCM for JPEG Lossless, which much archived CT and MR is in, and the study store (the extra `store`).
+# those of requirements.txt, GDCM for JPEG Lossless, which much archived CT and MR is in, the study store (the extra `store`),
+# and the DICOM network (`dimse`), which a second container of this image serves.
 COPY requirements.txt requirements.lock ./
 RUN pip install --no-cache-dir --no-compile --require-hashes --requirement requirements.lock
 
@@ -27,7 +28,7 @@ COPY models ./models
 COPY logging.yaml ./
 
 # Compile what a server imports, and no more: each of its processes then starts with a third of the work, for 15 MB.
-RUN PYTHONDONTWRITEBYTECODE= python -W ignore -c "import gateway.gunicorn_conf, gateway.worker, models.app"
+RUN PYTHONDONTWRITEBYTECODE= python -W ignore -c "import gateway.gunicorn_conf, gateway.worker, gateway.dimse.listening, models.app"
 
 # A number, so that an orchestrator can see that it is not root.
 USER 65532:65532

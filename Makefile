@@ -58,7 +58,7 @@ types: $(VENV)/dev
 
 # Resolved for the image's Python and system; requirements.txt has the direct pins.
 lock: $(VENV)/dev
-	$(RUN) -m uv pip compile --quiet setup.cfg --extra gdcm --extra store --extra models --extra compat \
+	$(RUN) -m uv pip compile --quiet setup.cfg --extra gdcm --extra store --extra dimse --extra models --extra compat \
 		--constraint requirements.txt --python-version 3.11 --python-platform linux \
 		--generate-hashes --no-annotate --no-header --upgrade --output-file requirements.lock
 

@@ -32,7 +32,8 @@ def add_arguments(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> 
     add("-p", "--port", type=port_number, default=PORT, help="port to listen on, 0 for any free one (%(default)s)")
     add("--aet", default=TITLE, metavar="TITLE", help="AE title of the gateway (%(default)s)")
     add("--allow-plain", action="store_true", help="listen beyond this machine without TLS; AE titles can be forged")
-    add("--metrics-port", type=port_number, metavar="PORT", help="answer GET /metrics at 127.0.0.1 and this port")
+    add("--metrics-port", type=port_number, metavar="PORT", help="answer GET /metrics on a port of its own")
+    add("--metrics-host", default="127.0.0.1", help="address of that port, which asks for no key (%(default)s)")
     tls = verb.add_argument_group("TLS").add_argument
     tls("--certfile", type=Path, metavar="PEM", help="certificate chain of the gateway")
     tls("--keyfile", type=Path, metavar="PEM", help="its private key")
@@ -76,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
     provider = Provider(store, arguments.aet, titles, destinations, open_auditor(settings))
     try:
         if arguments.metrics_port is not None:
-            provider.metrics.serve("127.0.0.1", arguments.metrics_port)
+            provider.metrics.serve(arguments.metrics_host, arguments.metrics_port)
         serve(provider, listener, certificates)
     finally:
         provider.close()

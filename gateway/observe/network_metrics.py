@@ -6,6 +6,10 @@ Labels are words of the code: outcomes of associations and of instances, never a
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
 
+ALERTING = ("full", "unavailable")
+"""Outcomes of instances with an alert in docs/alerts.yml; their series begin at 0, since increase() sees none begin."""
+
+
 class NetworkMetrics:
     """The numbers of one process."""
 
@@ -17,6 +21,8 @@ class NetworkMetrics:
         self._instances = Counter(
             "gateway_dimse_instances", "Instances received by C-STORE.", ["outcome"], registry=self.registry
         )
+        for outcome in ALERTING:
+            self._instances.labels(outcome)
         self._received = Counter("gateway_dimse_received_bytes", "Bytes of stored instances.", registry=self.registry)
         self._commitments = Counter(
             "gateway_dimse_commitments", "Tries to report storage commitments.", ["outcome"], registry=self.registry

@@ -95,7 +95,7 @@ def test_the_pip_line_of_the_image_installs_what_the_gateway_imports(tmp_path: P
     require("Connection" not in installed.stderr, "the pip line needs a package index, and none can be reached")
     assert installed.returncode == 0, installed.stderr
     installed_too = "gdcm, pylibjpeg, openjpeg, jpeg_ls, PIL, yaml, requests_toolbelt, sqlalchemy, alembic, psycopg"
-    probe = f"import models.app, utils, {installed_too}"
+    probe = f"import models.app, utils, gateway.dimse.listening, {installed_too}"
     subprocess.run([str(environment / "bin/python"), "-W", "ignore", "-c", probe], cwd=ROOT, check=True)
 
 

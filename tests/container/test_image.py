@@ -16,7 +16,7 @@ from tests.container.engine import HARDENED, READER, Container, Engine, engine_w
 from tests.container.test_kubernetes import CONTAINER, ENVIRON, POD, PROBES
 from tests.house.pages import blocks
 from tests.operating.page_commands import section
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.slow
 
@@ -172,6 +172,25 @@ def test_a_store_on_a_volume_outlives_its_container(engine: Engine, folder: Path
     with engine.started_by(lines, folder) as (container, _), Client(container.ready().url, api_key=key) as client:
         assert len(client.studies()) == 1
         assert client.infer(uploaded, "/segmentation-3d", timeout=PATIENCE).masks
+
+
+def test_it_serves_the_dicom_network_too(engine: Engine, folder: Path) -> None:
+    (folder / "titles.toml").write_text('[ae.PROBE]\naddress = ["127.0.0.1"]\ncaller = "probe"\n')
+    itself = '{host = "127.0.0.1", port = 11112, aet = "GATEWAY", calling = "PROBE"}'
+    (folder / "peers.toml").write_text(f"[peers.itself]\ndimse = {itself}\n")
+    engine.commands(["mkdir store", f"chown {USER}:{GROUP} store", "chmod 755 ."], folder)
+    settings = {
+        "STORE_FOLDER": "/store",
+        "DIMSE_TITLES_FILE": "/network/titles.toml",
+        "PEERS": "/network/peers.toml",
+    }
+    options = (
+        *(f"--volume={folder}:/network:ro", f"--volume={folder}/store:/store"),
+        *(f"--env=GATEWAY_{name}={value}" for name, value in settings.items()),
+    )
+    echo = ("python", "-m", "gateway", "peers", "echo")
+    with engine.started(*STRICT, *options, "gateway", "python", "-m", "gateway", "dimse") as container:
+        assert eventually(lambda: "ok" in engine.run("podman", "exec", container.name, *echo).stdout)
 
 
 def test_it_runs_as_the_kubernetes_manifest_says(engine: Engine, folder: Path, study: Path) -> None:

@@ -116,7 +116,7 @@ def test_the_container_s_list_pins_each_requirement_within_its_bounds() -> None:
 
 def test_the_lock_has_a_hash_for_each_package_and_the_pins_of_the_list() -> None:
     assert {name for name, pinned in PINNED.items() if LOCKED[name].specifier != pinned.specifier} == set()
-    image = requirements(EXTRAS["gdcm"] + "\n" + EXTRAS["store"])
+    image = requirements("\n".join(EXTRAS[name] for name in ("gdcm", "store", "dimse")))
     assert [name for name, asked in image.items() if not asked.specifier.contains(version(LOCKED[name]))] == []
     assert len(re.findall(r"^\S+==\S+ \\\n +--hash=sha256:", LOCK, re.MULTILINE)) == len(LOCKED)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.contract.execution import HealthState
@@ -19,6 +19,7 @@ from gateway.executors.states import ModelHealth
 from gateway.observe.instruments import Instruments
 from gateway.observe.metrics import Metrics
 from gateway.observe.modelhealth import ModelHealths
+from gateway.observe.network_metrics import NetworkMetrics
 from gateway.observe.outcomes import PHASES
 from gateway.observe.runstates import RunStates, WaitingWebhooks
 from gateway.runs.lifecycle import RunState
@@ -110,6 +111,17 @@ FIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     ),
     "GatewayWebhooksDead": ({SERIES.format("webhooks_total", 'outcome="dead"'): "0x50 1x10"}, {"job": "gateway"}),
     "GatewayWebhooksLate": ({'gateway_webhook_oldest_seconds{job="gateway"}': "0+60x10 4000x50"}, {"job": "gateway"}),
+    "GatewayDimseDown": (
+        {'up{job="gateway-dimse",instance="a"}': "0x60"},
+        {"job": "gateway-dimse", "instance": "a"},
+    ),
+    "GatewayDimseRefuses": (
+        {
+            'gateway_dimse_instances_total{job="gateway-dimse",outcome="full"}': "0x50 1x10",
+            'gateway_dimse_instances_total{job="gateway-dimse",outcome="stored"}': "0+9x60",
+        },
+        {"job": "gateway-dimse", "outcome": "full"},
+    ),
 }
 """For each alert, series of which one sample a minute makes it fire after an hour, and the labels it then has."""
 
@@ -124,7 +136,12 @@ def told() -> Iterator[tuple[str, dict[str, str]]]:
     metrics.runs = lambda: (dict.fromkeys(RunState, 1), 1.0)
     metrics.webhook_age = lambda: 1.0
     metrics.peer("pacs", "fetch", "unavailable", 1.0)
-    for family in text_string_to_metric_families(metrics.exposition()[0].decode()):
+    network = NetworkMetrics()
+    network.association("released")
+    network.instance("stored", 1)
+    network.commitment("reported")
+    pages = metrics.exposition()[0] + generate_latest(network.registry)
+    for family in text_string_to_metric_families(pages.decode()):
         for sample in family.samples:
             yield sample.name, sample.labels
 
@@ -226,6 +243,14 @@ def test_the_documented_metrics_are_those_of_the_gateway() -> None:
     for name, kind, labels, _ in rows(OPERATING, "metric"):
         found = TOLD[name.strip("`") + ("_bucket" if kind == "histogram" else "")]
         assert set(filter(None, labels.split(", "))) == found - {"le"}
+
+
+def test_the_documented_metrics_of_the_dicom_network_are_those_of_its_process() -> None:
+    families = NetworkMetrics().registry.collect()
+    documented = [name.strip("`") for name, _ in rows(ROOT / "docs/dimse.md", "metric")]
+    assert sorted(documented) == sorted(
+        f"{family.name}{'_total' if family.type == 'counter' else ''}" for family in families
+    )
 
 
 def test_the_documented_alerts_are_those_of_the_rules() -> None:
