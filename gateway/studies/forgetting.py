@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gateway.errors import StudyNotFound
 from gateway.observe.logs import TaggedLogger
-from gateway.studies import arrival_rows, instance_rows, run_rows, session_rows
+from gateway.studies import arrival_rows, instance_rows, round_rows, run_rows, session_rows
 from gateway.studies.blobs import quarantine_label
 from gateway.studies.query import query_rows
 from gateway.studies.results import Results
@@ -90,6 +90,7 @@ def forget(store: Store, study: str, caller: str, *, everybody: bool = False, au
         store.retention.collect(connection, (instance.sha256 for instance in remaining), used_too=True)
         query_rows.prune(connection, [study])
         arrival_rows.forget(connection, None if everybody else caller, [study])
+        round_rows.forget(connection, None if everybody else caller, [study])
     if not instances and not results and not keys and not uploads:
         raise StudyNotFound("No instance of such a study is stored for this caller.")
     record = Forgotten(

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, func, select
 
 from gateway.config import Settings
 from gateway.errors import StorageFull
-from gateway.studies import arrival_rows, commitment_rows, instance_rows, run_rows, session_rows
+from gateway.studies import arrival_rows, commitment_rows, instance_rows, round_rows, run_rows, session_rows
 from gateway.studies.blobs import Blobs, sweep_incoming
 from gateway.studies.eviction import RESULT, RUN, SESSION, Candidate, Eviction
 from gateway.studies.index import Index
@@ -98,6 +98,7 @@ class Retention:
         query_rows.prune(connection)
         arrival_rows.prune(connection, self.since)
         commitment_rows.prune(connection, self.since)
+        round_rows.prune(connection, self.since)
 
     def tidy(self, connection: Connection) -> None:
         """Expire, and collect what was in use when its time was over or was set aside too long ago."""

@@ -206,6 +206,75 @@ that is being reported has its ``next_at`` after that, so that another process t
 """
 
 
+rounds = Table(
+    "rounds",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("caller", CALLER, nullable=False),
+    Column("study_instance_uid", UID, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("replaces", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("content", DIGEST, nullable=False),
+    Column("instances", Integer, nullable=False),
+    Column("senders", Text, nullable=False),
+    Column("began_at", Double, nullable=False),
+    Column("latest_at", Double, nullable=False, index=True),
+    Column("ended_at", Double),
+    Column("due_at", Double, nullable=False),
+    Column("holder", String(32), nullable=False),
+    Column("stated", Text, nullable=False),
+    Column("verdicts", Text, nullable=False),
+    UniqueConstraint("caller", "study_instance_uid", "number", name="uq_rounds_caller"),
+    Index("ix_rounds_state_due_at", "state", "due_at"),
+)
+"""Rounds of a caller's studies: what arrived until the rules took it. ``replaces`` is the number of the round before,
+0 for none. ``content`` is a digest of its instances, "" while they arrive, and ``instances`` their number. ``senders``
+is JSON: the AE titles that sent it, "" for HTTP. ``ended_at`` is the end of the last association that sent some, absent
+while one lasts. A round is looked at from ``due_at`` on, by ``holder`` alone until then. ``stated`` is JSON: numbers of
+instances by peer, each with the time of the statement. ``verdicts`` is JSON: a sentence for each rule that has judged.
+"""
+
+routings = Table(
+    "routings",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("round", ForeignKey("rounds.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("caller", CALLER, nullable=False),
+    Column("rule", String(64), nullable=False),
+    Column("content", DIGEST, nullable=False),
+    Column("digests", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("run", String(64), nullable=False),
+    Column("run_key", DIGEST, nullable=False, index=True),
+    Column("sentence", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("results", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("due_at", Double, nullable=False),
+    Column("holder", String(32), nullable=False),
+    UniqueConstraint("caller", "rule", "content", name="uq_routings_caller"),
+    Index("ix_routings_state_due_at", "state", "due_at"),
+)
+"""The handling of rounds by rules; each rule takes the same instances of a caller once. ``caller`` owns the run and its
+results, ``content`` is a digest of the instances that the model receives, and ``digests`` is JSON: theirs in order.
+``run`` is the id of the run, and ``run_key`` its key, "" before there is one; ``tries`` counts the runs. ``sentence``
+says why it was refused or has failed. ``results`` counts the objects that were stored. ``due_at`` and ``holder`` are as
+those of rounds.
+"""
+
+own_results = Table(
+    "own_results",
+    metadata,
+    Column("digest", DIGEST, primary_key=True),
+    Column("made_at", Double, nullable=False),
+)
+"""The digests of the SOP Instance UIDs of objects that rules have sent out, so that one that returns starts no rule.
+They stay when the study is forgotten: a digest leads to no patient.
+"""
+
+
 compute_sessions = Table(
     "compute_sessions",
     metadata,
