@@ -1,0 +1,215 @@
+"""The table of doors. A row sends a question through one door, and reads the findings back.
+
+A door that is added is one more row: its name, its ``ask``, and where it differs from the others ``cannot`` (questions
+that its protocol has no words for) and ``otherwise`` (the status and code by which it reports a fault).
+"""
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pydicom
+import requests
+from pynetdicom import AE, build_context
+
+from gateway import LocalClient
+from gateway.client import Refused
+from gateway.client.errors import refused
+from tests.compat import client as toolbelt
+from tests.doors.questions import Masks, Question, in_space
+from tests.endpoints.dicomweb.web import BOUNDARY, PARTS, body
+from tests.waiting import PATIENCE
+
+Answer = tuple[Masks, dict[str, Any]]
+"""Bool masks (slice, row, column) in spatial order by label, one for each label of a label mask, and the labels of the
+study; these are {} where the door has no place for them."""
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What the doors lead to: a server, an association, and a client without a server, all on the same models.
+
+    ``keys`` are those of the callers by name.
+    """
+
+    url: str
+    keys: Mapping[str, str]
+    port: int
+    local: LocalClient
+    key: str = ""
+
+    def of(self, caller: str) -> Self:
+        """The same, as one of the callers, or without a key for ""."""
+        return replace(self, key=self.keys.get(caller, ""))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The proof of the caller."""
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+
+    def post(self, path: str, **options: Any) -> requests.Response:
+        """The response to a POST. Raises Refused."""
+        headers = self.headers | options.pop("headers", {})
+        return checked(requests.post(self.url + path, headers=headers, timeout=PATIENCE, **options))
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        """The response to a GET. Raises Refused."""
+        return checked(requests.get(self.url + path, headers=self.headers, timeout=PATIENCE, **options))
+
+
+Ask = Callable[[Gate, Question, Sequence[Path]], Answer]
+
+
+@dataclass(frozen=True)
+class Door:
+    """A row: ``ask`` raises Refused."""
+
+    name: str
+    ask: Ask
+    cannot: frozenset[str] = frozenset()
+    otherwise: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    carries_labels: bool = True
+    audited: bool = True
+    caller: str = "doors"
+
+    def asks(self, question: Question) -> bool:
+        """Whether the protocol has words for a question."""
+        return question.name not in self.cannot
+
+    def fault(self, question: Question) -> tuple[int, str]:
+        """The status and the code by which the door reports a fault."""
+        return self.otherwise.get(question.name, (question.status, question.code))
+
+
+def checked(response: requests.Response) -> requests.Response:
+    """Return a response with a good status. Raises Refused."""
+    if response.status_code >= 300:
+        raise refused(response)
+    return response
+
+
+def read(document: Mapping[str, Any], buffers: Sequence[bytes | memoryview]) -> Answer:
+    """Read the masks of an answer of protocol 1.0, or its segmentations."""
+    masks: dict[str, Any] = {}
+    for part, buffer in zip(document["parts"], buffers, strict=True):
+        if part["binary_type"] == "dicom_secondary_capture":
+            continue
+        shape = part["binary_data_shape"]
+        array = np.frombuffer(buffer, np.uint8).reshape([shape[axis] for axis in ("depth", "height", "width")])
+        labels = part.get("label_map")
+        masks |= {part["label"]: array == 1} if labels is None else {labels[key]: array == int(key) for key in labels}
+    return masks, dict(document.get("study_ml_json", {}))
+
+
+def read_segmentations(objects: Sequence[bytes], files: Sequence[Path]) -> Answer:
+    """Read the segments of DICOM objects over the images of ``files`` by highdicom."""
+    from highdicom.seg import segread
+
+    source, masks = [one.SOPInstanceUID for one in in_space(files)], {}
+    for data in objects:
+        if pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True).SOPClassUID != SEGMENTATION:
+            continue
+        seg = segread(io.BytesIO(data))
+        pixels = seg.get_pixels_by_source_instance(
+            source, combine_segments=False, ignore_spatial_locations=False, assert_missing_frames_are_empty=True
+        )
+        for number in seg.segment_numbers:
+            masks[seg.get_segment_description(number).segment_label] = pixels[..., number - 1] == 1
+    return masks, {}
+
+
+def _bytes(files: Sequence[Path]) -> list[bytes]:
+    return [path.read_bytes() for path in files]
+
+
+def _encoded(question: Question, files: Sequence[Path]) -> tuple[Any, dict[str, str]]:
+    """A ``multipart/related`` body by requests-toolbelt, and its media type."""
+    encoder = toolbelt.encode(dict(question.parameters), list(question.attachments), _bytes(files))
+    return encoder, {"Content-Type": f"multipart/related; boundary={encoder.boundary_value}"}
+
+
+def _decoded(response: requests.Response) -> Answer:
+    answer = toolbelt.decode(response)
+    return read(answer.json, answer.masks)
+
+
+def related(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Ask by ``multipart/related``, as existing clients do."""
+    data, headers = _encoded(question, files)
+    return _decoded(gate.post(question.route, data=data, headers=headers))
+
+
+def local(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Ask without a server."""
+    answer = gate.local.ask(
+        dict(question.parameters), files, question.route, attachments=[io.BytesIO(one) for one in question.attachments]
+    )
+    return read(answer.json, answer.buffers)
+
+
+def runs(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Submit a run, wait for its end, and fetch its result."""
+    data, headers = _encoded(question, files)
+    path = gate.post("/runs", params={"route": question.route}, data=data, headers=headers).headers["Location"]
+    while gate.get(path).json()["ended"] is None:
+        gate.get(path, params={"wait": 1})
+    return _decoded(gate.get(f"{path}/result"))
+
+
+def dicomweb(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Store a study by STOW-RS, ask about it, and read segmentations back."""
+    gate.post("/dicomweb/studies", data=body(_bytes(files)), headers={"Content-Type": f"{PARTS}; boundary={BOUNDARY}"})
+    return _ask_about_stored(gate, question, files)
+
+
+def dimse(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Store a study by C-STORE, ask about it, and read segmentations back."""
+    datasets = [pydicom.dcmread(path) for path in files]
+    kinds = {(one.SOPClassUID, one.file_meta.TransferSyntaxUID) for one in datasets}
+    with _association(gate.port, [build_context(*kind) for kind in kinds]) as association:
+        for status in [association.send_c_store(dataset).Status for dataset in datasets]:
+            if status:
+                raise Refused("C-STORE was refused", status=status, code="c-store")
+    return _ask_about_stored(gate, question, files)
+
+
+@contextmanager
+def _association(port: int, contexts: list[Any]) -> Iterator[Any]:
+    association = AE("DOORS").associate("127.0.0.1", port, contexts=contexts, ae_title="GATEWAY")
+    assert association.is_established
+    try:
+        yield association
+    finally:
+        association.release()
+
+
+def _ask_about_stored(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    study = str(pydicom.dcmread(files[0], stop_before_pixels=True).StudyInstanceUID)
+    asked = json.dumps({**question.parameters, "study": study, "output": "dicom"})
+    headers = {"Content-Type": "application/json"}
+    answer = toolbelt.decode(gate.post(question.route, data=asked.encode(), headers=headers))
+    return read_segmentations(answer.masks, files)
+
+
+WITHOUT_ATTACHMENTS = frozenset({"attachment", "attachment alone", "plain function"})
+"""Questions that a study of DICOM in the store cannot ask, or whose answer has no form in DICOM."""
+
+DOORS = (
+    Door("multipart/related", related),
+    Door("LocalClient", local, cannot=frozenset({"without a key"}), audited=False),
+    Door("runs", runs),
+    Door(
+        "DICOMweb",
+        dicomweb,
+        cannot=WITHOUT_ATTACHMENTS,
+        otherwise={"not DICOM": (409, "http-409")},
+        carries_labels=False,
+    ),
+    Door("DIMSE", dimse, cannot=WITHOUT_ATTACHMENTS | {"not DICOM"}, carries_labels=False, caller="modality"),
+)
