@@ -22,13 +22,12 @@ from typing import Any, Literal, get_args
 from gateway.access.callers_file import NAME
 from gateway.access.certificates import read as read_subject
 from gateway.access.reloading_file import ReloadingFile
+from gateway.access.toml_tables import AE_TITLE, is_ae_title
 
 Right = Literal["store", "find", "get", "move"]
 """What an AE title may do; each may verify with C-ECHO, and ``store`` includes storage commitment."""
 RIGHTS: tuple[Right, ...] = get_args(Right)
 MEMBERS = frozenset({"address", "caller", "may", "reads", "subject"})
-MAX_TITLE = 16
-"""Characters of an AE title (PS3.5 6.2)."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -96,23 +95,17 @@ def parse_titles(data: bytes) -> dict[str, KnownTitle]:
 
 
 def require_title(title: str) -> None:
-    """Raise ValueError unless this is an AE title."""
-    if not is_title(title):
-        raise ValueError("An AE title has 1 to 16 characters of ASCII, no backslash, and no space at its ends.")
-
-
-def is_title(title: str) -> bool:
-    """Return True for an AE title (PS3.5 6.2)."""
-    plain = title.isascii() and title.isprintable() and "\\" not in title
-    return plain and 0 < len(title) <= MAX_TITLE and title == title.strip()
+    """Raise ValueError unless this is an AE title, for the command line."""
+    if not is_ae_title(title):
+        raise ValueError(f"--aet should be {AE_TITLE}.")
 
 
 def _entry(title: str, members: Any) -> KnownTitle:
     def fault(text: str) -> ValueError:
         return ValueError(f"[ae.{title}]: {text}.")
 
-    if not is_title(title):
-        raise fault("an AE title has 1 to 16 characters of ASCII, no backslash, and no space at its ends (PS3.5 6.2)")
+    if not is_ae_title(title):
+        raise fault(f"it should be {AE_TITLE} (PS3.5 6.2)")
     if not isinstance(members, dict) or (unknown := set(members) - MEMBERS):
         raise fault(f"it has members that are not known: {', '.join(sorted(unknown))}")
     caller, may, subject = members.get("caller"), _words(members.get("may", [])), members.get("subject", "")

@@ -9,11 +9,8 @@
     dimse = {host = "pacs.example", port = 104, aet = "PACS"}
 """
 
-import difflib
-import math
 import stat
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,18 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
 from gateway.access.callers_file import NAME
-from gateway.access.reloading_file import MAX_BYTES
+from gateway.access.toml_tables import (
+    AE_TITLE,
+    SECONDS,
+    TomlTable,
+    is_ae_title,
+    is_flag,
+    is_seconds,
+    is_table,
+    is_text,
+    is_whole,
+    read_toml,
+)
 from gateway.peers.peer_entries import (
     ANY,
     CALLING,
@@ -32,61 +40,21 @@ from gateway.peers.peer_entries import (
     PeerEntry,
     WebAddress,
 )
-from gateway.spool.disk import read_regular
 
 FILES = ("token_file", "password_file", "certificate", "key", "ca")
 SECRET_FILES = ("token_file", "password_file", "key")
-AE_TITLE_BYTES = 16
-"""PS3.5 6.2: an AE has 16 characters at most."""
+WHAT = "the file of peers"
 
 
 def read_peers(path: Path) -> dict[str, PeerEntry]:
     """Read the file. Raises ValueError with a sentence for each fault; none has a secret."""
-    try:
-        text = read_regular(path, MAX_BYTES + 1)
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise ValueError(f"{path}, the file of peers, cannot be read: {error.strerror}.") from None
-    if len(text) > MAX_BYTES:
-        raise ValueError(f"{path}, the file of peers, is larger than {MAX_BYTES} bytes.")
-    try:
-        document = tomllib.loads(text.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        where = str(error).rpartition("(")[2].rstrip(")") if isinstance(error, tomllib.TOMLDecodeError) else "encoding"
-        raise ValueError(f"{path}, the file of peers, is not TOML: see {where}.") from None  # the text may be a secret
+    document = read_toml(path, WHAT, secret=True)
     reader = _Reader(path)
     entries = reader.entries(document)
-    reader.check_mode(mode, document)
+    reader.check_mode(path.stat().st_mode, document)
     if reader.faults:
-        raise ValueError(f"{path}, the file of peers: " + " ".join(reader.faults))
+        raise ValueError(f"{path}, {WHAT}: " + " ".join(reader.faults))
     return entries
-
-
-class _Table:
-    """A table while it is read: each key once, and what is wrong with it."""
-
-    def __init__(self, place: str, values: Mapping[str, Any], faults: list[str]) -> None:
-        self._place, self._values, self._faults = place, values, faults
-        self._known: list[str] = []
-
-    def take(self, key: str, default: Any, be: str, fits: Callable[[Any], bool]) -> Any:
-        """Return the value of a key, the default where it is missing or does not fit."""
-        self._known.append(key)
-        if key not in self._values:
-            return default
-        if fits(value := self._values[key]):
-            return value
-        self.fault(f"{key} should be {be}.")
-        return default
-
-    def fault(self, sentence: str) -> None:
-        self._faults.append(f"{self._place}: {sentence}")
-
-    def end(self) -> None:
-        """Report the keys that nobody took."""
-        for key in self._values.keys() - set(self._known):
-            near = difflib.get_close_matches(key, self._known, n=1)
-            self.fault(f"{key!r} is not a key{f'; {near[0]} is' if near else ''}.")
 
 
 class _Reader:
@@ -95,39 +63,37 @@ class _Reader:
         self._path = path
 
     def entries(self, document: Mapping[str, Any]) -> dict[str, PeerEntry]:
-        top = _Table("the file", document, self.faults)
-        tables = top.take("peers", {}, "tables, such as [peers.pacs]", lambda value: isinstance(value, dict))
+        top = TomlTable("the file", document, self.faults)
+        tables = top.take("peers", {}, "tables, such as [peers.pacs]", is_table)
         top.end()
         if not tables and not self.faults:
             top.fault("it names no peer; begin one with [peers.NAME].")
         return {name: self._entry(name, values) for name, values in tables.items()}
 
     def _entry(self, name: str, values: Any) -> PeerEntry:
-        table = _Table(f"peers.{name}", values if isinstance(values, dict) else {}, self.faults)
-        if not isinstance(values, dict):
-            table.fault("it should be a table.")
+        table = TomlTable(f"peers.{name}", values, self.faults)
         if not NAME.fullmatch(name):
             table.fault("a name has 1 to 64 letters, digits, dots, underscores and hyphens, and begins with no mark.")
         entry = PeerEntry(
             name,
             tuple(table.take("callers", (), 'a list of names, or ["*"] for all', _are_callers)),
-            table.take("connections", CONNECTIONS, "a whole number from 1 to 64", lambda value: _whole(value, 64)),
+            table.take("connections", CONNECTIONS, "a whole number from 1 to 64", lambda value: is_whole(value, 1, 64)),
             self._web(table),
             self._dimse(name, table),
         )
         table.end()
-        if entry.web is None and entry.dimse is None and "dicomweb" not in values and "dimse" not in values:
+        if entry.web is None and entry.dimse is None and not {"dicomweb", "dimse"} & table.values.keys():
             table.fault("it needs dicomweb, a URL, or dimse, a table of host, port and aet.")
         return entry
 
-    def _web(self, table: _Table) -> WebAddress | None:
-        text, seconds = "text that is not empty", "seconds above 0"
+    def _web(self, table: TomlTable) -> WebAddress | None:
+        text = "text that is not empty"
         url = table.take("dicomweb", None, "an http or https URL without user, query and fragment", _is_root)
         paths = {
             name: table.take(name, "", 'a path such as "/qido"', _is_path).rstrip("/")
             for name in ("qido", "wado", "stow")
         }
-        texts = {name: table.take(name, "", text, _is_text) for name in ("token", "user", "password")}
+        texts = {name: table.take(name, "", text, is_text) for name in ("token", "user", "password")}
         files = {name: self._file(table, name) for name in FILES}
         web = WebAddress(
             (url or "").rstrip("/"),
@@ -142,9 +108,9 @@ class _Reader:
             certificate=files["certificate"],
             key=files["key"],
             ca=files["ca"],
-            verify=table.take("verify", True, "true or false", lambda value: isinstance(value, bool)),
-            connect_seconds=table.take("connect_seconds", CONNECT_SECONDS, seconds, _is_time),
-            read_seconds=table.take("read_seconds", READ_SECONDS, seconds, _is_time),
+            verify=table.take("verify", True, "true or false", is_flag),
+            connect_seconds=table.take("connect_seconds", CONNECT_SECONDS, SECONDS, is_seconds),
+            read_seconds=table.take("read_seconds", READ_SECONDS, SECONDS, is_seconds),
         )
         if url is None:
             return None
@@ -152,9 +118,9 @@ class _Reader:
             table.fault(sentence)
         return web
 
-    def _file(self, table: _Table, key: str) -> Path | None:
+    def _file(self, table: TomlTable, key: str) -> Path | None:
         """Return the file that a key names, relative to the folder of the file of peers."""
-        name = table.take(key, None, "the name of a file", _is_text)
+        name = table.take(key, None, "the name of a file", is_text)
         if name is None:
             return None
         path: Path = self._path.parent / name
@@ -169,23 +135,22 @@ class _Reader:
             table.fault(f"{key}: {path} may be read by every user: chmod 600.")
         return path
 
-    def _dimse(self, name: str, table: _Table) -> DimseAddress | None:
-        values = table.take("dimse", None, "a table of host, port and aet", lambda value: isinstance(value, dict))
+    def _dimse(self, name: str, table: TomlTable) -> DimseAddress | None:
+        values = table.take("dimse", None, "a table of host, port and aet", is_table)
         if values is None:
             return None
-        inner = _Table(f"peers.{name}.dimse", values, self.faults)
-        host = inner.take("host", "", "a name or an address", _is_text)
-        port = inner.take("port", 0, "a number from 1 to 65535", lambda value: _whole(value, 65_535))
-        title, seconds = f"an AE title, 1 to {AE_TITLE_BYTES} characters of ASCII", "seconds above 0"
+        inner = TomlTable(f"peers.{name}.dimse", values, self.faults)
+        host = inner.take("host", "", "a name or an address", is_text)
+        port = inner.take("port", 0, "a number from 1 to 65535", lambda value: is_whole(value, 1, 65_535))
         address = DimseAddress(
             host,
             port,
-            inner.take("aet", "", title, _is_ae_title),
-            inner.take("calling", CALLING, title, _is_ae_title),
-            inner.take("tls", False, "true or false", lambda value: isinstance(value, bool)),
+            inner.take("aet", "", AE_TITLE, is_ae_title),
+            inner.take("calling", CALLING, AE_TITLE, is_ae_title),
+            inner.take("tls", False, "true or false", is_flag),
             **{key: self._file(inner, key) for key in ("certificate", "key", "ca")},
-            connect_seconds=inner.take("connect_seconds", CONNECT_SECONDS, seconds, _is_time),
-            read_seconds=inner.take("read_seconds", READ_SECONDS, seconds, _is_time),
+            connect_seconds=inner.take("connect_seconds", CONNECT_SECONDS, SECONDS, is_seconds),
+            read_seconds=inner.take("read_seconds", READ_SECONDS, SECONDS, is_seconds),
         )
         inner.end()
         if not address.tls and (address.certificate or address.key or address.ca):
@@ -234,23 +199,7 @@ def _parsed(text: str) -> Url | None:
 
 
 def _is_path(value: Any) -> bool:
-    return _is_text(value) and value.startswith("/") and not set(value) & set("?#")
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and value.isascii() and value.isprintable()
-
-
-def _is_ae_title(value: Any) -> bool:
-    return _is_text(value) and len(value) <= AE_TITLE_BYTES and "\\" not in value
-
-
-def _is_time(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0 and math.isfinite(value)
-
-
-def _whole(value: Any, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+    return is_text(value) and value.startswith("/") and not set(value) & set("?#")
 
 
 def _are_callers(value: Any) -> bool:

@@ -1,0 +1,98 @@
+"""Files of an operator in TOML: each table read key by key, with a sentence for each fault."""
+
+import difflib
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gateway.access.reloading_file import MAX_BYTES
+from gateway.spool.disk import read_regular
+
+AE_TITLE = "an AE title, 1 to 16 characters of ASCII, no backslash, and no space at its ends"
+MAX_TITLE = 16
+"""Characters of an AE title (PS3.5 6.2)."""
+SECONDS = "seconds above 0"
+
+
+def read_toml(path: Path, what: str, *, secret: bool = False) -> dict[str, Any]:
+    """Read a file, which the sentence of a fault calls ``what``; the text of a ``secret`` one is not quoted.
+
+    Raises ValueError with that sentence.
+    """
+    try:
+        text = read_regular(path, MAX_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"{path}, {what}, cannot be read: {error.strerror}.") from None
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"{path}, {what}, is larger than {MAX_BYTES} bytes.")
+    try:
+        return tomllib.loads(text.decode())
+    except tomllib.TOMLDecodeError as error:
+        sentence, _, where = str(error).rpartition(" (")
+        where = where.rstrip(")")
+        raise ValueError(f"{path}, {what}, is not TOML: {'see' if secret else f'{sentence},'} {where}.") from None
+    except (UnicodeDecodeError, RecursionError):
+        raise ValueError(f"{path}, {what}, is not TOML: see encoding.") from None
+
+
+class TomlTable:
+    """A table while it is read: each key once, and what is wrong with it; ``place`` names it in ``faults``."""
+
+    def __init__(self, place: str, values: Any, faults: list[str]) -> None:
+        self.place, self.faults = place, faults
+        self.values: Mapping[str, Any] = values if isinstance(values, dict) else {}
+        self._known: list[str] = []
+        if not isinstance(values, dict):
+            self.fault("it should be a table.")
+
+    def take(self, key: str, default: Any, be: str, fits: Callable[[Any], bool]) -> Any:
+        """Return the value of a key, the default where it is missing or does not fit."""
+        self._known.append(key)
+        if key not in self.values:
+            return default
+        if fits(value := self.values[key]):
+            return value
+        self.fault(f"{key} should be {be}.")
+        return default
+
+    def fault(self, sentence: str) -> None:
+        """Note a fault."""
+        self.faults.append(f"{self.place}: {sentence}")
+
+    def end(self) -> None:
+        """Note the keys that nobody took."""
+        for key in sorted(self.values.keys() - set(self._known)):
+            near = difflib.get_close_matches(key, self._known, n=1)
+            self.fault(f"{key!r} is not a key{f'; {near[0]} is' if near else ''}.")
+
+
+def is_table(value: Any) -> bool:
+    """Return True for a table."""
+    return isinstance(value, dict)
+
+
+def is_flag(value: Any) -> bool:
+    """Return True for true and false."""
+    return isinstance(value, bool)
+
+
+def is_text(value: Any) -> bool:
+    """Return True for printable ASCII that is not blank."""
+    return isinstance(value, str) and bool(value.strip()) and value.isascii() and value.isprintable()
+
+
+def is_ae_title(value: Any) -> bool:
+    """Return True for an AE title (PS3.5 6.2)."""
+    return is_text(value) and len(value) <= MAX_TITLE and "\\" not in value and value == value.strip()
+
+
+def is_seconds(value: Any) -> bool:
+    """Return True for a time above 0."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0 and math.isfinite(value)
+
+
+def is_whole(value: Any, least: int, most: int) -> bool:
+    """Return True for a whole number within bounds."""
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
