@@ -13,7 +13,7 @@ from gateway.cli.connection_options import count
 
 if TYPE_CHECKING:
     from gateway.cli.terminal import Terminal
-    from gateway.delivery.webhook_rows import Delivery
+    from gateway.delivery.webhook_rows import Webhook
     from gateway.studies.index import Index
 
 PROGRAM = "python -m gateway"
@@ -57,8 +57,9 @@ def run(arguments: argparse.Namespace, screen: "Terminal") -> None:
 
 def _list(arguments: argparse.Namespace, screen: "Terminal") -> None:
     from gateway.delivery import webhook_rows
+    from gateway.studies.delivery_rows import DeliveryState
 
-    state = None if arguments.state == "any" else webhook_rows.DeliveryState(arguments.state)
+    state = None if arguments.state == "any" else DeliveryState(arguments.state)
     with _index() as index, index.reading() as connection:
         deliveries = webhook_rows.listed(connection, state, arguments.limit)
     if arguments.json:
@@ -67,7 +68,7 @@ def _list(arguments: argparse.Namespace, screen: "Terminal") -> None:
         screen.table(COLUMNS, ([str(_words(each)[name]) for name in COLUMNS] for each in deliveries))
 
 
-def _words(delivery: "Delivery") -> dict[str, Any]:
+def _words(delivery: "Webhook") -> dict[str, Any]:
     """Return a webhook without its URL, which may hold a secret of the receiver."""
     ended = delivery.ended_at and datetime.fromtimestamp(delivery.ended_at, UTC).isoformat(timespec="seconds")
     words = {name: value for name, value in asdict(delivery).items() if name in COLUMNS}

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 from gateway.delivery import webhook_rows
 from gateway.delivery.reporting import Reporter, TryOutcome
-from gateway.delivery.webhook_rows import Delivery, DeliveryState
+from gateway.delivery.webhook_rows import Webhook
 from gateway.errors import GatewayError
 from gateway.observe.logs import exception_frames
+from gateway.studies.delivery_rows import DeliveryState
 from gateway.studies.index import Index
 
 logger = logging.getLogger("gateway")
@@ -86,7 +87,7 @@ class Courier:
             self._begin(delivery)
         return min(LOOK, max(0.0, backlog.next_at - now)) or LOOK
 
-    def _claim(self, now: float) -> Delivery | None:
+    def _claim(self, now: float) -> Webhook | None:
         with self._lock:
             busy = list(self._flying)
         if len(busy) >= THREADS or self._stopped.is_set():
@@ -94,13 +95,13 @@ class Courier:
         with self._index.writing() as connection:
             return webhook_rows.claim(connection, now, LEASE, busy)
 
-    def _begin(self, delivery: Delivery) -> None:
+    def _begin(self, delivery: Webhook) -> None:
         thread = threading.Thread(target=self._deliver, args=[delivery], name="gateway-webhook", daemon=True)
         with self._lock:  # a thread that ends at once waits for it
             thread.start()
             self._flying[delivery.origin] = thread
 
-    def _deliver(self, delivery: Delivery) -> None:
+    def _deliver(self, delivery: Webhook) -> None:
         try:
             self._settle(delivery, self._reporter.report(delivery, self._clock()))
         except GatewayError as error:  # its lease ends, and it is repeated
@@ -110,7 +111,7 @@ class Courier:
                 del self._flying[delivery.origin]
             self.wake()
 
-    def _settle(self, delivery: Delivery, outcome: TryOutcome) -> None:
+    def _settle(self, delivery: Webhook, outcome: TryOutcome) -> None:
         with self._index.writing() as connection:
             webhook_rows.settle(connection, delivery, outcome.state, outcome.reason, self._clock() + outcome.pause)
         self._count(WORDS[outcome.state])

@@ -11,8 +11,9 @@ from gateway.delivery.addresses import AddressForbidden, checked_addresses
 from gateway.delivery.callbacks import Callback
 from gateway.delivery.posting import NotHTTP, Reply, post
 from gateway.delivery.signatures import SigningSecrets
-from gateway.delivery.webhook_rows import Delivery, DeliveryState
+from gateway.delivery.webhook_rows import Webhook
 from gateway.errors import WebhookRefused
+from gateway.studies.delivery_rows import DeliveryState
 
 FIRST_PAUSE, FACTOR = 5.0, 4.0
 """Seconds after the first failure, and how much longer each further pause is."""
@@ -41,7 +42,7 @@ class Reporter:
     longest_pause: float
     context: ssl.SSLContext = field(default_factory=ssl.create_default_context)
 
-    def report(self, delivery: Delivery, now: float) -> TryOutcome:
+    def report(self, delivery: Webhook, now: float) -> TryOutcome:
         """Try once, at the time ``now`` in seconds since 1970."""
         if delivery.origin not in self.allowed:  # it was, when the run was submitted
             return TryOutcome(DeliveryState.DEAD, "origin-not-allowed")
@@ -64,19 +65,19 @@ class Reporter:
         jittered = grown * random.uniform(1 - JITTER, 1 + JITTER)
         return max(jittered, min(retry_after, self.longest_pause))
 
-    def _failed(self, delivery: Delivery, reason: str, retry_after: float = 0.0) -> TryOutcome:
+    def _failed(self, delivery: Webhook, reason: str, retry_after: float = 0.0) -> TryOutcome:
         if delivery.tries >= self.tries:
             return TryOutcome(DeliveryState.DEAD, reason)
         return TryOutcome(DeliveryState.PENDING, reason, self.pause(delivery.tries, retry_after))
 
-    def _post(self, callback: Callback, delivery: Delivery, now: float) -> Reply:
+    def _post(self, callback: Callback, delivery: Webhook, now: float) -> Reply:
         body = body_of(delivery)
         signed = self.secrets.headers(callback.origin, delivery.id, int(now), body)
         headers = {"Content-Type": "application/json", "User-Agent": "inference-gateway"} | signed
         return post(callback, checked_addresses(callback, self.allowed), headers, body, self.context)
 
 
-def body_of(delivery: Delivery) -> bytes:
+def body_of(delivery: Webhook) -> bytes:
     """Return what is sent: the run's id, its route and its state, and no more."""
     return json.dumps({"id": delivery.run, "route": delivery.route, "state": delivery.run_state}).encode()
 

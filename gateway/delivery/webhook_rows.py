@@ -3,24 +3,16 @@
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from gateway.studies.delivery_rows import DeliveryState
 from gateway.studies.tables import runs, webhooks
 
 
-class DeliveryState(StrEnum):
-    """The state of a webhook; ``dead`` is not tried any more."""
-
-    PENDING = "pending"
-    DELIVERED = "delivered"
-    DEAD = "dead"
-
-
 @dataclass(frozen=True, kw_only=True)
-class Delivery:
+class Webhook:
     """A webhook, and the run whose end it reports. ``outcome`` is that of the last try, "" before it.
 
     ``next_at`` and ``ended_at`` are seconds since 1970.
@@ -61,7 +53,7 @@ def register(connection: Connection, run_key: str, origin: str, url: str, now: f
     connection.execute(insert(webhooks), new | {"state": "pending", "tries": 0, "next_at": now, "outcome": ""})
 
 
-def claim(connection: Connection, now: float, lease: float, busy: Collection[str]) -> Delivery | None:
+def claim(connection: Connection, now: float, lease: float, busy: Collection[str]) -> Webhook | None:
     """Take the webhook that is due longest, for ``lease`` seconds; None where there is none but of ``busy`` origins.
 
     The try counts from here: one that ends the process must not be repeated for ever.
@@ -71,30 +63,30 @@ def claim(connection: Connection, now: float, lease: float, busy: Collection[str
     row = connection.execute(query).one_or_none()
     if row is None:
         return None
-    delivery = _delivery(row)
-    taken = {"tries": delivery.tries + 1, "next_at": now + lease}
-    connection.execute(update(webhooks).where(webhooks.c.run_key == delivery.key).values(taken))
-    return _delivery(row, **taken)
+    webhook = _webhook(row)
+    taken = {"tries": webhook.tries + 1, "next_at": now + lease}
+    connection.execute(update(webhooks).where(webhooks.c.run_key == webhook.key).values(taken))
+    return _webhook(row, **taken)
 
 
-def settle(connection: Connection, delivery: Delivery, state: DeliveryState, outcome: str, next_at: float) -> None:
+def settle(connection: Connection, webhook: Webhook, state: DeliveryState, outcome: str, next_at: float) -> None:
     """Record the outcome of a try, unless its lease ended and another process has begun one since."""
-    mine = (webhooks.c.run_key == delivery.key) & (webhooks.c.tries == delivery.tries) & _PENDING
+    mine = (webhooks.c.run_key == webhook.key) & (webhooks.c.tries == webhook.tries) & _PENDING
     values = {"state": state.value, "outcome": outcome, "next_at": next_at}
     connection.execute(update(webhooks).where(mine).values(values))
 
 
-def of_run(connection: Connection, run_key: str) -> Delivery | None:
+def of_run(connection: Connection, run_key: str) -> Webhook | None:
     """Return the webhook of a run."""
     row = connection.execute(_ALL.where(webhooks.c.run_key == run_key)).one_or_none()
-    return None if row is None else _delivery(row)
+    return None if row is None else _webhook(row)
 
 
-def listed(connection: Connection, state: DeliveryState | None, limit: int) -> Sequence[Delivery]:
+def listed(connection: Connection, state: DeliveryState | None, limit: int) -> Sequence[Webhook]:
     """Return webhooks of all callers, in one state or in any, those that ended last first."""
     query = _ALL if state is None else _ALL.where(webhooks.c.state == state.value)
     ordered = query.order_by(runs.c.ended_at.desc().nulls_last(), webhooks.c.id).limit(limit)
-    return [_delivery(row) for row in connection.execute(ordered)]
+    return [_webhook(row) for row in connection.execute(ordered)]
 
 
 def revive(connection: Connection, ids: Collection[str] | None, now: float) -> int:
@@ -119,6 +111,6 @@ def backlog(connection: Connection) -> Backlog:
     return Backlog(*connection.execute(query.join(runs, runs.c.key == webhooks.c.run_key).where(*_DUE)).one())
 
 
-def _delivery(row: Any, **changed: Any) -> Delivery:
+def _webhook(row: Any, **changed: Any) -> Webhook:
     values = dict(row._mapping) | {"state": DeliveryState(row.state)}
-    return Delivery(**values | changed)
+    return Webhook(**values | changed)

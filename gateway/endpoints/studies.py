@@ -119,8 +119,7 @@ def _forget(uid: str) -> flask.Response:
         auditor.ready()
     everybody, context = callers == "all", store_context()
     record = forget(context.store, _checked(uid), caller_name(), everybody=everybody, audit=context.audit)
-    went = dict(zip(("instances", "bytes", "results", "runs", "uploads"), record.counts, strict=True))
-    return flask.jsonify({"study_instance_uid": uid, **went})
+    return flask.jsonify({"study_instance_uid": uid, **record.counts})
 
 
 def _checked(uid: str) -> str:

@@ -5,7 +5,6 @@ Labels are words of the code: outcomes of associations and of instances, never a
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
-
 ALERTING = ("full", "unavailable")
 """Outcomes of instances with an alert in docs/alerts.yml; their series begin at 0, since increase() sees none begin."""
 

@@ -1,7 +1,8 @@
 """Eviction: which studies, results, ended runs and files of sessions leave a full store.
 
 Each caller has a share of the quota. A caller above its share makes room for itself first. Studies of others go only
-where they are above theirs, so that no caller pushes another below its share.
+where they are above theirs, so that no caller pushes another below its share. A study of which something waits for
+its delivery to a peer stays.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, literal, select
 
+from gateway.studies.delivery_rows import study_awaits
 from gateway.studies.instance_rows import AT_ONCE
 from gateway.studies.tables import compute_sessions, holdings, results, run_records, runs, session_files
 from gateway.studies.tables import instances as instances_table
@@ -110,7 +112,7 @@ def _page(connection: Connection, callers: list[str], skip: dict[str, int]) -> l
     studies = (
         select(used, study, holdings.c.caller, literal(""), size)
         .join(holdings, _HELD)
-        .where(holdings.c.caller.in_(callers))
+        .where(holdings.c.caller.in_(callers), ~study_awaits(holdings.c.caller, study))
         .group_by(holdings.c.caller, study)
         .order_by(used, study, holdings.c.caller)
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gateway.errors import StudyNotFound
 from gateway.observe.logs import TaggedLogger
-from gateway.studies import arrival_rows, instance_rows, round_rows, run_rows, session_rows
+from gateway.studies import arrival_rows, delivery_rows, instance_rows, round_rows, run_rows, session_rows
 from gateway.studies.blobs import quarantine_label
 from gateway.studies.query import query_rows
 from gateway.studies.results import Results
@@ -26,7 +26,7 @@ class Forgotten:
     callers lost it.
 
     ``instances`` and ``size`` in bytes are what was held; bytes that somebody else holds too are still here.
-    ``uploads`` are files in sessions.
+    ``uploads`` are files in sessions, ``deliveries`` those that were pending.
     """
 
     study_digest: str
@@ -37,24 +37,24 @@ class Forgotten:
     results: int
     runs: int
     uploads: int = 0
+    deliveries: int = 0
 
     @property
-    def counts(self) -> tuple[int, int, int, int, int]:
-        """Instances, bytes, results, runs and uploads."""
-        return self.instances, self.size, self.results, self.runs, self.uploads
+    def counts(self) -> dict[str, int]:
+        """What was forgotten of each kind."""
+        return {
+            "instances": self.instances,
+            "bytes": self.size,
+            "results": self.results,
+            "runs": self.runs,
+            "uploads": self.uploads,
+            "deliveries": self.deliveries,
+        }
 
     @property
     def members(self) -> dict[str, str | int | bool]:
         """For a record of an audit, beside the caller."""
-        return {
-            "bytes": self.size,
-            "everybody": self.everybody,
-            "instances": self.instances,
-            "results": self.results,
-            "runs": self.runs,
-            "study": self.study_digest,
-            "uploads": self.uploads,
-        }
+        return {**self.counts, "everybody": self.everybody, "study": self.study_digest}
 
 
 Sink = Callable[[Forgotten], None]
@@ -65,7 +65,7 @@ def log_forgotten(record: Forgotten) -> None:
     """The record as a line of the log."""
     tags = {"study_digest": record.study_digest, "caller": record.caller, "everybody": record.everybody}
     TaggedLogger(logger).tag(tags).info(
-        "forgot a study: %d instances, %d bytes, %d results, %d runs, %d uploads", *record.counts
+        "forgot a study: %s", ", ".join(f"{number} {kind}" for kind, number in record.counts.items())
     )
 
 
@@ -91,6 +91,7 @@ def forget(store: Store, study: str, caller: str, *, everybody: bool = False, au
         query_rows.prune(connection, [study])
         arrival_rows.forget(connection, None if everybody else caller, [study])
         round_rows.forget(connection, None if everybody else caller, [study])
+        deliveries = delivery_rows.forget(connection, None if everybody else caller, study)
     if not instances and not results and not keys and not uploads:
         raise StudyNotFound("No instance of such a study is stored for this caller.")
     record = Forgotten(
@@ -102,6 +103,7 @@ def forget(store: Store, study: str, caller: str, *, everybody: bool = False, au
         results=results,
         runs=len(keys),
         uploads=uploads,
+        deliveries=deliveries,
     )
     audit(record)
     return record

@@ -2,6 +2,7 @@
 
 What is in use stays, whatever the quota says: to remove it would free nothing, since its bytes last until it is closed.
 A study goes as a whole or not at all: of one that had lost a slice, a model would make a finding like any other.
+What waits for its delivery to a peer stays until it is delivered, or dead.
 """
 
 import logging
@@ -14,7 +15,15 @@ from sqlalchemy import Connection, delete, func, select
 
 from gateway.config import Settings
 from gateway.errors import StorageFull
-from gateway.studies import arrival_rows, commitment_rows, instance_rows, round_rows, run_rows, session_rows
+from gateway.studies import (
+    arrival_rows,
+    commitment_rows,
+    delivery_rows,
+    instance_rows,
+    round_rows,
+    run_rows,
+    session_rows,
+)
 from gateway.studies.blobs import Blobs, sweep_incoming
 from gateway.studies.eviction import RESULT, RUN, SESSION, Candidate, Eviction
 from gateway.studies.index import Index
@@ -89,7 +98,8 @@ class Retention:
     def expire(self, connection: Connection) -> None:
         """Remove what is older than it may be; what of it is in use is only out of sight, and goes later."""
         self._expired = self._clock()
-        self.collect(connection, instance_rows.release(connection, holdings.c.held_at < self.since))
+        awaited = delivery_rows.awaits(holdings.c.caller, holdings.c.sha256)
+        self.collect(connection, instance_rows.release(connection, holdings.c.held_at < self.since, ~awaited))
         old = select(results.c.id, results.c.location).where(results.c.created_at < self.since)
         for name, location in connection.execute(old).all():
             self._remove(connection, "result", name, location)
@@ -99,6 +109,7 @@ class Retention:
         arrival_rows.prune(connection, self.since)
         commitment_rows.prune(connection, self.since)
         round_rows.prune(connection, self.since)
+        delivery_rows.prune(connection, self.since)
 
     def tidy(self, connection: Connection) -> None:
         """Expire, and collect what was in use when its time was over or was set aside too long ago."""

@@ -205,6 +205,38 @@ commitments = Table(
 that is being reported has its ``next_at`` after that, so that another process takes it over from one that died.
 """
 
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("caller", CALLER, nullable=False),
+    Column("run_key", DIGEST, nullable=False, index=True),
+    Column("study_instance_uid", UID, nullable=False, index=True),
+    Column("destination", String(64), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("leased", Boolean, nullable=False),
+    Column("queued_at", Double, nullable=False),
+    Column("next_at", Double, nullable=False),
+    Column("ended_at", Double, index=True),
+    Column("outcome", String(64), nullable=False),
+    Index("ix_deliveries_state_next_at", "state", "next_at"),
+)
+"""Instances on their way to a peer, ``destination``. One that is ``leased`` has its ``next_at`` after that, so that
+another process takes it over from one that died. ``run_key`` is that of the run that made them, "" for none.
+"""
+
+delivery_instances = Table(
+    "delivery_instances",
+    metadata,
+    Column("delivery", ForeignKey("deliveries.id", ondelete="CASCADE"), primary_key=True),
+    Column("sop_instance_uid", UID, primary_key=True),
+    Column("sha256", DIGEST, nullable=False, index=True),
+    Column("state", String(16), nullable=False),
+    Column("outcome", String(64), nullable=False),
+)
+"""The instances of each delivery; they may have left the store once it has ended."""
+
 
 rounds = Table(
     "rounds",

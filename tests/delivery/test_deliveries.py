@@ -13,9 +13,9 @@ from gateway.delivery import webhook_rows
 from gateway.delivery.courier import LEASE
 from gateway.delivery.reporting import Reporter
 from gateway.delivery.signatures import SigningSecrets
-from gateway.delivery.webhook_rows import DeliveryState
 from gateway.delivery.webhooks import Webhooks
 from gateway.errors import WebhookRefused
+from gateway.studies.delivery_rows import DeliveryState
 from gateway.studies.tables import runs
 from gateway.studies.tables import webhooks as rows
 from tests.delivery.conftest import Desk
