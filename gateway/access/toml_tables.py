@@ -3,7 +3,7 @@
 import difflib
 import math
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,14 @@ AE_TITLE = "an AE title, 1 to 16 characters of ASCII, no backslash, and no space
 MAX_TITLE = 16
 """Characters of an AE title (PS3.5 6.2)."""
 SECONDS = "seconds above 0"
+
+
+class FileFaults(ValueError):
+    """A file with ``faults``, a sentence for each; ``what`` it is stands before them."""
+
+    def __init__(self, path: Path, what: str, faults: Sequence[str]) -> None:
+        super().__init__(f"{path}, {what}: {' '.join(faults)}")
+        self.faults = tuple(faults)
 
 
 def read_toml(path: Path, what: str, *, secret: bool = False) -> dict[str, Any]:

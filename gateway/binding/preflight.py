@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any
 
 from gateway.binding.bound_request import DICOM_OUTPUT, JSON_OUTPUT, read_arguments
 from gateway.binding.declaration import Declaration, Input
@@ -13,6 +13,8 @@ from gateway.binding.source_identity import require_uids
 from gateway.binding.typed_model import TypedModel
 from gateway.contract.model import Model
 from gateway.contract.requests import Request
+from gateway.dicom.reading.files import Source
+from gateway.dicom.reading.instances import Instance
 from gateway.dicom.volumes.study import Image, Series, Volume, split
 from gateway.errors import StudyRefused
 
@@ -39,7 +41,7 @@ class ModelAcceptance:
 
 
 def preflight(
-    models: Mapping[str, Model], files: Iterable[BinaryIO], output: str = JSON_OUTPUT
+    models: Mapping[str, Model], files: Iterable[Source | Instance], output: str = JSON_OUTPUT
 ) -> list[ModelAcceptance]:
     """Ask each typed model of ``models``, by route, whether it would answer in the form ``output``.
 

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from gateway import __version__
-from gateway.cli import audits, keys, networking, pair_verbs, peer_verbs, run_verbs, storing, webhook_verbs
+from gateway.cli import (
+    audits,
+    keys,
+    networking,
+    pair_verbs,
+    peer_verbs,
+    routing_verbs,
+    run_verbs,
+    storing,
+    webhook_verbs,
+)
 from gateway.cli.connection_options import add_access, add_skip_unreadable, count, count_or_zero, port_number
 from gateway.config import DEFAULT_PORT
 
@@ -115,6 +125,8 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     webhook_verbs.add_arguments(webhooks, environ)
     peers = _verb(verbs, "peers", "search other systems, fetch studies from them and send files", peer_verbs.EPILOG)
     peer_verbs.add_arguments(peers, environ)
+    routing = _verb(verbs, "routing", "check a file of rules, and which rule takes a study", routing_verbs.EPILOG)
+    routing_verbs.add_arguments(routing, environ)
     dimse = _verb(verbs, "dimse", "serve the DICOM network beside the HTTP server", networking.EPILOG)
     networking.add_arguments(dimse, environ)
     schema = _verb(verbs, "schema", "print the OpenAPI description of an application")

@@ -152,6 +152,18 @@ def _peers(arguments: argparse.Namespace) -> None:
         raise CommandFailed(failure)
 
 
+def _routing(arguments: argparse.Namespace) -> None:
+    from gateway.cli import routing_verbs
+    from gateway.cli.terminal import Terminal
+
+    try:
+        failure = routing_verbs.run(arguments, Terminal(script=arguments.json))
+    except ValueError as error:
+        raise CommandFailed(str(error)) from error
+    if failure:
+        raise CommandFailed(failure)
+
+
 def _dimse(arguments: argparse.Namespace) -> None:
     from gateway.cli import networking
     from gateway.cli.serving import require_known
@@ -328,6 +340,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
     "runs": _runs,
     "webhooks": _webhooks,
     "peers": _peers,
+    "routing": _routing,
     "dimse": _dimse,
     "schema": _schema,
     "new": _new,

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from gateway.config import Settings
+from gateway.contract.model import Model
 from gateway.doctor import (
     application,
     clock,
@@ -32,7 +34,9 @@ def examine_application(app: Any) -> Iterator[Diagnosis]:
     """Check the routes and the models of an imported ``Gateway``."""
     models = app.service.models
     looks = [(f"model {route}", partial(application.model, route, model)) for route, model in models.items()]
-    return _findings([("routes", partial(application.routes, app)), *looks])
+    routes = [("routes", partial(application.routes, app)), *looks]
+    rules = [("routing", partial(_routing, app.settings, models))] if app.settings.routing is not None else []
+    return _findings([*routes, *rules])
 
 
 def _findings(checks: Iterable[Check]) -> Iterator[Diagnosis]:
@@ -89,9 +93,18 @@ def _settings(plan: Plan, environ: Mapping[str, str]) -> list[Check]:
         ("runs", lambda: variables.runs(plan.settings)),
         ("webhooks", lambda: variables.webhooks(plan.settings)),
         *_peers(plan),
+        ("routing", lambda: _routing(plan.settings, None)),
         ("audit", lambda: variables.audit(plan.settings)),
         ("callers", lambda: variables.callers(plan)),
     ]
+
+
+def _routing(own: Settings, models: Mapping[str, Model] | None) -> Diagnosis:
+    if own.routing is None:
+        return Diagnosis("routing", Level.OK, "Off: there is no file of rules.")
+    from gateway.doctor import routing_checks  # pydantic, which may be missing; the check of the packages tells
+
+    return routing_checks.routing(own, models)
 
 
 def _peers(plan: Plan) -> list[Check]:

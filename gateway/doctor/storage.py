@@ -127,5 +127,6 @@ USES: dict[str, Callable[[Path], str]] = {
     "webhook_secrets_file": _readable_file,
     "dimse_titles_file": _readable_file,
     "peers": _readable_file,
+    "routing": _readable_file,
 }
 """The check of each setting's path: returns the fault, "" without one."""

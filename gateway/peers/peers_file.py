@@ -21,6 +21,7 @@ from gateway.access.callers_file import NAME
 from gateway.access.toml_tables import (
     AE_TITLE,
     SECONDS,
+    FileFaults,
     TomlTable,
     is_ae_title,
     is_flag,
@@ -53,7 +54,7 @@ def read_peers(path: Path) -> dict[str, PeerEntry]:
     entries = reader.entries(document)
     reader.check_mode(path.stat().st_mode, document)
     if reader.faults:
-        raise ValueError(f"{path}, {WHAT}: " + " ".join(reader.faults))
+        raise FileFaults(path, WHAT, reader.faults)
     return entries
 
 

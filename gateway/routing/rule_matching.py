@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import BinaryIO, Protocol, TypeVar
 
-from gateway.dicom.reading.instances import read_instance
+from gateway.dicom.reading.instances import Instance, read_instance
 from gateway.dicom.reading.keywords import texts
 from gateway.routing.rules import AttributeMatch, Rule, Sources
 
@@ -77,18 +77,19 @@ def _place(one: Identified) -> tuple[int, str]:
 
 
 def read_series(files: Iterable[BinaryIO], rules: Iterable[Rule]) -> list[SeriesTexts]:
-    """Return each series by the header of its representative, with the attributes that ``rules`` name.
+    """Return each series by the file of its representative. Raises StudyRefused for a header that cannot be read."""
+    return texts_of([read_instance(file) for file in files], rules)
 
-    Raises StudyRefused for a header that cannot be read.
-    """
+
+def texts_of(instances: Iterable[Instance], rules: Iterable[Rule]) -> list[SeriesTexts]:
+    """Return the series of representatives, with the values of the attributes that ``rules`` name."""
     keywords = {one.keyword for rule in rules for one in rule.match}
-    instances = [read_instance(file) for file in files]
     return [SeriesTexts(one.series_instance_uid, {k: texts(one.header, k) for k in keywords}) for one in instances]
 
 
-def verdict(rule: Rule, sender: StudySender, series: Sequence[SeriesTexts]) -> RuleVerdict:
-    """Return whether a rule takes a study of these series."""
-    if not is_from(sender, rule.sources):
+def verdict(rule: Rule, sender: StudySender | None, series: Sequence[SeriesTexts]) -> RuleVerdict:
+    """Return whether a rule takes a study of these series; without a ``sender``, from any."""
+    if sender is not None and not is_from(sender, rule.sources):
         return RuleVerdict(rule, reason="It takes studies of other senders.")
     chosen = tuple(one.uid for one in series if all(_meets(one, condition) for condition in rule.match))
     return RuleVerdict(rule, chosen) if chosen else RuleVerdict(rule, reason=_reason(rule.match, series))

@@ -13,6 +13,7 @@
 """
 
 import json
+import stat
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from gateway.access.callers_file import NAME
 from gateway.access.toml_tables import (
     AE_TITLE,
     SECONDS,
+    FileFaults,
     TomlTable,
     is_ae_title,
     is_flag,
@@ -33,8 +35,10 @@ from gateway.access.toml_tables import (
     is_whole,
     read_toml,
 )
+from gateway.config import Settings
 from gateway.contract.model import Model
 from gateway.dicom.reading.keywords import MAX_CHARACTERS, fault_of
+from gateway.peers.peers_file import read_peers
 from gateway.routing.rule_models import model_faults, parameter_faults
 from gateway.routing.rules import (
     CEILING_SECONDS,
@@ -62,13 +66,28 @@ class Surroundings:
     peers: Collection[str] | None = None
 
 
+def rules_of(settings: Settings, models: Mapping[str, Model] | None) -> tuple[Rule, ...]:
+    """Return the rules that the settings name, none without a file; ``models`` are those of the application, if known.
+
+    Raises ValueError with a sentence for each fault, also of the file of peers.
+    """
+    if settings.routing is None:
+        return ()
+    if settings.store_folder is None:
+        raise ValueError("routing (GATEWAY_ROUTING) needs a study store: set store_folder (GATEWAY_STORE_FOLDER).")
+    peers = {} if settings.peers is None else read_peers(settings.peers)
+    return read_rules(settings.routing, Surroundings(models, peers))
+
+
 def read_rules(path: Path, surroundings: Surroundings) -> tuple[Rule, ...]:
-    """Return the rules in the order of the file. Raises ValueError with a sentence for each fault."""
+    """Return the rules in the order of the file. Raises FileFaults, and ValueError where it cannot be read."""
     document = read_toml(path, WHAT)
     reader = _Reader(surroundings)
     rules = reader.rules(document)
+    if path.stat().st_mode & stat.S_IWOTH:
+        reader.faults.append("it may be written by every user: chmod 644.")
     if reader.faults:
-        raise ValueError(f"{path}, {WHAT}: " + " ".join(reader.faults))
+        raise FileFaults(path, WHAT, reader.faults)
     return rules
 
 

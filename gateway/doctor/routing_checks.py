@@ -1,0 +1,39 @@
+"""Checks of routing: the file of rules, alone and with an application's models, and the senders that it names."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from gateway.config import Settings
+from gateway.contract.model import Model
+from gateway.dimse.known_titles import KnownTitles
+from gateway.doctor.diagnoses import Diagnosis, Level
+from gateway.routing.rule_matching import StudySender, is_from
+from gateway.routing.rules import Rule, Sources
+from gateway.routing.rules_file import rules_of
+
+REMEDY = "Correct the file of rules: python -m gateway routing check names each fault."
+
+
+def routing(own: Settings, models: Mapping[str, Model] | None = None) -> Diagnosis:
+    """Read the file of rules, and compare its AE titles with those that may store."""
+    try:
+        rules = rules_of(own, models)
+    except ValueError as error:
+        return Diagnosis("routing", Level.FAIL, str(error), REMEDY)
+    strangers = [] if own.dimse_titles_file is None else sorted(_strangers(rules, own.dimse_titles_file))
+    if strangers:
+        text = f"No AE title that may store is like {', '.join(strangers)}, which rules name."
+        return Diagnosis("routing", Level.WARN, text, "Correct the titles of the rules, or the file of AE titles.")
+    names = ", ".join(rule.name for rule in rules)
+    return Diagnosis("routing", Level.OK, f"Rules: {names}{'; their models are known' if models is not None else ''}.")
+
+
+def _strangers(rules: Iterable[Rule], file: Path) -> set[str]:
+    """Return the titles of rules that are nobody's who may store; none where the file cannot be read."""
+    try:
+        known = KnownTitles(file).all()
+    except (OSError, ValueError):  # the check of the folders, or the start of dimse, tells
+        return set()
+    senders = [StudySender("", (title,)) for title, entry in known.items() if "store" in entry.may]
+    named = {title for rule in rules for title in rule.sources.titles}
+    return {title for title in named if not any(is_from(sender, Sources((title,))) for sender in senders)}
