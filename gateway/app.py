@@ -182,6 +182,10 @@ class Gateway(flask.Flask):
 
                 studies.add_store(self, taken)
                 self._add_runs(taken)
+            if self.settings.oip:
+                from gateway.endpoints import oip
+
+                oip.add_oip(self, taken)
             if self.settings.dicomweb:
                 from gateway.endpoints import dicomweb
 
