@@ -182,10 +182,10 @@ class Gateway(flask.Flask):
 
                 studies.add_store(self, taken)
                 self._add_runs(taken)
-            if self.settings.oip:
-                from gateway.endpoints import oip
+            if self.settings.routing is not None and self.settings.store_folder is not None:
+                from gateway.endpoints.admin_pages import add_admin_pages
 
-                oip.add_oip(self, taken)
+                add_admin_pages(self, taken)
             if self.settings.dicomweb:
                 from gateway.endpoints import dicomweb
 

@@ -15,7 +15,9 @@ from gateway.errors import Unauthenticated
 if TYPE_CHECKING:
     from gateway.access.tokens import Tokens
 
-BASIC_BELOW = "/dicomweb/"
+DICOMWEB_BELOW, ADMIN_BELOW = "/dicomweb/", "/admin/"
+BASIC = 'Basic realm="gateway administration", charset="UTF-8"'
+"""The challenge below ``/admin`` (RFC 7617 2)."""
 SIGNED_BELOW = "/backendai"
 ASK = "Send an API key or a token: Authorization: Bearer ..."
 
@@ -55,11 +57,13 @@ class Authenticator:
         return basic or ("", _proof(environ))
 
     def _takes_basic(self, environ: Mapping[str, Any]) -> bool:
-        """Return True below ``/dicomweb``: PACS and their clients speak Basic (RFC 7617), and no other client has to.
+        """Return True where clients speak Basic alone (RFC 7617): PACS below ``/dicomweb``, browsers below ``/admin``.
 
-        No challenge asks for it, so that no browser remembers a password and sends it for pages of other sites.
+        A challenge asks for it below ``/admin`` alone, where forms of other sites' pages are refused: a browser
+        remembers a password, and sends it for any page.
         """
-        return self._dicomweb and str(environ.get("PATH_INFO", "")).startswith(BASIC_BELOW)
+        path = str(environ.get("PATH_INFO", ""))
+        return path.startswith(ADMIN_BELOW) or (self._dicomweb and path.startswith(DICOMWEB_BELOW))
 
     def _signed(self, environ: Mapping[str, Any]) -> KeyPairs | None:
         """Return the key pairs for a request below ``/backendai``, where its clients sign and send no other proof."""

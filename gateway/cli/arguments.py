@@ -18,6 +18,7 @@ from gateway.cli import (
     routing_verbs,
     run_verbs,
     storing,
+    study_verbs,
     webhook_verbs,
 )
 from gateway.cli.connection_options import add_access, add_skip_unreadable, count, count_or_zero, port_number
@@ -121,6 +122,8 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     for name, add_arguments in storing.ARGUMENTS.items():
         add_arguments(_verb(verbs, name, storing.SUMMARIES[name], storing.EPILOGS[name] + f"\n{STATUS}\n"), environ)
     run_verbs.add_arguments(_verb(verbs, "runs", "look at runs, wait for them, cancel them", run_verbs.EPILOG), environ)
+    studies = _verb(verbs, "studies", "list studies that arrived and what became of them", study_verbs.EPILOG)
+    study_verbs.add_arguments(studies, environ)
     webhooks = _verb(verbs, "webhooks", "list and retry webhooks, and add their secrets", webhook_verbs.EPILOG)
     webhook_verbs.add_arguments(webhooks, environ)
     peers = _verb(verbs, "peers", "search other systems, fetch studies from them and send files", peer_verbs.EPILOG)

@@ -130,6 +130,18 @@ def _runs(arguments: argparse.Namespace) -> None:
         raise CommandFailed(failure)
 
 
+def _studies(arguments: argparse.Namespace) -> None:
+    from gateway.cli import study_verbs
+    from gateway.cli.terminal import Terminal
+
+    try:
+        failure = study_verbs.run(arguments, Terminal(script=arguments.json))
+    except ValueError as error:
+        raise CommandFailed(str(error), USAGE) from error
+    if failure:
+        raise CommandFailed(failure)
+
+
 def _webhooks(arguments: argparse.Namespace) -> None:
     from gateway.cli import webhook_verbs
     from gateway.cli.terminal import Terminal
@@ -338,6 +350,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
     "bundle": _store,
     "preflight": _store,
     "runs": _runs,
+    "studies": _studies,
     "webhooks": _webhooks,
     "peers": _peers,
     "routing": _routing,

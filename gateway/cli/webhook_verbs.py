@@ -2,19 +2,18 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.connection_options import count
+from gateway.cli.store_index import opened_index
 
 if TYPE_CHECKING:
     from gateway.cli.terminal import Terminal
     from gateway.delivery.webhook_rows import Webhook
-    from gateway.studies.index import Index
 
 PROGRAM = "python -m gateway"
 VARIABLE = "GATEWAY_WEBHOOK_SECRETS_FILE"
@@ -60,7 +59,7 @@ def _list(arguments: argparse.Namespace, screen: "Terminal") -> None:
     from gateway.studies.delivery_rows import DeliveryState
 
     state = None if arguments.state == "any" else DeliveryState(arguments.state)
-    with _index() as index, index.reading() as connection:
+    with opened_index("webhooks") as index, index.reading() as connection:
         deliveries = webhook_rows.listed(connection, state, arguments.limit)
     if arguments.json:
         screen.tell([_words(delivery) for delivery in deliveries])
@@ -82,7 +81,7 @@ def _retry(arguments: argparse.Namespace, screen: "Terminal") -> None:
 
     if bool(arguments.ids) == arguments.all:
         raise ValueError("webhooks retry needs ids of webhooks, or --all.")
-    with _index() as index, index.writing() as connection:
+    with opened_index("webhooks") as index, index.writing() as connection:
         revived = webhook_rows.revive(connection, None if arguments.all else arguments.ids, time.time())
     if revived < len(arguments.ids):
         raise ValueError(f"{len(arguments.ids) - revived} of these ids are not of dead webhooks.")
@@ -105,22 +104,6 @@ def _secret(arguments: argparse.Namespace, _screen: "Terminal") -> None:
         file.write((b"" if before.endswith(b"\n") or not before else b"\n") + f"{origin} {secret}\n".encode())
     sys.stdout.write(secret + "\n")
     sys.stderr.write("give this secret to the receiver\n")
-
-
-@contextmanager
-def _index() -> Iterator["Index"]:
-    from gateway.config import Settings
-
-    settings = Settings.from_environment()
-    if settings.store_folder is None or not settings.store_folder.is_dir():
-        raise ValueError("webhooks needs the store of the gateway: set GATEWAY_STORE_FOLDER as the gateway has it.")
-    from gateway.studies.index import Index
-
-    index = Index(settings.store_folder, settings.database_url)
-    try:
-        yield index
-    finally:
-        index.close()
 
 
 ACTIONS = {"list": _list, "retry": _retry, "secret": _secret}

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec
 import flask
 
 from gateway.access import listeners, shared_table
-from gateway.access.authenticator import ASK, Authenticator
+from gateway.access.authenticator import ADMIN_BELOW, ASK, BASIC, Authenticator
 from gateway.access.callers import Caller, Role
 from gateway.access.rate_limits import CallerLimits
 from gateway.config import Settings, unknown_variables
@@ -25,7 +25,7 @@ from gateway.errors import Forbidden, GatewayError, Unauthenticated
 logger = logging.getLogger("gateway")
 
 PROBES = frozenset({"/ping", "/healthcheck", "/livez", "/readyz", "/startupz"})
-OPEN = PROBES | {"/backendai", "/v2/health/live", "/v2/health/ready"}
+OPEN = PROBES | {"/backendai"}
 """Rules without access control: a probe has no key, nor has a client that asks for the version of Backend.AI's API."""
 EXPOSED = {"/docs": "expose_docs", "/openapi.json": "expose_docs", "/metrics": "expose_metrics"}
 """Rules whose access a setting determines."""
@@ -153,9 +153,17 @@ class AccessControl:
             self._admit(rule, environ)
         except GatewayError as error:  # answered here, and not by a service's own error handler
             current_service().metrics.turned_away(rule, error.status, error.code, DOOR)
-            refusal = problem_response(error)
-            return asking_for_key(refusal) if rule == "/docs" and error.status == 401 and wants_page() else refusal
+            return self._asking(problem_response(error), rule)
         return None
+
+    def _asking(self, refusal: flask.Response, rule: str) -> flask.Response:
+        """Return a refusal that asks a browser for a key: ``/docs`` by its page, ``/admin`` by the browser's own."""
+        if refusal.status_code == 401 and wants_page():
+            if rule == "/docs":
+                return asking_for_key(refusal)
+            if rule.startswith(ADMIN_BELOW):
+                refusal.headers.add("WWW-Authenticate", BASIC)
+        return refusal
 
     def _admit(self, rule: str, environ: dict[str, Any]) -> None:
         exposure = self._exposed.get(rule, "authenticated")

@@ -62,6 +62,20 @@ class ForeignPages:
         return is_address or name == "localhost" or name in self._hosts or ANY in self._hosts
 
 
+def require_own_page(environ: dict[str, Any]) -> None:
+    """Require that a page of this gateway sends a form, as its browser states it (Fetch 3.2, Fetch Metadata).
+
+    A browser may add credentials that it remembers to a form of any page. Raises Forbidden.
+    """
+    site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN", "")
+    own = _authority(origin) == environ.get("HTTP_HOST", "").lower() != ""
+    if site != "same-origin" and not (site is None and own):
+        raise Forbidden(
+            "This form is accepted from a page of the gateway alone, with Origin or Sec-Fetch-Site. "
+            "A proxy must pass on Host and these fields."
+        )
+
+
 @lru_cache(HOSTS)
 def _name(host: str) -> tuple[str, bool]:
     """Return the name or address in a Host field (RFC 9110 7.2), "" where it has none, and whether it is an address."""

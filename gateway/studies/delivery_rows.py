@@ -202,6 +202,11 @@ def of_run(connection: Connection, run_key: str) -> Sequence[Delivery]:
     return _found(connection, deliveries.c.run_key == run_key)
 
 
+def of_runs(connection: Connection, run_keys: Iterable[str]) -> list[Delivery]:
+    """Return the deliveries of runs, the first first."""
+    return [each for some in pieces(run_keys) for each in _found(connection, deliveries.c.run_key.in_(some))]
+
+
 def of_study(connection: Connection, caller: str | None, study: str) -> Sequence[Delivery]:
     """Return the deliveries of a caller's, or of everybody's (None), study, the first first."""
     return _found(connection, *_of_study(caller, study))

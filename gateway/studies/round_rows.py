@@ -173,6 +173,12 @@ def listed(
     return _whole(connection, connection.execute(query).all())
 
 
+def of_ids(connection: Connection, ids: Sequence[str]) -> list[Round]:
+    """Return rounds with their routings, in the order of their ids."""
+    found = _whole(connection, connection.execute(select(rounds).where(rounds.c.id.in_(ids))).all())
+    return sorted(found, key=lambda round: ids.index(round.id))
+
+
 def of_study(connection: Connection, study: str, caller: str | None = None) -> list[Round]:
     """Return the rounds of a study with their routings, the first first: a caller's, or everybody's (None)."""
     mine = [] if caller is None else [rounds.c.caller == caller]
