@@ -159,3 +159,19 @@ def cut(lines: Sequence[str], most: int) -> list[str]:
 def load_font(size: int) -> ImageFont.FreeTypeFont:
     """Return DejaVu Sans, which has Latin, Greek, Cyrillic and the signs of units, and needs no file of the system."""
     return ImageFont.truetype(FONT, size, layout_engine=ImageFont.Layout.BASIC)  # the other fails for some texts
+
+
+def wrapped(text: str, size: int, width: int) -> list[str]:
+    """Break a text at its spaces into lines of ``width`` pixels, and a word that is longer anywhere."""
+    font, lines = load_font(size), list[str]()
+    for word in text.split(" ") if text else ():
+        joined = f"{lines[-1]} {word}" if lines else word
+        if lines and font.getlength(joined) <= width:
+            lines[-1] = joined
+            continue
+        lines.append("")
+        for character in word:
+            if font.getlength(lines[-1] + character) > width:
+                lines.append("")
+            lines[-1] += character
+    return lines

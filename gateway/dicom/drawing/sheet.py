@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from PIL import Image, ImageDraw
 
 from gateway.dicom.drawing.palettes import Colour
-from gateway.dicom.drawing.render import Swatch, cut, load_font, readable, swatch
+from gateway.dicom.drawing.render import Swatch, cut, load_font, readable, swatch, wrapped
 
 MAX_TILES = 24
 """Tiles of one sheet: as many as a reader can distinguish on a screen."""
@@ -149,7 +149,7 @@ class _Layout:
         yield from self._legend(heading.legend)
 
     def _lines(self, text: str, size: int, tint: Colour) -> Iterator[_Text]:
-        for line in _wrapped(text, size, self._width):
+        for line in wrapped(text, size, self._width):
             yield _Text(0, self._y, line, size, tint)
             self._y += round(size * LEADING)
 
@@ -172,19 +172,3 @@ def _shortened(text: str, size: int, width: int) -> str:
     while load_font(size).getlength(text) > width:
         text = f"{text[:-4]}..."
     return text
-
-
-def _wrapped(text: str, size: int, width: int) -> list[str]:
-    """Break a text at its spaces, and a word that is longer than a line anywhere."""
-    font, lines = load_font(size), list[str]()
-    for word in text.split(" ") if text else ():
-        joined = f"{lines[-1]} {word}" if lines else word
-        if lines and font.getlength(joined) <= width:
-            lines[-1] = joined
-            continue
-        lines.append("")
-        for character in word:
-            if font.getlength(lines[-1] + character) > width:
-                lines.append("")
-            lines[-1] += character
-    return lines

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pydicom import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import (
+    BasicTextSRStorage,
     ColorSoftcopyPresentationStateStorage,
     Comprehensive3DSRStorage,
     ComprehensiveSRStorage,
@@ -49,11 +50,12 @@ REQUIRED: dict[str, tuple[str, ...]] = {
         SecondaryCaptureImageStorage: f"{_IMAGE} PixelData ConversionType",
         GrayscaleSoftcopyPresentationStateStorage: f"{_PRESENTATION} PresentationLUTShape",
         ColorSoftcopyPresentationStateStorage: f"{_PRESENTATION} ICCProfile",
+        BasicTextSRStorage: _REPORT,
         ComprehensiveSRStorage: _REPORT,
         Comprehensive3DSRStorage: _REPORT,
     }.items()
 }
-"""Attributes of type 1 by SOP Class (PS3.3 A.8.1, A.33, A.35.3, A.35.13, A.51, A.75)."""
+"""Attributes of type 1 by SOP Class (PS3.3 A.8.1, A.33, A.35.1, A.35.3, A.35.13, A.51, A.75)."""
 
 
 def check(dataset: Dataset, source: Sequence[Instance], frames: Sequence[Frame] = ()) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,28 +34,35 @@ def report(findings: Sequence[Measured], source: Sequence[Instance], stamp: Stam
     """Return one Comprehensive SR of ``findings``, a Comprehensive 3D SR if one of them is placed in the patient."""
     from highdicom.sr import Comprehensive3DSR, ComprehensiveSR, MeasurementReport
 
-    instances = {one.sop_instance_uid: one for one in source}
     groups = [_group(finding, number, source, stamp) for number, finding in enumerate(findings, start=1)]
-    document = MeasurementReport(
-        observation_context=_observer(stamp),
+    content = MeasurementReport(
+        observation_context=observer(stamp),
         procedure_reported=_coded(PROCEDURE),
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
     )
     solid = any(isinstance(finding, LinearMeasurement) and len(finding.start) == 3 for finding in findings)
-    who = stamp.placeholders
-    made = (Comprehensive3DSR if solid else ComprehensiveSR)(
-        evidence=[stand_in((one, 0), stamp) for one in instances.values()],
-        content=document,
-        is_complete=True,
-        is_final=False,
-        **{name: who[name] for name in _OF_A_DOCUMENT},
-    )
-    dataset = Dataset(made)
-    dataset.PerformedProcedureCodeSequence = []
-    name_classes(dataset, classes_of(list(instances.values())))
+    dataset = document(Comprehensive3DSR if solid else ComprehensiveSR, content, source, stamp)
     names = ", ".join(filter(None, (getattr(finding, "label", "") for finding in findings)))
     return stamp.finish(dataset, names or "Measurements")
+
+
+def document(kind: Callable[..., Dataset], content: Any, source: Sequence[Instance], stamp: Stamp) -> Dataset:
+    """Return an SR document of one of highdicom's classes, complete and unverified, with ``source`` as its evidence."""
+    instances = {one.sop_instance_uid: one for one in source}
+    who = stamp.placeholders
+    dataset = Dataset(
+        kind(
+            evidence=[stand_in((one, 0), stamp) for one in instances.values()],
+            content=content,
+            is_complete=True,
+            is_final=False,
+            **{name: who[name] for name in _OF_A_DOCUMENT},
+        )
+    )
+    dataset.PerformedProcedureCodeSequence = []
+    name_classes(dataset, classes_of(list(instances.values())))
+    return dataset
 
 
 def _coded(code: Code) -> Any:
@@ -64,8 +71,8 @@ def _coded(code: Code) -> Any:
     return CodedConcept(*code)
 
 
-def _observer(stamp: Stamp) -> Any:
-    """The model as the device that observed (TID 1002)."""
+def observer(stamp: Stamp) -> Any:
+    """Return the model as the device that observed (TID 1001, 1002)."""
     from highdicom.sr import DeviceObserverIdentifyingAttributes, ObservationContext, ObserverContext
 
     who = stamp.placeholders
