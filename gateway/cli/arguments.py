@@ -11,6 +11,7 @@ from typing import Any
 from gateway import __version__
 from gateway.cli import (
     audits,
+    batching,
     keys,
     networking,
     pair_verbs,
@@ -119,6 +120,9 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_answer(send)
     run = _verb(verbs, "run", "run a model without a server and check its answer", RUN_EPILOG)
     _add_run(run)
+    batching.add_arguments(
+        _verb(verbs, "batch", "run a model over every study of an archive", batching.EPILOG), _option
+    )
     for name, add_arguments in storing.ARGUMENTS.items():
         add_arguments(_verb(verbs, name, storing.SUMMARIES[name], storing.EPILOGS[name] + f"\n{STATUS}\n"), environ)
     run_verbs.add_arguments(_verb(verbs, "runs", "look at runs, wait for them, cancel them", run_verbs.EPILOG), environ)

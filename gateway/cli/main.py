@@ -244,6 +244,22 @@ def _run(arguments: argparse.Namespace) -> None:
         raise CommandFailed(f"a gateway would refuse: {error.detail}") from error
 
 
+def _batch(arguments: argparse.Namespace) -> None:
+    from gateway.cli import batching
+    from gateway.cli.terminal import Terminal
+    from gateway.client import SourceUnreadable
+
+    try:
+        answered = batching.run(arguments, Terminal(script=arguments.json))
+    except SourceUnreadable as error:
+        raise CommandFailed(error.detail) from error
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted: what is done is kept; the same command with --resume goes on\n")
+        raise
+    if not answered:
+        raise CommandFailed("some studies were refused or failed: studies.csv says why")
+
+
 def _is_wrapper(path: Path) -> bool:
     """Return True for a Python file that has a ``Wrapper``, as one of AIGES does."""
     named = path.suffix == ".py" and path.is_file()
@@ -345,6 +361,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
     "serve": _serve,
     "send": _send,
     "run": _run,
+    "batch": _batch,
     "upload": _store,
     "results": _store,
     "bundle": _store,

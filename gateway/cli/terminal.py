@@ -9,7 +9,19 @@ from typing import Any, Protocol
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -108,6 +120,14 @@ class Terminal:
 
             yield show
 
+    @contextmanager
+    def counter(self, doing: str, total: int) -> Iterator[Callable[[str], None]]:
+        """Show a bar with the rate and the time left, which grows by one with each call; its text is the call's."""
+        columns = (MofNCompleteColumn(), _RateColumn(), TimeRemainingColumn())
+        with self._progress(*columns) as bar:
+            task = bar.add_task(doing, total=total)
+            yield lambda text: bar.update(task, description=printable(text)[:LONGEST_TEXT], advance=1)
+
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Print a table of results; where nobody sees it, lines with tabs between the cells, and no head."""
         if not self._out.is_terminal:
@@ -119,15 +139,19 @@ class Terminal:
             table.add_row(*(Text(printable(cell)) for cell in row))
         self._out.print(table)
 
-    def _progress(self) -> Progress:
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-        )
-        return Progress(*columns, console=self._err, transient=True, disable=not self._err.is_terminal)
+    def _progress(self, *columns: ProgressColumn) -> Progress:
+        """Return bars with ``columns`` behind the text and the bar, or the usual ones."""
+        first = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn())
+        rest = columns or (TaskProgressColumn(), TimeElapsedColumn())
+        return Progress(*first, *rest, console=self._err, transient=True, disable=not self._err.is_terminal)
+
+
+class _RateColumn(ProgressColumn):
+    """Steps in a minute."""
+
+    def render(self, task: Task) -> Text:
+        rate = task.finished_speed or task.speed
+        return Text("" if rate is None else f"{rate * 60:.0f}/min")
 
 
 def _reporter(bar: Progress, task: TaskID, next_step: str) -> Report:

@@ -43,7 +43,12 @@ def configure(settings: Settings) -> None:
     elif settings.log_format == "text":
         return
     for handler in root.handlers:
-        handler.setFormatter(_form(settings))
+        format_lines(handler, settings)
+
+
+def format_lines(handler: logging.Handler, settings: Settings) -> None:
+    """Have a handler print lines in the form of ``settings.log_format``."""
+    handler.setFormatter(_form(settings))
 
 
 def configure_server(settings: Settings) -> None:

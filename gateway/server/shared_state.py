@@ -23,11 +23,12 @@ CLOSE_SECONDS = 60.0
 class SupervisorLauncher:
     """The supervisor of one server. Workers inherit the end of its standard input, by which it knows that they live.
 
-    ``app`` is an import string, loaded in each model process and never here.
+    ``app`` is an import string, loaded in each model process and never here. ``log`` is the descriptor that all of
+    them write their log lines to; None is standard error.
     """
 
-    def __init__(self, app: str) -> None:
-        self._app = app
+    def __init__(self, app: str, log: int | None = None) -> None:
+        self._app, self._log = app, log
         self._listener, self.address = listen()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -42,6 +43,7 @@ class SupervisorLauncher:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "gateway.executors.supervisor", json.dumps(arguments)],
             stdin=subprocess.PIPE,
+            stderr=self._log,
             pass_fds=[self._listener.fileno()],
             start_new_session=True,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},

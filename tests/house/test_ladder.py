@@ -38,11 +38,12 @@ RUNGS = {
     "worker": 10,
     "client": 11,
     "doctor": 11,
-    "cli": 12,
+    "batch": 12,
     "testing": 12,
-    "__main__": 13,
-    "models": 13,
-    "utils": 13,
+    "cli": 13,
+    "__main__": 14,
+    "models": 14,
+    "utils": 14,
 }
 """``client`` is above ``app`` for its one module that runs an application in this process."""
 

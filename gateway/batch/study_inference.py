@@ -1,0 +1,112 @@
+"""The inference of one study of an archive: its files in, an answer or a sentence out. A door without a network."""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from gateway.batch.study_finder import FoundStudy
+from gateway.client.answer import Answer
+from gateway.client.errors import SourceUnreadable
+from gateway.client.study_files import spatial
+from gateway.client.unreadable import Skipping
+from gateway.contract.model import Model
+from gateway.contract.requests import Result
+from gateway.dicom.reading.instances import Instance
+from gateway.errors import Unavailable
+from gateway.intake.receiving import Received, ReceiveOptions, receive_files
+from gateway.service.exchange import Exchange, Head, new_request_id
+from gateway.service.service import Service
+
+DOOR = "batch"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyAnswer:
+    """The answer on one study, and its instances in the order that the model had; ``model_seconds`` are the model's."""
+
+    answer: Answer
+    source: Sequence[Instance]
+    model_seconds: float
+
+
+class StudyInference:
+    """Runs one model of an open service on studies. Threads may share it."""
+
+    def __init__(
+        self, service: Service, model: Model, parameters: Mapping[str, Any], *, skip_unreadable: bool = False
+    ) -> None:
+        """``parameters`` are the members of each request's JSON."""
+        self._service, self._model = service, model
+        self._json = json.dumps(parameters).encode()
+        self._skip_unreadable = skip_unreadable
+
+    @contextmanager
+    def answered(self, study: FoundStudy) -> Iterator[StudyAnswer]:
+        """Yield the answer, whose buffers are valid within the block.
+
+        Waits for a model that is busy or starts again, as long as one request may take. Raises StudyUnreadable,
+        StudyRefused, and what ``Exchange.receive`` and ``infer`` raise.
+        """
+        skipping = Skipping(self._skip_unreadable)
+        skipping.skip(study.broken)
+        source = spatial(study.files, skipping)
+        exchange, result = self._inferred(source)
+        with exchange:
+            exchange.answer(result)
+            yield StudyAnswer(answer=_answer(exchange, result), source=source, model_seconds=result.seconds)
+        exchange.close()
+
+    def _inferred(self, source: Sequence[Instance]) -> tuple[Exchange, Result]:
+        """Return the open exchange and its result, as soon as the model takes a request."""
+        deadline = time.monotonic() + self._service.settings.request_timeout
+        while True:
+            try:
+                head = Head(door=DOOR, request_id=new_request_id())
+                with self._service.open_exchange(self._model, head) as exchange:
+                    return exchange, exchange.infer(exchange.receive(partial(_receive, self._json, source)))
+            except Unavailable as error:
+                if time.monotonic() + error.retry_after > deadline:
+                    raise
+                time.sleep(error.retry_after)
+
+
+def _receive(words: bytes, source: Sequence[Instance], options: ReceiveOptions) -> Received:
+    files = [instance.source for instance in source]
+    size = len(words) + sum(map(_size, files))
+    options.ticket.expect(size)
+    return receive_files(words, map(_opened_file, files), options, expected=size)
+
+
+def _size(file: Path | BinaryIO) -> int:
+    if isinstance(file, Path):
+        return file.stat().st_size if file.exists() else 0
+    return file.seek(0, os.SEEK_END)
+
+
+def _opened_file(file: Path | BinaryIO) -> BinaryIO:
+    if not isinstance(file, Path):
+        file.seek(0)
+        return file
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise SourceUnreadable(f"{file.name} cannot be read any more: {error.strerror}.") from error
+
+
+def _answer(exchange: Exchange, result: Result) -> Answer:
+    return Answer(
+        json=json.loads(result.json_bytes),
+        buffers=tuple(part.data for part in result.parts),
+        media_types=tuple(part.media_type for part in result.parts),
+        input_digest=result.input_digest,
+        output_digest=exchange.finish(),
+        request_id=exchange.head.request_id,
+        model=result.card.name,
+        model_version=result.card.version,
+    )

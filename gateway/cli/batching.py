@@ -1,0 +1,192 @@
+"""``batch``: a model over every study of an archive."""
+
+import argparse
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.cli.connection_options import add_skip_unreadable, count
+from gateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from gateway.app import Gateway
+    from gateway.batch.batch_tables import BatchTables, StudyRow
+    from gateway.batch.batches import BatchTally
+    from gateway.batch.study_finder import FoundStudy
+    from gateway.cli.terminal import Terminal
+    from gateway.contract.model import Model
+    from gateway.service.service import Service
+
+PROGRAM = "python -m gateway"
+EPILOG = f"""\
+examples:
+  {PROGRAM} batch models.app:app -i archive -o results --model /segmentation-3d
+  {PROGRAM} batch nodules.py -i archive -o results --jobs 4 --param threshold=-500
+  {PROGRAM} batch nodules.py -i archive -o results --resume      go on after an interruption
+  {PROGRAM} batch nodules.py -i archive -o results --output dicom --pictures
+
+OUT then has studies.csv, a row for each study; findings.csv, a row for each finding; results, a folder for each study
+with the files that send writes; and batch.log. A study that is refused or fails never ends the batch.
+
+exit status: 0 every study answered, 1 some refused or failed, 2 wrong usage, 130 interrupted: --resume goes on
+"""
+LOG = "batch.log"
+
+
+class BatchRefused(GatewayError):
+    """An application without the model that a batch is to run."""
+
+
+def add_arguments(verb: argparse.ArgumentParser, option: Any) -> None:
+    """Add the arguments of ``batch``; ``option`` reads KEY=VALUE."""
+    add = verb.add_argument
+    add("app", metavar="APP", help="module:name or file.py of an application or a model, such as models.app:app")
+    add("-i", "--input", type=Path, dest="archive", metavar="ARCHIVE", required=True, help="folder with studies below")
+    add("-o", "--out", type=Path, metavar="OUT", required=True, help="folder for tables and results")
+    add("-r", "--model", "--route", dest="route", metavar="ROUTE", help="route of the model (the only one, else /)")
+    add("--param", help="parameters of the model", type=option, metavar="KEY=VALUE", dest="options", nargs="+")
+    add("--jobs", type=count, default=_cores(), metavar="N", help="studies at once, in processes (%(default)s, cores)")
+    add("--resume", action="store_true", help="go on with a batch: settled studies are passed, failed ones tried again")
+    add("--output", choices=("arrays", "dicom"), default="arrays", help="masks as .npy, or DICOM objects (%(default)s)")
+    add("--pictures", action="store_true", help="draw each study with its findings, and a contact sheet")
+    add_skip_unreadable(verb)
+    add("--json", action="store_true", help="print the counts as one JSON document, for a script")
+    verb.set_defaults(options=[])
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(arguments: argparse.Namespace, screen: "Terminal") -> bool:
+    """Run a batch; return True if every study was answered.
+
+    Raises NoTarget, BatchRefused, OtherBatch, ParameterRefused, SourceUnreadable and OSError, each with a sentence.
+    """
+    from gateway.batch.batch_tables import BatchTables
+    from gateway.batch.study_finder import find_studies
+
+    os.environ.setdefault("GATEWAY_MODEL_PROCESSES", str(arguments.jobs))  # every process reads its settings there
+    app = _application(arguments.app)
+    model = _only(app.service.models, arguments.route)
+    with screen.task("looking for studies") as show:
+        studies = find_studies(arguments.archive, lambda files: show(f"looking for studies: {files:,} files"))
+    if not studies:
+        raise BatchRefused(f"There is no DICOM file and no image below {arguments.archive}.")
+    order = {"app": arguments.app, "model": model.name, "parameters": dict(arguments.options)}
+    order |= {"output": arguments.output}
+    tables = BatchTables.open(arguments.out, order, resume=arguments.resume, studies=studies)
+    try:
+        with _logged(arguments.out / LOG) as log, _opened(app, arguments.app, log):
+            for warning in _unknown(app, model.name, arguments.options):
+                screen.note(warning)
+            tally = _run(arguments, screen, app.service, model, studies, tables)
+    finally:
+        tables.close()
+    _summarise(tally, arguments.out, screen)
+    return tally.whole
+
+
+def _run(
+    arguments: argparse.Namespace,
+    screen: "Terminal",
+    service: "Service",
+    model: "Model",
+    studies: "list[FoundStudy]",
+    tables: "BatchTables",
+) -> "BatchTally":
+    from gateway.batch.batches import run_batch
+    from gateway.batch.study_inference import StudyInference
+
+    parameters = dict(arguments.options) | ({"output": "dicom"} if arguments.output == "dicom" else {})
+    inference = StudyInference(service, model, parameters, skip_unreadable=arguments.skip_unreadable)
+    screen.note(f"studies: {len(studies):,}, {arguments.jobs} at once, model {model.name}")
+    with screen.counter("studies", len(studies)) as step:
+
+        def report(row: "StudyRow | None") -> None:
+            step("studies")
+            if row is not None and row.reason:
+                screen.note(f"{row.state} {row.study}: {row.reason}")
+
+        pictures = arguments.pictures
+        return run_batch(studies, inference, tables, jobs=arguments.jobs, pictures=pictures, report=report)
+
+
+def _unknown(app: "Gateway", route: str, options: list[tuple[str, str]]) -> Iterator[str]:
+    """Return a sentence for each parameter that the model does not have."""
+    from gateway.cli import undeclared
+    from gateway.client import Client
+    from gateway.client.wsgi import LOCAL, session
+
+    return undeclared.warnings((name for name, _ in options), route, Client(LOCAL, session=session(app)))
+
+
+def _application(target: str) -> "Gateway":
+    from gateway.app import Gateway
+    from gateway.targets import servable
+
+    app = servable(target)
+    if not isinstance(app, Gateway):
+        raise BatchRefused(f"{target} is not a Gateway")
+    return app
+
+
+def _only(models: "dict[str, Model]", route: str | None) -> "Model":
+    """Remove all models but the one to run, so that no other is set up; return it. Raises BatchRefused."""
+    if route is None:
+        route = next(iter(models)) if len(models) == 1 else "/"
+    route = f"/{route.lstrip('/')}"
+    if route not in models:
+        raise BatchRefused(f"there is no model on {route}; this application has {', '.join(models)}: name one with -r")
+    for other in models.keys() - {route}:
+        del models[other]
+    return models[route]
+
+
+@contextmanager
+def _logged(path: Path) -> Iterator[int]:
+    """Write the log to a file within the block, beside the progress bar on the terminal; yield its descriptor."""
+    from gateway.config import Settings
+    from gateway.observe import jsonlogs
+
+    root = logging.getLogger()
+    with path.open("a", encoding="utf-8") as file:
+        handler = logging.StreamHandler(file)
+        root.addHandler(handler)
+        root.setLevel(logging.INFO)
+        jsonlogs.format_lines(handler, Settings.from_environment())
+        try:
+            yield file.fileno()
+        finally:
+            root.removeHandler(handler)
+
+
+@contextmanager
+def _opened(app: "Gateway", target: str, log: int) -> Iterator[None]:
+    """Have the models of an application in processes within the block, as ``serve`` runs them."""
+    from gateway.cli.serving import importable
+    from gateway.server.shared_state import SupervisorLauncher
+
+    launcher = SupervisorLauncher(importable(target), log) if app.settings.model_processes else None
+    try:
+        if launcher is not None:
+            launcher.ensure()
+        app.open(launcher.address if launcher is not None else "")
+        yield
+    finally:
+        app.close()
+        if launcher is not None:
+            launcher.close()
+
+
+def _summarise(tally: "BatchTally", out: Path, screen: "Terminal") -> None:
+    from gateway.batch.batch_tables import FINDINGS, STUDIES, StudyState
+
+    counts = {state.value: tally.states[state] for state in StudyState}
+    words = ", ".join(f"{number:,} {state}" for state, number in counts.items())
+    screen.say(f"studies {words}" + (f"; {tally.passed:,} were done before" if tally.passed else ""))
+    screen.say(f"wrote   {out / STUDIES}, {out / FINDINGS}")
+    screen.tell(counts | {"passed": tally.passed, "studies": str(out / STUDIES), "findings": str(out / FINDINGS)})
