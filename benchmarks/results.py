@@ -55,6 +55,7 @@ class Plan:
     web_queries: int = 600
     clicks: int = 40
     instances: int = 500
+    archive: int = 200
 
 
 QUICK = Plan(
@@ -87,6 +88,7 @@ QUICK = Plan(
     web_queries=60,
     clicks=5,
     instances=20,
+    archive=8,
 )
 
 

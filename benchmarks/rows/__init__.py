@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from benchmarks.results import Line, Plan
+from benchmarks.rows.archives import archives
 from benchmarks.rows.associations import associations
 from benchmarks.rows.batches import batch
 from benchmarks.rows.clicks import clicks
@@ -48,6 +49,7 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "weights": weights,
     "hop": hop,
     "batch": batch,
+    "archives": archives,
     "overload": overload,
     "signals": signals,
     "deaths": deaths,

@@ -42,8 +42,9 @@ def placed_masks(document: dict[str, Any], buffers: Sequence[Any], source: Seque
     """
     shown = [one for one in source if one.frames]
     series = {uid: list(_images(spatial_order(found))) for uid, found in group_by_series(shown).items()}
+    at = _Places(shown)
     for finding, location in read_masks(document, buffers):
-        yield _mask(finding, location, shown, series) if shown else finding
+        yield _mask(finding, location, at, series) if shown else finding
 
 
 def placed_members(document: dict[str, Any], source: Sequence[Instance]) -> Iterator[Finding]:
@@ -71,15 +72,29 @@ def frame_index(number: int | None) -> int:
     return max(0, (number or 1) - 1)
 
 
-def _mask(finding: Any, location: Location, source: Sequence[Instance], series: dict[str, list[Frame]]) -> Any:
+class _Places:
+    """What masks over images of ``source`` lie on, read once for masks that lie on the same."""
+
+    def __init__(self, source: Sequence[Instance]) -> None:
+        self.source = source
+        self._instances = {one.source: one for one in source}
+        self._known: dict[tuple[Any, ...], Any] = {}
+
+    def of(self, at: Sequence[Frame], *, single: bool) -> Any:
+        key = (single, *((id(one.source), frame) for one, frame in at))
+        if key not in self._known:
+            self._known[key] = on_images([(self._instances[one.source], frame) for one, frame in at], single=single)
+        return self._known[key]
+
+
+def _mask(finding: Any, location: Location, places: _Places, series: dict[str, list[Frame]]) -> Any:
     """A mask with its planes in the order of the slices that it lies on."""
     planes = finding.array.reshape(-1, *finding.array.shape[-2:])
-    at = _on_image(location, planes, source) if location.image is not None else _on_series(location, planes, series)
+    image = location.image is not None
+    at = _on_image(location, planes, places.source) if image else _on_series(location, planes, series)
     if not at:
         raise _misfit(location, planes)
-    instances = {one.source: one for one in source}
-    frames = [(instances[one.source], frame) for one, frame in at]
-    of = on_images(frames, single=not location.has_slices)
+    of = places.of(at, single=not location.has_slices)
     index = {(one.source, frame): number for number, (one, frame) in enumerate(at)}
     order = [index[one.source, frame] for one, frame in of.frames]
     if order != list(range(len(planes))):
