@@ -4,6 +4,7 @@ import atexit
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -183,9 +184,7 @@ class Gateway(flask.Flask):
                 studies.add_store(self, taken)
                 self._add_runs(taken)
             if self.settings.routing is not None and self.settings.store_folder is not None:
-                from gateway.endpoints.admin_pages import add_admin_pages
-
-                add_admin_pages(self, taken)
+                self._add_admin_pages(taken)
             if self.settings.dicomweb:
                 from gateway.endpoints import dicomweb
 
@@ -210,6 +209,14 @@ class Gateway(flask.Flask):
         self.runs = self.extensions["gateway.runs"] = Runs(self.service, self.service.store.store)
         add_runs(self, taken)
         self._add_webhooks(self.runs, self.service.store.store)
+
+    def _add_admin_pages(self, taken: Collection[str]) -> None:
+        from gateway.endpoints.admin_pages import add_admin_pages
+        from gateway.studies.study_history import numbers_of
+
+        assert self.service.store is not None
+        add_admin_pages(self, taken)
+        self.service.metrics.routing = partial(numbers_of, self.service.store.store)
 
     def _add_sessions(self, taken: Collection[str], *, linked: bool) -> None:
         from gateway.endpoints.sessions import add_sessions

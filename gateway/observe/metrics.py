@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # imported when used: prometheus_client reads its folder at i
 
     from gateway.observe.instruments import Instruments
     from gateway.observe.modelhealth import Snapshot
+    from gateway.observe.routing_states import CountRouting
     from gateway.observe.runstates import RunNumbers, WebhookAge
 
 OTHER = "other"
@@ -42,6 +43,8 @@ class Metrics:
         self._health: Snapshot | None = None
         self.runs: RunNumbers | None = None
         """The numbers of the runs in the store, where there is one."""
+        self.routing: CountRouting | None = None
+        """The numbers of studies that arrive, where rules send them to models."""
         self.webhook_age: WebhookAge | None = None
         """How long webhooks have waited, where the gateway sends some."""
 
@@ -156,6 +159,7 @@ class Metrics:
         from prometheus_client.multiprocess import MultiProcessCollector
 
         from gateway.observe.modelhealth import ModelHealths
+        from gateway.observe.routing_states import RoutingStates
         from gateway.observe.runstates import RunStates, WaitingWebhooks
 
         registry, folder = CollectorRegistry(), os.environ.get(multiprocess.VARIABLE)
@@ -164,6 +168,8 @@ class Metrics:
             registry.register(ModelHealths(self._health))
         if self.runs is not None:
             registry.register(RunStates(self.runs))
+        if self.routing is not None:
+            registry.register(RoutingStates(self.routing))
         if self.webhook_age is not None:
             registry.register(WaitingWebhooks(self.webhook_age))
         encode, media_type = choose_encoder(accept)

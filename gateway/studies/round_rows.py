@@ -188,19 +188,23 @@ def of_study(connection: Connection, study: str, caller: str | None = None) -> l
 
 @dataclass(frozen=True, kw_only=True)
 class RoundCounts:
-    """The numbers of rounds by state, and when the oldest that still arrives began; None where none arrives."""
+    """The numbers of rounds by state, when the oldest that still arrives began, and the time of the latest instance.
+
+    None where none arrives, and where there is no round.
+    """
 
     states: dict[str, int]
     oldest: float | None
+    latest: float | None
 
 
 def counts(connection: Connection) -> RoundCounts:
     """Count the rounds."""
     query = select(rounds.c.state, func.count()).group_by(rounds.c.state)
     numbers = dict.fromkeys(map(str, RoundState), 0) | {state: int(count) for state, count in connection.execute(query)}
-    return RoundCounts(
-        states=numbers, oldest=connection.execute(select(func.min(rounds.c.began_at)).where(_ARRIVING)).scalar_one()
-    )
+    oldest = connection.execute(select(func.min(rounds.c.began_at)).where(_ARRIVING)).scalar_one()
+    latest = connection.execute(select(func.max(rounds.c.latest_at))).scalar_one()
+    return RoundCounts(states=numbers, oldest=oldest, latest=latest)
 
 
 def prune(connection: Connection, before: float) -> None:

@@ -15,11 +15,13 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, case, func, select
 
+from gateway.observe.routing_states import RoutingNumbers
 from gateway.studies import arrival_rows, delivery_rows, round_rows, routing_rows
 from gateway.studies.arrival_rows import Arrival
 from gateway.studies.delivery_rows import Delivery, DeliveryState
 from gateway.studies.round_rows import Round, RoundState
 from gateway.studies.routing_rows import LIVE_ROUTINGS, Routing, RoutingState
+from gateway.studies.store import Store
 from gateway.studies.tables import deliveries, rounds, routings
 
 
@@ -106,6 +108,28 @@ def stage_numbers(connection: Connection) -> dict[Stage, int]:
     stages = select(_STAGE.label("stage")).subquery()
     query = select(stages.c.stage, func.count()).group_by(stages.c.stage)
     return dict.fromkeys(Stage, 0) | {Stage(stage): int(count) for stage, count in connection.execute(query)}
+
+
+def numbers_of(store: Store) -> RoutingNumbers:
+    """Return the numbers of rounds and routings now, for metrics. Raises Unavailable."""
+    with store.index.reading() as connection:
+        return numbers(connection, store.clock())
+
+
+def numbers(connection: Connection, now: float) -> RoutingNumbers:
+    """Return the numbers at a moment."""
+    arriving, routed = round_rows.counts(connection), routing_rows.counts(connection)
+    return RoutingNumbers(
+        rounds=arriving.states,
+        oldest_round=_age(arriving.oldest, now),
+        latest_arrival=None if arriving.latest is None else _age(arriving.latest, now),
+        routings=routed.states,
+        oldest_routing=_age(routed.oldest, now),
+    )
+
+
+def _age(moment: float | None, now: float) -> float:
+    return 0.0 if moment is None else max(0.0, now - moment)
 
 
 def of_study(connection: Connection, study: str) -> list[StudyHistory]:

@@ -21,8 +21,11 @@ from gateway.observe.metrics import Metrics
 from gateway.observe.modelhealth import ModelHealths
 from gateway.observe.network_metrics import NetworkMetrics
 from gateway.observe.outcomes import PHASES
+from gateway.observe.routing_states import RoutingNumbers, RoutingStates
 from gateway.observe.runstates import RunStates, WaitingWebhooks
 from gateway.runs.lifecycle import RunState
+from gateway.studies.round_rows import RoundState
+from gateway.studies.routing_rows import RoutingState
 from tests.house.pages import ROOT, rows
 from tests.observe.outcomes import outcome
 from tests.require import require
@@ -33,6 +36,13 @@ OPERATING = ROOT / "docs/operating.md"
 RULES = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"][0]["rules"]
 PANELS = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
 QUERIES = [*PANELS, *(rule["expr"] for rule in RULES)]
+ROUTING = RoutingNumbers(
+    rounds=dict.fromkeys(RoundState, 1),
+    oldest_round=1.0,
+    latest_arrival=1.0,
+    routings=dict.fromkeys(RoutingState, 1),
+    oldest_routing=1.0,
+)
 MATCHER = re.compile(r'(\w+)(=~|!~|=|!=)"([^"]*)"')
 
 ROUTE = {"job": "gateway", "route": "/a"}
@@ -122,6 +132,15 @@ FIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         },
         {"job": "gateway-dimse", "outcome": "full"},
     ),
+    "GatewayRoutingFailed": (
+        {
+            SERIES.format("routings", 'state="failed"'): "0x10 1x50",
+            SERIES.format("routings", 'state="refused"'): "9x60",
+        },
+        {"job": "gateway"},
+    ),
+    "GatewayRoutingWaits": ({'gateway_routing_oldest_seconds{job="gateway"}': "0+60x60"}, {"job": "gateway"}),
+    "GatewayStudyIncomplete": ({'gateway_round_oldest_seconds{job="gateway"}': "0+200x60"}, {"job": "gateway"}),
 }
 """For each alert, series of which one sample a minute makes it fire after an hour, and the labels it then has."""
 
@@ -134,6 +153,7 @@ def told() -> Iterator[tuple[str, dict[str, str]]]:
         metrics.count(outcome(route="/a", status=status, reason=reason, phases=dict.fromkeys(PHASES, 1.0)))
     metrics.open(lambda: {"/a": ModelHealth(state=HealthState.READY)})
     metrics.runs = lambda: (dict.fromkeys(RunState, 1), 1.0)
+    metrics.routing = lambda: ROUTING
     metrics.webhook_age = lambda: 1.0
     metrics.peer("pacs", "fetch", "unavailable", 1.0)
     network = NetworkMetrics()
@@ -162,7 +182,11 @@ def test_every_required_metric_is_exposed_with_its_labels(query: str) -> None:
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_every_label_that_is_compared_has_a_value_that_can_be(query: str) -> None:
-    known = {"phase": PHASES, "state": [*HealthState, *RunState], "reason": [kind.code for kind in below(GatewayError)]}
+    known = {
+        "phase": PHASES,
+        "state": [*HealthState, *RunState, *RoundState, *RoutingState],
+        "reason": [kind.code for kind in below(GatewayError)],
+    }
     for label, _, text in MATCHER.findall(query):
         assert all(word in known[label] for word in text.split("|")) if label in known else True
 
@@ -234,7 +258,8 @@ def filled(annotations: dict[str, str], labels: dict[str, str]) -> dict[str, str
 
 def test_the_documented_metrics_are_those_of_the_gateway() -> None:
     families = [family for instrument in Instruments(CollectorRegistry()) for family in instrument.describe()]
-    stored = [*RunStates(lambda: ({}, 0.0)).collect(), *WaitingWebhooks(float).collect()]
+    routed = RoutingStates(lambda: ROUTING).collect()
+    stored = [*RunStates(lambda: ({}, 0.0)).collect(), *routed, *WaitingWebhooks(float).collect()]
     described = [
         [f"`{family.name}{'_total' if family.type == 'counter' else ''}`", family.type, family.documentation]
         for family in [*families, *ModelHealths(dict).collect(), *stored]

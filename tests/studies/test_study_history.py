@@ -45,6 +45,18 @@ def test_each_round_is_at_one_stage_and_the_latest_comes_first(connection: Conne
         assert [each.stage for each in found] == [stage] * numbers[stage]
 
 
+def test_the_numbers_for_metrics_are_those_of_the_rows(connection: Connection) -> None:
+    found = study_history.numbers(connection, NOW)
+    assert found.rounds == {"arriving": 1, "complete": 5}
+    assert (found.oldest_round, found.latest_arrival, found.oldest_routing) == (5.0, 5.0, 60.0)
+    assert {state: count for state, count in found.routings.items() if count} == {
+        "done": 2,
+        "failed": 1,
+        "refused": 1,
+        "running": 1,
+    }
+
+
 def test_a_page_begins_where_the_one_before_ends(connection: Connection) -> None:
     first = study_history.recent(connection, 4)
     rest = study_history.recent(connection, 4, before=first[-1].round.latest_at)
