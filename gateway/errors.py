@@ -493,6 +493,12 @@ class PeerFailed(GatewayError):
     code = "peer-failed"
     loggable = True
     title = "A system that the gateway asked does not answer as it should"
+    outcome = "failed"
+    """A word for tables, such as ``status-413``; never the peer's own."""
+
+    def __init__(self, detail: str = "", *, private: str = "", outcome: str = "failed") -> None:
+        super().__init__(detail, private=private)
+        self.outcome = outcome
 
 
 class ModelError(GatewayError):

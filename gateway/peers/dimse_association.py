@@ -13,6 +13,7 @@ from gateway.peers.peer_entries import DimseAddress
 try:
     from pynetdicom import AE, _config, evt
     from pynetdicom.association import Association
+    from pynetdicom.pdu import A_ASSOCIATE_RJ
     from pynetdicom.presentation import PresentationContext
 except ImportError as error:
     raise ImportError(f"A peer on the DICOM network needs pynetdicom; {hint('dimse')}") from error
@@ -25,6 +26,10 @@ MAX_PDU = 131_072
 RETRY_SECONDS = 30
 TRANSIENT = 2
 """Result of a rejection that may pass (PS3.8 9.3.4)."""
+
+
+class NothingAccepted(PeerFailed):
+    """The peer accepts none of the presentation contexts that were proposed."""
 
 
 @contextmanager
@@ -44,7 +49,8 @@ def associated(
     entity = AE(address.calling)
     entity.connection_timeout, entity.acse_timeout = address.connect_seconds, address.read_seconds
     entity.dimse_timeout = entity.network_timeout = address.read_seconds
-    handlers: list[Any] = [(evt.EVT_CONN_OPEN, _without_delay)]
+    rejections: list[A_ASSOCIATE_RJ] = []
+    handlers: list[Any] = [(evt.EVT_CONN_OPEN, _without_delay), (evt.EVT_PDU_RECV, _note, [rejections])]
     if on_store is not None:
         handlers.append((evt.EVT_C_STORE, on_store))
     association = entity.associate(
@@ -58,7 +64,8 @@ def associated(
         tls_args=(_tls(name, address), address.host) if address.tls else None,
     )
     if not association.is_established:
-        raise _refusal(name, association)
+        raise _refusal(name, association, rejections)
+    association.unbind(evt.EVT_PDU_RECV, _note)
     try:
         yield association
     except BaseException:
@@ -77,14 +84,28 @@ def lost(name: str) -> Unavailable:
     )
 
 
-def _refusal(name: str, association: Association) -> PeerFailed | Unavailable:
-    answer = association.acceptor.primitive
-    if association.is_rejected and answer is not None and answer.result != TRANSIENT:
-        private = f"peer {name}: the association was rejected, source {answer.result_source}, {answer.diagnostic}"
-        return PeerFailed(f"The peer {name} rejects the AE title of the gateway.", private=private)
-    if association.acceptor.primitive is not None and not association.is_rejected:
+def _note(event: evt.Event, rejections: list[A_ASSOCIATE_RJ]) -> None:
+    """Note a rejection when it arrives.
+
+    pynetdicom closes the connection before it reports one, and on a busy machine its requestor sees the closed
+    connection alone: then it reports an abort.
+    """
+    if isinstance(event.pdu, A_ASSOCIATE_RJ):
+        rejections.append(event.pdu)
+
+
+def _refusal(name: str, association: Association, rejections: Sequence[A_ASSOCIATE_RJ]) -> PeerFailed | Unavailable:
+    for rejection in rejections:
+        if rejection.result != TRANSIENT:
+            where = f"source {rejection.source}, {rejection.reason_diagnostic}"
+            private = f"peer {name}: the association was rejected, {where}"
+            detail = f"The peer {name} rejects the AE title of the gateway."
+            return PeerFailed(detail, private=private, outcome="rejected")
+        private = f"peer {name}: the association was rejected for now, {rejection.reason_diagnostic}"
+        return Unavailable(f"The peer {name} is busy; try again later.", retry_after=RETRY_SECONDS, private=private)
+    if association.acceptor.primitive is not None:
         private = f"peer {name}: no presentation context was accepted"
-        return PeerFailed(f"The peer {name} does not offer this service.", private=private)
+        return NothingAccepted(f"The peer {name} does not offer this service.", private=private, outcome="not-offered")
     return lost(name)
 
 

@@ -37,9 +37,11 @@ class DimsePeer:
         """See ``Peer.fetch``."""
         return dimse_fetch.fetch(self.name, self._address, target, sink, limits, check)
 
-    def store(self, instances: Iterable[OutgoingInstance], check: Check = unchecked) -> SendReport:
+    def store(
+        self, instances: Iterable[OutgoingInstance], check: Check = unchecked, report: SendReport | None = None
+    ) -> SendReport:
         """See ``Peer.store``."""
-        return dimse_store.store(self.name, self._address, instances, check)
+        return dimse_store.store(self.name, self._address, instances, check, report or SendReport())
 
     def close(self) -> None:
         """See ``Peer.close``: no association outlives its verb."""

@@ -13,7 +13,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 
 from gateway.dicom.reading.file_heads import FileHead, read_file_head
 from gateway.errors import StudyRefused
-from gateway.peers.dimse_association import associated, lost
+from gateway.peers.dimse_association import NothingAccepted, associated, lost
 from gateway.peers.peer import Check, OutgoingInstance, RefusedInstance, SendReport, SentInstance
 from gateway.peers.peer_entries import DimseAddress
 
@@ -38,9 +38,10 @@ class StoreAnswer(NamedTuple):
         return self.status == 0 or self.status >> 12 == 0xB
 
 
-def store(name: str, address: DimseAddress, instances: Iterable[OutgoingInstance], check: Check) -> SendReport:
+def store(
+    name: str, address: DimseAddress, instances: Iterable[OutgoingInstance], check: Check, report: SendReport
+) -> SendReport:
     """Send instances. See ``Peer.store``."""
-    report = SendReport()
     for answer in store_each(name, address, instances, check):
         if answer.stored:
             report.stored.append(SentInstance(answer.sop_instance_uid, answer.status))
@@ -68,14 +69,21 @@ def store_each(
         while kinds:
             proposed = dict.fromkeys(islice(kinds, MAX_CONTEXTS))
             kinds = dict.fromkeys(islice(kinds, MAX_CONTEXTS, None))
-            contexts = [build_context(*kind) for kind in proposed]
-            with associated(name, address, contexts) as association:
-                for number, (instance, head) in enumerate(known, 1):
-                    if head is not None and (head.sop_class_uid, head.transfer_syntax_uid) in proposed:
+            of_these = [
+                (number, instance, head)
+                for number, (instance, head) in enumerate(known, 1)
+                if head is not None and (head.sop_class_uid, head.transfer_syntax_uid) in proposed
+            ]
+            try:
+                with associated(name, address, [build_context(*kind) for kind in proposed]) as association:
+                    for number, instance, head in of_these:
                         check()
                         yield _send(name, association, instance, head, (number & 0xFFFF, originator))
-        for instance, head in known:
-            if head is None:
+            except NothingAccepted:
+                for _, instance, _ in of_these:
+                    yield StoreAnswer(instance.sop_instance_uid, NO_CONTEXT)
+        for instance, unread in known:
+            if unread is None:
                 yield StoreAnswer(instance.sop_instance_uid, UNREADABLE)
 
 

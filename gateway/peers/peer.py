@@ -124,8 +124,13 @@ class Peer(Protocol):
         stays when this raises.
         """
 
-    def store(self, instances: Iterable[OutgoingInstance], check: Check = unchecked) -> SendReport:
-        """Send instances, one file open at a time."""
+    def store(
+        self, instances: Iterable[OutgoingInstance], check: Check = unchecked, report: SendReport | None = None
+    ) -> SendReport:
+        """Send instances, one file open at a time, and return what became of them.
+
+        A ``report`` of the caller's own is filled and returned, and has what is known where this raises.
+        """
 
     def close(self) -> None:
         """Close the connections."""

@@ -70,10 +70,12 @@ class ObservedPeer:
         with self._observed("fetch"):
             return self._peer.fetch(target, sink, limits, check)
 
-    def store(self, instances: Iterable[OutgoingInstance], check: Check = unchecked) -> SendReport:
+    def store(
+        self, instances: Iterable[OutgoingInstance], check: Check = unchecked, report: SendReport | None = None
+    ) -> SendReport:
         """See ``Peer.store``."""
         with self._observed("store"):
-            return self._peer.store(instances, check)
+            return self._peer.store(instances, check, report)
 
     def close(self) -> None:
         """See ``Peer.close``."""

@@ -119,7 +119,7 @@ class WebConnection:
         whole = False
         try:
             if response.status not in accepted:
-                raise self._refusal(response)
+                raise self._refusal(method, response)
             if response.headers.get("Content-Encoding", "identity").lower() != "identity":
                 raise PeerFailed(f"The peer {self.name} encodes its answer, which was not accepted.")
             yield response
@@ -183,14 +183,15 @@ class WebConnection:
         detail = f"The peer {self.name} does not answer now; try again later."
         return Unavailable(detail, retry_after=retry_after, private=f"peer {self.name}: {private}")
 
-    def _refusal(self, response: urllib3.BaseHTTPResponse) -> Exception:
+    def _refusal(self, method: str, response: urllib3.BaseHTTPResponse) -> Exception:
         """Return the error of a status. The peer's own text is not repeated: it may quote a patient's name."""
         status, name = response.status, self.name
         if status in PASSING:
             return self._unavailable(f"status {status}", _seconds(response.headers.get("Retry-After", "")))
-        if status in (404, 410):
+        if status in (404, 410) and method == "GET":
             return StudyNotFound(f"The peer {name} has no such study, series or instance.")
-        return PeerFailed(f"The peer {name} {_MEANINGS.get(status, f'answers with status {status}')}.")
+        detail = f"The peer {name} {_MEANINGS.get(status, f'answers with status {status}')}."
+        return PeerFailed(detail, outcome=f"status-{status}")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -205,7 +206,8 @@ class WebConnection:
     def _failure(self, error: BaseException) -> Exception:
         if isinstance(error, SSLError | ssl.SSLError):
             reason = getattr(_first(error, ssl.SSLError), "reason", None) or "TLS"
-            return PeerFailed(f"The connection to the peer {self.name} is not secure: {_plain(reason)}.")
+            detail = f"The connection to the peer {self.name} is not secure: {_plain(reason)}."
+            return PeerFailed(detail, outcome="tls")
         connected = "" if isinstance(error, NewConnectionError) else "after the connection: "
         return self._unavailable(f"{connected}{type(error).__name__}")
 
@@ -215,6 +217,7 @@ _MEANINGS = {
     206: "sends only a part of what it has",
     401: "does not accept the gateway's credentials",
     403: "does not allow this to the gateway",
+    **dict.fromkeys((404, 410), "has no such service at the address in the file of peers"),
     406: "does not send instances as they are stored",
     409: "stored none of the instances",
     413: "does not accept as many bytes at once",

@@ -39,9 +39,11 @@ class WebPeer:
         """See ``Peer.fetch``."""
         return web_retrieve.retrieve(self._connection, target, sink, limits, check)
 
-    def store(self, instances: Iterable[OutgoingInstance], check: Check = unchecked) -> SendReport:
+    def store(
+        self, instances: Iterable[OutgoingInstance], check: Check = unchecked, report: SendReport | None = None
+    ) -> SendReport:
         """See ``Peer.store``."""
-        return web_store.store(self._connection, instances, check)
+        return web_store.store(self._connection, instances, check, report or SendReport())
 
     def close(self) -> None:
         """See ``Peer.close``."""

@@ -20,9 +20,10 @@ STORED, FAILED = "00081199", "00081198"
 """ReferencedSOPSequence and FailedSOPSequence (PS3.18 table 10.5.3-1)."""
 
 
-def store(connection: WebConnection, instances: Iterable[OutgoingInstance], check: Check) -> SendReport:
+def store(
+    connection: WebConnection, instances: Iterable[OutgoingInstance], check: Check, report: SendReport
+) -> SendReport:
     """Send instances in requests of bounded size. See ``Peer.store``."""
-    report = SendReport()
     for batch in batches(instances):
         outcome = _send(connection, batch, check)
         report.stored += outcome.stored

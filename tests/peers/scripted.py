@@ -1,7 +1,9 @@
 """Peers as a test scripts them: real servers that answer each request with bytes of the test's choice."""
 
+import contextlib
 import json
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -56,12 +58,28 @@ def study(*files: bytes) -> bytes:
 
 
 @contextmanager
-def scripted(answer: Callable[[Asked], Iterable[bytes]]) -> Iterator[ScriptedPeer]:
-    """Run a peer on a free port of 127.0.0.1."""
+def scripted(
+    answer: Callable[[Asked], Iterable[bytes]], context: ssl.SSLContext | None = None
+) -> Iterator[ScriptedPeer]:
+    """Run a peer on a free port of 127.0.0.1; with a ``context`` it speaks TLS."""
     peer = ScriptedPeer(answer)
 
     class Handler(socketserver.StreamRequestHandler):
+        def setup(self) -> None:
+            if context is not None:
+                self.request = context.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False)
+            super().setup()
+
         def handle(self) -> None:
+            with contextlib.suppress(ssl.SSLError):  # a client without a certificate that is asked for
+                self.answer()
+
+        def finish(self) -> None:
+            with contextlib.suppress(OSError):
+                super().finish()
+            self.request.close()  # that of TLS too
+
+        def answer(self) -> None:
             method, target, _ = self.rfile.readline().decode().split(" ", 2)
             headers = {}
             while line := self.rfile.readline().strip():

@@ -1,6 +1,10 @@
 """A peer over the DICOM network: the gateway's own server, and one that refuses."""
 
 import io
+import socket
+import socketserver
+import struct
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -137,12 +141,33 @@ def test_what_the_peer_does_not_accept_is_refused_by_instance() -> None:
     server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _event: 0)])
     try:
         port = server.socket.getsockname()[1]
-        with pytest.raises(PeerFailed):
-            peer(port, aet="PACS").store(outgoing(files(1)))
-        with pytest.raises(PeerFailed):
+        assert [one.reason for one in peer(port, aet="PACS").store(outgoing(files(2))).refused] == [0x0122, 0x0122]
+        with pytest.raises(PeerFailed) as failure:
             peer(port, aet="PACS").echo()
+        assert failure.value.outcome == "not-offered"
     finally:
         server.shutdown()
+
+
+@pytest.mark.parametrize(("result", "error"), [(1, PeerFailed), (2, Unavailable)])
+def test_a_rejection_is_no_lost_connection(result: int, error: type[Exception]) -> None:
+    class Rejecting(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            _, length = struct.unpack(">BxL", self.request.recv(6, socket.MSG_WAITALL))
+            self.request.recv(length, socket.MSG_WAITALL)
+            self.request.sendall(struct.pack(">BxLxBBB", 3, 4, result, 1, 3))  # PS3.8 9.3.4
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Rejecting) as server:
+        thread = threading.Thread(target=server.serve_forever, args=[0.02])
+        thread.start()
+        try:
+            for _ in range(10):  # on a busy machine the requestor sees a closed connection now and then
+                with pytest.raises(error) as failure:
+                    peer(server.server_address[1]).echo()
+                assert "rejected" in str(getattr(failure.value, "private", ""))
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_the_server_reads_the_file_of_the_store(served: Serving, tmp_path: Path) -> None:

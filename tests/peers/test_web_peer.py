@@ -4,6 +4,7 @@ import base64
 import io
 import itertools
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -29,7 +30,7 @@ from gateway.wire import Data, EndOfPart, decode, parse_options_header
 from tests.access.certificates import Authority, named
 from tests.delivery.receivers import receiving
 from tests.house.pages import ROOT, rows
-from tests.peers.scripted import JSON, RELATED, Asked, Taken, response, study, web_peer
+from tests.peers.scripted import JSON, RELATED, Asked, Taken, response, scripted, study, web_peer
 
 LIMITS = FetchLimits(1 << 20, 10)
 STUDY = FetchTarget("1.2.3")
@@ -354,6 +355,39 @@ def test_tls_is_verified_against_the_authority_of_the_peer(tmp_path: Path) -> No
             peer.close()
 
 
+def test_a_peer_that_wants_a_certificate_gets_that_of_the_gateway_alone(tmp_path: Path) -> None:
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other")
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=authority.path)
+    server.verify_mode = ssl.CERT_REQUIRED
+    server.load_cert_chain(authority.sign(named(CN="pacs"), "server.pem"))
+    mine = authority.sign(named(CN="gateway"), "gateway.pem")
+    stranger = other.sign(named(CN="gateway"), "stranger.pem")
+
+    def answer(asked: Asked) -> Iterable[bytes]:
+        if asked.method == "POST":
+            return response(200, report({"1.1": None}, {}))
+        return response(200, b"[]") if "?" in asked.target else response(200, study(b"file"), RELATED)
+
+    with scripted(answer, server) as running:
+        url = f"https://127.0.0.1:{running.port}/dicom-web"
+        peer = WebPeer(PeerEntry("pacs", web=WebAddress(url, ca=authority.path, certificate=mine, key=mine)))
+        peer.echo()
+        assert len(peer.store([outgoing("1.1", b"a" * 1_000_000)]).stored) == 1
+        peer.fetch(FetchTarget("1.2"), taken := Taken(), LIMITS)
+        assert taken.files == [b"file"]
+        peer.close()
+        assert [asked.method for asked in running.asked] == ["GET", "POST", "GET"]
+        for wrong in ({}, {"certificate": stranger, "key": stranger}):
+            refused = WebPeer(PeerEntry("pacs", web=WebAddress(url, ca=authority.path, **wrong)))
+            with pytest.raises(PeerFailed, match="not secure") as failure:
+                refused.echo()
+            assert failure.value.outcome == "tls"
+            with pytest.raises((PeerFailed, Unavailable)):  # a pipe that broke while it was written to hides the alert
+                refused.store([outgoing("1.1", b"a" * 1_000_000)])
+            refused.close()
+        assert len(running.asked) == 3
+
+
 def test_the_requests_are_those_of_the_conformance_statement() -> None:
     with web_peer(lambda _: response(404)) as (peer, running):
         peer.echo()
@@ -366,8 +400,9 @@ def test_the_requests_are_those_of_the_conformance_statement() -> None:
         for target in (FetchTarget("1.2"), FetchTarget("1.2", "1.3"), FetchTarget("1.2", "1.3", "1.4")):
             with pytest.raises(StudyNotFound):
                 peer.fetch(target, Taken(), LIMITS)
-        with pytest.raises(StudyNotFound):
+        with pytest.raises(PeerFailed) as failure:
             peer.store([outgoing("1.4", b"a")])
+        assert failure.value.outcome == "status-404"
     names = {"1.2": "{study}", "1.3": "{series}", "1.4": "{sop}"}
     sent = []
     for asked in running.asked:
