@@ -147,6 +147,30 @@ class Gateway(flask.Flask):
         model.setup()  # here, not beside requests: it changes the working folder meanwhile
         atexit.register(model.close)
 
+    def add_wasm_route(
+        self,
+        route: str,
+        path: str | Path,
+        *,
+        media_type: str = "",
+        clock: bool = False,
+        random: bool = False,
+        execution: Execution | None = None,
+    ) -> None:
+        """Answer ``POST route`` with the WASM function in the file ``path``: one file in, one file out.
+
+        ``media_type`` is that of its output; "" takes it from the bytes. ``clock`` grants it the time, ``random``
+        random numbers; it has nothing else but its input. It is compiled, and its imports are checked, before
+        ``/healthcheck`` answers READY. Raises InvalidFunction for a file that is no module or is too large, OSError,
+        ImportError without wasmtime, ValueError for a route in use.
+        """
+        from gateway.adapters.wasm.wasi import Grants
+        from gateway.adapters.wasm.wasm_model import FunctionFile, WasmModel
+
+        self._refuse_taken(route)
+        file = FunctionFile(Path(path), self.settings, Grants(clock, random))
+        self._add_model(route, WasmModel(route, file, media_type, execution))
+
     def _refuse_taken(self, route: str) -> None:
         if route in self.service.models:
             raise ValueError(f"The route {route} already maps to a model; give this one a route of its own.")

@@ -169,6 +169,19 @@ class Settings:
     )
     webhook_tries: int = _setting(16, "tries to deliver a webhook; with the pauses a receiver may be away for two days")
     webhook_longest_pause: float = _setting(21_600.0, "seconds between two tries at most; 6 hours")
+    wasm_memory: int = _setting(
+        512 * MiB, "bytes of memory of one call of a WASM function; a mammogram of 60 MB has room eight times"
+    )
+    wasm_output: int = _setting(
+        256 * MiB, "bytes that one call of a WASM function may answer; such a mammogram in colour takes 180 MB"
+    )
+    wasm_seconds: float = _setting(30.0, "seconds of one call of a WASM function; an image of 1 MP takes 0.02")
+    wasm_module: int = _setting(
+        32 * MiB, "bytes of a WASM function's file; a Python interpreter in one has 25 MB, and compiles for a minute"
+    )
+    wasm_cache: Path | None = _setting(
+        None, "folder of compiled WASM functions, for its owner alone; unset compiles them at each start"
+    )
     peers: Path | None = _setting(
         None, "TOML file of the systems that the gateway fetches studies from and sends them to; unset calls none"
     )

@@ -31,6 +31,7 @@ GatewayError                      500
 │   ├── MisdirectedRequest        421  a Host that is not this gateway's, where callers need no credential
 │   ├── DigestMismatch            422  a file has another digest or size than was said
 │   ├── InstanceMismatch          422  a file has other UIDs than was said, or is no DICOM
+│   ├── FunctionRefused           422  a WASM function ended with a status other than 0; carries it
 │   ├── KeyRefused                422  a bundle's name or key that is not safe as a file's name
 │   ├── RunRequired               422  a model that asks its caller while it works, called without a run
 │   ├── RunIdRefused              422  an id that a run cannot have
@@ -46,6 +47,8 @@ GatewayError                      500
 └── ModelError                    the model's fault
     ├── ModelFailed               500  it raised
     ├── ModelDied                 502  its process ended in the middle of the request
+    ├── FunctionFailed            502  a WASM function trapped, or its output is too large
+    ├── FunctionTimeout           504  a WASM function ran into its limit of seconds
     ├── RunAbandoned              502  each process that executed the run ended in the middle of it
     ├── ReplayDiverged            500  it asked other questions than the attempt before
     └── AnswerInvalid             500  its answer breaks the protocol; carries a JSON pointer
@@ -370,6 +373,14 @@ class InstanceMismatch(RequestError):
     title = "A file is not the instance that was announced"
 
 
+class FunctionRefused(RequestError):
+    """A WASM function ended with another status than 0: ``exit_status``. ``detail`` has the end of its errors."""
+
+    status = 422
+    code = "function-refused"
+    title = "The function does not take this input"
+
+
 class KeyRefused(RequestError):
     """The name of a bundle, or a key in it, that some system would not take as the name of a file below a folder."""
 
@@ -520,6 +531,24 @@ class ModelDied(ModelError):
     status = 502
     code = "model-died"
     title = "The model's process died"
+
+
+class FunctionFailed(ModelError):
+    """A WASM function trapped, or its output exceeds its limit (RFC 9110 15.6.3)."""
+
+    status = 502
+    code = "function-failed"
+    loggable = True
+    title = "The function failed"
+
+
+class FunctionTimeout(ModelError):
+    """A WASM function did not end within its limit of seconds (RFC 9110 15.6.5)."""
+
+    status = 504
+    code = "function-timeout"
+    loggable = True
+    title = "The function ran too long"
 
 
 class RunAbandoned(ModelError):

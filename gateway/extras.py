@@ -17,6 +17,7 @@ PACKAGES = {
     "s3": ("boto3 >= 1.35",),
     "sql": ("SQLAlchemy >= 2.0", "psycopg[binary] >= 3.2"),
     "store": ("SQLAlchemy >= 2.0", "psycopg[binary] >= 3.2", "alembic >= 1.14", "cryptography >= 46.0.5"),
+    "wasm": ("wasmtime >= 50.0.1",),
 }
 """What setup.cfg has for these extras; an image of the gateway has no setup.cfg and no metadata."""
 

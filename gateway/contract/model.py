@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.contract.execution import Card, Execution, HealthState
 from gateway.contract.requests import JSON, Handler, ModelAnswer, Request
-from gateway.errors import AnswerInvalid
+from gateway.errors import AnswerInvalid, GatewayError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,8 @@ class Model:
     """True where it may ask its caller while it works: only a run or a session can answer then."""
     durable: bool = True
     """True where a stored request can be answered later, as a run."""
+    problems: tuple[type[GatewayError], ...] = ()
+    """Errors that it raises beside those of every model, for OpenAPI."""
     health: HealthState = HealthState.READY
     """Its own state: starting until it is set up, ready, or failed."""
 

@@ -22,6 +22,7 @@ PURPOSES = {
     "store": "the study store",
     "dimse": "the DICOM network",
     "backendai": "Backend.AI's API",
+    "wasm": "WASM functions",
     "blake3": "digest=blake3",
     "otel": "traces",
     "oidc": "tokens",

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -112,6 +113,16 @@ def _appendable_file(path: Path) -> str:
         return f"cannot be written: {os.strerror(error.errno or 0)}"
 
 
+def _private_folder(path: Path) -> str:
+    """Check a folder of code, which no other user may have written."""
+    if not path.exists():
+        return _writable_folder(path.parent)
+    found = path.stat()
+    if found.st_uid != os.geteuid():
+        return "belongs to another user"
+    return "can be written by other users" if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) else _writable_folder(path)
+
+
 def _file_or_its_place(path: Path) -> str:
     return _readable_file(path) if path.exists() else _writable_folder(path.parent)
 
@@ -128,5 +139,6 @@ USES: dict[str, Callable[[Path], str]] = {
     "dimse_titles_file": _readable_file,
     "peers": _readable_file,
     "routing": _readable_file,
+    "wasm_cache": _private_folder,
 }
 """The check of each setting's path: returns the fault, "" without one."""

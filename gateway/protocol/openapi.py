@@ -68,7 +68,7 @@ def _name(route: str) -> str:
 def _operation(route: str, name: str, model: Model, settings: Settings) -> dict[str, Any]:
     description, asynchronous = model.describe(), settings.store_folder is not None and model.durable
     content = {"multipart/related": _multipart(name)}
-    problems = of_inference(settings, asynchronous=asynchronous)
+    problems = of_inference(model, settings, asynchronous=asynchronous)
     if settings.study_root is not None:
         content["application/json"] = {"schema": {"allOf": [_ref(f"{name}Request"), _STUDY_PATH]}}
     return {

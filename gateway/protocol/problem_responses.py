@@ -5,6 +5,7 @@ from typing import Any
 
 from gateway import errors
 from gateway.config import Settings
+from gateway.contract.model import Model
 from gateway.errors import GatewayError
 
 PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -30,9 +31,9 @@ RESULT = *MODEL, errors.StudyNotFound, errors.PathForbidden, errors.RunCancelled
 """Errors of a run that has ended without an answer."""
 
 
-def of_inference(settings: Settings, *, asynchronous: bool) -> dict[str, Any]:
+def of_inference(model: Model, settings: Settings, *, asynchronous: bool) -> dict[str, Any]:
     """Return the problems of a model's route; ``asynchronous`` where it answers with a run too."""
-    kinds = [*EVERYWHERE, *BODY, *MODEL, errors.RunRequired]
+    kinds = [*EVERYWHERE, *BODY, *MODEL, *model.problems, errors.RunRequired]
     if settings.study_root is not None:
         kinds += [errors.PathForbidden, errors.StudyNotFound]
     if settings.store_folder is not None:

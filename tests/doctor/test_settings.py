@@ -142,6 +142,12 @@ def test_what_is_written_may_be_made_and_nothing_is_left_of_the_trial(tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_of_code_that_others_may_write_stops_it(tmp_path: Path) -> None:
+    assert storage.folders(Settings(wasm_cache=tmp_path)).level == Level.OK
+    tmp_path.chmod(0o770)
+    assert storage.folders(Settings(wasm_cache=tmp_path)).level == Level.FAIL
+
+
 def test_a_missing_study_root_stops_it_by_its_variable(tmp_path: Path) -> None:
     told = ask("--json", environ={"GATEWAY_STUDY_ROOT": str(tmp_path / "unmounted")})
     assert told.status == 1

@@ -1,0 +1,1 @@
+"""WebAssembly functions as models: bytes in, bytes out, in a sandbox of their own for each request."""

@@ -1,0 +1,76 @@
+"""The one engine of this process that runs WASM functions: what they may use of WebAssembly, and how time ends them."""
+
+import math
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from gateway.extras import hint
+
+try:
+    import wasmtime
+except ImportError as error:
+    raise ImportError(f"A WASM function needs wasmtime; {hint('wasm')}") from error
+
+TICK = 0.01
+"""Seconds between two looks of running code at whether its time is over (an epoch of wasmtime)."""
+STACK_BYTES = 512 << 10
+"""The stack of compiled code: a sixteenth of that of a thread on Linux."""
+CONFIGURATION = 1
+"""The number of the configuration below: code that was compiled under another is compiled again."""
+
+
+class WasmEngine:
+    """wasmtime's engine, and the thread that advances its epoch while functions run."""
+
+    def __init__(self) -> None:
+        self.engine = wasmtime.Engine(_configuration())
+        self._running = 0
+        self._changed = threading.Condition()
+        self._ticking = False
+
+    @contextmanager
+    def bounded(self, store: wasmtime.Store, seconds: float) -> Iterator[None]:
+        """Run the code of ``store`` within the block; it traps once ``seconds`` are over, give or take a tick."""
+        store.set_epoch_deadline(math.ceil(seconds / TICK) + 1)
+        with self._changed:
+            self._running += 1
+            if not self._ticking:
+                self._ticking = True
+                threading.Thread(target=self._tick, name="gateway-wasm-clock", daemon=True).start()
+            self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+
+    def _tick(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._running)
+            time.sleep(TICK)
+            self.engine.increment_epoch()
+
+
+@cache
+def wasm_engine() -> WasmEngine:
+    """Return the engine, made at the first use in a process."""
+    return WasmEngine()
+
+
+def _configuration() -> wasmtime.Config:
+    """Answers that repeat on every machine, and no more of WebAssembly than functions of bytes need."""
+    config = wasmtime.Config()
+    config.epoch_interruption = True
+    config.cranelift_nan_canonicalization = True
+    config.wasm_relaxed_simd_deterministic = True
+    config.wasm_threads = False
+    config.wasm_memory64 = False
+    config.wasm_multi_memory = False
+    config.wasm_component_model = False
+    config.gc_support = False
+    config.max_wasm_stack = STACK_BYTES
+    return config

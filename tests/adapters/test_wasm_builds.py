@@ -1,0 +1,48 @@
+"""The shipped WASM functions are what their sources and build lines give, bit by bit."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.commands import ROOT
+from tests.require import require
+
+pytestmark = pytest.mark.slow
+
+SHIPPED = ROOT / "models/wasm"
+SOURCES = sorted(SHIPPED.glob("*.c"))
+
+
+def line(source: Path, command: str) -> list[str]:
+    """The words of a line in the comment of a source, after its command."""
+    (found,) = re.findall(rf"^ +{re.escape(command)} (.+?)(?: \*/)?$", source.read_text(), re.MULTILINE)
+    return str(found).split()
+
+
+@pytest.fixture(scope="module")
+def compiler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("ziglang")
+    (versions,) = {tuple(line(source, "pip install")) for source in SOURCES}
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--retries", "1", "--target", folder, *versions]
+    require(subprocess.run(install, capture_output=True).returncode == 0, f"{versions[0]} cannot be installed here")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.stem)
+def test_a_shipped_function_is_what_its_source_gives(source: Path, compiler: Path, tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED, tmp_path / "sources", ignore=shutil.ignore_patterns("*.wasm"))
+    folders = {"ZIG_GLOBAL_CACHE_DIR": str(compiler / "cache"), "ZIG_LOCAL_CACHE_DIR": str(compiler / "cache")}
+    environment = {**os.environ, **folders, "PYTHONPATH": str(compiler)}
+    words = [sys.executable, *line(source, "python"), "-Wall", "-Wextra", "-Werror"]
+    built = subprocess.run(words, cwd=tmp_path / "sources", env=environment, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    name = source.with_suffix(".wasm").name
+    assert (tmp_path / "sources" / name).read_bytes() == (SHIPPED / name).read_bytes()
+    assert (SHIPPED / name).stat().st_size < 8 << 10
