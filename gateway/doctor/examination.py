@@ -93,6 +93,7 @@ def _settings(plan: Plan, environ: Mapping[str, str]) -> list[Check]:
         ("runs", lambda: variables.runs(plan.settings)),
         ("webhooks", lambda: variables.webhooks(plan.settings)),
         *_peers(plan),
+        ("sources", lambda: _sources(plan.settings)),
         ("routing", lambda: _routing(plan.settings, None)),
         ("audit", lambda: variables.audit(plan.settings)),
         ("callers", lambda: variables.callers(plan)),
@@ -105,6 +106,12 @@ def _routing(own: Settings, models: Mapping[str, Model] | None) -> Diagnosis:
     from gateway.doctor import routing_checks  # pydantic, which may be missing; the check of the packages tells
 
     return routing_checks.routing(own, models)
+
+
+def _sources(own: Settings) -> Diagnosis:
+    from gateway.doctor import routing_checks
+
+    return routing_checks.sources(own)
 
 
 def _peers(plan: Plan) -> list[Check]:

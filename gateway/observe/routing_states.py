@@ -11,8 +11,8 @@ from gateway.errors import GatewayError
 
 @dataclass(frozen=True, kw_only=True)
 class RoutingNumbers:
-    """Rounds and routings by state, and in seconds the ages of the oldest round that arrives, of the latest arrival, None
-    before any, and of the oldest routing that has not ended.
+    """Rounds and routings by state, and ages in seconds: of the oldest round that arrives, of the latest arrival (None
+    before any), and of the oldest routing that has not ended.
     """
 
     rounds: Mapping[str, int]
@@ -37,9 +37,8 @@ class RoutingStates(Collector):
             numbers = self._count()
         except GatewayError:
             return
-        yield _by_state(
-            "gateway_rounds", "Rounds of studies by state; one that is arriving is incomplete.", numbers.rounds
-        )
+        text = "Rounds of studies by state; one that is arriving is incomplete."
+        yield _by_state("gateway_rounds", text, numbers.rounds)
         text = "How long the oldest incomplete study has been arriving."
         yield GaugeMetricFamily("gateway_round_oldest_seconds", text, numbers.oldest_round)
         arrival = GaugeMetricFamily("gateway_arrival_age_seconds", "Since the latest instance arrived.")

@@ -1,12 +1,13 @@
 """The doctor reads the file of rules, alone and with the models that it names."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gateway import Settings
 from gateway.doctor.diagnoses import Level
-from gateway.doctor.routing_checks import routing
+from gateway.doctor.routing_checks import routing, sources
 from tests.apps.routed import app
 
 RULES = '[rules.lungs]\ntitles = ["CT*"]\nmodel = "/lungs"\n'
@@ -49,3 +50,22 @@ def test_rules_need_a_store_and_a_file_that_not_everybody_writes(tmp_path: Path)
 )
 def test_a_title_of_a_rule_is_one_that_may_store(tmp_path: Path, titles: str, level: Level) -> None:
     assert routing(settings(tmp_path, RULES, titles)).level is level
+
+
+@pytest.mark.parametrize(
+    ("titles", "level", "text"),
+    [
+        ("", Level.OK, "Off"),
+        (TITLES.format("CT1", '["store"]'), Level.OK, "May store: CT1 for ct. Asked as peers: CT1 as scanner."),
+        (TITLES.format("MR1", '["store"]'), Level.OK, "Asked as peers: none."),
+        (TITLES.format("CT1", '["find"]'), Level.WARN, "No AE title"),
+        ("no TOML", Level.FAIL, "no TOML"),
+    ],
+)
+def test_the_sources_are_named_with_the_peers_that_they_are(
+    tmp_path: Path, titles: str, level: Level, text: str
+) -> None:
+    (tmp_path / "peers.toml").write_text('[peers.scanner]\ndimse = {host = "127.0.0.1", port = 104, aet = "CT1"}\n')
+    found = sources(replace(settings(tmp_path, RULES, titles), peers=tmp_path / "peers.toml"))
+    assert found.level is level
+    assert text in found.text
