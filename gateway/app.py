@@ -209,6 +209,10 @@ class Gateway(flask.Flask):
                 self._add_runs(taken)
             if self.settings.routing is not None and self.settings.store_folder is not None:
                 self._add_admin_pages(taken)
+            if self.settings.oip:
+                from gateway.endpoints import oip
+
+                oip.add_oip(self, taken)
             if self.settings.dicomweb:
                 from gateway.endpoints import dicomweb
 

@@ -116,6 +116,7 @@ class Settings:
     store_fsync: bool = _setting(
         False, "wait for the disk at each stored file; a file that a power cut spoils is found when it is read"
     )
+    oip: bool = _setting(True, "serve the Open Inference Protocol v2 below /v2, for Triton's and KServe's clients")
     dicomweb: bool = _setting(
         False, "serve DICOMweb on the study store below /dicomweb, and keep a table of patients' names for its queries"
     )

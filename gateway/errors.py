@@ -9,6 +9,7 @@ GatewayError                      500
 │   ├── Forbidden                 403  a caller without the role or the route
 │   ├── PathForbidden             403  a studyPath that leaves the study root
 │   ├── StudyNotFound             404  no DICOM file below a studyPath, or nothing of this caller's under a reference
+│   ├── ModelNotFound             404  no model of this name or version, in a protocol that names models
 │   ├── ResultNotFound            404  no result of this caller's with this id
 │   ├── BundleNotFound            404  no bundle of this name, or no such file in it
 │   ├── RunNotFound               404  no run of this caller's with this id
@@ -177,6 +178,15 @@ class StudyNotFound(RequestError):
     status = 404
     code = "study-not-found"
     title = "There is no such study"
+
+
+class ModelNotFound(RequestError):
+    """No model has this name, or the model has not this version."""
+
+    status = 404
+    code = "model-not-found"
+    loggable = True
+    title = "There is no such model"
 
 
 class ResultNotFound(RequestError):

@@ -12,7 +12,7 @@ from gateway.binding.source_identity import require_one_space, require_uids
 from gateway.contract.execution import Batch
 from gateway.contract.findings import Finding
 from gateway.contract.requests import Request
-from gateway.errors import AnswerInvalid, ParameterRefused
+from gateway.errors import AnswerInvalid, ParameterRefused, StudyRefused
 from gateway.protocol.accept import accepts_dicom
 
 JSON_OUTPUT, DICOM_OUTPUT = "json", "dicom"
@@ -30,6 +30,11 @@ def negotiate_output(request: Request) -> str:
 
 def read_arguments(inputs: Inputs, declaration: Declaration, output: str) -> dict[str, Any]:
     """Return the arguments of a model by name, from a study that its answer can name. Raises StudyRefused."""
+    if inputs.tensors.names and output == DICOM_OUTPUT:
+        raise StudyRefused(
+            "A tensor belongs to no study, so the answer cannot be DICOM objects: ask for JSON, or send DICOM files.",
+            private="a tensor",
+        )
     arguments = inputs.arguments(declaration)
     if any(argument.of_images for argument in declaration.inputs):
         require_uids(inputs.instances, declaration, dicom=output == DICOM_OUTPUT)

@@ -13,6 +13,7 @@ from gateway.binding.requirements import Requires
 from gateway.contract.execution import Batch
 from gateway.contract.findings import Finding
 from gateway.contract.interaction import Step
+from gateway.contract.model import Argument
 from gateway.contract.requests import Attachment, Request
 from gateway.dicom.volumes.study import Image, Series, Study, Volume
 
@@ -37,6 +38,10 @@ class Input:
     def of_images(self) -> bool:
         """Return True if it is filled from images, on which there may be requirements."""
         return self.type in (Volume, Image, Series, Study)
+
+    def describe(self) -> Argument:
+        """Return the argument in words."""
+        return Argument(name=self.name, type=self.type.__name__, many=self.many, optional=self.optional)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from typing import Any, BinaryIO
 
 from gateway.binding.declaration import Declaration, Input
 from gateway.binding.requirements import Requires, choose, fitting, has_pixels
+from gateway.binding.tensor_inputs import TensorInputs
 from gateway.contract.findings import Conformance
 from gateway.contract.requests import Attachment, Request
 from gateway.dicom.reading.attributes import text
@@ -23,6 +24,7 @@ class Inputs:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.conformance: list[Conformance] = []
+        self.tensors = TensorInputs(request)
         self._taken: list[Series] = []
         # Before Python 3.12 a cached_property would let all requests wait for the one that is reading.
         self._split: tuple[Sequence[Instance], Sequence[Any]] | None = None
@@ -31,7 +33,7 @@ class Inputs:
     @property
     def _files(self) -> tuple[Sequence[Instance], Sequence[Any]]:
         if self._split is None:
-            self._split = split(self.request.instances)
+            self._split = split(self.tensors.other_files)
         return self._split
 
     @property
@@ -48,10 +50,18 @@ class Inputs:
 
     def arguments(self, declaration: Declaration) -> dict[str, Any]:
         """Keyword arguments by name. Raises StudyRefused, with one sentence for each reason."""
+        self.tensors.check(declaration)
         types = {one.type for one in declaration.inputs}
         if types and not types & {Attachment, Request} and self._files[1]:
             raise self.strays("This model takes no attachments")
-        return {one.name: _FILLERS[one.type](self, one) for one in declaration.inputs}
+        return {one.name: self._argument(one) for one in declaration.inputs}
+
+    def _argument(self, declared: Input) -> Any:
+        if declared.name not in self.tensors.names:
+            return _FILLERS[declared.type](self, declared)
+        argument, conformance = self.tensors.argument(declared)
+        self.conformance += conformance
+        return argument
 
     def one_series(self, declared: Input) -> Series | None:
         """The series for an argument of one, none of those taken before; None where it may be left out."""

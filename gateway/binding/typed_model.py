@@ -32,7 +32,7 @@ from gateway.contract.execution import Batch, Card, Execution, HealthState
 from gateway.contract.findings import Finding, SecondaryCapture, StructuredReport
 from gateway.contract.model import Model, ModelDescription
 from gateway.contract.requests import JSON, EncodedAnswer, ModelAnswer, Provenance, Request, answering
-from gateway.errors import AnswerInvalid, GatewayError, ModelFailed, RequestError, RunRequired
+from gateway.errors import AnswerInvalid, GatewayError, ModelFailed, RequestError, RunRequired, StudyRefused
 from gateway.protocol.answers import answer, dicom_answer
 from gateway.protocol.response import encoded
 from gateway.protocol.serializer import InferenceSerializer
@@ -213,7 +213,11 @@ class TypedModel(Model):
         """Return the declaration in words."""
         declaration = self.declaration
         return ModelDescription(
-            name=declaration.name, text=declaration.description, sentences=list(declaration.sentences())
+            name=declaration.name,
+            text=declaration.description,
+            sentences=list(declaration.sentences()),
+            arguments=[one.describe() for one in declaration.inputs if one.type is not Request],
+            findings=[one.__name__ for one in declaration.outputs],
         )
 
     def parameters_schema(self, reference: str) -> JSON:
@@ -321,7 +325,15 @@ def _attempt(act: Callable[[], Any]) -> Any:
 
 
 def _objects(found: Sequence[Finding], inputs: Inputs, provenance: Provenance, label_maps: bool = False) -> list[Any]:
-    """DICOM datasets of findings (``gateway.dicom.writing.objects``, which costs the import of highdicom)."""
+    """DICOM datasets of findings (``gateway.dicom.writing.objects``, which costs the import of highdicom).
+
+    Raises StudyRefused for a request of tensors alone, which belong to no study.
+    """
+    if inputs.tensors.names and not inputs.instances:
+        raise StudyRefused(
+            "The model answers a DICOM object, which belongs to a study, and a tensor has none: send DICOM files.",
+            private="a tensor",
+        )
     from gateway.dicom.writing.objects import objects
 
     return list(objects(found, source=inputs.instances, provenance=provenance, label_maps=label_maps))

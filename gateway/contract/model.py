@@ -13,12 +13,30 @@ from gateway.errors import AnswerInvalid, GatewayError
 
 
 @dataclass(frozen=True, kw_only=True)
+class Argument:
+    """An argument that a model takes from a request: its name, and the name of its type, such as Volume.
+
+    ``many`` is True for a list, ``optional`` where the request may be without.
+    """
+
+    name: str
+    type: str
+    many: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelDescription:
-    """A model in words, for OpenAPI and the doctor: its name, its author's text, and what it takes and answers."""
+    """A model in words, for OpenAPI and the doctor: its name, its author's text, and what it takes and answers.
+
+    ``arguments``, and ``findings``, the names of its classes of findings, are None where the model declares none.
+    """
 
     name: str
     text: str = ""
     sentences: Sequence[str] = ()
+    arguments: Sequence[Argument] | None = None
+    findings: Sequence[str] | None = None
 
 
 class Model:

@@ -25,7 +25,7 @@ from gateway.errors import Forbidden, GatewayError, Unauthenticated
 logger = logging.getLogger("gateway")
 
 PROBES = frozenset({"/ping", "/healthcheck", "/livez", "/readyz", "/startupz"})
-OPEN = PROBES | {"/backendai"}
+OPEN = PROBES | {"/backendai", "/v2/health/live", "/v2/health/ready"}
 """Rules without access control: a probe has no key, nor has a client that asks for the version of Backend.AI's API."""
 EXPOSED = {"/docs": "expose_docs", "/openapi.json": "expose_docs", "/metrics": "expose_metrics"}
 """Rules whose access a setting determines."""

@@ -49,7 +49,7 @@ def _answered(model: Model, service: Service, answer: Answer, *, has_runs: bool)
         wait = asynchronous(environ["HTTP_PREFER"])
         if wait is not None:
             return _respond_async(model.name, wait)
-    with _open(model, service, environ) as exchange:
+    with open_exchange(model, service, environ) as exchange:
         return answer(exchange)
 
 
@@ -70,10 +70,10 @@ def _respond_async(route: str, wait: float) -> flask.Response:
     return answering(respond_async)(route, wait)
 
 
-def _open(model: Model, service: Service, environ: dict[str, Any]) -> Exchange:
+def open_exchange(model: Model, service: Service, environ: dict[str, Any], door: str = DOOR) -> Exchange:
     """Open the exchange of this request. Raises Unavailable, and RequestError for an invalid timeout."""
     head = Head(
-        door=DOOR,
+        door=door,
         request_id=request_id(),
         caller=caller_name(),
         accept=environ.get("HTTP_ACCEPT", ""),
@@ -102,7 +102,7 @@ def _response(exchange: Exchange, result: Result) -> flask.Response:
         yield hashes_of(result.input_digest, exchange.finish())
 
     headers = {DIGEST_HEADER: exchange.settings.digest, TIMEOUT_HEADER: f"{exchange.timeout:g}"}
-    headers |= model_fields(exchange.model.card, exchange.model.name) | _receipt(exchange, environ)
+    headers |= model_fields(exchange.model.card, exchange.model.name) | receipt_fields(exchange, environ)
     if exchange.age is not None:
         headers["Age"] = str(exchange.age)
     answer = response(parts_of(result, hashes()), headers)
@@ -112,7 +112,7 @@ def _response(exchange: Exchange, result: Result) -> flask.Response:
     return answer
 
 
-def _receipt(exchange: Exchange, environ: dict[str, Any]) -> dict[str, str]:
+def receipt_fields(exchange: Exchange, environ: dict[str, Any]) -> dict[str, str]:
     """Return the fields of the receipt, where the request's ``Prefer`` asks for one (RFC 7240).
 
     The answer is then hashed before its head is sent, not beside it.

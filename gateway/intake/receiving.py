@@ -159,7 +159,7 @@ def receive_body(body: Body, receive_options: ReceiveOptions) -> Received:
     if body.length is not None and body.length > settings.max_body_bytes:
         raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The body")
     receive_options.ticket.expect(body.length or 0)
-    pieces = _counted(body.pieces, receive_options)
+    pieces = counted(body.pieces, receive_options)
     if media_type == "multipart/related":
         return _receive_multipart(pieces, options, RequestReader(receive_options, body.length), settings)
     if media_type == "application/json":
@@ -291,7 +291,8 @@ def _charset(headers: Headers, options: dict[str, str]) -> str | None:
     return own or options.get("charset")
 
 
-def _counted(pieces: Iterable[Piece], receive_options: ReceiveOptions) -> Iterator[Piece]:
+def counted(pieces: Iterable[Piece], receive_options: ReceiveOptions) -> Iterator[Piece]:
+    """Yield the pieces of a body, within its limit and its deadline. Raises LimitExceeded, DeadlineExceeded."""
     received, limit = 0, receive_options.settings.max_body_bytes
     for piece in pieces:
         received += len(piece)

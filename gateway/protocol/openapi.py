@@ -11,6 +11,7 @@ from gateway.contract.model import Model
 from gateway.protocol.annotations import AnswerJSON
 from gateway.protocol.dicomweb_openapi import dicomweb_paths
 from gateway.protocol.kinds import KINDS
+from gateway.protocol.oip.oip_openapi import oip_paths
 from gateway.protocol.problem_responses import of_inference
 from gateway.protocol.run_openapi import ACCEPTED, PREFER, RECEIPT, RUN, TIMEOUT, WEBHOOK, run_paths
 from gateway.protocol.session_openapi import SESSION, session_paths
@@ -34,6 +35,7 @@ def openapi(models: Mapping[str, Model], settings: Settings) -> dict[str, Any]:
     clicked = settings.sessions and any(model.interactive for model in models.values())
     components |= {"Session": SESSION} if clicked else {}
     stored |= session_paths() if clicked else {}
+    stored |= oip_paths() if settings.oip else {}
     paths: dict[str, Any] = {}
     for route, model in models.items():
         parameters = model.parameters_schema(REFERENCE)
@@ -156,6 +158,7 @@ def _problem() -> dict[str, Any]:
             "pointer": text,
             "limit": text,
             "value": {"type": "integer"},
+            "error": {"type": "string", "description": "The detail, below /v2."},
         },
         "required": ["type", "title", "status", "request_id"],
     }

@@ -185,6 +185,12 @@ class Exchange:
         """Bytes of the input, and of what the model has decoded from it in this process; 0 once it is closed."""
         return 0 if self._received is None else self._received.size + self._context.decoded
 
+    def limit(self, seconds: float) -> None:
+        """Let the request end after ``seconds`` from its head, where it was granted more. Call it before ``infer``."""
+        if seconds < self.timeout:
+            self._context.deadline -= self.timeout - seconds
+            self.timeout = seconds
+
     def restart(self) -> None:
         """Let ``infer`` be called again, with the whole timeout."""
         self._context.restart(self.timeout)
