@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gateway.access.callers_file import NAME
 from gateway.access.reloading_file import MAX_BYTES
 from gateway.spool.disk import read_regular
 
@@ -19,30 +20,32 @@ SECONDS = "seconds above 0"
 class FileFaults(ValueError):
     """A file with ``faults``, a sentence for each; ``what`` it is stands before them."""
 
-    def __init__(self, path: Path, what: str, faults: Sequence[str]) -> None:
-        super().__init__(f"{path}, {what}: {' '.join(faults)}")
+    def __init__(self, what: str, faults: Sequence[str]) -> None:
+        super().__init__(f"{what}: {' '.join(faults)}")
         self.faults = tuple(faults)
 
 
 def read_toml(path: Path, what: str, *, secret: bool = False) -> dict[str, Any]:
-    """Read a file, which the sentence of a fault calls ``what``; the text of a ``secret`` one is not quoted.
-
-    Raises ValueError with that sentence.
-    """
+    """Read a file, which the sentence of a fault calls ``what``; see ``parse_toml``. Raises ValueError with it."""
     try:
-        text = read_regular(path, MAX_BYTES + 1)
+        data = read_regular(path, MAX_BYTES + 1)
     except OSError as error:
         raise ValueError(f"{path}, {what}, cannot be read: {error.strerror}.") from None
-    if len(text) > MAX_BYTES:
+    if len(data) > MAX_BYTES:
         raise ValueError(f"{path}, {what}, is larger than {MAX_BYTES} bytes.")
+    return parse_toml(data, f"{path}, {what},", secret=secret)
+
+
+def parse_toml(data: bytes, what: str, *, secret: bool = False) -> dict[str, Any]:
+    """Return a document. Raises ValueError with a sentence on ``what`` it is; of a ``secret`` one it quotes nothing."""
     try:
-        return tomllib.loads(text.decode())
+        return tomllib.loads(data.decode())
     except tomllib.TOMLDecodeError as error:
         sentence, _, where = str(error).rpartition(" (")
         where = where.rstrip(")")
-        raise ValueError(f"{path}, {what}, is not TOML: {'see' if secret else f'{sentence},'} {where}.") from None
+        raise ValueError(f"{what} is not TOML: {'see' if secret else f'{sentence},'} {where}.") from None
     except (UnicodeDecodeError, RecursionError):
-        raise ValueError(f"{path}, {what}, is not TOML: see encoding.") from None
+        raise ValueError(f"{what} is not TOML: see encoding.") from None
 
 
 class TomlTable:
@@ -69,6 +72,11 @@ class TomlTable:
         """Note a fault."""
         self.faults.append(f"{self.place}: {sentence}")
 
+    def require(self, *keys: str) -> None:
+        """Note those of ``keys`` that are missing."""
+        if missing := [key for key in keys if key not in self.values]:
+            self.fault(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
+
     def end(self) -> None:
         """Note the keys that nobody took."""
         for key in sorted(self.values.keys() - set(self._known)):
@@ -89,6 +97,16 @@ def is_flag(value: Any) -> bool:
 def is_text(value: Any) -> bool:
     """Return True for printable ASCII that is not blank."""
     return isinstance(value, str) and bool(value.strip()) and value.isascii() and value.isprintable()
+
+
+def is_name(value: Any) -> bool:
+    """Return True for a name of a caller, a peer or a rule."""
+    return isinstance(value, str) and NAME.fullmatch(value) is not None
+
+
+def is_list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Return a function that is True for a list of what ``fits``."""
+    return lambda value: isinstance(value, list) and all(map(fits, value))
 
 
 def is_ae_title(value: Any) -> bool:

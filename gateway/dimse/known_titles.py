@@ -14,20 +14,29 @@ whose studies it may find and retrieve, and ``subject`` is that of the client ce
 """
 
 import ipaddress
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from gateway.access.callers_file import NAME
 from gateway.access.certificates import read as read_subject
 from gateway.access.reloading_file import ReloadingFile
-from gateway.access.toml_tables import AE_TITLE, is_ae_title
+from gateway.access.toml_tables import (
+    AE_TITLE,
+    FileFaults,
+    TomlTable,
+    is_ae_title,
+    is_list_of,
+    is_name,
+    is_table,
+    is_text,
+    parse_toml,
+)
 
 Right = Literal["store", "find", "get", "move"]
 """What an AE title may do; each may verify with C-ECHO, and ``store`` includes storage commitment."""
 RIGHTS: tuple[Right, ...] = get_args(Right)
-MEMBERS = frozenset({"address", "caller", "may", "reads", "subject"})
+WHAT = "The file of AE titles"
+NETWORKS = 'a list of the networks that it connects from, such as ["10.1.2.0/24"]'
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -84,14 +93,16 @@ class KnownTitles:
 
 
 def parse_titles(data: bytes) -> dict[str, KnownTitle]:
-    """Read the file. Raises ValueError with a sentence that names the entry."""
-    try:
-        document = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"The file of AE titles is no TOML: {error}.") from None
-    if set(document) - {"ae"} or not isinstance(document.get("ae", {}), dict):
-        raise ValueError("The file of AE titles has tables [ae.TITLE] alone.")
-    return {title: _entry(title, members) for title, members in document.get("ae", {}).items()}
+    """Read the file. Raises ValueError with a sentence for each fault."""
+    document = parse_toml(data, WHAT)
+    faults: list[str] = []
+    top = TomlTable("the file", document, faults)
+    tables = top.take("ae", {}, "tables, such as [ae.CT1]", is_table)
+    top.end()
+    titles = {title: _entry(title, TomlTable(f"[ae.{title}]", values, faults)) for title, values in tables.items()}
+    if faults:
+        raise FileFaults(WHAT, faults)
+    return titles
 
 
 def require_title(title: str) -> None:
@@ -100,34 +111,33 @@ def require_title(title: str) -> None:
         raise ValueError(f"--aet should be {AE_TITLE}.")
 
 
-def _entry(title: str, members: Any) -> KnownTitle:
-    def fault(text: str) -> ValueError:
-        return ValueError(f"[ae.{title}]: {text}.")
-
+def _entry(title: str, table: TomlTable) -> KnownTitle:
     if not is_ae_title(title):
-        raise fault(f"it should be {AE_TITLE} (PS3.5 6.2)")
-    if not isinstance(members, dict) or (unknown := set(members) - MEMBERS):
-        raise fault(f"it has members that are not known: {', '.join(sorted(unknown))}")
-    caller, may, subject = members.get("caller"), _words(members.get("may", [])), members.get("subject", "")
-    reads = _words(members.get("reads", []))
-    if not isinstance(caller, str) or not NAME.fullmatch(caller):
-        raise fault('caller names who owns what it stores, such as "ct1"')
-    if may is None or not set(may) <= set(RIGHTS):
-        raise fault(f"may lists some of {', '.join(RIGHTS)}")
-    if reads is None or not all(map(NAME.fullmatch, reads)):
-        raise fault("reads lists the names of callers")
-    if not isinstance(subject, str):
-        raise fault('subject is that of a certificate, such as "CN=ct1,O=Hospital"')
+        table.fault(f"it should be {AE_TITLE} (PS3.5 6.2).")
+    addresses = table.take("address", [], NETWORKS, _are_networks)
+    known = KnownTitle(
+        title,
+        tuple(map(ipaddress.ip_network, addresses)),
+        table.take("caller", "", 'the name of the caller that owns what it stores, such as "ct1"', is_name),
+        frozenset(table.take("may", [], f"a list of some of {', '.join(RIGHTS)}", is_list_of(_is_right))),
+        tuple(table.take("reads", [], "a list of names of callers", is_list_of(is_name))),
+        table.take("subject", "", 'that of a certificate, such as "CN=ct1,O=Hospital"', _is_subject),
+    )
+    table.require("address", "caller")
+    table.end()
+    return known
+
+
+def _is_right(value: Any) -> bool:
+    return value in RIGHTS
+
+
+def _is_subject(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_networks(value: Any) -> bool:
     try:
-        networks = tuple(ipaddress.ip_network(one) for one in _words(members.get("address")) or ())
+        return is_list_of(is_text)(value) and bool([ipaddress.ip_network(one) for one in value])
     except ValueError:
-        networks = ()
-    if not networks:
-        raise fault('address lists the networks that it connects from, such as ["10.1.2.0/24"]')
-    return KnownTitle(title, networks, caller, frozenset(may), reads, subject)
-
-
-def _words(value: Any) -> tuple[str, ...] | None:
-    if isinstance(value, list) and all(isinstance(one, str) for one in value):
-        return tuple(value)
-    return None
+        return False

@@ -17,7 +17,6 @@ from typing import Any
 from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
-from gateway.access.callers_file import NAME
 from gateway.access.toml_tables import (
     AE_TITLE,
     SECONDS,
@@ -25,6 +24,8 @@ from gateway.access.toml_tables import (
     TomlTable,
     is_ae_title,
     is_flag,
+    is_list_of,
+    is_name,
     is_seconds,
     is_table,
     is_text,
@@ -54,7 +55,7 @@ def read_peers(path: Path) -> dict[str, PeerEntry]:
     entries = reader.entries(document)
     reader.check_mode(path.stat().st_mode, document)
     if reader.faults:
-        raise FileFaults(path, WHAT, reader.faults)
+        raise FileFaults(f"{path}, {WHAT}", reader.faults)
     return entries
 
 
@@ -73,11 +74,11 @@ class _Reader:
 
     def _entry(self, name: str, values: Any) -> PeerEntry:
         table = TomlTable(f"peers.{name}", values, self.faults)
-        if not NAME.fullmatch(name):
+        if not is_name(name):
             table.fault("a name has 1 to 64 letters, digits, dots, underscores and hyphens, and begins with no mark.")
         entry = PeerEntry(
             name,
-            tuple(table.take("callers", (), 'a list of names, or ["*"] for all', _are_callers)),
+            tuple(table.take("callers", (), 'a list of names, or ["*"] for all', is_list_of(_is_caller))),
             table.take("connections", CONNECTIONS, "a whole number from 1 to 64", lambda value: is_whole(value, 1, 64)),
             self._web(table),
             self._dimse(name, table),
@@ -156,8 +157,7 @@ class _Reader:
         inner.end()
         if not address.tls and (address.certificate or address.key or address.ca):
             inner.fault("certificate, key and ca are of TLS: set tls = true.")
-        if missing := [key for key in ("host", "port", "aet") if key not in values]:
-            inner.fault(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
+        inner.require("host", "port", "aet")
         return address
 
     def check_mode(self, mode: int, document: Mapping[str, Any]) -> None:
@@ -203,7 +203,5 @@ def _is_path(value: Any) -> bool:
     return is_text(value) and value.startswith("/") and not set(value) & set("?#")
 
 
-def _are_callers(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(name, str) and (name == ANY or NAME.fullmatch(name)) for name in value
-    )
+def _is_caller(value: Any) -> bool:
+    return value == ANY or is_name(value)

@@ -15,13 +15,12 @@
 import json
 import stat
 import unicodedata
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from gateway.access.callers_file import NAME
 from gateway.access.toml_tables import (
     AE_TITLE,
     SECONDS,
@@ -29,6 +28,8 @@ from gateway.access.toml_tables import (
     TomlTable,
     is_ae_title,
     is_flag,
+    is_list_of,
+    is_name,
     is_seconds,
     is_table,
     is_text,
@@ -55,6 +56,7 @@ from gateway.routing.rules import (
 WHAT = "the file of rules"
 MOST_RETRIES = 100
 """A model that fails as often does not recover by itself."""
+TITLES = f"a list; each item is {AE_TITLE}, with * and ? for any"
 NAMING = "1 to 64 letters, digits, dots, underscores and hyphens, and begins with no mark"
 
 
@@ -87,7 +89,7 @@ def read_rules(path: Path, surroundings: Surroundings) -> tuple[Rule, ...]:
     if path.stat().st_mode & stat.S_IWOTH:
         reader.faults.append("it may be written by every user: chmod 644.")
     if reader.faults:
-        raise FileFaults(path, WHAT, reader.faults)
+        raise FileFaults(f"{path}, {WHAT}", reader.faults)
     return rules
 
 
@@ -106,7 +108,7 @@ class _Reader:
 
     def _rule(self, name: str, values: Any) -> Rule:
         table = TomlTable(f"rules.{name}", values, self.faults)
-        if not NAME.fullmatch(name):
+        if not is_name(name):
             table.fault(f"a name has {NAMING}.")
         model, parameters = self._model(table)
         rule = Rule(
@@ -114,7 +116,7 @@ class _Reader:
             model,
             self._sources(table),
             self._match(table),
-            table.take("caller", "", f"a name: it has {NAMING}", _is_name),
+            table.take("caller", "", f"a name: it has {NAMING}", is_name),
             parameters,
             self._completeness(table),
             self._destinations(table),
@@ -126,8 +128,10 @@ class _Reader:
         return rule
 
     def _sources(self, table: TomlTable) -> Sources:
-        titles = table.take("titles", [], f"a list; each item is {AE_TITLE}, with * and ? for any", _are(is_ae_title))
-        callers = table.take("callers", [], "a list of names of callers, with * and ? for any", _are(is_text))
+        titles = table.take(
+            "titles", [], f"a list; each item is {AE_TITLE}, with * and ? for any", is_list_of(is_ae_title)
+        )
+        callers = table.take("callers", [], "a list of names of callers, with * and ? for any", is_list_of(is_text))
         if not any(table.values.get(key) for key in ("titles", "callers")):
             table.fault('it needs titles, the AE titles that send, or callers, such as ["*"] for all.')
         return Sources(tuple(titles), tuple(callers))
@@ -148,8 +152,7 @@ class _Reader:
     def _model(self, table: TomlTable) -> tuple[str, Mapping[str, Any]]:
         route = table.take("model", "", 'the route of a model, such as "/lungs"', is_text)
         parameters = table.take("parameters", {}, "a table of the model's parameters", is_table)
-        if "model" not in table.values:
-            table.fault("model is missing: the route of a model.")
+        table.require("model")
         if not _is_json(parameters):
             table.fault("parameters have a date, a time, infinity or nan, which JSON has not; write it as text.")
         elif route and self.surroundings.models is not None:
@@ -170,7 +173,7 @@ class _Reader:
             table.take("quiet_seconds", QUIET_SECONDS, SECONDS, is_seconds),
             table.take("ceiling_seconds", CEILING_SECONDS, SECONDS, is_seconds),
             table.take("association_end", False, "true or false", is_flag),
-            table.take("count_from", "", "the name of a peer", _is_name),
+            table.take("count_from", "", "the name of a peer", is_name),
         )
         if found.ceiling_seconds < found.quiet_seconds:
             table.fault("ceiling_seconds is less than quiet_seconds.")
@@ -179,7 +182,7 @@ class _Reader:
         return found
 
     def _destinations(self, table: TomlTable) -> tuple[str, ...]:
-        names = table.take("destinations", [], "a list of names of peers", _are(_is_name))
+        names = table.take("destinations", [], "a list of names of peers", is_list_of(is_name))
         for name in dict.fromkeys(names):
             self._require_peer(table, "destinations", name)
             if names.count(name) > 1:
@@ -196,14 +199,6 @@ class _Reader:
 def _near(word: str, known: Collection[str]) -> str:
     near = get_close_matches(word, known, n=1)
     return f"; {near[0]!r} is one" if near else f"; there is {', '.join(map(repr, known)) or 'none'}"
-
-
-def _are(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list) and all(map(fits, value))
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and NAME.fullmatch(value) is not None
 
 
 def _is_number_of_retries(value: Any) -> bool:
