@@ -166,10 +166,12 @@ class Gateway(flask.Flask):
         """
         from gateway.adapters.wasm.wasi import Grants
         from gateway.adapters.wasm.wasm_model import FunctionFile, WasmModel
+        from gateway.endpoints import functions
 
         self._refuse_taken(route)
         file = FunctionFile(Path(path), self.settings, Grants(clock, random))
-        self._add_model(route, WasmModel(route, file, media_type, execution))
+        model = WasmModel(route, file, media_type, execution)
+        self._add_model(route, model, functions.view(model, self.service))
 
     def _refuse_taken(self, route: str) -> None:
         if route in self.service.models:

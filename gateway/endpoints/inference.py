@@ -55,12 +55,12 @@ def _answered(model: Model, service: Service, answer: Answer, *, has_runs: bool)
 
 def respond(exchange: Exchange, *, named: bool = False) -> flask.Response:
     """Receive, infer and answer; ``named`` gives the model the names of the parts too."""
-    return _response(exchange, exchange.infer(exchange.receive(read_body, named=named)))
+    return in_parts(exchange, exchange.infer(exchange.receive(read_body, named=named)))
 
 
-def read_body(options: ReceiveOptions) -> Received:
-    """Read the body of this request: a source for ``Exchange.receive``."""
-    return receive_body(Body.of(flask.request.environ, options.settings, options.ticket), options)
+def read_body(options: ReceiveOptions, *, any_file: bool = False) -> Received:
+    """Read the body of this request: a source for ``Exchange.receive``. ``any_file`` is that of ``receive_body``."""
+    return receive_body(Body.of(flask.request.environ, options.settings, options.ticket), options, any_file=any_file)
 
 
 def _respond_async(route: str, wait: float) -> flask.Response:
@@ -93,21 +93,28 @@ def _local_caller() -> dict[str, Any]:
     return {} if caller is None else {name: getattr(caller, name) for name in ("progress", "log", "preview", "ask")}
 
 
-def _response(exchange: Exchange, result: Result) -> flask.Response:
+def in_parts(exchange: Exchange, result: Result) -> flask.Response:
     """Return a checked answer as a response of known length; its digest is computed while it is sent."""
     exchange.answer(result)
-    environ = flask.request.environ
 
     def hashes() -> Iterator[bytes]:
         yield hashes_of(result.input_digest, exchange.finish())
 
-    headers = {DIGEST_HEADER: exchange.settings.digest, TIMEOUT_HEADER: f"{exchange.timeout:g}"}
-    headers |= model_fields(exchange.model.card, exchange.model.name) | receipt_fields(exchange, environ)
-    if exchange.age is not None:
-        headers["Age"] = str(exchange.age)
-    answer = response(parts_of(result, hashes()), headers)
+    headers = {DIGEST_HEADER: exchange.settings.digest, **answer_fields(exchange)}
+    return sending(exchange, response(parts_of(result, hashes()), headers))
+
+
+def answer_fields(exchange: Exchange) -> dict[str, str]:
+    """Return the fields of a response that every form of an answer has, the receipt among them."""
+    fields = {TIMEOUT_HEADER: f"{exchange.timeout:g}"}
+    fields |= model_fields(exchange.model.card, exchange.model.name) | receipt_fields(exchange, flask.request.environ)
+    return fields if exchange.age is None else {**fields, "Age": str(exchange.age)}
+
+
+def sending(exchange: Exchange, answer: flask.Response) -> flask.Response:
+    """Have a response close its exchange with its last byte, and lend its place while its client is slow."""
     answer.call_on_close(exchange.close)
-    lend_while_waiting(environ, exchange.ticket)
+    lend_while_waiting(flask.request.environ, exchange.ticket)
     exchange.begin("send")
     return answer
 

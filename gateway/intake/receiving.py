@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from gateway.studies.instance_rows import HeldInstance
     from gateway.studies.references import FetchOrder, Resolver
 
+NO_JSON = b"{}"
+"""The first part of a request that has none."""
 STRIDE = 1 * MiB
 """Bytes written before they are handed to the digest: each hand-over costs a wake-up of its thread."""
 
@@ -147,8 +149,8 @@ Source = Callable[[ReceiveOptions], Received]
 """What reads one request's input."""
 
 
-def receive_body(body: Body, receive_options: ReceiveOptions) -> Received:
-    """Read a request from its body.
+def receive_body(body: Body, receive_options: ReceiveOptions, *, any_file: bool = False) -> Received:
+    """Read a request from its body; with ``any_file`` a body that is neither parts nor JSON is the request's one file.
 
     Raises BrokenBody, BrokenJSON, DeadlineExceeded, LimitExceeded, UnsupportedMedia and those of a studyPath.
     """
@@ -164,6 +166,8 @@ def receive_body(body: Body, receive_options: ReceiveOptions) -> Received:
         return _receive_multipart(pieces, options, RequestReader(receive_options, body.length), settings)
     if media_type == "application/json":
         return _receive_words(pieces, options.get("charset"), receive_options)
+    if any_file and not media_type.startswith("multipart/"):
+        return _receive_file(pieces, RequestReader(receive_options, body.length and body.length + len(NO_JSON)))
     raise UnsupportedMedia(
         "Send multipart/related with a JSON part first, or application/json that names a study"
         f"{'' if media_type else '; this request has no Content-Type'}."
@@ -197,6 +201,18 @@ def _take_event(event: Event, reader: RequestReader, headers: list[Headers], set
             headers.append(event.headers)
         case EndOfPart():
             reader.end_part()
+
+
+def _receive_file(pieces: Iterable[Piece], reader: RequestReader) -> Received:
+    """A request of a file alone; its JSON is an empty object."""
+    with reader:
+        reader.write(NO_JSON)
+        reader.end_part()
+        for piece in pieces:
+            with reader.turn(piece):
+                reader.write(memoryview(piece))
+        reader.end_part()
+        return reader.received(None)
 
 
 def _receive_words(pieces: Iterable[Piece], charset: str | None, receive_options: ReceiveOptions) -> Received:

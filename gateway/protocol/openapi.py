@@ -73,13 +73,16 @@ def _operation(route: str, name: str, model: Model, settings: Settings) -> dict[
     problems = of_inference(model, settings, asynchronous=asynchronous)
     if settings.study_root is not None:
         content["application/json"] = {"schema": {"allOf": [_ref(f"{name}Request"), _STUDY_PATH]}}
+    answered = _answered()
+    if model.takes_any_file:
+        content["*/*"] = answered["content"]["*/*"] = {}
     return {
         "operationId": f"infer{name}",
         "tags": ["models"],
         "summary": description.text.partition("\n")[0] or f"Infer on {route}",
         "description": "\n\n".join(filter(None, [description.text, *description.sentences, ORDER])),
         "requestBody": {"required": True, "content": content},
-        "responses": {"200": _answered(), **({"202": ACCEPTED} if asynchronous else {}), **problems},
+        "responses": {"200": answered, **({"202": ACCEPTED} if asynchronous else {}), **problems},
         "parameters": [TIMEOUT, *([PREFER, WEBHOOK] if asynchronous else [RECEIPT])],
         **({"x-interactive": True} if model.interactive else {}),
     }

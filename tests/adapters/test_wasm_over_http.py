@@ -1,6 +1,7 @@
 """WASM functions through the front door, in the workers and in processes of their own."""
 
 import hashlib
+import io
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import requests
 
 from gateway import Gateway, Settings
 from gateway.adapters.wasm.module_checks import InvalidFunction
+from gateway.dicom.samples import phantom
 from gateway.observe.audit.receipts import HEADER, read_receipt
 from tests.adapters import wat
 from tests.adapters.messages import KIND, body, hashes_hold, parts_of
@@ -24,6 +26,7 @@ GREY = (RGB.astype(np.uint32) @ np.array([13933, 46871, 4732], np.uint32) + 3276
 PGM = b"P5\n5 4\n255\n" + GREY.astype(np.uint8).tobytes()
 SECRET = "DOE^JANE"
 FUNCTIONS = {
+    "echo": wat.command(wat.ECHO),
     "endless": wat.command(wat.ENDLESS),
     "allocating": wat.command(wat.ALLOCATING),
     "trapping": wat.command(wat.TRAPPING),
@@ -54,6 +57,7 @@ def environment(folder: Path) -> dict[str, str]:
         "GATEWAY_WASM_SECONDS": "0.3",
         "GATEWAY_WASM_MEMORY": str(64 << 20),
         "GATEWAY_WASM_OUTPUT": "4096",
+        "GATEWAY_MAX_BODY_BYTES": str(1 << 20),
         "GATEWAY_WASM_CACHE": str(folder / "cache"),
     }
 
@@ -93,6 +97,50 @@ def test_each_end_of_a_function_is_a_problem_of_its_own_and_the_server_lives(
         assert (problem["exit_status"], problem["detail"]) == (7, f"The function ended with status 7. {SECRET}")
     assert SECRET not in server.log
     assert post(server, "/grayscale", PPM).status_code == 200
+
+
+@pytest.mark.parametrize("route", ["/grayscale", "/apart"])
+@pytest.mark.parametrize("kind", [None, "image/x-portable-pixmap", "application/x-www-form-urlencoded", "text/plain"])
+def test_a_file_as_the_body_is_answered_with_a_file_as_the_body(server: Server, route: str, kind: str | None) -> None:
+    headers = {"Content-Type": kind} if kind else {}
+    response = requests.post(server.url + route, data=PPM, headers=headers, timeout=PATIENCE)
+    assert (response.status_code, response.content) == (200, PGM)
+    assert response.headers["Content-Type"] == "image/x-portable-graymap"
+    assert response.headers["X-Model"] == "grayscale"
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("size", [0, 1, 4096], ids=str)
+def test_a_body_is_the_whole_file_whatever_its_bytes(server: Server, size: int, chunked: bool) -> None:
+    data = np.random.default_rng(size).bytes(size)
+    response = requests.post(f"{server.url}/echo", data=iter([data]) if chunked else data, timeout=PATIENCE)
+    assert (response.status_code, response.content) == (200, data)
+    assert response.headers["Content-Type"] == "application/octet-stream"
+
+
+def test_an_instance_reaches_a_function_byte_by_byte(server: Server) -> None:
+    file = io.BytesIO()
+    next(iter(phantom.datasets(slices=1, size=16))).save_as(file, enforce_file_format=True)
+    headers = {"Content-Type": "application/dicom"}
+    response = requests.post(f"{server.url}/echo", data=file.getvalue(), headers=headers, timeout=PATIENCE)
+    assert (response.content, response.headers["Content-Type"]) == (file.getvalue(), "application/dicom")
+
+
+def test_a_file_as_the_body_is_answered_in_parts_where_accept_names_them(server: Server) -> None:
+    headers = {"Accept": "multipart/related", "Content-Type": "image/x-portable-pixmap"}
+    response = requests.post(f"{server.url}/grayscale", data=PPM, headers=headers, timeout=PATIENCE)
+    parts = parts_of(response.headers["Content-Type"], response.content)
+    assert parts[1].data == PGM
+    assert hashes_hold(parts, b"{}", PPM)
+
+
+def test_a_refusal_of_a_file_is_a_problem_as_ever(server: Server) -> None:
+    refused = requests.post(f"{server.url}/grayscale", data=b"not an image", timeout=PATIENCE)
+    assert (refused.status_code, refused.json()["exit_status"]) == (422, 1)
+    packed = requests.post(f"{server.url}/echo", data=b"", headers={"Content-Encoding": "gzip"}, timeout=PATIENCE)
+    assert packed.status_code == 415
+    huge = requests.post(f"{server.url}/echo", data=b"x" * (1 << 20) * 2, timeout=PATIENCE)
+    assert (huge.status_code, huge.json()["limit"]) == (413, "max_body_bytes")
 
 
 @pytest.mark.parametrize("files", [(), (PPM, PPM)], ids=["none", "two"])

@@ -42,7 +42,7 @@ class FunctionFile:
 class WasmModel(Model):
     """A function that takes the one file of a request, whatever it is, and answers one file."""
 
-    needs_loading = True
+    needs_loading = takes_any_file = True
     problems = FunctionRefused, FunctionFailed, FunctionTimeout
 
     def __init__(self, name: str, file: FunctionFile, media_type: str = "", execution: Execution | None = None) -> None:
