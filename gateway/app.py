@@ -27,6 +27,7 @@ from gateway.spool.process_memory import spare_collections
 if TYPE_CHECKING:
     from gateway.binding.requirements import Requires
     from gateway.delivery.webhooks import Webhooks
+    from gateway.routing.routing_engine import RoutingEngine
     from gateway.runs.runs import Runs
     from gateway.sessions.click_sessions import ClickSessions
     from gateway.studies.store import Store
@@ -60,6 +61,8 @@ class Gateway(flask.Flask):
         """Durable inferences, where the settings name a folder for the study store; known once the gateway is open."""
         self.webhooks: Webhooks | None = None
         """Reports the ends of runs; known where there are runs."""
+        self.routing: RoutingEngine | None = None
+        """Sends complete studies to models, where the settings name a file of rules; known once the gateway is open."""
         self.sessions: ClickSessions | None = None
         """Click sessions, where a model is interactive; known once the gateway is open."""
         self._wrappers: list[Model] = []
@@ -225,6 +228,8 @@ class Gateway(flask.Flask):
                 self._add_backendai(taken)
             decoding.configure(self.settings)
             self.service.open(address, slot)
+            if self.settings.routing is not None:
+                self._add_routing()
             if self.runs is not None and slot is not None:
                 self.runs.open()  # another process than a server's executes runs once it has submitted one
             self._opened = True
@@ -264,6 +269,17 @@ class Gateway(flask.Flask):
 
         backendai.add_backendai(self, taken)
 
+    def _add_routing(self) -> None:
+        if self.runs is None:
+            raise ValueError("routing (GATEWAY_ROUTING) needs runs: set store_folder (GATEWAY_STORE_FOLDER).")
+        from gateway.routing.routing_engine import open_engine
+
+        self.routing = self.extensions["gateway.routing"] = open_engine(self.service, self.runs, self._deliver)
+        self.routing.start()
+
+    def _deliver(self) -> None:
+        """Have the deliveries that are queued begin."""
+
     def _add_webhooks(self, runs: "Runs", store: "Store") -> None:
         from gateway.delivery.webhooks import Webhooks
 
@@ -276,6 +292,8 @@ class Gateway(flask.Flask):
 
     def close(self) -> None:
         """Close the models in reverse order of registration. They are set up again at their next use."""
+        if self.routing is not None:
+            self.routing.stop()
         if self.webhooks is not None:
             self.webhooks.close()
         if self.sessions is not None:

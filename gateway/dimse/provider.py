@@ -25,6 +25,7 @@ from gateway.dimse.verifying import verify
 from gateway.errors import GatewayError
 from gateway.observe.audit.auditor import Auditor
 from gateway.observe.network_metrics import NetworkMetrics
+from gateway.runs.signals import signals_of
 from gateway.studies.arriving import Arriving
 from gateway.studies.blobs import quarantine_label
 from gateway.studies.store import Store
@@ -40,7 +41,9 @@ class Provider:
     ) -> None:
         """``title`` is the gateway's own AE title."""
         settings = self.settings = store.settings
-        self.store, self.arriving, self.title, self._titles = store, Arriving(store), title, titles
+        self._signals = signals_of(store) if settings.routing is not None else None
+        self.store, self.arriving = store, Arriving(store, self._signals)
+        self.title, self._titles = title, titles
         self.metrics, self.auditor = NetworkMetrics(), auditor
         self.pace = Pace(settings.dimse_idle, settings.read_timeout, settings.min_rate, settings.rate_grace)
         self.services: Mapping[str, Mapping[int, Service]] = offered(settings, destinations)
@@ -133,6 +136,8 @@ class Provider:
     def close(self) -> None:
         """Stop reporting."""
         self.reporter.stop()
+        if self._signals is not None:
+            self._signals.close()
 
     def drain(self, seconds: float) -> None:
         """Let associations end by themselves, and end those that have not after some seconds."""

@@ -7,6 +7,7 @@ import flask
 
 from gateway.endpoints import bundles, preflight, results
 from gateway.endpoints.access_control import caller_name, require
+from gateway.endpoints.arrivals import arrived, routed_sender
 from gateway.endpoints.current import current_service
 from gateway.endpoints.guarded_views import Rule, admission_ticket, answering
 from gateway.endpoints.store_views import moment, page, paged, store_context
@@ -58,10 +59,11 @@ def _instances() -> flask.Response:
         raise ParameterRefused([("/on_conflict", f"on_conflict should be one of {', '.join(WAYS)}.")])
 
     def opened(text: bytes) -> InstanceUpload:
-        return InstanceUpload(store, caller, way, read_chunk(text, store.settings.max_parts))
+        return InstanceUpload(store, caller, way, read_chunk(text, store.settings.max_parts), routed_sender())
 
     with admission_ticket() as ticket, chunks.received(flask.request.environ, store.settings, ticket, opened) as upload:
         outcomes = upload.keep()
+    arrived()
     answers = [
         {"sop_instance_uid": outcome.entry.sop_instance_uid, "sha256": outcome.entry.sha256, "state": outcome.state}
         | _existing(outcome.existing)

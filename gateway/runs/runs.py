@@ -18,7 +18,7 @@ from gateway.runs.lifecycle import RunState
 from gateway.runs.payloads import read, settled
 from gateway.runs.rows import ANSWER, QUESTION, Run, RunEvent, last_record, row_of
 from gateway.runs.sealing import seal
-from gateway.runs.signals import Listener, PostgresSignals, Signals, SocketSignals
+from gateway.runs.signals import Listener, signals_of
 from gateway.runs.submissions import Submission, Submissions
 from gateway.runs.watches import LOOK_SECONDS, Watch, Watches
 from gateway.service.service import Service
@@ -37,7 +37,7 @@ class Runs(RunArchive):
 
     def __init__(self, service: Service, store: Store, *, clock: Clock | None = None) -> None:
         self._service = service
-        self._signals = _signals(store)
+        self._signals = signals_of(store)
         super().__init__(store, Ledger(store, self._signals, clock))
         self._watches = Watches(self._ledger)
         self._listeners: list[Listener] = []
@@ -181,7 +181,3 @@ class Runs(RunArchive):
         if now >= self._upkeep_at:
             self._upkeep_at = now + UPKEEP_SECONDS
             upkeep.expire(self._ledger, self._service.settings.run_ttl)
-
-
-def _signals(store: Store) -> Signals:
-    return SocketSignals(store.folder) if store.index.is_sqlite else PostgresSignals(store.index.driver_connection)

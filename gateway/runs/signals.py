@@ -19,6 +19,7 @@ from sqlalchemy import Connection, text
 
 from gateway.errors import GatewayError
 from gateway.spool.disk import make_private
+from gateway.studies.store import Store
 
 logger = logging.getLogger("gateway")
 
@@ -93,19 +94,23 @@ class SocketSignals(_Listening):
     """Datagrams to the sockets of all processes on this machine, which lie in the folder of the store (unix(7))."""
 
     def __init__(self, folder: Path) -> None:
-        """Make a socket in ``folder``. Raises OSError where that cannot be."""
+        """Signal to the sockets in ``folder``. Raises OSError where that cannot be."""
         super().__init__()
         make_private(folder / FOLDER)
         # a path of /proc is short, whatever the folder's is: an address has 107 bytes at most
         self._folder = os.open(folder / FOLDER, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._name = secrets.token_hex(8)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(self._address(self._name))
         self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sender.setblocking(False)
 
     def _address(self, name: str) -> str:
         return f"/proc/self/fd/{self._folder}/{name}"
+
+    def start(self, listener: Listener) -> None:
+        """Make a socket of this process, and listen to it. Raises OSError where that cannot be."""
+        self._socket.bind(self._address(self._name))
+        super().start(listener)
 
     def announce(self, connection: Connection, changes: Mapping[str, str]) -> None:
         """Do nothing before the commit."""
@@ -178,3 +183,8 @@ class PostgresSignals(_Listening):
                 for notice in connection.notifies(timeout=0):
                     self._take(notice.payload)
                 arrives = self._arrives(connection.fileno())
+
+
+def signals_of(store: Store) -> Signals:
+    """Return the signals between the processes of a store. Raises OSError where it has no place for them."""
+    return SocketSignals(store.folder) if store.index.is_sqlite else PostgresSignals(store.index.driver_connection)

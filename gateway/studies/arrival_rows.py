@@ -1,5 +1,6 @@
 """Arrivals in the index: what each association stored of each study, so that a later process can tell when it came."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,11 +17,19 @@ _COUNT = (
 
 @dataclass(frozen=True)
 class Sender:
-    """An association that stores: a random ``id``, its calling AE ``title``, and the caller that owns what it sends."""
+    """An association that stores: a random ``id``, its calling AE ``title``, and the caller that owns what it sends.
+
+    What a caller sends over HTTP counts as one association without a title, which never ends.
+    """
 
     id: str
     title: str
     caller: str
+
+
+def http_sender(caller: str) -> Sender:
+    """Return a caller as the sender of its requests."""
+    return Sender(hashlib.sha256(f"http {caller}".encode()).hexdigest()[:32], "", caller)
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,20 @@ written joins the next one.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+from sqlalchemy import Connection
 
 from gateway.dicom.web.instance_attributes import InstanceAttributes
 from gateway.errors import GatewayError
-from gateway.studies import arrival_rows, instance_rows
+from gateway.studies import arrival_rows, instance_rows, round_rows, routing_rows
 from gateway.studies.arrival_rows import Sender
 from gateway.studies.blobs import Incoming
 from gateway.studies.manifests import ManifestEntry
 from gateway.studies.store import Store
-from gateway.studies.uploads import InstanceBatch
+from gateway.studies.uploads import ArrivedInstance, InstanceBatch
 
 
 class Arrived(NamedTuple):
@@ -38,11 +40,26 @@ class _Waiting:
     done: bool = field(default=False)
 
 
+class RoundNews(Protocol):
+    """Tells the processes of the store that a round should be looked at."""
+
+    def announce(self, connection: Connection, changes: Mapping[str, str]) -> None:
+        """Announce words of changes by keys, within the transaction that makes them."""
+
+    def announced(self, changes: Mapping[str, str]) -> None:
+        """Announce changes that are committed."""
+
+
+NEWS = {"rounds": "arrived"}
+"""What is announced of rounds."""
+
+
 class Arriving:
     """Stores the instances of all connections of one process."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, news: RoundNews | None = None) -> None:
+        """``news`` announces rounds, where studies are routed."""
+        self._store, self._news = store, news
         self._mutex, self._turn = threading.Lock(), threading.Lock()
         self._waiting: list[_Waiting] = []
 
@@ -66,15 +83,30 @@ class Arriving:
 
     def end(self, sender: Sender) -> None:
         """Record that an association is over. Raises Unavailable."""
-        with self._store.index.writing() as connection:
-            arrival_rows.end(connection, sender, self._store.clock())
+        store = self._store
+        with store.index.writing() as connection:
+            now = store.clock()
+            arrival_rows.end(connection, sender, now)
+            due = store.settings.routing is not None and round_rows.association_ended(connection, sender, now)
+            self.announce(connection, due)
+        self.announced(due)
+
+    def announce(self, connection: Connection, due: bool) -> None:
+        """Announce within a transaction that a round is due, where one is."""
+        if due and self._news is not None:
+            self._news.announce(connection, NEWS)
+
+    def announced(self, due: bool) -> None:
+        """Announce a round that is due, where one is, and is committed."""
+        if due and self._news is not None:
+            self._news.announced(NEWS)
 
     def _commit(self, some: Sequence[_Waiting]) -> None:
         for caller in dict.fromkeys(one.arrived.sender.caller for one in some):
             of_caller = [one for one in some if one.arrived.sender.caller == caller]
             try:
                 with _ArrivedBatch(self._store, caller, of_caller) as batch:
-                    batch.keep()
+                    self.announced(batch.keep(self.announce))
             except BaseException as error:
                 for one in of_caller:
                     one.error = error
@@ -97,20 +129,31 @@ class _ArrivedBatch(InstanceBatch):
             if one.arrived.attributes is not None:
                 self._attributes[entry.sha256] = one.arrived.attributes
 
-    def keep(self) -> None:
-        """Place what is new, hold what is no conflict, and count it for its senders. Raises StorageFull."""
+    def keep(self, announce: Callable[[Connection, bool], None]) -> bool:
+        """Place what is new, hold what is no conflict, and count it for its senders; ``announce`` a round that is due.
+
+        Return True where there is one. A result of a rule that returns is stored here already, in other bytes perhaps.
+        Raises StorageFull.
+        """
         store = self._store
         with store.index.writing() as connection:
             states = instance_rows.states(connection, self._caller, store.retention.since, self._entries)
+            conflicts = [
+                entry.sop_instance_uid
+                for entry, (state, _) in zip(self._entries, states, strict=True)
+                if state == "conflict"
+            ]
+            own = routing_rows.own(connection, conflicts)
             kept: dict[str, ManifestEntry] = {}
-            counts: dict[tuple[Sender, str], int] = {}
+            arrived: list[ArrivedInstance] = []
             for one, (state, _) in zip(self._group, states, strict=True):
-                one.conflict = state == "conflict"
-                if not one.conflict:
-                    entry, sender = one.arrived.entry, one.arrived.sender
+                entry = one.arrived.entry
+                one.conflict = state == "conflict" and entry.sop_instance_uid not in own
+                if state != "conflict":
                     kept.setdefault(entry.sha256, entry)
-                    key = sender, entry.study_instance_uid
-                    counts[key] = counts.get(key, 0) + 1
+                if not one.conflict:
+                    arrived.append(ArrivedInstance(one.arrived.sender, entry, state == "missing"))
             self._hold(connection, list(kept.values()))
-            for (sender, study), count in counts.items():
-                arrival_rows.count(connection, sender, study, count, store.clock())
+            due = self._count(connection, arrived)
+            announce(connection, due)
+        return due

@@ -157,6 +157,17 @@ def release(connection: Connection, id: str, holder: str, due_at: float, **colum
     connection.execute(update(rounds).where(*mine).values(holder="", due_at=due_at, **columns))
 
 
+def as_text(verdicts: Mapping[str, str]) -> str:
+    """Return the column of verdicts."""
+    return json.dumps(verdicts)
+
+
+def get(connection: Connection, id: str) -> Round | None:
+    """Return a round by its id; None where it was forgotten."""
+    row = connection.execute(select(rounds).where(rounds.c.id == id)).one_or_none()
+    return None if row is None else _round(row)
+
+
 def state_numbers(connection: Connection, id: str, stated: Mapping[str, Statement]) -> None:
     """Record the numbers of instances that peers have stated."""
     text = json.dumps({peer: [statement.count, statement.at] for peer, statement in stated.items()})

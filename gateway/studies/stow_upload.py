@@ -1,14 +1,17 @@
 """The instances of one STOW-RS request: received part by part, judged one by one, kept together (PS3.18 10.5)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from sqlalchemy import Connection
+
 from gateway.errors import InstanceConflict, LimitExceeded, StudyRefused
-from gateway.studies import instance_rows
+from gateway.studies import instance_rows, routing_rows
+from gateway.studies.arrival_rows import Sender
 from gateway.studies.manifests import ManifestEntry, is_uid
 from gateway.studies.store import Store
-from gateway.studies.uploads import InstanceBatch
+from gateway.studies.uploads import ArrivedInstance, InstanceBatch
 
 DICOM_TYPE = "application/dicom"
 DUPLICATE, MISMATCH, UNREADABLE = 0x0111, 0xA900, 0xC000
@@ -39,14 +42,21 @@ class StowOutcome:
     failures: list[StowFailure] = field(default_factory=list)
 
 
+Beside = Callable[[Connection, StowOutcome], None]
+"""Does more in the transaction that keeps instances."""
+
+
 class StowUpload(InstanceBatch):
     """The parts of one request. Use as a context manager: what was not kept at its end is gone."""
 
-    def __init__(self, store: Store, caller: str, study: str = "") -> None:
-        """``study`` is the only one that is taken, "" for all."""
+    def __init__(self, store: Store, caller: str, study: str = "", sender: Sender | None = None) -> None:
+        """``study`` is the only one that is taken, "" for all.
+
+        With a ``sender`` the instances count as arrived, and rules may take their studies.
+        """
         self._accepted: list[ManifestEntry] = []
         super().__init__(store, caller, self._accepted)
-        self._study = study
+        self._study, self._sender = study, sender
         self._classes: dict[str, str] = {}
         self._digests: dict[str, str] = {}
         self._failures: list[StowFailure] = []
@@ -105,10 +115,11 @@ class StowUpload(InstanceBatch):
         """What was not accepted so far."""
         return self._failures
 
-    def keep(self, *, whole: bool = False) -> StowOutcome:
+    def keep(self, *, whole: bool = False, beside: Beside = lambda _connection, _outcome: None) -> StowOutcome:
         """Keep what was accepted, all at once; ``whole`` refuses a conflict instead of leaving the instance out.
 
-        Raises StorageFull, Unavailable, InstanceConflict.
+        ``beside`` does more in the same transaction. Raises StorageFull, Unavailable, InstanceConflict, and what
+        ``beside`` raises.
         """
         self.settle()
         outcome = StowOutcome(failures=list(self._failures))
@@ -117,13 +128,21 @@ class StowUpload(InstanceBatch):
             states = instance_rows.states(connection, self._caller, since, self._accepted)
             if whole:
                 self._refuse_conflicts(states)
-            for entry, (state, _) in zip(self._accepted, states, strict=True):
+            judged = [(entry, state) for entry, (state, _) in zip(self._accepted, states, strict=True)]
+            own = _own(connection, judged)
+            for entry, state in judged:
                 sop_class = self._classes[entry.sha256]
-                if state == "conflict":
+                if state == "conflict" and entry.sop_instance_uid not in own:
                     outcome.failures.append(StowFailure(DUPLICATE, sop_class, entry.sop_instance_uid))
                 else:
                     outcome.stored.append(StowedInstance(sop_class, entry))
-            self._hold(connection, [instance.entry for instance in outcome.stored])
+            self._hold(connection, [entry for entry, state in judged if state != "conflict"])
+            if (sender := self._sender) is not None:
+                arrived = (one for one in judged if one[1] != "conflict")
+                self._count(
+                    connection, [ArrivedInstance(sender, entry, state == "missing") for entry, state in arrived]
+                )
+            beside(connection, outcome)
         return outcome
 
     def _refuse_conflicts(self, states: Sequence[tuple[str, str | None]]) -> None:
@@ -137,3 +156,8 @@ class StowUpload(InstanceBatch):
                 "The peer has another file of an instance that is stored here; delete the study here, and fetch again.",
                 conflicts=conflicts,
             )
+
+
+def _own(connection: Connection, judged: Iterable[tuple[ManifestEntry, str]]) -> set[str]:
+    """Return the conflicts that are results of rules: one that returns is stored here, in other bytes perhaps."""
+    return routing_rows.own(connection, [entry.sop_instance_uid for entry, state in judged if state == "conflict"])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import BinaryIO, Literal, get_args
+from typing import BinaryIO, Literal, NamedTuple, get_args
 
 from sqlalchemy import Connection
 
@@ -12,7 +12,8 @@ from gateway.dicom.reading.files import NotAnInstance
 from gateway.dicom.reading.identity import Identity, identify
 from gateway.dicom.web.instance_attributes import AttributeReader, InstanceAttributes
 from gateway.errors import InstanceConflict, InstanceMismatch, LimitExceeded, StudyRefused
-from gateway.studies import instance_rows
+from gateway.studies import arrival_rows, instance_rows, round_rows, routing_rows
+from gateway.studies.arrival_rows import Sender
 from gateway.studies.file_batch import Check, FileBatch
 from gateway.studies.manifests import ManifestEntry
 from gateway.studies.query import query_rows
@@ -32,6 +33,14 @@ class UploadOutcome:
     entry: ManifestEntry
     state: str
     existing: str | None = None
+
+
+class ArrivedInstance(NamedTuple):
+    """An instance that was transmitted; ``is_new`` where its sender's caller did not have the same file before."""
+
+    sender: Sender
+    entry: ManifestEntry
+    is_new: bool
 
 
 class InstanceBatch(FileBatch):
@@ -61,6 +70,25 @@ class InstanceBatch(FileBatch):
         described = (_described(entry, self._attributes) for entry in entries if entry.sha256 in self._attributes)
         query_rows.add(connection, self._caller, described, now)
 
+    def _count(self, connection: Connection, arrived: Sequence[ArrivedInstance]) -> bool:
+        """Count what has arrived; True where a round of a study has begun by it, where studies are routed.
+
+        A result of a rule that returns belongs to no round.
+        """
+        now, routed = self._store.clock(), self._store.settings.routing is not None
+        own = routing_rows.own(connection, (one.entry.sop_instance_uid for one in arrived)) if routed else set()
+        by_study: dict[tuple[Sender, str], list[ArrivedInstance]] = {}
+        for one in arrived:
+            by_study.setdefault((one.sender, one.entry.study_instance_uid), []).append(one)
+        begun = False
+        for (sender, study), some in by_study.items():
+            arrival_rows.count(connection, sender, study, len(some), now)
+            foreign = [one for one in some if one.entry.sop_instance_uid not in own]
+            if routed and foreign:
+                new = any(one.is_new for one in foreign)
+                begun |= round_rows.arrived(connection, sender, study, new=new, now=now)
+        return begun
+
 
 def _described(entry: ManifestEntry, attributes: dict[str, InstanceAttributes]) -> query_rows.Described:
     uids = entry.sop_instance_uid, entry.series_instance_uid, entry.study_instance_uid
@@ -70,10 +98,20 @@ def _described(entry: ManifestEntry, attributes: dict[str, InstanceAttributes]) 
 class InstanceUpload(InstanceBatch):
     """The instances of one chunk."""
 
-    def __init__(self, store: Store, caller: str, on_conflict: OnConflict, entries: Sequence[ManifestEntry]) -> None:
-        """Raises InstanceConflict before a byte has come where ``on_conflict`` is fail; LimitExceeded."""
+    def __init__(
+        self,
+        store: Store,
+        caller: str,
+        on_conflict: OnConflict,
+        entries: Sequence[ManifestEntry],
+        sender: Sender | None = None,
+    ) -> None:
+        """With a ``sender`` the chunk counts as arrived, and rules may take its study.
+
+        Raises InstanceConflict before a byte has come where ``on_conflict`` is fail; LimitExceeded.
+        """
         super().__init__(store, caller, entries, self._check_identity)
-        self._on_conflict = on_conflict
+        self._on_conflict, self._sender = on_conflict, sender
         if sum(entry.size for entry in entries) > store.settings.max_body_bytes:
             raise LimitExceeded("max_body_bytes", store.settings.max_body_bytes, what="The chunk")
         self._refuse_conflicts(store.states(caller, entries))
@@ -96,6 +134,9 @@ class InstanceUpload(InstanceBatch):
             released = instance_rows.release(connection, mine, holdings.c.sha256.in_(replaced))
             store.retention.collect(connection, released)
         self._hold(connection, [outcome.entry for outcome in outcomes if outcome.state != "kept"])
+        if (sender := self._sender) is not None:
+            held = [(one.entry, state) for one, (state, _) in zip(outcomes, states, strict=True) if one.state != "kept"]
+            self._count(connection, [ArrivedInstance(sender, entry, state != "present") for entry, state in held])
         return outcomes
 
     def _refuse_conflicts(self, states: Sequence[tuple[str, str | None]]) -> None:

@@ -10,10 +10,10 @@ app = Gateway(__name__, settings=Settings())
 @app.model("/lungs")
 def lungs(ct: Volume) -> BoundingBox:
     """Return one box."""
-    return BoundingBox("lung", (1, 1), (3, 3), of=ct)
+    return BoundingBox("lung", (1, 1), (3, 3), slice=0, of=ct)
 
 
 @app.model("/thick")
 def thick(ct: Annotated[Volume, Requires(min_slices=100)]) -> BoundingBox:
     """Refuse all but long series."""
-    return BoundingBox("lung", (1, 1), (3, 3), of=ct)
+    return BoundingBox("lung", (1, 1), (3, 3), slice=0, of=ct)

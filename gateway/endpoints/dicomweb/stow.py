@@ -8,6 +8,7 @@ import flask
 from gateway.dicom.web.json_model import JsonModel
 from gateway.dicom.web.xml_model import xml_model
 from gateway.endpoints.access_control import caller_name, require
+from gateway.endpoints.arrivals import arrived, routed_sender
 from gateway.endpoints.dicomweb.recorded import record, require_audit
 from gateway.endpoints.dicomweb.resources import JSON_TYPE, JSON_TYPES, XML_TYPE, Addresses, accepted
 from gateway.endpoints.guarded_views import Rule, admission_ticket
@@ -41,9 +42,11 @@ def _store(study: str = "") -> flask.Response:
 
 def _received(study: str) -> StowOutcome:
     store, environ = store_context().store, flask.request.environ
-    upload = StowUpload(store, caller_name(), study)
+    upload = StowUpload(store, caller_name(), study, routed_sender())
     with admission_ticket() as ticket, received_instances(environ, store.settings, ticket, upload):
-        return upload.keep()
+        outcome = upload.keep()
+    arrived()
+    return outcome
 
 
 def _status(outcome: StowOutcome) -> int:

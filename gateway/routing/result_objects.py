@@ -1,0 +1,75 @@
+"""The DICOM objects of a run: stored, queued for the destinations of the rule, and the routing ended, all at once."""
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection
+
+from gateway.errors import GatewayError
+from gateway.routing.rules import Rule
+from gateway.studies import delivery_rows, round_rows, routing_rows
+from gateway.studies.routing_rows import Routing, RoutingState
+from gateway.studies.store import Store
+from gateway.studies.stow_upload import DICOM_TYPE, StowOutcome, StowUpload
+
+
+class RoutingLost(Exception):
+    """Another process has the routing by now, or its study was forgotten."""
+
+
+class ResultObjects:
+    """Stores what rules make, and has it delivered."""
+
+    def __init__(self, store: Store, holder: str, wake: Callable[[], None]) -> None:
+        """``wake`` has deliveries begin; ``holder`` is the name by which this process claims routings."""
+        self._store, self._holder, self._wake = store, holder, wake
+
+    def store(self, claimed: Routing, rule: Rule, objects: Sequence[memoryview]) -> None:
+        """Store the objects of a finished run, and end its routing.
+
+        Raises StorageFull, Unavailable, and GatewayError for objects that cannot be stored.
+        """
+        self._keep(claimed, rule, objects, RoutingState.DONE, "")
+
+    def explain(self, claimed: Routing, rule: Rule, state: RoutingState, sentence: str) -> None:
+        """End a routing that has no results. Raises StorageFull, Unavailable."""
+        self._keep(claimed, rule, [], state, sentence)
+
+    def _keep(
+        self, claimed: Routing, rule: Rule, objects: Sequence[memoryview], state: RoutingState, sentence: str
+    ) -> None:
+        with self._store.index.reading() as connection:
+            of = round_rows.get(connection, claimed.round)
+        if of is None:
+            return
+
+        def end(connection: Connection, outcome: StowOutcome) -> None:
+            if outcome.failures:
+                count, reason = len(outcome.failures), outcome.failures[0].reason
+                raise GatewayError(f"{count} of the run's objects cannot be stored; the first for {reason:04X}H.")
+            now = self._store.clock()
+            values = {"state": state.value, "sentence": sentence, "results": len(outcome.stored), "ended_at": now}
+            if not routing_rows.settle(connection, claimed.id, self._holder, now, **values):
+                raise RoutingLost
+            made = [(one.entry.sop_instance_uid, one.entry.sha256) for one in outcome.stored]
+            routing_rows.note_own(connection, (uid for uid, _ in made), now)
+            for destination in rule.destinations if made else ():
+                delivery_rows.queue(
+                    connection,
+                    caller=claimed.caller,
+                    destination=destination,
+                    study=of.study_instance_uid,
+                    instances=made,
+                    now=now,
+                    run_key=claimed.run_key,
+                )
+
+        try:
+            with StowUpload(self._store, claimed.caller, of.study_instance_uid) as upload:
+                for one in objects:
+                    upload.begin_part(DICOM_TYPE)
+                    upload.write(one)
+                    upload.end()
+                upload.keep(beside=end)
+        except RoutingLost:
+            return
+        self._wake()

@@ -1,0 +1,206 @@
+"""The engine of routing in one process: it looks at the rounds and the routings that are due, each leased by the index.
+
+Any number of engines, of any processes, share one index; what one has begun and died with is due again when its lease
+ends. Each step is repeated without harm: a run has its id by rule and content, and its results are stored with the end
+of its routing.
+"""
+
+import logging
+import secrets
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from sqlalchemy import Connection
+
+from gateway.errors import GatewayError, Unavailable
+from gateway.observe.logs import exception_frames
+from gateway.routing.judging import Judge
+from gateway.routing.result_objects import ResultObjects
+from gateway.routing.rule_runs import RuleRuns
+from gateway.routing.rules_file import Surroundings, read_rules
+from gateway.routing.study_counts import stated_count
+from gateway.runs.lifecycle import RunState
+from gateway.runs.runs import Runs
+from gateway.service.service import Service
+from gateway.studies import round_rows, routing_rows
+from gateway.studies.arriving import NEWS
+from gateway.studies.store import Store
+
+logger = logging.getLogger("gateway")
+
+LEASE = 300.0
+"""Seconds after which another process repeats a step that nobody finished: the longest asks a peer that is slow."""
+LOOK = 5.0
+"""Seconds between two looks into the index, for what no signal announced here."""
+THREADS = 4
+"""Steps of one process at once: a peer that is slow to state a number delays no other study."""
+PAUSE = 5.0
+"""Seconds before a step is repeated that met an error of the store or of the gateway."""
+
+ENDED = {state.value for state in RunState if state.ended}
+
+Step = Callable[[], None]
+
+
+class RoutingEngine:
+    """Routes studies until it is stopped."""
+
+    def __init__(self, store: Store, judge: Judge, runs: RuleRuns, holder: str) -> None:
+        """``holder`` is the name by which this process claims what is due, that of ``judge`` and ``runs`` too."""
+        self._store, self._judge, self._runs, self._holder = store, judge, runs, holder
+        self._stopped, self._news = threading.Event(), threading.Event()
+        self._places = threading.Semaphore(THREADS)
+        self._lock = threading.Lock()
+        self._flying: set[threading.Thread] = set()
+        self._thread = threading.Thread(target=self._serve, name="gateway-routing", daemon=True)
+        self._started = False
+
+    def start(self) -> None:
+        """Begin to route; once is enough."""
+        if not self._started:
+            self._started = True
+            self._thread.start()
+
+    def wake(self) -> None:
+        """Look into the index now; returns at once."""
+        self._news.set()
+
+    def signalled(self, key: str, word: str) -> None:
+        """Take a signal: instances have arrived, an association or a run has ended; returns at once."""
+        if key in NEWS or word in ENDED:
+            self.wake()
+
+    def run_ended(self, connection: Connection, key: str) -> None:
+        """Make the routing of a run due, within the transaction that ends the run."""
+        routing_rows.run_ended(connection, key, self._store.clock())
+
+    def stop(self) -> None:
+        """Begin no more steps, and wait for those in flight; what is not done is another process's."""
+        self._stopped.set()
+        self.wake()
+        if self._started:
+            self._thread.join()
+        with self._lock:
+            flying = list(self._flying)
+        for thread in flying:
+            thread.join(LEASE)
+
+    def turn(self) -> bool:
+        """Take the next step that is due, in this thread; False where none is."""
+        step = self.claim()
+        if step is None:
+            return False
+        self._guarded(step)
+        return True
+
+    def _serve(self) -> None:
+        while not self._stopped.is_set():
+            self._news.clear()
+            try:
+                pause = self._begin()
+            except Exception as error:  # of the index, or no thread can be started; the next turn may do better
+                _warn("studies were not routed", error)
+                pause = PAUSE
+            self._news.wait(pause)
+
+    def _begin(self) -> float:
+        """Begin what is due, each step in a thread; return the seconds until the next look."""
+        while not self._stopped.is_set() and self._places.acquire(blocking=False):
+            step = None
+            try:
+                step = self.claim()
+                if step is None:
+                    return self._pause()
+                self._fly(step)
+            finally:
+                if step is None:
+                    self._places.release()
+        return LOOK
+
+    def _fly(self, step: Step) -> None:
+        thread = threading.Thread(target=self._land, args=[step], name="gateway-routing-step", daemon=True)
+        with self._lock:  # a thread that ends at once waits for it
+            thread.start()
+            self._flying.add(thread)
+
+    def _land(self, step: Step) -> None:
+        try:
+            self._guarded(step)
+        finally:
+            with self._lock:
+                self._flying.discard(threading.current_thread())
+            self._places.release()
+            self.wake()
+
+    def _pause(self) -> float:
+        due_at = self._due_at()
+        return LOOK if due_at is None else min(LOOK, max(0.0, due_at - self._store.clock()))
+
+    def _due_at(self) -> float | None:
+        with self._store.index.reading() as connection:
+            moments = round_rows.next_due(connection), routing_rows.next_due(connection)
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def claim(self) -> Step | None:
+        """Claim what is due longest of each kind, routings first: they end what rounds begin."""
+        due_at, now = self._due_at(), self._store.clock()
+        if due_at is None or due_at > now:
+            return None
+        with self._store.index.writing() as connection:
+            routing = routing_rows.claim(connection, self._holder, now, LEASE)
+            if routing is not None:
+                return lambda: self._step_routing(routing)
+            found = round_rows.claim(connection, self._holder, now, LEASE)
+            return None if found is None else lambda: self._judge_round(found)
+
+    def _step_routing(self, routing: routing_rows.Routing) -> None:
+        try:
+            self._runs.step(routing)
+        except Exception:
+            self._repeat(lambda connection, at: routing_rows.settle(connection, routing.id, self._holder, at))
+            raise
+
+    def _judge_round(self, found: round_rows.Round) -> None:
+        try:
+            self._judge.judge(found)
+        except Exception:
+            self._repeat(lambda connection, at: round_rows.release(connection, found.id, self._holder, at))
+            raise
+
+    def _repeat(self, give_back: Callable[[Connection, float], object]) -> None:
+        """Give back what met an error, to be repeated soon; where that fails too, its lease ends."""
+        with suppress(Unavailable, GatewayError), self._store.index.writing() as connection:
+            give_back(connection, self._store.clock() + PAUSE)
+
+    def _guarded(self, step: Step) -> None:
+        try:
+            step()
+        except Exception as error:
+            _warn("a study was not routed for now", error)
+
+
+def _warn(what: str, error: Exception) -> None:
+    private = error.private if isinstance(error, GatewayError) else f"\n{exception_frames(error)}"
+    logger.warning("%s: %s %s", what, type(error).__name__, private)
+
+
+def open_engine(service: Service, runs: Runs, wake: Callable[[], None]) -> RoutingEngine:
+    """Return the engine of an application, by the rules that its settings name; ``wake`` has deliveries begin.
+
+    Raises ValueError with a sentence for each fault of the rules.
+    """
+    assert service.store is not None and service.settings.routing is not None
+    peers = service.peers
+    rules = read_rules(service.settings.routing, Surroundings(service.models, peers.entries if peers else ()))
+
+    def count(name: str, study: str) -> int:
+        return -1 if peers is None else stated_count(peers, name, study)
+
+    store, holder = service.store.store, secrets.token_hex(16)
+    judge = Judge(store, rules, count, holder)
+    steps = RuleRuns(service, runs, store, rules, ResultObjects(store, holder, wake), holder)
+    engine = RoutingEngine(store, judge, steps, holder)
+    runs.listen(engine.signalled)
+    runs.on_end(engine.run_ended)
+    return engine
