@@ -218,6 +218,10 @@ class Gateway(flask.Flask):
                 from gateway.endpoints import oip
 
                 oip.add_oip(self, taken)
+            if self.settings.dapr_app_id:
+                from gateway.endpoints import dapr
+
+                dapr.add_dapr(self, self.settings.dapr_app_id, taken)
             if self.settings.dicomweb:
                 from gateway.endpoints import dicomweb
 

@@ -117,6 +117,9 @@ class Settings:
         False, "wait for the disk at each stored file; a file that a power cut spoils is found when it is read"
     )
     oip: bool = _setting(True, "serve the Open Inference Protocol v2 below /v2, for Triton's and KServe's clients")
+    dapr_app_id: str = _setting(
+        "", "name of this gateway for Dapr's clients, which call its routes below /v1.0/invoke; unset: no such routes"
+    )
     dicomweb: bool = _setting(
         False, "serve DICOMweb on the study store below /dicomweb, and keep a table of patients' names for its queries"
     )

@@ -97,13 +97,16 @@ def _tokens(settings: Settings) -> "Tokens":
 
 
 def _proof(environ: Mapping[str, Any]) -> str:
-    """Return the credential in the headers, "" without one. Raises Unauthenticated for two (RFC 6750 2)."""
+    """Return the credential in the headers, "" without one. Raises Unauthenticated for two (RFC 6750 2).
+
+    That of Dapr counts where there is no other: a sidecar adds its own (``APP_API_TOKEN``) to its callers'.
+    """
     scheme, _, rest = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     bearer = rest.strip() if scheme.lower() == "bearer" else ""
     key = environ.get("HTTP_X_API_KEY", "").strip()
     if bearer and key and bearer != key:
         raise Unauthenticated("Send one key or token, not two.", proof_given=True, private="two proofs")
-    return str(bearer or key)
+    return str(bearer or key or environ.get("HTTP_DAPR_API_TOKEN", "").strip())
 
 
 def _basic(environ: Mapping[str, Any]) -> tuple[str, str] | None:

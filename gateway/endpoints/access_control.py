@@ -18,14 +18,14 @@ from gateway.config import Settings, unknown_variables
 from gateway.endpoints.current import current_service
 from gateway.endpoints.foreign_pages import ForeignPages
 from gateway.endpoints.introspection import INDEX, asking_for_key, wants_page
-from gateway.endpoints.problems import DOOR, description, problem_response
+from gateway.endpoints.problems import DOOR, DOOR_KEY, description, problem_response
 from gateway.endpoints.security_headers import Origins, secure
 from gateway.errors import Forbidden, GatewayError, Unauthenticated
 
 logger = logging.getLogger("gateway")
 
 PROBES = frozenset({"/ping", "/healthcheck", "/livez", "/readyz", "/startupz"})
-OPEN = PROBES | {"/backendai", "/v2/health/live", "/v2/health/ready"}
+OPEN = PROBES | {"/backendai", "/v2/health/live", "/v2/health/ready", "/v1.0/healthz", "/v1.0/healthz/outbound"}
 """Rules without access control: a probe has no key, nor has a client that asks for the version of Backend.AI's API."""
 EXPOSED = {"/docs": "expose_docs", "/openapi.json": "expose_docs", "/metrics": "expose_metrics"}
 """Rules whose access a setting determines."""
@@ -152,7 +152,7 @@ class AccessControl:
         try:
             self._admit(rule, environ)
         except GatewayError as error:  # answered here, and not by a service's own error handler
-            current_service().metrics.turned_away(rule, error.status, error.code, DOOR)
+            current_service().metrics.turned_away(rule, error.status, error.code, environ.get(DOOR_KEY, DOOR))
             return self._asking(problem_response(error), rule)
         return None
 

@@ -11,7 +11,7 @@ from gateway.contract.requests import Result
 from gateway.endpoints.access_control import caller_name
 from gateway.endpoints.disconnection import client_disconnected
 from gateway.endpoints.multipart_response import DIGEST_HEADER, hashes_of, model_fields, parts_of, response
-from gateway.endpoints.problems import DOOR, LOG_TAGS, PHASES, problem_response, request_id
+from gateway.endpoints.problems import DOOR, DOOR_KEY, LOG_TAGS, PHASES, problem_response, request_id
 from gateway.endpoints.timeouts import TIMEOUT_HEADER, requested_timeout
 from gateway.errors import GatewayError
 from gateway.intake.body import Body, lend_while_waiting
@@ -70,10 +70,10 @@ def _respond_async(route: str, wait: float) -> flask.Response:
     return answering(respond_async)(route, wait)
 
 
-def open_exchange(model: Model, service: Service, environ: dict[str, Any], door: str = DOOR) -> Exchange:
+def open_exchange(model: Model, service: Service, environ: dict[str, Any], door: str = "") -> Exchange:
     """Open the exchange of this request. Raises Unavailable, and RequestError for an invalid timeout."""
     head = Head(
-        door=door,
+        door=door or environ.get(DOOR_KEY, DOOR),
         request_id=request_id(),
         caller=caller_name(),
         accept=environ.get("HTTP_ACCEPT", ""),

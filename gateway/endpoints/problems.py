@@ -24,6 +24,9 @@ cannot be a patient's name. Any other value is replaced by its digest."""
 DOOR = "multipart"
 """The name of the door of the models' own routes, in metrics, audit and logs."""
 
+DOOR_KEY = "gateway.door"
+"""The key of the door of a request in the WSGI environment, where another protocol led to a model's own route."""
+
 LOG_TAGS = "gateway.log_tags"
 """The key of the log tags of an inference request in the WSGI environment."""
 

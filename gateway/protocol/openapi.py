@@ -9,6 +9,7 @@ from gateway import __version__
 from gateway.config import Settings
 from gateway.contract.model import Model
 from gateway.protocol.annotations import AnswerJSON
+from gateway.protocol.dapr_openapi import dapr_paths
 from gateway.protocol.dicomweb_openapi import dicomweb_paths
 from gateway.protocol.kinds import KINDS
 from gateway.protocol.oip.oip_openapi import oip_paths
@@ -36,6 +37,7 @@ def openapi(models: Mapping[str, Model], settings: Settings) -> dict[str, Any]:
     components |= {"Session": SESSION} if clicked else {}
     stored |= session_paths() if clicked else {}
     stored |= oip_paths() if settings.oip else {}
+    stored |= dapr_paths() if settings.dapr_app_id else {}
     paths: dict[str, Any] = {}
     for route, model in models.items():
         parameters = model.parameters_schema(REFERENCE)

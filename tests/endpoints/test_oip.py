@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import jsonschema
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from openapi_spec_validator import validate
 from werkzeug.test import TestResponse
 
 from gateway import (
@@ -429,6 +431,21 @@ def test_other_bodies_are_refused(client: FlaskClient) -> None:
     assert "binary_data" in refused(asked, 413, "limit-exceeded")
 
 
+def test_what_is_answered_is_as_openapi_describes_it(client: FlaskClient) -> None:
+    api = client.get("/openapi.json").get_json()
+    validate(api)
+    index = api["paths"]["/v2/repository/index"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    jsonschema.validate(client.post("/v2/repository/index").get_json(), index)
+    about = api["paths"]["/v2/models/{name}"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    jsonschema.validate(client.get("/v2/models/above").get_json(), about)
+    infer_path = api["paths"]["/v2/models/{name}/infer"]["post"]
+    answer = infer_path["responses"]["200"]["content"]["application/json"]["schema"]
+    response = infer(client, "above", ("volume", VOXELS), parameters={"binary_data_output": False})
+    jsonschema.validate(response.get_json(), answer)
+    jsonschema.validate({"inputs": [TENSOR]}, infer_path["requestBody"]["content"]["application/json"]["schema"])
+
+
 def test_the_door_can_be_closed() -> None:
     closed = application(oip=False).test_client()
     assert closed.get("/v2/health/live").status_code == 404
+    assert "/v2" not in closed.get("/openapi.json").get_json()["paths"]
