@@ -59,7 +59,7 @@ def test_a_title_of_a_rule_is_one_that_may_store(tmp_path: Path, titles: str, le
         (TITLES.format("CT1", '["store"]'), Level.OK, "May store: CT1 for ct. Asked as peers: CT1 as scanner."),
         (TITLES.format("MR1", '["store"]'), Level.OK, "Asked as peers: none."),
         (TITLES.format("CT1", '["find"]'), Level.WARN, "No AE title"),
-        ("no TOML", Level.FAIL, "no TOML"),
+        ("no TOML", Level.FAIL, "is not TOML"),
     ],
 )
 def test_the_sources_are_named_with_the_peers_that_they_are(
