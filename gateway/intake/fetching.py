@@ -17,7 +17,7 @@ from gateway.errors import (
     to_words,
 )
 from gateway.observe.logs import exception_frames, logger
-from gateway.peers.peer import FetchLimits, FetchTarget, Peer, PeerQuery
+from gateway.peers.peer import SOP_UID, FetchLimits, FetchTarget, Peer, PeerQuery
 from gateway.peers.peer_directory import PeerDirectory
 from gateway.peers.web_search import first
 from gateway.studies import instance_rows
@@ -165,7 +165,7 @@ class _Fetch:
         most, found = self.store.settings.max_study_files, set[str]()
         for series in self.order.series or ("",):
             query = PeerQuery("instance", self.order.study, series, limit=most + 1)
-            uids = {first(match, "00080018") for match in self.peer.find(query, self.job.check)}
+            uids = {first(match, SOP_UID) for match in self.peer.find(query, self.job.check)}
             if not uids:
                 raise StudyNotFound(f"The peer {self.peer.name} has no such study or series.")
             found |= uids

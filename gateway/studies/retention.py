@@ -106,6 +106,7 @@ class Retention:
         connection.execute(delete(input_digests).where(input_digests.c.used_at < self.since))
         session_rows.expire(connection, self._blobs["session"], self._clock(), self._session_ttl)
         query_rows.prune(connection)
+        query_rows.renew_oldest(connection, self.since)
         arrival_rows.prune(connection, self.since)
         commitment_rows.prune(connection, self.since)
         round_rows.prune(connection, self.since)

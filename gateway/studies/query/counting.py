@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, select
 
 from gateway.dicom.web.json_model import JsonModel
 from gateway.dicom.web.query_attributes import QueryLevel
 from gateway.studies.query.query_rows import SERIES, SOP, STUDY
-from gateway.studies.query.query_tables import dicom_instances, dicom_series
+from gateway.studies.query.query_tables import dicom_counts, dicom_instances, dicom_series
 
 
 class Scope(NamedTuple):
@@ -21,16 +21,17 @@ class Scope(NamedTuple):
         """Rows of any of the owners that are not too old."""
         return and_(table.c.caller.in_(self.owners), table.c.held_at >= self.since)
 
-    def own(self, table: Table, keys: tuple[str, ...]) -> ColumnElement[bool]:
-        """The same, but each thing once: that of the first owner who has it."""
+    def own(self, table: Table, keys: tuple[str, ...], place: int) -> ColumnElement[bool]:
+        """Rows of the owner at a ``place``, but for what an owner before it has too."""
+        recent = table.c.held_at >= self.since
+        mine = and_(table.c.caller == self.owners[place], recent)
+        if not place:
+            return mine
         earlier = table.alias()
-        ranked = []
-        for place, owner in enumerate(self.owners):
-            theirs = [earlier.c.caller.in_(self.owners[:place]), earlier.c.held_at >= self.since]
-            same = (earlier.c[key] == table.c[key] for key in keys)
-            hidden = [~select(earlier.c.caller).where(*theirs, *same).exists()] if place else []
-            ranked.append(and_(table.c.caller == owner, *hidden))
-        return and_(or_(*ranked), table.c.held_at >= self.since)
+        theirs = earlier.c.caller.in_(self.owners[:place]), earlier.c.held_at >= self.since
+        return and_(
+            mine, ~select(earlier.c.caller).where(*theirs, *(earlier.c[key] == table.c[key] for key in keys)).exists()
+        )
 
 
 class Counts:
@@ -39,22 +40,43 @@ class Counts:
     def __init__(self, connection: Connection, scope: Scope, level: QueryLevel, studies: Sequence[str]) -> None:
         self.series: dict[str, dict[str, int]] = {}
         self.modalities: dict[str, set[str]] = {}
+        self._connection, self._scope = connection, scope
         if level == QueryLevel.INSTANCE or not studies:
             return
-        sop, uids = dicom_instances.c[SOP], [dicom_instances.c[name] for name in (STUDY, SERIES)]
-        count = func.count() if len(scope.owners) == 1 else func.count(sop.distinct())
-        of_page = uids[0].in_(set(studies))
-        statement = select(*uids, count).where(scope.rows(dicom_instances), of_page).group_by(*uids)
-        for row in connection.execute(statement):
-            study, series, number = row[0], row[1], row[2]
-            self.series.setdefault(study, {})[series] = number
+        self._add_counted(set(studies))
         if level == QueryLevel.STUDY:
-            self._add_modalities(connection, scope, studies)
+            self._add_modalities(studies)
 
-    def _add_modalities(self, connection: Connection, scope: Scope, studies: Sequence[str]) -> None:
+    def _add_counted(self, studies: set[str]) -> None:
+        """Take the kept numbers, and count where they do not hold: series of several owners, and instances too old."""
+        kept = dicom_counts.c
+        columns = kept[STUDY], kept[SERIES], kept.instances, kept.oldest_at
+        wanted = select(*columns).where(
+            kept.caller.in_(self._scope.owners), kept[STUDY].in_(studies), kept.instances > 0
+        )
+        uncounted = set[str]()
+        for study, series, number, oldest in self._connection.execute(wanted):
+            of_study = self.series.setdefault(study, {})
+            if series in of_study or oldest < self._scope.since:
+                uncounted.add(study)
+            of_study[series] = number
+        if uncounted:
+            self._count(uncounted)
+
+    def _count(self, studies: set[str]) -> None:
+        uids = dicom_instances.c[STUDY], dicom_instances.c[SERIES]
+        numbers = select(*uids, func.count(dicom_instances.c[SOP].distinct())).group_by(*uids)
+        for study in studies:
+            self.series.pop(study)
+        for study, series, number in self._connection.execute(
+            numbers.where(self._scope.rows(dicom_instances), uids[0].in_(studies))
+        ):
+            self.series.setdefault(study, {})[series] = number
+
+    def _add_modalities(self, studies: Sequence[str]) -> None:
         columns = dicom_series.c[STUDY], dicom_series.c.modality
-        wanted = select(*columns).where(scope.rows(dicom_series), columns[0].in_(set(studies))).distinct()
-        for study, modality in connection.execute(wanted):
+        wanted = select(*columns).where(self._scope.rows(dicom_series), columns[0].in_(set(studies))).distinct()
+        for study, modality in self._connection.execute(wanted):
             self.modalities.setdefault(study, set()).add(modality)
 
     def model(self, level: QueryLevel, uids: tuple[str, ...]) -> JsonModel:

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, and_, delete, insert, select
+from sqlalchemy import Connection, Table, and_, delete, func, insert, select, update
 
 from gateway.dicom.web.instance_attributes import InstanceAttributes, QueryValues
 from gateway.studies.instance_rows import pieces
-from gateway.studies.query.query_tables import dicom_instances, dicom_series, dicom_studies
+from gateway.studies.query.query_tables import dicom_counts, dicom_instances, dicom_series, dicom_studies
 
 K = TypeVar("K", bound=tuple[str, ...])
 STUDY, SERIES, SOP = "study_instance_uid", "series_instance_uid", "sop_instance_uid"
@@ -85,9 +85,19 @@ def prune(connection: Connection, studies: Iterable[str] | None = None) -> None:
             left = select(dicom_instances.c.sha256).where(*same).exists()
             some_of = [] if some is None else [table.c[STUDY].in_(some)]
             connection.execute(delete(table).where(~left, *some_of))
+        counts_of = [] if some is None else [dicom_counts.c[STUDY].in_(some)]
+        connection.execute(delete(dicom_counts).where(dicom_counts.c.instances == 0, *counts_of))
+
+
+def renew_oldest(connection: Connection, since: float) -> None:
+    """Look up the oldest instance of each series again that had one from before ``since``, which is removed by now."""
+    same = (dicom_instances.c[name] == dicom_counts.c[name] for name in ("caller", STUDY, SERIES))
+    oldest = select(func.min(dicom_instances.c.held_at)).where(*same).scalar_subquery()
+    old = dicom_counts.c.oldest_at < since
+    connection.execute(update(dicom_counts).where(old, dicom_counts.c.instances > 0).values(oldest_at=oldest))
 
 
 def clear(connection: Connection) -> None:
     """Remove all rows, where DICOMweb is off."""
-    for table in (dicom_instances, dicom_series, dicom_studies):
+    for table in (dicom_instances, dicom_counts, dicom_series, dicom_studies):
         connection.execute(delete(table))

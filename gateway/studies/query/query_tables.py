@@ -3,7 +3,7 @@
 Each row belongs to one caller, so that no caller sees or changes what another has sent of the same study.
 """
 
-from sqlalchemy import Column, Double, ForeignKeyConstraint, Index, Table, Text
+from sqlalchemy import Column, Double, ForeignKeyConstraint, Index, Integer, Table, Text
 
 from gateway.studies.tables import CALLER, DIGEST, UID, metadata
 
@@ -32,6 +32,7 @@ SERIES_COLUMNS = (
     "scheduled_procedure_step_id",
     "requested_procedure_id",
 )
+UIDS = ("study_instance_uid", "series_instance_uid", "sop_instance_uid")
 
 
 def _exact(*names: str) -> list[Column[str]]:
@@ -77,13 +78,22 @@ dicom_instances = Table(
     *_exact("sop_class_uid", "instance_number"),
     Column("attributes", Text, nullable=False),
     ForeignKeyConstraint(["caller", "sha256"], ["holdings.caller", "holdings.sha256"], ondelete="CASCADE"),
-    Index(
-        "ix_dicom_instances_study_instance_uid",
-        "caller",
-        "study_instance_uid",
-        "series_instance_uid",
-        "sop_instance_uid",
-    ),
+    Index("ix_dicom_instances_study_instance_uid", "caller", *UIDS),
     Index("ix_dicom_instances_sop_instance_uid", "caller", "sop_instance_uid"),
+    *(Index(f"ix_dicom_instances_{name}", "caller", name, *UIDS) for name in ("sop_class_uid", "instance_number")),
 )
-"""Instances by caller; a row goes with its holding."""
+"""Instances by caller; a row goes with its holding. Two indexes have them in the order of an answer."""
+
+dicom_counts = Table(
+    "dicom_counts",
+    metadata,
+    Column("caller", CALLER, primary_key=True),
+    Column("study_instance_uid", UID, primary_key=True),
+    Column("series_instance_uid", UID, primary_key=True),
+    Column("instances", Integer, nullable=False),
+    Column("oldest_at", Double, nullable=False),
+)
+"""How many rows ``dicom_instances`` has of a series, counted by triggers: rows also go with holdings, by cascade.
+
+None of them is held for longer than since ``oldest_at``.
+"""

@@ -4,7 +4,22 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, Row, Select, Table, and_, select, text
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    FromClause,
+    Join,
+    Row,
+    Select,
+    Table,
+    and_,
+    literal_column,
+    select,
+    text,
+    union_all,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from gateway.dicom.web.json_model import CHARACTER_SET, UNICODE, JsonModel
 from gateway.dicom.web.query_attributes import QueryLevel, named
@@ -72,26 +87,61 @@ def search(store: Store, owners: Sequence[str], query: Query) -> Matches:
         if not store.index.is_sqlite:
             connection.execute(_BY_INDEX)
         statement = _statement(query, scope, Matcher(connection.dialect.name))
-        rows = connection.execute(statement.offset(query.offset).limit(query.limit + 1)).all()
+        rows = connection.execute(statement).all()
         page = rows[: query.limit]
         counts = Counts(connection, scope, query.level, [row[0] for row in page])
     return Matches([_match(query, row, counts) for row in page], len(rows) > query.limit)
 
 
-def _statement(query: Query, scope: Scope, matcher: Matcher) -> Select[Any]:
+def _statement(query: Query, scope: Scope, matcher: Matcher) -> Select[Any] | CompoundSelect[Any]:
+    """Select a page, and one row more, of what each owner has, and merge them: each part ends with its last row."""
+    sorting = [column.label(f"sorted_by_{place}") for place, column in enumerate(_order(query))]
+    names: list[ColumnElement[str]] = [literal_column(label.name) for label in sorting]
+    order = [name.desc() for name in names] if query.level == QueryLevel.STUDY else names
+    places = range(len(scope.owners))
+    parts = [_of_owner(query, scope, place, matcher).add_columns(*sorting).order_by(*order) for place in places]
+    most = query.limit + 1
+    if len(parts) == 1:
+        return parts[0].offset(query.offset).limit(most)
+    pages = (select(part.limit(query.offset + most).subquery()) for part in parts)
+    return union_all(*pages).order_by(*order).offset(query.offset).limit(most)
+
+
+def _of_owner(query: Query, scope: Scope, place: int, matcher: Matcher) -> Select[Any]:
     table = TABLES[query.level]
     above = [TABLES[level] for level in LEVELS[: LEVELS.index(query.level)]]
     columns = [table.c[name] for name in UIDS[query.level]]
     statement = select(*columns, *(one.c.attributes for one in (*above, table)))
-    statement = statement.select_from(_joined(table, above))
-    statement = statement.where(scope.own(table, KEYS[query.level]), *_in_path(query, table))
+    statement = statement.select_from(_joined(_tables(query)))
+    statement = statement.where(scope.own(table, KEYS[query.level], place), *_in_path(query, table))
     for term in query.terms:
         condition = _condition(term, scope, matcher)
         if condition is not None:
             statement = statement.where(condition)
-    if query.level == QueryLevel.STUDY:  # the latest first; one index gives them in this order
-        return statement.order_by(_sorted_by(query, table.c.study_date).desc(), table.c[STUDY].desc())
-    return statement.order_by(_sorted_by(query, columns[0]), *columns[1:])
+    return statement
+
+
+def _tables(query: Query) -> list[Table]:
+    """Return the tables of a query in the order in which they are walked: first the one whose terms leave the fewest.
+
+    A term on a study or a series spares all instances of the others; one on instances alone has an index of its own.
+    """
+    levels = LEVELS[: LEVELS.index(query.level) + 1]
+    named = [term.attribute for term in query.terms]
+    by_level = {attribute.level for attribute in named}
+    if query.level in by_level and (by_level == {query.level} or any(one.keyword == "SOPInstanceUID" for one in named)):
+        return [TABLES[level] for level in reversed(levels)]
+    return [TABLES[level] for level in levels]
+
+
+def _order(query: Query) -> list[ColumnElement[str]]:
+    """Return the columns to sort by: the latest study first; series and instances by their UIDs."""
+    if query.level == QueryLevel.STUDY:  # one index gives them in this order
+        return [_sorted_by(query, dicom_studies.c.study_date), dicom_studies.c[STUDY]]
+    walked = _tables(query)
+    owned = {name: next(table for table in walked if name in table.c) for name in UIDS[query.level]}
+    first, *others = (table.c[name] for name, table in owned.items())
+    return [_sorted_by(query, first), *others]
 
 
 def _sorted_by(query: Query, column: ColumnElement[str]) -> ColumnElement[str]:
@@ -103,17 +153,32 @@ def _sorted_by(query: Query, column: ColumnElement[str]) -> ColumnElement[str]:
     return column.concat("") if few else column
 
 
-def _joined(table: Table, above: list[Table]) -> FromClause:
-    """Join each row with that of its study and its series, of the same caller."""
-    joined: FromClause = table
-    for upper in above:
-        keys = ("caller", *UIDS[_level_of(upper)])
-        joined = joined.join(upper, and_(*(upper.c[key] == table.c[key] for key in keys)))
+class OrderedJoin(Join):
+    """A join that is walked from left to right by SQLite, which has no statistics here to choose by."""
+
+    inherit_cache = True
+
+
+@compiles(OrderedJoin, "sqlite")
+def _cross_join(join: OrderedJoin, compiler: SQLCompiler, **options: Any) -> str:
+    """Write CROSS JOIN, the sides of which SQLite leaves in their order."""
+    options |= {"asfrom": True, "from_linter": None}
+    left, right = compiler.process(join.left, **options), compiler.process(join.right, **options)
+    assert join.onclause is not None
+    return f"{left} CROSS JOIN {right} ON {compiler.process(join.onclause, from_linter=None)}"
+
+
+def _joined(tables: Sequence[Table]) -> FromClause:
+    """Join the rows of a study, its series and its instances, of the same caller."""
+    joined: FromClause = tables[0]
+    for place, table in enumerate(tables[1:], start=1):
+        conditions = [table.c[key] == other.c[key] for other in tables[:place] for key in _shared_keys(table, other)]
+        joined = OrderedJoin(joined, table, and_(*conditions))
     return joined
 
 
-def _level_of(table: Table) -> QueryLevel:
-    return next(level for level, one in TABLES.items() if one is table)
+def _shared_keys(table: Table, other: Table) -> list[str]:
+    return ["caller", *(name for name in (STUDY, SERIES) if name in table.c and name in other.c)]
 
 
 def _in_path(query: Query, table: Table) -> Iterator[ColumnElement[bool]]:
@@ -142,7 +207,7 @@ def _match(query: Query, row: Row[Any], counts: Counts) -> Match:
     """The attributes of all levels that the path does not name, and the UIDs of all (PS3.18 tables 10.6.3-3 to -5)."""
     values = [str(value) for value in row]
     uids = tuple(values[: len(UIDS[query.level])])
-    models = [json.loads(text) for text in values[len(uids) :]]
+    models = [json.loads(text) for text in values[len(uids) : 2 * len(uids)]]
     if query.study:
         models[:-1] = [] if query.series or query.level == QueryLevel.SERIES else models[1:-1]
     model: JsonModel = {}
