@@ -1,15 +1,25 @@
 """The DICOM objects of a run: stored, queued for the destinations of the rule, and the routing ended, all at once."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 
 from sqlalchemy import Connection
 
-from gateway.errors import GatewayError
+from gateway.contract.model import Model
+from gateway.dicom.writing.notice import Cause
+from gateway.errors import GatewayError, LimitExceeded, StudyNotFound, StudyRefused
+from gateway.routing.notice_files import notice_file
 from gateway.routing.rules import Rule
-from gateway.studies import delivery_rows, round_rows, routing_rows
+from gateway.studies import delivery_rows, instance_rows, round_rows, routing_rows
 from gateway.studies.routing_rows import Routing, RoutingState
 from gateway.studies.store import Store
 from gateway.studies.stow_upload import DICOM_TYPE, StowOutcome, StowUpload
+from gateway.studies.tables import instances as table
+
+logger = logging.getLogger("gateway")
+
+CAUSES = {RoutingState.REFUSED: Cause.REFUSED, RoutingState.FAILED: Cause.FAILED}
 
 
 class RoutingLost(Exception):
@@ -19,9 +29,9 @@ class RoutingLost(Exception):
 class ResultObjects:
     """Stores what rules make, and has it delivered."""
 
-    def __init__(self, store: Store, holder: str, wake: Callable[[], None]) -> None:
+    def __init__(self, store: Store, models: Mapping[str, Model], holder: str, wake: Callable[[], None]) -> None:
         """``wake`` has deliveries begin; ``holder`` is the name by which this process claims routings."""
-        self._store, self._holder, self._wake = store, holder, wake
+        self._store, self._models, self._holder, self._wake = store, models, holder, wake
 
     def store(self, claimed: Routing, rule: Rule, objects: Sequence[memoryview]) -> None:
         """Store the objects of a finished run, and end its routing.
@@ -31,8 +41,27 @@ class ResultObjects:
         self._keep(claimed, rule, objects, RoutingState.DONE, "")
 
     def explain(self, claimed: Routing, rule: Rule, state: RoutingState, sentence: str) -> None:
-        """End a routing that has no results. Raises StorageFull, Unavailable."""
-        self._keep(claimed, rule, [], state, sentence)
+        """End a routing without results, with the notice that its rule asks for. Raises StorageFull, Unavailable."""
+        notice = self._notice(claimed, rule, CAUSES[state], sentence) if rule.notice != "none" else None
+        self._keep(claimed, rule, [] if notice is None else [memoryview(notice)], state, sentence)
+
+    def _notice(self, claimed: Routing, rule: Rule, cause: Cause, sentence: str) -> bytes | None:
+        """Return the notice of a rule; None where the study is gone, or cannot be read."""
+        since, column = self._store.retention.since, table.c.sha256
+        with self._store.index.reading() as connection:
+            held = instance_rows.held_in(connection, claimed.caller, since, column, claimed.digests)
+        try:
+            if not held:
+                raise StudyNotFound("The study is not stored any more.")
+            with ExitStack() as stack:
+                files = [stack.enter_context(file) for file in self._store.open_instances(held, unchanged=True)]
+                moment, content = claimed.created_at, claimed.content
+                return notice_file(
+                    rule, self._models[rule.model], cause, sentence, files=files, content=content, made_at=moment
+                )
+        except (LimitExceeded, StudyNotFound, StudyRefused) as error:
+            logger.warning("routing %s has no notice: %s %s", claimed.id, error.code, error.private)
+            return None
 
     def _keep(
         self, claimed: Routing, rule: Rule, objects: Sequence[memoryview], state: RoutingState, sentence: str

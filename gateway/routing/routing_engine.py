@@ -199,7 +199,8 @@ def open_engine(service: Service, runs: Runs, wake: Callable[[], None]) -> Routi
 
     store, holder = service.store.store, secrets.token_hex(16)
     judge = Judge(store, rules, count, holder)
-    steps = RuleRuns(service, runs, store, rules, ResultObjects(store, holder, wake), holder)
+    objects = ResultObjects(store, service.models, holder, wake)
+    steps = RuleRuns(service, runs, store, rules, objects, holder)
     engine = RoutingEngine(store, judge, steps, holder)
     runs.listen(engine.signalled)
     runs.on_end(engine.run_ended)

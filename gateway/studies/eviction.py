@@ -2,7 +2,7 @@
 
 Each caller has a share of the quota. A caller above its share makes room for itself first. Studies of others go only
 where they are above theirs, so that no caller pushes another below its share. A study of which something waits for
-its delivery to a peer stays.
+its delivery to a peer stays, and so does one that waits for a rule.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, literal, select
 
-from gateway.studies.delivery_rows import study_awaits
+from gateway.studies import delivery_rows, round_rows, routing_rows
 from gateway.studies.instance_rows import AT_ONCE
 from gateway.studies.tables import compute_sessions, holdings, results, run_records, runs, session_files
 from gateway.studies.tables import instances as instances_table
@@ -112,7 +112,10 @@ def _page(connection: Connection, callers: list[str], skip: dict[str, int]) -> l
     studies = (
         select(used, study, holdings.c.caller, literal(""), size)
         .join(holdings, _HELD)
-        .where(holdings.c.caller.in_(callers), ~study_awaits(holdings.c.caller, study))
+        .where(holdings.c.caller.in_(callers))
+        .where(
+            ~delivery_rows.study_awaits(holdings.c.caller, study), ~round_rows.study_awaits(holdings.c.caller, study)
+        )
         .group_by(holdings.c.caller, study)
         .order_by(used, study, holdings.c.caller)
     )
@@ -121,7 +124,7 @@ def _page(connection: Connection, callers: list[str], skip: dict[str, int]) -> l
     ended = (
         select(runs.c.ended_at, runs.c.key, runs.c.caller, literal(""), func.sum(run_records.c.size))
         .join(run_records, _RECORDED)
-        .where(runs.c.caller.in_(callers), runs.c.ended_at.is_not(None))
+        .where(runs.c.caller.in_(callers), runs.c.ended_at.is_not(None), ~routing_rows.run_awaits(runs.c.key))
         .group_by(runs.c.key)
         .order_by(runs.c.ended_at, runs.c.key)
     )

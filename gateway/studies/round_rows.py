@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, insert, select, update
 
 from gateway.studies import routing_rows
 from gateway.studies.arrival_rows import Sender
 from gateway.studies.instance_rows import pieces
 from gateway.studies.routing_rows import Routing
-from gateway.studies.tables import arrivals, rounds
+from gateway.studies.tables import arrivals, rounds, routings
 
 
 class RoundState(StrEnum):
@@ -216,6 +216,14 @@ def counts(connection: Connection) -> RoundCounts:
     oldest = connection.execute(select(func.min(rounds.c.began_at)).where(_ARRIVING)).scalar_one()
     latest = connection.execute(select(func.max(rounds.c.latest_at))).scalar_one()
     return RoundCounts(states=numbers, oldest=oldest, latest=latest)
+
+
+def study_awaits(caller: ColumnElement[str], study: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return a condition: a caller's study is routed, and stays in the store until its rules have ended."""
+    arriving = exists().where(_ARRIVING, rounds.c.caller == caller, rounds.c.study_instance_uid == study)
+    of_routing = routings.c.round == rounds.c.id, routings.c.state.in_([*map(str, routing_rows.LIVE_ROUTINGS)])
+    mine = (rounds.c.caller == caller) | (routings.c.caller == caller)
+    return arriving | exists().where(*of_routing, mine, rounds.c.study_instance_uid == study)
 
 
 def prune(connection: Connection, before: float) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select, update
 
 from gateway.studies.instance_rows import pieces
 from gateway.studies.tables import own_results, routings
@@ -129,6 +129,11 @@ def run_ended(connection: Connection, run_key: str, now: float) -> None:
     """Make the routing of a run due; one that is claimed now is looked at again by its holder."""
     mine = routings.c.run_key == run_key, routings.c.state == RoutingState.RUNNING.value, routings.c.holder == ""
     connection.execute(update(routings).where(*mine).values(due_at=now))
+
+
+def run_awaits(key: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return a condition: the results of a run are to be stored by its rule, and stay until then."""
+    return exists().where(_LIVE, routings.c.run_key == key)
 
 
 def retry(connection: Connection, ids: Collection[str] | None, now: float) -> int:

@@ -1,7 +1,7 @@
 """The instances of one STOW-RS request: received part by part, judged one by one, kept together (PS3.18 10.5)."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -128,17 +128,17 @@ class StowUpload(InstanceBatch):
             states = instance_rows.states(connection, self._caller, since, self._accepted)
             if whole:
                 self._refuse_conflicts(states)
-            judged = [(entry, state) for entry, (state, _) in zip(self._accepted, states, strict=True)]
+            judged = list(zip(self._accepted, states, strict=True))
             own = _own(connection, judged)
-            for entry, state in judged:
+            for entry, (state, existing) in judged:
                 sop_class = self._classes[entry.sha256]
                 if state == "conflict" and entry.sop_instance_uid not in own:
                     outcome.failures.append(StowFailure(DUPLICATE, sop_class, entry.sop_instance_uid))
                 else:
-                    outcome.stored.append(StowedInstance(sop_class, entry))
-            self._hold(connection, [entry for entry, state in judged if state != "conflict"])
+                    outcome.stored.append(StowedInstance(sop_class, replace(entry, sha256=existing or entry.sha256)))
+            self._hold(connection, [entry for entry, (state, _) in judged if state != "conflict"])
             if (sender := self._sender) is not None:
-                arrived = (one for one in judged if one[1] != "conflict")
+                arrived = [(entry, state) for entry, (state, _) in judged if state != "conflict"]
                 self._count(
                     connection, [ArrivedInstance(sender, entry, state == "missing") for entry, state in arrived]
                 )
@@ -158,6 +158,6 @@ class StowUpload(InstanceBatch):
             )
 
 
-def _own(connection: Connection, judged: Iterable[tuple[ManifestEntry, str]]) -> set[str]:
+def _own(connection: Connection, judged: Iterable[tuple[ManifestEntry, tuple[str, str | None]]]) -> set[str]:
     """Return the conflicts that are results of rules: one that returns is stored here, in other bytes perhaps."""
-    return routing_rows.own(connection, [entry.sop_instance_uid for entry, state in judged if state == "conflict"])
+    return routing_rows.own(connection, [entry.sop_instance_uid for entry, (state, _) in judged if state == "conflict"])

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from gateway.errors import StorageFull
 from gateway.runs.lifecycle import RunState
 from gateway.studies import instance_rows, routing_rows, tables
 from gateway.studies.forgetting import forget
@@ -247,3 +250,27 @@ def test_http_arrivals_are_taken_by_their_caller(routing: RoutingBench) -> None:
     assert routing.calls == []
     complete(routing, files(3), title="", caller="web")
     assert routing.calls == [3]
+
+
+@pytest.mark.parametrize("notice", ["sr", "capture"])
+def test_a_refusal_is_told_in_the_study_where_the_rule_asks_for_it(open_routing: Any, notice: str) -> None:
+    routing: RoutingBench = open_routing(RULES.replace("/lungs", "/thick") + f'notice = "{notice}"\n')
+    complete(routing, files(3))
+    (one,) = routing.routings()
+    assert (one.state, one.results) == (RoutingState.REFUSED, 1)
+    assert [each.destination for each in routing.deliveries()] == ["pacs"]
+    complete(routing, returned(routing), association="two")
+    assert len(routing.rounds()) == 1
+
+
+def test_a_full_store_keeps_what_waits_for_its_rule(routing: RoutingBench) -> None:
+    routing.send(files(3))
+    with routing.store.index.writing() as connection, pytest.raises(StorageFull):
+        routing.store.retention.make_room(connection, OWNER, routing.settings.store_max_bytes - 1)
+    routing.clock.now += 10
+    routing.route()
+    with routing.store.index.writing() as connection:
+        connection.execute(tables.deliveries.delete())
+        routing.store.retention.make_room(connection, OWNER, routing.settings.store_max_bytes - 1)
+    with routing.store.index.reading() as connection:
+        assert instance_rows.held(connection, OWNER, 0.0) == []
