@@ -21,8 +21,9 @@ from gateway import LocalClient
 from gateway.client import Refused
 from gateway.client.errors import refused
 from tests.compat import client as toolbelt
-from tests.doors.questions import Masks, Question, in_space
+from tests.doors.questions import Masks, Question, in_space, values
 from tests.endpoints.dicomweb.web import BOUNDARY, PARTS, body
+from tests.endpoints.tensors import Outputs, elements, entry, message, outputs
 from tests.waiting import PATIENCE
 
 Answer = tuple[Masks, dict[str, Any]]
@@ -145,6 +146,48 @@ def related(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
     return _decoded(gate.post(question.route, data=data, headers=headers))
 
 
+def dapr(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Ask by an invocation of Dapr."""
+    data, headers = _encoded(question, files)
+    return _decoded(gate.post(f"/v1.0/invoke/doors/method{question.route}", data=data, headers=headers))
+
+
+def bytes_tensor(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Ask by the Open Inference Protocol, with the study as a tensor of files."""
+    return _infer(gate, question, [elements("study", *_bytes(files))] if files else [])
+
+
+def array_tensor(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Ask by the Open Inference Protocol, with the values of the study as a tensor, computed here."""
+    if not files:
+        return _infer(gate, question, [])
+    exact = values(files)
+    array = exact.astype(np.int16) if np.array_equal(exact, exact.astype(np.int16)) else exact.astype(np.float32)
+    modality = elements("image.modality", str(in_space(files)[0].Modality).encode())
+    return _infer(gate, question, [(entry("image", array), array.tobytes()), modality])
+
+
+def _infer(gate: Gate, question: Question, tensors: Sequence[tuple[dict[str, Any], bytes]]) -> Answer:
+    name = question.route.strip("/")
+    attached = {"attached": "level", "text": "words"}.get(name, "")
+    tensors = [*tensors, *(elements(attached, one) for one in question.attachments)]
+    parameters = {**question.parameters, "binary_data_output": True}
+    data, headers = message({"inputs": [one for one, _ in tensors], "parameters": parameters}, *(b for _, b in tensors))
+    response = gate.post(f"/v2/models/{name}/infer", data=data, headers=headers)
+    return _read_tensors(outputs(response.content, response.headers))
+
+
+def _read_tensors(found: Outputs) -> Answer:
+    masks: dict[str, Any] = {}
+    for name, (said, array) in found.items():
+        if name.startswith("boolean_mask"):
+            masks[said["parameters"]["label"]] = array
+        if name.startswith("numeric_label_mask"):
+            labels = json.loads(said["parameters"]["label_map"])
+            masks |= {labels[key]: array == int(key) for key in labels}
+    return masks, json.loads(found["study_ml_json"][1][0]) if "study_ml_json" in found else {}
+
+
 def local(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
     """Ask without a server."""
     answer = gate.local.ask(
@@ -204,6 +247,9 @@ DOORS = (
     Door("multipart/related", related),
     Door("LocalClient", local, cannot=frozenset({"without a key"}), audited=False),
     Door("runs", runs),
+    Door("Dapr", dapr),
+    Door("OIP, files", bytes_tensor),
+    Door("OIP, array", array_tensor, cannot=frozenset({"plain function", "not DICOM", "too many files"})),
     Door(
         "DICOMweb",
         dicomweb,

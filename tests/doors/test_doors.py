@@ -41,6 +41,7 @@ def gate(serve: Serve, folder: Path) -> Iterator[Gate]:
     settings = {name: str(value) for name, value in LIMITS.items()} | {
         "api_keys_file": str(folder / "callers.json"),
         "audit_file": str(folder / "audit.jsonl"),
+        "dapr_app_id": "doors",
         "dicomweb": "1",
         "store_folder": str(folder / "store"),
     }

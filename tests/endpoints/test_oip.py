@@ -1,6 +1,5 @@
 """The Open Inference Protocol v2, in this process: what it says of models, tensors in and out, and hostile requests."""
 
-import io
 import json
 import struct
 from collections.abc import Sequence
@@ -31,8 +30,9 @@ from gateway import (
 from gateway.observe.outcomes import Outcome
 from gateway.testing import client as local_client
 from gateway.testing import phantom_study
+from tests.endpoints.tensors import HEADER, Outputs, elements, entry, message
+from tests.endpoints.tensors import outputs as outputs_of
 
-HEADER = "Inference-Header-Content-Length"
 VOXELS = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
 
 
@@ -83,31 +83,10 @@ def client() -> FlaskClient:
     return application().test_client()
 
 
-def entry(name: str, array: Any, **more: Any) -> dict[str, Any]:
-    """An input whose bytes follow the JSON."""
-    kinds = {"f4": "FP32", "f8": "FP64", "u1": "UINT8", "i2": "INT16", "b1": "BOOL", "f2": "FP16", "i8": "INT64"}
-    size = {"binary_data_size": array.nbytes}
-    return {
-        "name": name,
-        "datatype": kinds[array.dtype.str[1:]],
-        "shape": list(array.shape),
-        "parameters": size,
-        **more,
-    }
-
-
-def elements(name: str, *data: bytes) -> tuple[dict[str, Any], bytes]:
-    """An input of BYTES, and its bytes."""
-    body = b"".join(struct.pack("<I", len(one)) + one for one in data)
-    size = {"binary_data_size": len(body)}
-    return {"name": name, "datatype": "BYTES", "shape": [len(data)], "parameters": size}, body
-
-
 def ask(client: FlaskClient, model: str, words: Any, *data: bytes, headers: Any = ()) -> TestResponse:
     """Ask for an inference with bytes behind the JSON."""
-    text = words if isinstance(words, bytes) else json.dumps(words).encode()
-    fields = {HEADER: str(len(text)), **dict(headers)}
-    return client.post(f"/v2/models/{model}/infer", data=b"".join((text, *data)), headers=fields, buffered=True)
+    body, fields = message(words, *data)
+    return client.post(f"/v2/models/{model}/infer", data=body, headers=fields | dict(headers), buffered=True)
 
 
 def infer(client: FlaskClient, model: str, *arrays: tuple[str, Any], **words: Any) -> TestResponse:
@@ -117,33 +96,10 @@ def infer(client: FlaskClient, model: str, *arrays: tuple[str, Any], **words: An
     return ask(client, model, inputs | {"parameters": parameters} | words, *(array.tobytes() for _, array in arrays))
 
 
-def outputs(response: TestResponse) -> dict[str, tuple[dict[str, Any], Any]]:
-    """The tensors of a response by name: what its JSON says of each, and its elements."""
+def outputs(response: TestResponse) -> Outputs:
+    """The tensors of a response, which is no problem."""
     assert response.status_code == 200, response.text
-    size = int(response.headers.get(HEADER, len(response.data)))
-    words, data = json.loads(response.data[:size]), io.BytesIO(response.data[size:])
-    found = {}
-    for one in words["outputs"]:
-        value = one.get("data")
-        if value is None:
-            value = data.read(one["parameters"]["binary_data_size"])
-        found[one["name"]] = (one, _elements(one, value))
-    assert data.read() == b""
-    return found
-
-
-def _elements(one: dict[str, Any], value: Any) -> Any:
-    kinds = {"BOOL": np.bool_, "UINT8": np.uint8}
-    if isinstance(value, list):
-        return value if one["datatype"] == "BYTES" else np.array(value, kinds[one["datatype"]]).reshape(one["shape"])
-    if one["datatype"] != "BYTES":
-        return np.frombuffer(value, kinds[one["datatype"]]).reshape(one["shape"])
-    texts = []
-    while value:
-        (length,) = struct.unpack("<I", value[:4])
-        texts.append(value[4 : 4 + length])
-        value = value[4 + length :]
-    return texts
+    return outputs_of(response.data, response.headers)
 
 
 def refused(response: TestResponse, status: int, code: str) -> str:
