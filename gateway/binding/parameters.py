@@ -7,8 +7,9 @@ Existing clients send every option as a string, so a string is read as what the 
 import hashlib
 import inspect
 import json
+import types
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator, create_model
 from pydantic.errors import PydanticUserError
@@ -23,6 +24,8 @@ OUTPUT = "output"
 """The key of a typed model's request that chooses the door: ``dicom``, or ``json`` as by default."""
 GATEWAY_KEYS = frozenset({OUTPUT, "studyPath"})
 """Keys that the gateway reads itself; a model that forbids unknown keys does not forbid them."""
+LISTS = frozenset({list, tuple, set, frozenset, Sequence})
+"""Types of a parameter that JSON has as a list."""
 LONGEST_KEY = 64
 """Characters of a key that are sent back to its sender."""
 
@@ -118,6 +121,22 @@ def read(declared: type[Parameters], sent: JSON, *, forbid_unknown: bool = False
 def values(parameters: Parameters) -> dict[str, Any]:
     """The parameters as keyword arguments, by their names in the signature."""
     return {name: getattr(parameters, name) for name in type(parameters).model_fields}
+
+
+def lists(declared: type[Parameters]) -> frozenset[str]:
+    """The keys of the parameters that are lists, and never a text."""
+    fields = declared.model_fields.items()
+    return frozenset(field.alias or name for name, field in fields if _kinds(field.annotation) <= LISTS)
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types of an annotation or of the members of its union, without their arguments and without None."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _kinds(get_args(annotation)[0])
+    if origin in (Union, types.UnionType):
+        return set().union(*map(_kinds, get_args(annotation))) - {types.NoneType}
+    return {origin or annotation}
 
 
 def digest(parameters: Parameters) -> str:

@@ -81,6 +81,7 @@ class TypedModel(Model):
             batch=self.options.execution.batch,
         )
         self.interactive = self.declaration.interactive
+        self.list_parameters = parameters.lists(self.declaration.parameters)
         self._lock = threading.Lock()
         self._instance: Any = None
         self._predict: Callable[..., Any] = target

@@ -61,6 +61,8 @@ class Model:
     """True where the body of a request may be its one file, of any media type, which is answered with a file."""
     problems: tuple[type[GatewayError], ...] = ()
     """Errors that it raises beside those of every model, for OpenAPI."""
+    list_parameters: frozenset[str] = frozenset()
+    """The names of parameters that are lists: a form that has one text for such a parameter means a list of it."""
     health: HealthState = HealthState.READY
     """Its own state: starting until it is set up, ready, or failed."""
 

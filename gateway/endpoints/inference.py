@@ -15,7 +15,8 @@ from gateway.endpoints.problems import DOOR, DOOR_KEY, LOG_TAGS, PHASES, problem
 from gateway.endpoints.timeouts import TIMEOUT_HEADER, requested_timeout
 from gateway.errors import GatewayError
 from gateway.intake.body import Body, lend_while_waiting
-from gateway.intake.receiving import Received, ReceiveOptions, receive_body
+from gateway.intake.receiving import Received, ReceiveOptions
+from gateway.intake.request_bodies import receive_body
 from gateway.observe.audit.receipts import HEADER, PREFERENCE, header_of, is_wanted
 from gateway.protocol.preferences import asynchronous
 from gateway.service.exchange import Exchange, Head
@@ -60,7 +61,9 @@ def respond(exchange: Exchange, *, named: bool = False) -> flask.Response:
 
 def read_body(options: ReceiveOptions, *, any_file: bool = False) -> Received:
     """Read the body of this request: a source for ``Exchange.receive``. ``any_file`` is that of ``receive_body``."""
-    return receive_body(Body.of(flask.request.environ, options.settings, options.ticket), options, any_file=any_file)
+    environ = flask.request.environ
+    body = Body.of(environ, options.settings, options.ticket, environ.get("QUERY_STRING", ""))
+    return receive_body(body, options, any_file=any_file)
 
 
 def _respond_async(route: str, wait: float) -> flask.Response:

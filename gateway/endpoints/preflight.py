@@ -14,7 +14,8 @@ from gateway.endpoints.guarded_views import Rule, admission_ticket
 from gateway.endpoints.store_views import store_context
 from gateway.errors import ParameterRefused
 from gateway.intake.body import Body, read_json
-from gateway.intake.receiving import ReceiveOptions, receive_body
+from gateway.intake.receiving import ReceiveOptions
+from gateway.intake.request_bodies import receive_body
 from gateway.observe.phases import Phases
 from gateway.protocol.request import parse_json
 from gateway.wire import parse_options_header

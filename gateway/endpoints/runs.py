@@ -99,7 +99,7 @@ def _submit(route: str, id: str) -> tuple[Run, bool]:
         submission = Submission(
             route=route,
             caller=caller_name(),
-            body=Body.of(environ, settings, ticket),
+            body=Body.of(environ, settings, ticket, _parameters(environ.get("QUERY_STRING", ""))),
             id=id,
             accept=environ.get("HTTP_ACCEPT", ""),
             traceparent=environ.get("HTTP_TRACEPARENT", ""),
@@ -109,6 +109,11 @@ def _submit(route: str, id: str) -> tuple[Run, bool]:
         run, new = stored_runs().submit(submission, ticket)
     webhooks.register(run.key, callback)  # a client whose request broke off before repeats it
     return run, new
+
+
+def _parameters(query: str) -> str:
+    """Return a query without the route of the run: the parameters of the model."""
+    return "&".join(field for field in query.split("&") if not field.startswith("route="))
 
 
 def _list() -> flask.Response:

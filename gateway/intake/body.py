@@ -37,17 +37,20 @@ class Body:
     length: int | None
     """Bytes; None where the head does not say."""
     pieces: Iterator[Piece]
+    query: str = ""
+    """The query of the request, where it has parameters of the model."""
 
     @classmethod
-    def of(cls, environ: dict[str, Any], settings: Settings, ticket: Ticket) -> Self:
+    def of(cls, environ: dict[str, Any], settings: Settings, ticket: Ticket, query: str = "") -> Self:
         """Return the body of a WSGI request (PEP 3333) that has a place.
 
+        ``query`` is that of its address, where it has parameters of the model.
         Raises BrokenBody for a Content-Length that is not a number.
         """
         length = content_length(environ)
         encoding = environ.get("HTTP_CONTENT_ENCODING", "")
         pieces = body(environ, length, settings, ticket)
-        return cls(environ.get("CONTENT_TYPE", ""), encoding, length, pieces)
+        return cls(environ.get("CONTENT_TYPE", ""), encoding, length, pieces, query)
 
 
 def body(

@@ -1,13 +1,15 @@
 """From the bytes of a request to its JSON, its parts as files and their digest: read once, hashed on the way.
 
-Each source of bytes has a function: a body as it arrives, and files that are there already.
+Each source of bytes has a function: a body as it arrives, by its media type, and files that are there already.
+``request_bodies`` chooses among the media types of a body.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
@@ -35,8 +37,6 @@ if TYPE_CHECKING:
     from gateway.studies.instance_rows import HeldInstance
     from gateway.studies.references import FetchOrder, Resolver
 
-NO_JSON = b"{}"
-"""The first part of a request that has none."""
 STRIDE = 1 * MiB
 """Bytes written before they are handed to the digest: each hand-over costs a wake-up of its thread."""
 
@@ -54,6 +54,8 @@ class Received:
     """Those of the parts behind ``instances``, where the request had parts."""
     held: "tuple[HeldInstance, ...]" = ()
     """What the study store knows of ``instances``, where the request named them."""
+    text: bytes = b""
+    """The JSON as it was hashed, where it was not a part."""
 
     def names(self) -> tuple[str | None, ...]:
         """The names of the parts behind ``instances``; those of other files are None."""
@@ -70,6 +72,7 @@ class ReceiveOptions:
 
     ``shared`` makes memory that another process can read. ``resolver`` finds the studies that a request names instead
     of bringing them, where there is a store; ``fetch`` brings one from a peer into it, where there are peers.
+    ``lists`` are the parameters that are lists, also where one text alone arrives for them.
     """
 
     settings: Settings
@@ -79,6 +82,7 @@ class ReceiveOptions:
     shared: NewFile | None = None
     resolver: "Resolver | None" = None
     fetch: "Callable[[FetchOrder], None] | None" = None
+    lists: frozenset[str] = frozenset()
 
     def check(self) -> None:
         """Raises DeadlineExceeded once it is too late."""
@@ -99,10 +103,11 @@ class RequestReader:
             expected=expected,
             shared=receive_options.shared,
         )
-        self._digest = Digest(hash_function(settings.digest), overlap=receive_options.ticket.idle_core)
+        self._new_digest = partial(Digest, hash_function(settings.digest), overlap=receive_options.ticket.idle_core)
+        self._digest = self._new_digest()
         self._phases = receive_options.phases
-        self.turn = receive_options.ticket.turn
         self._hashed = 0
+        self._text: bytes | None = None
 
     @property
     def size(self) -> int:
@@ -119,6 +124,29 @@ class RequestReader:
     def end_part(self) -> None:
         """The current part is complete."""
         self._spool.end_part()
+
+    def begin(self, text: bytes) -> None:
+        """Hash the JSON of a request whose parts are all files, before the first of them."""
+        self._text = text
+        self._digest.update(len(text), [text])
+
+    def received_with(self, text: bytes, headers: tuple[Headers, ...] = ()) -> Received:
+        """The request of JSON ``text``, in UTF-8, and of parts that are all files.
+
+        Its digest is that of the text and the files after it. JSON that is known only after the files costs a second
+        reading of them. Raises BrokenJSON.
+        """
+        limit_json_values(text, self._settings, "The JSON of the parameters")
+        json = parse_json(text, None)
+        with self._phases.measure("hash"):
+            if text != self._text:
+                self._digest.close()
+                self._digest, self._hashed = self._new_digest(), 0
+                self.begin(text)
+            self._hand_over()
+            digest = self._digest.hexdigest()
+        size = self._spool.size + len(text)
+        return Received(json, list(self._spool.parts()), digest, size, self._spool.in_memory, headers, text=text)
 
     def received(self, charset: str | None, headers: tuple[Headers, ...] = ()) -> Received:
         """The request, once all of it is written. Raises BrokenJSON for a first part that is no JSON object."""
@@ -149,46 +177,30 @@ Source = Callable[[ReceiveOptions], Received]
 """What reads one request's input."""
 
 
-def receive_body(body: Body, receive_options: ReceiveOptions, *, any_file: bool = False) -> Received:
-    """Read a request from its body; with ``any_file`` a body that is neither parts nor JSON is the request's one file.
+def receive_related(body: Body, options: dict[str, str], receive_options: ReceiveOptions) -> Received:
+    """Read ``multipart/related``: the JSON, then the files. ``options`` are those of its Content-Type."""
+    settings, reader = receive_options.settings, RequestReader(receive_options, body.length)
+    headers: list[Headers] = []
+    with reader, closing(events_of(body, options, receive_options)) as events:
+        for event in events:
+            _take_event(event, reader, headers, settings)
+        return reader.received(_charset(headers[0], options) if headers else None, tuple(headers[1:]))
 
-    Raises BrokenBody, BrokenJSON, DeadlineExceeded, LimitExceeded, UnsupportedMedia and those of a studyPath.
+
+def events_of(body: Body, options: dict[str, str], receive_options: ReceiveOptions) -> Generator[Event, None, None]:
+    """The events of a multipart body, within the limits: use ``contextlib.closing``.
+
+    Raises BrokenBody, LimitExceeded.
     """
-    settings = receive_options.settings
-    if body.content_encoding:
-        raise UnsupportedMedia("Send the body without a Content-Encoding: its digest is over the bytes as they are.")
-    media_type, options = parse_options_header(body.content_type)
-    if body.length is not None and body.length > settings.max_body_bytes:
-        raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The body")
-    receive_options.ticket.expect(body.length or 0)
-    pieces = counted(body.pieces, receive_options)
-    if media_type == "multipart/related":
-        return _receive_multipart(pieces, options, RequestReader(receive_options, body.length), settings)
-    if media_type == "application/json":
-        return _receive_words(pieces, options.get("charset"), receive_options)
-    if any_file and not media_type.startswith("multipart/"):
-        return _receive_file(pieces, RequestReader(receive_options, body.length and body.length + len(NO_JSON)))
-    raise UnsupportedMedia(
-        "Send multipart/related with a JSON part first, or application/json that names a study"
-        f"{'' if media_type else '; this request has no Content-Type'}."
-    )
-
-
-def _receive_multipart(
-    pieces: Iterable[Piece], options: dict[str, str], reader: RequestReader, settings: Settings
-) -> Received:
     if "boundary" not in options:
         raise BrokenBody("The Content-Type has no boundary parameter.")
+    settings = receive_options.settings
     limits = Limits(
         max_parts=settings.max_parts,
         max_part_header_bytes=settings.max_part_header_bytes,
         max_part_headers=settings.max_part_headers,
     )
-    headers: list[Headers] = []
-    with reader, closing(decode(options["boundary"], pieces, limits, reader.turn)) as events:
-        for event in events:
-            _take_event(event, reader, headers, settings)
-        return reader.received(_charset(headers[0], options) if headers else None, tuple(headers[1:]))
+    return decode(options["boundary"], body.pieces, limits, receive_options.ticket.turn)
 
 
 def _take_event(event: Event, reader: RequestReader, headers: list[Headers], settings: Settings) -> None:
@@ -203,22 +215,10 @@ def _take_event(event: Event, reader: RequestReader, headers: list[Headers], set
             reader.end_part()
 
 
-def _receive_file(pieces: Iterable[Piece], reader: RequestReader) -> Received:
-    """A request of a file alone; its JSON is an empty object."""
-    with reader:
-        reader.write(NO_JSON)
-        reader.end_part()
-        for piece in pieces:
-            with reader.turn(piece):
-                reader.write(memoryview(piece))
-        reader.end_part()
-        return reader.received(None)
-
-
-def _receive_words(pieces: Iterable[Piece], charset: str | None, receive_options: ReceiveOptions) -> Received:
-    """A request of JSON alone, which says where its study is."""
-    text = bytearray()
-    for piece in pieces:
+def receive_words(body: Body, options: dict[str, str], receive_options: ReceiveOptions) -> Received:
+    """Read JSON alone, which names its study."""
+    text, charset = bytearray(), options.get("charset")
+    for piece in body.pieces:
         text += piece
         limit_json_size(len(text), receive_options.settings, "The JSON body")
     limit_json_values(text, receive_options.settings, "The JSON body")

@@ -11,8 +11,10 @@ from gateway.config import Settings
 from gateway.dicom.reading.identity import identify
 from gateway.errors import BrokenBody, GatewayError, LimitExceeded, UnsupportedMedia
 from gateway.intake.admission import Ticket
-from gateway.intake.body import Body, Piece, limit_json_size, limit_json_values
-from gateway.intake.receiving import Received, ReceiveOptions, receive_body, receive_files
+from gateway.intake.body import READ_SIZE, Body, Piece, limit_json_size, limit_json_values
+from gateway.intake.receiving import Received, ReceiveOptions, receive_files
+from gateway.intake.request_bodies import receive_body
+from gateway.observe.phases import Phases
 from gateway.protocol.request import parse_json
 from gateway.wire import Data, EndOfPart, Event, Headers, Limits, Part, decode, parse_options_header
 
@@ -63,8 +65,16 @@ class RecordedBody:
         return uids - {""}
 
 
-def record(body: Body, settings: Settings, ticket: Ticket, write: Callable[[Piece], None]) -> RecordedBody:
-    """Read a body, and ``write`` the bytes of its parts.
+def record(
+    body: Body,
+    settings: Settings,
+    ticket: Ticket,
+    write: Callable[[Piece], None],
+    lists: frozenset[str] = frozenset(),
+) -> RecordedBody:
+    """Read a body, and ``write`` the bytes of its parts; ``lists`` are the parameters that are lists.
+
+    A body whose parameters are not its first part is received first: its JSON is known at its end only.
 
     Raises BrokenBody, LimitExceeded, UnsupportedMedia, and what ``write`` raises.
     """
@@ -85,7 +95,7 @@ def record(body: Body, settings: Settings, ticket: Ticket, write: Callable[[Piec
     elif media_type == JSON_TYPE:
         recorder.take_json(pieces)
     else:
-        raise UnsupportedMedia("Send multipart/related with a JSON part first, or application/json that names a study.")
+        recorder.take_received(receive_body(body, ReceiveOptions(settings, ticket, Phases(), lists=lists)))
     limit_json_values(recorder.recorded.json, settings, "The JSON")
     ticket.reclaim()
     return recorder.recorded
@@ -146,6 +156,16 @@ class _Recorder:
         for piece in pieces:
             self._add(piece)
         self._end()
+
+    def take_received(self, received: Received) -> None:
+        """Take a request that is received."""
+        self._add(received.text)
+        self._end()
+        self.recorded.headers = [[], *map(list, received.headers or [Headers()] * len(received.instances))]
+        for file in received.instances:
+            while piece := file.read(READ_SIZE):
+                self._add(piece)
+            self._end()
 
     def _add(self, data: Piece) -> None:
         self._hash.update(data)

@@ -27,7 +27,7 @@ Translate = Callable[[JSON], InferRequest]
 def receive_tensors(body: Body, header: int | None, translate: Translate, receive_options: ReceiveOptions) -> Received:
     """Read a request whose JSON has ``header`` bytes, None where it is the whole body.
 
-    Raises what ``receiving.receive_body`` raises, and what ``translate`` raises.
+    Raises what ``request_bodies.receive_body`` raises, and what ``translate`` raises.
     """
     _check_head(body, header, receive_options)
     receive_options.ticket.expect(body.length or 0)

@@ -32,7 +32,7 @@ def parse_json(data: bytes, charset: str | None) -> JSON:
     """
     if data[_PREAMBLE : _PREAMBLE + len(_DICM)] == _DICM:
         raise BrokenJSON("The first part is a DICOM file; send the JSON as the first part and the DICOM after it.")
-    value = parse_value(_decode(data, charset))
+    value = parse_value(decode_text(data, charset))
     if not isinstance(value, dict):
         raise BrokenJSON("The JSON should be an object, in braces.")
     return value
@@ -61,14 +61,15 @@ def parse_value(text: str) -> Any:
     return value
 
 
-def _decode(data: bytes, charset: str | None) -> str:
+def decode_text(data: bytes, charset: str | None, what: str = "The JSON") -> str:
+    """Return text in ``charset`` (UTF-8 if None or empty), without a byte order mark. Raises BrokenJSON."""
     name = (charset or "utf-8").strip().lower().replace("_", "-")
     if name not in CHARSETS:
-        raise BrokenJSON("The charset is not one that is read here; send the JSON as utf-8.")
+        raise BrokenJSON(f"The charset is not one that is read here; send {what[0].lower()}{what[1:]} as utf-8.")
     try:
         return str(data, _with_byte_order(name, data)).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise BrokenJSON(f"The JSON is not text in {name}: byte {error.start} does not decode.") from None
+        raise BrokenJSON(f"{what} is not text in {name}: byte {error.start} does not decode.") from None
 
 
 def _with_byte_order(name: str, data: bytes) -> str:

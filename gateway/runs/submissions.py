@@ -67,7 +67,8 @@ class Submissions:
         if model is None or not model.durable:
             raise ParameterRefused([("/route", "No model that answers runs is on this route.")])
         with new_payload(self._ledger.store) as payload:
-            recorded = record(submission.body, self._settings, ticket, payload.incoming.write)
+            lists = model.list_parameters
+            recorded = record(submission.body, self._settings, ticket, payload.incoming.write, lists)
             known = self._known(submission, recorded)
             if known is not None:
                 return known, False

@@ -211,6 +211,7 @@ class Exchange:
                 service.executor(self.model).memory,
                 service.resolver(self.head.caller),
                 service.fetcher(self.head, self._context.deadline),
+                self.model.list_parameters,
             )
         )
         if not received.in_memory:

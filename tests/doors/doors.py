@@ -1,7 +1,8 @@
 """The table of doors. A row sends a question through one door, and reads the findings back.
 
 A door that is added is one more row: its name, its ``ask``, and where it differs from the others ``cannot`` (questions
-that its protocol has no words for) and ``otherwise`` (the status and code by which it reports a fault).
+that its protocol has no words for), ``only`` (the few that it has words for, or that show enough) and ``otherwise``
+(the status and code by which it reports a fault).
 """
 
 import io
@@ -74,6 +75,7 @@ class Door:
     name: str
     ask: Ask
     cannot: frozenset[str] = frozenset()
+    only: frozenset[str] = frozenset()
     otherwise: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     carries_labels: bool = True
     audited: bool = True
@@ -81,7 +83,7 @@ class Door:
 
     def asks(self, question: Question) -> bool:
         """Whether the protocol has words for a question."""
-        return question.name not in self.cannot
+        return question.name not in self.cannot and (not self.only or question.name in self.only)
 
     def fault(self, question: Question) -> tuple[int, str]:
         """The status and the code by which the door reports a fault."""
@@ -188,6 +190,45 @@ def _read_tensors(found: Outputs) -> Answer:
     return masks, json.loads(found["study_ml_json"][1][0]) if "study_ml_json" in found else {}
 
 
+def form(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Ask by ``multipart/form-data`` as requests sends it, with one field for each parameter."""
+    sent = [("file", (path.name, path.read_bytes())) for path in files]
+    sent += [("attachment", ("note", data)) for data in question.attachments]
+    return _decoded(gate.post(question.route, data=_fields(question), files=sent or [("", ("", b""))]))
+
+
+def form_last(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Ask by ``multipart/form-data`` whose parameters follow the files, as one field of JSON."""
+    sent = [("file", (f"{number}", data)) for number, data in enumerate([*question.attachments, *_bytes(files)])]
+    sent.append(("json", (None, json.dumps(question.parameters), "application/json")))
+    return _decoded(gate.post(question.route, files=sent))
+
+
+def form_run(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Ask for a run by ``multipart/form-data``, and wait for its answer."""
+    sent = [("file", (f"{number}", data)) for number, data in enumerate([*question.attachments, *_bytes(files)])]
+    headers = {"Prefer": "respond-async, wait=30"}
+    return _decoded(gate.post(question.route, data=_fields(question), files=sent, headers=headers))
+
+
+def instance(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Ask with one instance as the body, and parameters in the query."""
+    (path,) = files
+    headers = {"Content-Type": "application/dicom"}
+    return _decoded(gate.post(question.route, params=_fields(question), data=path.read_bytes(), headers=headers))
+
+
+def attachment(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Ask with an attachment as the body."""
+    assert not files
+    headers = {"Content-Type": "application/octet-stream"}
+    return _decoded(gate.post(question.route, params=_fields(question), data=question.attachments[0], headers=headers))
+
+
+def _fields(question: Question) -> dict[str, str]:
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in question.parameters.items()}
+
+
 def local(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
     """Ask without a server."""
     answer = gate.local.ask(
@@ -243,8 +284,18 @@ def _ask_about_stored(gate: Gate, question: Question, files: Sequence[Path]) -> 
 WITHOUT_ATTACHMENTS = frozenset({"attachment", "attachment alone", "plain function"})
 """Questions that a study of DICOM in the store cannot ask, or whose answer has no form in DICOM."""
 
+OF_ONE = frozenset(
+    {"one instance", "compressed", "not a number", "wrong modality", "not DICOM", "raises", "deadline", "without a key"}
+)
+"""Questions about one file."""
+
 DOORS = (
     Door("multipart/related", related),
+    Door("form-data", form, cannot=frozenset({"plain function"})),
+    Door("form-data, JSON last", form_last),
+    Door("form-data, run", form_run, cannot=frozenset({"plain function"})),
+    Door("application/dicom", instance, only=OF_ONE),
+    Door("application/octet-stream", attachment, only=frozenset({"attachment alone"})),
     Door("LocalClient", local, cannot=frozenset({"without a key"}), audited=False),
     Door("runs", runs),
     Door("Dapr", dapr),

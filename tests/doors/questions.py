@@ -47,14 +47,14 @@ QUESTIONS = (
 )
 FAULTS = (
     Question("out of bounds", "/threshold", "phantom", {"threshold": 9e9}, status=422, code="parameter-refused"),
-    Question("not a number", "/threshold", "phantom", {"threshold": "high"}, status=422, code="parameter-refused"),
-    Question("wrong modality", "/mr", "phantom", status=422, code="study-refused"),
-    Question("not DICOM", "/threshold", "text", status=422, code="study-refused"),
+    Question("not a number", "/threshold", "one", {"threshold": "high"}, status=422, code="parameter-refused"),
+    Question("wrong modality", "/mr", "one", status=422, code="study-refused"),
+    Question("not DICOM", "/threshold", "text", {"threshold": 1}, status=422, code="study-refused"),
     Question("too many files", "/threshold", "many", status=413, code="limit-exceeded"),
     Question("too many bytes", "/threshold", "large", status=413, code="limit-exceeded"),
-    Question("raises", "/raises", "phantom", status=500, code="model-failed"),
-    Question("deadline", "/endless", "phantom", status=504, code="deadline-exceeded"),
-    Question("without a key", "/threshold", "phantom", status=401, code="unauthenticated", known=False),
+    Question("raises", "/raises", "one", status=500, code="model-failed"),
+    Question("deadline", "/endless", "one", status=504, code="deadline-exceeded"),
+    Question("without a key", "/threshold", "one", status=401, code="unauthenticated", known=False),
 )
 
 

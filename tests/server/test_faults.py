@@ -74,7 +74,7 @@ REFUSED = {
     "JSON too long": (body(b'{"a": "%s"}' % (b"x" * 200_000)), TYPE, 413, "limit-exceeded"),
     "body too long": (body(b"{}", bytes(1 << 22)), TYPE, 413, "limit-exceeded"),
     "part header too long": (b"--frontier\r\nX: " + b"y" * (1 << 20), TYPE, 413, "limit-exceeded"),
-    "wrong media type": (body(b"{}"), "multipart/form-data; boundary=frontier", 415, "unsupported-media-type"),
+    "wrong media type": (body(b"{}"), "multipart/mixed; boundary=frontier", 415, "unsupported-media-type"),
     "JSON without a study": (b"{}", "application/json", 415, "unsupported-media-type"),
     "study path without a root": (b'{"studyPath": "x"}', "application/json", 415, "unsupported-media-type"),
 }
