@@ -236,6 +236,8 @@ class Gateway(flask.Flask):
                 self._add_routing()
             if self.runs is not None and slot is not None:
                 self.runs.open()  # another process than a server's executes runs once it has submitted one
+            if self.routing is not None and slot is not None:
+                self.routing.start()  # another one routes studies once it has received one
             self._opened = True
             atexit.register(self.close)
             threading.Thread(target=self._set_up, name="gateway-setup", daemon=True).start()
@@ -274,12 +276,12 @@ class Gateway(flask.Flask):
         backendai.add_backendai(self, taken)
 
     def _add_routing(self) -> None:
-        if self.runs is None:
-            raise ValueError("routing (GATEWAY_ROUTING) needs runs: set store_folder (GATEWAY_STORE_FOLDER).")
         from gateway.routing.routing_engine import open_engine
+        from gateway.routing.rules_file import NEEDS_STORE
 
+        if self.runs is None:
+            raise ValueError(NEEDS_STORE)
         self.routing = self.extensions["gateway.routing"] = open_engine(self.service, self.runs, self._deliver)
-        self.routing.start()
 
     def _deliver(self) -> None:
         """Have the deliveries that are queued begin."""

@@ -16,4 +16,5 @@ def arrived() -> None:
     """Have this process look at the rounds of studies, where studies are routed; returns at once."""
     routing = flask.current_app.extensions.get("gateway.routing")
     if routing is not None:
+        routing.start()
         routing.wake()

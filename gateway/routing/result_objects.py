@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from gateway.contract.model import Model
 from gateway.dicom.writing.notice import Cause
-from gateway.errors import GatewayError, LimitExceeded, StudyNotFound, StudyRefused
+from gateway.errors import GatewayError, StudyNotFound
 from gateway.routing.notice_files import notice_file
 from gateway.routing.rules import Rule
 from gateway.studies import delivery_rows, instance_rows, round_rows, routing_rows
@@ -59,7 +59,7 @@ class ResultObjects:
                 return notice_file(
                     rule, self._models[rule.model], cause, sentence, files=files, content=content, made_at=moment
                 )
-        except (LimitExceeded, StudyNotFound, StudyRefused) as error:
+        except StudyNotFound as error:
             logger.warning("routing %s has no notice: %s %s", claimed.id, error.code, error.private)
             return None
 

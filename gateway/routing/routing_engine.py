@@ -18,7 +18,7 @@ from gateway.observe.logs import exception_frames
 from gateway.routing.judging import Judge
 from gateway.routing.result_objects import ResultObjects
 from gateway.routing.rule_runs import RuleRuns
-from gateway.routing.rules_file import Surroundings, read_rules
+from gateway.routing.rules_file import rules_of
 from gateway.routing.study_counts import stated_count
 from gateway.runs.lifecycle import RunState
 from gateway.runs.runs import Runs
@@ -58,9 +58,10 @@ class RoutingEngine:
 
     def start(self) -> None:
         """Begin to route; once is enough."""
-        if not self._started:
-            self._started = True
-            self._thread.start()
+        with self._lock:
+            if not self._started:
+                self._started = True
+                self._thread.start()
 
     def wake(self) -> None:
         """Look into the index now; returns at once."""
@@ -190,9 +191,9 @@ def open_engine(service: Service, runs: Runs, wake: Callable[[], None]) -> Routi
 
     Raises ValueError with a sentence for each fault of the rules.
     """
-    assert service.store is not None and service.settings.routing is not None
+    assert service.store is not None
     peers = service.peers
-    rules = read_rules(service.settings.routing, Surroundings(service.models, peers.entries if peers else ()))
+    rules = rules_of(service.settings, service.models)
 
     def count(name: str, study: str) -> int:
         return -1 if peers is None else stated_count(peers, name, study)

@@ -54,6 +54,7 @@ from gateway.routing.rules import (
 )
 
 WHAT = "the file of rules"
+NEEDS_STORE = "routing (GATEWAY_ROUTING) needs a study store: set store_folder (GATEWAY_STORE_FOLDER)."
 MOST_RETRIES = 100
 """A model that fails as often does not recover by itself."""
 TITLES = f"a list; each item is {AE_TITLE}, with * and ? for any"
@@ -76,7 +77,7 @@ def rules_of(settings: Settings, models: Mapping[str, Model] | None) -> tuple[Ru
     if settings.routing is None:
         return ()
     if settings.store_folder is None:
-        raise ValueError("routing (GATEWAY_ROUTING) needs a study store: set store_folder (GATEWAY_STORE_FOLDER).")
+        raise ValueError(NEEDS_STORE)
     peers = {} if settings.peers is None else read_peers(settings.peers)
     return read_rules(settings.routing, Surroundings(models, peers))
 

@@ -50,7 +50,7 @@ dicomweb = "http://127.0.0.1:1/dicom-web"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave most of the repetitions on PostgreSQL to the slow tests."""
     for item in items:
-        repeated = item.path.name == "test_routing_engine.py" and "[postgresql" in item.nodeid
+        repeated = item.path.parent == Path(__file__).parent and "[postgresql" in item.nodeid
         if repeated and not any(word in item.name for word in ON_POSTGRESQL):
             item.add_marker("slow")
 
