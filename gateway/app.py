@@ -16,7 +16,7 @@ from gateway.contract.execution import Execution
 from gateway.contract.model import Model, adapt
 from gateway.contract.requests import Handler
 from gateway.dicom.decoding import pool as decoding
-from gateway.endpoints import access_control, health, inference, introspection, problems
+from gateway.endpoints import access_control, functions, health, inference, introspection, problems
 from gateway.endpoints.complete_answers import mark_complete
 from gateway.executors.scoreboard import Slot
 from gateway.observe.logs import exception_frames, quiet_libraries
@@ -156,25 +156,30 @@ class Gateway(flask.Flask):
         path: str | Path,
         *,
         media_type: str = "",
+        finds: type | None = None,
         clock: bool = False,
         random: bool = False,
         execution: Execution | None = None,
     ) -> None:
         """Answer ``POST route`` with the WASM function in the file ``path``: one file in, one file out.
 
-        ``media_type`` is that of its output; "" takes it from the bytes. ``clock`` grants it the time, ``random``
+        ``media_type`` is that of its output; "" takes it from the bytes. With ``finds``, such as Mask, it gets each
+        image of a study as PGM, and its output is a mask on that image. ``clock`` grants it the time, ``random``
         random numbers; it has nothing else but its input. It is compiled, and its imports are checked, before
         ``/healthcheck`` answers READY. Raises InvalidFunction for a file that is no module or is too large, OSError,
-        ImportError without wasmtime, ValueError for a route in use.
+        ImportError without wasmtime, TypeError for another finding, ValueError for a route in use.
         """
         from gateway.adapters.wasm.wasi import Grants
         from gateway.adapters.wasm.wasm_model import FunctionFile, WasmModel
-        from gateway.endpoints import functions
 
         self._refuse_taken(route)
         file = FunctionFile(Path(path), self.settings, Grants(clock, random))
-        model = WasmModel(route, file, media_type, execution)
-        self._add_model(route, model, functions.view(model, self.service))
+        if finds is not None:
+            from gateway.adapters.wasm.wasm_image_model import WasmImageModel  # pydicom, which files are spared
+
+            self._add_model(route, WasmImageModel(route, file, finds, execution))
+        else:
+            self._add_model(route, WasmModel(route, file, media_type, execution))
 
     def _refuse_taken(self, route: str) -> None:
         if route in self.service.models:
@@ -182,7 +187,8 @@ class Gateway(flask.Flask):
 
     def _add_model(self, route: str, model: Model, view: Callable[[], flask.Response] | None = None) -> None:
         self._refuse_taken(route)
-        self.add_url_rule(route, route, view or inference.view(model, self.service), methods=["POST"])
+        usual = functions if model.takes_any_file else inference
+        self.add_url_rule(route, route, view or usual.view(model, self.service), methods=["POST"])
         self.service.models[route] = model
         logger.info("added inference route %s", route)
 

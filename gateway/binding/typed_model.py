@@ -113,7 +113,7 @@ class TypedModel(Model):
             _call(self._instance, "setup")
             self._predict = self._instance.predict
         self._weights.check()
-        self.model_digest = self._digest()
+        self.model_digest = self.digest()
 
     def warm_up(self) -> None:
         """Predict once, on a phantom that fits the declaration or as the author says. Raises what the model raises.
@@ -192,6 +192,16 @@ class TypedModel(Model):
         if self.interactive:
             return None
         return negotiate_output(request), parameters.digest(self._parameters(request))
+
+    def digest(self) -> str:
+        """sha256 over all that makes this model what it is: source, version, weights and config."""
+        parts = {
+            "source": source_digest(self.target),
+            "version": self.options.version,
+            "weights": list(self._weights.digests.values()),
+            "config": getattr(self._instance, "config", {}),
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
     @property
     def card(self) -> Card:
@@ -287,16 +297,6 @@ class TypedModel(Model):
             research=self.options.research,
             gateway_version=__version__,
         )
-
-    def _digest(self) -> str:
-        """sha256 over all that makes this model what it is: source, version, weights and config."""
-        parts = {
-            "source": source_digest(self.target),
-            "version": self.options.version,
-            "weights": list(self._weights.digests.values()),
-            "config": getattr(self._instance, "config", {}),
-        }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _call(instance: Any, verb: str) -> None:
