@@ -11,6 +11,7 @@ PACKAGES = {
     "blake3": ("blake3 >= 1.0",),
     "dimse": ("pynetdicom >= 3.0.4",),
     "gdcm": ("python-gdcm >= 3.2.6",),
+    "itk": ("SimpleITK >= 2.5",),
     "nifti": ("nibabel >= 5.3",),
     "oidc": ("PyJWT[crypto] >= 2.10.1",),
     "otel": ("opentelemetry-sdk >= 1.30", "opentelemetry-exporter-otlp-proto-http >= 1.30"),

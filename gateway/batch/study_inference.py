@@ -19,7 +19,7 @@ from gateway.contract.model import Model
 from gateway.contract.requests import Result
 from gateway.dicom.reading.instances import Instance
 from gateway.errors import Unavailable
-from gateway.intake.receiving import Received, ReceiveOptions, receive_files
+from gateway.intake.receiving import Received, ReceiveOptions, Source, receive_files
 from gateway.service.exchange import Exchange, Head, new_request_id
 from gateway.service.service import Service
 
@@ -43,7 +43,7 @@ class StudyInference:
     ) -> None:
         """``parameters`` are the members of each request's JSON."""
         self._service, self._model = service, model
-        self._json = json.dumps(parameters).encode()
+        self._parameters = parameters
         self._skip_unreadable = skip_unreadable
 
     @contextmanager
@@ -56,28 +56,35 @@ class StudyInference:
         skipping = Skipping(self._skip_unreadable)
         skipping.skip(study.broken)
         source = spatial(study.files, skipping)
-        exchange, result = self._inferred(source)
+        with self.answered_files(self._parameters, [instance.source for instance in source]) as (answer, seconds):
+            yield StudyAnswer(answer=answer, source=source, model_seconds=seconds)
+
+    @contextmanager
+    def answered_files(
+        self, words: Mapping[str, Any], files: Sequence[Path | BinaryIO]
+    ) -> Iterator[tuple[Answer, float]]:
+        """Yield the answer on files with a request's JSON, and the seconds of the model. Raises as ``answered``."""
+        exchange, result = self._inferred(partial(_receive, json.dumps(words).encode(), files))
         with exchange:
             exchange.answer(result)
-            yield StudyAnswer(answer=_answer(exchange, result), source=source, model_seconds=result.seconds)
+            yield _answer(exchange, result), result.seconds
         exchange.close()
 
-    def _inferred(self, source: Sequence[Instance]) -> tuple[Exchange, Result]:
+    def _inferred(self, source: Source) -> tuple[Exchange, Result]:
         """Return the open exchange and its result, as soon as the model takes a request."""
         deadline = time.monotonic() + self._service.settings.request_timeout
         while True:
             try:
                 head = Head(door=DOOR, request_id=new_request_id())
                 with self._service.open_exchange(self._model, head) as exchange:
-                    return exchange, exchange.infer(exchange.receive(partial(_receive, self._json, source)))
+                    return exchange, exchange.infer(exchange.receive(source))
             except Unavailable as error:
                 if time.monotonic() + error.retry_after > deadline:
                     raise
                 time.sleep(error.retry_after)
 
 
-def _receive(words: bytes, source: Sequence[Instance], options: ReceiveOptions) -> Received:
-    files = [instance.source for instance in source]
+def _receive(words: bytes, files: Sequence[Path | BinaryIO], options: ReceiveOptions) -> Received:
     size = len(words) + sum(map(_size, files))
     options.ticket.expect(size)
     return receive_files(words, map(_opened_file, files), options, expected=size)

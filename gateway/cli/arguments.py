@@ -100,6 +100,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         root.error("--receipt is of an answer, which --async does not wait for: leave out one of them")
     if getattr(arguments, "cert_key", None) and not arguments.cert:
         root.error("--cert-key needs --cert, the certificate that the key belongs to")
+    if arguments.verb == "batch" and not arguments.convention and not (arguments.archive and arguments.out):
+        root.error("batch needs an archive and a folder for its results: -i ARCHIVE -o OUT")
     if arguments.verb == "replay" and bool(arguments.target) == bool(arguments.url):
         root.error("replay needs a model: TARGET, to run it here, or --url of a gateway that serves it")
     return arguments

@@ -27,6 +27,7 @@ examples:
   {PROGRAM} batch nodules.py -i archive -o results --jobs 4 --param threshold=-500
   {PROGRAM} batch nodules.py -i archive -o results --resume      go on after an interruption
   {PROGRAM} batch nodules.py -i archive -o results --output dicom --pictures
+  {PROGRAM} batch nodules.py --convention grand-challenge        one job, from /input to /output
 
 OUT then has studies.csv, a row for each study; findings.csv, a row for each finding; results, a folder for each study
 with the files that send writes; and batch.log. A study that is refused or fails never ends the batch.
@@ -44,8 +45,8 @@ def add_arguments(verb: argparse.ArgumentParser, option: Any) -> None:
     """Add the arguments of ``batch``; ``option`` reads KEY=VALUE."""
     add = verb.add_argument
     add("app", metavar="APP", help="module:name or file.py of an application or a model, such as models.app:app")
-    add("-i", "--input", type=Path, dest="archive", metavar="ARCHIVE", required=True, help="folder with studies below")
-    add("-o", "--out", type=Path, metavar="OUT", required=True, help="folder for tables and results")
+    add("-i", "--input", type=Path, dest="archive", metavar="ARCHIVE", help="folder with studies below")
+    add("-o", "--out", type=Path, metavar="OUT", help="folder for tables and results")
     add("-r", "--model", "--route", dest="route", metavar="ROUTE", help="route of the model (the only one, else /)")
     add("--param", help="parameters of the model", type=option, metavar="KEY=VALUE", dest="options", nargs="+")
     add("--jobs", type=count, default=_cores(), metavar="N", help="studies at once, in processes (%(default)s, cores)")
@@ -53,8 +54,15 @@ def add_arguments(verb: argparse.ArgumentParser, option: Any) -> None:
     add("--output", choices=("arrays", "dicom"), default="arrays", help="masks as .npy, or DICOM objects (%(default)s)")
     add("--pictures", action="store_true", help="draw each study with its findings, and a contact sheet")
     add_skip_unreadable(verb)
+    add(
+        "--convention",
+        choices=("grand-challenge", "map"),
+        help="one job of grand-challenge, or of a MAP of MONAI Deploy",
+    )
+    summary = "output socket of grand-challenge for a label of the model; unset, the label in lower case with hyphens"
+    add("--socket", type=option, metavar="LABEL=SLUG", dest="sockets", nargs="+", help=summary)
     add("--json", action="store_true", help="print the counts as one JSON document, for a script")
-    verb.set_defaults(options=[])
+    verb.set_defaults(options=[], sockets=[])
 
 
 def _cores() -> int:
@@ -66,12 +74,20 @@ def run(arguments: argparse.Namespace, screen: "Terminal") -> bool:
 
     Raises NoTarget, BatchRefused, OtherBatch, ParameterRefused, SourceUnreadable and OSError, each with a sentence.
     """
+    from gateway.batch import conventions
     from gateway.batch.batch_tables import BatchTables
     from gateway.batch.study_finder import find_studies
 
     os.environ.setdefault("GATEWAY_MODEL_PROCESSES", str(arguments.jobs))  # every process reads its settings there
     app = _application(arguments.app)
     model = _only(app.service.models, arguments.route)
+    if arguments.convention is not None:
+        found = conventions.places(arguments.convention)
+        arguments.archive, arguments.out = arguments.archive or found.input, arguments.out or found.output
+    if arguments.convention == conventions.GRAND_CHALLENGE:
+        return _job(arguments, screen, app, model)
+    if arguments.convention == conventions.PACKAGE:
+        arguments.output = "dicom"
     with screen.task("looking for studies") as show:
         studies = find_studies(arguments.archive, lambda files: show(f"looking for studies: {files:,} files"))
     if not studies:
@@ -113,6 +129,22 @@ def _run(
 
         pictures = arguments.pictures
         return run_batch(studies, inference, tables, jobs=arguments.jobs, pictures=pictures, report=report)
+
+
+def _job(arguments: argparse.Namespace, screen: "Terminal", app: "Gateway", model: "Model") -> bool:
+    """Run one job of grand-challenge, in this process."""
+    from gateway.batch.conventions import Places, run_challenge
+    from gateway.batch.study_inference import StudyInference
+
+    app.open()
+    try:
+        inference = StudyInference(app.service, model, {})
+        where, parameters = Places(arguments.archive, arguments.out), dict(arguments.options)
+        for path in run_challenge(inference, model, where, parameters, dict(arguments.sockets)):
+            screen.say(f"wrote   {path}")
+    finally:
+        app.close()
+    return True
 
 
 def _unknown(app: "Gateway", route: str, options: list[tuple[str, str]]) -> Iterator[str]:

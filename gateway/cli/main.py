@@ -253,6 +253,8 @@ def _batch(arguments: argparse.Namespace) -> None:
         answered = batching.run(arguments, Terminal(script=arguments.json))
     except SourceUnreadable as error:
         raise CommandFailed(error.detail) from error
+    except ImportError as error:
+        raise CommandFailed(str(error)) from error
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what is done is kept; the same command with --resume goes on\n")
         raise

@@ -19,6 +19,8 @@ FILES = {
     "test_model.py": "test_model.py.txt",
     "requirements.txt": "requirements.txt",
     "Dockerfile": "Dockerfile.txt",
+    "app.json": "app.json.txt",
+    "pkg.json": "pkg.json.txt",
     "README.md": "README.md.txt",
 }
 """The files to write, and the template of each."""

@@ -1,5 +1,6 @@
 """``new`` writes a folder whose tests pass, and whose requirements hold wherever the gateway was installed from."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ from packaging.requirements import Requirement
 import gateway
 from gateway.cli import main, wheels
 from tests.conftest import ROOT
-from tests.container.dockerfile import Dockerfile
+from tests.container.dockerfile import Dockerfile, exec_form
 from tests.require import require
 
 WHEEL = f"inference_gateway-{gateway.__version__}-py3-none-any.whl"
@@ -49,7 +50,7 @@ def requirements(wheel: Path) -> set[str]:
 
 @pytest.mark.slow
 def test_a_new_folder_passes_its_own_tests(folder: Path) -> None:
-    names = {"Dockerfile", "README.md", "model.py", "requirements.txt", "test_model.py", WHEEL}
+    names = {"Dockerfile", "README.md", "app.json", "pkg.json", "model.py", "requirements.txt", "test_model.py", WHEEL}
     assert {path.name for path in folder.iterdir()} == names
     ran = run(sys.executable, *TESTS, folder=folder, PYTHONPATH=str(ROOT))
     assert ran.returncode == 0, ran.stdout
@@ -115,13 +116,25 @@ def test_the_container_copies_what_its_requirements_name(folder: Path) -> None:
         "requirements.txt",
         "*.whl",
         "model.py",
+        *("app.json", "pkg.json"),
     ]
     assert f"./{WHEEL}" in (folder / "requirements.txt").read_text().splitlines()
 
 
 def test_the_container_has_the_base_and_the_user_of_the_gateway_s_own(folder: Path) -> None:
     own, new = Dockerfile.read(ROOT / "Dockerfile"), Dockerfile.read(folder / "Dockerfile")
-    assert [new.last(name) for name in ("FROM", "USER")] == [own.last(name) for name in ("FROM", "USER")]
+    assert new.all("FROM")[0] == f"{own.last('FROM')} AS base"
+    assert set(new.all("USER")) == {own.last("USER")}
+    assert new.all("FROM")[-1] == "base AS service", "what a build without a target makes"
+
+
+def test_the_manifests_of_a_package_are_those_of_its_container(folder: Path) -> None:
+    app, package = (json.loads((folder / name).read_text()) for name in ("app.json", "pkg.json"))
+    dockerfile = Dockerfile.read(folder / "Dockerfile")
+    commands = [" ".join(exec_form(text)) for text in dockerfile.all("CMD")]
+    assert app["command"] in commands
+    assert app["environment"].items() <= dockerfile.environ().items()
+    assert app["workingDirectory"] == package["applicationRoot"] == dockerfile.last("WORKDIR")
 
 
 @pytest.mark.parametrize(
