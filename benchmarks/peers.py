@@ -8,10 +8,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.request import urlopen
 
 from benchmarks import pairs, servers
 from benchmarks.client import Client
@@ -26,12 +27,17 @@ READY_SECONDS = 60
 
 @dataclass(frozen=True)
 class Peer:
-    """A server: its packages, its command with ``{port}``, the path of its one route."""
+    """A server: its packages, its command and environment with ``{port}``, the path of its one route.
+
+    ``{other}`` and ``{third}`` are further free ports, and ``folder`` is that of its application.
+    """
 
     name: str
     requirements: tuple[str, ...]
     arguments: tuple[str, ...]
     path: str = "/"
+    environment: Mapping[str, str] = field(default_factory=dict)
+    folder: str = ""
 
 
 FASTAPI = Peer(
@@ -49,6 +55,22 @@ BENTOML = Peer(
     ("bentoml==1.4.39",),
     ("-m", "bentoml", "serve", "bentoml_app:Upload", "--host", "127.0.0.1", "--port", "{port}"),
 )
+MLSERVER = Peer(
+    "MLServer",
+    ("mlserver==1.7.1",),
+    ("-m", "mlserver.cli.main", "start", "."),
+    environment={
+        "MLSERVER_HOST": "127.0.0.1",
+        "MLSERVER_HTTP_PORT": "{port}",
+        "MLSERVER_GRPC_PORT": "{other}",
+        "MLSERVER_METRICS_PORT": "{third}",
+        "MLSERVER_PARALLEL_WORKERS": "0",
+        "MLSERVER_GRPC_MAX_MESSAGE_LENGTH": f"{512 * MiB}",
+        "MLSERVER_DEBUG": "false",
+    },
+    folder="mlserver_threshold",
+)
+"""On its faster protocol, gRPC, and without the hop to its worker processes; over HTTP it reads JSON alone."""
 PEERS = (FASTAPI, LITSERVE, BENTOML)
 
 
@@ -86,10 +108,31 @@ def _line(work: str, samples: Samples, against: str) -> Line:
 
 def _serving(peer: Peer, depth: int) -> servers.Serving:
     """The peer on a free port. Raises RuntimeError when it cannot be installed."""
-    python, port = _installed(peer), _free_port()
-    command = [str(python), *(argument.format(port=port) for argument in peer.arguments)]
+    python, ports = installed(*peer.requirements), (_free_port(), _free_port(), _free_port())
+    return _started(peer, python, ports, depth)
+
+
+def _started(peer: Peer, python: Path, ports: tuple[int, int, int], depth: int) -> servers.Serving:
+    """The peer on its ports, of which ``Server`` has the first."""
+    named = dict(zip(("port", "other", "third"), ports, strict=True))
+    command = [str(python), *(argument.format(**named) for argument in peer.arguments)]
     environment = {"BENCH_DEPTH": str(depth), "BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": f"{python.parent.parent}"}
-    return servers.run(command, environment, cwd=APPS, port=port)
+    environment |= {name: value.format(**named) for name, value in peer.environment.items()}
+    return servers.run(command, environment, cwd=APPS / peer.folder, port=ports[0])
+
+
+@contextmanager
+def mlserver(depth: int) -> Iterator[int]:
+    """The port of MLServer's gRPC while the block lasts, once its model is ready. Raises RuntimeError."""
+    python, ports = installed(*MLSERVER.requirements), (_free_port(), _free_port(), _free_port())
+    with _started(MLSERVER, python, ports, depth):
+        deadline = time.monotonic() + READY_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(OSError), urlopen(f"http://127.0.0.1:{ports[0]}/v2/models/threshold/ready", timeout=5):
+                yield ports[1]
+                return
+            time.sleep(0.5)
+        raise RuntimeError("it does not serve its model")
 
 
 def _ready(port: int, sent: Study, depth: int) -> pairs.Work:
@@ -109,14 +152,17 @@ def _ready(port: int, sent: Study, depth: int) -> pairs.Work:
     raise RuntimeError(f"it does not serve this request: {seen}")
 
 
-def _installed(peer: Peer) -> Path:
-    """The interpreter of the peer's environment, which is made once and stored in the user's cache."""
+def installed(*requirements: str) -> Path:
+    """The interpreter of an environment with these packages, which is made once and stored in the user's cache.
+
+    Raises RuntimeError where they cannot be installed.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gateway-benchmarks"
-    folder = cache / "-".join(requirement.replace("[", "-").replace("]", "") for requirement in peer.requirements)
+    folder = cache / "-".join(requirement.replace("[", "-").replace("]", "") for requirement in requirements)
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
         _call([sys.executable, "-m", "venv", "--clear", str(folder)])
-        _call([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *peer.requirements])
+        _call([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements])
         (folder / "complete").touch()
     return python
 

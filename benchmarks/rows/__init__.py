@@ -20,6 +20,7 @@ from benchmarks.rows.processes import hop, weights
 from benchmarks.rows.runs import runs
 from benchmarks.rows.segmentations import segmentation
 from benchmarks.rows.signals import deaths, signals
+from benchmarks.rows.tensors import tensors
 from benchmarks.rows.uploads import uploads
 from benchmarks.rows.volumes import codecs, headers, volume
 from benchmarks.rows.walls import blake3, wall
@@ -45,6 +46,7 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "associations": associations,
     "runs": runs,
     "clicks": clicks,
+    "tensors": tensors,
     "endurance": endurance,
     "weights": weights,
     "hop": hop,
