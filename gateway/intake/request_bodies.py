@@ -15,6 +15,7 @@ from gateway.intake.receiving import (
     receive_words,
 )
 from gateway.intake.text_fields import Fields
+from gateway.intake.zip_bodies import receive_zip
 from gateway.wire import parse_options_header
 
 
@@ -39,6 +40,8 @@ READERS: Mapping[str, Reader] = {
     "multipart/form-data": receive_form,
     "application/dicom": receive_one_file,
     "application/octet-stream": receive_one_file,
+    "application/zip": receive_zip,
+    "application/x-zip-compressed": receive_zip,
 }
 
 

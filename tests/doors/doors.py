@@ -7,6 +7,7 @@ that its protocol has no words for), ``only`` (the few that it has words for, or
 
 import io
 import json
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -218,6 +219,16 @@ def instance(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
     return _decoded(gate.post(question.route, params=_fields(question), data=path.read_bytes(), headers=headers))
 
 
+def folder(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Ask with a folder in a ZIP archive."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, data in enumerate([*question.attachments, *_bytes(files)]):
+            archive.writestr(f"study/{number:03}", data)
+    headers = {"Content-Type": "application/zip"}
+    return _decoded(gate.post(question.route, params=_fields(question), data=packed.getvalue(), headers=headers))
+
+
 def attachment(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
     """Ask with an attachment as the body."""
     assert not files
@@ -295,6 +306,7 @@ DOORS = (
     Door("form-data, JSON last", form_last),
     Door("form-data, run", form_run, cannot=frozenset({"plain function"})),
     Door("application/dicom", instance, only=OF_ONE),
+    Door("application/zip", folder, cannot=frozenset({"plain function"})),
     Door("application/octet-stream", attachment, only=frozenset({"attachment alone"})),
     Door("LocalClient", local, cannot=frozenset({"without a key"}), audited=False),
     Door("runs", runs),
