@@ -11,10 +11,11 @@ PARALLEL := -n $(shell expr 2 '*' $$(nproc)) --dist loadfile --no-loadscope-reor
 ENGINE ?= $(shell for engine in docker podman buildah; do command -v $$engine >/dev/null && echo $$engine && break; done)
 IMAGE ?= gateway
 
-.PHONY: help demo test-fast test test-slow test-all bench bench-peers lint types lock image image-base clean
+.PHONY: help demo pacs-demo test-fast test test-slow test-all bench bench-peers lint types lock image image-base clean
 
 help:
 	@echo "make demo        serve the example models, send them a study, write pictures to demo-output/"
+	@echo "make pacs-demo   send a study to the gateway as a modality, and see its SEG in Orthanc, in pacs-demo-output/"
 	@echo "make test-fast   run the quick tests that start no process, in less than a minute"
 	@echo "make test        run all tests but the slow tier"
 	@echo "make test-slow   run the slow tier: minutes, and a package index"
@@ -30,6 +31,9 @@ help:
 
 demo: $(VENV)/runtime
 	$(RUN) demo.py demo-output
+
+pacs-demo: $(VENV)/pacs
+	$(RUN) pacs_demo.py pacs-demo-output
 
 test-fast: $(VENV)/test
 	HYPOTHESIS_PROFILE=fast $(RUN) -m pytest -q $(PARALLEL) -m "not slow and not server and not heavy"
@@ -54,7 +58,7 @@ lint: $(VENV)/dev
 	$(RUN) -m ruff format --check .
 
 types: $(VENV)/dev
-	$(RUN) -m mypy gateway utils models tests benchmarks demo.py
+	$(RUN) -m mypy gateway utils models tests benchmarks demo.py pacs_demo.py
 
 # Resolved for the image's Python and system; requirements.txt has the direct pins.
 lock: $(VENV)/dev
@@ -71,7 +75,7 @@ image-base:
 	.ci/base-image $(ENGINE)
 
 clean:
-	rm -rf $(VENV) demo-output build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo-output pacs-demo-output build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
 
 $(RUN):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is required: make PYTHON=python3.11")'
@@ -80,6 +84,10 @@ $(RUN):
 # Stamp files: each marks a completely installed environment.
 $(VENV)/runtime: requirements.txt | $(RUN)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/pacs: requirements.txt setup.cfg | $(RUN)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt --editable ".[store,dimse]"
 	@touch $@
 
 $(VENV)/test $(VENV)/dev: $(VENV)/%: requirements.txt setup.cfg | $(RUN)

@@ -40,12 +40,19 @@ def main(out: Path) -> None:
 def served(app: str, log: Path) -> Iterator[str]:
     """Run gunicorn on a free port while the block lasts; yield its URL."""
     command = [sys.executable, "-m", "gateway", "serve", app, "--host", "127.0.0.1", "--port", "0"]
+    with started(command, log, dict(os.environ)) as server:
+        yield url_of(server, log)
+
+
+@contextmanager
+def started(command: list[str], log: Path, environ: dict[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a program while the block lasts, its output in ``log``."""
     with log.open("wb") as output:
-        server = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=output, stderr=output, start_new_session=True)
     try:
-        yield _url(server, log)
+        yield process
     finally:
-        _stop(server)
+        _stop(process)
 
 
 def _do(*words: str) -> None:
@@ -55,8 +62,8 @@ def _do(*words: str) -> None:
         raise SystemExit(status)
 
 
-def _url(server: "subprocess.Popen[bytes]", log: Path) -> str:
-    """Wait until the models are ready and return the server's URL."""
+def url_of(server: "subprocess.Popen[bytes]", log: Path) -> str:
+    """Wait until the models are ready and return the server's URL. Raises SystemExit."""
     deadline = time.monotonic() + START_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
         found = LISTENING.search(log.read_text("utf-8", "replace"))

@@ -118,6 +118,7 @@ def _retry(uid: str) -> flask.Response:
         else:
             ids = form.getlist("routing"), form.getlist("delivery")
             done = study_history.retry(connection, now, routing_ids=ids[0], delivery_ids=ids[1])
+    flask.current_app.extensions["gateway.routing"].wake()
     sender = caller_name() or "anonymous"
     logger.info("%d rules and %d deliveries are tried again by %s", done.routings, done.deliveries, sender)
     return flask.Response(status=303, headers={"Location": flask.url_for(".study", uid=uid, again="1")})

@@ -135,19 +135,19 @@ def _age(moment: float | None, now: float) -> float:
 def of_study(connection: Connection, study: str) -> list[StudyHistory]:
     """Return a study as each caller has it, by the callers' names; none where the index has no round of it."""
     found = _histories(connection, round_rows.of_study(connection, study))
-    sent = delivery_rows.of_study(connection, None, study)
-    histories = []
-    for caller in dict.fromkeys(each.round.caller for each in found):
-        mine = tuple(each for each in found if each.round.caller == caller)
-        known = {delivery.id for each in found for delivery in each.all_deliveries}
-        others = tuple(each for each in sent if each.id not in known and each.caller == caller)
-        arrived = tuple(arrival_rows.of_study(connection, caller, study))
-        histories.append(
-            StudyHistory(
-                study_instance_uid=study, caller=caller, rounds=mine, arrivals=arrived, other_deliveries=others
-            )
+    known = {delivery.id for each in found for delivery in each.all_deliveries}
+    others = [each for each in delivery_rows.of_study(connection, None, study) if each.id not in known]
+    owners = list(dict.fromkeys(each.round.caller for each in found))
+    return [
+        StudyHistory(
+            study_instance_uid=study,
+            caller=caller,
+            rounds=tuple(each for each in found if each.round.caller == caller),
+            arrivals=tuple(arrival_rows.of_study(connection, caller, study)),
+            other_deliveries=tuple(each for each in others if each.caller == caller or each.caller not in owners),
         )
-    return histories
+        for caller in owners
+    ]
 
 
 def retry(

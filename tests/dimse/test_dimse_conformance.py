@@ -1,14 +1,18 @@
 """The DICOM network's half of the conformance statement is that of the code."""
 
 import pytest
+from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID
 
 from gateway import Settings
+from gateway.cli import networking
+from gateway.dicom.writing import checks
 from gateway.dimse import committing, finding, incoming_store, moving, sub_operations
 from gateway.dimse.commands import CommandField
 from gateway.dimse.destinations import Destinations
 from gateway.dimse.incoming_store import StoreStatus
 from gateway.dimse.negotiation import SERVICES
 from gateway.dimse.provider import offered
+from gateway.peers import dimse_fetch, dimse_query, dimse_report, peer_entries
 from tests.house.pages import ROOT, rows
 
 PAGES = [ROOT / "docs/conformance.md", ROOT / "docs/dimse.md"]
@@ -50,3 +54,30 @@ def test_the_statuses_of_queries_are_those_of_the_code() -> None:
 def test_the_reasons_of_commitments_are_those_of_the_code() -> None:
     known = {committing.FAILED, committing.NO_INSTANCE, committing.CLASS_CONFLICT}
     assert set(codes("reason of storage commitment")) == known
+
+
+def test_the_services_that_are_requested_are_those_of_the_peers() -> None:
+    requested = {dimse_query.VERIFICATION, dimse_query.STUDY_FIND, dimse_fetch.STUDY_GET, dimse_report.PUSH_MODEL}
+    assert {uid.strip("`") for uid, _, _ in rows(PAGE, "abstract syntax | service requested")} == requested
+
+
+def test_the_transfer_syntaxes_of_a_fetch_are_those_of_the_code() -> None:
+    assert [uid.strip("`") for uid, _ in rows(PAGE, "transfer syntax for C-GET")] == list(dimse_fetch.SYNTAXES)
+
+
+def test_the_attributes_of_a_query_are_those_of_the_code() -> None:
+    listed = {level: tuple(words.split(", ")) for level, words in rows(PAGE, "level of a query")}
+    assert listed == {dimse_query.WORDS[level]: keywords for level, keywords in dimse_query.RETURNED.items()}
+
+
+def test_the_objects_that_are_created_are_those_that_are_checked() -> None:
+    assert {uid.strip("`") for _, uid, _ in rows(PAGE, "SOP class")} == set(map(str, checks.REQUIRED))
+
+
+def test_the_defaults_of_the_configuration_are_those_of_the_code() -> None:
+    defaults = {row[1].strip("`"): row[2].strip("`") for row in rows(PAGE, "parameter | where")}
+    assert (defaults["dimse --aet"], defaults["dimse --port"]) == (networking.TITLE, str(networking.PORT))
+    assert defaults["calling` of a peer"] == peer_entries.CALLING
+    assert defaults["GATEWAY_DIMSE_IDLE"] == f"{Settings().dimse_idle:g} s"
+    root = dict(rows(PAGE, "parameter"))["implementation class UID"].split("`")[1]
+    assert PYNETDICOM_IMPLEMENTATION_UID.startswith(root)

@@ -13,6 +13,7 @@ from gateway.access import listeners
 from gateway.cli import main
 from gateway.studies import study_history
 from gateway.studies.study_history import Stage
+from tests.apps.routed import lungs
 from tests.endpoints.test_pages import BROWSER
 from tests.studies import arrived
 
@@ -24,7 +25,7 @@ def service(folder: Path, **settings: object) -> Gateway:
     """A gateway with rules, and a study at each stage in its store."""
     (folder / "rules.toml").write_text('[rules.lungs]\ntitles = ["CT*"]\nmodel = "/lungs"\n', encoding="utf-8")
     app = Gateway("admin", settings=Settings(store_folder=folder / "store", routing=folder / "rules.toml", **settings))
-    app.add_inference_route("/lungs", lambda json_input, instances, digest: ({}, []))
+    app.model("/lungs")(lungs)
     app.open()
     with app.service.store.store.index.writing() as connection:
         arrived.every_stage(connection, NOW)
