@@ -1,19 +1,22 @@
 """The engine of routing in one process: it looks at the rounds and the routings that are due, each leased by the index.
 
-Any number of engines, of any processes, share one index; what one has begun and died with is due again when its lease
-ends. Each step is repeated without harm: a run has its id by rule and content, and its results are stored with the end
-of its routing.
+Any number of engines, of any processes, share one index. What one has begun and died with is due again when its lease
+ends, which is as long as that of a run. Each step is repeated without harm: a run has its id by rule and content, and
+its results are stored with the end of its routing.
 """
 
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from types import ModuleType
 
 from sqlalchemy import Connection
 
-from gateway.errors import GatewayError, Unavailable
+from gateway.errors import GatewayError
 from gateway.observe.logs import exception_frames
 from gateway.routing.judging import Judge
 from gateway.routing.result_objects import ResultObjects
@@ -29,8 +32,6 @@ from gateway.studies.store import Store
 
 logger = logging.getLogger("gateway")
 
-LEASE = 300.0
-"""Seconds after which another process repeats a step that nobody finished: the longest asks a peer that is slow."""
 LOOK = 5.0
 """Seconds between two looks into the index, for what no signal announced here."""
 THREADS = 4
@@ -40,7 +41,14 @@ PAUSE = 5.0
 
 ENDED = {state.value for state in RunState if state.ended}
 
-Step = Callable[[], None]
+
+@dataclass(frozen=True)
+class Step:
+    """A claimed piece of work: ``id`` is that of its round or routing, which ``rows`` keep."""
+
+    rows: ModuleType
+    id: str
+    work: Callable[[], None]
 
 
 class RoutingEngine:
@@ -50,9 +58,11 @@ class RoutingEngine:
         """``holder`` is the name by which this process claims what is due, that of ``judge`` and ``runs`` too."""
         self._store, self._judge, self._runs, self._holder = store, judge, runs, holder
         self._stopped, self._news = threading.Event(), threading.Event()
+        self._lease = store.settings.run_lease
+        self._renew_at = 0.0
         self._places = threading.Semaphore(THREADS)
         self._lock = threading.Lock()
-        self._flying: set[threading.Thread] = set()
+        self._flying: dict[threading.Thread, Step] = {}
         self._thread = threading.Thread(target=self._serve, name="gateway-routing", daemon=True)
         self._started = False
 
@@ -85,15 +95,14 @@ class RoutingEngine:
         with self._lock:
             flying = list(self._flying)
         for thread in flying:
-            thread.join(LEASE)
+            thread.join(self._lease)
 
     def turn(self) -> bool:
         """Take the next step that is due, in this thread; False where none is."""
         step = self.claim()
-        if step is None:
-            return False
-        self._guarded(step)
-        return True
+        if step is not None:
+            self._take(step)
+        return step is not None
 
     def _serve(self) -> None:
         while not self._stopped.is_set():
@@ -107,6 +116,7 @@ class RoutingEngine:
 
     def _begin(self) -> float:
         """Begin what is due, each step in a thread; return the seconds until the next look."""
+        self._renew()
         while not self._stopped.is_set() and self._places.acquire(blocking=False):
             step = None
             try:
@@ -117,26 +127,39 @@ class RoutingEngine:
             finally:
                 if step is None:
                     self._places.release()
-        return LOOK
+        return min(LOOK, self._lease / 3)
+
+    def _renew(self) -> None:
+        """Renew the leases of steps in flight three times in their duration."""
+        with self._lock:
+            flying = list(self._flying.values())
+        if not flying or time.monotonic() < self._renew_at:
+            return
+        self._renew_at = time.monotonic() + self._lease / 3
+        with self._store.index.writing() as connection:
+            until = self._store.clock() + self._lease
+            for step in flying:
+                step.rows.renew(connection, step.id, self._holder, until)
 
     def _fly(self, step: Step) -> None:
         thread = threading.Thread(target=self._land, args=[step], name="gateway-routing-step", daemon=True)
         with self._lock:  # a thread that ends at once waits for it
             thread.start()
-            self._flying.add(thread)
+            self._flying[thread] = step
 
     def _land(self, step: Step) -> None:
         try:
-            self._guarded(step)
+            self._take(step)
         finally:
             with self._lock:
-                self._flying.discard(threading.current_thread())
+                self._flying.pop(threading.current_thread(), None)
             self._places.release()
             self.wake()
 
     def _pause(self) -> float:
         due_at = self._due_at()
-        return LOOK if due_at is None else min(LOOK, max(0.0, due_at - self._store.clock()))
+        longest = min(LOOK, self._lease / 3)
+        return longest if due_at is None else min(longest, max(0.0, due_at - self._store.clock()))
 
     def _due_at(self) -> float | None:
         with self._store.index.reading() as connection:
@@ -149,36 +172,20 @@ class RoutingEngine:
         if due_at is None or due_at > now:
             return None
         with self._store.index.writing() as connection:
-            routing = routing_rows.claim(connection, self._holder, now, LEASE)
+            routing = routing_rows.claim(connection, self._holder, now, self._lease)
             if routing is not None:
-                return lambda: self._step_routing(routing)
-            found = round_rows.claim(connection, self._holder, now, LEASE)
-            return None if found is None else lambda: self._judge_round(found)
+                return Step(routing_rows, routing.id, lambda: self._runs.step(routing))
+            found = round_rows.claim(connection, self._holder, now, self._lease)
+            return None if found is None else Step(round_rows, found.id, lambda: self._judge.judge(found))
 
-    def _step_routing(self, routing: routing_rows.Routing) -> None:
+    def _take(self, step: Step) -> None:
+        """Take a step; one that meets an error is repeated soon, or once its lease ends where the index is away."""
         try:
-            self._runs.step(routing)
-        except Exception:
-            self._repeat(lambda connection, at: routing_rows.settle(connection, routing.id, self._holder, at))
-            raise
-
-    def _judge_round(self, found: round_rows.Round) -> None:
-        try:
-            self._judge.judge(found)
-        except Exception:
-            self._repeat(lambda connection, at: round_rows.release(connection, found.id, self._holder, at))
-            raise
-
-    def _repeat(self, give_back: Callable[[Connection, float], object]) -> None:
-        """Give back what met an error, to be repeated soon; where that fails too, its lease ends."""
-        with suppress(Unavailable, GatewayError), self._store.index.writing() as connection:
-            give_back(connection, self._store.clock() + PAUSE)
-
-    def _guarded(self, step: Step) -> None:
-        try:
-            step()
+            step.work()
         except Exception as error:
             _warn("a study was not routed for now", error)
+            with suppress(GatewayError), self._store.index.writing() as connection:
+                step.rows.renew(connection, step.id, self._holder, self._store.clock() + PAUSE)
 
 
 def _warn(what: str, error: Exception) -> None:

@@ -144,6 +144,12 @@ def claim(connection: Connection, holder: str, now: float, lease: float) -> Roun
     return _round(row)
 
 
+def renew(connection: Connection, id: str, holder: str, until: float) -> None:
+    """Prolong the lease of a claimed round, unless another process has it by now."""
+    mine = rounds.c.id == id, rounds.c.holder == holder, _ARRIVING
+    connection.execute(update(rounds).where(*mine).values(due_at=until))
+
+
 def held(connection: Connection, id: str, holder: str) -> Round | None:
     """Return a claimed round as it is now; None where it is another's by now, is over, or was forgotten."""
     mine = rounds.c.id == id, rounds.c.holder == holder, _ARRIVING

@@ -118,6 +118,12 @@ def claim(connection: Connection, holder: str, now: float, lease: float) -> Rout
     return _routing(row)
 
 
+def renew(connection: Connection, id: str, holder: str, until: float) -> None:
+    """Prolong the lease of a claimed routing, unless another process has it by now."""
+    mine = routings.c.id == id, routings.c.holder == holder, _LIVE
+    connection.execute(update(routings).where(*mine).values(due_at=until))
+
+
 def settle(connection: Connection, id: str, holder: str, due_at: float, **columns: Any) -> bool:
     """Give a claimed routing back with new values; False where another process has it by now, or it was forgotten."""
     mine = routings.c.id == id, routings.c.holder == holder, _LIVE
