@@ -79,7 +79,7 @@ class FolderBlobs:
     def open(self, location: str, sha256: str, size: int, *, unchanged: bool = False) -> BinaryIO:
         """Lock, then read all of it once. Raises Spoiled, and Unavailable for a folder that cannot be read now."""
         with on_disk(STORE):
-            file = os.fdopen(self._descriptor(self._name(location)), "rb")
+            file = io.BufferedReader(io.FileIO(self._descriptor(self._name(location))))
         try:
             self._check(file, sha256, size, unchanged)
         except BaseException as error:
@@ -89,7 +89,7 @@ class FolderBlobs:
             raise
         return file
 
-    def _check(self, file: io.BufferedReader, sha256: str, size: int, unchanged: bool) -> None:
+    def _check(self, file: "io.BufferedReader[io.FileIO]", sha256: str, size: int, unchanged: bool) -> None:
         """Lock the file for reading, and leave it at its start. Raises Spoiled."""
         fcntl.flock(file, fcntl.LOCK_SH)
         status = os.fstat(file.fileno())

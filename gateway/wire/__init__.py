@@ -4,7 +4,7 @@ from gateway.wire.decoder import Decoder, Limits
 from gateway.wire.encoder import Encoder
 from gateway.wire.events import Data, EndOfMessage, EndOfPart, Event, Part
 from gateway.wire.headers import Headers, parse_options_header
-from gateway.wire.message import OutgoingPart, content_length, decode, encode, new_boundary
+from gateway.wire.message import OutgoingPart, content_length, decode, encode, fill, frame, new_boundary
 
 __all__ = [
     "Data",
@@ -20,6 +20,8 @@ __all__ = [
     "content_length",
     "decode",
     "encode",
+    "fill",
+    "frame",
     "new_boundary",
     "parse_options_header",
 ]

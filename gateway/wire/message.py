@@ -1,7 +1,7 @@
 """Whole messages: their length in advance, their bytes in pieces, and their events."""
 
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Self
@@ -36,13 +36,33 @@ def new_boundary() -> str:
     return os.urandom(16).hex()
 
 
+def frame(boundary: str, parts: Iterable[OutgoingPart]) -> list[bytes]:
+    """Return the bytes before each part, and behind the last; no chunk is read.
+
+    Raises BrokenBody for a bad boundary or header field, ValueError without a part.
+    """
+    encoder, framing, end = Encoder(boundary), list[bytes](), b""
+    for part in parts:
+        framing.append(end + bytes(encoder.send(Part(Headers(part.headers)))))
+        end = bytes(encoder.send(EndOfPart()))
+    return [*framing, end + bytes(encoder.send(EndOfMessage()))]
+
+
+def fill(framing: Sequence[bytes], parts: Iterable[OutgoingPart]) -> Iterator[bytes | memoryview]:
+    """Yield a message in pieces, none of them empty, from what ``frame`` made for as many parts of the same headers.
+
+    Raises ValueError for chunks that are not ``length`` bytes: the message must have the announced Content-Length.
+    """
+    for before, part in zip(framing, parts, strict=False):
+        yield before
+        yield from _checked(part)
+    yield framing[-1]
+
+
 def content_length(boundary: str, parts: Iterable[OutgoingPart]) -> int:
     """Return the number of bytes of ``encode`` for the same parts, without reading a chunk. Raises as ``encode``."""
-    encoder = Encoder(boundary)
-    total = 0
-    for part in parts:
-        total += len(encoder.send(Part(Headers(part.headers)))) + part.length + len(encoder.send(EndOfPart()))
-    return total + len(encoder.send(EndOfMessage()))
+    parts = list(parts)
+    return sum(map(len, frame(boundary, parts))) + sum(part.length for part in parts)
 
 
 def encode(boundary: str, parts: Iterable[OutgoingPart]) -> Iterator[bytes | memoryview]:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from requests_toolbelt import MultipartDecoder, MultipartEncoder
 
 from gateway.errors import BrokenBody, RequestError
-from gateway.wire import Decoder, OutgoingPart, content_length, encode, new_boundary, parse_options_header
+from gateway.wire import Decoder, OutgoingPart, content_length, encode, fill, frame, new_boundary, parse_options_header
 from tests.examples import examples
 from tests.wire import reference
 from tests.wire.feeding import ReadPart, cut_at, read
@@ -42,6 +42,7 @@ def test_what_is_encoded_is_decoded_however_it_is_cut(boundary, parts, offsets):
     outgoing = [OutgoingPart(fields, sum(map(len, chunks)), chunks) for fields, chunks in parts]
     body = b"".join(encode(boundary, outgoing))
     assert len(body) == content_length(boundary, outgoing)
+    assert b"".join(fill(frame(boundary, outgoing), outgoing)) == body
     assert read(boundary, cut_at(body, offsets)) == [([list(field) for field in f], b"".join(c)) for f, c in parts]
 
 

@@ -1,5 +1,6 @@
 """A stored file in the transfer syntax that DICOMweb sends by default, Explicit VR Little Endian (PS3.18 8.7.3.5)."""
 
+from contextlib import suppress
 from typing import BinaryIO
 
 import numpy as np
@@ -32,12 +33,11 @@ _TABLES = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 
 def stored_syntax(file: BinaryIO) -> str:
     """Return the UID of the transfer syntax of a file, "" where it states none. Raises StudyRefused."""
+    with suppress(Uncommon):  # of hundreds of files, so that each counts
+        return read_transfer_syntax(file)
     with opened(file), refusing("A DICOM header is broken and cannot be read."):
-        try:
-            return read_transfer_syntax(file)
-        except Uncommon:
-            file.seek(132)
-            return text(read_meta(file), "TransferSyntaxUID")
+        file.seek(132)
+        return text(read_meta(file), "TransferSyntaxUID")
 
 
 def refuse_undecodable(file: BinaryIO, syntax: str) -> None:

@@ -54,7 +54,8 @@ class Addresses:
 
     def of_instance(self, instance: HeldInstance) -> str:
         """Return the URL of a stored instance."""
-        return self.of(instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid)
+        series = f"{self.root}/studies/{instance.study_instance_uid}/series/{instance.series_instance_uid}"
+        return f"{series}/instances/{instance.sop_instance_uid}"
 
 
 def found(study: str, series: str = "", sop: str = "") -> list[HeldInstance]:

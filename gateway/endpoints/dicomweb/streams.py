@@ -14,7 +14,7 @@ from gateway.endpoints.multipart_response import SEND_SIZE, coalesced
 from gateway.endpoints.store_views import store_context
 from gateway.intake.body import lend_while_waiting
 from gateway.studies.instance_rows import HeldInstance
-from gateway.wire import OutgoingPart, content_length, encode, new_boundary
+from gateway.wire import OutgoingPart, encode, fill, frame, new_boundary
 
 T = TypeVar("T")
 
@@ -66,11 +66,12 @@ class Stream:
         if not sized:
             return self.respond(coalesced(encode(boundary, begun(parts))), headers)
         parts = list(parts)
-        headers["Content-Length"] = str(content_length(boundary, parts))
+        framing = frame(boundary, parts)
+        headers["Content-Length"] = str(sum(map(len, framing)) + sum(part.length for part in parts))
         send = file_sender()
         if send is None:
-            return self.respond(coalesced(encode(boundary, parts)), headers)
-        return self.respond(map(bytes, encode(boundary, (_sent_by(send, part) for part in parts))), headers)
+            return self.respond(coalesced(fill(framing, parts)), headers)
+        return self.respond(map(bytes, fill(framing, (_sent_by(send, part) for part in parts))), headers)
 
     def _watched(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield from pieces
