@@ -11,6 +11,7 @@ from benchmarks.rows.contracts import contract
 from benchmarks.rows.crowds import many
 from benchmarks.rows.dicomweb import dicomweb, searches
 from benchmarks.rows.endurance import endurance
+from benchmarks.rows.functions import functions
 from benchmarks.rows.latencies import latency
 from benchmarks.rows.memories import gigabyte, in_memory, spooled
 from benchmarks.rows.mixed import mixed
@@ -52,6 +53,7 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "hop": hop,
     "batch": batch,
     "archives": archives,
+    "functions": functions,
     "overload": overload,
     "signals": signals,
     "deaths": deaths,
