@@ -68,6 +68,7 @@ class ResultObjects:
     ) -> None:
         with self._store.index.reading() as connection:
             of = round_rows.get(connection, claimed.round)
+            inputs = set() if of is None else self._inputs(connection, claimed.caller, of.study_instance_uid)
         if of is None:
             return
 
@@ -76,10 +77,11 @@ class ResultObjects:
                 count, reason = len(outcome.failures), outcome.failures[0].reason
                 raise GatewayError(f"{count} of the run's objects cannot be stored; the first for {reason:04X}H.")
             now = self._store.clock()
-            values = {"state": state.value, "sentence": sentence, "results": len(outcome.stored), "ended_at": now}
+            stored = [one.entry for one in outcome.stored if one.entry.sha256 not in inputs]
+            values = {"state": state.value, "sentence": sentence, "results": len(stored), "ended_at": now}
             if not routing_rows.settle(connection, claimed.id, self._holder, now, **values):
                 raise RoutingLost
-            made = [(one.entry.sop_instance_uid, one.entry.sha256) for one in outcome.stored]
+            made = [(entry.sop_instance_uid, entry.sha256) for entry in stored]
             routing_rows.note_own(connection, (uid for uid, _ in made), now)
             for destination in rule.destinations if made else ():
                 delivery_rows.queue(
@@ -102,3 +104,12 @@ class ResultObjects:
         except RoutingLost:
             return
         self._wake()
+
+    def _inputs(self, connection: Connection, caller: str, study: str) -> set[str]:
+        """Return the digests of a study that are no rule's results: a model may return an instance that it was given.
+
+        As a result, it would be missing from each later round.
+        """
+        held = instance_rows.held(connection, caller, self._store.retention.since, table.c.study_instance_uid == study)
+        own = routing_rows.own(connection, (one.sop_instance_uid for one in held))
+        return {one.sha256 for one in held if one.sop_instance_uid not in own}

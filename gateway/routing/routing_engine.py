@@ -22,7 +22,7 @@ from gateway.routing.judging import Judge
 from gateway.routing.result_objects import ResultObjects
 from gateway.routing.rule_runs import RuleRuns
 from gateway.routing.rules_file import rules_of
-from gateway.routing.study_counts import stated_count
+from gateway.routing.study_counts import UNKNOWN, StudyCounts
 from gateway.runs.lifecycle import RunState
 from gateway.runs.runs import Runs
 from gateway.service.service import Service
@@ -201,9 +201,7 @@ def open_engine(service: Service, runs: Runs, wake: Callable[[], None]) -> Routi
     assert service.store is not None
     peers = service.peers
     rules = rules_of(service.settings, service.models)
-
-    def count(name: str, study: str) -> int:
-        return -1 if peers is None else stated_count(peers, name, study)
+    count = StudyCounts(peers).ask if peers is not None else lambda _name, _study: UNKNOWN
 
     store, holder = service.store.store, secrets.token_hex(16)
     judge = Judge(store, rules, count, holder)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+from pydicom import dcmread
 
-from gateway import BoundingBox, Gateway, Requires, Settings, Volume
+from gateway import BoundingBox, Gateway, Requires, SecondaryCapture, Settings, Study, Volume
 from gateway.routing.routing_engine import RoutingEngine, open_engine
 from gateway.runs.runs import Runs
 from gateway.studies import delivery_rows, round_rows
@@ -72,6 +73,7 @@ class RoutingBench:
         app = self.app = Gateway(__name__, settings=self.settings)
         app.model("/lungs")(self.lungs)
         app.model("/thick")(thick)
+        app.model("/echo")(echo)
         self.service = app.service
         self.service.store = StoreContext(Store.open(self.settings, clock=clock))
         self.store: Store = self.service.store.store
@@ -143,6 +145,13 @@ class RoutingBench:
 def thick(ct: Annotated[Volume, Requires(min_slices=100)]) -> BoundingBox:
     """Refuse all but long series."""
     return BoundingBox("lung", (1, 1), (3, 3), slice=0, of=ct)
+
+
+def echo(study: Study) -> SecondaryCapture:
+    """Return an instance that it was given, as it is."""
+    source: Any = study.series[0].instances[0].source
+    source.seek(0)
+    return SecondaryCapture(dcmread(source))
 
 
 @pytest.fixture

@@ -263,3 +263,12 @@ def test_a_full_store_keeps_what_waits_for_its_rule(routing: RoutingBench) -> No
         routing.store.retention.make_room(connection, OWNER, routing.settings.store_max_bytes - 1)
     with routing.store.index.reading() as connection:
         assert instance_rows.held(connection, OWNER, 0.0) == []
+
+
+def test_an_instance_that_a_model_returns_as_it_is_stays_a_part_of_its_study(open_routing: Any) -> None:
+    routing: RoutingBench = open_routing(RULES.replace("/lungs", "/echo"))
+    complete(routing, files(3))
+    (one,) = routing.routings()
+    assert (one.state, one.results, routing.deliveries()) == (RoutingState.DONE, 0, [])
+    complete(routing, files(4), association="two")
+    assert [one.instances for one in routing.rounds()] == [3, 4]
