@@ -21,7 +21,7 @@ from tests.waiting import PATIENCE
 pytestmark = pytest.mark.slow
 
 PACKAGE = "dapr==1.19.0"
-(EXAMPLE,) = blocks(ROOT / "docs/dapr.md", "python")
+EXAMPLE, _ = blocks(ROOT / "docs/dapr.md", "python")
 FAULTS = """
 import warnings
 from dapr.clients import DaprClient

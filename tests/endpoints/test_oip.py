@@ -51,7 +51,7 @@ def application(**settings: Any) -> Gateway:
             Classification({"voxels": int(inside.sum())}),
         ]
 
-    @app.model("/ct/slow", requires=Requires(modality="CT", min_slices=2))
+    @app.model("/ct/slow", forbid_unknown=True, requires=Requires(modality="CT", min_slices=2))
     def slow(volume: Volume) -> Mask:
         return volume.array > volume.spacing[0]
 
@@ -272,7 +272,8 @@ def test_the_timeout_is_in_microseconds_from_the_head(client: FlaskClient) -> No
     response = infer(client, "above", ("volume", VOXELS), parameters={"timeout": 20_000_000})
     assert (response.status_code, response.headers["X-Request-Timeout"]) == (200, "20")
     refused(infer(client, "above", ("volume", VOXELS), parameters={"timeout": 1}), 504, "deadline-exceeded")
-    refused(infer(client, "above", ("volume", VOXELS), parameters={"timeout": -1}), 422, "parameter-refused")
+    for timeout in (-1, "1", True, 10**400):
+        refused(infer(client, "above", ("volume", VOXELS), parameters={"timeout": timeout}), 422, "parameter-refused")
 
 
 SIZE = {"binary_data_size": VOXELS.nbytes}

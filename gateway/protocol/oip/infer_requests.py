@@ -19,6 +19,8 @@ from gateway.protocol.tensors import BYTES, MEMBER, Tensor
 
 RESERVED = frozenset({"binary_data_output", "timeout", "priority"})
 """Parameters of a request that are the protocol's and not the model's. The priority is not used."""
+LONGEST_TIMEOUT = 1e15
+"""Microseconds, 31 years: above any limit of a server, and within a float."""
 UNSUPPORTED = ("sequence_id", "sequence_start", "sequence_end")
 """Parameters of models that remember requests, which no model here does."""
 PREFIX = 4
@@ -155,7 +157,7 @@ class _Reading:
     def timeout(self, parameters: JSON) -> float | None:
         """Seconds; the parameter is in microseconds, as Triton's."""
         found = parameters.get("timeout", 0)
-        if type(found) not in (int, float) or found < 0:
+        if type(found) not in (int, float) or not 0 <= found <= LONGEST_TIMEOUT:
             raise ParameterRefused([("/parameters/timeout", "The timeout should be a number of microseconds.")])
         return found / 1e6 if found else None
 

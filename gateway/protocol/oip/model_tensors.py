@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 
 from gateway.contract.model import Argument, Model, ModelDescription
 from gateway.contract.requests import JSON
+from gateway.protocol.kinds import KINDS
 from gateway.protocol.tensors import BYTES
 
+ANY = "application/octet-stream"
 PLATFORM = "inference-gateway"
 STUDY, FILES = "study", "files"
 """The tensor of files, and its name for a model that has an argument of the first name."""
@@ -89,18 +91,13 @@ LISTS: Mapping[str, tuple[str, ...]] = {
     "Classification": ("study_ml_json", "series_ml_json"),
 }
 """Findings that are JSON: the tensors of texts, an element for each item."""
-DICOM_PARTS: Mapping[str, str] = {
-    "SecondaryCapture": "dicom_secondary_capture",
-    "StructuredReport": "dicom_structured_report",
-}
-"""Findings that are DICOM files."""
-OBJECTS = ("dicom", *DICOM_PARTS.values(), "dicom_gsps")
-"""The tensors of DICOM files that an answer in DICOM objects may have."""
+FILE_KINDS = {name: kind.media_type for name, kind in KINDS.items() if not kind.is_mask} | {"file": ANY}
+"""The tensors of files, by name with their media types: DICOM objects, and the output of a WASM function."""
 
 
 def outputs_of(description: ModelDescription) -> list[TensorSlot]:
     """Return the tensors that a model may answer."""
-    return [*_masks(description), *_texts(description), *_objects(description)]
+    return [*_masks(description), *_texts(description), *_files()]
 
 
 def _masks(description: ModelDescription) -> Iterator[TensorSlot]:
@@ -120,9 +117,10 @@ def _texts(description: ModelDescription) -> Iterator[TensorSlot]:
     yield TensorSlot(RESPONSE, BYTES, (1,), {"content": "the whole JSON of the answer (protocol 1.0)"})
 
 
-def _objects(description: ModelDescription) -> Iterator[TensorSlot]:
-    for name in OBJECTS:
-        yield TensorSlot(name, BYTES, (-1,), {"content": "DICOM files (PS3.10), each an element"}, files=True)
+def _files() -> Iterator[TensorSlot]:
+    for name, media_type in FILE_KINDS.items():
+        content = {"content": "files, each an element", "content_type": media_type}
+        yield TensorSlot(name, BYTES, (-1,), content, files=True)
 
 
 def metadata(name: str, model: Model, version: str) -> JSON:
