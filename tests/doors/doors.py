@@ -105,7 +105,7 @@ def read(document: Mapping[str, Any], buffers: Sequence[bytes | memoryview]) -> 
         if part["binary_type"] == "dicom_secondary_capture":
             continue
         shape = part["binary_data_shape"]
-        array = np.frombuffer(buffer, np.uint8).reshape([shape[axis] for axis in ("depth", "height", "width")])
+        array = np.frombuffer(buffer, np.uint8).reshape([shape.get(axis, 1) for axis in ("depth", "height", "width")])
         labels = part.get("label_map")
         masks |= {part["label"]: array == 1} if labels is None else {labels[key]: array == int(key) for key in labels}
     return masks, dict(document.get("study_ml_json", {}))
@@ -184,7 +184,7 @@ def _read_tensors(found: Outputs) -> Answer:
     masks: dict[str, Any] = {}
     for name, (said, array) in found.items():
         if name.startswith("boolean_mask"):
-            masks[said["parameters"]["label"]] = array
+            masks[said["parameters"]["label"]] = array.reshape(-1, *array.shape[-2:])
         if name.startswith("numeric_label_mask"):
             labels = json.loads(said["parameters"]["label_map"])
             masks |= {labels[key]: array == int(key) for key in labels}
@@ -296,8 +296,18 @@ WITHOUT_ATTACHMENTS = frozenset({"attachment", "attachment alone", "plain functi
 """Questions that a study of DICOM in the store cannot ask, or whose answer has no form in DICOM."""
 
 OF_ONE = frozenset(
-    {"one instance", "compressed", "not a number", "wrong modality", "not DICOM", "raises", "deadline", "without a key"}
-)
+    {
+        "one instance",
+        "compressed",
+        "not a number",
+        "wrong modality",
+        "not DICOM",
+        "raises",
+        "deadline",
+        "without a key",
+        "WASM function",
+    }
+)  # fmt: skip
 """Questions about one file."""
 
 DOORS = (
@@ -312,7 +322,9 @@ DOORS = (
     Door("runs", runs),
     Door("Dapr", dapr),
     Door("OIP, files", bytes_tensor),
-    Door("OIP, array", array_tensor, cannot=frozenset({"plain function", "not DICOM", "too many files"})),
+    Door(
+        "OIP, array", array_tensor, cannot=frozenset({"plain function", "WASM function", "not DICOM", "too many files"})
+    ),
     Door(
         "DICOMweb",
         dicomweb,

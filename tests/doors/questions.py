@@ -41,6 +41,7 @@ QUESTIONS = (
     Question("one instance", "/threshold", "one", {"threshold": 100}),
     Question("compressed", "/threshold", "compressed", {"threshold": 300}),
     Question("series of a scanner", "/threshold", "scanner", {"threshold": 40}),
+    Question("WASM function", "/otsu", "one"),
     Question("attachment", "/attached", "phantom", attachments=[b"150"]),
     Question("attachment alone", "/text", parameters={"times": 2}, attachments=["Übergröße\r\n--x".encode()]),
     Question("plain function", "/plain", "phantom", {"level": 7}),
@@ -114,9 +115,21 @@ def expected(question: Question, files: Sequence[Path]) -> tuple[Masks, dict[str
     if question.route == "/text":
         return {}, {"text": question.attachments[0].decode() * asked["times"]}
     array = values(files)
+    if question.route == "/otsu":
+        return {"otsu_mask": array > otsu(array)}, {}
     if question.route == "/attached":
         return {"attached": array > float(question.attachments[0])}, {}
     level = asked.get("threshold", 200)
     found = array <= level if asked.get("inverted") else array > level
     tissues = {"soft": (array > 0) != (array > level), "hard": (array > 0) & (array > level)}
     return {asked.get("label", "dense"): found, **tissues}, {"voxels": int(found.sum()), "threshold": level}
+
+
+def otsu(array: NDArray[np.float64]) -> float:
+    """The value with the largest variance between what is above it and the rest (Otsu 1979)."""
+
+    def variance(level: float) -> float:
+        above = array > level
+        return float(above.mean() * (1 - above.mean()) * (array[above].mean() - array[~above].mean()) ** 2)
+
+    return max(np.unique(array)[:-1], key=variance)

@@ -18,6 +18,7 @@ from gateway import (
 )
 from gateway.contract.execution import Execution
 from gateway.contract.requests import current_request
+from tests.commands import ROOT
 
 Level = Annotated[float, Field(ge=-1024, le=4000)]
 
@@ -73,6 +74,7 @@ def make(settings: Settings | None = None) -> Gateway:
     for model in (attached, text, raises):
         made.model(f"/{model.__name__}")(model)
     made.add_inference_route("/plain", plain)
+    made.add_wasm_route("/otsu", ROOT / "models/wasm/otsu_mask.wasm", finds=Mask)
     return made
 
 
