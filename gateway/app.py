@@ -26,6 +26,7 @@ from gateway.spool.process_memory import spare_collections
 
 if TYPE_CHECKING:
     from gateway.binding.requirements import Requires
+    from gateway.delivery.deliveries import Deliveries
     from gateway.delivery.webhooks import Webhooks
     from gateway.routing.routing_engine import RoutingEngine
     from gateway.runs.runs import Runs
@@ -61,6 +62,8 @@ class Gateway(flask.Flask):
         """Durable inferences, where the settings name a folder for the study store; known once the gateway is open."""
         self.webhooks: Webhooks | None = None
         """Reports the ends of runs; known where there are runs."""
+        self.deliveries: Deliveries | None = None
+        """Takes stored results to peers, where there are a store and peers; known once the gateway is open."""
         self.routing: RoutingEngine | None = None
         """Sends complete studies to models, where the settings name a file of rules; known once the gateway is open."""
         self.sessions: ClickSessions | None = None
@@ -238,10 +241,13 @@ class Gateway(flask.Flask):
                 self._add_backendai(taken)
             decoding.configure(self.settings)
             self.service.open(address, slot)
+            self._add_deliveries()
             if self.settings.routing is not None:
                 self._add_routing()
             if self.runs is not None and slot is not None:
                 self.runs.open()  # another process than a server's executes runs once it has submitted one
+            if self.deliveries is not None and slot is not None:
+                self.deliveries.start()  # another one delivers once it has queued something
             if self.routing is not None and slot is not None:
                 self.routing.start()  # another one routes studies once it has received one
             self._opened = True
@@ -290,7 +296,9 @@ class Gateway(flask.Flask):
         self.routing = self.extensions["gateway.routing"] = open_engine(self.service, self.runs, self._deliver)
 
     def _deliver(self) -> None:
-        """Have the deliveries that are queued begin."""
+        """Have the deliveries that are queued begin; without peers there are none."""
+        if self.deliveries is not None:
+            self.deliveries.wake()
 
     def _add_webhooks(self, runs: "Runs", store: "Store") -> None:
         from gateway.delivery.webhooks import Webhooks
@@ -302,12 +310,22 @@ class Gateway(flask.Flask):
             runs.listen(self.webhooks.signalled)
             self.webhooks.start()
 
+    def _add_deliveries(self) -> None:
+        service = self.service
+        if service.store is None or service.peers is None:
+            return
+        from gateway.delivery.deliveries import Deliveries
+
+        self.deliveries = Deliveries(self.settings, service.store.store, service.peers, service.delivered)
+        service.metrics.deliveries = self.deliveries.numbers
+
     def close(self) -> None:
         """Close the models in reverse order of registration. They are set up again at their next use."""
         if self.routing is not None:
             self.routing.stop()
-        if self.webhooks is not None:
-            self.webhooks.close()
+        for courier in (self.webhooks, self.deliveries):
+            if courier is not None:
+                courier.close()
         if self.sessions is not None:
             self.sessions.close()
         if self.runs is not None:

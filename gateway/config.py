@@ -192,6 +192,12 @@ class Settings:
     routing: Path | None = _setting(
         None, "TOML file of the rules that send complete studies to models and results to peers; unset routes nothing"
     )
+    delivery_tries: int = _setting(
+        300, "tries to deliver a result to a peer; with the pauses a PACS may be away for three days"
+    )
+    delivery_longest_pause: float = _setting(
+        900.0, "seconds between two tries at most; a quarter of an hour after a PACS is back its results are there"
+    )
     allow_anonymous: bool = _setting(
         False, "let `serve`, and a study store, admit callers without a name beyond this machine"
     )

@@ -12,6 +12,7 @@ from gateway import __version__
 from gateway.cli import (
     audits,
     batching,
+    delivery_verbs,
     keys,
     networking,
     pair_verbs,
@@ -132,6 +133,8 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     study_verbs.add_arguments(studies, environ)
     webhooks = _verb(verbs, "webhooks", "list and retry webhooks, and add their secrets", webhook_verbs.EPILOG)
     webhook_verbs.add_arguments(webhooks, environ)
+    deliveries = _verb(verbs, "deliveries", "list and retry results on their way to peers", delivery_verbs.EPILOG)
+    delivery_verbs.add_arguments(deliveries, environ)
     peers = _verb(verbs, "peers", "search other systems, fetch studies from them and send files", peer_verbs.EPILOG)
     peer_verbs.add_arguments(peers, environ)
     routing = _verb(verbs, "routing", "check a file of rules, and which rule takes a study", routing_verbs.EPILOG)

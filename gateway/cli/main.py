@@ -152,6 +152,16 @@ def _webhooks(arguments: argparse.Namespace) -> None:
         raise CommandFailed(str(error), USAGE) from error
 
 
+def _deliveries(arguments: argparse.Namespace) -> None:
+    from gateway.cli import delivery_verbs
+    from gateway.cli.terminal import Terminal
+
+    try:
+        delivery_verbs.run(arguments, Terminal(script=arguments.json))
+    except ValueError as error:
+        raise CommandFailed(str(error), USAGE) from error
+
+
 def _peers(arguments: argparse.Namespace) -> None:
     from gateway.cli import peer_verbs
     from gateway.cli.terminal import Terminal
@@ -371,6 +381,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
     "runs": _runs,
     "studies": _studies,
     "webhooks": _webhooks,
+    "deliveries": _deliveries,
     "peers": _peers,
     "routing": _routing,
     "dimse": _dimse,

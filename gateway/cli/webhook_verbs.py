@@ -4,16 +4,17 @@ import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.connection_options import count
-from gateway.cli.store_index import opened_index
+from gateway.cli.queue_verbs import add_queue, list_queue, moment, retry_queue
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from gateway.cli.terminal import Terminal
     from gateway.delivery.webhook_rows import Webhook
+    from gateway.studies.delivery_rows import DeliveryState
 
 PROGRAM = "python -m gateway"
 VARIABLE = "GATEWAY_WEBHOOK_SECRETS_FILE"
@@ -35,15 +36,7 @@ def add_arguments(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> 
     """Add the arguments of ``webhooks``."""
     verb.set_defaults(file=environ.get(VARIABLE, ""), json=False)
     actions = verb.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="list webhooks, those that ended last first", allow_abbrev=False)
-    listing.add_argument(
-        "--state", choices=("pending", "delivered", "dead", "any"), default="dead", help="(%(default)s)"
-    )
-    listing.add_argument("--limit", type=count, default=100, metavar="N", help="the last N (%(default)s)")
-    listing.add_argument("--json", action="store_true", help="print JSON, for a script")
-    retry = actions.add_parser("retry", help="try dead webhooks again", allow_abbrev=False)
-    retry.add_argument("ids", metavar="ID", nargs="*", help="of webhooks, as list prints them")
-    retry.add_argument("--all", action="store_true", help="all dead ones")
+    add_queue(actions, "webhooks")
     secret = actions.add_parser("secret", help="add a secret for an origin, and print it", allow_abbrev=False)
     secret.add_argument("origin", metavar="ORIGIN", help="scheme, host and port, such as https://hooks.example.org")
     secret.add_argument("--file", default=argparse.SUPPRESS, metavar="FILE", help=f"file of secrets (${VARIABLE})")
@@ -56,36 +49,23 @@ def run(arguments: argparse.Namespace, screen: "Terminal") -> None:
 
 def _list(arguments: argparse.Namespace, screen: "Terminal") -> None:
     from gateway.delivery import webhook_rows
-    from gateway.studies.delivery_rows import DeliveryState
 
-    state = None if arguments.state == "any" else DeliveryState(arguments.state)
-    with opened_index("webhooks") as index, index.reading() as connection:
-        deliveries = webhook_rows.listed(connection, state, arguments.limit)
-    if arguments.json:
-        screen.tell([_words(delivery) for delivery in deliveries])
-    else:
-        screen.table(COLUMNS, ([str(_words(each)[name]) for name in COLUMNS] for each in deliveries))
+    def listed(connection: "Connection", state: "DeliveryState | None", limit: int) -> list[dict[str, Any]]:
+        return [_words(each) for each in webhook_rows.listed(connection, state, limit)]
+
+    list_queue(arguments, screen, COLUMNS, listed)
 
 
-def _words(delivery: "Webhook") -> dict[str, Any]:
+def _words(webhook: "Webhook") -> dict[str, Any]:
     """Return a webhook without its URL, which may hold a secret of the receiver."""
-    ended = delivery.ended_at and datetime.fromtimestamp(delivery.ended_at, UTC).isoformat(timespec="seconds")
-    words = {name: value for name, value in asdict(delivery).items() if name in COLUMNS}
-    return words | {"state": delivery.state.value, "ended": ended or ""}
+    words = {name: value for name, value in asdict(webhook).items() if name in COLUMNS}
+    return words | {"state": webhook.state.value, "ended": moment(webhook.ended_at)}
 
 
 def _retry(arguments: argparse.Namespace, screen: "Terminal") -> None:
-    import time
-
     from gateway.delivery import webhook_rows
 
-    if bool(arguments.ids) == arguments.all:
-        raise ValueError("webhooks retry needs ids of webhooks, or --all.")
-    with opened_index("webhooks") as index, index.writing() as connection:
-        revived = webhook_rows.revive(connection, None if arguments.all else arguments.ids, time.time())
-    if revived < len(arguments.ids):
-        raise ValueError(f"{len(arguments.ids) - revived} of these ids are not of dead webhooks.")
-    screen.say(f"retry   {revived} webhook{'' if revived == 1 else 's'}")
+    retry_queue(arguments, screen, ("webhook", "webhooks"), webhook_rows.revive)
 
 
 def _secret(arguments: argparse.Namespace, _screen: "Terminal") -> None:

@@ -1,54 +1,80 @@
-"""The courier of one process: threads that deliver webhooks which are due, each leased from the index."""
+"""The courier of one process: a thread for each receiver that something is due to, leased from the index."""
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
-from gateway.delivery import webhook_rows
-from gateway.delivery.reporting import Reporter, TryOutcome
-from gateway.delivery.webhook_rows import Webhook
+from sqlalchemy import Connection
+
 from gateway.errors import GatewayError
 from gateway.observe.logs import exception_frames
-from gateway.studies.delivery_rows import DeliveryState
 from gateway.studies.index import Index
 
 logger = logging.getLogger("gateway")
 
-LEASE = 120.0
-"""Seconds after which another process repeats a try that nobody finished: three connections and one post take 30."""
+LEASE = 60.0
+"""Seconds after which another process repeats a try that nobody finished; renewed while its process lives."""
 LOOK = 5.0
-"""Seconds between two looks into the index, for webhooks whose end no signal announced here."""
-THREADS = 8
-"""Webhooks that one process delivers at once, each to another origin: a slow receiver delays its own alone."""
+"""Seconds between two looks into the index, for what no signal announced here."""
 LAST_SECONDS = 20.0
 """Seconds that a stopping process waits for tries in flight; others repeat what is not finished by then."""
 
-
-WORDS = {DeliveryState.DELIVERED: "delivered", DeliveryState.PENDING: "retried", DeliveryState.DEAD: "dead"}
-"""Outcomes as the metrics name them."""
+Item = TypeVar("Item")
 
 
-class Courier:
-    """Delivers webhooks until it is stopped. Any number of couriers, of any processes, share one index."""
+class Errands(Protocol[Item]):
+    """One kind of thing to deliver, which lies in the index."""
 
-    def __init__(
-        self,
-        index: Index,
-        reporter: Reporter,
-        count: Callable[[str], None],
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        """``count`` receives ``delivered``, ``retried`` or ``dead`` after each try."""
-        self._index, self._reporter, self._count, self._clock = index, reporter, count, clock
+    name: str
+    """A word for threads and log lines."""
+
+    def due_at(self, connection: Connection) -> float | None:
+        """Return when the next is due, in seconds since 1970; None where none waits."""
+
+    def claim(self, connection: Connection, now: float, lease: float, busy: Collection[str]) -> Item | None:
+        """Take the one that is due longest, for ``lease`` seconds; None where there is none but to ``busy`` ones."""
+
+    def renew(self, connection: Connection, item: Item, until: float) -> None:
+        """Prolong a lease, unless it ended."""
+
+    def receiver(self, item: Item) -> str:
+        """Return where it goes; one try at a time goes there from one process."""
+
+    def attempt(self, item: Item, stopped: Callable[[], bool]) -> None:
+        """Try once, and record the outcome. A try that goes on for long ends early once ``stopped`` is True."""
+
+
+@dataclass
+class _Flight(Generic[Item]):
+    """A try that goes on; ``leased_at`` is when its lease began, or was renewed."""
+
+    item: Item
+    thread: threading.Thread
+    leased_at: float
+
+
+class Courier(Generic[Item]):
+    """Delivers until it is stopped. Any number of couriers, of any processes, share one index.
+
+    Receivers are those of the operator's files, and bound the number of threads: one that is slow or away delays what
+    goes to it alone.
+    """
+
+    def __init__(self, index: Index, errands: Errands[Item], clock: Callable[[], float] = time.time) -> None:
+        self._index, self._errands, self._clock = index, errands, clock
         self._stopped, self._news = threading.Event(), threading.Event()
         self._lock = threading.Lock()
-        self._flying: dict[str, threading.Thread] = {}
-        self._thread = threading.Thread(target=self._run, name="gateway-webhooks", daemon=True)
+        self._flying: dict[str, _Flight[Item]] = {}
+        self._thread = threading.Thread(target=self._run, name=f"gateway-{errands.name}-courier", daemon=True)
 
     def start(self) -> None:
-        """Begin to deliver."""
-        self._thread.start()
+        """Begin to deliver; once is enough."""
+        with self._lock:
+            if self._thread.ident is None:
+                self._thread.start()
 
     def wake(self) -> None:
         """Look into the index now; returns at once."""
@@ -58,10 +84,11 @@ class Courier:
         """Begin no more tries, and wait for those in flight."""
         self._stopped.set()
         self.wake()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         deadline = time.monotonic() + LAST_SECONDS
         with self._lock:
-            flying = list(self._flying.values())
+            flying = [flight.thread for flight in self._flying.values()]
         for thread in flying:
             thread.join(max(0.0, deadline - time.monotonic()))
 
@@ -72,49 +99,53 @@ class Courier:
                 pause = self._turn()
             except Exception as error:  # of the index, or no thread can be started; the next turn may do better
                 private = error.private if isinstance(error, GatewayError) else f"\n{exception_frames(error)}"
-                logger.warning("webhooks were not looked after: %s %s", type(error).__name__, private)
+                logger.warning("%s: not looked after: %s %s", self._errands.name, type(error).__name__, private)
                 pause = LOOK
             self._news.wait(pause)
 
     def _turn(self) -> float:
         """Begin what is due and free; return the seconds until the next look."""
         with self._index.reading() as connection:
-            backlog = webhook_rows.backlog(connection)
+            due_at = self._errands.due_at(connection)
         now = self._clock()
-        if backlog.next_at is None:
+        self._renew(now)
+        if due_at is None:
             return LOOK
-        while backlog.next_at <= now and (delivery := self._claim(now)) is not None:
-            self._begin(delivery)
-        return min(LOOK, max(0.0, backlog.next_at - now)) or LOOK
+        while due_at <= now and (item := self._claim(now)) is not None:
+            self._begin(item, now)
+        return min(LOOK, max(0.0, due_at - now)) or LOOK
 
-    def _claim(self, now: float) -> Webhook | None:
+    def _renew(self, now: float) -> None:
+        with self._lock:
+            old = [flight for flight in self._flying.values() if now >= flight.leased_at + LEASE / 3]
+        if old:
+            with self._index.writing() as connection:
+                for flight in old:
+                    self._errands.renew(connection, flight.item, now + LEASE)
+                    flight.leased_at = now
+
+    def _claim(self, now: float) -> Item | None:
         with self._lock:
             busy = list(self._flying)
-        if len(busy) >= THREADS or self._stopped.is_set():
+        if self._stopped.is_set():
             return None
         with self._index.writing() as connection:
-            return webhook_rows.claim(connection, now, LEASE, busy)
+            return self._errands.claim(connection, now, LEASE, busy)
 
-    def _begin(self, delivery: Webhook) -> None:
-        thread = threading.Thread(target=self._deliver, args=[delivery], name="gateway-webhook", daemon=True)
+    def _begin(self, item: Item, now: float) -> None:
+        receiver, name = self._errands.receiver(item), f"gateway-{self._errands.name}"
+        thread = threading.Thread(target=self._attempt, args=[item, receiver], name=name, daemon=True)
         with self._lock:  # a thread that ends at once waits for it
             thread.start()
-            self._flying[delivery.origin] = thread
+            self._flying[receiver] = _Flight(item, thread, now)
 
-    def _deliver(self, delivery: Webhook) -> None:
+    def _attempt(self, item: Item, receiver: str) -> None:
         try:
-            self._settle(delivery, self._reporter.report(delivery, self._clock()))
+            self._errands.attempt(item, self._stopped.is_set)
         except GatewayError as error:  # its lease ends, and it is repeated
-            logger.warning("the outcome of webhook %s was not stored: %s %s", delivery.id, error.code, error.private)
+            private = error.private
+            logger.warning("%s: an outcome was not stored: %s %s", self._errands.name, error.code, private)
         finally:
             with self._lock:
-                del self._flying[delivery.origin]
+                del self._flying[receiver]
             self.wake()
-
-    def _settle(self, delivery: Webhook, outcome: TryOutcome) -> None:
-        with self._index.writing() as connection:
-            webhook_rows.settle(connection, delivery, outcome.state, outcome.reason, self._clock() + outcome.pause)
-        self._count(WORDS[outcome.state])
-        level = logging.INFO if outcome.state is DeliveryState.DELIVERED else logging.WARNING
-        word, reason = WORDS[outcome.state], outcome.reason
-        logger.log(level, "webhook %s: %s after try %d: %s", word, delivery.id, delivery.tries, reason)

@@ -1,7 +1,6 @@
 """One try to deliver a webhook: what is sent, and what becomes of the webhook by the reply."""
 
 import json
-import random
 import socket
 import ssl
 from collections.abc import Collection
@@ -9,16 +8,13 @@ from dataclasses import dataclass, field
 
 from gateway.delivery.addresses import AddressForbidden, checked_addresses
 from gateway.delivery.callbacks import Callback
+from gateway.delivery.pauses import pause
 from gateway.delivery.posting import NotHTTP, Reply, post
 from gateway.delivery.signatures import SigningSecrets
 from gateway.delivery.webhook_rows import Webhook
 from gateway.errors import WebhookRefused
 from gateway.studies.delivery_rows import DeliveryState
 
-FIRST_PAUSE, FACTOR = 5.0, 4.0
-"""Seconds after the first failure, and how much longer each further pause is."""
-JITTER = 0.25
-"""Share of a pause by which it varies, so that webhooks that failed together are not repeated together."""
 GONE = 410
 """The status by which a receiver asks for no more (Standard Webhooks)."""
 
@@ -42,44 +38,38 @@ class Reporter:
     longest_pause: float
     context: ssl.SSLContext = field(default_factory=ssl.create_default_context)
 
-    def report(self, delivery: Webhook, now: float) -> TryOutcome:
+    def report(self, webhook: Webhook, now: float) -> TryOutcome:
         """Try once, at the time ``now`` in seconds since 1970."""
-        if delivery.origin not in self.allowed:  # it was, when the run was submitted
+        if webhook.origin not in self.allowed:  # it was, when the run was submitted
             return TryOutcome(DeliveryState.DEAD, "origin-not-allowed")
-        if delivery.tries > self.tries:  # the last one ended its process
+        if webhook.tries > self.tries:  # the last one ended its process
             return TryOutcome(DeliveryState.DEAD, "unfinished")
         try:
-            callback = Callback.parse(delivery.url)
-            reply = self._post(callback, delivery, now)
+            callback = Callback.parse(webhook.url)
+            reply = self._post(callback, webhook, now)
         except (OSError, ValueError, KeyError, WebhookRefused) as error:
-            return self._failed(delivery, reason_of(error))
+            return self._failed(webhook, reason_of(error))
         if 200 <= reply.status < 300:
             return TryOutcome(DeliveryState.DELIVERED, f"status-{reply.status}")
         if reply.status == GONE:
             return TryOutcome(DeliveryState.DEAD, f"status-{GONE}")
-        return self._failed(delivery, f"status-{reply.status}", reply.retry_after)
+        return self._failed(webhook, f"status-{reply.status}", reply.retry_after)
 
-    def pause(self, tries: int, retry_after: float = 0.0) -> float:
-        """Return the seconds after the failure of try number ``tries``, from 1."""
-        grown = min(FIRST_PAUSE * FACTOR ** min(tries - 1, 32), self.longest_pause)
-        jittered = grown * random.uniform(1 - JITTER, 1 + JITTER)
-        return max(jittered, min(retry_after, self.longest_pause))
-
-    def _failed(self, delivery: Webhook, reason: str, retry_after: float = 0.0) -> TryOutcome:
-        if delivery.tries >= self.tries:
+    def _failed(self, webhook: Webhook, reason: str, retry_after: float = 0.0) -> TryOutcome:
+        if webhook.tries >= self.tries:
             return TryOutcome(DeliveryState.DEAD, reason)
-        return TryOutcome(DeliveryState.PENDING, reason, self.pause(delivery.tries, retry_after))
+        return TryOutcome(DeliveryState.PENDING, reason, pause(webhook.tries, self.longest_pause, retry_after))
 
-    def _post(self, callback: Callback, delivery: Webhook, now: float) -> Reply:
-        body = body_of(delivery)
-        signed = self.secrets.headers(callback.origin, delivery.id, int(now), body)
+    def _post(self, callback: Callback, webhook: Webhook, now: float) -> Reply:
+        body = body_of(webhook)
+        signed = self.secrets.headers(callback.origin, webhook.id, int(now), body)
         headers = {"Content-Type": "application/json", "User-Agent": "inference-gateway"} | signed
         return post(callback, checked_addresses(callback, self.allowed), headers, body, self.context)
 
 
-def body_of(delivery: Webhook) -> bytes:
+def body_of(webhook: Webhook) -> bytes:
     """Return what is sent: the run's id, its route and its state, and no more."""
-    return json.dumps({"id": delivery.run, "route": delivery.route, "state": delivery.run_state}).encode()
+    return json.dumps({"id": webhook.run, "route": webhook.route, "state": webhook.run_state}).encode()
 
 
 _REASONS: tuple[tuple[type[Exception], str], ...] = (

@@ -69,6 +69,12 @@ def claim(connection: Connection, now: float, lease: float, busy: Collection[str
     return _webhook(row, **taken)
 
 
+def renew(connection: Connection, webhook: Webhook, until: float) -> None:
+    """Prolong a lease, unless it ended and another process has begun a try since."""
+    mine = (webhooks.c.run_key == webhook.key) & (webhooks.c.tries == webhook.tries) & _PENDING
+    connection.execute(update(webhooks).where(mine).values(next_at=until))
+
+
 def settle(connection: Connection, webhook: Webhook, state: DeliveryState, outcome: str, next_at: float) -> None:
     """Record the outcome of a try, unless its lease ended and another process has begun one since."""
     mine = (webhooks.c.run_key == webhook.key) & (webhooks.c.tries == webhook.tries) & _PENDING

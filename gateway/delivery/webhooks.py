@@ -10,6 +10,8 @@ from gateway.delivery.callbacks import Callback, allowed_origins
 from gateway.delivery.courier import Courier
 from gateway.delivery.reporting import Reporter
 from gateway.delivery.signatures import SigningSecrets
+from gateway.delivery.webhook_errands import WebhookErrands
+from gateway.delivery.webhook_rows import Webhook
 from gateway.errors import WebhookRefused
 from gateway.runs.lifecycle import RunState
 from gateway.studies.index import Index
@@ -46,7 +48,9 @@ class Webhooks:
         self._index, self._clock = index, clock
         reporter = reporter_of(settings)
         self._allowed = reporter.allowed if reporter else ()
-        self._courier = Courier(index, reporter, count, clock) if reporter else None
+        self._courier: Courier[Webhook] | None = None
+        if reporter is not None:
+            self._courier = Courier(index, WebhookErrands(index, reporter, count, clock), clock)
 
     def start(self) -> None:
         """Begin to deliver."""
@@ -103,7 +107,7 @@ class Webhooks:
         if not self.on:
             return None
         with self._index.reading() as connection:
-            delivery = webhook_rows.of_run(connection, run_key)
-        if delivery is None:
+            webhook = webhook_rows.of_run(connection, run_key)
+        if webhook is None:
             return None
-        return {"state": delivery.state.value, "tries": delivery.tries, "outcome": delivery.outcome}
+        return {"state": webhook.state.value, "tries": webhook.tries, "outcome": webhook.outcome}

@@ -52,6 +52,9 @@ class Instruments:
         self.peer_seconds = histogram(
             "gateway_peer_seconds", "How long operations on peers took.", ["peer", "operation"], buckets=SECONDS
         )
+        self.deliveries = count(
+            "gateway_deliveries", "Tries to deliver to peers that are over.", ["destination", "outcome"]
+        )
         self.webhooks = count("gateway_webhooks", "Tries to deliver webhooks that are over.", ["outcome"])
 
     def __iter__(self) -> Iterator[MetricWrapperBase]:

@@ -14,6 +14,7 @@ from gateway.observe.outcomes import DOORS, PHASES, Outcome
 if TYPE_CHECKING:  # imported when used: prometheus_client reads its folder at import
     from prometheus_client import Counter, Gauge
 
+    from gateway.observe.delivery_states import CountDeliveries
     from gateway.observe.instruments import Instruments
     from gateway.observe.modelhealth import Snapshot
     from gateway.observe.routing_states import CountRouting
@@ -45,6 +46,8 @@ class Metrics:
         """The numbers of the runs in the store, where there is one."""
         self.routing: CountRouting | None = None
         """The numbers of studies that arrive, where rules send them to models."""
+        self.deliveries: CountDeliveries | None = None
+        """The numbers of deliveries to peers, where there are peers and a store."""
         self.webhook_age: WebhookAge | None = None
         """How long webhooks have waited, where the gateway sends some."""
 
@@ -92,6 +95,10 @@ class Metrics:
     def webhook(self, outcome: str) -> None:
         """Count a try to deliver a webhook, which was then ``delivered``, ``retried`` or ``dead``."""
         self.instruments.webhooks.labels(outcome).inc()
+
+    def delivery(self, destination: str, outcome: str) -> None:
+        """Count a try to deliver to a peer, which was then ``delivered``, ``retried`` or ``dead``."""
+        self.instruments.deliveries.labels(destination, outcome).inc()
 
     def peer(self, name: str, operation: str, outcome: str, seconds: float) -> None:
         """Count an operation on a peer of the operator's file: ``echo``, ``find``, ``fetch`` or ``store``."""
@@ -158,6 +165,7 @@ class Metrics:
         from prometheus_client.exposition import choose_encoder
         from prometheus_client.multiprocess import MultiProcessCollector
 
+        from gateway.observe.delivery_states import DeliveryStates
         from gateway.observe.modelhealth import ModelHealths
         from gateway.observe.routing_states import RoutingStates
         from gateway.observe.runstates import RunStates, WaitingWebhooks
@@ -170,6 +178,8 @@ class Metrics:
             registry.register(RunStates(self.runs))
         if self.routing is not None:
             registry.register(RoutingStates(self.routing))
+        if self.deliveries is not None:
+            registry.register(DeliveryStates(self.deliveries))
         if self.webhook_age is not None:
             registry.register(WaitingWebhooks(self.webhook_age))
         encode, media_type = choose_encoder(accept)

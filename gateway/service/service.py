@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.observe.spans import Spans
     from gateway.peers.peer_directory import PeerDirectory
     from gateway.service.result_cache import ResultCache
+    from gateway.studies.delivery_rows import Delivery
     from gateway.studies.forgetting import Forgotten
     from gateway.studies.references import FetchOrder, Resolver
     from gateway.studies.store_context import StoreContext
@@ -217,6 +218,22 @@ class Service:
         """Audit a fetch that is over."""
         if self.auditor is not None:
             self.auditor.event("peer-fetch", caller, **members)
+
+    def delivered(self, delivery: "Delivery", word: str, outcome: str, instances: int) -> None:
+        """Count a try to deliver to a peer, and audit it: ``instances`` are those that the peer has now."""
+        self.metrics.delivery(delivery.destination, word)
+        if self.auditor is not None:
+            from gateway.studies.blobs import quarantine_label
+
+            self.auditor.event(
+                "peer-delivery",
+                delivery.caller,
+                peer=delivery.destination,
+                study=quarantine_label(delivery.study_instance_uid),
+                instances=instances,
+                state=word,
+                outcome=outcome,
+            )
 
     def _open_sinks(self) -> None:
         """Open the sinks that the settings and the environment name, in the process that their threads live in."""

@@ -2,8 +2,6 @@
 
 import json
 import threading
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, update
@@ -11,8 +9,7 @@ from sqlalchemy import delete, update
 from gateway import Settings
 from gateway.delivery import webhook_rows
 from gateway.delivery.courier import LEASE
-from gateway.delivery.reporting import Reporter
-from gateway.delivery.signatures import SigningSecrets
+from gateway.delivery.pauses import pause
 from gateway.delivery.webhooks import Webhooks
 from gateway.errors import WebhookRefused
 from gateway.studies.delivery_rows import DeliveryState
@@ -213,15 +210,21 @@ def test_no_url_and_no_secret_is_logged(desk: Desk, receiver: Receiver, caplog: 
     assert receiver.origin not in caplog.text
 
 
-def test_pauses_grow_to_the_longest_and_cover_a_weekend(tmp_path: Path) -> None:
-    long = Reporter((), SigningSecrets(tmp_path / "none"), 16, 21_600.0)
-    pauses = [long.pause(tries) for tries in range(1, 16)]
-    assert all(pause <= 21_600 * 1.25 for pause in pauses)
+@pytest.mark.parametrize(
+    ("tries", "longest", "hours"),
+    [
+        (Settings.webhook_tries, Settings.webhook_longest_pause, 40),
+        (Settings.delivery_tries, Settings.delivery_longest_pause, 65),
+    ],
+)
+def test_pauses_grow_to_the_longest_and_cover_a_weekend(tries: int, longest: float, hours: int) -> None:
+    pauses = [pause(number, longest) for number in range(1, tries)]
+    assert all(seconds <= longest * 1.25 for seconds in pauses)
     assert pauses[0] < pauses[1] < pauses[2] < pauses[3]
-    assert sum(pauses) > 40 * 3600
-    assert long.pause(1, retry_after=3600) == 3600
-    assert replace(long, longest_pause=60).pause(1, retry_after=3600) == 60
-    assert len({long.pause(1) for _ in range(9)}) > 1
+    assert sum(pauses) > hours * 3600
+    assert pause(1, longest, retry_after=600) == 600
+    assert pause(1, 60, retry_after=3600) == 60
+    assert len({pause(1, longest) for _ in range(9)}) > 1
 
 
 def test_a_stopping_process_finishes_the_try_in_flight(desk: Desk, receiver: Receiver) -> None:

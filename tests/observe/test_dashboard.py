@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.contract.execution import HealthState
 from gateway.errors import GatewayError
 from gateway.executors.states import ModelHealth
+from gateway.observe.delivery_states import DeliveryStates, DestinationNumbers
 from gateway.observe.instruments import Instruments
 from gateway.observe.metrics import Metrics
 from gateway.observe.modelhealth import ModelHealths
@@ -119,6 +120,14 @@ FIRING: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         {SERIES.format("peer_operations_total", 'peer="pacs",operation="fetch",outcome="unavailable"'): "0+1x60"},
         {"job": "gateway", "peer": "pacs"},
     ),
+    "GatewayDeliveriesDead": (
+        {SERIES.format("deliveries_dead", 'destination="pacs"'): "0x20 1x40"},
+        {"job": "gateway", "destination": "pacs"},
+    ),
+    "GatewayDeliveriesLate": (
+        {SERIES.format("delivery_oldest_seconds", 'destination="pacs"'): "0+60x60"},
+        {"job": "gateway", "destination": "pacs"},
+    ),
     "GatewayWebhooksDead": ({SERIES.format("webhooks_total", 'outcome="dead"'): "0x50 1x10"}, {"job": "gateway"}),
     "GatewayWebhooksLate": ({'gateway_webhook_oldest_seconds{job="gateway"}': "0+60x10 4000x50"}, {"job": "gateway"}),
     "GatewayDimseDown": (
@@ -155,6 +164,8 @@ def told() -> Iterator[tuple[str, dict[str, str]]]:
     metrics.runs = lambda: (dict.fromkeys(RunState, 1), 1.0)
     metrics.routing = lambda: ROUTING
     metrics.webhook_age = lambda: 1.0
+    metrics.deliveries = lambda: {"pacs": DestinationNumbers(1, 1.0, 1)}
+    metrics.delivery("pacs", "delivered")
     metrics.peer("pacs", "fetch", "unavailable", 1.0)
     network = NetworkMetrics()
     network.association("released")
@@ -260,6 +271,7 @@ def test_the_documented_metrics_are_those_of_the_gateway() -> None:
     families = [family for instrument in Instruments(CollectorRegistry()) for family in instrument.describe()]
     routed = RoutingStates(lambda: ROUTING).collect()
     stored = [*RunStates(lambda: ({}, 0.0)).collect(), *routed, *WaitingWebhooks(float).collect()]
+    stored += DeliveryStates(lambda: {}).collect()
     described = [
         [f"`{family.name}{'_total' if family.type == 'counter' else ''}`", family.type, family.documentation]
         for family in [*families, *ModelHealths(dict).collect(), *stored]
