@@ -22,14 +22,15 @@ from gateway.intake.receiving import Received, ReceiveOptions
 from gateway.intake.tensor_body import receive_tensors
 from gateway.protocol.oip.infer_answers import HEADER, InferAnswer, infer_answer
 from gateway.protocol.oip.infer_requests import InferRequest
-from gateway.protocol.oip.model_tensors import metadata
+from gateway.protocol.oip.model_tensors import configuration, metadata
+from gateway.protocol.request import parse_json
 from gateway.service.exchange import Exchange
 
 PREFIX = "/v2"
 DOOR = "oip"
 """The name of this door in metrics, audit and logs."""
 NAME = "inference-gateway"
-EXTENSIONS = ["binary_tensor_data", "parameters"]
+EXTENSIONS = ["binary_tensor_data", "parameters", "model_configuration"]
 ROOT_MODEL = "default"
 """The name of the model on ``/``."""
 PROBLEM = "application/problem+json"
@@ -117,11 +118,15 @@ def _metadata(name: str, version: str = "") -> flask.Response:
     return flask.jsonify(metadata(name, model, _version(model)))
 
 
+def _config(name: str, version: str = "") -> flask.Response:
+    return flask.jsonify(configuration(name, _model(name, version)))
+
+
 def _index() -> flask.Response:
     """List the models that the caller may use; with ``{"ready": true}`` those that are ready."""
-    service = current_service()
-    environ = flask.request.environ
-    words = json.loads(read_json(environ, service.settings) or b"{}") if environ.get("CONTENT_TYPE") else {}
+    service, environ = current_service(), flask.request.environ
+    text = read_json(environ, service.settings) if environ.get("CONTENT_TYPE") else b""
+    words = parse_json(text or b"{}", None)
     report, sender = service.report(), caller()
     found = []
     for route, model in service.models.items():
@@ -130,7 +135,7 @@ def _index() -> flask.Response:
             continue
         ready = health is not None and health.serves
         entry = {"name": model_name(route), "version": _version(model), "state": "READY" if ready else "UNAVAILABLE"}
-        if ready or not (isinstance(words, dict) and words.get("ready")):
+        if ready or not words.get("ready"):
             found.append(entry | {"reason": "" if ready or health is None else health.reason})
     return flask.jsonify(found)
 
@@ -197,15 +202,17 @@ def _header_length(environ: dict[str, Any]) -> int | None:
     return int(text)
 
 
+MODEL_RULES: tuple[tuple[str, str, Callable[..., flask.Response]], ...] = (
+    ("GET", "", _metadata),
+    ("GET", "/config", _config),
+    ("GET", "/ready", _model_ready),
+    ("POST", "/infer", _infer),
+)
 MODEL, VERSION = "/models/<path:name>", "/models/<path:name>/versions/<version>"
 RULES: tuple[tuple[str, str, Callable[..., flask.Response]], ...] = (
     ("GET", "", _server),
     ("GET", "/health/live", _live),
     ("GET", "/health/ready", _ready),
     ("POST", "/repository/index", _index),
-    *(
-        (method, f"{model}{path}", view)
-        for model in (MODEL, VERSION)
-        for method, path, view in (("GET", "", _metadata), ("GET", "/ready", _model_ready), ("POST", "/infer", _infer))
-    ),
+    *((method, f"{model}{path}", view) for model in (MODEL, VERSION) for method, path, view in MODEL_RULES),
 )

@@ -112,7 +112,7 @@ def refused(response: TestResponse, status: int, code: str) -> str:
 
 
 def test_the_server_says_what_it_is_and_that_it_is_ready(client: FlaskClient) -> None:
-    assert client.get("/v2").get_json()["extensions"] == ["binary_tensor_data", "parameters"]
+    assert client.get("/v2").get_json()["extensions"] == ["binary_tensor_data", "parameters", "model_configuration"]
     assert [client.get(f"/v2/health/{word}").status_code for word in ("live", "ready")] == [200, 200]
     index = client.post("/v2/repository/index").get_json()
     assert [(one["name"], one["version"], one["state"]) for one in index][:2] == [
@@ -120,6 +120,8 @@ def test_the_server_says_what_it_is_and_that_it_is_ready(client: FlaskClient) ->
         ("ct/slow", "", "READY"),
     ]
     assert index[-1]["name"] == "default"
+    assert len(client.post("/v2/repository/index", json={"ready": True}).get_json()) == len(index)
+    refused(client.post("/v2/repository/index", data=b"{", content_type="application/json"), 400, "broken-json")
 
 
 def test_metadata_states_each_tensor_its_axes_and_the_parameters(client: FlaskClient) -> None:
@@ -133,6 +135,9 @@ def test_metadata_states_each_tensor_its_axes_and_the_parameters(client: FlaskCl
     assert "probability_mask" not in shapes
     assert found["parameters"]["request_parameters"]["properties"]["threshold"]["type"] == "number"
     assert client.get("/v2/models/picture").get_json()["inputs"][0]["shape"] == [-1, -1]
+    config = client.get("/v2/models/above/versions/1.2/config").get_json()
+    assert config["input"][0] == {"name": "volume", "data_type": "TYPE_FP32", "dims": [-1, -1, -1], "optional": True}
+    assert config["output"][0] == {"name": "boolean_mask", "data_type": "TYPE_BOOL", "dims": [-1, -1, -1]}
     assert client.get("/v2/models/above/versions/1.2/ready").get_json() == {"name": "above", "ready": True}
 
 

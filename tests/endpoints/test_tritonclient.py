@@ -30,6 +30,7 @@ client = InferenceServerClient(sys.argv[1], concurrency=4)
 assert client.is_server_live() and client.is_server_ready() and client.is_model_ready("dense")
 assert client.is_model_ready("dense", "1.0") and not client.is_model_ready("dense", "2")
 assert [one["name"] for one in client.get_model_repository_index()] == ["dense"]
+assert client.get_model_config("dense")["max_batch_size"] == 0
 assert client.get_model_metadata("dense")["inputs"][0]["shape"] == [-1, -1, -1]
 
 def tensor(array, name="volume", datatype="FP32", **options):

@@ -33,6 +33,16 @@ class TensorSlot:
     files: bool = False
     colour: bool = False
 
+    def configure(self) -> JSON:
+        """Return the tensor as a configuration has it, in Triton's words."""
+        kind = "STRING" if self.datatype == BYTES else self.datatype
+        return {"name": self.name, "data_type": f"TYPE_{kind}", "dims": list(self.shape)}
+
+    @property
+    def optional(self) -> bool:
+        """True where a request may be without it."""
+        return self.parameters.get("optional") is True
+
     def describe(self) -> JSON:
         """Return the tensor as metadata has it."""
         return {
@@ -136,4 +146,20 @@ def metadata(name: str, model: Model, version: str) -> JSON:
             "description": description.text,
             "request_parameters": model.parameters_schema("#/$defs/{model}"),
         },
+    }
+
+
+def configuration(name: str, model: Model) -> JSON:
+    """Return the configuration of a model, which Triton's perf_analyzer reads; it has no batches of its own.
+
+    https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_model_configuration.md
+    """
+    description = model.describe()
+    return {
+        "name": name,
+        "platform": PLATFORM,
+        "backend": PLATFORM,
+        "max_batch_size": 0,
+        "input": [slot.configure() | {"optional": slot.optional} for slot in inputs_of(description)],
+        "output": [slot.configure() for slot in outputs_of(description)],
     }

@@ -43,6 +43,10 @@ METADATA = object_of(
     outputs=list_of(SLOT),
     parameters=PARAMETERS,
 )
+KIND = object_of("optional", name=TEXT, data_type=TEXT, dims=SHAPE, optional={"type": "boolean"})
+CONFIGURATION = object_of(
+    name=TEXT, platform=TEXT, backend=TEXT, max_batch_size=COUNT, input=list_of(KIND), output=list_of(KIND)
+)
 READY: Schema = {"type": "boolean"}
 HEADER_LENGTH: Schema = {
     "name": "Inference-Header-Content-Length",
@@ -90,6 +94,10 @@ def _of_model(path: str, suffix: str) -> list[StoreOperation]:
         StoreOperation(
             "GET", root, f"oipMetadata{suffix}", "The tensors and parameters of a model.", _json(METADATA),
             errors=missing, tag="oip",
+        ),
+        StoreOperation(
+            "GET", f"{root}/config", f"oipConfiguration{suffix}", "The configuration of a model, in Triton's words.",
+            _json(CONFIGURATION), errors=missing, tag="oip",
         ),
         StoreOperation(
             "GET", f"{root}/ready", f"oipModelReady{suffix}", "Whether a model is ready; 503 where it is not.",
