@@ -18,6 +18,7 @@ from gateway.delivery.send_outcomes import (
 )
 from gateway.errors import Cancelled, GatewayError, PeerFailed, StudyNotFound, Unavailable
 from gateway.peers.peer import OutgoingInstance, Peer, PeerQuery, SendReport
+from gateway.peers.web_connection import RETRY_SECONDS
 from gateway.peers.web_store import batches
 from gateway.studies import delivery_rows, instance_rows
 from gateway.studies.delivery_rows import Delivery, DeliveryState
@@ -123,6 +124,7 @@ def failure_of(error: GatewayError) -> tuple[str, float]:
     """Return the outcome of a try that an error of SendAttempt ended, and the seconds that the peer wants to wait."""
     if isinstance(error, PeerFailed):
         return error.outcome, 0.0
-    if isinstance(error, Unavailable):
-        return delivery_rows.UNAVAILABLE, float(error.retry_after)
+    if isinstance(error, Unavailable):  # without a time of the peer's, its error has the default
+        wait = error.retry_after if error.retry_after > RETRY_SECONDS else 0
+        return delivery_rows.UNAVAILABLE, float(wait)
     return GONE, 0.0
