@@ -111,6 +111,10 @@ class Model:
         """Return the files that the model loads, each with the sha256 that it must have, "" for any."""
         return {}
 
+    def fault(self) -> str:
+        """Return why it could not be set up, for the doctor, which sets up no model; "" where nothing is known."""
+        return ""
+
     def fresh(self, name: str) -> "Model | None":
         """Return the same model under another name, not set up; None for one that cannot be made twice."""
         return None

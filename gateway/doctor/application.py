@@ -69,6 +69,8 @@ def model(route: str, loaded: Model) -> Diagnosis:
     name, named = f"model {route}", f"{loaded.describe().name} {loaded.card.version}".strip()
     if loaded.health is HealthState.FAILED:
         return Diagnosis(name, Level.FAIL, f"{named} could not be set up.", "See the log of its start.")
+    if fault := loaded.fault():
+        return Diagnosis(name, Level.FAIL, fault, "Build it again, or register it with what it needs.")
     files = loaded.weights_files()
     if wrong := [fault for path, expected in files.items() if (fault := _fault(path, expected))]:
         remedy = "Put the files that this version was made with where it looks for them."

@@ -14,12 +14,12 @@ struct image {
     unsigned largest;
 };
 
-static void refuse(const char *sentence) {
+static inline void refuse(const char *sentence) {
     (void)!write(STDERR_FILENO, sentence, strlen(sentence));
     _exit(1);
 }
 
-static size_t read_all(uint8_t **into) {
+static inline size_t read_all(uint8_t **into) {
     size_t room = 1 << 16, size = 0;
     uint8_t *bytes = malloc(room);
     for (;;) {
@@ -35,7 +35,7 @@ static size_t read_all(uint8_t **into) {
 }
 
 /* A number of the header, behind white space and comments; 0 where there is none. */
-static size_t number(const uint8_t *bytes, size_t size, size_t *at) {
+static inline size_t number(const uint8_t *bytes, size_t size, size_t *at) {
     while (*at < size && (strchr(" \t\r\n#", bytes[*at]) && bytes[*at])) {
         if (bytes[*at] == '#') while (*at < size && bytes[*at] != '\n') ++*at;
         if (*at < size) ++*at;
@@ -46,10 +46,9 @@ static size_t number(const uint8_t *bytes, size_t size, size_t *at) {
     return value;
 }
 
-static struct image read_image(char kind, size_t channels) {
+static inline struct image parse(uint8_t *bytes, size_t size, char kind, size_t channels) {
     struct image image;
-    uint8_t *bytes;
-    size_t size = read_all(&bytes), at = 2;
+    size_t at = 2;
     if (size < 2 || bytes[0] != 'P' || bytes[1] != (uint8_t)kind)
         refuse(kind == '6' ? "The input is no colour image in PPM (P6)." : "The input is no grey image in PGM (P5).");
     image.columns = number(bytes, size, &at);
@@ -64,7 +63,13 @@ static struct image read_image(char kind, size_t channels) {
     return image;
 }
 
-static void write_all(const uint8_t *bytes, size_t size) {
+static inline struct image read_image(char kind, size_t channels) {
+    uint8_t *bytes;
+    size_t size = read_all(&bytes);
+    return parse(bytes, size, kind, channels);
+}
+
+static inline void write_all(const uint8_t *bytes, size_t size) {
     while (size) {
         ssize_t count = write(STDOUT_FILENO, bytes, size);
         if (count <= 0) refuse("The output cannot be written.");
@@ -73,7 +78,7 @@ static void write_all(const uint8_t *bytes, size_t size) {
     }
 }
 
-static char *put(char *text, size_t value) {
+static inline char *put(char *text, size_t value) {
     char digits[20];
     int count = 0;
     do digits[count++] = (char)('0' + value % 10); while (value /= 10);
@@ -81,13 +86,19 @@ static char *put(char *text, size_t value) {
     return text;
 }
 
-/* A grey image of 8 bits. */
-static void write_grey(const uint8_t *samples, size_t columns, size_t rows) {
-    char header[64] = "P5\n", *end = header + 3;
+/* The header of a grey image of 8 bits, which needs 64 bytes of room; returns its length. */
+static inline size_t put_header(char *header, size_t columns, size_t rows) {
+    char *end = header + 3;
+    memcpy(header, "P5\n", 3);
     end = put(end, columns);
     *end++ = ' ';
     end = put(end, rows);
     memcpy(end, "\n255\n", 5);
-    write_all((const uint8_t *)header, (size_t)(end + 5 - header));
+    return (size_t)(end + 5 - header);
+}
+
+static inline void write_grey(const uint8_t *samples, size_t columns, size_t rows) {
+    char header[64];
+    write_all((const uint8_t *)header, put_header(header, columns, rows));
     write_all(samples, columns * rows);
 }

@@ -359,7 +359,14 @@ class TestShipped:
     def test_an_image_of_one_value_has_an_empty_mask(self) -> None:
         assert answer(self.function("otsu_mask"), b"P5 2 2 255\n\x07\x07\x07\x07") == b"P5\n2 2\n255\n" + bytes(4)
 
-    @pytest.mark.parametrize("name", ["grayscale", "otsu_mask"])
+    def test_the_embedded_outline_is_the_mask_without_what_it_encloses(self) -> None:
+        mask = np.random.default_rng(5).random((40, 60)) < 0.8
+        inner = np.pad(mask, 1)
+        enclosed = inner[1:-1, :-2] & inner[1:-1, 2:] & inner[:-2, 1:-1] & inner[2:, 1:-1]
+        output = answer(self.function("outline"), b"P5\n60 40\n255\n" + (mask * np.uint8(255)).tobytes())
+        assert output == b"P5\n60 40\n255\n" + ((mask & ~enclosed) * np.uint8(255)).tobytes()
+
+    @pytest.mark.parametrize("name", ["grayscale", "otsu_mask", "outline"])
     @pytest.mark.parametrize(
         "tail",
         [b"", b"\n", b"\n2", b"\n2 2 255", b"\n0 2 255\n", b"\n2 2 65536\n", b"\n# no end", b"\n2 2 255\n123"]
@@ -373,7 +380,7 @@ class TestShipped:
         assert "image" in caught.value.detail
 
     def test_another_kind_of_file_is_refused_in_words(self) -> None:
-        for name in ("grayscale", "otsu_mask"):
+        for name in ("grayscale", "otsu_mask", "outline"):
             for data in (b"", b"P", b"\x89PNG\r\n", b"P4\n1 1\n\0"):
                 with pytest.raises(FunctionRefused, match=r"\(P[56]\)"):
                     answer(self.function(name), data)

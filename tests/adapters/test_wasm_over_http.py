@@ -12,6 +12,7 @@ import requests
 from gateway import Gateway, Settings
 from gateway.adapters.wasm.module_checks import InvalidFunction
 from gateway.dicom.samples import phantom
+from gateway.doctor import Level, application
 from gateway.observe.audit.receipts import HEADER, read_receipt
 from tests.adapters import wat
 from tests.adapters.messages import KIND, body, hashes_hold, parts_of
@@ -178,6 +179,15 @@ def test_a_module_that_imports_something_unknown_stops_the_start_in_words(serve:
     server = serve("tests.apps.functions:app", GATEWAY_TEST_FUNCTIONS=str(tmp_path))
     assert eventually(lambda: server.process.poll() is not None)
     assert "InvalidFunction: unknown.wasm imports env.system; the gateway has the functions of" in server.log
+
+
+def test_the_doctor_says_why_a_function_would_not_start(tmp_path: Path) -> None:
+    app = Gateway(__name__)
+    app.add_wasm_route("/good", SHIPPED / "grayscale.wasm")
+    app.add_wasm_route("/unknown", wat.saved(wat.importing("env", "system"), tmp_path, "unknown.wasm"))
+    found = [application.model(route, model) for route, model in app.service.models.items()]
+    assert [one.level for one in found] == [Level.OK, Level.FAIL]
+    assert found[1].text.startswith("unknown.wasm imports env.system")
 
 
 def test_a_file_that_is_no_module_is_refused_where_its_route_is_added(tmp_path: Path) -> None:

@@ -307,7 +307,7 @@ OF_ONE = frozenset(
         "without a key",
         "WASM function",
     }
-)  # fmt: skip
+)
 """Questions about one file."""
 
 DOORS = (

@@ -40,6 +40,10 @@ class WasmImageModel(TypedModel):
         """The digest of the model is that of its file."""
         return self._file.digest
 
+    def fault(self) -> str:
+        """See ``Model.fault``."""
+        return self._file.fault()
+
     def fresh(self, name: str) -> "WasmImageModel":
         """See ``Model.fresh``."""
         return WasmImageModel(name, self._file, self._finds, self.execution)

@@ -38,6 +38,14 @@ class FunctionFile:
                 self._function = WasmFunction(self.path.name, self._wasm, self._limits, self.grants, self._cache)
             return self._function
 
+    def fault(self) -> str:
+        """Return why it is no function, "" for one that is."""
+        try:
+            self.function()
+        except InvalidFunction as error:
+            return str(error)
+        return ""
+
 
 class WasmModel(Model):
     """A function that takes the one file of a request, whatever it is, and answers one file."""
@@ -80,6 +88,10 @@ class WasmModel(Model):
     def weights_files(self) -> Mapping[Path, str]:
         """See ``Model.weights_files``."""
         return {self._file.path: self._file.digest}
+
+    def fault(self) -> str:
+        """See ``Model.fault``."""
+        return self._file.fault()
 
     def fresh(self, name: str) -> "WasmModel":
         """See ``Model.fresh``."""
