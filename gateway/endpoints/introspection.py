@@ -19,6 +19,8 @@ STILL = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-ac
 """For a page without scripts."""
 STYLE = "/* shared.css */\n"
 """The place of the rules that all pages have."""
+OPERATORS = ', <a href="admin/studies">studies on their way</a>'
+"""The link to the pages of ``admin_pages``, where there are rules."""
 INDEX = "gateway_openapi._index"
 """The endpoint of ``/``."""
 
@@ -69,7 +71,9 @@ def _index() -> flask.Response:
     report = service.report()
     states = {name: health.state for name, health in report.models.items()}
     rows = "".join(_row(name, model, states.get(name, "")) for name, model in service.models.items())
-    page = Template(_page("index")).substitute(version=__version__, state=escape(report.word), rows=rows)
+    operators = OPERATORS if "gateway_admin" in flask.current_app.blueprints else ""
+    words = {"version": __version__, "state": escape(report.word), "rows": rows, "operators": operators}
+    page = Template(_page("index")).substitute(words)
     headers = {"Content-Security-Policy": STILL, "Vary": "Accept"}
     return flask.Response(page, headers=headers, content_type="text/html; charset=utf-8")
 

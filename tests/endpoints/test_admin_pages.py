@@ -66,6 +66,10 @@ def test_the_list_shows_each_study_with_its_stage_and_what_rules_said(browser: F
     assert browser.get("/admin/studies?before=x", headers=BROWSER).status_code == 422
 
 
+def test_the_first_page_leads_there(browser: FlaskClient) -> None:
+    assert 'href="admin/studies"' in browser.get("/", headers=BROWSER).text
+
+
 def test_a_study_is_shown_with_reasons_runs_and_deliveries(browser: FlaskClient) -> None:
     texts = {name: browser.get(f"/admin/studies/{arrived.study(name)}").text for name in ("untaken", "dead", "failed")}
     assert "None of 2 series has Modality &#39;MR&#39;." in texts["untaken"]
@@ -157,3 +161,4 @@ def test_with_keys_a_browser_asks_for_the_key_of_an_admin(tmp_path: Path, capsys
 def test_without_rules_there_is_no_page(tmp_path: Path, private: None) -> None:
     plain = Gateway("plain", settings=Settings(store_folder=tmp_path)).test_client()
     assert plain.get("/admin/studies").status_code == 404
+    assert "admin/studies" not in plain.get("/", headers=BROWSER).text
