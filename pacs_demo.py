@@ -32,7 +32,7 @@ from gateway.dicom.volumes import segmentations
 from gateway.studies import study_history
 from gateway.studies.index import Index
 
-WAIT_SECONDS = 40
+WAIT_SECONDS = 180
 LISTENING = re.compile(r"listening for DICOM associations at \S+, port (\d+)")
 TITLES = """\
 [ae.CT1]
@@ -82,13 +82,12 @@ def main(out: Path) -> None:
         for title, there in (("ORTHANC", orthanc.dicom), ("GATEWAY", port)):
             _send(screen, out / "study", title, there)
         with screen.task("waiting") as show:
-            segmentation = _awaited(orthanc, out, screen, show)
-        study = str(read_instance(BytesIO(segmentation)).header.StudyInstanceUID)
+            found = _awaited(orthanc, out, screen, show)
+        study = str(read_instance(BytesIO(found[0])).header.StudyInstanceUID)
         page = requests.get(f"{url}/admin/studies/{study}", timeout=START_SECONDS)
         (out / "operator.html").write_bytes(page.content)
-    pictures = _draw(out, segmentation)
     screen.say("Look at these:")
-    for path in (pictures[0], out / "seg.dcm", out / "operator.html", *(out / name for name in CONFIGURATION)):
+    for path in (*_draw(out, found), out / "operator.html", *(out / name for name in CONFIGURATION)):
         screen.say(str(path.resolve()))
 
 
@@ -122,11 +121,11 @@ class _Orthanc:
         except requests.ConnectionError:
             return False
 
-    def segmentation(self) -> bytes | None:
-        """Return the SEG that it holds, None while it holds none."""
+    def segmentations(self) -> list[bytes]:
+        """Return the SEG objects that it holds."""
         query = {"Level": "Instance", "Query": {"Modality": "SEG"}}
         found: list[str] = requests.post(f"{self.url}/tools/find", json=query, timeout=START_SECONDS).json()
-        return requests.get(f"{self.url}/instances/{found[0]}/file", timeout=START_SECONDS).content if found else None
+        return [requests.get(f"{self.url}/instances/{id}/file", timeout=START_SECONDS).content for id in found]
 
 
 @contextmanager
@@ -172,12 +171,12 @@ def _send(screen: Terminal, study: Path, title: str, port: int) -> None:
     subprocess.run(command, check=True, env=os.environ | {"TCP_NODELAY": "1"})
 
 
-def _awaited(orthanc: _Orthanc, out: Path, screen: Terminal, show: ShowTask) -> bytes:
-    """Wait for the SEG in Orthanc while the stages of the study are told. Raises SystemExit after WAIT_SECONDS."""
+def _awaited(orthanc: _Orthanc, out: Path, screen: Terminal, show: ShowTask) -> list[bytes]:
+    """Tell the stages of the study until it is done; return the SEG objects in Orthanc. Raises SystemExit."""
     index, told = Index(out / "store", ""), ""
     deadline = time.monotonic() + WAIT_SECONDS
     try:
-        while (segmentation := orthanc.segmentation()) is None:
+        while told != STAGES["done"]:
             with index.reading() as connection:
                 found = study_history.recent(connection, 1)
             stage = STAGES[found[0].stage] if found else STAGES["arriving"]
@@ -186,21 +185,22 @@ def _awaited(orthanc: _Orthanc, out: Path, screen: Terminal, show: ShowTask) -> 
                 screen.note(stage)
                 show(stage)
             if time.monotonic() > deadline:
-                raise SystemExit(f"No SEG has come: the gateway says that {stage}; the logs are in {out}.")
+                raise SystemExit(f"The study is not done: {stage}; the logs are in {out}.")
             time.sleep(0.2)
-        return segmentation
     finally:
         index.close()
+    return orthanc.segmentations()
 
 
-def _draw(out: Path, segmentation: bytes) -> Sequence[Path]:
-    (out / "seg.dcm").write_bytes(segmentation)
-    instances = [read_instance(path) for path in sorted((out / "study").iterdir())]
-    masks = list(segmentations.masks(segmentation, instances))
-    objects = [CarriedObject("seg_0", segmentation, masks)]
-    return write_pictures(
-        out / "pictures", instances, [], objects, "As Orthanc has it. For research, not for diagnosis."
-    )
+def _draw(out: Path, found: Sequence[bytes]) -> Sequence[Path]:
+    """Write the objects and a picture of each slice; return the paths to look at first."""
+    objects, instances = [], [read_instance(path) for path in sorted((out / "study").iterdir())]
+    for number, data in enumerate(found):
+        (out / f"seg_{number}.dcm").write_bytes(data)
+        objects.append(CarriedObject(f"seg_{number}", data, list(segmentations.masks(data, instances))))
+    origin = "As Orthanc has it. For research, not for diagnosis."
+    sheet, *_ = write_pictures(out / "pictures", instances, [], objects, origin)
+    return [sheet, *(out / f"{each.name}.dcm" for each in objects)]
 
 
 def _run(screen: Terminal, *words: str) -> None:
