@@ -60,6 +60,8 @@ STAGES = {
     "done": "every rule and every delivery has ended",
 }
 
+STOPPED = (STAGES["attention"], STAGES["untaken"])
+
 
 def main(out: Path) -> None:
     """Fill ``out`` with the study, the configuration, the logs, the SEG and its pictures. Raises SystemExit."""
@@ -166,9 +168,10 @@ def _listening(out: Path, environ: dict[str, str]) -> Iterator[int]:
 
 
 def _send(screen: Terminal, study: Path, title: str, port: int) -> None:
-    command = ["storescu", "+sd", "-aet", "CT1", "-aec", title, "127.0.0.1", str(port), str(study)]
-    screen.note(" ".join(("$", *command)))
-    subprocess.run(command, check=True, env=os.environ | {"TCP_NODELAY": "1"})
+    command = ["storescu", "-aet", "CT1", "-aec", title, "127.0.0.1", str(port)]  # dcmtk's, or that of pynetdicom
+    screen.note(" ".join(("$", *command, f"{study}/*")))
+    files = [str(path) for path in sorted(study.iterdir())]
+    subprocess.run([*command, *files], check=True, env=os.environ | {"TCP_NODELAY": "1"})
 
 
 def _awaited(orthanc: _Orthanc, out: Path, screen: Terminal, show: ShowTask) -> list[bytes]:
@@ -184,7 +187,7 @@ def _awaited(orthanc: _Orthanc, out: Path, screen: Terminal, show: ShowTask) -> 
                 told = stage
                 screen.note(stage)
                 show(stage)
-            if time.monotonic() > deadline:
+            if stage in STOPPED or time.monotonic() > deadline:
                 raise SystemExit(f"The study is not done: {stage}; the logs are in {out}.")
             time.sleep(0.2)
     finally:

@@ -1,6 +1,7 @@
 """``make demo`` ends with pictures, and leaves no process, however it ends."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.require import require
 from tests.waiting import PATIENCE, eventually
 
 DEMO = [sys.executable, "demo.py"]
+PACS_DEMO = [sys.executable, "pacs_demo.py"]
 
 
 def processes_naming(folder: Path) -> list[str]:
@@ -54,3 +57,24 @@ def test_a_demo_whose_server_does_not_start_names_the_log(tmp_path: Path) -> Non
     assert ran.returncode == 1
     assert f"The server did not start; see {tmp_path / 'server.log'}" in ran.stderr
     assert processes_naming(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_the_pacs_demo_ends_with_pictures_of_what_orthanc_holds(tmp_path: Path) -> None:
+    require(shutil.which("Orthanc") and shutil.which("storescu"), "the demo needs Debian's orthanc and dcmtk")
+    ran = subprocess.run([*PACS_DEMO, tmp_path], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    paths = [Path(line) for line in ran.stdout.partition("Look at these:\n")[2].splitlines()]
+    assert [path.name for path in paths[:3]] == ["contact_sheet.png", "seg_0.dcm", "seg_1.dcm"]
+    assert all(path.stat().st_size for path in paths)
+    assert "to orthanc</span>" in (tmp_path / "operator.html").read_text(encoding="utf-8")
+    assert processes_naming(tmp_path) == []
+
+
+@pytest.mark.slow
+def test_the_pacs_demo_is_skipped_in_one_sentence_where_orthanc_is_missing(tmp_path: Path) -> None:
+    environ = os.environ | {"PATH": str(tmp_path)}
+    ran = subprocess.run([*PACS_DEMO, tmp_path / "out"], cwd=ROOT, env=environ, capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert len(ran.stdout.splitlines()) == 1 and "Orthanc and storescu" in ran.stdout
+    assert not (tmp_path / "out").exists()
