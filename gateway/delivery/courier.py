@@ -142,9 +142,9 @@ class Courier(Generic[Item]):
     def _attempt(self, item: Item, receiver: str) -> None:
         try:
             self._errands.attempt(item, self._stopped.is_set)
-        except GatewayError as error:  # its lease ends, and it is repeated
-            private = error.private
-            logger.warning("%s: an outcome was not stored: %s %s", self._errands.name, error.code, private)
+        except Exception as error:  # of the index, or a fault of ours: its lease ends, and it is repeated
+            private = error.private if isinstance(error, GatewayError) else f"\n{exception_frames(error)}"
+            logger.warning("%s: a try has no outcome: %s %s", self._errands.name, type(error).__name__, private)
         finally:
             with self._lock:
                 del self._flying[receiver]

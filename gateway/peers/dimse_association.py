@@ -68,6 +68,11 @@ def associated(
     association.unbind(evt.EVT_PDU_RECV, _note)
     try:
         yield association
+    except RuntimeError:
+        if association.is_established:
+            association.abort()
+            raise
+        raise lost(name) from None  # pynetdicom's, of a request after the peer has ended the association
     except BaseException:
         association.abort()
         raise

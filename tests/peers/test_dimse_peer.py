@@ -5,6 +5,7 @@ import socket
 import socketserver
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from pynetdicom import AE, evt
 
 from gateway.errors import Cancelled, LimitExceeded, PeerFailed, StudyNotFound, Unavailable
 from gateway.peers.dimse_peer import DimsePeer
-from gateway.peers.peer import FetchLimits, FetchTarget, OutgoingInstance, PeerQuery
+from gateway.peers.peer import FetchLimits, FetchTarget, OutgoingInstance, PeerQuery, SendReport
 from gateway.peers.peer_entries import DimseAddress, PeerEntry
 from tests.dimse.serving import Serving, serving
 from tests.ports import free_port
@@ -168,6 +169,31 @@ def test_a_rejection_is_no_lost_connection(result: int, error: type[Exception]) 
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_an_association_that_ends_between_two_instances_is_lost_and_the_first_is_reported() -> None:
+    entity, over = AE("PACS"), threading.Event()
+    entity.add_supported_context(CT, "1.2.840.10008.1.2.1")
+    handlers = [
+        (evt.EVT_C_STORE, lambda _event: 0),
+        (evt.EVT_DIMSE_SENT, lambda event: threading.Timer(0.1, event.assoc.abort).start()),
+    ]
+    server = entity.start_server(
+        ("127.0.0.1", 0), block=False, evt_handlers=[*handlers, (evt.EVT_CONN_CLOSE, lambda _event: over.set())]
+    )
+    report, sent = SendReport(), outgoing(files(2))
+
+    def check() -> None:
+        if report.stored:
+            assert over.wait(10)
+            time.sleep(0.2)  # until the requestor has seen it, too
+
+    try:
+        with pytest.raises(Unavailable):
+            peer(server.socket.getsockname()[1], aet="PACS").store(sent, check, report)
+    finally:
+        server.shutdown()
+    assert [one.sop_instance_uid for one in report.stored] == [sent[0].sop_instance_uid]
 
 
 def test_the_server_reads_the_file_of_the_store(served: Serving, tmp_path: Path) -> None:
