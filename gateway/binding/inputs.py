@@ -54,7 +54,17 @@ class Inputs:
         types = {one.type for one in declaration.inputs}
         if types and not types & {Attachment, Request} and self._files[1]:
             raise self.strays("This model takes no attachments")
+        self._refuse_both(declaration)
         return {one.name: self._argument(one) for one in declaration.inputs}
+
+    def _refuse_both(self, declaration: Declaration) -> None:
+        """Refuse a study beside tensors that leave it no argument."""
+        of_images = {one.name for one in declaration.inputs if one.of_images}
+        if self.tensors.names and of_images <= self.tensors.names and self.instances:
+            raise StudyRefused(
+                "The request has a tensor for each argument, and DICOM files too: send one of them.",
+                private="a study beside tensors",
+            )
 
     def _argument(self, declared: Input) -> Any:
         if declared.name not in self.tensors.names:

@@ -55,7 +55,8 @@ def model_name(route: str) -> str:
 def _model(name: str, version: str = "") -> Model:
     """Return a model by its name, and check that it has the version. Raises ModelNotFound, Forbidden."""
     service = current_service()
-    route = next((route for route in service.models if model_name(route) == name), None)
+    routes = sorted(service.models, key=lambda route: route == "/")  # a route /default goes before the root
+    route = next((route for route in routes if model_name(route) == name), None)
     if route is None:
         raise ModelNotFound(f"No model has this name; GET {PREFIX}/repository/index lists them.")
     require("infer", route=route)

@@ -1,5 +1,6 @@
 """The Open Inference Protocol v2, in this process: what it says of models, tensors in and out, and hostile requests."""
 
+import io
 import json
 import struct
 from collections.abc import Sequence
@@ -27,6 +28,9 @@ from gateway import (
     Settings,
     Volume,
 )
+from gateway.access.api_keys import fingerprint, new_key
+from gateway.access.callers import Caller
+from gateway.access.callers_file import CallerEntry, change
 from gateway.observe.outcomes import Outcome
 from gateway.testing import client as local_client
 from gateway.testing import phantom_study
@@ -271,6 +275,40 @@ def test_the_array_of_the_model_lies_on_the_bytes_that_were_received() -> None:
 
     infer(app.test_client(), "default", ("volume", VOXELS))
     assert seen == [(True, True, False)]
+
+
+def test_a_study_beside_the_tensor_of_its_only_argument_is_refused(client: FlaskClient, tmp_path: Path) -> None:
+    study, body = elements("study", *(file.read_bytes() for file in phantom_study(tmp_path, slices=2, size=16)))
+    asked = ask(client, "above", {"inputs": [entry("volume", VOXELS), study]}, VOXELS.tobytes(), body)
+    assert "one of them" in refused(asked, 422, "study-refused")
+
+
+@pytest.mark.parametrize(("more", "status"), [(0, 200), (-1, 400), (1, 400)])
+def test_a_body_of_unknown_length_ends_with_its_last_tensor(client: FlaskClient, more: int, status: int) -> None:
+    body, headers = message({"inputs": [entry("volume", VOXELS)]}, VOXELS.tobytes())
+    body = body[:more] if more < 0 else body + b"x" * more
+    environ = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked", "CONTENT_LENGTH": ""}
+    stream = io.BytesIO(body)
+    response = client.post(
+        "/v2/models/above/infer", input_stream=stream, headers=headers, environ_overrides=environ, buffered=True
+    )
+    assert (response.status_code, "error" in response.get_json()) == (status, status != 200)
+
+
+def test_a_caller_sees_and_asks_the_models_of_its_routes_alone(tmp_path: Path) -> None:
+    path, key = tmp_path / "callers.json", new_key()
+    change(path, lambda _: [CallerEntry(Caller("viewer", frozenset({"infer"}), ("/above",)), fingerprint(key))])
+    client = application(api_keys_file=path).test_client()
+    headers = {"Authorization": f"Bearer {key}"}
+    assert [client.get(f"/v2/health/{word}").status_code for word in ("live", "ready")] == [200, 200]
+    refused(client.get("/v2"), 401, "unauthenticated")
+    refused(ask(client, "above", {}), 401, "unauthenticated")
+    index = client.post("/v2/repository/index", headers=headers).get_json()
+    assert [one["name"] for one in index] == ["above"]
+    refused(client.get("/v2/models/picture", headers=headers), 403, "forbidden")
+    refused(ask(client, "picture", {}, headers=headers), 403, "forbidden")
+    asked = ask(client, "above", {"inputs": [entry("volume", VOXELS)]}, VOXELS.tobytes(), headers=headers)
+    assert asked.status_code == 200
 
 
 def test_the_timeout_is_in_microseconds_from_the_head(client: FlaskClient) -> None:
