@@ -71,6 +71,7 @@ class Gateway(flask.Flask):
         self._wrappers: list[Model] = []
         self._opening = threading.Lock()
         self._opened = False
+        self._fault: Exception | None = None
         self.extensions["gateway"] = self.service
         self.register_error_handler(Exception, problems.handle_exception)
         self.after_request(mark_complete)  # the last of its kind: it sees the response as it leaves
@@ -204,55 +205,63 @@ class Gateway(flask.Flask):
 
         It runs last, at the first request, so that a service's rule for the same path wins. A worker of a server passes
         its ``slot`` among the workers, and the ``address`` of the model processes where there are any.
+        Raises ValueError for settings and files of the operator that cannot work, again at each further request.
         """
         with self._opening:
             if self._opened:
                 return
-            self.extensions["gateway.access"].open()
-            taken = {
-                rule.rule for rule in self.url_map.iter_rules() if rule.rule != "/" or "GET" in (rule.methods or ())
-            }
-            if self.settings.expose_docs == "off":
-                taken.add("/")
-            for module in (health, introspection):
-                self.register_blueprint(module.blueprint(taken))
-            if self.settings.store_folder is not None:
-                from gateway.endpoints import studies  # SQLAlchemy, which a gateway without a store spares
+            if self._fault is not None:
+                raise self._fault
+            try:
+                self._open(address, slot)
+            except Exception as error:
+                self._fault = error
+                raise
 
-                studies.add_store(self, taken)
-                self._add_runs(taken)
-            if self.settings.routing is not None and self.settings.store_folder is not None:
-                self._add_admin_pages(taken)
-            if self.settings.oip:
-                from gateway.endpoints import oip
+    def _open(self, address: str, slot: Slot | None) -> None:
+        self.extensions["gateway.access"].open()
+        taken = {rule.rule for rule in self.url_map.iter_rules() if rule.rule != "/" or "GET" in (rule.methods or ())}
+        if self.settings.expose_docs == "off":
+            taken.add("/")
+        for module in (health, introspection):
+            self.register_blueprint(module.blueprint(taken))
+        if self.settings.store_folder is not None:
+            from gateway.endpoints import studies  # SQLAlchemy, which a gateway without a store spares
 
-                oip.add_oip(self, taken)
-            if self.settings.dapr_app_id:
-                from gateway.endpoints import dapr
+            studies.add_store(self, taken)
+            self._add_runs(taken)
+        if self.settings.routing is not None and self.settings.store_folder is not None:
+            self._add_admin_pages(taken)
+        if self.settings.oip:
+            from gateway.endpoints import oip
 
-                dapr.add_dapr(self, self.settings.dapr_app_id, taken)
-            if self.settings.dicomweb:
-                from gateway.endpoints import dicomweb
+            oip.add_oip(self, taken)
+        if self.settings.dapr_app_id:
+            from gateway.endpoints import dapr
 
-                dicomweb.add_dicomweb(self, taken)
-            if self.settings.sessions and any(model.interactive for model in self.service.models.values()):
-                self._add_sessions(taken, linked=slot is not None)
-            if self.settings.backendai_keys is not None:
-                self._add_backendai(taken)
-            decoding.configure(self.settings)
-            self.service.open(address, slot)
-            self._add_deliveries()
-            if self.settings.routing is not None:
-                self._add_routing()
-            if self.runs is not None and slot is not None:
-                self.runs.open()  # another process than a server's executes runs once it has submitted one
-            if self.deliveries is not None and slot is not None:
-                self.deliveries.start()  # another one delivers once it has queued something
-            if self.routing is not None and slot is not None:
-                self.routing.start()  # another one routes studies once it has received one
-            self._opened = True
-            atexit.register(self.close)
-            threading.Thread(target=self._set_up, name="gateway-setup", daemon=True).start()
+            dapr.add_dapr(self, self.settings.dapr_app_id, taken)
+        if self.settings.dicomweb:
+            from gateway.endpoints import dicomweb
+
+            dicomweb.add_dicomweb(self, taken)
+        if self.settings.sessions and any(model.interactive for model in self.service.models.values()):
+            self._add_sessions(taken, linked=slot is not None)
+        if self.settings.backendai_keys is not None:
+            self._add_backendai(taken)
+        decoding.configure(self.settings)
+        self.service.open(address, slot)
+        self._add_deliveries()
+        if self.settings.routing is not None:
+            self._add_routing()
+        if self.runs is not None and slot is not None:
+            self.runs.open()  # another process than a server's executes runs once it has submitted one
+        if self.deliveries is not None and slot is not None:
+            self.deliveries.start()  # another one delivers once it has queued something
+        if self.routing is not None and slot is not None:
+            self.routing.start()  # another one routes studies once it has received one
+        self._opened = True
+        atexit.register(self.close)
+        threading.Thread(target=self._set_up, name="gateway-setup", daemon=True).start()
 
     def _add_runs(self, taken: Collection[str]) -> None:
         from gateway.endpoints.runs import add_runs
