@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import signal
 import stat
 import struct
 import threading
@@ -129,6 +130,32 @@ def test_one_that_ends_in_time_is_not_stopped_by_the_limit_of_another() -> None:
     thread.start()
     while thread.is_alive():
         assert answer(echo, b"still here", 60) == b"still here"
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # Python 3.12, of a fork beside threads
+def test_a_forked_process_stops_its_functions_itself() -> None:
+    endless = made(wat.command(wat.ENDLESS), seconds=0.05)
+    with pytest.raises(FunctionTimeout):
+        answer(endless)  # by a thread that the other process has not
+    process = os.fork()
+    if not process:
+        signal.alarm(10)
+        try:
+            answer(endless)
+        except FunctionTimeout:
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+
+
+def test_a_command_may_write_after_its_memory_has_grown() -> None:
+    """The view that the host has of it is another one then."""
+    grown = "(drop (memory.grow (i32.const 64))) (i32.store (i32.const 4000000) (i32.const 0x21212121))"
+    place = "(i32.store (i32.const 0) (i32.const 4000000)) (i32.store (i32.const 4) (i32.const 4))"
+    written = "(drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))"
+    body = f"(call $print (i32.const 1) (i32.const 4)) {grown} {place} {written}"
+    assert answer(made(wat.command(body, "ABCD"))) == b"ABCD!!!!"
 
 
 def test_memory_ends_at_its_limit() -> None:

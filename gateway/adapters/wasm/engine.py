@@ -1,6 +1,7 @@
 """The one engine of this process that runs WASM functions: what they may use of WebAssembly, and how time ends them."""
 
 import math
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +31,11 @@ class WasmEngine:
         self._running = 0
         self._changed = threading.Condition()
         self._ticking = False
+        os.register_at_fork(after_in_child=self._forked)
+
+    def _forked(self) -> None:
+        """Forget the thread and the calls of the parent process, which this one has not."""
+        self._running, self._ticking, self._changed = 0, False, threading.Condition()
 
     @contextmanager
     def bounded(self, store: wasmtime.Store, seconds: float) -> Iterator[None]:

@@ -9,7 +9,7 @@ import ctypes
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 PREVIEW_1 = "wasi_snapshot_preview1"
 SUCCESS, BAD_DESCRIPTOR, FAULT, INVALID, NO_SEEK, NOT_CAPABLE = 0, 8, 21, 28, 70, 76
@@ -75,14 +75,22 @@ class Streams:
         raise Ended
 
 
-class _Memory:
-    """The memory of the calling program, little endian; every access is checked."""
+class ProgramMemory:
+    """The memory of a program in one call of it, little endian; every access is checked."""
 
-    def __init__(self, caller: Any) -> None:
-        memory = caller.get("memory")
-        size = memory.data_len(caller)
-        address = ctypes.addressof(memory.data_ptr(caller).contents)
-        self._view = memoryview((ctypes.c_ubyte * size).from_address(address)).cast("B")
+    def __init__(self) -> None:
+        self._memory: Any = None
+        self._view = memoryview(b"")
+
+    def look(self, caller: Any) -> Self:
+        """Return the memory as a host function finds it: it moves only where it has grown."""
+        if self._memory is None:
+            self._memory = caller.get("memory")
+        size = self._memory.data_len(caller)
+        if size != len(self._view):
+            address = ctypes.addressof(self._memory.data_ptr(caller).contents)
+            self._view = memoryview((ctypes.c_ubyte * size).from_address(address)).cast("B")
+        return self
 
     def at(self, pointer: int, length: int) -> memoryview:
         """Return bytes of the program. Raises IndexError beyond its memory."""
@@ -107,7 +115,7 @@ Host = Callable[..., int | None]
 """A host function: the streams of the call, the memory of the program, and its arguments; it returns an error code."""
 
 
-def _fd_read(streams: Streams, memory: _Memory, descriptor: int, vectors: int, count: int, read: int) -> int:
+def _fd_read(streams: Streams, memory: ProgramMemory, descriptor: int, vectors: int, count: int, read: int) -> int:
     if descriptor != STDIN:
         return BAD_DESCRIPTOR
     if count & MASK > MAX_VECTORS:
@@ -116,7 +124,7 @@ def _fd_read(streams: Streams, memory: _Memory, descriptor: int, vectors: int, c
     return SUCCESS
 
 
-def _fd_write(streams: Streams, memory: _Memory, descriptor: int, vectors: int, count: int, written: int) -> int:
+def _fd_write(streams: Streams, memory: ProgramMemory, descriptor: int, vectors: int, count: int, written: int) -> int:
     if descriptor not in (STDOUT, STDERR):
         return BAD_DESCRIPTOR
     if count & MASK > MAX_VECTORS:
@@ -129,7 +137,7 @@ def _fd_write(streams: Streams, memory: _Memory, descriptor: int, vectors: int, 
     return SUCCESS
 
 
-def _fd_fdstat_get(_: Streams, memory: _Memory, descriptor: int, stat: int) -> int:
+def _fd_fdstat_get(_: Streams, memory: ProgramMemory, descriptor: int, stat: int) -> int:
     """A stream is like a terminal: it has a type, and neither flags nor a position (``fdstat``, 24 bytes)."""
     if descriptor not in (STDIN, STDOUT, STDERR):
         return BAD_DESCRIPTOR
@@ -142,13 +150,13 @@ def _no_descriptor(*_: object) -> int:
 
 
 def _on_stream(code: int) -> Host:
-    def answer(_: Streams, __: _Memory, descriptor: int, *___: int) -> int:
+    def answer(_: Streams, __: ProgramMemory, descriptor: int, *___: int) -> int:
         return code if descriptor in (STDIN, STDOUT, STDERR) else BAD_DESCRIPTOR
 
     return answer
 
 
-def _no_strings(_: Streams, memory: _Memory, count: int, size: int) -> int:
+def _no_strings(_: Streams, memory: ProgramMemory, count: int, size: int) -> int:
     """No arguments and no environment."""
     memory.put(count, 0)
     memory.put(size, 0)
@@ -159,7 +167,7 @@ def _nothing(*_: object) -> int:
     return SUCCESS
 
 
-def _proc_exit(streams: Streams, _: _Memory, status: int) -> None:
+def _proc_exit(streams: Streams, _: ProgramMemory, status: int) -> None:
     streams.exit(status)
 
 
@@ -167,21 +175,21 @@ CLOCKS: tuple[Callable[[], int], ...] = (time.time_ns, time.monotonic_ns)
 """By WASI's number; those of the process's own processor time are not granted."""
 
 
-def _clock_time_get(_: Streams, memory: _Memory, clock: int, __: int, now: int) -> int:
+def _clock_time_get(_: Streams, memory: ProgramMemory, clock: int, __: int, now: int) -> int:
     if clock not in range(len(CLOCKS)):
         return INVALID
     memory.put(now, CLOCKS[clock](), 8)
     return SUCCESS
 
 
-def _clock_res_get(_: Streams, memory: _Memory, clock: int, resolution: int) -> int:
+def _clock_res_get(_: Streams, memory: ProgramMemory, clock: int, resolution: int) -> int:
     if clock not in range(len(CLOCKS)):
         return INVALID
     memory.put(resolution, 1_000, 8)
     return SUCCESS
 
 
-def _random_get(_: Streams, memory: _Memory, pointer: int, length: int) -> int:
+def _random_get(_: Streams, memory: ProgramMemory, pointer: int, length: int) -> int:
     target = memory.at(pointer, length)
     for start in range(0, len(target), PIECE):
         piece = target[start : start + PIECE]
@@ -232,14 +240,14 @@ ABSENT = {
 """The rest of it, which the libraries of some languages import: each call answers NOT_CAPABLE."""
 
 
-def host_call(function: HostFunction | None, streams: Streams) -> Callable[..., int | None]:
+def host_call(function: HostFunction | None, streams: Streams, memory: ProgramMemory) -> Callable[..., int | None]:
     """Return a host function for one call, as wasmtime calls it; None for one that is absent."""
 
     def call(caller: Any, *arguments: int) -> int | None:
         if function is None:
             return NOT_CAPABLE
         try:
-            return function.call(streams, _Memory(caller), *arguments)
+            return function.call(streams, memory.look(caller), *arguments)
         except IndexError:
             return FAULT
         except Ended:

@@ -15,7 +15,7 @@ import wasmtime
 from gateway.adapters.wasm.compiled_code import compiled
 from gateway.adapters.wasm.engine import WasmEngine, wasm_engine
 from gateway.adapters.wasm.module_checks import InvalidFunction, host_imports, is_command
-from gateway.adapters.wasm.wasi import MASK, PREVIEW_1, Ended, Grants, Streams, host_call
+from gateway.adapters.wasm.wasi import MASK, PREVIEW_1, Ended, Grants, ProgramMemory, Streams, host_call
 from gateway.config import Settings
 from gateway.errors import DeadlineExceeded, FunctionFailed, FunctionRefused, FunctionTimeout
 
@@ -96,9 +96,9 @@ class WasmFunction:
         raise FunctionTimeout(f"The function did not end within wasm_seconds, which is {bounded:g} here.")
 
     def _linker(self, streams: Streams) -> wasmtime.Linker:
-        linker = wasmtime.Linker(self._engine.engine)
+        linker, memory = wasmtime.Linker(self._engine.engine), ProgramMemory()
         for name, (kind, function) in self._imports.items():
-            linker.define_func(PREVIEW_1, name, kind, host_call(function, streams), access_caller=True)
+            linker.define_func(PREVIEW_1, name, kind, host_call(function, streams, memory), access_caller=True)
         return linker
 
     def _run_command(self, exports: Any, store: wasmtime.Store, streams: Streams, _: memoryview) -> bytearray:
