@@ -10,7 +10,7 @@ import flask
 from gateway import __version__
 from gateway.contract.model import Model
 from gateway.contract.requests import JSON, Result
-from gateway.endpoints.access_control import caller, require
+from gateway.endpoints.access_control import caller, may_see_reasons, require
 from gateway.endpoints.current import current_service
 from gateway.endpoints.inference import open_exchange, receipt_fields
 from gateway.endpoints.multipart_response import SEND_SIZE, coalesced, model_fields
@@ -54,16 +54,24 @@ def model_name(route: str) -> str:
 
 def _model(name: str, version: str = "") -> Model:
     """Return a model by its name, and check that it has the version. Raises ModelNotFound, Forbidden."""
-    service = current_service()
-    routes = sorted(service.models, key=lambda route: route == "/")  # a route /default goes before the root
+    models = _models()
+    routes = sorted(models, key=lambda route: route == "/")  # a route /default goes before the root
     route = next((route for route in routes if model_name(route) == name), None)
     if route is None:
         raise ModelNotFound(f"No model has this name; GET {PREFIX}/repository/index lists them.")
     require("infer", route=route)
-    model = service.models[route]
+    model = models[route]
     if version and version != _version(model):
         raise ModelNotFound("The model has no such version; its metadata lists those it has.")
     return model
+
+
+def _models() -> dict[str, Model]:
+    """Return the models by their routes, but for those that only their own route serves.
+
+    An AIGES wrapper is one: its request has parts with names, and its answer may be a stream, as for runs.
+    """
+    return {route: model for route, model in current_service().models.items() if model.durable}
 
 
 def _version(model: Model) -> str:
@@ -130,14 +138,15 @@ def _index() -> flask.Response:
     words = parse_json(text or b"{}", None)
     report, sender = service.report(), caller()
     found = []
-    for route, model in service.models.items():
+    for route, model in _models().items():
         health = report.models.get(model.name)
         if sender is not None and not sender.may_use(route):
             continue
         ready = health is not None and health.serves
+        reason = health.reason if health is not None and not ready and may_see_reasons() else ""
         entry = {"name": model_name(route), "version": _version(model), "state": "READY" if ready else "UNAVAILABLE"}
         if ready or not words.get("ready"):
-            found.append(entry | {"reason": "" if ready or health is None else health.reason})
+            found.append(entry | {"reason": reason})
     return flask.jsonify(found)
 
 

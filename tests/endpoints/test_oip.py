@@ -34,6 +34,7 @@ from gateway.access.callers_file import CallerEntry, change
 from gateway.observe.outcomes import Outcome
 from gateway.testing import client as local_client
 from gateway.testing import phantom_study
+from tests.conftest import ROOT
 from tests.endpoints.tensors import HEADER, Outputs, elements, entry, message
 from tests.endpoints.tensors import outputs as outputs_of
 
@@ -443,6 +444,19 @@ def test_what_is_answered_is_as_openapi_describes_it(client: FlaskClient) -> Non
     response = infer(client, "above", ("volume", VOXELS), parameters={"binary_data_output": False})
     jsonschema.validate(response.get_json(), answer)
     jsonschema.validate({"inputs": [TENSOR]}, infer_path["requestBody"]["content"]["application/json"]["schema"])
+
+
+def test_a_wasm_function_takes_and_answers_a_file_and_a_wrapper_has_its_own_route_alone() -> None:
+    app = Gateway("files")
+    app.add_wasm_route("/grayscale", ROOT / "models/wasm/grayscale.wasm")
+    app.add_wrapper_route("/wrapper", ROOT / "tests/adapters/wrappers/study.py")
+    picture, body = elements("study", b"P6 2 2 255\n" + bytes(12))
+    wanted = [{"name": "file", "parameters": {"binary_data": True}}]
+    response = ask(app.test_client(), "grayscale", {"inputs": [picture], "outputs": wanted}, body)
+    assert outputs(response)["file"][1] == [b"P5\n2 2\n255\n" + bytes(4)]
+    assert [one["name"] for one in app.test_client().post("/v2/repository/index").get_json()] == ["grayscale"]
+    refused(ask(app.test_client(), "wrapper", {}), 404, "model-not-found")
+    app.close()
 
 
 def test_the_door_can_be_closed() -> None:
