@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
+from gateway.config import KiB
 from gateway.errors import DigestMismatch
 from gateway.spool.disk import on_disk, open_regular
 
@@ -89,28 +90,44 @@ class Blobs(Protocol):
         """Let go of what is open."""
 
 
+PIECE = 256 * KiB
+"""Bytes that are read back at once to be hashed: they stay in the cache of a core."""
+
+
 class Incoming:
     """A file that is being received: written and hashed. It has a name, which a lock keeps from being swept.
 
     Use as a context manager: what was not placed at the end is gone.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """A new file in ``folder``. Raises StorageFull, Unavailable."""
+    def __init__(self, folder: Path, *, hashed: bool = True) -> None:
+        """A new file in ``folder``; one that is not ``hashed`` as it is written is hashed by ``hash_written``.
+
+        Raises StorageFull, Unavailable.
+        """
         with on_disk(STORE):
             self.path, self.descriptor = _new_file(folder)
-        self._hash = hashlib.sha256()
+        self._hash, self._hashed = hashlib.sha256(), hashed
         self._moved = False
         self.size = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Add bytes. Raises StorageFull, Unavailable."""
-        self._hash.update(data)
+        if self._hashed:
+            self._hash.update(data)
         self.size += len(data)
         view = memoryview(data)
         with on_disk(STORE):
             while view:
                 view = view[os.write(self.descriptor, view) :]
+
+    def hash_written(self) -> None:
+        """Hash the whole file, in a thread beside the one that receives the next. Raises Unavailable."""
+        piece, at = bytearray(PIECE), 0
+        with on_disk(STORE):
+            while count := os.preadv(self.descriptor, [piece], at):
+                self._hash.update(memoryview(piece)[:count])
+                at += count
 
     @property
     def sha256(self) -> str:

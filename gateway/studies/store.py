@@ -110,9 +110,9 @@ class Store:
         for keeper in self.blobs.values():
             keeper.close()
 
-    def incoming(self) -> Incoming:
-        """A new file to receive into. Raises StorageFull."""
-        return Incoming(self.folder / "incoming")
+    def incoming(self, *, hashed: bool = True) -> Incoming:
+        """A new file to receive into, ``hashed`` as it is written. Raises StorageFull."""
+        return Incoming(self.folder / "incoming", hashed=hashed)
 
     def states(self, caller: str, entries: Sequence[ManifestEntry]) -> list[tuple[str, str | None]]:
         """Return the state of each entry of a manifest for this caller: ``present``, ``missing``, or ``conflict`` with

@@ -1,7 +1,9 @@
 """The instances of one STOW-RS request: received part by part, judged one by one, kept together (PS3.18 10.5)."""
 
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from types import TracebackType
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -9,6 +11,8 @@ from sqlalchemy import Connection
 from gateway.errors import InstanceConflict, LimitExceeded, StudyRefused
 from gateway.studies import instance_rows, routing_rows
 from gateway.studies.arrival_rows import Sender
+from gateway.studies.blobs import Incoming
+from gateway.studies.file_batch import SETTLERS
 from gateway.studies.manifests import ManifestEntry, is_uid
 from gateway.studies.store import Store
 from gateway.studies.uploads import ArrivedInstance, InstanceBatch
@@ -46,13 +50,29 @@ Beside = Callable[[Connection, StowOutcome], None]
 """Does more in the transaction that keeps instances."""
 
 
+class _Beside:
+    """The threads of one request: one that hashes a part, and those that make hashed parts last."""
+
+    def __init__(self) -> None:
+        self.hashing, self.settling = ThreadPoolExecutor(1), ThreadPoolExecutor(SETTLERS)
+        self.settled: list[Future[None]] = []
+
+    def close(self) -> None:
+        """Drop what has not begun, and wait for the rest."""
+        for threads in (self.hashing, self.settling):
+            threads.shutdown(cancel_futures=True)
+
+
 class StowUpload(InstanceBatch):
     """The parts of one request. Use as a context manager: what was not kept at its end is gone."""
 
-    def __init__(self, store: Store, caller: str, study: str = "", sender: Sender | None = None) -> None:
+    def __init__(
+        self, store: Store, caller: str, study: str = "", sender: Sender | None = None, *, overlap: bool = False
+    ) -> None:
         """``study`` is the only one that is taken, "" for all.
 
-        With a ``sender`` the instances count as arrived, and rules may take their studies.
+        With a ``sender`` the instances count as arrived, and rules may take their studies. With ``overlap`` a part is
+        hashed and made to last while the next ones are received: ``accepted`` and ``failures`` are one part behind.
         """
         self._accepted: list[ManifestEntry] = []
         super().__init__(store, caller, self._accepted)
@@ -61,29 +81,64 @@ class StowUpload(InstanceBatch):
         self._digests: dict[str, str] = {}
         self._failures: list[StowFailure] = []
         self._named = DICOM_TYPE
+        self._beside = _Beside() if overlap else None
+        self._last: tuple[Incoming, Future[None]] | None = None
 
     def begin_part(self, media_type: str) -> None:
         """The next part begins, of a ``media_type``, "" where its header does not state one. Raises StorageFull."""
         self._named = media_type or DICOM_TYPE
-        self._files.append(self._store.incoming())
+        self._files.append(self._store.incoming(hashed=self._beside is None))
 
     def write(self, data: bytes | memoryview) -> None:
         """More of the current part. Raises StorageFull."""
         self._files[-1].write(data)
 
     def end(self) -> None:
-        """The current part is complete; one that is not stored is removed now."""
-        failure = self._judge()
-        if failure is not None:
-            self._files.pop().discard()
-            if failure.reason:
-                self._failures.append(failure)
-
-    def _judge(self) -> StowFailure | None:
-        """The failure of the current part, of reason 0 for the same file once more; None for one that is accepted."""
+        """The current part is complete; one that is not stored is removed, now or with the end of the next."""
         file = self._files[-1]
+        self._end_last()
         if self._named != DICOM_TYPE:
-            return StowFailure(UNREADABLE)
+            self._leave_out(file, StowFailure(UNREADABLE))
+        elif self._beside is None:
+            self._decide(file)
+        else:
+            self._last = file, self._beside.hashing.submit(file.hash_written)
+
+    def _end_last(self) -> None:
+        """Decide on the part before the current one, which has its digest by now."""
+        if self._last is not None:
+            (file, hashed), self._last = self._last, None
+            hashed.result()
+            self._decide(file)
+
+    def _decide(self, file: Incoming) -> None:
+        failure = self._judge(file)
+        if failure is not None:
+            self._leave_out(file, failure)
+        elif self._beside is not None and self._blobs.waits:
+            self._beside.settled.append(self._beside.settling.submit(self._settle, (file.sha256, file)))
+
+    def _leave_out(self, file: Incoming, failure: StowFailure) -> None:
+        self._files.remove(file)
+        file.discard()
+        if failure.reason:
+            self._failures.append(failure)
+
+    def settle(self) -> None:
+        """Make all parts last, and wait for those that others make last. Raises StorageFull, Unavailable."""
+        self._end_last()
+        if self._beside is None or not self._blobs.waits:
+            super().settle()
+        for settled in self._beside.settled if self._beside is not None else ():
+            settled.result()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._beside is not None:
+            self._beside.close()
+        super().__exit__(kind, error, tb)
+
+    def _judge(self, file: Incoming) -> StowFailure | None:
+        """The failure of a part, of reason 0 for the same file once more; None for one that is accepted."""
         try:
             with file.reader() as opened:
                 attributes = self._reader.read(opened)

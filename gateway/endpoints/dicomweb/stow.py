@@ -42,9 +42,10 @@ def _store(study: str = "") -> flask.Response:
 
 def _received(study: str) -> StowOutcome:
     store, environ = store_context().store, flask.request.environ
-    upload = StowUpload(store, caller_name(), study, routed_sender())
-    with admission_ticket() as ticket, received_instances(environ, store.settings, ticket, upload):
-        outcome = upload.keep()
+    with admission_ticket() as ticket:
+        upload = StowUpload(store, caller_name(), study, routed_sender(), overlap=ticket.idle_core)
+        with received_instances(environ, store.settings, ticket, upload):
+            outcome = upload.keep()
     arrived()
     return outcome
 
