@@ -18,6 +18,7 @@ from benchmarks.rows.mixed import mixed
 from benchmarks.rows.observability import observability
 from benchmarks.rows.overload import overload
 from benchmarks.rows.processes import hop, weights
+from benchmarks.rows.round_trips import round_trips
 from benchmarks.rows.runs import runs
 from benchmarks.rows.segmentations import segmentation
 from benchmarks.rows.signals import deaths, signals
@@ -45,6 +46,7 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "dicomweb": dicomweb,
     "searches": searches,
     "associations": associations,
+    "round-trips": round_trips,
     "runs": runs,
     "clicks": clicks,
     "tensors": tensors,

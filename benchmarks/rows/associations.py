@@ -64,7 +64,7 @@ def _many(plan: Plan, folder: Path, number: "count[int]") -> Iterator[Line]:
     each = max(plan.instances // CLIENTS, 1)
     studies = [_write(folder / f"many-{client}", each, f"2{client:02d}") for client in range(CLIENTS)]
     place = folder / f"run-{next(number)}"
-    with _gateway(place, {}) as port:
+    with gateway_of_associations(place, {}) as port:
         began = time.perf_counter()
         statuses = _send(port, studies)
         seconds = time.perf_counter() - began
@@ -92,7 +92,7 @@ def _write(folder: Path, number: int, group: str) -> Path:
 
 
 def _ours(study: Path, folder: Path, number: "count[int]", environ: Mapping[str, str]) -> float:
-    with _gateway(folder / f"run-{next(number)}", environ) as port:
+    with gateway_of_associations(folder / f"run-{next(number)}", environ) as port:
         return _seconds(port, [study])
 
 
@@ -139,7 +139,8 @@ def _send(port: int, studies: Sequence[Path]) -> list[int]:
 
 
 @contextmanager
-def _gateway(place: Path, environ: Mapping[str, str]) -> Iterator[int]:
+def gateway_of_associations(place: Path, environ: Mapping[str, str]) -> Iterator[int]:
+    """Yield the port of the DICOM network, with a store in ``place``, which is made."""
     place.mkdir()
     titles, log = place / "titles.toml", place / "log"
     titles.write_text(TITLES, encoding="utf-8")

@@ -109,8 +109,9 @@ class Way:
         return folder
 
     def sender(self, folder: Path) -> "subprocess.Popen[bytes]":
-        """Begin to send a folder on one association."""
-        line = ["storescu", "+sd", "-aet", "CT1", "-aec", "GATEWAY", "127.0.0.1", str(self.network.port), str(folder)]
+        """Begin to send the files of a folder, in their order, on one association."""
+        line = ["storescu", "-aet", "CT1", "-aec", "GATEWAY", "127.0.0.1", str(self.network.port)]
+        line += map(str, sorted(folder.iterdir()))
         return subprocess.Popen(line, env=NO_DELAY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def send(self, folder: Path) -> None:
