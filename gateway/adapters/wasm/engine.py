@@ -24,13 +24,17 @@ CONFIGURATION = 1
 
 
 class WasmEngine:
-    """wasmtime's engine, and the thread that advances its epoch while functions run."""
+    """wasmtime's engine, and the thread that advances its epoch with the time while functions run."""
 
     def __init__(self) -> None:
         self.engine = wasmtime.Engine(_configuration())
+        self._epoch = 0
+        """Of the engine."""
+        self._began = 0.0
+        """When the epoch would have been 0, by the calls that run now (``time.monotonic``)."""
         self._running = 0
-        self._changed = threading.Condition()
         self._ticking = False
+        self._changed = threading.Condition()
         os.register_at_fork(after_in_child=self._forked)
 
     def _forked(self) -> None:
@@ -39,10 +43,16 @@ class WasmEngine:
 
     @contextmanager
     def bounded(self, store: wasmtime.Store, seconds: float) -> Iterator[None]:
-        """Run the code of ``store`` within the block; it traps once ``seconds`` are over, give or take a tick."""
-        store.set_epoch_deadline(math.ceil(seconds / TICK) + 1)
+        """Run the code of ``store`` within the block; it traps once ``seconds`` are over, a tick later at most.
+
+        A call never ends too early, and a busy machine, on which ticks are late, makes it no longer.
+        """
         with self._changed:
+            now = time.monotonic()
+            if not self._running:  # the epoch has stood still
+                self._began = now - self._epoch * TICK
             self._running += 1
+            store.set_epoch_deadline(math.ceil((now + seconds - self._began) / TICK) - self._epoch)
             if not self._ticking:
                 self._ticking = True
                 threading.Thread(target=self._tick, name="gateway-wasm-clock", daemon=True).start()
@@ -57,8 +67,10 @@ class WasmEngine:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._running)
+                while self._began + (self._epoch + 1) * TICK <= time.monotonic():
+                    self._epoch += 1
+                    self.engine.increment_epoch()
             time.sleep(TICK)
-            self.engine.increment_epoch()
 
 
 @cache

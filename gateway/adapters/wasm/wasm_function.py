@@ -81,6 +81,8 @@ class WasmFunction:
         FunctionTimeout, and DeadlineExceeded where ``seconds`` are fewer than the limit.
         """
         bounded = min(seconds, self._limits.seconds)
+        if bounded <= 0:
+            raise DeadlineExceeded("The function did not begin before the deadline of the request.")
         end, streams = time.monotonic() + bounded, Streams(data, self._limits.output)
         with wasmtime.Store(self._engine.engine) as store, self._linker(streams) as linker:
             store.set_limits(self._limits.memory, TABLE_ELEMENTS, instances=1, tables=TABLES, memories=1)
@@ -111,7 +113,7 @@ class WasmFunction:
         memory, pointer = exports["memory"], exports["alloc"](store, len(data)) & MASK
         if pointer + len(data) > memory.data_len(store):
             raise FunctionFailed("The function's alloc returned a place outside its memory.")
-        memory.get_buffer_ptr(store, len(data), pointer)[:] = data
+        memoryview(memory.get_buffer_ptr(store, len(data), pointer)).cast("B")[:] = data
         packed = exports["infer"](store, pointer, len(data))
         start, length = packed >> 32 & MASK, packed & MASK
         if start + length > memory.data_len(store):
