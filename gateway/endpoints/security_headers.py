@@ -17,12 +17,12 @@ POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancesto
 """For responses other than pages, and for the gateway's pages without a policy (Content Security Policy Level 3)."""
 POLICED = {**SECURE, "Content-Security-Policy": POLICY}
 REQUEST_HEADERS = (
-    "Authorization, Cache-Control, Content-Type, Last-Event-ID, Prefer, Traceparent, Webhook, X-API-Key, X-Request-ID, "
-    "X-Request-Timeout"
+    "Authorization, Cache-Control, Content-Type, Inference-Header-Content-Length, Last-Event-ID, Prefer, Traceparent, "
+    "Webhook, X-API-Key, X-Request-ID, X-Request-Timeout"
 )
 RESPONSE_HEADERS = (
-    "Age, Content-Location, Location, Preference-Applied, Retry-After, Server-Timing, WWW-Authenticate, "
-    "X-Digest-Algorithm, X-Gateway-Receipt, X-Model, X-Model-Version, X-Request-ID, X-Request-Timeout"
+    "Age, Content-Location, Inference-Header-Content-Length, Location, Preference-Applied, Retry-After, Server-Timing, "
+    "WWW-Authenticate, X-Digest-Algorithm, X-Gateway-Receipt, X-Model, X-Model-Version, X-Request-ID, X-Request-Timeout"
 )
 METHODS = "GET, POST, PUT, DELETE, HEAD"
 PREFLIGHT_SECONDS = 600

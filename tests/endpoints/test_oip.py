@@ -1,5 +1,6 @@
 """The Open Inference Protocol v2, in this process: what it says of models, tensors in and out, and hostile requests."""
 
+import base64
 import io
 import json
 import struct
@@ -247,6 +248,20 @@ def test_a_study_in_bytes_is_answered_as_by_the_model_s_own_route(tmp_path: Path
     own, other = outcomes
     assert (other.door, other.status, other.instances) == ("oip", 200, 4)
     assert (other.input_digest, other.output_digest) == (own.input_digest, own.output_digest)
+
+
+def test_dicom_objects_are_files_and_an_answer_has_its_receipt(client: FlaskClient, tmp_path: Path) -> None:
+    study, body = elements("study", *(file.read_bytes() for file in phantom_study(tmp_path, slices=3, size=16)))
+    words = {"inputs": [study], "parameters": {"output": "dicom", "binary_data_output": True}}
+    response = ask(client, "above", words, body, headers={"Prefer": "receipt"})
+    found = outputs(response)
+    said, files = found["dicom"]
+    assert [file[128:132] for file in files] == [b"DICM"] * len(files)
+    assert (said["parameters"]["content_type"], "boolean_mask" in found) == ("application/dicom", False)
+    encoded = response.headers["X-Gateway-Receipt"].partition(".")[0]
+    receipt = json.loads(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))
+    digest = json.loads(response.data[: int(response.headers[HEADER])])["parameters"]["input_digest"]
+    assert (receipt["route"], receipt["input"]) == ("/above", digest)
 
 
 def test_files_of_any_kind_are_elements_of_bytes(client: FlaskClient, tmp_path: Path) -> None:
