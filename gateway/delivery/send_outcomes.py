@@ -20,7 +20,7 @@ FINAL = (0x0117, 0x0118, 0x0119, 0x0122, 0x0124, 0xC122)
 FINAL_RANGES = (0xA9, *range(0xC0, 0xD0))
 """First bytes of "data set does not match SOP class" and of "cannot understand" (PS3.4 B.2.3)."""
 
-OF_INSTANCES = tuple(f"status-{status}" for status in (400, 409, 413, 415, 422, 500))
+OF_INSTANCES = tuple(f"status-{status}" for status in (400, 413, 415, 422, 500))
 """Answers to a request as a whole that one instance of it may have caused."""
 FINAL_STATUSES = tuple(f"status-{status}" for status in (400, 413, 415, 422))
 """Those of them that are final for a request of one instance."""

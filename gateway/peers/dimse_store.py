@@ -12,6 +12,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
 from gateway.dicom.reading.file_heads import FileHead, read_file_head
+from gateway.dicom.web.transcoding import implicit_little_endian
 from gateway.errors import StudyRefused
 from gateway.peers.dimse_association import NothingAccepted, associated, lost
 from gateway.peers.peer import Check, OutgoingInstance, RefusedInstance, SendReport, SentInstance
@@ -19,6 +20,9 @@ from gateway.peers.peer_entries import DimseAddress
 
 MAX_CONTEXTS = 128
 """Presentation contexts of one association: their ids are odd numbers of one byte (PS3.8 9.3.2.2)."""
+KINDS = MAX_CONTEXTS // 2
+"""Pairs of class and transfer syntax of one association: one in Explicit VR Little Endian takes two contexts, since the
+default transfer syntax is offered with it (PS3.5 10.1)."""
 AT_ONCE = 1_000
 """Instances of one association; their heads are read before it is requested."""
 UNREADABLE, NO_CONTEXT = 0xC000, 0x0122
@@ -67,15 +71,15 @@ def store_each(
         kinds = dict.fromkeys((head.sop_class_uid, head.transfer_syntax_uid) for head in heads if head is not None)
         known = list(zip(some, heads, strict=True))
         while kinds:
-            proposed = dict.fromkeys(islice(kinds, MAX_CONTEXTS))
-            kinds = dict.fromkeys(islice(kinds, MAX_CONTEXTS, None))
+            proposed = dict.fromkeys(islice(kinds, KINDS))
+            kinds = dict.fromkeys(islice(kinds, KINDS, None))
             of_these = [
                 (number, instance, head)
                 for number, (instance, head) in enumerate(known, 1)
                 if head is not None and (head.sop_class_uid, head.transfer_syntax_uid) in proposed
             ]
             try:
-                with associated(name, address, [build_context(*kind) for kind in proposed]) as association:
+                with associated(name, address, _contexts(proposed)) as association:
                     for number, instance, head in of_these:
                         check()
                         yield _send(name, association, instance, head, (number & 0xFFFF, originator))
@@ -85,6 +89,13 @@ def store_each(
         for instance, unread in known:
             if unread is None:
                 yield StoreAnswer(instance.sop_instance_uid, UNREADABLE)
+
+
+def _contexts(kinds: Iterable[tuple[str, str]]) -> list[PresentationContext]:
+    """Return a context for each pair of class and transfer syntax, and those of the default one, without repetition."""
+    offered = dict.fromkeys(kinds)
+    offered |= {(sop_class, IMPLICIT): None for sop_class, syntax in [*offered] if syntax == EXPLICIT}
+    return [build_context(*kind) for kind in offered]
 
 
 def _head(instance: OutgoingInstance) -> FileHead | None:
@@ -102,11 +113,17 @@ def _send(
     head: FileHead,
     message: tuple[int, tuple[str, int] | None],
 ) -> StoreAnswer:
-    if not _accepts(association.accepted_contexts, head):
-        return StoreAnswer(instance.sop_instance_uid, NO_CONTEXT)
     number, originator = message
     title, original = originator or (None, None)
-    with instance.open() as file, _descriptor(file) as descriptor:
+    accepted = {(context.abstract_syntax, context.transfer_syntax[0]) for context in association.accepted_contexts}
+    kept = (head.sop_class_uid, head.transfer_syntax_uid) in accepted
+    if not kept and not (head.transfer_syntax_uid == EXPLICIT and (head.sop_class_uid, IMPLICIT) in accepted):
+        return StoreAnswer(instance.sop_instance_uid, NO_CONTEXT)
+    try:
+        opened = instance.open() if kept else io.BytesIO(_without_vrs(instance))
+    except StudyRefused:
+        return StoreAnswer(instance.sop_instance_uid, UNREADABLE)
+    with opened as file, _descriptor(file) as descriptor:
         path = f"/proc/self/fd/{descriptor}"  # pynetdicom opens files by their paths
         answer = association.send_c_store(path, number, originator_aet=title, originator_id=original)
     if "Status" not in answer:
@@ -129,6 +146,7 @@ def _descriptor(file: BinaryIO) -> Iterator[int]:
         yield copy
 
 
-def _accepts(contexts: Iterable[PresentationContext], head: FileHead) -> bool:
-    wanted = head.sop_class_uid, head.transfer_syntax_uid
-    return any((context.abstract_syntax, context.transfer_syntax[0]) == wanted for context in contexts)
+def _without_vrs(instance: OutgoingInstance) -> bytes:
+    """Return a file in the default transfer syntax, for a peer that accepts no other. Raises StudyRefused."""
+    with instance.open() as file:
+        return implicit_little_endian(file)

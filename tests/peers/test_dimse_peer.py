@@ -7,11 +7,12 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from pynetdicom import AE, evt
 
 from gateway.errors import Cancelled, LimitExceeded, PeerFailed, StudyNotFound, Unavailable
@@ -22,7 +23,7 @@ from tests.dimse.serving import Serving, serving
 from tests.ports import free_port
 from tests.studies.files import File, files
 
-CT = "1.2.840.10008.5.1.4.1.1.2"
+CT, IMPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2"
 LIMITS = FetchLimits(max_bytes=1 << 30, max_instances=100)
 
 # pynetdicom leaves the socket of a connection that fails to the garbage collector
@@ -136,18 +137,37 @@ def test_a_conflict_and_a_file_that_is_none_are_told_apart_from_what_is_stored(s
     assert [one.reason for one in peer(served.port).store(outgoing(other)).refused] == [0x0111]
 
 
-def test_what_the_peer_does_not_accept_is_refused_by_instance() -> None:
+@contextmanager
+def accepting(sop_class: str, syntax: str, stored: list[Dataset]) -> Iterator[int]:
+    """Run an SCP of pynetdicom that accepts one class in one transfer syntax; yields its port."""
+
+    def store(event: evt.Event) -> int:
+        stored.append(event.dataset)
+        return 0
+
     entity = AE("PACS")
-    entity.add_supported_context(CT, "1.2.840.10008.1.2")  # and not the explicit one of the files
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _event: 0)])
+    entity.add_supported_context(sop_class, syntax)
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
     try:
-        port = server.socket.getsockname()[1]
+        yield server.socket.getsockname()[1]
+    finally:
+        server.shutdown()
+
+
+def test_a_peer_of_the_default_transfer_syntax_alone_gets_the_same_data_set() -> None:
+    sent, stored = files(2), list[Dataset]()
+    with accepting(CT, IMPLICIT, stored) as port:
+        assert len(peer(port, aet="PACS").store(outgoing(sent)).stored) == 2
+    assert stored == [dcmread(io.BytesIO(one.data)) for one in sent]
+    assert {dataset.original_encoding for dataset in stored} == {(True, True)}
+
+
+def test_what_the_peer_does_not_accept_is_refused_by_instance() -> None:
+    with accepting("1.2.840.10008.5.1.4.1.1.4", IMPLICIT, []) as port:
         assert [one.reason for one in peer(port, aet="PACS").store(outgoing(files(2))).refused] == [0x0122, 0x0122]
         with pytest.raises(PeerFailed) as failure:
             peer(port, aet="PACS").echo()
         assert failure.value.outcome == "not-offered"
-    finally:
-        server.shutdown()
 
 
 @pytest.mark.parametrize(("result", "error"), [(1, PeerFailed), (2, Unavailable)])

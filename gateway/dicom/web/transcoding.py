@@ -1,4 +1,6 @@
-"""A stored file in the transfer syntax that DICOMweb sends by default, Explicit VR Little Endian (PS3.18 8.7.3.5)."""
+"""A stored file in the transfer syntax that DICOMweb sends by default, Explicit VR Little Endian (PS3.18 8.7.3.5), and
+in that of the DICOM network, Implicit VR Little Endian (PS3.5 10.1).
+"""
 
 from contextlib import suppress
 from typing import BinaryIO
@@ -75,6 +77,14 @@ def explicit_little_endian(file: BinaryIO) -> bytes:
         if _lacks_vrs(dataset):  # pydicom would write such elements as they are
             dataset.set_original_encoding(True, True, dataset.original_character_set)
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        return convert_dataset_to_bytes(dataset)
+
+
+def implicit_little_endian(file: BinaryIO) -> bytes:
+    """Return a file in Explicit VR Little Endian with its VRs left out. Raises StudyRefused."""
+    with opened(file), refusing(f"{BROKEN}."):
+        dataset = read_whole(file)
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
         return convert_dataset_to_bytes(dataset)
 
 
