@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from gateway.errors import LimitExceeded, StudyNotFound, StudyRefused
+from gateway.errors import StudyNotFound
 from gateway.routing.completing import ask_at, complete_at, peers_asked
 from gateway.routing.rule_matching import RuleVerdict, StudySender, read_series, representatives, verdict
 from gateway.routing.rules import Rule
@@ -18,7 +18,6 @@ from gateway.studies.routing_rows import content_of
 from gateway.studies.store import Store
 from gateway.studies.tables import instances as table
 
-UNREADABLE = "A header of the study cannot be read."
 AGAIN = "It took the same instances before."
 GONE = "Its instances are not stored any more."
 
@@ -97,8 +96,6 @@ class Judge:
         try:
             with closing(_Files(self._store, representatives(content.instances))) as files:
                 series = read_series(files.files, rules)
-        except (StudyRefused, LimitExceeded):
-            return [RuleVerdict(rule, reason=UNREADABLE) for rule in rules]
         except StudyNotFound:
             return [RuleVerdict(rule, reason=GONE) for rule in rules]
         return [verdict(rule, sender, series) for rule in rules]

@@ -8,8 +8,9 @@ from gateway.binding.preflight import ModelAcceptance, preflight
 from gateway.contract.model import Model
 from gateway.dicom.reading.attributes import text
 from gateway.dicom.reading.instances import Instance
+from gateway.dicom.reading.keywords import texts
 from gateway.errors import StudyRefused
-from gateway.routing.rule_matching import RuleVerdict, StudySender, representatives, texts_of, verdict
+from gateway.routing.rule_matching import RuleVerdict, SeriesTexts, StudySender, keywords_of, representatives, verdict
 from gateway.routing.rules import Rule
 
 
@@ -41,7 +42,11 @@ def rehearse(
     Raises StudyRefused for instances of several studies, or none.
     """
     _require_one_study(study)
-    series = texts_of(representatives(study), rules)
+    keywords = keywords_of(rules)
+    series = [
+        SeriesTexts(one.series_instance_uid, {keyword: texts(one.header, keyword) for keyword in keywords})
+        for one in representatives(study)
+    ]
     return [_rehearsal(verdict(rule, sender, series), study, models) for rule in rules]
 
 

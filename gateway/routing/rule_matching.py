@@ -5,12 +5,13 @@ Which series a model needs is the model's own declaration; a rule only chooses w
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import BinaryIO, Protocol, TypeVar
 
-from gateway.dicom.reading.instances import Instance, read_instance
-from gateway.dicom.reading.keywords import texts
+from gateway.dicom.reading.keywords import read_texts
+from gateway.errors import LimitExceeded, StudyRefused
 from gateway.routing.rules import AttributeMatch, Rule, Sources
 
 
@@ -77,14 +78,17 @@ def _place(one: Identified) -> tuple[int, str]:
 
 
 def read_series(files: Iterable[BinaryIO], rules: Iterable[Rule]) -> list[SeriesTexts]:
-    """Return each series by the file of its representative. Raises StudyRefused for a header that cannot be read."""
-    return texts_of([read_instance(file) for file in files], rules)
+    """Return each series by the file of its representative; one whose header cannot be read is no series of a rule."""
+    keywords, found = keywords_of(rules), []
+    for file in files:
+        with suppress(StudyRefused, LimitExceeded):
+            found.append(SeriesTexts(*read_texts(file, keywords)))
+    return found
 
 
-def texts_of(instances: Iterable[Instance], rules: Iterable[Rule]) -> list[SeriesTexts]:
-    """Return the series of representatives, with the values of the attributes that ``rules`` name."""
-    keywords = {one.keyword for rule in rules for one in rule.match}
-    return [SeriesTexts(one.series_instance_uid, {k: texts(one.header, k) for k in keywords}) for one in instances]
+def keywords_of(rules: Iterable[Rule]) -> set[str]:
+    """Return the keywords that rules name."""
+    return {one.keyword for rule in rules for one in rule.match}
 
 
 def verdict(rule: Rule, sender: StudySender | None, series: Sequence[SeriesTexts]) -> RuleVerdict:
@@ -125,7 +129,7 @@ def _one(part: str) -> str:
 
 def _reason(conditions: Collection[AttributeMatch], series: Sequence[SeriesTexts]) -> str:
     if not series:
-        return "The study has no series."
+        return "The study has no series that can be read."
     unmet = [one for one in conditions if not any(_meets(each, one) for each in series)]
     if unmet:
         return " ".join(f"None of {len(series)} series has {_words(one)}." for one in unmet)

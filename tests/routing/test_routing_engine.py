@@ -1,8 +1,11 @@
 """Studies from their arrival to their results: complete, once for the same instances, and never in a circle."""
 
+import hashlib
+import io
 from typing import Any
 
 import pytest
+from pydicom import Dataset
 
 from gateway.errors import StorageFull
 from gateway.runs.lifecycle import RunState
@@ -10,7 +13,7 @@ from gateway.studies import instance_rows, routing_rows, tables
 from gateway.studies.forgetting import forget
 from gateway.studies.manifests import ManifestEntry
 from gateway.studies.routing_rows import RoutingState, content_of
-from tests.dicom.studies import uid
+from tests.dicom.studies import image, uid
 from tests.routing.conftest import OWNER, RULES, RoutingBench
 from tests.studies.files import File, file, files
 
@@ -30,6 +33,15 @@ def complete(routing: RoutingBench, sent: list[File], **sender: Any) -> None:
     routing.send(sent, **sender)
     routing.clock.now += 10
     routing.route()
+
+
+def held(dataset: Dataset) -> File:
+    """A dataset as a file."""
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    data = buffer.getvalue()
+    sop, series, study = map(str, (dataset.SOPInstanceUID, dataset.SeriesInstanceUID, dataset.StudyInstanceUID))
+    return File(ManifestEntry(sop, series, study, len(data), hashlib.sha256(data).hexdigest()), data)
 
 
 def states(routing: RoutingBench) -> list[RoutingState]:
@@ -272,3 +284,11 @@ def test_an_instance_that_a_model_returns_as_it_is_stays_a_part_of_its_study(ope
     assert (one.state, one.results, routing.deliveries()) == (RoutingState.DONE, 0, [])
     complete(routing, files(4), association="two")
     assert [one.instances for one in routing.rounds()] == [3, 4]
+
+
+def test_a_series_that_states_nonsense_keeps_no_other_from_its_model(routing: RoutingBench) -> None:
+    dataset = image(series="odd", frames=2)
+    dataset.Modality, dataset.NumberOfFrames = "OT", -2
+    dataset.StudyInstanceUID = uid("study", "study")
+    complete(routing, [*files(3), held(dataset)])
+    assert (routing.calls, states(routing)) == ([3], [RoutingState.DONE])

@@ -84,7 +84,7 @@ def test_a_reason_names_each_condition_that_no_series_meets_and_no_value_of_the_
         "None of 2 series has Modality 'MR'. None of 2 series has SeriesDescription '*BRAIN*' or '*HEAD*'."
     )
     assert verdict(rule(Sources(titles=("MR1",))), CT1, [LUNG]).reason == "It takes studies of other senders."
-    assert verdict(rule(), CT1, []).reason == "The study has no series."
+    assert not verdict(rule(), CT1, []).taken
 
 
 def test_an_absent_attribute_is_empty_text() -> None:
@@ -137,6 +137,16 @@ def test_series_are_read_with_what_the_rules_name_and_nothing_else() -> None:
     )
     assert verdict(rules[0], CT1, [found]).reason
     assert verdict(rule(ImageType=["primary"]), CT1, [found]).taken
+
+
+def test_a_series_of_any_statement_is_read_and_one_without_a_header_is_left_out() -> None:
+    odd = image(series="odd", frames=2)
+    odd.NumberOfFrames = -2
+    odd.SeriesDescription = "Lung"
+    broken = file_of(image(series="broken")).getvalue()[:200] + b"\xff" * 50
+    found = read_series([io.BytesIO(broken), file_of(odd)], [rule(SeriesDescription=["lung"])])
+    assert [one.uid for one in found] == [uid("odd")]
+    assert verdict(rule(SeriesDescription=["lung"]), CT1, found).taken
 
 
 def coded(**words: str) -> Dataset:

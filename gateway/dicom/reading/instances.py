@@ -72,6 +72,12 @@ def read_instance(source: Source) -> Instance:
         return describe(source, header, pixels, file.seek(0, os.SEEK_END))
 
 
+def header_of(source: Source) -> Dataset:
+    """Return the header of one DICOM file, whatever it states. Raises as ``read_instance``, but for no statement."""
+    with opened(source) as file, naming(source), refusing("A DICOM header is broken and cannot be read."):
+        return _read(file)[0]
+
+
 def _read(file: BinaryIO) -> tuple[Dataset, Element | None]:
     """The header, quickly where the file is common, and where its pixels lie, where that is known."""
     with suppress(Uncommon):

@@ -6,13 +6,16 @@
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from pydicom import Dataset
 from pydicom.datadict import dictionary_VR, keyword_dict, tag_for_keyword
 from pydicom.multival import MultiValue
 
 from gateway.dicom.reading.attributes import sequence, value
+from gateway.dicom.reading.files import Source
+from gateway.dicom.reading.instances import header_of
+from gateway.dicom.reading.raw_values import uid
 from gateway.errors import StudyRefused
 
 QUERIED = {
@@ -45,6 +48,12 @@ def fault_of(keyword: str) -> str:
     if vr == "SQ":
         return f"{last} is a sequence; name an attribute in it, such as {last}.CodeValue."
     return f"{last} has no text that could match." if vr in _BINARY else ""
+
+
+def read_texts(source: Source, keywords: Collection[str]) -> tuple[str, dict[str, tuple[str, ...]]]:
+    """Return the Series Instance UID of a file, and its ``texts`` by keyword. Raises as ``instances.header_of``."""
+    header = header_of(source)
+    return uid(header, "SeriesInstanceUID"), {keyword: texts(header, keyword) for keyword in keywords}
 
 
 def texts(header: Dataset, keyword: str) -> tuple[str, ...]:
