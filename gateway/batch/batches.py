@@ -15,11 +15,12 @@ from gateway.batch.study_inference import StudyAnswer, StudyInference
 from gateway.client.errors import ClientError
 from gateway.client.folders import replacing
 from gateway.client.parallel import in_parallel
-from gateway.client.reading import drawn_findings, origin
+from gateway.client.reading import origin
 from gateway.client.saving import save
 from gateway.dicom.drawing.gallery import write_pictures
 from gateway.errors import GatewayError, ParameterRefused, RequestError
 from gateway.observe.places import in_one_line
+from gateway.representations.pictures import drawn_findings
 
 RESULTS = "results"
 """The folder of the studies' folders, beside the tables."""

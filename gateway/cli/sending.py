@@ -14,7 +14,7 @@ from gateway.cli.terminal import Terminal
 from gateway.client import Answer, Client
 from gateway.client.errors import counted
 from gateway.client.folders import replacing, require_free
-from gateway.client.reading import drawn_findings, origin
+from gateway.client.reading import origin
 from gateway.client.showing import counts
 from gateway.client.study_files import load
 from gateway.client.unreadable import Skipping, Unreadable
@@ -25,6 +25,7 @@ from gateway.dicom.reading.instances import Instance
 from gateway.errors import AnswerInvalid
 from gateway.protocol.response import check
 from gateway.protocol.serializer import InferenceSerializer
+from gateway.representations.pictures import drawn_findings
 
 FINDINGS = ("bounding_boxes_2d", "linear_measurements_2d", "study_ml_json", "series_ml_json")
 """Members of an answer's JSON with findings; all are lists or objects."""

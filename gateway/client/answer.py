@@ -1,7 +1,6 @@
 """An answer of a gateway: read piece by piece, checked against its own hashes, and saved as files."""
 
 import json
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from gateway.client.errors import AnswerCorrupt, one_line
 from gateway.client.upload_body import NewHash
 from gateway.contract.brief import Brief
-from gateway.errors import GatewayError
+from gateway.errors import AnswerInvalid, GatewayError
 from gateway.protocol.digests import Hash
 from gateway.wire import Data, Headers, Part, decode, parse_options_header
 
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Mask = NDArray[np.uint8]
-
-AXES = ("timepoints", "depth", "height", "width")
-"""The axes of a mask, outermost first; one that ``binary_data_shape`` leaves out is left out of the array."""
 
 HASHES_LENGTH = 129
 """Two digests in hexadecimal digits with a colon between them."""
@@ -180,11 +176,9 @@ def is_mask(part: dict[str, Any]) -> bool:
 
 
 def _shaped(buffer: memoryview, part: dict[str, Any], pointer: str) -> "Mask":
-    import numpy as np
+    from gateway.representations.answer_files import mask_array  # brings numpy
 
-    declared = part.get("binary_data_shape")
-    shape = [declared[axis] for axis in AXES if axis in declared] if isinstance(declared, dict) else []
-    whole = len(shape) >= 2 and all(isinstance(n, int) and n >= 0 for n in shape)
-    if not whole or math.prod(shape) != len(buffer):
-        raise AnswerCorrupt(f"The mask at {pointer} has {len(buffer)} bytes, which do not fill its binary_data_shape.")
-    return np.frombuffer(buffer, np.uint8).reshape(shape)
+    try:
+        return mask_array(part, buffer, pointer)
+    except AnswerInvalid as error:
+        raise AnswerCorrupt(error.detail) from error

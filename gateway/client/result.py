@@ -106,8 +106,9 @@ class InferenceResult:
 
     def to_png(self, out: str | Path, *, labels: bool = False) -> list[Path]:
         """Write a picture of each image with its findings, and a contact sheet; returns the paths, the sheet first."""
-        from gateway.client.reading import drawn_findings, origin, require_sound
+        from gateway.client.reading import origin, require_sound
         from gateway.dicom.drawing.gallery import write_pictures
+        from gateway.representations.pictures import drawn_findings
 
         self._need_source("a picture")
         require_sound(self.answer)

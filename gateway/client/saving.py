@@ -1,9 +1,7 @@
 """An answer as files: written all together, or not at all."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +11,12 @@ from numpy.typing import NDArray
 from gateway.client.answer import Answer, is_mask
 from gateway.client.folders import replacing
 from gateway.contract.findings import MASKS
-from gateway.contract.sop_classes import CAPTURE, DECLARED, OTHER, ObjectKind, object_kind
+from gateway.contract.sop_classes import CAPTURE, object_kind
 from gateway.dicom.reading.attributes import text
-from gateway.dicom.reading.files import convert_dataset_to_bytes, read_header
+from gateway.dicom.reading.files import convert_dataset_to_bytes
 from gateway.dicom.volumes.nifti import write_nifti
-from gateway.errors import GatewayError, StudyRefused
-from gateway.protocol.kinds import DICOM
+from gateway.errors import StudyRefused
+from gateway.representations.answer_files import MASK, RESPONSE, object_names, other_name, response_json
 
 if TYPE_CHECKING:
     from gateway.client.answer import Mask
@@ -37,14 +35,13 @@ def save(answer: Answer, out: Path, *, legacy: bool = False) -> list[Path]:
 
 
 def _save_json(out: Path, answer: Answer) -> str:
-    text = json.dumps(answer.json, indent=2, ensure_ascii=False)
-    (out / "response.json").write_bytes(text.encode("utf-8", "surrogatepass") + b"\n")
-    return "response.json"
+    (out / RESPONSE).write_bytes(response_json(answer.json))
+    return RESPONSE
 
 
 def _save_masks(out: Path, masks: "list[Mask]", legacy: bool) -> Iterator[str]:
     for number, mask in enumerate(masks, start=1):
-        name = f"output_masks_{number}.npy"
+        name = MASK.format(number)
         with (out / name).open("wb") as file:
             if legacy:
                 file.write(mask.data)
@@ -59,30 +56,9 @@ def _save_others(out: Path, answer: Answer, legacy: bool) -> Iterator[str]:
     if legacy:
         names = {index: f"{CAPTURE.stem}_{count}" for count, index in enumerate(names)}
     for index in (index for index, part in enumerate(answer.parts) if not is_mask(part)):
-        name = f"{names[index]}.dcm" if index in names else f"part_{index}.bin"
+        name = other_name(names, index)
         (out / name).write_bytes(answer.buffers[index])
         yield name
-
-
-def object_names(answer: Answer) -> dict[int, str]:
-    """Return the names of the DICOM parts by their index in ``parts``: ``seg_0``, ``sr_0``, ``seg_1`` ..."""
-    counts, names = Counter[str](), dict[int, str]()
-    for index, part in enumerate(answer.parts):
-        if answer.media_types[index] == DICOM and not is_mask(part):
-            stem = _kind_of(str(part.get("binary_type")), answer.buffers[index]).stem
-            names[index] = f"{stem}_{counts[stem]}"
-            counts[stem] += 1
-    return names
-
-
-def _kind_of(binary_type: str, data: memoryview) -> ObjectKind:
-    """The kind of a DICOM part: as declared, else by the SOP Class of the file; OTHER where neither is known."""
-    if binary_type in DECLARED:
-        return DECLARED[binary_type]
-    try:
-        return object_kind(text(read_header(BytesIO(data)), "SOPClassUID"))
-    except GatewayError:  # a broken file is saved too
-        return OTHER
 
 
 def write_objects(datasets: Iterable[Any], out: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gateway.client.answer import AXES, Answer, is_mask
+from gateway.client.answer import Answer, is_mask
 from gateway.client.errors import ClientError, counted
 from gateway.contract.sop_classes import BY_STEM
 
@@ -62,7 +62,7 @@ def temporary() -> Path:
 
 
 def _rows(answer: Answer) -> Iterator[FindingRow]:
-    from gateway.client.saving import object_names
+    from gateway.representations.answer_files import object_names
 
     names = object_names(answer)
     for index, part in enumerate(answer.parts):
@@ -82,5 +82,7 @@ def _listed(entries: Any) -> list[dict[str, Any]]:
 
 
 def _shape(part: dict[str, Any]) -> str:
+    from gateway.representations.answer_files import AXES  # brings numpy
+
     declared = part.get("binary_data_shape")
     return " x ".join(str(declared[axis]) for axis in AXES if axis in declared) if isinstance(declared, dict) else ""

@@ -10,7 +10,8 @@ from gateway.contract.model import Model
 from gateway.contract.requests import Result
 from gateway.endpoints.access_control import caller_name
 from gateway.endpoints.disconnection import client_disconnected
-from gateway.endpoints.multipart_response import DIGEST_HEADER, hashes_of, model_fields, parts_of, response
+from gateway.endpoints.multipart_response import DIGEST_HEADER, hashes_of, model_fields, parts_of
+from gateway.endpoints.multipart_response import response as multipart
 from gateway.endpoints.problems import DOOR, DOOR_KEY, LOG_TAGS, PHASES, problem_response, request_id
 from gateway.endpoints.timeouts import TIMEOUT_HEADER, requested_timeout
 from gateway.errors import GatewayError
@@ -18,6 +19,8 @@ from gateway.intake.body import Body, lend_while_waiting
 from gateway.intake.receiving import Received, ReceiveOptions
 from gateway.intake.request_bodies import receive_body
 from gateway.observe.audit.receipts import HEADER, PREFERENCE, header_of, is_wanted
+from gateway.protocol.accept import answer_form
+from gateway.protocol.media_ranges import MULTIPART
 from gateway.protocol.preferences import asynchronous
 from gateway.service.exchange import Exchange, Head
 from gateway.service.service import Service
@@ -55,8 +58,21 @@ def _answered(model: Model, service: Service, answer: Answer, *, has_runs: bool)
 
 
 def respond(exchange: Exchange, *, named: bool = False) -> flask.Response:
-    """Receive, infer and answer; ``named`` gives the model the names of the parts too."""
-    return in_parts(exchange, exchange.infer(exchange.receive(read_body, named=named)))
+    """Receive, infer and answer in the form that the request accepts; ``named`` gives the model the names of the parts.
+
+    Raises NotAcceptable before the request is received.
+    """
+    form = answer_form(exchange.head.accept)
+    request = exchange.receive(read_body, named=named)
+    result = exchange.infer(request)
+    if form.media_type == MULTIPART:
+        response = in_parts(exchange, result)
+    else:
+        from gateway.endpoints.answer_forms import in_form  # which a client of parts spares
+
+        response = in_form(exchange, request, result, form)
+    response.vary.add("Accept")
+    return response
 
 
 def read_body(options: ReceiveOptions, *, any_file: bool = False) -> Received:
@@ -104,7 +120,7 @@ def in_parts(exchange: Exchange, result: Result) -> flask.Response:
         yield hashes_of(result.input_digest, exchange.finish())
 
     headers = {DIGEST_HEADER: exchange.settings.digest, **answer_fields(exchange)}
-    return sending(exchange, response(parts_of(result, hashes()), headers))
+    return sending(exchange, multipart(parts_of(result, hashes()), headers))
 
 
 def answer_fields(exchange: Exchange) -> dict[str, str]:

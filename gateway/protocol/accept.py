@@ -1,14 +1,56 @@
 """The form of answer that a request's Accept header chooses (RFC 9110 12.5.1)."""
 
-from gateway.errors import BrokenBody
+from dataclasses import dataclass
+
+from gateway.errors import BrokenBody, NotAcceptable
 from gateway.protocol.kinds import DICOM
+from gateway.protocol.media_ranges import ANY, MULTIPART, MediaRange, all_ranges, chosen_range
 from gateway.wire.headers import parse_options_header
+
+ZIP, JSON, PNG = "application/zip", "application/json", "image/png"
+FORMS = (MULTIPART, DICOM, ZIP, JSON, PNG)
+"""The media types of answers, the preferred first: many clients accept anything beside JSON, and read parts."""
+MASKS, RUN_LENGTHS = "masks", "rle"
+"""The parameter of ``application/json`` that asks for masks in the JSON, and its value."""
+
+
+@dataclass(frozen=True)
+class AnswerForm:
+    """The form of an answer: its media type, whether findings become DICOM objects, and masks run lengths in JSON."""
+
+    media_type: str = MULTIPART
+    dicom: bool = False
+    run_lengths: bool = False
+
+
+def answer_form(accept: str) -> AnswerForm:
+    """Return the form that an Accept header prefers; ``multipart/related`` wherever it is preferred as much.
+
+    A header that cannot be read, or only excludes, accepts everything else. Raises NotAcceptable for one that accepts
+    no form.
+    """
+    ranges = all_ranges(accept)
+    if not any(one.quality or one.media_type == ANY for one in ranges):
+        ranges.append(MediaRange(ANY))
+    chosen = {form: found for form in FORMS if (found := chosen_range(ranges, form)) is not None}
+    best = max(chosen, key=lambda form: chosen[form].quality, default="")
+    if not best or not chosen[best].quality:
+        raise NotAcceptable(f"Answers are sent as {', '.join(FORMS)}; accept one of them.")
+    dicom = best == DICOM or (best == MULTIPART and _names_dicom(accept))
+    return AnswerForm(best, dicom, best == JSON and chosen[best].parameters.get(MASKS, "").lower() == RUN_LENGTHS)
 
 
 def accepts_dicom(accept: str) -> bool:
-    """Return True if an Accept header (RFC 9110 12.5.1) names ``application/dicom``, alone or as the type of related
-    parts.
+    """Return True if an Accept header asks for DICOM objects: by the form that it prefers, or where that is of parts
+    by ``application/dicom`` anywhere, alone or as the type of related parts.
     """
+    try:
+        return answer_form(accept).dicom
+    except NotAcceptable:  # of a door that sends one form alone
+        return _names_dicom(accept)
+
+
+def _names_dicom(accept: str) -> bool:
     for item in accept.split(","):
         try:
             media_type, options = parse_options_header(item)

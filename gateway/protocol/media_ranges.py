@@ -1,12 +1,14 @@
 """The media ranges of an Accept header in the order of preference (RFC 9110 12.5.1)."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from gateway.errors import BrokenBody
 from gateway.wire.headers import parse_options_header
 
 _ITEM = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*+")++')
+_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+/[!#$%&'*+.^_`|~0-9a-z-]+")
 _QUALITY = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 MULTIPART = "multipart/related"
 ANY = "*/*"
@@ -16,7 +18,7 @@ MAX_RANGES = 64
 
 @dataclass(frozen=True)
 class MediaRange:
-    """A media type that is accepted, with its parameters; ``quality`` is above 0."""
+    """A media type that is accepted, with its parameters; one of ``quality`` 0 is not accepted."""
 
     media_type: str
     parameters: dict[str, str] = field(default_factory=dict)
@@ -47,10 +49,22 @@ def media_ranges(accept: str) -> list[MediaRange]:
 
     An empty header accepts everything.
     """
-    ranges = [one for item in _ITEM.findall(accept)[:MAX_RANGES] if (one := _range(item)) is not None]
+    return sorted((one for one in all_ranges(accept) if one.quality > 0), key=lambda one: -one.quality)
+
+
+def all_ranges(accept: str) -> list[MediaRange]:
+    """Read an Accept header in its order, as ``media_ranges``, with the types that it excludes by a quality of 0."""
     if not accept.strip():
-        ranges = [MediaRange(ANY)]
-    return sorted((one for one in ranges if one.quality > 0), key=lambda one: -one.quality)
+        return [MediaRange(ANY)]
+    return [one for item in _ITEM.findall(accept)[:MAX_RANGES] if (one := _range(item)) is not None]
+
+
+def chosen_range(ranges: Sequence[MediaRange], media_type: str) -> MediaRange | None:
+    """Return the range that decides about a media type: the most specific one (RFC 9110 12.5.1), of those the best."""
+    covering = [one for one in ranges if one.covers(media_type)]
+    return max(
+        covering, key=lambda one: (one.media_type == media_type, one.media_type != ANY, one.quality), default=None
+    )
 
 
 def _range(item: str) -> MediaRange | None:
@@ -59,6 +73,6 @@ def _range(item: str) -> MediaRange | None:
     except BrokenBody:
         return None
     quality = parameters.pop("q", "1")
-    if not media_type or not _QUALITY.fullmatch(quality):
+    if not _TYPE.fullmatch(media_type) or not _QUALITY.fullmatch(quality):
         return None
     return MediaRange(media_type, parameters, float(quality))

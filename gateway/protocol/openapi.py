@@ -9,6 +9,7 @@ from gateway import __version__
 from gateway.config import Settings
 from gateway.contract.model import Model
 from gateway.protocol.annotations import AnswerJSON
+from gateway.protocol.body_openapi import BODIES, other_answers, other_bodies, query
 from gateway.protocol.dapr_openapi import dapr_paths
 from gateway.protocol.dicomweb_openapi import dicomweb_paths
 from gateway.protocol.kinds import KINDS
@@ -71,7 +72,7 @@ def _name(route: str) -> str:
 
 def _operation(route: str, name: str, model: Model, settings: Settings) -> dict[str, Any]:
     description, asynchronous = model.describe(), settings.store_folder is not None and model.durable
-    content = {"multipart/related": _multipart(name)}
+    content = {"multipart/related": _multipart(name), **other_bodies(_ref(f"{name}Request"))}
     problems = of_inference(model, settings, asynchronous=asynchronous)
     if settings.study_root is not None:
         content["application/json"] = {"schema": {"allOf": [_ref(f"{name}Request"), _STUDY_PATH]}}
@@ -82,10 +83,10 @@ def _operation(route: str, name: str, model: Model, settings: Settings) -> dict[
         "operationId": f"infer{name}",
         "tags": ["models"],
         "summary": description.text.partition("\n")[0] or f"Infer on {route}",
-        "description": "\n\n".join(filter(None, [description.text, *description.sentences, ORDER])),
+        "description": "\n\n".join(filter(None, [description.text, *description.sentences, ORDER, BODIES])),
         "requestBody": {"required": True, "content": content},
         "responses": {"200": answered, **({"202": ACCEPTED} if asynchronous else {}), **problems},
-        "parameters": [TIMEOUT, *([PREFER, WEBHOOK] if asynchronous else [RECEIPT])],
+        "parameters": [TIMEOUT, query(_ref(f"{name}Request")), *([PREFER, WEBHOOK] if asynchronous else [RECEIPT])],
         **({"x-interactive": True} if model.interactive else {}),
     }
 
@@ -115,7 +116,7 @@ def _answered() -> dict[str, Any]:
         "elem": {"contentType": ", ".join(media_types)},
         "hashes": {"contentType": "text/plain"},
     }
-    content = {"multipart/related": {"schema": schema, "encoding": encoding}}
+    content = {"multipart/related": {"schema": schema, "encoding": encoding}, **other_answers(_ref("Answer"))}
     return {
         "description": "The answer: its JSON, one binary part for each entry of parts, and the hashes.",
         "content": content,

@@ -33,7 +33,7 @@ RESULT = *MODEL, errors.StudyNotFound, errors.PathForbidden, errors.RunCancelled
 
 def of_inference(model: Model, settings: Settings, *, asynchronous: bool) -> dict[str, Any]:
     """Return the problems of a model's route; ``asynchronous`` where it answers with a run too."""
-    kinds = [*EVERYWHERE, *BODY, *MODEL, *model.problems, errors.RunRequired]
+    kinds = [*EVERYWHERE, *BODY, *MODEL, *model.problems, errors.RunRequired, errors.NotAcceptable]
     if settings.study_root is not None:
         kinds += [errors.PathForbidden, errors.StudyNotFound]
     if settings.store_folder is not None:

@@ -235,7 +235,7 @@ def test_a_models_own_exception_is_a_500_without_its_text() -> None:
 
 DOORS = [
     ({"output": "dicom"}, "", True),
-    ({}, "application/dicom", True),
+    ({}, 'multipart/related; type="application/dicom"', True),
     ({}, 'multipart/related; type="application/dicom", */*;q=0.1', True),
     ({"output": "json"}, "application/dicom", False),
     ({}, "application/dicom;q=0", False),

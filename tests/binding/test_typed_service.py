@@ -55,7 +55,7 @@ def test_a_study_is_answered_with_a_mask(server: Server, route: str) -> None:
 
 
 def test_a_study_is_answered_with_dicom_where_the_client_accepts_it(server: Server) -> None:
-    response = post(server, "/dense", related({}, series()), Accept="application/dicom")
+    response = post(server, "/dense", related({}, series()), Accept='multipart/related; type="application/dicom"')
     parts = MultipartDecoder.from_response(response).parts
     assert parts[1].headers[b"Content-Type"] == b"application/dicom"
     assert pydicom.dcmread(io.BytesIO(parts[1].content)).Modality == "SEG"

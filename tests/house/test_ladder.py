@@ -20,6 +20,7 @@ RUNGS = {
     "protocol": 2,
     "binding": 3,
     "peers": 3,
+    "representations": 3,
     "studies": 3,
     "executors": 4,
     "intake": 4,

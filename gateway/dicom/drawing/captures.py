@@ -26,8 +26,10 @@ class CarriedObject(NamedTuple):
         return BY_STEM[self.name.rpartition("_")[0]]
 
 
-def pictured(out: Path, objects: Sequence[CarriedObject]) -> Iterator[tuple[Path, Tile]]:
-    """Write pictures of DICOM objects; those without an image that can be shown, such as a report, are passed over.
+def pictured(out: Path | None, objects: Sequence[CarriedObject]) -> Iterator[tuple[Path, Tile]]:
+    """Draw pictures of DICOM objects, and write them into ``out`` if that is set.
+
+    Those without an image that can be shown, such as a report, are passed over.
 
     Of an object with many frames as many are shown, evenly, as leave half of the sheet to the study.
     """
@@ -40,10 +42,11 @@ def pictured(out: Path, objects: Sequence[CarriedObject]) -> Iterator[tuple[Path
             continue
 
 
-def _captured(out: Path, name: str, instance: Instance, data: Any, frame: int) -> tuple[Path, Tile]:
+def _captured(out: Path | None, name: str, instance: Instance, data: Any, frame: int) -> tuple[Path, Tile]:
     several = instance.frames > 1
     pixels = decode(io.BytesIO(data), frame if several else None)
     picture = render.Canvas(to_rgb(instance.header, pixels, frame)).picture
-    path = out / f"{name}{f'_frame{frame:0{len(str(instance.frames - 1))}}' if several else ''}.png"
-    picture.save(path)
+    path = (out or Path()) / f"{name}{f'_frame{frame:0{len(str(instance.frames - 1))}}' if several else ''}.png"
+    if out is not None:
+        picture.save(path)
     return path, Tile(reduced(picture), 1.0, path.stem.replace("_frame", ", frame "), True)

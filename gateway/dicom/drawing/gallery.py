@@ -55,27 +55,51 @@ def write_pictures(
     ``sc_<n>.png``, or one for each of several frames. ``origin`` is a line on the sheet
     about the model. Raises StudyRefused for an image that cannot be decoded.
     """
+    out.mkdir(parents=True, exist_ok=True)
+    sheet, paths = _draw(out, instances, findings, objects, origin, labels, progress)
+    sheet.save(out / SHEET)
+    return [out / SHEET, *paths]
+
+
+def draw_sheet(
+    instances: Sequence[Instance], findings: Sequence[Finding], objects: Sequence[CarriedObject] = (), origin: str = ""
+) -> Image.Image:
+    """Return the contact sheet alone; arguments and errors are those of ``write_pictures``."""
+    return _draw(None, instances, findings, objects, origin, False, None)[0]
+
+
+def _draw(
+    out: Path | None,
+    instances: Sequence[Instance],
+    findings: Sequence[Finding],
+    objects: Sequence[CarriedObject],
+    origin: str,
+    labels: bool,
+    progress: Progress | None,
+) -> tuple[Image.Image, list[Path]]:
+    """The contact sheet, and the paths of the other pictures; without ``out`` only the images on the sheet are read."""
     shown = [one for one in instances if one.frames]
     masks = [mask for each in objects for mask in each.masks]
     gallery = _Gallery(findings, layers([*findings, *masks]), marks(findings), labels)
-    out.mkdir(parents=True, exist_ok=True)
     apart = [each for each in objects if not each.masks]
     captures = list(pictured(out, apart))
     views = list(gallery.views(shown))
     listed = {view.name for view in choose(views, max(1, MAX_TILES - len(captures)))}
     side, tiles = tile_size(len(listed) + len(captures)), list[Tile]()
-    for count, (view, rgb) in enumerate(gallery.pictures(views), start=1):
+    drawn = views if out is not None else [view for view in views if view.name in listed]
+    for count, (view, rgb) in enumerate(gallery.pictures(drawn), start=1):
         if view.name in listed:
             tiles.append(Tile(gallery.tile(view, rgb, side), _aspect(view.one), view.caption, view.found))
-        gallery.picture(view, rgb).save(out / view.name, compress_level=1)
+        if out is not None:
+            gallery.picture(view, rgb).save(out / view.name, compress_level=1)
         if progress is not None:
             progress(count, len(views))
     tiles += [tile for _, tile in captures]
     silent = len(apart) - len({path.stem.partition("_frame")[0] for path, _ in captures})
     subtitle = _subtitle(views, len(captures), silent, len(tiles))
     heading = Heading(_title(findings, objects), subtitle, gallery.all_labels(views), gallery.legend(), origin)
-    contact_sheet(tiles, heading).save(out / SHEET)
-    return [out / SHEET, *(out / view.name for view in views), *(path for path, _ in captures)]
+    paths = [] if out is None else [*(out / view.name for view in views), *(path for path, _ in captures)]
+    return contact_sheet(tiles, heading), paths
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from gateway.client.answer import Answer
-from gateway.client.reading import drawn_findings
 from gateway.dicom.drawing.gallery import BOX, LINE, SHEET, write_pictures
 from gateway.dicom.drawing.palettes import CATEGORICAL
 from gateway.dicom.reading.files import convert_dataset_to_bytes
 from gateway.dicom.reading.instances import Instance, read_instance, read_study
 from gateway.errors import AnswerInvalid, StudyRefused
+from gateway.representations.pictures import drawn_findings
 from tests.dicom.studies import GREY, SIZE, colours, image, put, stack, tinted, uid
 
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"

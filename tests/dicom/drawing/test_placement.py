@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 from scipy.spatial.transform import Rotation
 
-from gateway.client.placement import placed_masks, placed_members
 from gateway.dicom.drawing import layers as drawn_layers
 from gateway.dicom.drawing import marks as drawn_marks
 from gateway.dicom.drawing.layers import Key, Layer
@@ -20,6 +19,7 @@ from gateway.dicom.reading.files import convert_dataset_to_bytes
 from gateway.dicom.reading.geometry import affine, to_patient
 from gateway.dicom.reading.instances import Instance, read_instance
 from gateway.errors import AnswerInvalid
+from gateway.representations.placement import placed_masks, placed_members
 from tests.dicom.studies import SIZE, image, uid
 from tests.examples import examples
 

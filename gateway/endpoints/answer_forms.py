@@ -1,0 +1,90 @@
+"""An answer in the form that its request accepts: in parts, as one DICOM object, an archive, JSON, or a picture."""
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import flask
+
+from gateway.contract.requests import EncodedAnswer, Request, Result
+from gateway.endpoints import inference
+from gateway.endpoints.multipart_response import DIGEST_HEADER, SEND_SIZE, hashes_of
+from gateway.protocol.accept import JSON, PNG, ZIP, AnswerForm
+from gateway.protocol.kinds import DICOM
+from gateway.service.exchange import Exchange
+
+if TYPE_CHECKING:
+    from gateway.representations.answer_files import SentAnswer
+
+HASHES_HEADER = "X-Hashes"
+"""What the ``hashes`` part says of an answer in parts, of one that is sent in another form."""
+
+Write = Callable[[Exchange, Request, Result, AnswerForm], bytes | memoryview | None]
+"""Returns the bytes of a form; None for an answer that has to be sent in parts."""
+
+
+def in_form(exchange: Exchange, request: Request, result: Result, form: AnswerForm) -> flask.Response:
+    """Return a checked answer in a form.
+
+    Raises AnswerInvalid for a mask that does not fill its shape, StudyRefused for an image that cannot be drawn.
+    """
+    write = WRITERS.get(form.media_type)
+    data = write(exchange, request, result, form) if write is not None else None
+    if data is None:
+        return inference.in_parts(exchange, result)
+    return _whole(exchange, result, form.media_type, memoryview(data))
+
+
+def _whole(exchange: Exchange, result: Result, media_type: str, data: memoryview) -> flask.Response:
+    """Return bytes that stand for an answer; its digests are in the head, since they are not those of the bytes."""
+    exchange.answer(result)
+    fields = {DIGEST_HEADER: exchange.settings.digest, **inference.answer_fields(exchange)}
+    fields[HASHES_HEADER] = hashes_of(result.input_digest, exchange.finish()).decode("ascii")
+    fields["Content-Length"] = str(len(data))
+
+    def body() -> Iterator[bytes]:
+        for start in range(0, len(data), SEND_SIZE):
+            yield bytes(data[start : start + SEND_SIZE])
+
+    return inference.sending(exchange, flask.Response(body(), content_type=media_type, headers=fields))
+
+
+def _object(exchange: Exchange, request: Request, result: Result, form: AnswerForm) -> memoryview | None:
+    return result.parts[0].data if [part.media_type for part in result.parts] == [DICOM] else None
+
+
+def _json(exchange: Exchange, request: Request, result: Result, form: AnswerForm) -> bytes:
+    if not form.run_lengths:
+        return result.json_bytes
+    from gateway.representations.run_lengths import with_run_lengths
+
+    return json.dumps(with_run_lengths(_sent(result)), ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _archive(exchange: Exchange, request: Request, result: Result, form: AnswerForm) -> bytes:
+    from gateway.representations.answer_files import archive
+
+    return archive(_sent(result))
+
+
+def _sheet(exchange: Exchange, request: Request, result: Result, form: AnswerForm) -> memoryview:
+    from gateway.dicom.drawing.gallery import draw_sheet
+    from gateway.dicom.volumes.study import split
+    from gateway.representations.pictures import drawn_findings, origin_line
+
+    source, answer, file = split(request.instances)[0], _sent(result), io.BytesIO()
+    findings, objects = drawn_findings(answer, source)
+    named = result.card.name if result.card.name != exchange.model.name else ""
+    line = origin_line(named, result.card.version, exchange.model.name)
+    draw_sheet(source, findings, objects, line).save(file, "PNG")
+    return file.getbuffer()
+
+
+def _sent(result: Result) -> "SentAnswer":
+    from gateway.representations.answer_files import SentAnswer
+
+    return SentAnswer.of(EncodedAnswer(result.json_bytes, result.parts))
+
+
+WRITERS: Mapping[str, Write] = {DICOM: _object, ZIP: _archive, JSON: _json, PNG: _sheet}

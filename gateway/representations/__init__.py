@@ -1,0 +1,1 @@
+"""An answer in other forms than its parts: files, pictures, JSON alone."""
