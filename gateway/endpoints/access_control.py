@@ -35,6 +35,8 @@ AUTHENTICATION = ("GATEWAY_API_KEYS_FILE", "GATEWAY_JWT_JWKS")
 CALLER = "gateway.caller"
 """The key of the Caller in the WSGI environment; absent for an anonymous one."""
 
+FORM = "multipart/form-data"
+"""The media type of a form with files, which a browser sends to any origin."""
 P = ParamSpec("P")
 
 
@@ -80,6 +82,17 @@ def require(role: Role, *, route: str = "") -> None:
         raise Forbidden("The caller may not use this route.", private=f"caller {sender.name}")
 
 
+def refuse_foreign_form() -> None:
+    """Refuse a form of another origin's page, which its browser sends without asking (Fetch 3.2.2).
+
+    A browser adds client certificates, and the cookies of a proxy, to it. Raises Forbidden.
+    """
+    environ = flask.request.environ
+    if environ.get("CONTENT_TYPE", "").strip().lower().startswith(FORM):
+        control: AccessControl = flask.current_app.extensions["gateway.access"]
+        control.check_origin(environ)
+
+
 def requires(role: Role) -> Callable[[Callable[P, flask.Response]], Callable[P, flask.Response]]:
     """Decorate a view: a caller without the role gets a problem, and the view does not run."""
 
@@ -116,6 +129,10 @@ class AccessControl:
             raise ValueError(f"expose_docs and expose_metrics should be anyone, authenticated or off, not {unknown}.")
         if (settings.caller_rate or settings.caller_concurrency) and not self.authenticator.on:
             raise ValueError("caller_rate and caller_concurrency need authentication: anonymous callers count as one.")
+
+    def check_origin(self, environ: dict[str, Any]) -> None:
+        """Raise Forbidden for a page of another origin."""
+        self._pages.check_origin(environ)
 
     def open(self) -> None:
         """Check the file of callers and the addresses before the first request. Raises ValueError."""

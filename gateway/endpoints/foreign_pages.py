@@ -50,7 +50,11 @@ class ForeignPages:
                 "This gateway has no authentication and does not know the name in Host. "
                 "If the name is its own, list it in GATEWAY_ALLOWED_HOSTS."
             )
-        if _is_foreign(environ, host) and not self._origins.allows(environ):
+        self.check_origin(environ)
+
+    def check_origin(self, environ: dict[str, Any]) -> None:
+        """Raise Forbidden for a page of another origin."""
+        if _is_foreign(environ, environ.get("HTTP_HOST", "")) and not self._origins.allows(environ):
             raise Forbidden(
                 "Pages of other origins may not send requests here. If the page is trusted, list its origin in "
                 "GATEWAY_CORS_ORIGINS."

@@ -8,7 +8,7 @@ import flask
 
 from gateway.contract.model import Model
 from gateway.contract.requests import Result
-from gateway.endpoints.access_control import caller_name
+from gateway.endpoints.access_control import caller_name, refuse_foreign_form
 from gateway.endpoints.disconnection import client_disconnected
 from gateway.endpoints.multipart_response import DIGEST_HEADER, hashes_of, model_fields, parts_of
 from gateway.endpoints.multipart_response import response as multipart
@@ -77,6 +77,7 @@ def respond(exchange: Exchange, *, named: bool = False) -> flask.Response:
 
 def read_body(options: ReceiveOptions, *, any_file: bool = False) -> Received:
     """Read the body of this request: a source for ``Exchange.receive``. ``any_file`` is that of ``receive_body``."""
+    refuse_foreign_form()
     environ = flask.request.environ
     body = Body.of(environ, options.settings, options.ticket, environ.get("QUERY_STRING", ""))
     return receive_body(body, options, any_file=any_file)

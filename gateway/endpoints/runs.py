@@ -7,7 +7,7 @@ from collections.abc import Collection
 import flask
 
 from gateway.endpoints import results
-from gateway.endpoints.access_control import caller_name, require
+from gateway.endpoints.access_control import caller_name, refuse_foreign_form, require
 from gateway.endpoints.current import current_service
 from gateway.endpoints.guarded_views import Rule, admission_ticket, answering
 from gateway.endpoints.multipart_response import model_fields
@@ -93,6 +93,7 @@ def _route() -> str:
 
 def _submit(route: str, id: str) -> tuple[Run, bool]:
     require("infer", route=route)
+    refuse_foreign_form()
     environ, settings, webhooks = flask.request.environ, current_service().settings, sent_webhooks()
     callback = webhooks.required(environ.get("HTTP_WEBHOOK", ""))
     with admission_ticket() as ticket:

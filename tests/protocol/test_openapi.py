@@ -66,7 +66,24 @@ def test_a_route_describes_its_own_problems_and_no_other_door_s(tmp_path: Path) 
         return {status: response["description"] for status, response in responses}
 
     plain, stored = described(), described(store_folder=tmp_path / "store")
-    own = {"400", "401", "403", "406", "408", "413", "415", "421", "422", "429", "499", "500", "502", "503", "504", "507"}
+    own = {
+        "400",
+        "401",
+        "403",
+        "406",
+        "408",
+        "413",
+        "415",
+        "421",
+        "422",
+        "429",
+        "499",
+        "500",
+        "502",
+        "503",
+        "504",
+        "507",
+    }
     assert plain.keys() == {"200"} | own
     assert stored.keys() == plain.keys() | {"202", "404", "409", "410"}
     assert "limit-exceeded" in plain["413"]
