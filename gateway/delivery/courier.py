@@ -37,8 +37,8 @@ class Errands(Protocol[Item]):
     def claim(self, connection: Connection, now: float, lease: float, busy: Collection[str]) -> Item | None:
         """Take the one that is due longest, for ``lease`` seconds; None where there is none but to ``busy`` ones."""
 
-    def renew(self, connection: Connection, item: Item, until: float) -> None:
-        """Prolong a lease, unless it ended."""
+    def renew(self, connection: Connection, item: Item, ends: float, until: float) -> None:
+        """Prolong the lease that ends at ``ends``, unless its try has an outcome by now or another was begun."""
 
     def receiver(self, item: Item) -> str:
         """Return where it goes; one try at a time goes there from one process."""
@@ -121,7 +121,7 @@ class Courier(Generic[Item]):
         if old:
             with self._index.writing() as connection:
                 for flight in old:
-                    self._errands.renew(connection, flight.item, now + LEASE)
+                    self._errands.renew(connection, flight.item, flight.leased_at + LEASE, now + LEASE)
                     flight.leased_at = now
 
     def _claim(self, now: float) -> Item | None:

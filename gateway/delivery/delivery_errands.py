@@ -50,9 +50,9 @@ class DeliveryErrands:
         """See ``Errands``."""
         return delivery_rows.claim(connection, now, lease, busy)
 
-    def renew(self, connection: Connection, item: Delivery, until: float) -> None:
+    def renew(self, connection: Connection, item: Delivery, ends: float, until: float) -> None:
         """See ``Errands``."""
-        delivery_rows.renew(connection, item, until)
+        delivery_rows.renew(connection, item, ends, until)
 
     def receiver(self, item: Delivery) -> str:
         """See ``Errands``."""

@@ -36,9 +36,9 @@ class WebhookErrands:
         """See ``Errands``."""
         return webhook_rows.claim(connection, now, lease, busy)
 
-    def renew(self, connection: Connection, item: Webhook, until: float) -> None:
+    def renew(self, connection: Connection, item: Webhook, ends: float, until: float) -> None:
         """See ``Errands``."""
-        webhook_rows.renew(connection, item, until)
+        webhook_rows.renew(connection, item, ends, until)
 
     def receiver(self, item: Webhook) -> str:
         """See ``Errands``."""

@@ -69,9 +69,10 @@ def claim(connection: Connection, now: float, lease: float, busy: Collection[str
     return _webhook(row, **taken)
 
 
-def renew(connection: Connection, webhook: Webhook, until: float) -> None:
-    """Prolong a lease, unless it ended and another process has begun a try since."""
+def renew(connection: Connection, webhook: Webhook, ends: float, until: float) -> None:
+    """Prolong the lease that ends at ``ends``, unless its try has an outcome by now or another was begun."""
     mine = (webhooks.c.run_key == webhook.key) & (webhooks.c.tries == webhook.tries) & _PENDING
+    mine &= webhooks.c.next_at == ends
     connection.execute(update(webhooks).where(mine).values(next_at=until))
 
 

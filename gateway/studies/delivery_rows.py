@@ -115,9 +115,10 @@ def claim(connection: Connection, now: float, lease: float, busy: Collection[str
     return _delivery(row, **taken)
 
 
-def renew(connection: Connection, delivery: Delivery, until: float) -> bool:
-    """Prolong a lease; False where it ended and another process has begun a try since, or the delivery is gone."""
-    return connection.execute(update(deliveries).where(*_mine(delivery)).values(next_at=until)).rowcount == 1
+def renew(connection: Connection, delivery: Delivery, ends: float, until: float) -> bool:
+    """Prolong the lease that ends at ``ends``; False where its try has an outcome by now, or another was begun."""
+    mine = *_mine(delivery), deliveries.c.next_at == ends
+    return connection.execute(update(deliveries).where(*mine).values(next_at=until)).rowcount == 1
 
 
 def record(connection: Connection, delivery: Delivery, outcomes: InstanceOutcomes) -> bool:

@@ -78,16 +78,24 @@ def test_what_failed_alone_is_tried_again_and_revived(connection: Connection) ->
 def test_a_try_whose_lease_ended_changes_nothing(connection: Connection) -> None:
     id = queue(connection)
     lost = claimed(connection)
-    assert delivery_rows.renew(connection, lost, 70)
+    assert delivery_rows.renew(connection, lost, 60, 70)
     assert delivery_rows.claim(connection, 69, 60, ()) is None
     held = claimed(connection, 70)
-    assert not delivery_rows.renew(connection, lost, 500)
+    assert not delivery_rows.renew(connection, lost, 70, 500)
     assert not delivery_rows.record(connection, lost, {"1.2.1": (DEAD, "late")})
     assert delivery_rows.settle(connection, lost, "late", 71, None) is None
     delivery_rows.give_back(connection, lost, 71)
     assert delivery_rows.get(connection, id) == held
     delivery_rows.give_back(connection, held, 71)
     assert claimed(connection, 71).tries == 2
+
+
+def test_a_try_that_has_an_outcome_has_no_lease_to_renew(connection: Connection) -> None:
+    queue(connection)
+    first = claimed(connection)
+    assert delivery_rows.settle(connection, first, "away", 5, 10) is PENDING
+    assert not delivery_rows.renew(connection, first, 60, 120)
+    assert delivery_rows.due_at(connection) == 10
 
 
 def test_what_waits_for_a_destination_that_was_away_is_due_at_once(connection: Connection) -> None:
