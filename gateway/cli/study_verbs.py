@@ -122,15 +122,18 @@ def _of_round(found: "RoundHistory") -> Iterator[str]:
 def _of_routing(routing: "Routing") -> str:
     parts = [f"run {routing.run}"] if routing.run else []
     parts += [f"try {routing.tries}"] if routing.tries > 1 else []
-    parts += [f"{routing.results} objects"] if routing.results else []
+    parts += [_number(routing.results, "object")] if routing.results else []
     said = f": {routing.sentence}" if routing.sentence else ""
     return "".join(f", {part}" for part in parts) + said
 
 
 def _of_delivery(delivery: "Delivery") -> str:
-    outcome = f", {delivery.outcome}" if delivery.outcome else ""
+    from gateway.delivery.outcome_words import in_words
+
+    tries = _number(delivery.tries, "try", "tries")
     ended = f", {_moment(delivery.ended_at)}" if delivery.ended_at else ""
-    return f"  sent {delivery.destination} {delivery.state}, tries {delivery.tries}{outcome}{ended}, {delivery.id}"
+    said = f": {in_words(delivery.outcome)}" if delivery.outcome and delivery.state != "delivered" else ""
+    return f"  sent {delivery.destination} {delivery.state}, {tries}{ended}, {delivery.id}{said}"
 
 
 def _retry(arguments: argparse.Namespace, screen: "Terminal") -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import flask
 
 from gateway.access.authenticator import BASIC
+from gateway.delivery.outcome_words import in_words
 from gateway.endpoints.access_control import caller, caller_name, require
 from gateway.endpoints.foreign_pages import require_own_page
 from gateway.endpoints.guarded_views import View, answering
@@ -127,9 +128,8 @@ def _retry(uid: str) -> flask.Response:
 def _page(name: str, **values: Any) -> flask.Response:
     source, policy = _source(name)
     now = time.time()
-    page = flask.render_template_string(
-        source, **values, words=WORDS, now=now, moment=moment, ago=lambda at: _ago(now - at), senders=_senders
-    )
+    told = {"moment": moment, "ago": lambda at: _ago(now - at), "senders": _senders, "said": in_words}
+    page = flask.render_template_string(source, **values, words=WORDS, now=now, **told)
     # a form of this page states its origin (Fetch 3.2), which no-referrer would hide
     headers = {"Content-Security-Policy": policy, "Referrer-Policy": "same-origin"}
     return flask.Response(page, headers=headers, content_type="text/html; charset=utf-8")

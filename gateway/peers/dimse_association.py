@@ -1,5 +1,6 @@
 """Associations with one peer on the DICOM network (PS3.8), requested by pynetdicom."""
 
+import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ try:
 except ImportError as error:
     raise ImportError(f"A peer on the DICOM network needs pynetdicom; {hint('dimse')}") from error
 
+logging.getLogger("pynetdicom.transport").setLevel(logging.CRITICAL)  # a peer that is away is told by its caller
 _config.LOG_HANDLER_LEVEL = "none"  # its handlers log identifiers, in which names of patients are
 _config.STORE_SEND_CHUNKED_DATASET = True  # a stored file is sent as it is, without being decoded
 

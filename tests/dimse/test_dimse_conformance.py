@@ -1,10 +1,13 @@
 """The DICOM network's half of the conformance statement is that of the code."""
 
+import re
+
 import pytest
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID
 
 from gateway import Settings
 from gateway.cli import networking
+from gateway.delivery import send_outcomes
 from gateway.dicom.writing import checks
 from gateway.dimse import committing, finding, incoming_store, moving, sub_operations
 from gateway.dimse.commands import CommandField
@@ -13,6 +16,8 @@ from gateway.dimse.incoming_store import StoreStatus
 from gateway.dimse.negotiation import SERVICES
 from gateway.dimse.provider import offered
 from gateway.peers import dimse_fetch, dimse_query, dimse_report, peer_entries
+from gateway.peers.dimse_store import StoreAnswer
+from gateway.studies.delivery_rows import DeliveryState
 from tests.house.pages import ROOT, rows
 
 PAGES = [ROOT / "docs/conformance.md", ROOT / "docs/dimse.md"]
@@ -81,3 +86,14 @@ def test_the_defaults_of_the_configuration_are_those_of_the_code() -> None:
     assert defaults["GATEWAY_DIMSE_IDLE"] == f"{Settings().dimse_idle:g} s"
     root = dict(rows(PAGE, "parameter"))["implementation class UID"].split("`")[1]
     assert PYNETDICOM_IMPLEMENTATION_UID.startswith(root)
+
+
+def test_what_follows_from_a_peer_s_status_is_what_the_code_does() -> None:
+    for statuses, follows in rows(PAGE, "status or reason from a peer"):
+        for code in re.findall(r"`(\w{4})`", statuses):
+            number = int(code.replace("x", "0"), 16)
+            stored = StoreAnswer("1.2", number).stored
+            state = DeliveryState.DELIVERED if stored else send_outcomes.outcome_of_reason(number)[0]
+            expected = {"delivered": DeliveryState.DELIVERED, "not sent again": DeliveryState.DEAD}
+            named = next((state for words, state in expected.items() if words in follows), None)
+            assert state is (DeliveryState.PENDING if "searched" in follows else named), code

@@ -74,6 +74,7 @@ def test_a_study_is_shown_with_reasons_runs_and_deliveries(browser: FlaskClient)
     texts = {name: browser.get(f"/admin/studies/{arrived.study(name)}").text for name in ("untaken", "dead", "failed")}
     assert "None of 2 series has Modality &#39;MR&#39;." in texts["untaken"]
     assert "to archive" in texts["dead"] and "Send again" in texts["dead"]
+    assert "it does not accept the class or the transfer syntax of an object (0122)" in texts["dead"]
     assert arrived.REFUSED in texts["failed"] and texts["failed"].count("Try again") == 2
     for unknown in ("1.2.3", "<b>", "x" * 100):
         assert browser.get(f"/admin/studies/{unknown}").status_code == 404

@@ -63,8 +63,9 @@ def route(
         if end is not DeliveryState.PENDING:
             delivery = delivery_rows.claim(connection, now, 60.0, [each for each, _ in sent if each != destination])
             assert delivery is not None
-            delivery_rows.record(connection, delivery, {instances[0][0]: (end, "0122" if end == "dead" else "")})
-            delivery_rows.settle(connection, delivery, "refused" if end == "dead" else "delivered", now + 3, None)
+            outcome = "refused-0122" if end == "dead" else "stored"
+            delivery_rows.record(connection, delivery, {instances[0][0]: (end, outcome)})
+            delivery_rows.settle(connection, delivery, outcome, now + 3, None)
 
 
 def judged(connection: Connection, round: str, **verdicts: str) -> None:
