@@ -128,7 +128,7 @@ def _retry(uid: str) -> flask.Response:
 def _page(name: str, **values: Any) -> flask.Response:
     source, policy = _source(name)
     now = time.time()
-    told = {"moment": moment, "ago": lambda at: _ago(now - at), "senders": _senders, "said": in_words}
+    told: dict[str, Any] = {"moment": moment, "ago": lambda at: _ago(now - at), "senders": _senders, "said": in_words}
     page = flask.render_template_string(source, **values, words=WORDS, now=now, **told)
     # a form of this page states its origin (Fetch 3.2), which no-referrer would hide
     headers = {"Content-Security-Policy": policy, "Referrer-Policy": "same-origin"}
