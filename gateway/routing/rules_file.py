@@ -14,7 +14,6 @@
 
 import json
 import stat
-import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -38,7 +37,7 @@ from gateway.access.toml_tables import (
 )
 from gateway.config import Settings
 from gateway.contract.model import Model
-from gateway.dicom.reading.keywords import MAX_CHARACTERS, fault_of
+from gateway.dicom.reading.keywords import MAX_CHARACTERS, comparable_text, fault_of
 from gateway.peers.peers_file import read_peers
 from gateway.routing.rule_models import model_faults, parameter_faults
 from gateway.routing.rules import (
@@ -147,7 +146,8 @@ class _Reader:
                 inner.fault(sentence)
             elif not values or not all(map(_is_value, values)):
                 inner.fault(f"{keyword} should be text or a list of texts, without a backslash.")
-            found.append(AttributeMatch(keyword, tuple(map(_text, values))))
+            else:
+                found.append(AttributeMatch(keyword, tuple(comparable_text(keyword, str(one)) for one in values)))
         return tuple(found)
 
     def _model(self, table: TomlTable) -> tuple[str, Mapping[str, Any]]:
@@ -219,10 +219,6 @@ def _flat(table: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]
             yield from _flat(value, f"{path}{key}.")
         else:
             yield f"{path}{key}", value
-
-
-def _text(value: Any) -> str:
-    return unicodedata.normalize("NFC", str(value))
 
 
 def _is_json(value: Any) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset
 
-from gateway.dicom.reading.keywords import MAX_CHARACTERS, fault_of, texts
+from gateway.dicom.reading.keywords import MAX_CHARACTERS, comparable_text, fault_of, texts
 from gateway.routing.rule_matching import (
     SeriesTexts,
     StudySender,
@@ -161,6 +161,18 @@ def test_an_attribute_within_a_sequence_has_the_values_of_all_items() -> None:
     header.ProcedureCodeSequence = [coded(CodeValue="RPID1"), coded(CodeValue="RPID2"), coded(CodeMeaning="x")]
     assert texts(header, "ProcedureCodeSequence.CodeValue") == ("RPID1", "RPID2")
     assert texts(header, "RequestAttributesSequence.RequestedProcedureID") == ("",)
+
+
+def test_numbers_are_compared_as_numbers_and_texts_of_digits_as_texts() -> None:
+    header = Dataset()
+    header.SliceThickness, header.SeriesNumber, header.Rows, header.StudyID = "1.00", "007", 512, "007"
+    header.PixelSpacing = ["0.50", "5e-1"]
+    assert texts(header, "SliceThickness") == (comparable_text("SliceThickness", "1"),) == ("1",)
+    assert texts(header, "SeriesNumber") == ("7",)
+    assert texts(header, "Rows") == ("512",)
+    assert texts(header, "PixelSpacing") == ("0.5", "0.5")
+    assert texts(header, "StudyID") == ("007",)
+    assert comparable_text("SliceThickness", "1*") == "1*"
 
 
 def test_what_cannot_be_read_is_empty_and_what_is_long_is_cut() -> None:

@@ -31,6 +31,8 @@ MAX_ITEMS = 100
 MAX_CHARACTERS = 256
 """Characters of a value that are compared; a text of one line has 64 (LO, PS3.5 6.2), and UIDs too."""
 _BINARY = {"AT", "OB", "OB or OW", "OD", "OF", "OL", "OV", "OW", "UN"}
+_NUMBERS = {"DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV"}
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NESTED = re.compile(r"(?<=Sequence)\.")
 
 
@@ -75,4 +77,11 @@ def _texts(header: Dataset, path: list[str]) -> Iterator[str]:
         return
     content = value(header, path[0])
     for each in content if isinstance(content, MultiValue) else () if content is None else (content,):
-        yield unicodedata.normalize("NFC", str(each)[:MAX_CHARACTERS]).strip(" \0")
+        yield comparable_text(path[0], str(each)[:MAX_CHARACTERS].strip(" \0"))
+
+
+def comparable_text(keyword: str, text: str) -> str:
+    """Return a text as it is compared: in Unicode's NFC, and a number of an attribute of numbers without zeros."""
+    if dictionary_VR(keyword.rpartition(".")[2]) in _NUMBERS and _NUMBER.fullmatch(text):
+        return f"{float(text):.12g}"  # a slice of 1 mm is stated as 1.0, 1.00 or 1 (DS, PS3.5 6.2)
+    return unicodedata.normalize("NFC", text)
