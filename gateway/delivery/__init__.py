@@ -1,1 +1,1 @@
-"""Webhooks: the end of a run is reported to the URL that its caller named, durably, and to allowed origins alone."""
+"""What leaves for other systems, durably: results to peers, and the ends of runs to the URLs that callers named."""

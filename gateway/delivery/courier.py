@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from gateway.errors import GatewayError
 from gateway.observe.logs import exception_frames
+from gateway.studies.delivery_rows import DeliveryState
 from gateway.studies.index import Index
 
 logger = logging.getLogger("gateway")
@@ -21,6 +22,9 @@ LOOK = 5.0
 """Seconds between two looks into the index, for what no signal announced here."""
 LAST_SECONDS = 20.0
 """Seconds that a stopping process waits for tries in flight; others repeat what is not finished by then."""
+
+TRY_WORDS = {DeliveryState.DELIVERED: "delivered", DeliveryState.PENDING: "retried", DeliveryState.DEAD: "dead"}
+"""What became of something by a try, as metrics and log name it."""
 
 Item = TypeVar("Item")
 

@@ -16,7 +16,8 @@ class Deliveries:
     def __init__(self, settings: Settings, store: Store, peers: PeerDirectory, report: TryReport) -> None:
         """``report`` receives what became of each try."""
         self._store, self._names = store, tuple(peers.entries)
-        errands = DeliveryErrands(store, peers.peer, settings.delivery_tries, settings.delivery_longest_pause, report)
+        tries, longest_pause = settings.delivery_tries, settings.delivery_longest_pause
+        errands = DeliveryErrands(store, peers.known, tries, longest_pause, report)
         self._courier: Courier[Delivery] = Courier(store.index, errands, store.clock)
 
     def start(self) -> None:

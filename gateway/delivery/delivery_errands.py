@@ -7,10 +7,10 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
+from gateway.delivery.courier import TRY_WORDS
 from gateway.delivery.pauses import pause
 from gateway.delivery.send_attempt import SendAttempt, failure_of
 from gateway.delivery.send_outcomes import STORED
-from gateway.delivery.webhook_errands import WORDS
 from gateway.errors import Cancelled, PeerFailed, StudyNotFound, Unavailable
 from gateway.peers.peer import Peer
 from gateway.studies import delivery_rows
@@ -32,10 +32,10 @@ class TryReport(Protocol):
 
 @dataclass(frozen=True)
 class DeliveryErrands:
-    """The ``Errands`` of deliveries; a receiver is a peer. ``peer_of`` raises KeyError for a name without one."""
+    """The ``Errands`` of deliveries; a receiver is a peer. ``peer_of`` returns None for a name without one."""
 
     store: Store
-    peer_of: Callable[[str], Peer]
+    peer_of: Callable[[str], Peer | None]
     tries: int
     longest_pause: float
     report: TryReport
@@ -60,23 +60,26 @@ class DeliveryErrands:
 
     def attempt(self, item: Delivery, stopped: Callable[[], bool]) -> None:
         """See ``Errands``."""
-        failure, wait, last = "", 0.0, item.tries >= self.tries
         try:
-            peer = self.peer_of(item.destination)
-        except KeyError:
-            failure, last = NO_PEER, True
-        else:
-            if item.tries > self.tries:  # the last one ended its process
-                failure = UNFINISHED
-            else:
-                try:
-                    SendAttempt(self.store, item, peer, stopped).run()
-                except Cancelled:
-                    self._give_back(item)
-                    return
-                except (PeerFailed, Unavailable, StudyNotFound) as error:
-                    failure, wait = failure_of(error)
+            failure, wait = self._tried(item, stopped)
+        except Cancelled:
+            self._give_back(item)
+            return
+        last = item.tries >= self.tries or failure == NO_PEER
         self._settle(item, failure, None if last else pause(item.tries, self.longest_pause, wait))
+
+    def _tried(self, item: Delivery, stopped: Callable[[], bool]) -> tuple[str, float]:
+        """Try once; return why it ended early, "" where it did not, and the seconds that the peer wants to wait."""
+        peer = self.peer_of(item.destination)
+        if peer is None:
+            return NO_PEER, 0.0
+        if item.tries > self.tries:  # the last one ended its process
+            return UNFINISHED, 0.0
+        try:
+            SendAttempt(self.store, item, peer, stopped).run()
+        except (PeerFailed, Unavailable, StudyNotFound) as error:
+            return failure_of(error)
+        return "", 0.0
 
     def _give_back(self, item: Delivery) -> None:
         with self.store.index.writing() as connection:
@@ -92,7 +95,7 @@ class DeliveryErrands:
                 delivery_rows.hasten(connection, item.destination, now)
         if state is None:
             return
-        there, word = sum(each.state is DeliveryState.DELIVERED for each in instances), WORDS[state]
+        there, word = sum(each.state is DeliveryState.DELIVERED for each in instances), TRY_WORDS[state]
         level = logging.INFO if state is DeliveryState.DELIVERED else logging.WARNING
         text = "delivery %s: %s to %s after try %d: %s, %d of %d instances are there"
         values = item.id, item.destination, item.tries, outcome, there, len(instances)

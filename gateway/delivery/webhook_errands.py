@@ -6,15 +6,13 @@ from collections.abc import Callable, Collection
 from sqlalchemy import Connection
 
 from gateway.delivery import webhook_rows
+from gateway.delivery.courier import TRY_WORDS
 from gateway.delivery.reporting import Reporter
 from gateway.delivery.webhook_rows import Webhook
 from gateway.studies.delivery_rows import DeliveryState
 from gateway.studies.index import Index
 
 logger = logging.getLogger("gateway")
-
-WORDS = {DeliveryState.DELIVERED: "delivered", DeliveryState.PENDING: "retried", DeliveryState.DEAD: "dead"}
-"""Outcomes of tries as the metrics name them."""
 
 
 class WebhookErrands:
@@ -49,7 +47,7 @@ class WebhookErrands:
         outcome = self._reporter.report(item, self._clock())
         with self._index.writing() as connection:
             webhook_rows.settle(connection, item, outcome.state, outcome.reason, self._clock() + outcome.pause)
-        self._count(WORDS[outcome.state])
+        self._count(TRY_WORDS[outcome.state])
         level = logging.INFO if outcome.state is DeliveryState.DELIVERED else logging.WARNING
-        word, reason = WORDS[outcome.state], outcome.reason
+        word, reason = TRY_WORDS[outcome.state], outcome.reason
         logger.log(level, "webhook %s: %s after try %d: %s", word, item.id, item.tries, reason)

@@ -126,6 +126,10 @@ class PeerDirectory:
         """Return a peer for the gateway's own use. Raises KeyError."""
         return self._peers[name]
 
+    def known(self, name: str) -> Peer | None:
+        """Return a peer for the gateway's own use; None where the file has none of this name."""
+        return self._peers.get(name)
+
     def admitted(self, name: str, caller: str) -> Peer:
         """Return a peer that ``caller`` may use; "" is an anonymous one.
 
