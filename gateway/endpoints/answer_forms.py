@@ -33,10 +33,10 @@ def in_form(exchange: Exchange, request: Request, result: Result, form: AnswerFo
     data = write(exchange, request, result, form) if write is not None else None
     if data is None:
         return inference.in_parts(exchange, result)
-    return _whole(exchange, result, form.media_type, memoryview(data))
+    return whole(exchange, result, form.media_type, memoryview(data))
 
 
-def _whole(exchange: Exchange, result: Result, media_type: str, data: memoryview) -> flask.Response:
+def whole(exchange: Exchange, result: Result, media_type: str, data: memoryview) -> flask.Response:
     """Return bytes that stand for an answer; its digests are in the head, since they are not those of the bytes."""
     exchange.answer(result)
     fields = {DIGEST_HEADER: exchange.settings.digest, **inference.answer_fields(exchange)}

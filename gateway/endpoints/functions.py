@@ -1,21 +1,21 @@
-"""WASM functions over HTTP: a file as the body is answered with a file as the body, and parts with parts."""
+"""WASM functions over HTTP: a file as the body is answered with a file as the body, unless Accept names a form."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import flask
 
 from gateway.contract.model import Model
-from gateway.contract.requests import Result
 from gateway.endpoints import inference
-from gateway.endpoints.multipart_response import SEND_SIZE
+from gateway.errors import NotAcceptable
+from gateway.protocol.accept import JSON, ZIP, answer_form
+from gateway.protocol.media_ranges import MULTIPART
 from gateway.service.exchange import Exchange
 from gateway.service.service import Service
 from gateway.wire import parse_options_header
 
-PARTS = "multipart/related"
-IN_PARTS = (PARTS, "application/json")
-"""Media types of requests that are answered in parts; the second names its study."""
+IN_PARTS = (MULTIPART, "application/json")
+"""Media types of requests that are answered in a form of every model; the second names its study."""
 
 
 def view(model: Model, service: Service) -> Callable[[], flask.Response]:
@@ -24,23 +24,23 @@ def view(model: Model, service: Service) -> Callable[[], flask.Response]:
 
 
 def _respond(exchange: Exchange) -> flask.Response:
+    if not _wants_file(flask.request.environ.get("CONTENT_TYPE", ""), exchange.head.accept):
+        return inference.respond(exchange, any_file=True)
+    from gateway.endpoints.answer_forms import whole  # which a client of parts spares
+
     result = exchange.infer(exchange.receive(partial(inference.read_body, any_file=True)))
-    environ = flask.request.environ
-    sent = parse_options_header(environ.get("CONTENT_TYPE", ""))[0]
-    if sent in IN_PARTS or PARTS in environ.get("HTTP_ACCEPT", "").lower():
-        return inference.in_parts(exchange, result)
-    return _as_file(exchange, result)
-
-
-def _as_file(exchange: Exchange, result: Result) -> flask.Response:
-    """Return the one part of an answer as the body, of known length."""
-    exchange.answer(result)
     (part,) = result.parts
+    response = whole(exchange, result, part.media_type, part.data)
+    response.vary.add("Accept")
+    return response
 
-    def body() -> Iterator[bytes]:
-        for start in range(0, len(part.data), SEND_SIZE):
-            yield bytes(part.data[start : start + SEND_SIZE])
-        exchange.finish()
 
-    fields = {"Content-Length": str(len(part.data)), **inference.answer_fields(exchange)}
-    return inference.sending(exchange, flask.Response(body(), content_type=part.media_type, headers=fields))
+def _wants_file(content_type: str, accept: str) -> bool:
+    """Return True where the answer is the file alone, of any media type: only the function knows which it makes."""
+    if parse_options_header(content_type)[0] in IN_PARTS:
+        return False
+    try:
+        form = answer_form(accept).media_type
+    except NotAcceptable:
+        return True
+    return form not in (JSON, ZIP) and MULTIPART not in accept.lower()

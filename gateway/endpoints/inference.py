@@ -57,13 +57,13 @@ def _answered(model: Model, service: Service, answer: Answer, *, has_runs: bool)
         return answer(exchange)
 
 
-def respond(exchange: Exchange, *, named: bool = False) -> flask.Response:
+def respond(exchange: Exchange, *, named: bool = False, any_file: bool = False) -> flask.Response:
     """Receive, infer and answer in the form that the request accepts; ``named`` gives the model the names of the parts.
 
-    Raises NotAcceptable before the request is received.
+    ``any_file`` is that of ``receive_body``. Raises NotAcceptable before the request is received.
     """
     form = answer_form(exchange.head.accept)
-    request = exchange.receive(read_body, named=named)
+    request = exchange.receive(partial(read_body, any_file=any_file), named=named)
     result = exchange.infer(request)
     if form.media_type == MULTIPART:
         response = in_parts(exchange, result)

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,24 @@ def test_a_file_as_the_body_is_answered_with_a_file_as_the_body(server: Server, 
     assert (response.status_code, response.content) == (200, PGM)
     assert response.headers["Content-Type"] == "image/x-portable-graymap"
     assert response.headers["X-Model"] == "grayscale"
+    digests = response.headers["X-Hashes"].split(":")
+    assert digests[0] == hashlib.sha256(b"{}" + PPM).hexdigest()
+
+
+@pytest.mark.parametrize("accept", ["*/*", "image/png", "image/*", "application/json, text/plain, */*", "image/tiff"])
+def test_a_file_answers_a_file_whatever_media_type_is_accepted(server: Server, accept: str) -> None:
+    """Only the function knows which it makes (RFC 9110 12.5.1 lets a server disregard Accept)."""
+    response = requests.post(f"{server.url}/grayscale", data=PPM, headers={"Accept": accept}, timeout=PATIENCE)
+    assert (response.status_code, response.content) == (200, PGM)
+
+
+def test_a_file_has_the_other_forms_of_an_answer_where_accept_names_them(server: Server) -> None:
+    def accepting(form: str) -> requests.Response:
+        return requests.post(f"{server.url}/grayscale", data=PPM, headers={"Accept": form}, timeout=PATIENCE)
+
+    assert accepting("application/json").json()["parts"][0]["length"] == len(PGM)
+    with zipfile.ZipFile(io.BytesIO(accepting("application/zip").content)) as archive:
+        assert PGM in [archive.read(name) for name in archive.namelist()]
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
