@@ -68,7 +68,7 @@ class Arriving:
 
         The bytes and their rows are as safe as those of any upload when this returns. Raises StorageFull, Unavailable.
         """
-        location = self._store.blobs["instances"].settle(arrived.file, arrived.entry.sha256)
+        location = self._store.blobs["instances"].settle(arrived.file, arrived.entry.sha256, late=True)
         mine = _Waiting(arrived, location)
         with self._mutex:
             self._waiting.append(mine)
@@ -118,7 +118,7 @@ class Arriving:
 
 
 class _ArrivedBatch(InstanceBatch):
-    """Settled files of one caller, placed in one transaction."""
+    """Files of one caller, placed in one transaction, which lasts as long as their bytes, names and rows need."""
 
     def __init__(self, store: Store, caller: str, waiting: Sequence[_Waiting]) -> None:
         super().__init__(store, caller, [one.arrived.entry for one in waiting])
@@ -128,6 +128,11 @@ class _ArrivedBatch(InstanceBatch):
             self._settled.setdefault(entry.sha256, (one.arrived.file, one.location))
             if one.arrived.attributes is not None:
                 self._attributes[entry.sha256] = one.arrived.attributes
+
+    def place(self, sha256: str) -> str:
+        """Put one of them where it belongs; its bytes are made to last with its name. Raises StorageFull."""
+        self._late.append(self._settled[sha256][0])
+        return super().place(sha256)
 
     def keep(self, announce: Callable[[Connection, bool], None]) -> bool:
         """Place what is new, hold what is no conflict, and count it for its senders; ``announce`` a round that is due.

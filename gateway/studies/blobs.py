@@ -34,8 +34,8 @@ class Spoiled(Exception):
     """The bytes under a name are missing, or no longer those that were stored."""
 
 
-Each = Callable[[Callable[[str], None], Iterable[str]], Iterator[None]]
-"""A ``map``."""
+Each = Callable[[Callable[[Callable[[], None]], None], Iterable[Callable[[], None]]], Iterator[None]]
+"""A ``map`` over things to do."""
 
 
 class Blobs(Protocol):
@@ -47,8 +47,11 @@ class Blobs(Protocol):
     waits: bool
     """Whether to settle and to finish wait for a disk or a network."""
 
-    def settle(self, incoming: "Incoming", name: str) -> str:
-        """Make bytes last, and return the location they will have; slow, and before the index is locked."""
+    def settle(self, incoming: "Incoming", name: str, *, late: bool = False) -> str:
+        """Make bytes last, and return the location they will have; slow, and before the index is locked.
+
+        With ``late``, ``finish`` may do so, for it waits for the disk in any case.
+        """
 
     def place(self, incoming: "Incoming", location: str, *, last: bool = True) -> None:
         """Put settled bytes where they belong; quick, and while the index is locked for writing.
@@ -56,8 +59,8 @@ class Blobs(Protocol):
         Unless it is the ``last`` of several, ``finish`` follows.
         """
 
-    def finish(self, locations: Iterable[str], each: Each) -> None:
-        """Make the places of several last, by a ``map`` that may work in threads."""
+    def finish(self, locations: Iterable[str], each: Each, late: Iterable["Incoming"] = ()) -> None:
+        """Make the places of several last, and the bytes of those settled ``late``, by a ``map`` of threads or not."""
 
     def abandon(self, location: str) -> None:
         """Forget settled bytes that were not placed."""

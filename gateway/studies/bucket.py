@@ -48,7 +48,7 @@ class BucketBlobs:
         )
         self._client = boto3.Session().client("s3", config=config)
 
-    def settle(self, incoming: Incoming, name: str) -> str:
+    def settle(self, incoming: Incoming, name: str, *, late: bool = False) -> str:
         """Upload; S3 checks the digest too. Raises Unavailable."""
         location = f"{name}-{secrets.token_hex(4)}"
         checksum = base64.b64encode(bytes.fromhex(incoming.sha256)).decode()
@@ -59,7 +59,7 @@ class BucketBlobs:
     def place(self, incoming: Incoming, location: str, *, last: bool = True) -> None:
         """Do nothing: the bytes are in the bucket already."""
 
-    def finish(self, locations: Iterable[str], each: Each) -> None:
+    def finish(self, locations: Iterable[str], each: Each, late: Iterable[Incoming] = ()) -> None:
         """Do nothing."""
 
     def abandon(self, location: str) -> None:

@@ -42,6 +42,7 @@ class FileBatch:
         self._files: list[Incoming] = []
         self._settled: dict[str, tuple[Incoming, str]] = {}
         self._placed: set[str] = set()
+        self._late: list[Incoming] = []
 
     def begin(self) -> None:
         """The next file begins. Raises BrokenJSON where none was announced, StorageFull."""
@@ -85,9 +86,9 @@ class FileBatch:
         return location
 
     def finish_placing(self) -> None:
-        """Make the places of all last. Raises StorageFull, Unavailable."""
+        """Make the places of all last, and what is late. Raises StorageFull, Unavailable."""
         with ThreadPoolExecutor(SETTLERS) as threads:
-            self._blobs.finish(self._placed, threads.map if self._blobs.waits else map)
+            self._blobs.finish(self._placed, threads.map if self._blobs.waits else map, self._late)
 
     @property
     def _blobs(self) -> Blobs:

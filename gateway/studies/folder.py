@@ -12,8 +12,9 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,11 +37,10 @@ class FolderBlobs:
         self._aside = root / QUARANTINE
         make_private(self._aside)
 
-    def settle(self, incoming: Incoming, name: str) -> str:
+    def settle(self, incoming: Incoming, name: str, *, late: bool = False) -> str:
         """Write what is still in memory to the disk, where that is asked for."""
-        if self._durable:
-            with on_disk(STORE):
-                os.fsync(incoming.descriptor)
+        if self._durable and not late:
+            _sync(incoming.descriptor)
         return name
 
     def place(self, incoming: Incoming, location: str, *, last: bool = True) -> None:
@@ -54,24 +54,15 @@ class FolderBlobs:
                 path.parent.mkdir(mode=0o700, exist_ok=True)
                 incoming.move(path)
             self._checked.add(os.fstat(incoming.descriptor), location)
-            if last:
-                self._sync(str(path.parent))
+            if last and self._durable:
+                _sync_folder(str(path.parent))
 
-    def finish(self, locations: Iterable[str], each: Each) -> None:
-        """Write the names to the disk, each folder once."""
+    def finish(self, locations: Iterable[str], each: Each, late: Iterable[Incoming] = ()) -> None:
+        """Write the names to the disk, each folder once, and the late bytes beside them: the disk is asked once."""
         if self._durable:
-            folders = {str(self._path(location).parent) for location in locations}
-            list(each(self._sync, sorted(folders)))
-
-    def _sync(self, folder: str) -> None:
-        if not self._durable:
-            return
-        with on_disk(STORE):
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            folders = sorted({str(self._path(location).parent) for location in locations})
+            syncs = [partial(_sync, incoming.descriptor) for incoming in late]
+            list(each(_call, [*syncs, *(partial(_sync_folder, folder) for folder in folders)]))
 
     def abandon(self, location: str) -> None:
         """Do nothing: no byte was written under the name yet."""
@@ -171,6 +162,24 @@ class FolderBlobs:
         """Return the path as a text: a study has hundreds, and each Path costs more than to open its file."""
         name = _plain(location)
         return f"{self._root}/{name[:2]}/{name}"
+
+
+def _call(work: Callable[[], None]) -> None:
+    work()
+
+
+@on_disk(STORE)
+def _sync(descriptor: int) -> None:
+    os.fsync(descriptor)
+
+
+@on_disk(STORE)
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _plain(name: str) -> str:
