@@ -6,7 +6,7 @@ from gateway.routing.rules import Completeness
 from gateway.studies.round_rows import Round
 
 COUNT_SECONDS = 5.0
-"""Seconds before a peer is asked again for the number of instances, while they arrive: a scanner sends ten a second."""
+"""Seconds between two questions to a peer for the number of a study's instances, while these arrive."""
 
 
 def complete_at(completeness: Completeness, arriving: Round, stored: int) -> float:
@@ -24,15 +24,15 @@ def complete_at(completeness: Completeness, arriving: Round, stored: int) -> flo
     return min(moments)
 
 
-def ask_at(peer: str, arriving: Round) -> float | None:
-    """Return when to ask a peer for the number of instances; None where nothing has arrived since it stated that.
+def ask_at(peer: str, arriving: Round, stored: int) -> float | None:
+    """Return when to ask a peer for the number of instances; None where as many as it states are stored.
 
     A peer that receives the study itself may state too few: what it stated before the latest instance does not count.
     """
     statement = arriving.stated.get(peer)
     if statement is None:
         return arriving.began_at
-    if statement.at >= arriving.latest_at and statement.count >= 0:
+    if statement.at >= arriving.latest_at and 0 < statement.count <= stored:
         return None
     return statement.at + COUNT_SECONDS
 

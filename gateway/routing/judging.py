@@ -50,9 +50,9 @@ class Judge:
 
         Raises Unavailable, StorageFull; its lease then ends.
         """
-        arriving = self._ask(claimed)
         with self._store.index.reading() as connection:
-            content = self._content(connection, arriving)
+            content = self._content(connection, claimed)
+        arriving = self._ask(claimed, content)
         due = self._due(arriving, content)
         verdicts = self._verdicts(due, arriving, content) if due else []
         with self._store.index.writing() as connection:
@@ -65,12 +65,12 @@ class Judge:
             words = {one.rule.name: self._take(connection, current, content, one, now) for one in verdicts}
             self._settle(connection, current, content, words)
 
-    def _ask(self, arriving: Round) -> Round:
+    def _ask(self, arriving: Round, content: StudyContent) -> Round:
         """Ask peers for the number of instances, where rules wait for it; return the round with what they stated."""
         waiting = [rule.completeness for rule in self._rules if rule.name not in arriving.verdicts]
         stated, now = dict[str, Statement](), self._store.clock()
         for peer in peers_asked(waiting):
-            moment = ask_at(peer, arriving)
+            moment = ask_at(peer, arriving, content.stored)
             if moment is not None and moment <= now:
                 stated[peer] = Statement(count=self._count(peer, arriving.study_instance_uid), at=now)
         if not stated:
@@ -124,7 +124,7 @@ class Judge:
         if not waiting:
             values["state"] = RoundState.COMPLETE.value
         moments = [complete_at(rule.completeness, current, content.stored) for rule in waiting]
-        asked = (ask_at(peer, current) for peer in peers_asked(rule.completeness for rule in waiting))
+        asked = (ask_at(peer, current, content.stored) for peer in peers_asked(rule.completeness for rule in waiting))
         moments += [moment for moment in asked if moment is not None]
         due_at = min(moments, default=current.due_at)
         round_rows.release(connection, current.id, self._holder, due_at, **values)

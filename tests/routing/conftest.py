@@ -44,7 +44,7 @@ retry_seconds = 30
 """
 PEERS = """
 [peers.pacs]
-dicomweb = "http://127.0.0.1:1/dicom-web"
+dicomweb = "http://127.0.0.1:{port}/dicom-web"
 """
 
 
@@ -59,9 +59,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 class RoutingBench:
     """One process of a gateway that routes studies; ``calls`` are the numbers of slices that its models were given."""
 
-    def __init__(self, folder: Path, database_url: str, clock: Clock, rules: str, calls: list[int]) -> None:
+    def __init__(self, folder: Path, database_url: str, clock: Clock, rules: str, calls: list[int], port: int) -> None:
         self.clock, self.calls, self.faults = clock, calls, 0
-        for name, text in (("rules.toml", rules), ("peers.toml", PEERS)):
+        for name, text in (("rules.toml", rules), ("peers.toml", PEERS.format(port=port))):
             (folder / name).write_text(text, encoding="utf-8")
         (folder / "peers.toml").chmod(0o600)
         self.settings = Settings(
@@ -160,8 +160,8 @@ def open_routing(tmp_path: Path, database_url: str) -> Iterator[Any]:
     opened: list[RoutingBench] = []
     clock, calls = Clock(), list[int]()
 
-    def start(rules: str = RULES) -> RoutingBench:
-        opened.append(RoutingBench(tmp_path, database_url, clock, rules, calls))
+    def start(rules: str = RULES, port: int = 1) -> RoutingBench:
+        opened.append(RoutingBench(tmp_path, database_url, clock, rules, calls, port))
         return opened[-1]
 
     yield start

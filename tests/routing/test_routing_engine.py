@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from gateway.studies.forgetting import forget
 from gateway.studies.manifests import ManifestEntry
 from gateway.studies.routing_rows import RoutingState, content_of
 from tests.dicom.studies import image, uid
+from tests.peers.scripted import Asked, response, scripted
 from tests.routing.conftest import OWNER, RULES, RoutingBench
 from tests.studies.files import File, file, files
 
@@ -292,3 +294,23 @@ def test_a_series_that_states_nonsense_keeps_no_other_from_its_model(routing: Ro
     dataset.StudyInstanceUID = uid("study", "study")
     complete(routing, [*files(3), held(dataset)])
     assert (routing.calls, states(routing)) == ([3], [RoutingState.DONE])
+
+
+def test_a_study_is_complete_at_the_number_of_instances_that_a_peer_states(open_routing: Any) -> None:
+    stated = [2, 3]
+
+    def answer(_asked: Asked) -> list[bytes]:
+        found = {"0020000D": {"vr": "UI", "Value": [uid("study", "study")]}, "00201208": {"vr": "IS", "Value": stated}}
+        return response(200, json.dumps([found]).encode())
+
+    with scripted(answer) as peer:
+        routing: RoutingBench = open_routing(RULES + 'count_from = "pacs"\n', peer.port)
+        routing.send(files(3)[:2])
+        stated.pop(0)
+        routing.route()
+        assert (routing.calls, len(peer.asked)) == ([], 1)
+        routing.clock.now += 1
+        routing.send(files(3)[2:])
+        routing.clock.now += 4
+        routing.route()
+        assert (routing.calls, len(peer.asked)) == ([3], 2)
