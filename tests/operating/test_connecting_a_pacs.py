@@ -100,7 +100,7 @@ def test_the_page_leads_from_an_empty_folder_to_a_result_in_the_pacs(tmp_path: P
     require(shutil.which("Orthanc") and shutil.which("storescu"), "the page needs Debian's orthanc and dcmtk")
     install, orthanc, settings, *checks = commands(PAGE)
     assert install.startswith("pip install")
-    phantom, rehearse, echo, doctor, serve, dimse, hello, send, listed, done, found = checks
+    phantom, rehearse, echo, doctor, serve, dimse, hello, send, listed, done, found, to_pacs, back, both = checks
     with machine(tmp_path) as here:
         here.write()
         here.run(orthanc)
@@ -121,6 +121,15 @@ def test_the_page_leads_from_an_empty_folder_to_a_result_in_the_pacs(tmp_path: P
         assert eventually(lambda: here.run(done)).split("\t")[6:] == ["bones done", "orthanc delivered\n"]
         (series,) = json.loads(here.run(found))
         assert series["MainDicomTags"]["Modality"] == "SEG"
+        here.run(to_pacs)
+        here.run(back)
+        lines = eventually(lambda: two if len(two := here.run(both).splitlines()) == 2 else None)
+        assert {tuple(line.split("\t")[i] for i in (3, 4, 6)) for line in lines} == {
+            ("64", "CT1", "bones done"),
+            ("64", "ORTHANC", "bones done"),
+        }
+        shown = here.run(f"python -m gateway studies show {lines[0].split()[0]}")
+        assert "64 from ORTHANC" in shown and " 1 from ORTHANC" in shown  # the SEG, which no rule takes
         page = requests.get(here.own("http://127.0.0.1:8900/admin/studies"), timeout=PATIENCE).text
         assert "orthanc <span" in page
 
