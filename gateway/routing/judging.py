@@ -1,5 +1,6 @@
 """The judgement of a round: which rules take its study, once it is complete for them."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from gateway.studies.round_rows import Round, RoundState, Statement
 from gateway.studies.routing_rows import content_of
 from gateway.studies.store import Store
 from gateway.studies.tables import instances as table
+
+logger = logging.getLogger("gateway")
 
 AGAIN = "It took the same instances before."
 GONE = "Its instances are not stored any more."
@@ -64,6 +67,8 @@ class Judge:
                 return
             words = {one.rule.name: self._take(connection, current, content, one, now) for one in verdicts}
             self._settle(connection, current, content, words)
+        for name, word in words.items():
+            logger.info("round %s, rule %s: %s", claimed.id, name, word or "taken")
 
     def _ask(self, arriving: Round, content: StudyContent) -> Round:
         """Ask peers for the number of instances, where rules wait for it; return the round with what they stated."""

@@ -103,6 +103,7 @@ class ResultObjects:
                 upload.keep(beside=end)
         except RoutingLost:
             return
+        logger.info("routing %s by rule %s is %s: %d objects", claimed.id, rule.name, state.value, len(objects))
         self._wake()
 
     def _inputs(self, connection: Connection, caller: str, study: str) -> set[str]:
