@@ -18,7 +18,7 @@ CLAIM, DEPLOYMENT, WEB, DICOM = MANIFESTS
 POD = DEPLOYMENT["spec"]["template"]["spec"]
 PODS = {container["name"]: container for container in POD["containers"]}
 COMPOSE = yaml.safe_load((ROOT / "docs/compose.yaml").read_text(encoding="utf-8"))["services"]
-SHARED = {"GATEWAY_STORE_FOLDER", "GATEWAY_DICOMWEB", "GATEWAY_DIMSE_TITLES_FILE", "GATEWAY_PEERS"}
+SHARED = {"GATEWAY_STORE_FOLDER", "GATEWAY_DICOMWEB", "GATEWAY_DIMSE_TITLES_FILE", "GATEWAY_PEERS", "GATEWAY_ROUTING"}
 
 
 def environ(container: dict[str, Any]) -> dict[str, str]:
