@@ -37,16 +37,23 @@ class Study:
 
 
 def study(
-    parts: int, *, depth: int = 0, path: str = "/", part_size: int = PART_SIZE, kind: str = "related", **more: Any
+    parts: int,
+    *,
+    depth: int = 0,
+    path: str = "/",
+    part_size: int = PART_SIZE,
+    kind: str = "related",
+    name: str = "request_json",
+    **more: Any,
 ) -> Study:
     """Return a study of ``parts`` files that requests a mask of ``depth`` slices.
 
-    ``kind`` is ``related`` or ``form-data``; ``more`` are further members of its JSON.
+    ``kind`` is ``related`` or ``form-data``, ``name`` that of the JSON part; ``more`` are further members of the JSON.
     """
     question = json.dumps({"depth": depth, **more}).encode()
     files = _files(part_size)
     framed = [_framed("files", "application/dicom", file) for file in files]
-    first = _framed("request_json", "application/json", question).removeprefix(b"\r\n")
+    first = _framed(name, "application/json", question).removeprefix(b"\r\n")
     pieces = [first, *islice(cycle(framed), parts), f"\r\n--{BOUNDARY}--\r\n".encode()]
     head = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {sum(map(len, pieces))}\r\n"

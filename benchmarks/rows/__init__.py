@@ -11,6 +11,7 @@ from benchmarks.rows.contracts import contract
 from benchmarks.rows.crowds import many
 from benchmarks.rows.dicomweb import dicomweb, searches
 from benchmarks.rows.endurance import endurance
+from benchmarks.rows.forms import forms
 from benchmarks.rows.functions import functions
 from benchmarks.rows.latencies import latency
 from benchmarks.rows.memories import gigabyte, in_memory, spooled
@@ -50,6 +51,7 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "runs": runs,
     "clicks": clicks,
     "tensors": tensors,
+    "forms": forms,
     "endurance": endurance,
     "weights": weights,
     "hop": hop,
