@@ -236,6 +236,24 @@ def attachment(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
     return _decoded(gate.post(question.route, params=_fields(question), data=question.attachments[0], headers=headers))
 
 
+def zip_answer(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Ask by ``multipart/related`` for an archive of files."""
+    data, headers = _encoded(question, files)
+    response = gate.post(question.route, data=data, headers=headers | {"Accept": "application/zip"})
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        document, *masks = archive.namelist()
+        arrays = [np.load(io.BytesIO(archive.read(name))) for name in masks]
+        return read(json.loads(archive.read(document)), [array.tobytes() for array in arrays])
+
+
+def json_answer(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Ask by ``multipart/related`` for JSON with masks as run lengths."""
+    data, headers = _encoded(question, files)
+    document = gate.post(question.route, data=data, headers=headers | {"Accept": "application/json; masks=rle"}).json()
+    runs = [np.array(part["runs"]) for part in document["parts"]]
+    return read(document, [np.repeat(one[:, 0], one[:, 1]).astype(np.uint8).tobytes() for one in runs])
+
+
 def _fields(question: Question) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in question.parameters.items()}
 
@@ -317,6 +335,8 @@ DOORS = (
     Door("form-data, run", form_run, cannot=frozenset({"plain function"})),
     Door("application/dicom", instance, only=OF_ONE),
     Door("application/zip", folder, cannot=frozenset({"plain function"})),
+    Door("archive as the answer", zip_answer),
+    Door("JSON as the answer", json_answer),
     Door("application/octet-stream", attachment, only=frozenset({"attachment alone"})),
     Door("LocalClient", local, cannot=frozenset({"without a key"}), audited=False),
     Door("runs", runs),
