@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -99,7 +100,7 @@ def _size(file: Path | BinaryIO) -> int:
 def _opened_file(file: Path | BinaryIO) -> BinaryIO:
     if not isinstance(file, Path):
         file.seek(0)
-        return file
+        return BytesIO(file.read())  # which is closed once it is read: pictures are drawn from the file itself
     try:
         return file.open("rb")
     except OSError as error:

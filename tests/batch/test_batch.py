@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from gateway import Client
@@ -18,7 +19,8 @@ from tests.waiting import PATIENCE, eventually
 APP = """
 import os, time
 from pathlib import Path
-from gateway import BoundingBox, Classification, Execution, Gateway, LinearMeasurement, Mask, StudyRefused, Volume
+from gateway import BoundingBox, Classification, Execution, Gateway, Image, LinearMeasurement, Mask
+from gateway import StudyRefused, Volume
 
 app = Gateway(__name__)
 
@@ -39,6 +41,10 @@ def bone(ct: Volume, threshold: float = 300) -> tuple[Mask, BoundingBox, LinearM
 @app.model("/other")
 def other(ct: Volume) -> Mask:
     return Mask(ct.array > 0)
+
+@app.model("/bright")
+def bright(images: list[Image]) -> list[Mask]:
+    return [Mask(image.array > 100, "Bright", of=image) for image in images]
 """
 
 
@@ -131,7 +137,7 @@ def test_a_refused_parameter_ends_the_batch(folder: Path, archive: Path) -> None
 
 def test_unknown_models_and_empty_archives_are_named(folder: Path, archive: Path) -> None:
     done = command("batch", "service:app", "-i", "archive", "-o", "out", folder=folder, environ={"PATH": "/usr/bin"})
-    assert "this application has /bone, /other" in done.stderr
+    assert "this application has /bone, /other, /bright" in done.stderr
     (folder / "empty").mkdir()
     done = command("batch", "service:app", "-i", "empty", "-o", "out", "-r", "other", folder=folder, environ={})
     assert "no DICOM file" in done.stderr
@@ -146,6 +152,16 @@ def test_objects_and_pictures_on_request(folder: Path, archive: Path) -> None:
         assert not any(name.endswith(".npy") for name in names)
     masks = [row for row in rows(folder / "out" / "findings.csv") if row["kind"] == "boolean mask"]
     assert [row["label"] for row in masks] == ["Bone"] * 3
+
+
+def test_a_folder_of_images_is_drawn(folder: Path) -> None:
+    (folder / "archive" / "photos").mkdir(parents=True)
+    for name in ("9.png", "10.png"):
+        PIL.Image.fromarray(np.eye(8, dtype=np.uint8) * 200).save(folder / "archive" / "photos" / name)
+    status, _, err = batch(folder, "--pictures", "--model", "/bright")
+    assert status == 0, err
+    names = {path.name for path in (folder / "out" / "results" / "photos").iterdir()}
+    assert {"0_9.png.png", "1_10.png.png", "contact_sheet.png", "output_masks_2.npy"} <= names
 
 
 @pytest.mark.slow
