@@ -1,14 +1,16 @@
 """The tables of a batch: what became of each study, and every finding. A killed batch goes on from them."""
 
 import csv
+import fcntl
 import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from gateway.batch.finding_rows import FindingLine
 from gateway.batch.study_finder import FoundStudy
@@ -16,10 +18,12 @@ from gateway.errors import GatewayError
 
 ORDER, STUDIES, FINDINGS = "batch.json", "studies.csv", "findings.csv"
 """What a batch was told to do, a row for each study, and a row for each finding."""
+LOCK = ".batch.lock"
+"""A file that a batch locks while it writes (flock(2)); the tables themselves are replaced when a batch goes on."""
 
 
 class OtherBatch(GatewayError):
-    """An output folder with other files, or with those of another batch."""
+    """An output folder with other files, with those of another batch, or of one that runs."""
 
 
 class StudyState(StrEnum):
@@ -68,8 +72,8 @@ FINDING_COLUMNS = ("study", *FindingLine._fields)
 class BatchTables:
     """The tables in the output folder of a batch; each row is on the disk before the next study counts as done."""
 
-    def __init__(self, out: Path, rows: Mapping[str, StudyRow]) -> None:
-        self.out, self.rows = out, dict(rows)
+    def __init__(self, out: Path, rows: Mapping[str, StudyRow], lock: ExitStack) -> None:
+        self.out, self.rows, self._lock = out, dict(rows), lock
         self._files = {name: (out / name).open("a", encoding="utf-8", newline="") for name in (STUDIES, FINDINGS)}
 
     @classmethod
@@ -77,23 +81,32 @@ class BatchTables:
         """Begin the tables in ``out``, or go on with those of the same ``order``, which is JSON.
 
         Rows that do not settle one of ``studies`` are removed: it runs again.
-        Raises OtherBatch where the folder has other files or another order, or a batch and ``resume`` is not set.
+        Raises OtherBatch where the folder has other files or another order, a batch and ``resume`` is not set, or a
+        batch that runs.
         """
         out.mkdir(parents=True, exist_ok=True)
+        if not (out / ORDER).exists() and any(not path.name.startswith(".") for path in out.iterdir()):
+            raise OtherBatch(f"{out} has other files: name an empty folder.")
+        with ExitStack() as lock:
+            _lock(lock.enter_context((out / LOCK).open("ab")), out)
+            return cls(out, cls._rows(out, order, resume=resume, studies=studies), lock.pop_all())
+
+    @staticmethod
+    def _rows(
+        out: Path, order: Mapping[str, Any], *, resume: bool, studies: Iterable[FoundStudy]
+    ) -> dict[str, StudyRow]:
         file = out / ORDER
         if not file.exists():
-            if any(not path.name.startswith(".") for path in out.iterdir()):
-                raise OtherBatch(f"{out} has other files: name an empty folder.")
             _replace(out / FINDINGS, _text([FINDING_COLUMNS]))
             _replace(out / STUDIES, _text([STUDY_COLUMNS]))
             _replace(file, json.dumps(order, indent=2) + "\n")
-            return cls(out, {})
+            return {}
         if not resume:
             raise OtherBatch(
                 f"{out} has the results of a batch: add --resume to go on with it, or name another folder."
             )
         _require_same(file, order)
-        return cls(out, _recovered(out, {study.name: study for study in studies}))
+        return _recovered(out, {study.name: study for study in studies})
 
     def add(self, row: StudyRow, findings: Sequence[FindingLine]) -> None:
         """Add a study, its findings first: a study that is listed has all of them."""
@@ -102,15 +115,23 @@ class BatchTables:
         self.rows[row.study] = row
 
     def close(self) -> None:
-        """Close the files."""
+        """Close the files, and let another batch go on in the folder."""
         for file in self._files.values():
             file.close()
+        self._lock.close()
 
     def _append(self, name: str, rows: Iterable[Sequence[Any]]) -> None:
         file = self._files[name]
         file.write(_text(rows))
         file.flush()
         os.fsync(file.fileno())
+
+
+def _lock(file: BinaryIO, out: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OtherBatch(f"A batch is writing to {out}: wait until it ends, or name another folder.") from None
 
 
 def _require_same(file: Path, order: Mapping[str, Any]) -> None:

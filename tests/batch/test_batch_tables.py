@@ -72,3 +72,14 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(OtherBatch, match="other files"):
         BatchTables.open(tmp_path, ORDER, resume=False)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_has_one_batch_at_a_time(tmp_path: Path) -> None:
+    tables = BatchTables.open(tmp_path / "out", ORDER, resume=False)
+    with pytest.raises(OtherBatch, match="is writing to"):
+        BatchTables.open(tmp_path / "out", ORDER, resume=True)
+    tables.add(row("a"), [])
+    tables.close()
+    again = BatchTables.open(tmp_path / "out", ORDER, resume=True)
+    again.close()
+    assert again.rows.keys() == {"a"}
