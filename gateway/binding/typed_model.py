@@ -328,12 +328,13 @@ def _attempt(act: Callable[[], Any]) -> Any:
 def _objects(found: Sequence[Finding], inputs: Inputs, provenance: Provenance, label_maps: bool = False) -> list[Any]:
     """DICOM datasets of findings (``gateway.dicom.writing.objects``, which costs the import of highdicom).
 
-    Raises StudyRefused for a request of tensors alone, which belong to no study.
+    Raises StudyRefused for a request of tensors or attachments alone, which belong to no study.
     """
-    if inputs.tensors.names and not inputs.instances:
+    if not inputs.instances:
+        kind = "a tensor" if inputs.tensors.names else "an attachment"
         raise StudyRefused(
-            "The model answers a DICOM object, which belongs to a study, and a tensor has none: send DICOM files.",
-            private="a tensor",
+            f"The answer is a DICOM object, which belongs to a study, and {kind} has none: send DICOM files.",
+            private=kind,
         )
     from gateway.dicom.writing.objects import objects
 

@@ -202,6 +202,15 @@ def test_one_attachment_is_needed_where_one_is_declared() -> None:
         assert answer.json["detail"].startswith(detail)
 
 
+def test_attachments_alone_have_no_study_for_dicom_objects() -> None:
+    def find(notes: Attachment) -> Classification:
+        return Classification({"notes": notes.read().decode()})
+
+    answer = ask(serving(find), files=[b"first"], accept="application/dicom")
+    assert answer.status == 422
+    assert answer.json["detail"].startswith("The answer is a DICOM object, which belongs to a study")
+
+
 def test_a_file_that_is_no_dicom_is_never_dropped_in_silence() -> None:
     answer = ask(serving(saying()), files=[*series(), b"a slice that lost its head"])
     assert answer.status == 422
