@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.format import header_data_from_array_1_0, write_array_header_1_0
 from numpy.typing import NDArray
 
 from gateway.client.answer import Answer, is_mask
@@ -43,10 +44,9 @@ def _save_masks(out: Path, masks: "list[Mask]", legacy: bool) -> Iterator[str]:
     for number, mask in enumerate(masks, start=1):
         name = MASK.format(number)
         with (out / name).open("wb") as file:
-            if legacy:
-                file.write(mask.data)
-            else:
-                np.save(file, mask, allow_pickle=False)
+            if not legacy:
+                write_array_header_1_0(file, header_data_from_array_1_0(mask))
+            file.write(mask.data)  # np.save would give no reason where the disk is full
         yield name
 
 

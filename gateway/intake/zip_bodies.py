@@ -142,4 +142,4 @@ class _Budget:
         self._options.ticket.receive(count)
 
     def _refuse(self) -> None:
-        raise LimitExceeded(self._name, self._most, what="The files of the archive, unpacked,")
+        raise LimitExceeded(self._name, self._most, what="The archive, unpacked,")
