@@ -379,10 +379,17 @@ def test_a_dicom_part_is_named_by_its_sop_class(tmp_path: Path, file: str, name:
     assert (tmp_path / name).read_bytes() == data
 
 
-def test_an_earlier_answer_stays_where_the_new_one_cannot_be_written(tmp_path: Path) -> None:
+LARGE = {"timepoints": 1, "depth": 4, "height": 64, "width": 64}
+LARGE_MASK = WORDS | {"parts": [MASK | {"binary_data_shape": LARGE}]}
+
+
+@pytest.mark.parametrize("words, size", [(WORDS | {"new": "x" * 4096}, 24), (LARGE_MASK, 4 * 64 * 64)])
+def test_an_earlier_answer_stays_where_the_new_one_cannot_be_written(
+    words: dict[str, Any], size: int, tmp_path: Path
+) -> None:
     ask(lambda request: answer(request, WORDS, [BUFFER])).save(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    new = ask(lambda request: answer(request, WORDS | {"new": "x" * 4096}, [BUFFER]))
+    new = ask(lambda request: answer(request, words, [("application/binary", bytes(size))]))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
     try:
