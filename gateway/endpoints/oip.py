@@ -16,7 +16,7 @@ from gateway.endpoints.inference import open_exchange, receipt_fields
 from gateway.endpoints.multipart_response import SEND_SIZE, coalesced, model_fields
 from gateway.endpoints.problems import problem_response
 from gateway.endpoints.timeouts import TIMEOUT_HEADER
-from gateway.errors import GatewayError, ModelNotFound, RequestError
+from gateway.errors import GatewayError, ModelNotFound, ParameterRefused, RequestError
 from gateway.intake.body import Body, lend_while_waiting, read_json
 from gateway.intake.receiving import Received, ReceiveOptions
 from gateway.intake.tensor_body import receive_tensors
@@ -157,7 +157,11 @@ def _infer(name: str, version: str = "") -> flask.Response:
         request = exchange.receive(call.receive)
         if call.infer.timeout is not None:
             exchange.limit(call.infer.timeout)
-        return call.response(exchange, exchange.infer(request))
+        try:
+            result = exchange.infer(request)
+        except ParameterRefused as error:
+            raise call.infer.located(error) from error
+        return call.response(exchange, result)
 
 
 class _Call:

@@ -478,3 +478,10 @@ def test_the_door_can_be_closed() -> None:
     closed = application(oip=False).test_client()
     assert closed.get("/v2/health/live").status_code == 404
     assert "/v2" not in closed.get("/openapi.json").get_json()["paths"]
+
+
+def test_a_fault_points_into_the_request_as_it_was_sent(client: FlaskClient) -> None:
+    refused = infer(client, "ct/slow", ("volume", VOXELS), ("volume.spacing", np.zeros(3)))
+    assert [one["pointer"] for one in refused.get_json()["errors"]] == ["/inputs/1/shape"]
+    refused = infer(client, "above", ("volume", VOXELS), parameters={"threshold": "high"})
+    assert [one["pointer"] for one in refused.get_json()["errors"]] == ["/parameters/threshold"]

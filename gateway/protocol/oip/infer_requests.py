@@ -114,6 +114,17 @@ class InferRequest:
         text = json.dumps(self.parameters | ({MEMBER: entries} if entries else {})).encode()
         return text.ljust(math.ceil(len(text) / ALIGNMENT) * ALIGNMENT) if entries else text
 
+    def located(self, error: ParameterRefused) -> ParameterRefused:
+        """Return a refusal of the request in the gateway's words with the pointers of the request as it was sent."""
+        tensors = [one for one in self.inputs if not one.files]
+        faults = []
+        for fault in error.problem()["errors"]:
+            _, member, *rest = fault["pointer"].split("/")
+            inside = member == MEMBER and rest and rest[0].isdigit() and int(rest[0]) < len(tensors)
+            start = [tensors[int(rest[0])].at, *rest[1:]] if inside else ["/parameters", member, *rest]
+            faults.append(("/".join(start), fault["detail"]))
+        return ParameterRefused(faults, more=error.problem().get("more", 0))
+
     @classmethod
     def of(cls, words: JSON, description: ModelDescription, *, binary: bool) -> Self:
         """Read a request for a model; ``binary`` is True where bytes may follow the JSON. Raises ParameterRefused."""
