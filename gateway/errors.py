@@ -517,9 +517,10 @@ class PeerFailed(GatewayError):
     outcome = "failed"
     """A word for tables, such as ``status-413``; never the peer's own."""
 
-    def __init__(self, detail: str = "", *, private: str = "", outcome: str = "failed") -> None:
+    def __init__(self, detail: str = "", *, private: str = "", outcome: str = "") -> None:
         super().__init__(detail, private=private)
-        self.outcome = outcome
+        if outcome:
+            self.outcome = outcome
 
 
 class ModelError(GatewayError):

@@ -16,6 +16,7 @@ SHOWN = ("Flask", "gunicorn", "numpy", "pydicom", "pydantic")
 FOR_DEVELOPERS = {"test", "dev"}
 PURPOSES = {
     "gdcm": "JPEG Lossless",
+    "itk": "jobs of grand-challenge",
     "nifti": "volumes as NIfTI",
     "s3": "audits and studies in S3",
     "sql": "audits in a database",

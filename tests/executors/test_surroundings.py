@@ -107,4 +107,4 @@ def test_a_model_that_exits_when_it_is_closed_is_logged(caplog: pytest.LogCaptur
     model = adapt("/model", lambda json_input, files, digest: ({}, []))
     model.close = lambda: sys.exit(3)
     retire(model)
-    assert "the model on /model was not closed\nbuiltins.SystemExit" in caplog.text
+    assert "the model on /model was not closed\nbuiltins.SystemExit" in "".join(caplog.messages)
