@@ -272,6 +272,7 @@ def test_an_issuer_that_sends_its_keys_drop_by_drop_is_not_waited_for(
         known.caller(token(KEY))
 
 
+@pytest.mark.slow
 def test_few_requests_wait_for_an_issuer_that_hangs_and_others_get_a_retry_after(
     issuer: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,6 +50,7 @@ def test_a_demo_that_is_ended_takes_its_server_along(tmp_path: Path) -> None:
     assert processes_naming(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_demo_whose_server_does_not_start_names_the_log(tmp_path: Path) -> None:
     (tmp_path / "study").mkdir()
     environment = os.environ | {"GATEWAY_MAX_PARTS": "many"}

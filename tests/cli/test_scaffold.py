@@ -62,6 +62,7 @@ def test_the_command_names_what_to_do_next(tmp_path: Path, monkeypatch: pytest.M
     assert "pip install -r requirements.txt && python -m pytest" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_wheel_installs_as_pip_does_it(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
     words = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target), WHEEL]

@@ -64,6 +64,7 @@ def size_of(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.slow
 def test_an_upload_that_is_killed_and_run_again_sends_only_the_rest(
     server: Server, line: Wire, study: Path, tmp_path: Path
 ) -> None:

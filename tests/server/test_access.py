@@ -179,6 +179,7 @@ def test_a_token_opens_what_its_roles_allow(server: Server) -> None:
     assert_refused(post(server.url, token(rsa_key("one"), roles=["read"])), 403, ":forbidden")
 
 
+@pytest.mark.slow
 def test_the_issuer_may_change_its_keys_while_the_server_runs(server: Server, issuer: Issuer) -> None:
     was = issuer.keys
     try:

@@ -33,7 +33,9 @@ def post(server: Server, file: bytes, words: str = "{}") -> requests.Response:
         return session.send(prepared, timeout=PATIENCE)
 
 
-@pytest.mark.parametrize("options", [(), ("--model-processes", "1")], ids=["inline", "model process"])
+@pytest.mark.parametrize(
+    "options", [(), pytest.param(("--model-processes", "1"), marks=pytest.mark.slow)], ids=["inline", "model process"]
+)
 def test_a_file_that_crashes_a_codec_is_refused_and_no_other_request_is_affected(
     serve: Serve, options: tuple[str, ...]
 ) -> None:

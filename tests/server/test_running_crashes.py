@@ -116,6 +116,7 @@ def test_three_deaths_in_a_row_open_the_breaker(start: Start) -> None:
     assert server.hosts("dies") == set()
 
 
+@pytest.mark.slow
 def test_the_breaker_closes_again_after_its_time(server: Running) -> None:
     for _ in range(3):
         crash(server, "exit")

@@ -274,4 +274,4 @@ class Deliveries(RuleBasedStateMachine):
 
 
 TestDeliveryRows = Deliveries.TestCase
-TestDeliveryRows.settings = settings(max_examples=15, stateful_step_count=40, deadline=None)
+TestDeliveryRows.settings = settings(max_examples=8, stateful_step_count=25, deadline=None)

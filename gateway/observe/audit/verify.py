@@ -148,3 +148,5 @@ def _lines(files: Iterable[Path]) -> Iterator[bytes]:
         with path.open("rb") as file:
             while line := file.readline(LONGEST_LINE):
                 yield line
+                if not line.endswith(b"\n") and len(line) < LONGEST_LINE:
+                    break  # the end, where a record is perhaps being written: its rest may be there a moment later
