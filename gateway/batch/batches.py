@@ -11,16 +11,12 @@ from typing import Any
 from gateway.batch.batch_tables import BatchTables, StudyRow, StudyState
 from gateway.batch.finding_rows import FindingLine, lines_of
 from gateway.batch.study_finder import FoundStudy
-from gateway.batch.study_inference import StudyAnswer, StudyInference
+from gateway.batch.study_inference import StudyInference
+from gateway.client.answer import Answer
 from gateway.client.errors import ClientError
-from gateway.client.folders import replacing
 from gateway.client.parallel import in_parallel
-from gateway.client.reading import origin
-from gateway.client.saving import save
-from gateway.dicom.drawing.gallery import write_pictures
 from gateway.errors import GatewayError, ParameterRefused, RequestError
 from gateway.observe.places import in_one_line
-from gateway.representations.pictures import drawn_findings
 
 RESULTS = "results"
 """The folder of the studies' folders, beside the tables."""
@@ -77,10 +73,12 @@ def _one(
     began = time.perf_counter()
     facts: dict[str, Any] = {"study": study.name, "files": len(study.files), "bytes": study.size}
     try:
-        with inference.answered(study) as answered:
-            lines = lines_of(answered.answer, answered.source)
-            _write(answered, out / study.name, pictures=pictures)
-            facts |= _facts(answered, study.name, len(lines))
+        with inference.answered(study) as (result, model_seconds):
+            lines, folder = lines_of(result.answer, result.source), out / study.name
+            result.save(folder)
+            if pictures:
+                result.to_png(folder)
+            facts |= _facts(result.answer, study.name) | {"findings": len(lines), "model_seconds": model_seconds}
     except ParameterRefused:
         raise
     except Exception as error:
@@ -89,15 +87,9 @@ def _one(
     return StudyRow(**facts, state=StudyState.ANSWERED, seconds=time.perf_counter() - began), lines
 
 
-def _facts(answered: StudyAnswer, name: str, findings: int) -> dict[str, Any]:
-    answer = answered.answer
-    return {
-        "folder": f"{RESULTS}/{name}",
-        "findings": findings,
-        "model_seconds": answered.model_seconds,
-        **{key: getattr(answer, key) for key in ("model", "model_version")},
-        **{key: getattr(answer, key) for key in ("input_digest", "output_digest", "request_id")},
-    }
+def _facts(answer: Answer, name: str) -> dict[str, Any]:
+    keys = ("model", "model_version", "input_digest", "output_digest", "request_id")
+    return {"folder": f"{RESULTS}/{name}", **{key: getattr(answer, key) for key in keys}}
 
 
 def _verdict(error: Exception) -> tuple[StudyState, str]:
@@ -111,12 +103,3 @@ def _verdict(error: Exception) -> tuple[StudyState, str]:
             return StudyState.FAILED, error.detail or error.title
         case _:
             return StudyState.FAILED, f"The model raised an exception: {in_one_line(error)}"
-
-
-def _write(answered: StudyAnswer, folder: Path, *, pictures: bool) -> None:
-    answer, source = answered.answer, answered.source
-    save(answer, folder)
-    if pictures:
-        marks, objects = drawn_findings(answer, source)
-        with replacing(folder, answer, "to_png") as fresh:
-            write_pictures(fresh, source, marks, objects, origin(answer, answer.model), labels=False)

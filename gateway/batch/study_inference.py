@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -14,26 +14,17 @@ from typing import Any, BinaryIO
 from gateway.batch.study_finder import FoundStudy
 from gateway.client.answer import Answer
 from gateway.client.errors import SourceUnreadable
+from gateway.client.result import InferenceCall, InferenceResult
 from gateway.client.study_files import spatial
 from gateway.client.unreadable import Skipping
 from gateway.contract.model import Model
 from gateway.contract.requests import Result
-from gateway.dicom.reading.instances import Instance
 from gateway.errors import Unavailable
 from gateway.intake.receiving import Received, ReceiveOptions, Source, receive_files
 from gateway.service.exchange import Exchange, Head, new_request_id
 from gateway.service.service import Service
 
 DOOR = "batch"
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyAnswer:
-    """The answer on one study, and its instances in the order that the model had; ``model_seconds`` are the model's."""
-
-    answer: Answer
-    source: Sequence[Instance]
-    model_seconds: float
 
 
 class StudyInference:
@@ -48,8 +39,8 @@ class StudyInference:
         self._skip_unreadable = skip_unreadable
 
     @contextmanager
-    def answered(self, study: FoundStudy) -> Iterator[StudyAnswer]:
-        """Yield the answer, whose buffers are valid within the block.
+    def answered(self, study: FoundStudy) -> Iterator[tuple[InferenceResult, float]]:
+        """Yield the result, whose buffers are valid within the block, and the seconds of the model.
 
         Waits for a model that is busy or starts again, as long as one request may take. Raises StudyUnreadable,
         StudyRefused, and what ``Exchange.receive`` and ``infer`` raise.
@@ -58,7 +49,8 @@ class StudyInference:
         skipping.skip(study.broken)
         source = spatial(study.files, skipping)
         with self.answered_files(self._parameters, [instance.source for instance in source]) as (answer, seconds):
-            yield StudyAnswer(answer=answer, source=source, model_seconds=seconds)
+            call = InferenceCall(self._model.name, self._parameters, datetime.now(UTC))
+            yield InferenceResult(answer, tuple(source), call, skipping.files), seconds
 
     @contextmanager
     def answered_files(
