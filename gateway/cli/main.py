@@ -14,6 +14,7 @@ from gateway.cli.arguments import parse
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
+    from gateway.cli.terminal import Terminal
     from gateway.client import StudyUnreadable
 
 DONE, FAILED, USAGE, NO_CONNECTION, INTERRUPTED = 0, 1, 2, 3, 130
@@ -132,56 +133,44 @@ def _runs(arguments: argparse.Namespace) -> None:
 
 def _studies(arguments: argparse.Namespace) -> None:
     from gateway.cli import study_verbs
-    from gateway.cli.terminal import Terminal
 
-    try:
-        failure = study_verbs.run(arguments, Terminal(script=arguments.json))
-    except ValueError as error:
-        raise CommandFailed(str(error), USAGE) from error
-    if failure:
-        raise CommandFailed(failure)
+    _operate(study_verbs.run, arguments)
 
 
 def _webhooks(arguments: argparse.Namespace) -> None:
     from gateway.cli import webhook_verbs
-    from gateway.cli.terminal import Terminal
 
-    try:
-        webhook_verbs.run(arguments, Terminal(script=arguments.json))
-    except ValueError as error:
-        raise CommandFailed(str(error), USAGE) from error
+    _operate(webhook_verbs.run, arguments)
 
 
 def _deliveries(arguments: argparse.Namespace) -> None:
     from gateway.cli import delivery_verbs
-    from gateway.cli.terminal import Terminal
 
-    try:
-        delivery_verbs.run(arguments, Terminal(script=arguments.json))
-    except ValueError as error:
-        raise CommandFailed(str(error), USAGE) from error
+    _operate(delivery_verbs.run, arguments)
 
 
 def _peers(arguments: argparse.Namespace) -> None:
     from gateway.cli import peer_verbs
-    from gateway.cli.terminal import Terminal
 
-    try:
-        failure = peer_verbs.run(arguments, Terminal(script=arguments.json))
-    except ValueError as error:
-        raise CommandFailed(str(error), USAGE) from error
-    if failure:
-        raise CommandFailed(failure)
+    _operate(peer_verbs.run, arguments)
 
 
 def _routing(arguments: argparse.Namespace) -> None:
     from gateway.cli import routing_verbs
+
+    _operate(routing_verbs.run, arguments, invalid=FAILED)
+
+
+def _operate(
+    run: "Callable[[argparse.Namespace, Terminal], str | None]", arguments: argparse.Namespace, *, invalid: int = USAGE
+) -> None:
+    """Run a verb of the operator, which returns why it failed, if it did; ``invalid`` is the status of a ValueError."""
     from gateway.cli.terminal import Terminal
 
     try:
-        failure = routing_verbs.run(arguments, Terminal(script=arguments.json))
+        failure = run(arguments, Terminal(script=arguments.json))
     except ValueError as error:
-        raise CommandFailed(str(error)) from error
+        raise CommandFailed(str(error), invalid) from error
     if failure:
         raise CommandFailed(failure)
 
