@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cli.connection_options import add_skip_unreadable, count
 from gateway.errors import GatewayError
+from gateway.intake.admission import CORES
 
 if TYPE_CHECKING:
     from gateway.app import Gateway
@@ -49,7 +50,7 @@ def add_arguments(verb: argparse.ArgumentParser, option: Any) -> None:
     add("-o", "--out", type=Path, metavar="OUT", help="folder for tables and results")
     add("-r", "--model", "--route", dest="route", metavar="ROUTE", help="route of the model (the only one, else /)")
     add("--param", help="parameters of the model", type=option, metavar="KEY=VALUE", dest="options", nargs="+")
-    add("--jobs", type=count, default=_cores(), metavar="N", help="studies at once, in processes (%(default)s, cores)")
+    add("--jobs", type=count, default=CORES, metavar="N", help="studies at once, in processes (%(default)s, cores)")
     add("--resume", action="store_true", help="go on with a batch: settled studies are passed, failed ones tried again")
     add("--output", choices=("arrays", "dicom"), default="arrays", help="masks as .npy, or DICOM objects (%(default)s)")
     add("--pictures", action="store_true", help="draw each study with its findings, and a contact sheet")
@@ -63,10 +64,6 @@ def add_arguments(verb: argparse.ArgumentParser, option: Any) -> None:
     add("--socket", type=option, metavar="LABEL=SLUG", dest="sockets", nargs="+", help=summary)
     add("--json", action="store_true", help="print the counts as one JSON document, for a script")
     verb.set_defaults(options=[], sockets=[])
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run(arguments: argparse.Namespace, screen: "Terminal") -> bool:
