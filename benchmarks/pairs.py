@@ -27,6 +27,17 @@ def alternate(rounds: int, works: dict[str, Work]) -> Samples:
     return samples
 
 
+def timed(work: Callable[[], object]) -> Work:
+    """Return ``work`` as a measurement of its seconds."""
+
+    def run() -> float:
+        started = time.perf_counter()
+        work()
+        return time.perf_counter() - started
+
+    return run
+
+
 def exchange(port: int, study: Study, digest: Callable[[], Any] = hashlib.sha256) -> Work:
     """The work of sending ``study`` and receiving its answer, which is checked once beforehand."""
     client = Client(port)

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks import memory, orthanc, pairs, servers, synthetic_index, web_requests
 from benchmarks.results import Line, Plan, at_most, skipped
-from benchmarks.rows.uploads import settle, timed, write
+from benchmarks.rows.uploads import settle, write
 from benchmarks.servers import Server
 from benchmarks.studies import MiB
 from gateway import Client, Settings
@@ -91,7 +91,7 @@ def _stored(plan: Plan, rounds: _Rounds, server: Server, chunks: int, peer: int,
                 path.write_bytes(data)
             with Client(f"http://127.0.0.1:{chunks}", timeout=300, cache=Path(name) / "cache") as client:
                 client.ping()
-                return timed(lambda: client.upload(paths))()
+                return pairs.timed(lambda: client.upload(paths))()
 
     works: dict[str, pairs.Work] = {"ours": ours, **({"Orthanc": theirs} if peer else {}), "chunked upload": chunked}
     samples = pairs.alternate(plan.pairs, works)

@@ -2,11 +2,10 @@
 
 import io
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from datetime import UTC, datetime
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
-from benchmarks.pairs import alternate
+from benchmarks.pairs import alternate, timed
 from benchmarks.results import Line, Plan, at_most
 from gateway import Finding, LabelMask, Mask, Volume, codes
 from gateway.contract.requests import Provenance
@@ -53,8 +52,8 @@ def segmentation(plan: Plan) -> list[Line]:
     lines = []
     for name, limit, findings, array, count in cases:
         works = {
-            "ours": _timed(partial(objects, findings, source=of.instances, provenance=PROVENANCE)),
-            "highdicom": _timed(partial(_highdicom, sources, array, count)),
+            "ours": timed(partial(objects, findings, source=of.instances, provenance=PROVENANCE)),
+            "highdicom": timed(partial(_highdicom, sources, array, count)),
         }
         samples = alternate(plan.pairs, works)
         lines.append(at_most(limit, f"{what}, {name}", samples, "ours", "highdicom"))
@@ -90,15 +89,6 @@ def _bands(shape: tuple[int, ...]) -> NDArray[np.uint8]:
     for number in range(SEGMENTS):
         labels[:, 20 + 90 * number : 90 + 90 * number, 100:400] = number + 1
     return labels
-
-
-def _timed(work: Callable[[], object]) -> Callable[[], float]:
-    def timed() -> float:
-        started = perf_counter()
-        work()
-        return perf_counter() - started
-
-    return timed
 
 
 def _highdicom(sources: Sequence[Dataset], array: NDArray[Any], count: int) -> Dataset:

@@ -4,7 +4,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -55,8 +55,8 @@ def _second_model(plan: Plan, files: list[Path], folder: Path) -> Iterator[Line]
             yield skipped(work, f"this gateway has no study store: {error.detail}")
             return
         works = {
-            "ours": timed(lambda: client.infer(client.upload(files), "/tiny")),
-            "sent again": timed(lambda: client.infer(files, "/tiny")),
+            "ours": pairs.timed(lambda: client.infer(client.upload(files), "/tiny")),
+            "sent again": pairs.timed(lambda: client.infer(files, "/tiny")),
         }
         samples = pairs.alternate(max(2, plan.pairs // 2), works)
     yield at_most(1 / 12, work, samples, "ours", "sent again", note="ours includes an upload with nothing to send")
@@ -73,8 +73,8 @@ def _again(plan: Plan, files: list[Path], folder: Path) -> Iterator[Line]:
     kept = HashCache(folder / "kept")
     list(Scan(files, kept))
     works = {
-        "ours": timed(lambda: list(Scan(files, kept))),
-        "hashing": timed(lambda: list(Scan(files, HashCache(folder / f"fresh-{next(number)}")))),
+        "ours": pairs.timed(lambda: list(Scan(files, kept))),
+        "hashing": pairs.timed(lambda: list(Scan(files, HashCache(folder / f"fresh-{next(number)}")))),
     }
     samples = pairs.alternate(plan.pairs, works)
     yield at_most(0.1, f"{len(files)} instances with cached hashes", samples, "ours", "hashing")
@@ -103,7 +103,7 @@ def _first(plan: Plan, files: list[Path], folder: Path) -> Line:
 
         def post() -> float:
             settle(folder, size)
-            return timed(lambda: plain.ask({"depth": 0}, files, "/tiny"))()
+            return pairs.timed(lambda: plain.ask({"depth": 0}, files, "/tiny"))()
 
         samples = pairs.alternate(plan.pairs, {"ours": upload, "one POST": post})
     return at_most(1.3, f"first upload of {len(files)} instances, {size / MiB:.0f} MiB", samples, "ours", "one POST")
@@ -156,17 +156,6 @@ def _served(store: Path, workers: int = 1) -> Iterator[int]:
     """Yield the port of a gateway with this store."""
     with servers.ours(workers=workers, GATEWAY_STORE_FOLDER=str(store)) as server:
         yield server.port
-
-
-def timed(work: Callable[[], object]) -> pairs.Work:
-    """Return ``work`` as a measurement of its seconds."""
-
-    def run() -> float:
-        started = time.perf_counter()
-        work()
-        return time.perf_counter() - started
-
-    return run
 
 
 def write(folder: Path, count: int, group: int = 0) -> list[Path]:

@@ -2,8 +2,6 @@
 
 import copy
 import os
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from pydicom.uid import (
 )
 
 from benchmarks import pairs
+from benchmarks.pairs import timed
 from benchmarks.results import Line, Plan, at_most
 from gateway.config import Settings
 from gateway.dicom.decoding.pool import configure
@@ -66,7 +65,10 @@ def headers(plan: Plan) -> list[Line]:
 
 
 def _headers_line(work: str, parts: list[PartFile], plan: Plan) -> Line:
-    works = {"ours": _timed(partial(_geometry, parts)), "dcmread(specific_tags)": _timed(partial(_headers, parts))}
+    works = {
+        "ours": timed(partial(_geometry, parts)),
+        "dcmread(specific_tags)": timed(partial(_headers, parts)),
+    }
     return at_most(1.2, work, pairs.alternate(_rounds(plan), works), "ours", "dcmread(specific_tags)")
 
 
@@ -90,8 +92,8 @@ def _codec_line(work: str, files: list[bytes], plan: Plan) -> Line:
     if not np.array_equal(_within(outside, parts), _within(inside, parts)):
         raise ValueError("the volume is not that which is decoded inside")
     works = {
-        "ours": _timed(partial(_within, outside, parts)),
-        "inside": _timed(partial(_within, inside, parts)),
+        "ours": timed(partial(_within, outside, parts)),
+        "inside": timed(partial(_within, inside, parts)),
     }
     return at_most(1.15, work, pairs.alternate(_rounds(plan), works), "ours", "inside")
 
@@ -105,7 +107,7 @@ def _volume_line(limit: float, work: str, files: list[bytes], plugin: str, plan:
     parts = _parts(files)
     if not np.array_equal(_ours(parts), _plain(parts, plugin)):
         raise ValueError("the volume is not that of the plain loop")
-    works = {"ours": _timed(partial(_ours, parts)), "plain loop": _timed(partial(_plain, parts, plugin))}
+    works = {"ours": timed(partial(_ours, parts)), "plain loop": timed(partial(_plain, parts, plugin))}
     return at_most(limit, work, pairs.alternate(_rounds(plan), works), "ours", "plain loop", note=note)
 
 
@@ -138,15 +140,6 @@ def _headers(parts: list[PartFile]) -> object:
 def _dataset(part: PartFile, specific_tags: list[str] | None = None) -> Dataset:
     part.seek(0)
     return dcmread(part, specific_tags=specific_tags)
-
-
-def _timed(work: Callable[[], object]) -> pairs.Work:
-    def run() -> float:
-        started = time.perf_counter()
-        work()
-        return time.perf_counter() - started
-
-    return run
 
 
 def _rounds(plan: Plan) -> int:

@@ -31,6 +31,13 @@ def test_the_first_row_runs_on_real_servers_and_leaves_a_table_and_its_samples(t
     assert all(len(line["samples"]["ours"]) == 2 for line in record["lines"])
 
 
+def test_a_row_whose_package_is_missing_is_skipped_and_the_others_are_there() -> None:
+    code = "import sys; sys.modules['wasmtime'] = None; from benchmarks.results import QUICK"
+    code += "; from benchmarks.rows import ROWS; print({line.note for line in ROWS['functions'](QUICK)})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "{'the package wasmtime is not installed'}\n"
+
+
 def test_works_take_turns_and_their_first_round_does_not_count() -> None:
     order: list[str] = []
 
