@@ -7,9 +7,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import pydicom
-from pydicom.uid import generate_uid
-
 from benchmarks.pairs import Work
 from benchmarks.results import Line, Plan, at_most
 from gateway.dicom.samples import phantom
@@ -35,7 +32,9 @@ def archives(plan: Plan) -> list[Line]:
     """Run the example model over an archive by ``batch`` with one job and with two, and in two bare processes."""
     with tempfile.TemporaryDirectory(prefix="bench-archive-") as name:
         folder = Path(name)
-        studies = [_study(folder / "archive" / f"{number:03}", number) for number in range(plan.archive)]
+        studies = [folder / "archive" / f"{number:03}" for number in range(plan.archive)]
+        for study in studies:
+            phantom.write(study, slices=SLICES, size=SIZE, study=study.name)
         works: dict[str, Work] = {
             "ours": lambda: _batch(folder, jobs=2),
             "one job": lambda: _batch(folder, jobs=1),
@@ -44,19 +43,6 @@ def archives(plan: Plan) -> list[Line]:
         samples = {name: [work()] for name, work in works.items()}  # minutes each: the start-up is a part of them
     work = f"batch over {plan.archive} studies of {SLICES} slices of {SIZE} x {SIZE}, 2 jobs"
     return [at_most(1 / GAIN, work, samples, "ours", "one job"), at_most(ALONE_MAX, work, samples, "ours", "alone")]
-
-
-def _study(folder: Path, number: int) -> Path:
-    """Write a phantom as a study of its own."""
-    folder.mkdir(parents=True)
-    study, series = (generate_uid(entropy_srcs=[str(number), level]) for level in ("study", "series"))
-    for place, path in enumerate(phantom.write(folder, slices=SLICES, size=SIZE)):
-        dataset = pydicom.dcmread(path)
-        dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
-        dataset.SOPInstanceUID = generate_uid(entropy_srcs=[str(number), str(place)])
-        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-        dataset.save_as(path)
-    return folder
 
 
 def _batch(folder: Path, *, jobs: int) -> float:

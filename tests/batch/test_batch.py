@@ -118,7 +118,7 @@ def test_a_second_batch_goes_on_and_a_changed_study_runs_again(folder: Path, arc
     assert status == 1
     assert "--resume" in err
     before = {row["study"]: row["request_id"] for row in rows(folder / "out" / "studies.csv")}
-    (archive / "a" / "2.dcm").unlink()
+    (archive / "a" / "CT0003.dcm").unlink()
     status, out, _ = batch(folder, "--resume")
     assert (status, "2 were done before" in out) == (0, True)
     after = {row["study"]: row["request_id"] for row in rows(folder / "out" / "studies.csv")}

@@ -14,7 +14,7 @@ from tests.batch.conftest import write_study
 def test_a_study_in_several_folders_is_one(tmp_path: Path) -> None:
     uid = write_study(tmp_path / "one", "a")
     (tmp_path / "two").mkdir()
-    (tmp_path / "one" / "2.dcm").rename(tmp_path / "two" / "2.dcm")
+    (tmp_path / "one" / "CT0003.dcm").rename(tmp_path / "two" / "CT0003.dcm")
     (study,) = find_studies(tmp_path)
     assert study.name == uid
     assert sorted(path.parent.name for path in study.files) == ["one", "one", "two"]

@@ -72,13 +72,15 @@ _FIXED: dict[str, Any] = {
 }
 
 
-def write(folder: Path, *, slices: int = 64, size: int = 256) -> list[Path]:
+def write(folder: Path, *, slices: int = 64, size: int = 256, study: str = "") -> list[Path]:
     """Write the series into ``folder`` (made if absent): axial, feet to head, the same bytes at each run.
 
-    ``size`` is rows and columns; the field of view stays, so spacing follows. Returns the files from feet to head.
+    ``size`` is rows and columns; the field of view stays, so spacing follows. Another ``study`` has other UIDs.
+    Returns the files from feet to head.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    return [_save(folder, index, dataset) for index, dataset in enumerate(datasets(slices=slices, size=size), start=1)]
+    series = datasets(slices=slices, size=size, study=study)
+    return [_save(folder, index, dataset) for index, dataset in enumerate(series, start=1)]
 
 
 def _save(folder: Path, number: int, dataset: Dataset) -> Path:
@@ -87,8 +89,8 @@ def _save(folder: Path, number: int, dataset: Dataset) -> Path:
     return path
 
 
-def datasets(*, slices: int = 64, size: int = 256) -> Iterator[Dataset]:
-    """The series as datasets, from feet to head."""
+def datasets(*, slices: int = 64, size: int = 256, study: str = "") -> Iterator[Dataset]:
+    """The series as datasets, from feet to head; see ``write``."""
     spacing, gap = WIDTH_MM / size, HEIGHT_MM / slices
     along = (np.arange(size, dtype=np.float32) + 0.5) * spacing - WIDTH_MM / 2
     x, y = along[None, :], along[:, None]
@@ -96,7 +98,7 @@ def datasets(*, slices: int = 64, size: int = 256) -> Iterator[Dataset]:
         z = (index + 0.5) * gap - HEIGHT_MM / 2
         hounsfield = hounsfield_slice(x, y, z, spacing) + _noise(index, size)
         stored = np.clip(np.rint(hounsfield) - INTERCEPT_HU, 0, 4095).astype("<u2")
-        yield _dataset(stored, index, (float(along[0]), float(along[0]), z), spacing, gap)
+        yield _dataset(stored, index, (float(along[0]), float(along[0]), z), spacing, gap, study)
 
 
 def _noise(seed: int, size: int) -> Plane:
@@ -110,13 +112,13 @@ def _noise(seed: int, size: int) -> Plane:
 
 
 def _dataset(
-    stored: NDArray[np.uint16], index: int, origin: tuple[float, float, float], spacing: float, gap: float
+    stored: NDArray[np.uint16], index: int, origin: tuple[float, float, float], spacing: float, gap: float, study: str
 ) -> Dataset:
-    """A CT image (PS3.3 A.3.3); its UIDs depend on the shape of the series alone."""
+    """A CT image (PS3.3 A.3.3); its UIDs depend on ``study`` and the shape of the series alone."""
     dataset = Dataset()
     for keyword, value in _FIXED.items():
         setattr(dataset, keyword, value)
-    series = f"phantom {stored.shape} {gap}"
+    series = f"phantom{study} {stored.shape} {gap}"
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
         setattr(dataset, keyword, generate_uid(entropy_srcs=[series, keyword]))
     dataset.SOPClassUID = CTImageStorage

@@ -62,6 +62,13 @@ def test_slices_of_one_series_differ_and_another_shape_is_another_series() -> No
     assert small[0].PixelData != small[2].PixelData
 
 
+def test_another_study_has_other_uids_and_the_same_pixels() -> None:
+    series = [list(phantom.datasets(slices=3, size=32, study=study)) for study in ("", "a", "b")]
+    for keyword, count in (("StudyInstanceUID", 3), ("SeriesInstanceUID", 3), ("SOPInstanceUID", 9)):
+        assert len({one[keyword].value for datasets in series for one in datasets}) == count
+    assert len({one.PixelData for datasets in series for one in datasets}) == 3
+
+
 def test_files_are_ordered_from_feet_to_head(tmp_path: Path) -> None:
     written = phantom.write(tmp_path / "made" / "for it", slices=5, size=32)
     assert [one.source for one in sort_spatially(read_study(tmp_path))] == written
