@@ -30,11 +30,11 @@ class CacheRefused(Exception):
     """A folder or a file that another user may have written, or that cannot be used."""
 
 
-def compiled(wasm: bytes, digest: str, engine: WasmEngine, folder: Path | None) -> wasmtime.Module:
+def compiled(wasm: bytes, engine: WasmEngine, folder: Path | None) -> wasmtime.Module:
     """Compile a module, or load it where ``folder`` has it; None uses no folder. Raises wasmtime.WasmtimeError."""
     if folder is None:
         return wasmtime.Module(engine.engine, wasm)
-    name = _name(digest)
+    name = _name(wasm)
     with contextlib.suppress(FileNotFoundError):
         try:
             return wasmtime.Module.deserialize(engine.engine, load(folder, name))
@@ -94,7 +94,8 @@ def _refuse_foreign(descriptor: int, kind: str) -> None:
         raise CacheRefused(f"other users may write to the {kind}")
 
 
-def _name(digest: str) -> str:
+def _name(wasm: bytes) -> str:
+    digest = hashlib.sha256(wasm).hexdigest()
     made_by = f"{metadata.version('wasmtime')} {CONFIGURATION} {platform.machine()}"
     return hashlib.sha256(f"{digest} {made_by}".encode()).hexdigest() + ".code"
 

@@ -3,7 +3,6 @@
 ``module_checks`` says what a command and an embedded function are.
 """
 
-import hashlib
 import math
 import time
 from dataclasses import dataclass
@@ -64,11 +63,10 @@ class WasmFunction:
 
     def __init__(self, name: str, wasm: bytes, limits: FunctionLimits, grants: Grants, cache: Path | None) -> None:
         """Compile and check a module. Raises InvalidFunction."""
-        digest = hashlib.sha256(wasm).hexdigest()
         self._limits = limits
         self._engine: WasmEngine = wasm_engine()
         try:
-            self._module = compiled(wasm, digest, self._engine, cache)
+            self._module = compiled(wasm, self._engine, cache)
         except wasmtime.WasmtimeError as error:
             raise InvalidFunction(f"{name} is no valid WebAssembly module: {_first_line(error)}") from None
         self._imports = host_imports(name, self._module, grants)
