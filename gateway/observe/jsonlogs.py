@@ -48,7 +48,7 @@ def configure(settings: Settings) -> None:
 
 def format_lines(handler: logging.Handler, settings: Settings) -> None:
     """Have a handler print lines in the form of ``settings.log_format``."""
-    handler.setFormatter(_form(settings))
+    handler.setFormatter((_JSON if settings.log_format == "json" else _Text)(settings))
 
 
 def configure_server(settings: Settings) -> None:
@@ -58,13 +58,9 @@ def configure_server(settings: Settings) -> None:
     """
     for name in SERVER if settings.log_format == "json" else SERVER[:1]:  # as text, an access line is only its message
         for handler in logging.getLogger(name).handlers:
-            handler.setFormatter(_form(settings))
+            format_lines(handler, settings)
     if logging.lastResort is not None:
-        logging.lastResort.setFormatter(_form(settings))
-
-
-def _form(settings: Settings) -> logging.Formatter:
-    return (_JSON if settings.log_format == "json" else _Text)(settings)
+        format_lines(logging.lastResort, settings)
 
 
 class _Text(logging.Formatter):
