@@ -1,12 +1,12 @@
-"""Deliveries of one application: the courier that takes stored results to peers, and their numbers."""
+"""Deliveries of one application: stored results taken to peers, and their numbers."""
 
 from gateway.config import Settings
-from gateway.delivery.courier import Courier
 from gateway.delivery.delivery_errands import DeliveryErrands, TryReport
 from gateway.observe.delivery_states import DestinationNumbers
 from gateway.peers.peer_directory import PeerDirectory
 from gateway.studies import delivery_rows
 from gateway.studies.delivery_rows import Delivery
+from gateway.studies.errands import ErrandRunner
 from gateway.studies.store import Store
 
 
@@ -18,11 +18,11 @@ class Deliveries:
         self._store, self._names = store, tuple(peers.entries)
         tries, longest_pause = settings.delivery_tries, settings.delivery_longest_pause
         errands = DeliveryErrands(store, peers.known, tries, longest_pause, report)
-        self._courier: Courier[Delivery] = Courier(store.index, errands, store.clock)
+        self._runner: ErrandRunner[Delivery] = ErrandRunner(store.index, errands, store.clock)
 
     def start(self) -> None:
         """Begin to deliver; once is enough."""
-        self._courier.start()
+        self._runner.start()
 
     def wake(self) -> None:
         """Look for what was queued now, and begin where that has not been done; returns at once.
@@ -30,11 +30,11 @@ class Deliveries:
         Without it a process that delivers looks every five seconds.
         """
         self.start()
-        self._courier.wake()
+        self._runner.wake()
 
     def close(self) -> None:
         """Stop delivering; what is not delivered is delivered by another process, or after the next start."""
-        self._courier.stop()
+        self._runner.stop()
 
     def numbers(self) -> dict[str, DestinationNumbers]:
         """Return the numbers of each peer, and of each other destination that something waits for or is dead."""

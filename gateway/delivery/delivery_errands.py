@@ -1,4 +1,4 @@
-"""Deliveries to peers as errands of a courier: which are due, and what becomes of each by a try."""
+"""Deliveries to peers as errands: which are due, and what becomes of each by a try."""
 
 import logging
 from collections.abc import Callable, Collection
@@ -7,7 +7,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
-from gateway.delivery.courier import TRY_WORDS
+from gateway.delivery.outcome_words import TRY_WORDS
 from gateway.delivery.pauses import pause
 from gateway.delivery.send_attempt import SendAttempt, failure_of
 from gateway.delivery.send_outcomes import STORED

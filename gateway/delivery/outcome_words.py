@@ -1,7 +1,11 @@
-"""The outcome of a try to deliver, for a person."""
+"""The outcome of a try to deliver, for a person, and its word for metrics and the log."""
 
 import re
 
+from gateway.studies.delivery_rows import DeliveryState
+
+TRY_WORDS = {DeliveryState.DELIVERED: "delivered", DeliveryState.PENDING: "retried", DeliveryState.DEAD: "dead"}
+"""What became of something by a try, as metrics and log name it."""
 WORDS = {
     "unavailable": "it does not answer",
     "rejected": "it rejects the AE title of the gateway",

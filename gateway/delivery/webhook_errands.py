@@ -1,4 +1,4 @@
-"""Webhooks as errands of a courier: which are due, and what becomes of each by a try."""
+"""Webhooks as errands: which are due, and what becomes of each by a try."""
 
 import logging
 from collections.abc import Callable, Collection
@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from sqlalchemy import Connection
 
 from gateway.delivery import webhook_rows
-from gateway.delivery.courier import TRY_WORDS
+from gateway.delivery.outcome_words import TRY_WORDS
 from gateway.delivery.reporting import Reporter
 from gateway.delivery.webhook_rows import Webhook
 from gateway.studies.delivery_rows import DeliveryState

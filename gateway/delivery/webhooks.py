@@ -1,4 +1,4 @@
-"""Webhooks of one application: which URLs it sends to, and the courier that does."""
+"""Webhooks of one application: which URLs it sends to, and what sends."""
 
 import time
 from collections.abc import Callable
@@ -7,16 +7,15 @@ from typing import Any
 from gateway.config import Settings
 from gateway.delivery import webhook_rows
 from gateway.delivery.callbacks import Callback, allowed_origins
-from gateway.delivery.courier import Courier
 from gateway.delivery.reporting import Reporter
 from gateway.delivery.signatures import SigningSecrets
 from gateway.delivery.webhook_errands import WebhookErrands
 from gateway.delivery.webhook_rows import Webhook
 from gateway.errors import WebhookRefused
-from gateway.runs.lifecycle import RunState
+from gateway.runs.lifecycle import ENDED
+from gateway.studies.errands import ErrandRunner
 from gateway.studies.index import Index
 
-ENDED = {state.value for state in RunState if state.ended}
 OFF = "This gateway sends no webhooks; its operator sets GATEWAY_WEBHOOK_ORIGINS to allow origins."
 ELSEWHERE = "The gateway sends no webhooks to this origin; its operator adds it to GATEWAY_WEBHOOK_ORIGINS."
 
@@ -48,19 +47,19 @@ class Webhooks:
         self._index, self._clock = index, clock
         reporter = reporter_of(settings)
         self._allowed = reporter.allowed if reporter else ()
-        self._courier: Courier[Webhook] | None = None
+        self._runner: ErrandRunner[Webhook] | None = None
         if reporter is not None:
-            self._courier = Courier(index, WebhookErrands(index, reporter, count, clock), clock)
+            self._runner = ErrandRunner(index, WebhookErrands(index, reporter, count, clock), clock)
 
     def start(self) -> None:
         """Begin to deliver."""
-        if self._courier:
-            self._courier.start()
+        if self._runner:
+            self._runner.start()
 
     def close(self) -> None:
         """Stop delivering; what is not delivered is delivered by another process, or after the next start."""
-        if self._courier:
-            self._courier.stop()
+        if self._runner:
+            self._runner.stop()
 
     def signalled(self, _key: str, word: str) -> None:
         """Look for ends of runs where ``word`` is the state of one; returns at once."""
@@ -69,8 +68,8 @@ class Webhooks:
 
     def wake(self) -> None:
         """Look for ends of runs now; returns at once."""
-        if self._courier:
-            self._courier.wake()
+        if self._runner:
+            self._runner.wake()
 
     def required(self, url: str) -> Callback | None:
         """Return the callback of a request's ``Webhook``; None for "". Raises WebhookRefused."""
@@ -94,7 +93,7 @@ class Webhooks:
     @property
     def on(self) -> bool:
         """True where some origin is allowed."""
-        return self._courier is not None
+        return self._runner is not None
 
     def age(self) -> float:
         """Return the seconds since the end of the run whose webhook waits longest; 0 where none waits."""

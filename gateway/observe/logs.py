@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from gateway.errors import GatewayError
+
 QUOTING = ("pydicom", "pynetdicom", "highdicom", "asyncio", "urllib3")
 """Packages whose log records quote an exception, values of a dataset, or the URL of a query for a patient's name."""
 
@@ -58,6 +60,12 @@ def exception_frames(error: BaseException, *, with_text: bool = False) -> str:
     function: no value and no path of this machine.
     """
     return "\n".join(_lines(error, with_text))
+
+
+def describe_error(error: Exception) -> str:
+    """Return the type of an error and its private text; for one that is not the gateway's own, its frames instead."""
+    private = error.private if isinstance(error, GatewayError) else f"\n{exception_frames(error)}"
+    return f"{type(error).__name__} {private}"
 
 
 def _lines(error: BaseException | None, with_text: bool) -> Iterator[str]:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 
 from sqlalchemy import ColumnElement, select, update
 
-from gateway.errors import GatewayError, RunAbandoned
+from gateway.errors import RunAbandoned
 from gateway.executors.runner import execution_of
 from gateway.executors.states import ModelHealth
-from gateway.observe.logs import exception_frames
+from gateway.observe.logs import describe_error, exception_frames
 from gateway.runs.attempts import Attempt
 from gateway.runs.consequences import StopReason
 from gateway.runs.endings import problem_payload
@@ -99,8 +99,7 @@ class Dispatcher:
             try:
                 work()
             except Exception as error:
-                private = error.private if isinstance(error, GatewayError) else f"\n{exception_frames(error)}"
-                logger.warning("runs were not looked after: %s %s", type(error).__name__, private)
+                logger.warning("runs were not looked after: %s", describe_error(error))
                 self._closed.wait(LOOK_SECONDS)
 
     def _turn(self) -> None:

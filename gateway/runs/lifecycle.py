@@ -40,6 +40,7 @@ class RunState(StrEnum):
 
 
 LIVE = (RunState.QUEUED, RunState.RUNNING, RunState.WAITING)
+ENDED = tuple(state for state in RunState if state.ended)
 LONGEST_PAUSE = 30.0
 """Seconds that a queued run waits at most: one that waits for longer was queued before the clock was set back."""
 EXECUTING = (RunState.RUNNING, RunState.WAITING)

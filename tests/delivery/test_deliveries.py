@@ -8,11 +8,11 @@ from sqlalchemy import delete, update
 
 from gateway import Settings
 from gateway.delivery import webhook_rows
-from gateway.delivery.courier import LEASE
 from gateway.delivery.pauses import pause
 from gateway.delivery.webhooks import Webhooks
 from gateway.errors import WebhookRefused
 from gateway.studies.delivery_rows import DeliveryState
+from gateway.studies.errands import LEASE
 from gateway.studies.tables import runs
 from gateway.studies.tables import webhooks as rows
 from tests.delivery.conftest import Desk

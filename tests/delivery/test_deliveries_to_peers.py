@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from pynetdicom import AE, evt
 
-from gateway.delivery.courier import LEASE
 from gateway.studies import delivery_rows
+from gateway.studies.errands import LEASE
 from gateway.studies.store import Store
 from tests.delivery.peers import Outbox, archive
 from tests.dimse.serving import serving

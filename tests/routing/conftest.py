@@ -9,7 +9,7 @@ import pytest
 from pydicom import dcmread
 
 from gateway import BoundingBox, Gateway, Requires, SecondaryCapture, Settings, Study, Volume
-from gateway.routing.routing_engine import RoutingEngine, open_engine
+from gateway.routing.routing_engine import RoutingEngine, Step, open_engine
 from gateway.runs.runs import Runs
 from gateway.studies import delivery_rows, round_rows
 from gateway.studies.arrival_rows import Sender, http_sender
@@ -105,8 +105,20 @@ class RoutingBench:
 
     def route(self) -> None:
         """Take the steps that are due, until none is due and no run is in work."""
-        while self.engine.turn() or self._waits():
+        while self.turn() or self._waits():
             pass
+
+    def turn(self) -> bool:
+        """Take the next step that is due; False where none is."""
+        step = self.claim()
+        if step is not None:
+            self.engine.errands.attempt(step, lambda: False)
+        return step is not None
+
+    def claim(self) -> Step | None:
+        """Claim the next step that is due, as the engine does."""
+        with self.store.index.writing() as connection:
+            return self.engine.errands.claim(connection, self.store.clock(), self.settings.run_lease, [])
 
     def _waits(self) -> bool:
         """Wait for the run of a routing to end; True where there is one."""
@@ -118,7 +130,7 @@ class RoutingBench:
 
     def _moved(self, id: str) -> bool:
         running = [one.id for one in self.routings() if one.state is RoutingState.RUNNING]
-        return self.engine.turn() or id not in running
+        return self.turn() or id not in running
 
     def rounds(self, study: object = "study") -> list[Round]:
         """The rounds of a study."""

@@ -199,8 +199,8 @@ def test_several_processes_route_a_study_once(open_routing: Any) -> None:
     first, second = open_routing(), open_routing()
     first.send(files(3))
     first.clock.now += 10
-    claimed = first.engine.claim()
-    assert not second.engine.turn()
+    claimed = first.claim()
+    assert not second.turn()
     claimed.work()
     second.route()
     assert second.calls == [3]
@@ -211,12 +211,12 @@ def test_what_a_dead_process_has_begun_is_done_by_another(open_routing: Any) -> 
     dead, living = open_routing(), open_routing()
     dead.send(files(3))
     dead.clock.now += 10
-    assert dead.engine.claim() is not None  # and it dies with the round
+    assert dead.claim() is not None  # and it dies with the round
     living.route()
     assert living.calls == []
     living.clock.now += 30
-    living.engine.turn()
-    assert dead.engine.claim() is not None  # and with the routing
+    living.turn()
+    assert dead.claim() is not None  # and with the routing
     living.route()
     assert living.calls == []
     living.clock.now += 30
@@ -228,7 +228,7 @@ def test_what_a_dead_process_has_begun_is_done_by_another(open_routing: Any) -> 
 def test_a_run_that_was_submitted_by_a_dead_process_is_the_same_run(routing: RoutingBench) -> None:
     routing.send(files(3))
     routing.clock.now += 10
-    routing.engine.turn()
+    routing.turn()
     with routing.store.index.writing() as connection:
         kept = routing_rows.claim(connection, "dead", routing.clock.now, 30.0)
     assert kept is not None
@@ -245,7 +245,7 @@ def test_a_rule_that_left_the_file_waits_for_a_person(open_routing: Any) -> None
     before: RoutingBench = open_routing()
     before.send(files(3))
     before.clock.now += 10
-    before.engine.turn()
+    before.turn()
     after: RoutingBench = open_routing(RULES.replace("rules.lungs", "rules.chest"))
     after.route()
     assert (after.calls, states(after)) == ([], [RoutingState.FAILED])

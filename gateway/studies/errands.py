@@ -1,6 +1,7 @@
-"""The courier of one process: a thread for each receiver that something is due to, leased from the index."""
+"""Errands: work that lies in the index until it is due, leased to one process, and done in a thread of its own."""
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -9,9 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
-from gateway.errors import GatewayError
-from gateway.observe.logs import exception_frames
-from gateway.studies.delivery_rows import DeliveryState
+from gateway.observe.logs import describe_error
 from gateway.studies.index import Index
 
 logger = logging.getLogger("gateway")
@@ -23,14 +22,11 @@ LOOK = 5.0
 LAST_SECONDS = 20.0
 """Seconds that a stopping process waits for tries in flight; others repeat what is not finished by then."""
 
-TRY_WORDS = {DeliveryState.DELIVERED: "delivered", DeliveryState.PENDING: "retried", DeliveryState.DEAD: "dead"}
-"""What became of something by a try, as metrics and log name it."""
-
 Item = TypeVar("Item")
 
 
 class Errands(Protocol[Item]):
-    """One kind of thing to deliver, which lies in the index."""
+    """One kind of errand."""
 
     name: str
     """A word for threads and log lines."""
@@ -56,26 +52,37 @@ class _Flight(Generic[Item]):
     """A try that goes on; ``leased_at`` is when its lease began, or was renewed."""
 
     item: Item
-    thread: threading.Thread
     leased_at: float
 
 
-class Courier(Generic[Item]):
-    """Delivers until it is stopped. Any number of couriers, of any processes, share one index.
+class ErrandRunner(Generic[Item]):
+    """Runs the errands of one kind until it is stopped. Any number of runners, of any processes, share one index.
 
-    Receivers are those of the operator's files, and bound the number of threads: one that is slow or away delays what
-    goes to it alone.
+    At most ``places`` are in flight at once, and one to each receiver: one that is slow or away delays what goes to it
+    alone.
     """
 
-    def __init__(self, index: Index, errands: Errands[Item], clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        index: Index,
+        errands: Errands[Item],
+        clock: Callable[[], float] = time.time,
+        *,
+        lease: float = LEASE,
+        places: int = sys.maxsize,
+        last_seconds: float = LAST_SECONDS,
+    ) -> None:
+        """``last_seconds`` is how long ``stop`` waits for what is in flight."""
         self._index, self._errands, self._clock = index, errands, clock
+        self._lease, self._places, self._last_seconds = lease, places, last_seconds
+        self._longest_pause = min(LOOK, lease / 3)
         self._stopped, self._news = threading.Event(), threading.Event()
         self._lock = threading.Lock()
-        self._flying: dict[str, _Flight[Item]] = {}
-        self._thread = threading.Thread(target=self._run, name=f"gateway-{errands.name}-courier", daemon=True)
+        self._flying: dict[threading.Thread, _Flight[Item]] = {}
+        self._thread = threading.Thread(target=self._run, name=f"gateway-{errands.name}-errands", daemon=True)
 
     def start(self) -> None:
-        """Begin to deliver; once is enough."""
+        """Begin to look; once is enough."""
         with self._lock:
             if self._thread.ident is None:
                 self._thread.start()
@@ -90,9 +97,9 @@ class Courier(Generic[Item]):
         self.wake()
         if self._thread.ident is not None:
             self._thread.join()
-        deadline = time.monotonic() + LAST_SECONDS
+        deadline = time.monotonic() + self._last_seconds
         with self._lock:
-            flying = [flight.thread for flight in self._flying.values()]
+            flying = list(self._flying)
         for thread in flying:
             thread.join(max(0.0, deadline - time.monotonic()))
 
@@ -102,54 +109,56 @@ class Courier(Generic[Item]):
             try:
                 pause = self._turn()
             except Exception as error:  # of the index, or no thread can be started; the next turn may do better
-                private = error.private if isinstance(error, GatewayError) else f"\n{exception_frames(error)}"
-                logger.warning("%s: not looked after: %s %s", self._errands.name, type(error).__name__, private)
+                logger.warning("%s: not looked after: %s", self._errands.name, describe_error(error))
                 pause = LOOK
             self._news.wait(pause)
 
     def _turn(self) -> float:
         """Begin what is due and free; return the seconds until the next look."""
-        with self._index.reading() as connection:
-            due_at = self._errands.due_at(connection)
-        now = self._clock()
-        self._renew(now)
-        if due_at is None:
-            return LOOK
-        while due_at <= now and (item := self._claim(now)) is not None:
+        self._renew()
+        while not self._stopped.is_set() and len(busy := self._busy()) < self._places:
+            now = self._clock()
+            with self._index.reading() as connection:
+                due_at = self._errands.due_at(connection)
+            if due_at is None:
+                break
+            if due_at > now:
+                return min(self._longest_pause, due_at - now)
+            with self._index.writing() as connection:
+                item = self._errands.claim(connection, now, self._lease, busy)
+            if item is None:  # what is due waits for a receiver, whose try has this look again
+                break
             self._begin(item, now)
-        return min(LOOK, max(0.0, due_at - now)) or LOOK
+        return self._longest_pause
 
-    def _renew(self, now: float) -> None:
+    def _busy(self) -> list[str]:
         with self._lock:
-            old = [flight for flight in self._flying.values() if now >= flight.leased_at + LEASE / 3]
+            return [self._errands.receiver(flight.item) for flight in self._flying.values()]
+
+    def _renew(self) -> None:
+        """Renew the leases of what is in flight, three times in their duration."""
+        now = self._clock()
+        with self._lock:
+            old = [flight for flight in self._flying.values() if now >= flight.leased_at + self._lease / 3]
         if old:
             with self._index.writing() as connection:
                 for flight in old:
-                    self._errands.renew(connection, flight.item, flight.leased_at + LEASE, now + LEASE)
+                    self._errands.renew(connection, flight.item, flight.leased_at + self._lease, now + self._lease)
                     flight.leased_at = now
 
-    def _claim(self, now: float) -> Item | None:
-        with self._lock:
-            busy = list(self._flying)
-        if self._stopped.is_set():
-            return None
-        with self._index.writing() as connection:
-            return self._errands.claim(connection, now, LEASE, busy)
-
     def _begin(self, item: Item, now: float) -> None:
-        receiver, name = self._errands.receiver(item), f"gateway-{self._errands.name}"
-        thread = threading.Thread(target=self._attempt, args=[item, receiver], name=name, daemon=True)
+        name = f"gateway-{self._errands.name}"
+        thread = threading.Thread(target=self._attempt, args=[item], name=name, daemon=True)
         with self._lock:  # a thread that ends at once waits for it
             thread.start()
-            self._flying[receiver] = _Flight(item, thread, now)
+            self._flying[thread] = _Flight(item, now)
 
-    def _attempt(self, item: Item, receiver: str) -> None:
+    def _attempt(self, item: Item) -> None:
         try:
             self._errands.attempt(item, self._stopped.is_set)
         except Exception as error:  # of the index, or a fault of ours: its lease ends, and it is repeated
-            private = error.private if isinstance(error, GatewayError) else f"\n{exception_frames(error)}"
-            logger.warning("%s: a try has no outcome: %s %s", self._errands.name, type(error).__name__, private)
+            logger.warning("%s: a try has no outcome: %s", self._errands.name, describe_error(error))
         finally:
             with self._lock:
-                del self._flying[receiver]
+                del self._flying[threading.current_thread()]
             self.wake()
