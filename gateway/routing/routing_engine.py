@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from types import ModuleType
 
 from sqlalchemy import Connection
 
@@ -27,6 +26,7 @@ from gateway.service.service import Service
 from gateway.studies import round_rows, routing_rows
 from gateway.studies.arriving import NEWS
 from gateway.studies.errands import ErrandRunner
+from gateway.studies.row_leases import RowLeases
 from gateway.studies.store import Store
 
 logger = logging.getLogger("gateway")
@@ -39,9 +39,9 @@ PAUSE = 5.0
 
 @dataclass(frozen=True)
 class Step:
-    """A claimed piece of work: ``id`` is that of its round or routing, which ``rows`` keep."""
+    """A claimed piece of work: ``id`` is that of its round or routing, whose ``leases`` it is of."""
 
-    rows: ModuleType
+    leases: RowLeases
     id: str
     work: Callable[[], None]
 
@@ -62,20 +62,20 @@ class RoutingErrands:
 
     def due_at(self, connection: Connection) -> float | None:
         """See ``Errands``."""
-        moments = round_rows.next_due(connection), routing_rows.next_due(connection)
+        moments = (rows.LEASES.next_due(connection) for rows in (round_rows, routing_rows))
         return min((moment for moment in moments if moment is not None), default=None)
 
     def claim(self, connection: Connection, now: float, lease: float, _busy: Collection[str]) -> Step | None:
         """See ``Errands``; routings come first, since they end what rounds begin."""
         routing = routing_rows.claim(connection, self.holder, now, lease)
         if routing is not None:
-            return Step(routing_rows, routing.id, lambda: self.runs.step(routing))
+            return Step(routing_rows.LEASES, routing.id, lambda: self.runs.step(routing))
         found = round_rows.claim(connection, self.holder, now, lease)
-        return None if found is None else Step(round_rows, found.id, lambda: self.judge.judge(found))
+        return None if found is None else Step(round_rows.LEASES, found.id, lambda: self.judge.judge(found))
 
     def renew(self, connection: Connection, item: Step, _ends: float, until: float) -> None:
         """See ``Errands``."""
-        item.rows.renew(connection, item.id, self.holder, until)
+        item.leases.renew(connection, item.id, self.holder, until)
 
     def receiver(self, item: Step) -> str:
         """See ``Errands``."""
@@ -88,7 +88,7 @@ class RoutingErrands:
         except Exception as error:
             logger.warning("a study was not routed for now: %s", describe_error(error))
             with suppress(GatewayError), self.store.index.writing() as connection:
-                item.rows.renew(connection, item.id, self.holder, self.store.clock() + PAUSE)
+                item.leases.renew(connection, item.id, self.holder, self.store.clock() + PAUSE)
 
 
 class RoutingEngine:

@@ -17,6 +17,7 @@ from gateway.studies import routing_rows
 from gateway.studies.arrival_rows import Sender
 from gateway.studies.instance_rows import pieces
 from gateway.studies.routing_rows import Routing
+from gateway.studies.row_leases import RowLeases
 from gateway.studies.tables import arrivals, rounds, routings
 
 
@@ -64,6 +65,7 @@ class Round:
 
 
 _ARRIVING = rounds.c.state == RoundState.ARRIVING.value
+LEASES = RowLeases(rounds, _ARRIVING)
 
 
 def arrived(connection: Connection, sender: Sender, study: str, *, new: bool, now: float) -> bool:
@@ -128,32 +130,15 @@ def association_ended(connection: Connection, sender: Sender, now: float) -> boo
     return ended > 0
 
 
-def next_due(connection: Connection) -> float | None:
-    """Return when a round should be looked at next, in seconds since 1970; None where none is waited for."""
-    due: float | None = connection.execute(select(func.min(rounds.c.due_at)).where(_ARRIVING)).scalar_one()
-    return due
-
-
 def claim(connection: Connection, holder: str, now: float, lease: float) -> Round | None:
     """Take the round that is due longest, for ``lease`` seconds; None where none is due."""
-    query = select(rounds).where(_ARRIVING, rounds.c.due_at <= now).order_by(rounds.c.due_at).limit(1)
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        return None
-    connection.execute(update(rounds).where(rounds.c.id == row.id).values(holder=holder, due_at=now + lease))
-    return _round(row)
-
-
-def renew(connection: Connection, id: str, holder: str, until: float) -> None:
-    """Prolong the lease of a claimed round, unless another process has it by now."""
-    mine = rounds.c.id == id, rounds.c.holder == holder, _ARRIVING
-    connection.execute(update(rounds).where(*mine).values(due_at=until))
+    row = LEASES.claim(connection, holder, now, lease)
+    return None if row is None else _round(row)
 
 
 def held(connection: Connection, id: str, holder: str) -> Round | None:
     """Return a claimed round as it is now; None where it is another's by now, is over, or was forgotten."""
-    mine = rounds.c.id == id, rounds.c.holder == holder, _ARRIVING
-    row = connection.execute(select(rounds).where(*mine)).one_or_none()
+    row = connection.execute(select(rounds).where(LEASES.mine(id, holder))).one_or_none()
     return None if row is None else _round(row)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select, update
 
 from gateway.studies.instance_rows import pieces
+from gateway.studies.row_leases import RowLeases
 from gateway.studies.tables import own_results, routings
 
 
@@ -67,6 +68,7 @@ class Routing:
 
 
 _LIVE = routings.c.state.in_([*map(str, LIVE_ROUTINGS)])
+LEASES = RowLeases(routings, _LIVE)
 
 
 def content_of(digests: Iterable[str]) -> str:
@@ -102,33 +104,16 @@ def add(connection: Connection, round: str, caller: str, rule: str, digests: Seq
     connection.execute(insert(routings), row)
 
 
-def next_due(connection: Connection) -> float | None:
-    """Return when a routing should be looked at next, in seconds since 1970; None where none is live."""
-    due: float | None = connection.execute(select(func.min(routings.c.due_at)).where(_LIVE)).scalar_one()
-    return due
-
-
 def claim(connection: Connection, holder: str, now: float, lease: float) -> Routing | None:
     """Take the routing that is due longest, for ``lease`` seconds; None where none is due."""
-    query = select(routings).where(_LIVE, routings.c.due_at <= now).order_by(routings.c.due_at).limit(1)
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        return None
-    connection.execute(update(routings).where(routings.c.id == row.id).values(holder=holder, due_at=now + lease))
-    return _routing(row)
-
-
-def renew(connection: Connection, id: str, holder: str, until: float) -> None:
-    """Prolong the lease of a claimed routing, unless another process has it by now."""
-    mine = routings.c.id == id, routings.c.holder == holder, _LIVE
-    connection.execute(update(routings).where(*mine).values(due_at=until))
+    row = LEASES.claim(connection, holder, now, lease)
+    return None if row is None else _routing(row)
 
 
 def settle(connection: Connection, id: str, holder: str, due_at: float, **columns: Any) -> bool:
     """Give a claimed routing back with new values; False where another process has it by now, or it was forgotten."""
-    mine = routings.c.id == id, routings.c.holder == holder, _LIVE
     values = {"holder": "", "due_at": due_at, **columns}
-    return connection.execute(update(routings).where(*mine).values(values)).rowcount == 1
+    return connection.execute(update(routings).where(LEASES.mine(id, holder)).values(values)).rowcount == 1
 
 
 def run_ended(connection: Connection, run_key: str, now: float) -> None:
