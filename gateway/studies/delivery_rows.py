@@ -198,11 +198,6 @@ def get(connection: Connection, id: str) -> Delivery | None:
     return next(iter(_found(connection, deliveries.c.id == id)), None)
 
 
-def of_run(connection: Connection, run_key: str) -> Sequence[Delivery]:
-    """Return the deliveries of a run, the first first."""
-    return _found(connection, deliveries.c.run_key == run_key)
-
-
 def of_runs(connection: Connection, run_keys: Iterable[str]) -> list[Delivery]:
     """Return the deliveries of runs, the first first."""
     return [each for some in pieces(run_keys) for each in _found(connection, deliveries.c.run_key.in_(some))]

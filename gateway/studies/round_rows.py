@@ -165,20 +165,10 @@ def state_numbers(connection: Connection, id: str, stated: Mapping[str, Statemen
     connection.execute(update(rounds).where(rounds.c.id == id).values(stated=text))
 
 
-def listed(
-    connection: Connection, limit: int, *, caller: str | None = None, before: float | None = None
-) -> list[Round]:
-    """Return rounds with their routings, the latest first: a caller's or everybody's (None), older than ``before``."""
-    conditions = [] if caller is None else [rounds.c.caller == caller]
-    conditions += [] if before is None else [rounds.c.latest_at < before]
+def listed(connection: Connection, limit: int, *conditions: ColumnElement[bool]) -> list[Round]:
+    """Return rounds with their routings, the latest first: those that meet all conditions."""
     query = select(rounds).where(*conditions).order_by(rounds.c.latest_at.desc(), rounds.c.id).limit(limit)
     return _whole(connection, connection.execute(query).all())
-
-
-def of_ids(connection: Connection, ids: Sequence[str]) -> list[Round]:
-    """Return rounds with their routings, in the order of their ids."""
-    found = _whole(connection, connection.execute(select(rounds).where(rounds.c.id.in_(ids))).all())
-    return sorted(found, key=lambda round: ids.index(round.id))
 
 
 def of_study(connection: Connection, study: str, caller: str | None = None) -> list[Round]:

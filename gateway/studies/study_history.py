@@ -19,6 +19,7 @@ from gateway.observe.routing_states import RoutingNumbers
 from gateway.studies import arrival_rows, delivery_rows, round_rows, routing_rows
 from gateway.studies.arrival_rows import Arrival
 from gateway.studies.delivery_rows import Delivery, DeliveryState
+from gateway.studies.instance_rows import pieces
 from gateway.studies.round_rows import Round, RoundState
 from gateway.studies.routing_rows import LIVE_ROUTINGS, Routing, RoutingState
 from gateway.studies.store import Store
@@ -99,8 +100,7 @@ def recent(
     """Return rounds of all callers, the latest first: of a stage or of any, and older than ``before``."""
     conditions: list[ColumnElement[bool]] = [] if stage is None else [_STAGE.in_([stage.value])]
     conditions += [] if before is None else [rounds.c.latest_at < before]
-    query = select(rounds.c.id).where(*conditions).order_by(rounds.c.latest_at.desc(), rounds.c.id).limit(limit)
-    return _histories(connection, round_rows.of_ids(connection, connection.execute(query).scalars().all()))
+    return _histories(connection, round_rows.listed(connection, limit, *conditions))
 
 
 def stage_numbers(connection: Connection) -> dict[Stage, int]:
@@ -162,9 +162,9 @@ def retry(
 
 def retry_study(connection: Connection, study: str, rule: str, now: float) -> Retried:
     """Try again what of a study waits for a person; of one ``rule``, "" for all, also what was refused or cancelled."""
-    found = _histories(connection, round_rows.of_study(connection, study))
+    found = round_rows.of_study(connection, study)
     states = routing_rows.REPEATABLE if rule else (RoutingState.FAILED,)
-    chosen = [each for one in found for each in one.round.routings if rule in ("", each.rule)]
+    chosen = [each for round in found for each in round.routings if rule in ("", each.rule)]
     sent = [each for each in delivery_rows.of_study(connection, None, study) if each.state is DeliveryState.DEAD]
     keys = {routing.run_key for routing in chosen}
     return retry(
@@ -199,5 +199,6 @@ def _histories(connection: Connection, found: Sequence[Round]) -> list[RoundHist
 
 
 def _stages(connection: Connection, ids: Iterable[str]) -> dict[str, Stage]:
-    query = select(rounds.c.id, _STAGE).where(rounds.c.id.in_(list(ids)))
-    return {id: Stage(stage) for id, stage in connection.execute(query)}
+    query = select(rounds.c.id, _STAGE)
+    chunks = (connection.execute(query.where(rounds.c.id.in_(some))) for some in pieces(ids))
+    return {id: Stage(stage) for rows in chunks for id, stage in rows}

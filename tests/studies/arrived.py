@@ -48,7 +48,8 @@ def route(
     values = {"run": f"{rule}-{round[:8]}", "run_key": key, "tries": 1, "sentence": sentence, "ended_at": ended}
     results = 1 if state is RoutingState.DONE else 0
     routing_rows.settle(connection, claimed.id, holder, now, state=state.value, results=results, **values)
-    (taken,) = round_rows.of_ids(connection, [round])
+    taken = round_rows.get(connection, round)
+    assert taken is not None
     for number, (destination, end) in enumerate(sent):
         instances = [(str(uid(round, rule, number)), "a" * 64)]
         delivery_rows.queue(

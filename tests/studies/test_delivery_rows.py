@@ -44,7 +44,7 @@ def test_the_same_result_is_queued_once(connection: Connection) -> None:
     assert len(others | {id}) == 4
     assert [each.id for each in delivery_rows.of_study(connection, "one", "1.2") if each.destination == "pacs"][0] == id
     assert delivery_rows.of_study(connection, "other", "1.2") == []
-    assert [each.run_key for each in delivery_rows.of_run(connection, "r" * 64)] == ["r" * 64]
+    assert [each.run_key for each in delivery_rows.of_runs(connection, ["r" * 64])] == ["r" * 64]
 
 
 def claimed(connection: Connection, now: float = 0, lease: float = 60) -> Delivery:
