@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from gateway.dicom.web.instance_attributes import InstanceAttributes
 from gateway.errors import GatewayError
-from gateway.studies import arrival_rows, instance_rows, round_rows, routing_rows
+from gateway.studies import arrival_rows, instance_rows, round_rows
 from gateway.studies.arrival_rows import Sender
 from gateway.studies.blobs import Incoming
 from gateway.studies.manifests import ManifestEntry
@@ -143,12 +143,7 @@ class _ArrivedBatch(InstanceBatch):
         store = self._store
         with store.index.writing() as connection:
             states = instance_rows.states(connection, self._caller, store.retention.since, self._entries)
-            conflicts = [
-                entry.sop_instance_uid
-                for entry, (state, _) in zip(self._entries, states, strict=True)
-                if state == "conflict"
-            ]
-            own = routing_rows.own(connection, conflicts)
+            own = self._returned(connection, states)
             kept: dict[str, ManifestEntry] = {}
             arrived: list[ArrivedInstance] = []
             for one, (state, _) in zip(self._group, states, strict=True):

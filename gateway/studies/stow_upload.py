@@ -1,6 +1,6 @@
 """The instances of one STOW-RS request: received part by part, judged one by one, kept together (PS3.18 10.5)."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from gateway.errors import InstanceConflict, LimitExceeded, StudyRefused
-from gateway.studies import instance_rows, routing_rows
+from gateway.studies import instance_rows
 from gateway.studies.arrival_rows import Sender
 from gateway.studies.blobs import Incoming
 from gateway.studies.file_batch import SETTLERS
@@ -184,7 +184,7 @@ class StowUpload(InstanceBatch):
             if whole:
                 self._refuse_conflicts(states)
             judged = list(zip(self._accepted, states, strict=True))
-            own = _own(connection, judged)
+            own = self._returned(connection, states)
             for entry, (state, existing) in judged:
                 sop_class = self._classes[entry.sha256]
                 if state == "conflict" and entry.sop_instance_uid not in own:
@@ -193,10 +193,8 @@ class StowUpload(InstanceBatch):
                     outcome.stored.append(StowedInstance(sop_class, replace(entry, sha256=existing or entry.sha256)))
             self._hold(connection, [entry for entry, (state, _) in judged if state != "conflict"])
             if (sender := self._sender) is not None:
-                arrived = [(entry, state) for entry, (state, _) in judged if state != "conflict"]
-                self._count(
-                    connection, [ArrivedInstance(sender, entry, state == "missing") for entry, state in arrived]
-                )
+                kept = ((entry, state) for entry, (state, _) in judged if state != "conflict")
+                self._count(connection, [ArrivedInstance(sender, entry, state == "missing") for entry, state in kept])
             beside(connection, outcome)
         return outcome
 
@@ -211,8 +209,3 @@ class StowUpload(InstanceBatch):
                 "The peer has another file of an instance that is stored here; delete the study here, and fetch again.",
                 conflicts=conflicts,
             )
-
-
-def _own(connection: Connection, judged: Iterable[tuple[ManifestEntry, tuple[str, str | None]]]) -> set[str]:
-    """Return the conflicts that are results of rules: one that returns is stored here, in other bytes perhaps."""
-    return routing_rows.own(connection, [entry.sop_instance_uid for entry, (state, _) in judged if state == "conflict"])

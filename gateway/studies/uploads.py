@@ -70,6 +70,13 @@ class InstanceBatch(FileBatch):
         described = (_described(entry, self._attributes) for entry in entries if entry.sha256 in self._attributes)
         query_rows.add(connection, self._caller, described, now)
 
+    def _returned(self, connection: Connection, states: Sequence[tuple[str, str | None]]) -> set[str]:
+        """Return the UIDs of conflicts that are results of rules, which are stored here, in other bytes perhaps."""
+        pairs = zip(self._entries, states, strict=True)
+        return routing_rows.own(
+            connection, [entry.sop_instance_uid for entry, (state, _) in pairs if state == "conflict"]
+        )
+
     def _count(self, connection: Connection, arrived: Sequence[ArrivedInstance]) -> bool:
         """Count what has arrived; True where a round of a study has begun by it, where studies are routed.
 
