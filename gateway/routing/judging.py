@@ -2,8 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import ExitStack
 
 from sqlalchemy import Connection
 
@@ -11,13 +10,12 @@ from gateway.errors import StudyNotFound
 from gateway.routing.completing import ask_at, complete_at, peers_asked
 from gateway.routing.rule_matching import RuleVerdict, StudySender, read_series, representatives, verdict
 from gateway.routing.rules import Rule
-from gateway.studies import instance_rows, round_rows, routing_rows
+from gateway.routing.study_contents import StudyContent, read_content
+from gateway.studies import round_rows, routing_rows
 from gateway.studies.granting import grant
-from gateway.studies.instance_rows import HeldInstance
 from gateway.studies.round_rows import Round, RoundState, Statement
 from gateway.studies.routing_rows import content_of
 from gateway.studies.store import Store
-from gateway.studies.tables import instances as table
 
 logger = logging.getLogger("gateway")
 
@@ -26,19 +24,6 @@ GONE = "Its instances are not stored any more."
 
 CountAsked = Callable[[str, str], int]
 """Returns the number of a study's instances at a peer, by its name; -1 where it does not say."""
-
-
-@dataclass(frozen=True)
-class StudyContent:
-    """The instances of a study in a round: all but the results of rules. ``stored`` counts these too."""
-
-    instances: Sequence[HeldInstance]
-    stored: int
-
-    @property
-    def digest(self) -> str:
-        """The digest of the content."""
-        return content_of(one.sha256 for one in self.instances)
 
 
 class Judge:
@@ -85,10 +70,7 @@ class Judge:
             return round_rows.held(connection, arriving.id, self._holder) or arriving
 
     def _content(self, connection: Connection, arriving: Round) -> StudyContent:
-        of_study = table.c.study_instance_uid == arriving.study_instance_uid
-        held = instance_rows.held(connection, arriving.caller, self._store.retention.since, of_study)
-        own = routing_rows.own(connection, (one.sop_instance_uid for one in held))
-        return StudyContent([one for one in held if one.sop_instance_uid not in own], len(held))
+        return read_content(connection, self._store, arriving.caller, arriving.study_instance_uid)
 
     def _due(self, arriving: Round, content: StudyContent) -> list[Rule]:
         """Return the rules that have not judged the round, and for which it is complete."""
@@ -99,8 +81,9 @@ class Judge:
     def _verdicts(self, rules: Sequence[Rule], arriving: Round, content: StudyContent) -> list[RuleVerdict]:
         sender = StudySender(arriving.caller, tuple(title for title in arriving.senders if title))
         try:
-            with closing(_Files(self._store, representatives(content.instances))) as files:
-                series = read_series(files.files, rules)
+            with ExitStack() as stack:
+                opened = self._store.open_instances(representatives(content.instances), unchanged=True)
+                series = read_series([stack.enter_context(file) for file in opened], rules)
         except StudyNotFound:
             return [RuleVerdict(rule, reason=GONE) for rule in rules]
         return [verdict(rule, sender, series) for rule in rules]
@@ -133,14 +116,3 @@ class Judge:
         moments += [moment for moment in asked if moment is not None]
         due_at = min(moments, default=current.due_at)
         round_rows.release(connection, current.id, self._holder, due_at, **values)
-
-
-class _Files:
-    """Instances, open for reading."""
-
-    def __init__(self, store: Store, instances: Sequence[HeldInstance]) -> None:
-        self.files = store.open_instances(instances, unchanged=True)
-
-    def close(self) -> None:
-        for file in self.files:
-            file.close()

@@ -11,6 +11,7 @@ from gateway.dicom.writing.notice import Cause
 from gateway.errors import GatewayError, StudyNotFound
 from gateway.routing.notice_files import notice_file
 from gateway.routing.rules import Rule
+from gateway.routing.study_contents import read_content
 from gateway.studies import delivery_rows, instance_rows, round_rows, routing_rows
 from gateway.studies.routing_rows import Routing, RoutingState
 from gateway.studies.store import Store
@@ -111,6 +112,4 @@ class ResultObjects:
 
         As a result, it would be missing from each later round.
         """
-        held = instance_rows.held(connection, caller, self._store.retention.since, table.c.study_instance_uid == study)
-        own = routing_rows.own(connection, (one.sop_instance_uid for one in held))
-        return {one.sha256 for one in held if one.sop_instance_uid not in own}
+        return {one.sha256 for one in read_content(connection, self._store, caller, study).instances}
