@@ -14,6 +14,7 @@ from gateway.spool.disk import read_regular
 AE_TITLE = "an AE title, 1 to 16 characters of ASCII, no backslash, and no space at its ends"
 MAX_TITLE = 16
 """Characters of an AE title (PS3.5 6.2)."""
+NAMING = "1 to 64 letters, digits, dots, underscores and hyphens, and begins with no mark"
 SECONDS = "seconds above 0"
 
 

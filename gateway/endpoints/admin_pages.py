@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import Any
 
 import flask
+from sqlalchemy import Connection
 
 from gateway.access.authenticator import BASIC
 from gateway.delivery.outcome_words import in_words
@@ -26,7 +27,7 @@ from gateway.errors import Forbidden, ParameterRefused, StudyNotFound, Unauthent
 from gateway.studies import study_history
 from gateway.studies.manifests import is_uid
 from gateway.studies.round_rows import Round
-from gateway.studies.study_history import Stage
+from gateway.studies.study_history import Stage, StudyHistory
 
 logger = logging.getLogger("gateway")
 
@@ -97,13 +98,19 @@ def _before() -> float | None:
 
 def _study(uid: str) -> flask.Response:
     with store_context().store.index.reading() as connection:
-        histories = study_history.of_study(connection, uid) if is_uid(uid) else []
-    if not histories:
-        raise StudyNotFound("No round of such a study is in the index.")
+        histories = _histories(connection, uid)
     rounds = [each for history in histories for each in history.rounds]
     waiting, busy = (any(each.stage in some for each in rounds) for some in ((Stage.ATTENTION,), BUSY))
     done = "It is tried again." if "again" in flask.request.args else ""
     return _page("admin_study", uid=uid, histories=histories, waiting=waiting, busy=busy, done=done)
+
+
+def _histories(connection: Connection, uid: str) -> list[StudyHistory]:
+    """Return a study as each caller has it. Raises StudyNotFound."""
+    histories = study_history.of_study(connection, uid) if is_uid(uid) else []
+    if not histories:
+        raise StudyNotFound("No round of such a study is in the index.")
+    return histories
 
 
 def _retry(uid: str) -> flask.Response:
@@ -111,9 +118,7 @@ def _retry(uid: str) -> flask.Response:
     flask.request.max_content_length = MAX_FORM
     form, now = flask.request.form, time.time()
     with store_context().store.index.writing() as connection:
-        histories = study_history.of_study(connection, uid) if is_uid(uid) else []
-        if not histories:
-            raise StudyNotFound("No round of such a study is in the index.")
+        _histories(connection, uid)
         if "all" in form:
             done = study_history.retry_study(connection, uid, "", now)
         else:

@@ -19,6 +19,7 @@ from urllib3.util import Url, parse_url
 
 from gateway.access.toml_tables import (
     AE_TITLE,
+    NAMING,
     SECONDS,
     FileFaults,
     TomlTable,
@@ -75,7 +76,7 @@ class _Reader:
     def _entry(self, name: str, values: Any) -> PeerEntry:
         table = TomlTable(f"peers.{name}", values, self.faults)
         if not is_name(name):
-            table.fault("a name has 1 to 64 letters, digits, dots, underscores and hyphens, and begins with no mark.")
+            table.fault(f"a name has {NAMING}.")
         entry = PeerEntry(
             name,
             tuple(table.take("callers", (), 'a list of names, or ["*"] for all', is_list_of(_is_caller))),

@@ -30,6 +30,7 @@ from gateway.service.service import Service
 from gateway.studies import routing_rows
 from gateway.studies.routing_rows import Routing, RoutingState
 from gateway.studies.store import Store
+from gateway.studies.stow_upload import DICOM_TYPE
 from gateway.studies.tables import runs as table
 
 logger = logging.getLogger("gateway")
@@ -39,7 +40,6 @@ LOOK_SECONDS = 60.0
 BUSY_SECONDS = 2.0
 """Seconds before a step is repeated for which there was no place, or no room."""
 DOOR = "routing"
-DICOM_TYPE = "application/dicom"
 
 NO_RULE = "The file of rules has no such rule any more; put it back, or leave the study alone."
 LOST = "The run was removed before its results were stored."

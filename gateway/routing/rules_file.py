@@ -22,6 +22,7 @@ from typing import Any
 
 from gateway.access.toml_tables import (
     AE_TITLE,
+    NAMING,
     SECONDS,
     FileFaults,
     TomlTable,
@@ -57,7 +58,6 @@ NEEDS_STORE = "routing (GATEWAY_ROUTING) needs a study store: set store_folder (
 MOST_RETRIES = 100
 """A model that fails as often does not recover by itself."""
 TITLES = f"a list; each item is {AE_TITLE}, with * and ? for any"
-NAMING = "1 to 64 letters, digits, dots, underscores and hyphens, and begins with no mark"
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,7 @@ class _Reader:
         return rule
 
     def _sources(self, table: TomlTable) -> Sources:
-        titles = table.take(
-            "titles", [], f"a list; each item is {AE_TITLE}, with * and ? for any", is_list_of(is_ae_title)
-        )
+        titles = table.take("titles", [], TITLES, is_list_of(is_ae_title))
         callers = table.take("callers", [], "a list of names of callers, with * and ? for any", is_list_of(is_text))
         if not any(table.values.get(key) for key in ("titles", "callers")):
             table.fault('it needs titles, the AE titles that send, or callers, such as ["*"] for all.')
