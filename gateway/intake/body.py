@@ -1,7 +1,7 @@
 """The body of a request, piece by piece: never past its end, and never a short body as if it were whole."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -9,7 +9,7 @@ from gateway.config import KiB, Settings
 from gateway.errors import BrokenBody, LimitExceeded, RequestStalled, UnsupportedMedia
 from gateway.intake.admission import Ticket
 from gateway.protocol.request import count_values
-from gateway.wire import parse_options_header
+from gateway.wire import Event, Limits, decode, parse_options_header
 
 READ_SIZE = 256 * KiB
 """Bytes asked for at once: few enough to stay in a core's cache while they are decoded and written."""
@@ -51,6 +51,17 @@ class Body:
         encoding = environ.get("HTTP_CONTENT_ENCODING", "")
         pieces = body(environ, length, settings, ticket)
         return cls(environ.get("CONTENT_TYPE", ""), encoding, length, pieces, query)
+
+    def media_type(self, settings: Settings) -> tuple[str, dict[str, str]]:
+        """Return the media type and its parameters, once the head says nothing that is refused whatever the type.
+
+        Raises UnsupportedMedia for a Content-Encoding, LimitExceeded, BrokenBody.
+        """
+        _refuse_encoding(self.content_encoding)
+        found = parse_options_header(self.content_type)
+        if self.length is not None and self.length > settings.max_body_bytes:
+            raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The body")
+        return found
 
 
 def body(
@@ -205,9 +216,36 @@ def read_json(environ: dict[str, Any], settings: Settings, ticket: Ticket | None
 
 def required_media_type(environ: dict[str, Any], wanted: str) -> dict[str, str]:
     """Return the parameters of the Content-Type, which should be ``wanted``. Raises UnsupportedMedia."""
-    if environ.get("HTTP_CONTENT_ENCODING"):
-        raise UnsupportedMedia("Send the body without a Content-Encoding: digests are over the bytes as they are.")
+    _refuse_encoding(environ.get("HTTP_CONTENT_ENCODING", ""))
     media_type, options = parse_options_header(environ.get("CONTENT_TYPE", ""))
     if media_type != wanted:
         raise UnsupportedMedia(f"Send {wanted} here.")
     return options
+
+
+def _refuse_encoding(encoding: str) -> None:
+    if encoding:
+        raise UnsupportedMedia("Send the body without a Content-Encoding: digests are over the bytes as they are.")
+
+
+def bounded(pieces: Iterable[Piece], settings: Settings) -> Iterator[Piece]:
+    """Yield the pieces of a body within its limit. Raises LimitExceeded."""
+    size, most = 0, settings.max_body_bytes
+    for piece in pieces:
+        size += len(piece)
+        if size > most:
+            raise LimitExceeded("max_body_bytes", most, what="The body")
+        yield piece
+
+
+def multipart_events(
+    pieces: Iterable[Piece], options: dict[str, str], settings: Settings, ticket: Ticket
+) -> Generator[Event, None, None]:
+    """Return the events of a multipart body, within the limits of its parts: use ``contextlib.closing``.
+
+    ``options`` are those of its Content-Type. Raises BrokenBody, LimitExceeded.
+    """
+    if "boundary" not in options:
+        raise BrokenBody("The Content-Type has no boundary parameter.")
+    limits = Limits(settings.max_parts, settings.max_part_header_bytes, settings.max_part_headers)
+    return decode(options["boundary"], pieces, limits, ticket.turn)

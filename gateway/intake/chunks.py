@@ -1,23 +1,24 @@
 """A JSON part and the files that it announces: each file goes from the socket straight to where it is kept."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Generic, TypeVar
 
 from gateway.config import MiB, Settings
-from gateway.errors import BrokenBody, LimitExceeded, UnsupportedMedia
+from gateway.errors import UnsupportedMedia
 from gateway.intake.admission import Ticket
 from gateway.intake.body import (
-    Piece,
     body,
+    bounded,
     content_length,
     limit_json_size,
     limit_json_values,
+    multipart_events,
     required_media_type,
 )
 from gateway.studies.file_batch import FileBatch
 from gateway.studies.stow_upload import DICOM_TYPE, StowUpload
-from gateway.wire import Data, EndOfPart, Event, Limits, Part, decode, parse_options_header
+from gateway.wire import Data, EndOfPart, Event, Part, parse_options_header
 
 STRIDE = 2 * MiB
 """Bytes received before they take their turn: eight chunks come at once, and each turn wakes a thread."""
@@ -82,20 +83,8 @@ def _events(
     environ: dict[str, Any], options: dict[str, str], settings: Settings, ticket: Ticket
 ) -> Generator[Event, None, None]:
     """The events of a multipart body. Raises BrokenBody, LimitExceeded, RequestStalled."""
-    if "boundary" not in options:
-        raise BrokenBody("The Content-Type has no boundary parameter.")
-    limits = Limits(settings.max_parts, settings.max_part_header_bytes, settings.max_part_headers)
-    pieces = _bounded(body(environ, content_length(environ), settings, ticket, STRIDE), settings.max_body_bytes)
-    return decode(options["boundary"], pieces, limits, ticket.turn)
-
-
-def _bounded(pieces: Iterable[Piece], most: int) -> Iterator[Piece]:
-    size = 0
-    for piece in pieces:
-        size += len(piece)
-        if size > most:
-            raise LimitExceeded("max_body_bytes", most, what="The body")
-        yield piece
+    pieces = bounded(body(environ, content_length(environ), settings, ticket, STRIDE), settings)
+    return multipart_events(pieces, options, settings, ticket)
 
 
 class _Chunk(Generic[B]):

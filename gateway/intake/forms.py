@@ -7,8 +7,8 @@ arrives, and its name nowhere.
 from contextlib import closing
 
 from gateway.errors import BrokenBody
-from gateway.intake.body import Body, limit_json_size
-from gateway.intake.receiving import Received, ReceiveOptions, RequestReader, events_of
+from gateway.intake.body import Body, limit_json_size, multipart_events
+from gateway.intake.receiving import Received, ReceiveOptions, RequestReader
 from gateway.intake.text_fields import WHAT, WHOLE, Fields
 from gateway.wire import Data, EndOfPart, Event, Headers, Part, parse_options_header
 
@@ -23,7 +23,8 @@ def receive_form(body: Body, options: dict[str, str], receive_options: ReceiveOp
     """
     with RequestReader(receive_options, body.length) as reader:
         form = _Form(reader, receive_options, body.query)
-        with closing(events_of(body, options, receive_options)) as events:
+        settings, ticket = receive_options.settings, receive_options.ticket
+        with closing(multipart_events(body.pieces, options, settings, ticket)) as events:
             for event in events:
                 form.take(event)
         return form.received()

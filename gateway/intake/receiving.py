@@ -6,7 +6,7 @@ Each source of bytes has a function: a body as it arrives, by its media type, an
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from gateway.config import MiB, Settings
 from gateway.errors import (
-    BrokenBody,
     BrokenJSON,
     DeadlineExceeded,
-    LimitExceeded,
     ParameterRefused,
     UnsupportedMedia,
 )
 from gateway.intake.admission import Ticket
-from gateway.intake.body import READ_SIZE, Body, Piece, limit_json_size, limit_json_values
+from gateway.intake.body import READ_SIZE, Body, Piece, bounded, limit_json_size, limit_json_values, multipart_events
 from gateway.observe.phases import Phases
 from gateway.peers.peer_entries import NOT_ADMITTED
 from gateway.protocol.digests import Digest, hash_function
@@ -31,7 +29,7 @@ from gateway.protocol.request import parse_json
 from gateway.spool.anonymous_files import NewFile
 from gateway.spool.disk import on_disk
 from gateway.spool.parts import Spool
-from gateway.wire import Data, EndOfPart, Event, Headers, Limits, Part, decode, parse_options_header
+from gateway.wire import Data, EndOfPart, Event, Headers, Part, parse_options_header
 
 if TYPE_CHECKING:
     from gateway.studies.instance_rows import HeldInstance
@@ -181,26 +179,10 @@ def receive_related(body: Body, options: dict[str, str], receive_options: Receiv
     """Read ``multipart/related``: the JSON, then the files. ``options`` are those of its Content-Type."""
     settings, reader = receive_options.settings, RequestReader(receive_options, body.length)
     headers: list[Headers] = []
-    with reader, closing(events_of(body, options, receive_options)) as events:
+    with reader, closing(multipart_events(body.pieces, options, settings, receive_options.ticket)) as events:
         for event in events:
             _take_event(event, reader, headers, settings)
         return reader.received(_charset(headers[0], options) if headers else None, tuple(headers[1:]))
-
-
-def events_of(body: Body, options: dict[str, str], receive_options: ReceiveOptions) -> Generator[Event, None, None]:
-    """The events of a multipart body, within the limits: use ``contextlib.closing``.
-
-    Raises BrokenBody, LimitExceeded.
-    """
-    if "boundary" not in options:
-        raise BrokenBody("The Content-Type has no boundary parameter.")
-    settings = receive_options.settings
-    limits = Limits(
-        max_parts=settings.max_parts,
-        max_part_header_bytes=settings.max_part_header_bytes,
-        max_part_headers=settings.max_part_headers,
-    )
-    return decode(options["boundary"], body.pieces, limits, receive_options.ticket.turn)
 
 
 def _take_event(event: Event, reader: RequestReader, headers: list[Headers], settings: Settings) -> None:
@@ -309,11 +291,7 @@ def _charset(headers: Headers, options: dict[str, str]) -> str | None:
 
 def counted(pieces: Iterable[Piece], receive_options: ReceiveOptions) -> Iterator[Piece]:
     """Yield the pieces of a body, within its limit and its deadline. Raises LimitExceeded, DeadlineExceeded."""
-    received, limit = 0, receive_options.settings.max_body_bytes
-    for piece in pieces:
-        received += len(piece)
-        if received > limit:
-            raise LimitExceeded("max_body_bytes", limit, what="The body")
+    for piece in bounded(pieces, receive_options.settings):
         receive_options.check()
         receive_options.ticket.receive(len(piece))
         yield piece

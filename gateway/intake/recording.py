@@ -9,14 +9,22 @@ from typing import Any, BinaryIO
 
 from gateway.config import Settings
 from gateway.dicom.reading.identity import identify
-from gateway.errors import BrokenBody, GatewayError, LimitExceeded, UnsupportedMedia
+from gateway.errors import GatewayError
 from gateway.intake.admission import Ticket
-from gateway.intake.body import READ_SIZE, Body, Piece, limit_json_size, limit_json_values
+from gateway.intake.body import (
+    READ_SIZE,
+    Body,
+    Piece,
+    bounded,
+    limit_json_size,
+    limit_json_values,
+    multipart_events,
+)
 from gateway.intake.receiving import Received, ReceiveOptions, receive_files
 from gateway.intake.request_bodies import receive_body
 from gateway.observe.phases import Phases
 from gateway.protocol.request import parse_json
-from gateway.wire import Data, EndOfPart, Event, Headers, Limits, Part, decode, parse_options_header
+from gateway.wire import Data, EndOfPart, Event, Headers, Part, parse_options_header
 
 JSON_TYPE, RELATED = "application/json", "multipart/related"
 
@@ -78,18 +86,11 @@ def record(
 
     Raises BrokenBody, LimitExceeded, UnsupportedMedia, and what ``write`` raises.
     """
-    if body.content_encoding:
-        raise UnsupportedMedia("Send the body without a Content-Encoding: its digest is over the bytes as they are.")
-    media_type, options = parse_options_header(body.content_type)
-    if body.length is not None and body.length > settings.max_body_bytes:
-        raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The body")
+    media_type, options = body.media_type(settings)
     recorder = _Recorder(settings, RecordedBody(body.content_type), write)
-    pieces = _bounded(body, settings)
+    pieces = bounded(body.pieces, settings)
     if media_type == RELATED:
-        if "boundary" not in options:
-            raise BrokenBody("The Content-Type has no boundary parameter.")
-        limits = Limits(settings.max_parts, settings.max_part_header_bytes, settings.max_part_headers)
-        with closing(decode(options["boundary"], pieces, limits, ticket.turn)) as events:
+        with closing(multipart_events(pieces, options, settings, ticket)) as events:
             for event in events:
                 recorder.take(event)
     elif media_type == JSON_TYPE:
@@ -222,12 +223,3 @@ def _places(sizes: list[int]) -> list[tuple[int, int]]:
         places.append((start, size))
         start += size
     return places
-
-
-def _bounded(body: Body, settings: Settings) -> Iterator[Piece]:
-    size = 0
-    for piece in body.pieces:
-        size += len(piece)
-        if size > settings.max_body_bytes:
-            raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The body")
-        yield piece

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from gateway.errors import LimitExceeded, UnsupportedMedia
+from gateway.errors import UnsupportedMedia
 from gateway.intake.body import Body
 from gateway.intake.forms import receive_form
 from gateway.intake.receiving import (
@@ -16,7 +16,6 @@ from gateway.intake.receiving import (
 )
 from gateway.intake.text_fields import Fields
 from gateway.intake.zip_bodies import receive_zip
-from gateway.wire import parse_options_header
 
 
 def receive_one_file(body: Body, options: dict[str, str], receive_options: ReceiveOptions) -> Received:
@@ -51,12 +50,7 @@ def receive_body(body: Body, receive_options: ReceiveOptions, *, any_file: bool 
     Raises BrokenBody, BrokenJSON, DeadlineExceeded, LimitExceeded, ParameterRefused, UnsupportedMedia and those of a
     studyPath.
     """
-    settings = receive_options.settings
-    if body.content_encoding:
-        raise UnsupportedMedia("Send the body without a Content-Encoding: its digest is over the bytes as they are.")
-    media_type, options = parse_options_header(body.content_type)
-    if body.length is not None and body.length > settings.max_body_bytes:
-        raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The body")
+    media_type, options = body.media_type(receive_options.settings)
     reader = READERS.get(media_type)
     if reader is None and any_file and not media_type.startswith("multipart/"):
         reader = receive_one_file

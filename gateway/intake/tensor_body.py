@@ -13,7 +13,6 @@ from gateway.intake.receiving import Received, ReceiveOptions, RequestReader, co
 from gateway.protocol.oip.infer_requests import PREFIX, InferRequest, InputTensor
 from gateway.protocol.request import parse_json
 from gateway.protocol.tensors import BYTES
-from gateway.wire import parse_options_header
 
 MEDIA_TYPES = frozenset({"", "application/json", "application/octet-stream"})
 """Media types of a request; tritonclient states none."""
@@ -52,14 +51,10 @@ def receive_tensors(body: Body, header: int | None, translate: Translate, receiv
 
 
 def _check_head(body: Body, header: int | None, receive_options: ReceiveOptions) -> None:
-    settings, media_type = receive_options.settings, parse_options_header(body.content_type)[0]
-    if body.content_encoding:
-        raise UnsupportedMedia("Send the body without a Content-Encoding: its digest is over the bytes as they are.")
+    media_type, _ = body.media_type(receive_options.settings)
     if media_type not in MEDIA_TYPES:
         raise UnsupportedMedia("Send application/octet-stream, JSON and then tensors, or application/json.")
-    if body.length is not None and body.length > settings.max_body_bytes:
-        raise LimitExceeded("max_body_bytes", settings.max_body_bytes, what="The body")
-    limit_json_size(header or 0, settings)
+    limit_json_size(header or 0, receive_options.settings)
 
 
 def _json(stream: "_Stream", header: int | None, receive_options: ReceiveOptions) -> bytes:
