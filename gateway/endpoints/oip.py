@@ -20,8 +20,8 @@ from gateway.errors import GatewayError, ModelNotFound, ParameterRefused, Reques
 from gateway.intake.body import Body, lend_while_waiting, read_json
 from gateway.intake.receiving import Received, ReceiveOptions
 from gateway.intake.tensor_body import receive_tensors
-from gateway.protocol.oip.infer_answers import HEADER, InferAnswer, infer_answer
-from gateway.protocol.oip.infer_requests import InferRequest
+from gateway.protocol.oip.infer_answers import InferAnswer, infer_answer
+from gateway.protocol.oip.infer_requests import HEADER, InferRequest
 from gateway.protocol.oip.model_tensors import configuration, metadata
 from gateway.protocol.request import parse_json
 from gateway.service.exchange import Exchange

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gateway.protocol.problem_responses import BODY, MODEL
-from gateway.protocol.store_openapi import FILE, StoreOperation
+from gateway.protocol.store_openapi import FILE, StoreOperation, paths_of
 
 ANY_TYPE = {"*/*": {"schema": FILE}}
 
@@ -19,4 +19,4 @@ def dapr_paths() -> dict[str, Any]:
         StoreOperation("GET", f"/v1.0/healthz{path}", f"dapr{name}", "204 once the models are ready.", status="204")
         for path, name in (("", "Health"), ("/outbound", "Outbound"))
     ]
-    return {one.path: {one.method.lower(): one.describe()} for one in (invocation, *probes)}
+    return paths_of((invocation, *probes))

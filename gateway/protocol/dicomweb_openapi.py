@@ -12,7 +12,7 @@ from gateway.errors import (
     StudyNotFound,
     UnsupportedMedia,
 )
-from gateway.protocol.store_openapi import Schema, StoreOperation, list_of
+from gateway.protocol.store_openapi import Schema, StoreOperation, list_of, paths_of
 
 PREFIX = "/dicomweb"
 STUDY, SERIES = "/studies/{study}", "/studies/{study}/series/{series}"
@@ -53,9 +53,7 @@ DATASET: Schema = {"type": "object", "description": "A data set of the DICOM JSO
 
 def dicomweb_paths() -> dict[str, Any]:
     """Return the Paths Object of DICOMweb."""
-    paths: dict[str, Any] = {}
-    for operation in (*_searches(), *_retrievals(), *_stores(), _deletion()):
-        paths.setdefault(operation.path, {})[operation.method.lower()] = operation.describe()
+    paths = paths_of((*_searches(), *_retrievals(), *_stores(), _deletion()))
     for path in SEARCHES.values():
         paths[PREFIX + path]["get"]["responses"]["204"] = {"description": "Nothing matches."}
     for path in ("/studies", STUDY):

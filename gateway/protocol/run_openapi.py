@@ -29,6 +29,7 @@ from gateway.protocol.store_openapi import (
     StoreOperation,
     list_of,
     object_of,
+    paths_of,
 )
 
 STATES = ("queued", "running", "waiting-input", "finished", "refused", "failed", "cancelled")
@@ -152,9 +153,7 @@ OPERATIONS = (
 
 def run_paths() -> dict[str, Any]:
     """Return the Paths Object of runs."""
-    paths: dict[str, Any] = {}
-    for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = operation.describe()
+    paths = paths_of(OPERATIONS)
     for method in ("put", "delete"):
         paths["/runs/{id}"][method]["responses"]["200" if method == "put" else "202"] = ACCEPTED
     paths["/runs/{id}/events"]["get"]["responses"]["204"] = {"description": "The client knows the end of the run."}

@@ -16,7 +16,7 @@ from gateway.errors import (
 )
 from gateway.protocol.problem_responses import BODY, MODEL
 from gateway.protocol.run_openapi import ANSWER, INPUT, NUMBER, PROBLEM, ROUTE, TIMEOUT
-from gateway.protocol.store_openapi import COUNT, TEXT, Schema, StoreOperation, list_of, object_of
+from gateway.protocol.store_openapi import COUNT, TEXT, Schema, StoreOperation, list_of, object_of, paths_of
 
 STATES = ("working", "waiting", "finished", "failed")
 VOXEL: Schema = {"type": "array", "items": {"type": "integer"}, "minItems": 3, "maxItems": 3}
@@ -98,7 +98,4 @@ OPERATIONS = (
 
 def session_paths() -> dict[str, Any]:
     """Return the Paths Object of sessions."""
-    paths: dict[str, Any] = {}
-    for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = operation.describe()
-    return paths
+    return paths_of(OPERATIONS)

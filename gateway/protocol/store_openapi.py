@@ -1,5 +1,6 @@
 """OpenAPI 3.1 of the study store's routes (docs/studies.md): one row for each operation."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -196,9 +197,14 @@ BUNDLES = (
 )  # fmt: skip
 
 
-def store_paths() -> dict[str, Any]:
-    """Return the Paths Object of the store."""
+def paths_of(operations: Iterable[StoreOperation]) -> dict[str, Any]:
+    """Return the Paths Object of operations."""
     paths: dict[str, Any] = {}
-    for operation in (*STUDIES, *RESULTS, *BUNDLES):
+    for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = operation.describe()
     return paths
+
+
+def store_paths() -> dict[str, Any]:
+    """Return the Paths Object of the store."""
+    return paths_of((*STUDIES, *RESULTS, *BUNDLES))

@@ -24,8 +24,6 @@ DESCRIBED = ("label", "binary_type", "SeriesInstanceUID", "probability_threshold
 """Members of an entry of ``parts`` that are parameters of its tensor as they are."""
 AS_TEXT = ("label_map", "dicom_image", "dicomConformance")
 """Members that are JSON in a text, since a parameter of the protocol is a text, a number or a truth value."""
-HEADER = "Inference-Header-Content-Length"
-"""The field with the bytes of the JSON, where other bytes follow it."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from gateway.errors import ParameterRefused
 from gateway.protocol.oip.model_tensors import MASK_TYPES, TensorSlot, inputs_of, outputs_of
 from gateway.protocol.tensors import BYTES, MEMBER, Tensor
 
+HEADER = "Inference-Header-Content-Length"
+"""The field with the bytes of the JSON, where other bytes follow it."""
 RESERVED = frozenset({"binary_data_output", "timeout", "priority"})
 """Parameters of a request that are the protocol's and not the model's. The priority is not used."""
 LONGEST_TIMEOUT = 1e15
@@ -267,7 +269,7 @@ def _check_bytes(one: InputTensor, given: JSON, *, binary: bool) -> None:
     if type(size) is not int or size < 0:
         raise one.fault(at, "The size should be a whole number of bytes.")
     if not binary:
-        raise one.fault(at, "Bytes follow the JSON only with the field Inference-Header-Content-Length.")
+        raise one.fault(at, f"Bytes follow the JSON only with the field {HEADER}.")
     least = one.tensor.size * PREFIX if one.tensor.datatype == BYTES else one.tensor.nbytes
     if size < least or (size != least and one.tensor.datatype != BYTES):
         raise one.fault(at, f"The shape needs {least} bytes of {one.tensor.datatype}; the size is {size}.")

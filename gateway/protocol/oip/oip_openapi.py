@@ -3,9 +3,10 @@
 from typing import Any
 
 from gateway.errors import ModelNotFound
+from gateway.protocol.oip.infer_requests import HEADER
 from gateway.protocol.problem_responses import BODY, MODEL
 from gateway.protocol.run_openapi import RECEIPT, TIMEOUT
-from gateway.protocol.store_openapi import COUNT, FILE, TEXT, Schema, StoreOperation, list_of, object_of
+from gateway.protocol.store_openapi import COUNT, FILE, TEXT, Schema, StoreOperation, list_of, object_of, paths_of
 from gateway.protocol.tensors import BYTES, DTYPES
 
 DATATYPE: Schema = {"enum": [*DTYPES, BYTES]}
@@ -49,7 +50,7 @@ CONFIGURATION = object_of(
 )
 READY: Schema = {"type": "boolean"}
 HEADER_LENGTH: Schema = {
-    "name": "Inference-Header-Content-Length",
+    "name": HEADER,
     "in": "header",
     "required": False,
     "description": "Bytes of the JSON, where the bytes of tensors follow it.",
@@ -113,7 +114,4 @@ def _of_model(path: str, suffix: str) -> list[StoreOperation]:
 
 def oip_paths() -> dict[str, Any]:
     """Return the Paths Object of the protocol."""
-    paths: dict[str, Any] = {}
-    for operation in _operations():
-        paths.setdefault(operation.path, {})[operation.method.lower()] = operation.describe()
-    return paths
+    return paths_of(_operations())
