@@ -211,7 +211,7 @@ class Gateway(flask.Flask):
             if self._opened:
                 return
             if self._fault is not None:
-                raise self._fault
+                raise self._fault.with_traceback(None)  # which would grow with each request
             try:
                 self._open(address, slot)
             except Exception as error:

@@ -26,9 +26,12 @@ def written(folder: Path, model: str) -> Path:
 
 def test_a_fault_is_raised_at_each_request_of_any_server(tmp_path: Path) -> None:
     app = Gateway("rules", settings=Settings(routing=written(tmp_path, "/lung"), store_folder=tmp_path / "store"))
-    for _ in range(2):
-        with pytest.raises(FileFaults):
+    frames = []
+    for _ in range(3):
+        with pytest.raises(FileFaults) as caught:
             app.test_client().get("/ping")
+        frames.append(len(caught.traceback))
+    assert frames[1] == frames[2]  # none of the requests before stays in memory
     app.close()
 
 
