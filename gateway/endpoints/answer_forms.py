@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import flask
 
-from gateway.contract.requests import EncodedAnswer, Request, Result
+from gateway.contract.requests import Request, Result
 from gateway.endpoints import inference
 from gateway.endpoints.multipart_response import DIGEST_HEADER, SEND_SIZE, hashes_of
 from gateway.protocol.accept import JSON, PNG, ZIP, AnswerForm
@@ -84,7 +84,7 @@ def _sheet(exchange: Exchange, request: Request, result: Result, form: AnswerFor
 def _sent(result: Result) -> "SentAnswer":
     from gateway.representations.answer_files import SentAnswer
 
-    return SentAnswer.of(EncodedAnswer(result.json_bytes, result.parts))
+    return SentAnswer.of(result)
 
 
 WRITERS: Mapping[str, Write] = {DICOM: _object, ZIP: _archive, JSON: _json, PNG: _sheet}

@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.contract.requests import EncodedAnswer
+from gateway.contract.requests import Result
 from gateway.contract.sop_classes import DECLARED, OTHER, ObjectKind, object_kind
 from gateway.dicom.reading.attributes import text
 from gateway.dicom.reading.files import read_header
@@ -53,10 +53,10 @@ class SentAnswer:
     media_types: Sequence[str]
 
     @classmethod
-    def of(cls, answer: EncodedAnswer) -> Self:
-        """Read an answer that is checked."""
-        document = json.loads(answer.json_bytes)
-        return cls(document, [part.data for part in answer.parts], [part.media_type for part in answer.parts])
+    def of(cls, result: Result) -> Self:
+        """Read a result."""
+        document = json.loads(result.json_bytes)
+        return cls(document, [part.data for part in result.parts], [part.media_type for part in result.parts])
 
 
 def parts_of(answer: Answered) -> list[dict[str, Any]]:
