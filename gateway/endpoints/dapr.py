@@ -4,19 +4,18 @@ An invocation is the request that it names: before Flask looks for its route, th
 that method, query, body, access control and answer are those of the route.
 """
 
-import json
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import flask
 
+from gateway.contract.requests import JSON
 from gateway.endpoints.current import current_service
-from gateway.endpoints.problems import DOOR_KEY
+from gateway.endpoints.problems import DOOR_KEY, add_members, sentence_of
 
 PREFIX = "/v1.0"
 DOOR = "dapr"
 """The name of this door in metrics, audit and logs."""
-PROBLEM = "application/problem+json"
 URN = "urn:gateway:problem:"
 
 WSGI = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -74,10 +73,11 @@ def _healthz() -> flask.Response:
 
 def _name_fault(response: flask.Response) -> flask.Response:
     """Give a problem the members that Dapr's clients read, ``errorCode`` and ``message``."""
-    if flask.request.environ.get(DOOR_KEY) == DOOR and response.mimetype == PROBLEM:
-        problem = json.loads(response.get_data())
-        code = problem["type"].removeprefix(URN) if problem["type"].startswith(URN) else f"http-{problem['status']}"
-        response.set_data(
-            json.dumps(problem | {"errorCode": code, "message": problem.get("detail") or problem["title"]})
-        )
+    if flask.request.environ.get(DOOR_KEY) == DOOR:
+        add_members(response, lambda problem: {"errorCode": _code(problem), "message": sentence_of(problem)})
     return response
+
+
+def _code(problem: JSON) -> str:
+    kind = str(problem["type"])
+    return kind.removeprefix(URN) if kind.startswith(URN) else f"http-{problem['status']}"

@@ -1,6 +1,5 @@
 """The Open Inference Protocol v2 below ``/v2``: health, metadata and inference by tensors (docs/oip.md)."""
 
-import json
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any
@@ -12,12 +11,11 @@ from gateway.contract.model import Model
 from gateway.contract.requests import JSON, Result
 from gateway.endpoints.access_control import caller, may_see_reasons, require
 from gateway.endpoints.current import current_service
-from gateway.endpoints.inference import open_exchange, receipt_fields
-from gateway.endpoints.multipart_response import SEND_SIZE, coalesced, model_fields
-from gateway.endpoints.problems import problem_response
-from gateway.endpoints.timeouts import TIMEOUT_HEADER
+from gateway.endpoints.inference import answer_fields, open_exchange, sending
+from gateway.endpoints.multipart_response import SEND_SIZE, coalesced
+from gateway.endpoints.problems import add_members, problem_response, sentence_of
 from gateway.errors import GatewayError, ModelNotFound, ParameterRefused, RequestError
-from gateway.intake.body import Body, lend_while_waiting, read_json
+from gateway.intake.body import Body, read_json
 from gateway.intake.receiving import Received, ReceiveOptions
 from gateway.intake.tensor_body import receive_tensors
 from gateway.protocol.oip.infer_answers import InferAnswer, infer_answer
@@ -33,7 +31,6 @@ NAME = "inference-gateway"
 EXTENSIONS = ["binary_tensor_data", "parameters", "model_configuration"]
 ROOT_MODEL = "default"
 """The name of the model on ``/``."""
-PROBLEM = "application/problem+json"
 
 
 def add_oip(app: flask.Flask, taken: Collection[str]) -> None:
@@ -91,9 +88,8 @@ def _answering(view: Callable[..., flask.Response]) -> Callable[..., flask.Respo
 def _name_error(response: flask.Response) -> flask.Response:
     """Give each problem below the prefix the member ``error``, which clients of the protocol read."""
     path = flask.request.path
-    if (path == PREFIX or path.startswith(f"{PREFIX}/")) and response.mimetype == PROBLEM:
-        problem = json.loads(response.get_data())
-        response.set_data(json.dumps(problem | {"error": problem.get("detail") or problem["title"]}))
+    if path == PREFIX or path.startswith(f"{PREFIX}/"):
+        add_members(response, lambda problem: {"error": sentence_of(problem)})
     return response
 
 
@@ -188,16 +184,10 @@ class _Call:
         members = {"model_name": self._name} | ({"model_version": version} if version else {})
         answer = infer_answer(result, self.infer, members, exchange.settings.max_json_values)
         exchange.answer(result)
-        environ = flask.request.environ
-        headers = {"Content-Length": str(answer.size), TIMEOUT_HEADER: f"{exchange.timeout:g}"}
-        headers |= model_fields(exchange.model.card, exchange.model.name) | receipt_fields(exchange, environ)
+        headers = {"Content-Length": str(answer.size), **answer_fields(exchange)}
         headers |= {HEADER: str(len(answer.text))} if answer.binary else {}
         media_type = "application/octet-stream" if answer.binary else "application/json"
-        response = flask.Response(_sent(answer, exchange), headers=headers, content_type=media_type)
-        response.call_on_close(exchange.close)
-        lend_while_waiting(environ, exchange.ticket)
-        exchange.begin("send")
-        return response
+        return sending(exchange, flask.Response(_sent(answer, exchange), headers=headers, content_type=media_type))
 
 
 def _sent(answer: InferAnswer, exchange: Exchange) -> Iterator[bytes]:

@@ -4,10 +4,12 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Callable
 
 import flask
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
+from gateway.contract.requests import JSON
 from gateway.endpoints.current import current_service
 from gateway.errors import AnswerInvalid, Cancelled, GatewayError, ModelFailed
 from gateway.observe.logs import TAGS, exception_frames
@@ -26,6 +28,8 @@ DOOR = "multipart"
 
 DOOR_KEY = "gateway.door"
 """The key of the door of a request in the WSGI environment, where another protocol led to a model's own route."""
+
+MEDIA_TYPE = "application/problem+json"
 
 LOG_TAGS = "gateway.log_tags"
 """The key of the log tags of an inference request in the WSGI environment."""
@@ -119,4 +123,16 @@ def _detail(error: HTTPException) -> str | None:
 
 def _response(body: dict[str, object], headers: dict[str, str]) -> flask.Response:
     text = json.dumps(body | {"request_id": request_id()})
-    return flask.Response(text, int(str(body["status"])), headers, content_type="application/problem+json")
+    return flask.Response(text, int(str(body["status"])), headers, content_type=MEDIA_TYPE)
+
+
+def add_members(response: flask.Response, members: Callable[[JSON], JSON]) -> None:
+    """Add to a problem what the clients of another protocol read in it; any other response stays as it is."""
+    if response.mimetype == MEDIA_TYPE:
+        problem = json.loads(response.get_data())
+        response.set_data(json.dumps(problem | members(problem)))
+
+
+def sentence_of(problem: JSON) -> str:
+    """Return what a problem tells its reader: the detail, or else the title."""
+    return str(problem.get("detail") or problem["title"])
