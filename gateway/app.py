@@ -220,6 +220,20 @@ class Gateway(flask.Flask):
 
     def _open(self, address: str, slot: Slot | None) -> None:
         self.extensions["gateway.access"].open()
+        self._add_doors(linked=slot is not None)
+        decoding.configure(self.settings)
+        self.service.open(address, slot)
+        self._add_deliveries()
+        if self.settings.routing is not None:
+            self._add_routing()
+        if slot is not None:
+            self._start()
+        self._opened = True
+        atexit.register(self.close)
+        threading.Thread(target=self._set_up, name="gateway-setup", daemon=True).start()
+
+    def _add_doors(self, *, linked: bool) -> None:
+        """Add the gateway's own routes, but for those that the service has."""
         taken = {rule.rule for rule in self.url_map.iter_rules() if rule.rule != "/" or "GET" in (rule.methods or ())}
         if self.settings.expose_docs == "off":
             taken.add("/")
@@ -245,23 +259,18 @@ class Gateway(flask.Flask):
 
             dicomweb.add_dicomweb(self, taken)
         if self.settings.sessions and any(model.interactive for model in self.service.models.values()):
-            self._add_sessions(taken, linked=slot is not None)
+            self._add_sessions(taken, linked=linked)
         if self.settings.backendai_keys is not None:
             self._add_backendai(taken)
-        decoding.configure(self.settings)
-        self.service.open(address, slot)
-        self._add_deliveries()
-        if self.settings.routing is not None:
-            self._add_routing()
-        if self.runs is not None and slot is not None:
-            self.runs.open()  # another process than a server's executes runs once it has submitted one
-        if self.deliveries is not None and slot is not None:
-            self.deliveries.start()  # another one delivers once it has queued something
-        if self.routing is not None and slot is not None:
-            self.routing.start()  # another one routes studies once it has received one
-        self._opened = True
-        atexit.register(self.close)
-        threading.Thread(target=self._set_up, name="gateway-setup", daemon=True).start()
+
+    def _start(self) -> None:
+        """Begin what is queued, in a worker of a server; another process begins once it has queued something itself."""
+        if self.runs is not None:
+            self.runs.open()
+        if self.deliveries is not None:
+            self.deliveries.start()
+        if self.routing is not None:
+            self.routing.start()
 
     def _add_runs(self, taken: Collection[str]) -> None:
         from gateway.endpoints.runs import add_runs
