@@ -4,7 +4,7 @@ What only DICOM states is refused when a model reads it, and never made up.
 """
 
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ from gateway.errors import LimitExceeded, StudyRefused
 
 TOLERANCE = 1e-3
 """How far, in ratio, a stated spacing may be from that of a stated affine: both are often rounded."""
+
+T = TypeVar("T")
 
 
 class NoHeader(Dataset):
@@ -65,13 +67,15 @@ class Stated:
     affine: Affine | None = None
     modality: str | None = None
 
-    def missing(self, what: str) -> StudyRefused:
-        """Return the refusal of a tensor that does not state what the model needs."""
-        return StudyRefused(
-            f"The model needs the {what} of {self.name}, which the request does not state: send the tensor "
-            f"{self.name}.{what} too.",
-            private=f"no {what} of a tensor",
-        )
+    def required(self, what: str, value: T | None) -> T:
+        """Return ``value``, which a model reads. Raises StudyRefused where it is not stated."""
+        if value is None:
+            raise StudyRefused(
+                f"The model needs the {what} of {self.name}, which the request does not state: send the tensor "
+                f"{self.name}.{what} too.",
+                private=f"no {what} of a tensor",
+            )
+        return value
 
     def instance(self, file: BinaryIO, frames: int, size: tuple[int, int]) -> Instance:
         """Return the tensor as the one instance of its images, ``size`` rows and columns, known by its name.
@@ -103,25 +107,19 @@ class TensorVolume(Volume):
     @property
     def affine(self) -> Affine:
         """See ``Volume``. Raises StudyRefused where it is not stated."""
-        if self._stated.affine is None:
-            raise self._stated.missing("affine")
-        return self._stated.affine
+        return self._stated.required("affine", self._stated.affine)
 
     @property
     def spacing(self) -> Vector:
         """See ``Volume.spacing``. Raises StudyRefused where it is not stated."""
-        if self._stated.spacing is not None:
-            return self._stated.spacing
-        if self._stated.affine is None:
-            raise self._stated.missing("spacing")
-        return spacing_of(self._stated.affine)
+        if self._stated.spacing is None and self._stated.affine is not None:
+            return spacing_of(self._stated.affine)
+        return self._stated.required("spacing", self._stated.spacing)
 
     @property
     def modality(self) -> str:
         """As stated. Raises StudyRefused where it is not."""
-        if self._stated.modality is None:
-            raise self._stated.missing("modality")
-        return self._stated.modality
+        return self._stated.required("modality", self._stated.modality)
 
     @property
     def array(self) -> NDArray[np.float32]:
@@ -159,9 +157,7 @@ class TensorImage(Image):
     @property
     def modality(self) -> str:
         """As stated. Raises StudyRefused where it is not."""
-        if self._stated.modality is None:
-            raise self._stated.missing("modality")
-        return self._stated.modality
+        return self._stated.required("modality", self._stated.modality)
 
     @property
     def array(self) -> Array:
