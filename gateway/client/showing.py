@@ -82,7 +82,7 @@ def _listed(entries: Any) -> list[dict[str, Any]]:
 
 
 def _shape(part: dict[str, Any]) -> str:
-    from gateway.representations.answer_files import AXES  # brings numpy
+    from gateway.protocol.buffers import shape_of  # brings numpy
 
     declared = part.get("binary_data_shape")
-    return " x ".join(str(declared[axis]) for axis in AXES if axis in declared) if isinstance(declared, dict) else ""
+    return " x ".join(map(str, shape_of(declared))) if isinstance(declared, dict) else ""

@@ -24,7 +24,7 @@ from gateway.contract.findings import (
 from gateway.contract.requests import JSON, Buffer
 from gateway.contract.sop_classes import object_kind
 from gateway.errors import AnswerInvalid
-from gateway.protocol.buffers import DIMENSIONS
+from gateway.protocol.buffers import shape_of
 from gateway.protocol.drafts import Draft, image_place, mask_place, shape_members
 from gateway.protocol.faults import pointer
 from gateway.protocol.kinds import KINDS, kind_of
@@ -111,7 +111,7 @@ def read_members(document: JSON) -> Iterator[Statement]:
 
 def _array(shape: Mapping[str, int], buffer: Any) -> Array:
     array = np.ascontiguousarray(buffer) if isinstance(buffer, np.ndarray) else np.frombuffer(buffer, np.uint8)
-    return array.view(np.uint8).reshape([shape[axis] for axis in DIMENSIONS if axis in shape])
+    return array.view(np.uint8).reshape(shape_of(shape))
 
 
 _MASK_TYPES = {kind.form.finding: (name, kind.form) for name, kind in KINDS.items() if kind.form is not None}

@@ -4,7 +4,7 @@ A mask is uint8, (time point, slice, row, column) in C order: the column runs fa
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy
@@ -22,6 +22,7 @@ class BufferFault(NamedTuple):
 Check = Callable[[JSON, Buffer, memoryview], BufferFault | None]
 
 DIMENSIONS = ("timepoints", "depth", "height", "width")
+"""The axes of a mask, outermost first; one that ``binary_data_shape`` leaves out is left out of the array."""
 _WIDEN = "clip it to 0 to 255 if it goes beyond, then use .astype(numpy.uint8)"
 
 
@@ -39,6 +40,11 @@ def uint8_or_bool(from_float: str) -> Check:
         return BufferFault((), f"The mask is {dtype.name}; it should be uint8 or bool. Convert it: {hint}.")
 
     return check
+
+
+def shape_of(lengths: Mapping[str, Any]) -> list[Any]:
+    """Return the shape of a mask as an array; ``lengths`` is its ``binary_data_shape``."""
+    return [lengths[axis] for axis in DIMENSIONS if axis in lengths]
 
 
 def fills_its_shape(entry: JSON, buffer: Buffer, data: memoryview) -> BufferFault | None:

@@ -17,10 +17,9 @@ from gateway.contract.sop_classes import DECLARED, OTHER, ObjectKind, object_kin
 from gateway.dicom.reading.attributes import text
 from gateway.dicom.reading.files import read_header
 from gateway.errors import AnswerInvalid, GatewayError
+from gateway.protocol.buffers import shape_of
 from gateway.protocol.kinds import DICOM, kind_of
 
-AXES = ("timepoints", "depth", "height", "width")
-"""The axes of a mask, outermost first; one that ``binary_data_shape`` leaves out is left out of the array."""
 RESPONSE = "response.json"
 MASK = "output_masks_{}.npy"
 """The name of a mask, counted from 1."""
@@ -70,7 +69,7 @@ def mask_array(part: dict[str, Any], data: memoryview, pointer: str) -> NDArray[
     Raises AnswerInvalid where the bytes do not fill the declared shape.
     """
     declared = part.get("binary_data_shape")
-    shape = [declared[axis] for axis in AXES if axis in declared] if isinstance(declared, dict) else []
+    shape = shape_of(declared) if isinstance(declared, dict) else []
     whole = len(shape) >= 2 and all(isinstance(n, int) and n >= 0 for n in shape)
     if not whole or math.prod(shape) != len(data):
         sentence = f"The mask at {pointer} has {len(data)} bytes, which do not fill its binary_data_shape."

@@ -14,7 +14,7 @@ import numpy as np
 
 from gateway.contract.requests import JSON, BinaryPart, Result
 from gateway.errors import LimitExceeded
-from gateway.protocol.buffers import DIMENSIONS
+from gateway.protocol.buffers import shape_of
 from gateway.protocol.kinds import kind_of
 from gateway.protocol.oip.infer_requests import PREFIX, InferRequest
 from gateway.protocol.oip.model_tensors import LISTS, MASK_TYPES, RESPONSE
@@ -130,8 +130,7 @@ def _tensors(result: Result, *, batched: bool) -> Iterator[OutputTensor]:
 def _mask(name: str, entry: JSON, part: BinaryPart, document: JSON, batched: bool) -> OutputTensor:
     """A mask in the axes of what it lies on; a single time point is no axis."""
     lengths = entry["binary_data_shape"]
-    shape = [lengths[axis] for axis in DIMENSIONS if axis in lengths]
-    shape = shape[1:] if lengths.get("timepoints") == 1 else shape
+    shape = shape_of(lengths)[1:] if lengths.get("timepoints") == 1 else shape_of(lengths)
     parameters = {member: entry[member] for member in DESCRIBED if member in entry}
     parameters |= {member: json.dumps(entry[member]) for member in AS_TEXT if member in entry}
     if "palette" in entry:
