@@ -1,12 +1,11 @@
-"""Deliveries to peers as metrics, the same from each worker and server of a store."""
+"""Deliveries to peers as metrics."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client.metrics_core import Metric
 
-from gateway.errors import GatewayError
+from gateway.observe.store_collector import StoreCollector, gauge
 
 
 class DestinationNumbers(NamedTuple):
@@ -21,27 +20,15 @@ CountDeliveries = Callable[[], Mapping[str, DestinationNumbers]]
 """Returns the numbers by destination, the name of a peer."""
 
 
-class DeliveryStates(Collector):
-    """Reads the numbers at each scrape. They are missing while the store does not answer."""
+class DeliveryStates(StoreCollector[Mapping[str, DestinationNumbers]]):
+    """The numbers of deliveries."""
 
-    def __init__(self, count: CountDeliveries) -> None:
-        self._count = count
-
-    def collect(self) -> Iterator[Metric]:
+    def families(self, numbers: Mapping[str, DestinationNumbers]) -> Iterator[Metric]:
         """Yield three families."""
-        try:
-            numbers = self._count()
-        except GatewayError:
-            return
-        pending = _family("gateway_deliveries_pending", "Deliveries that wait.")
-        oldest = _family("gateway_delivery_oldest_seconds", "Since the delivery was queued that waits longest.")
-        dead = _family("gateway_deliveries_dead", "Deliveries that wait for a person to retry them.")
-        for destination, each in numbers.items():
-            pending.add_metric([destination], each.pending)
-            oldest.add_metric([destination], each.oldest)
-            dead.add_metric([destination], each.dead)
-        yield from (pending, oldest, dead)
-
-
-def _family(name: str, text: str) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, text, labels=["destination"])
+        each = numbers.items()
+        text = "Deliveries that wait."
+        yield gauge("gateway_deliveries_pending", text, "destination", {name: one.pending for name, one in each})
+        text = "Since the delivery was queued that waits longest."
+        yield gauge("gateway_delivery_oldest_seconds", text, "destination", {name: one.oldest for name, one in each})
+        text = "Deliveries that wait for a person to retry them."
+        yield gauge("gateway_deliveries_dead", text, "destination", {name: one.dead for name, one in each})

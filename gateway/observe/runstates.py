@@ -1,12 +1,10 @@
-"""Runs in the store as metrics, the same from each worker and server that shares it."""
+"""Runs in the store as metrics, and the webhooks that report them."""
 
-import contextlib
 from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
-from gateway.errors import GatewayError
+from gateway.observe.store_collector import StoreCollector, gauge
 
 RunNumbers = Callable[[], tuple[Mapping[str, int], float]]
 """Returns the number of runs by state, and the seconds that the oldest queued one has waited."""
@@ -15,33 +13,20 @@ WebhookAge = Callable[[], float]
 """Returns the seconds since the end of the run whose webhook waits longest, 0 where none waits."""
 
 
-class RunStates(Collector):
-    """Reads the numbers at each scrape. They are missing while the store does not answer."""
+class RunStates(StoreCollector[tuple[Mapping[str, int], float]]):
+    """The numbers of runs."""
 
-    def __init__(self, numbers: RunNumbers) -> None:
-        self._numbers = numbers
-
-    def collect(self) -> Iterator[Metric]:
+    def families(self, numbers: tuple[Mapping[str, int], float]) -> Iterator[Metric]:
         """Yield two families."""
-        try:
-            states, oldest = self._numbers()
-        except GatewayError:
-            return
-        runs = GaugeMetricFamily("gateway_runs", "Runs in the store by state.", labels=["state"])
-        for state, count in states.items():
-            runs.add_metric([state], count)
-        yield runs
+        states, oldest = numbers
+        yield gauge("gateway_runs", "Runs in the store by state.", "state", states)
         yield GaugeMetricFamily("gateway_run_queue_seconds", "How long the oldest queued run has waited.", oldest)
 
 
-class WaitingWebhooks(Collector):
-    """Reads the age at each scrape. It is missing while the store does not answer."""
+class WaitingWebhooks(StoreCollector[float]):
+    """The age of webhooks."""
 
-    def __init__(self, age: WebhookAge) -> None:
-        self._age = age
-
-    def collect(self) -> Iterator[Metric]:
+    def families(self, numbers: float) -> Iterator[Metric]:
         """Yield one family."""
-        with contextlib.suppress(GatewayError):
-            text = "Since the end of the run whose webhook waits longest."
-            yield GaugeMetricFamily("gateway_webhook_oldest_seconds", text, self._age())
+        text = "Since the end of the run whose webhook waits longest."
+        yield GaugeMetricFamily("gateway_webhook_oldest_seconds", text, numbers)
