@@ -14,6 +14,7 @@ from gateway.delivery.signatures import new_secret
 from gateway.delivery.webhooks import Webhooks
 from gateway.studies.store import Store
 from gateway.studies.tables import runs, webhooks
+from tests.delivery.peers import Outbox
 from tests.delivery.receivers import Receiver, receiving
 from tests.studies.conftest import Clock, clock, cluster, database_url, open_store, store
 
@@ -26,6 +27,13 @@ NUMBERS = count()
 def receiver() -> Iterator[Receiver]:
     with receiving() as running:
         yield running
+
+
+@pytest.fixture
+def outbox(store: Store, clock: Clock, tmp_path: Path) -> Iterator[Outbox]:
+    made = Outbox(store, clock, tmp_path)
+    yield made
+    made.close()
 
 
 @dataclass

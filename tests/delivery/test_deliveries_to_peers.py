@@ -13,11 +13,10 @@ from pynetdicom import AE, evt
 
 from gateway.studies import delivery_rows
 from gateway.studies.errands import LEASE
-from gateway.studies.store import Store
 from tests.delivery.peers import Outbox, archive
 from tests.dimse.serving import serving
 from tests.ports import free_port
-from tests.studies.conftest import Clock, blobs
+from tests.studies.conftest import blobs
 from tests.studies.files import File, files
 from tests.waiting import eventually
 
@@ -31,13 +30,6 @@ DIMSE = 'dimse = {{host = "127.0.0.1", port = {}, aet = "{}", calling = "{}"}}'
 def database_url() -> str:
     """SQLite: the rows are tested on both."""
     return ""
-
-
-@pytest.fixture
-def outbox(store: Store, clock: Clock, tmp_path: Path) -> Iterator[Outbox]:
-    made = Outbox(store, clock, tmp_path)
-    yield made
-    made.close()
 
 
 def uid(one: File) -> str:

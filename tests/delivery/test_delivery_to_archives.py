@@ -19,7 +19,6 @@ from gateway.cli import main
 from gateway.studies import delivery_rows
 from gateway.studies.delivery_rows import DeliveryState
 from gateway.studies.index import Index
-from gateway.studies.store import Store
 from tests.access.certificates import Authority, named
 from tests.conftest import Serve, Server
 from tests.delivery.peers import Outbox
@@ -28,7 +27,6 @@ from tests.peers.test_dimse_peer import DROPPED_SOCKET
 from tests.ports import free_port
 from tests.require import require
 from tests.studies.asking import Asking
-from tests.studies.conftest import Clock
 from tests.studies.files import File, files
 from tests.waiting import PATIENCE, eventually
 
@@ -40,13 +38,6 @@ DIMSE = 'dimse = {{host = "127.0.0.1", port = {}, aet = "{}"}}'
 @pytest.fixture
 def database_url() -> str:
     return ""
-
-
-@pytest.fixture
-def outbox(store: Store, clock: Clock, tmp_path: Path) -> Iterator[Outbox]:
-    made = Outbox(store, clock, tmp_path)
-    yield made
-    made.close()
 
 
 def test_orthanc_has_the_same_bytes_by_stow_and_again(outbox: Outbox, tmp_path: Path) -> None:
