@@ -11,7 +11,7 @@ PARALLEL := -n $(shell expr 2 '*' $$(nproc)) --dist loadfile --no-loadscope-reor
 ENGINE ?= $(shell for engine in docker podman buildah; do command -v $$engine >/dev/null && echo $$engine && break; done)
 IMAGE ?= gateway
 
-.PHONY: help demo pacs-demo test-fast test test-slow test-all bench bench-peers lint types lock image image-base clean
+.PHONY: help demo pacs-demo test-fast test test-slow test-all bench bench-peers lint types web web-check lock image image-base clean
 
 help:
 	@echo "make demo        serve the example models, send them a study, write pictures to demo-output/"
@@ -24,6 +24,8 @@ help:
 	@echo "make bench-peers measure FastAPI, LitServe and BentoML too, each in an environment of its own"
 	@echo "make lint        run ruff"
 	@echo "make types       run mypy --strict"
+	@echo "make web         build the page of /ui from web/, with Node and npm"
+	@echo "make web-check   check its types and style, and that its build is the one in gateway/endpoints/pages/ui"
 	@echo "make lock        resolve the packages of the container image, with hashes, into requirements.lock"
 	@echo "make image       build the container image with docker, podman or buildah"
 	@echo "make image-base  make its base image from Debian's packages, where no image can be pulled; as root"
@@ -60,6 +62,17 @@ lint: $(VENV)/dev
 types: $(VENV)/dev
 	$(RUN) -m mypy gateway utils models tests benchmarks demo.py pacs_demo.py
 
+# What the page is built from is in web/; the build is committed, so that serving it needs no Node.
+web: web/node_modules/.installed
+	npm --prefix web run --silent build
+
+web-check: web/node_modules/.installed
+	npm --prefix web run --silent check
+
+web/node_modules/.installed: web/package-lock.json
+	npm --prefix web ci --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 # Resolved for the image's Python and system; requirements.txt has the direct pins.
 lock: $(VENV)/dev
 	$(RUN) -m uv pip compile --quiet setup.cfg --extra gdcm --extra store --extra dimse --extra models --extra compat \
@@ -75,7 +88,7 @@ image-base:
 	.ci/base-image $(ENGINE)
 
 clean:
-	rm -rf $(VENV) demo-output pacs-demo-output build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) web/node_modules demo-output pacs-demo-output build dist *.egg-info .mypy_cache .ruff_cache .hypothesis
 
 $(RUN):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is required: make PYTHON=python3.11")'

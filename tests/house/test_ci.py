@@ -37,10 +37,11 @@ def test_each_job_of_ci_ends_within_forty_minutes() -> None:
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
-    """A folder with a ``make`` that notes its target in ``calls``, and a ``dpkg-query`` that finds every package."""
+    """A folder with ``npm``, a ``make`` that notes its target in ``calls``, and a ``dpkg-query`` that finds all."""
     for name, text in (
         ("make", f'echo "$1 $GATEWAY_TEST_REQUIRE" >> {tmp_path}/calls'),
         ("dpkg-query", "echo ok installed"),
+        ("npm", ""),
     ):
         program = tmp_path / name
         program.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
@@ -54,7 +55,7 @@ def test_the_script_runs_lint_types_and_tests_and_the_slow_tier_on_request(
 ) -> None:
     subprocess.run([SCRIPT, *arguments], env={"PATH": f"{programs}:/usr/bin:/bin"}, check=True)
     calls = (programs / "calls").read_text(encoding="utf-8").splitlines()
-    assert calls == ["lint all", "types all", "test all", *slow]
+    assert calls == ["lint all", "types all", "web-check all", "test all", *slow]
 
 
 def test_the_script_refuses_an_unknown_argument() -> None:
