@@ -67,6 +67,12 @@ class Settings:
     model_processes: int = _setting(
         0, "processes for each model, shared by all HTTP workers; 0 runs it inside each worker"
     )
+    ray: str = _setting(
+        "", "Ray cluster in which models run, host:port, auto or local; unset runs them in processes of this machine"
+    )
+    ray_working_dir: Path | None = _setting(
+        None, "folder with the application's code that Ray copies to its nodes; unset, their image has it"
+    )
     spare_memory: int = _setting(
         96 * MiB, "bytes of requests to model processes whose memory a worker keeps for the next; two CT series"
     )
@@ -283,6 +289,8 @@ class Settings:
                 object.__setattr__(self, f.name, placed)
             if (f.type is int and value < 0) or (f.type is float and not (value > 0 and math.isfinite(value))):
                 raise ValueError(_should(f.name, "0 or more" if f.type is int else "seconds above 0", f.default))
+        if self.ray and not self.model_processes:
+            object.__setattr__(self, "model_processes", 1)  # one replica of each model, where no number is given
         if self.run_lease < SHORTEST_LEASE:
             raise ValueError(_should("run_lease", f"at least {SHORTEST_LEASE:g} seconds", Settings.run_lease))
         if self.log_format not in LOG_FORMATS:

@@ -15,6 +15,7 @@ PACKAGES = {
     "nifti": ("nibabel >= 5.3",),
     "oidc": ("PyJWT[crypto] >= 2.10.1",),
     "otel": ("opentelemetry-sdk >= 1.30", "opentelemetry-exporter-otlp-proto-http >= 1.30"),
+    "ray": ("ray >= 2.60",),
     "s3": ("boto3 >= 1.35",),
     "sql": ("SQLAlchemy >= 2.0", "psycopg[binary] >= 3.2"),
     "store": ("SQLAlchemy >= 2.0", "psycopg[binary] >= 3.2", "alembic >= 1.14", "cryptography >= 46.0.5"),

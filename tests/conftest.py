@@ -17,6 +17,7 @@ import pytest
 from gateway.access import listeners
 from tests.commands import ROOT, Command
 from tests.examples import FAST, PROFILE
+from tests.ray_packages import installed
 from tests.waiting import PATIENCE, eventually
 
 # a busy machine makes an example slow, and no example is wrong for that
@@ -138,6 +139,13 @@ def dropped_sockets() -> Iterator[None]:
     """Collect what a test has dropped while its filter of warnings still stands, and not within another test."""
     yield
     gc.collect()
+
+
+@pytest.fixture(scope="session")
+def ray_packages() -> Iterator[str]:
+    """The folder that Ray is imported from; "" where it is installed here."""
+    with installed() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")

@@ -191,6 +191,7 @@ def _add_serve(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
         metavar="N",
         help="processes for each model, shared by all workers; 0 runs models in the workers (GATEWAY_MODEL_PROCESSES)",
     )
+    add("--ray", metavar="ADDRESS", help="run models in a Ray cluster: host:port, auto or local (GATEWAY_RAY)")
     add("--timeout", type=count, metavar="S", help="seconds without a sign of life before a worker is killed (900)")
     add("--graceful-timeout", type=count, metavar="S", help="seconds for running requests after SIGTERM (630)")
     add(

@@ -75,10 +75,12 @@ def _serve(arguments: argparse.Namespace) -> None:
     require_servable(arguments)
     require_known(os.environ, arguments.host)
     refuse_anonymous()
-    handled = ("app", "verb", "model_processes", "allow_anonymous")
+    handled = ("app", "verb", "model_processes", "ray", "allow_anonymous")
     options = {name: value for name, value in vars(arguments).items() if name not in handled}
     if arguments.model_processes is not None:
         os.environ["GATEWAY_MODEL_PROCESSES"] = str(arguments.model_processes)  # every process reads its settings there
+    if arguments.ray is not None:
+        os.environ["GATEWAY_RAY"] = arguments.ray
     if arguments.allow_anonymous:
         os.environ["GATEWAY_ALLOW_ANONYMOUS"] = "1"
     try:

@@ -13,8 +13,9 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 from gunicorn.util import import_app
 
@@ -27,6 +28,7 @@ from gateway.executors.messages import Channel, Words, die_with_parent
 from gateway.executors.runner import AnswerChecks, answer, prepare, retire
 from gateway.executors.surroundings import keep_standard_streams
 from gateway.executors.transfer import (
+    Piece,
     TransferContext,
     read_request,
     read_words,
@@ -54,16 +56,29 @@ SERVER_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """They reach whole groups of processes; this process ends when the supervisor says so."""
 
 
+class HostChannel(Protocol):
+    """The connection of a host with its supervisor: a ``Channel``, or one through another engine."""
+
+    clock_offset: float
+    """Seconds to add to a time of the other end, so that it is one of this machine's monotonic clock."""
+
+    def send(self, words: Words, files: Sequence[AnonymousFile] = ()) -> None:
+        """Send a message."""
+
+    def receive(self) -> tuple[Words, Sequence[Piece]] | None:
+        """The next message; None when the other end is gone."""
+
+
 class Host:
     """A model in its process, and the channel to the supervisor."""
 
-    def __init__(self, channel: Channel, model: Model, checks: AnswerChecks, *, log_text: bool) -> None:
+    def __init__(self, channel: HostChannel, model: Model, checks: AnswerChecks, *, log_text: bool) -> None:
         self._channel = channel
         self._model = model
         self._checks = checks
         self._log_text = log_text
         self._contexts: dict[int, HostedContext] = {}
-        self._work: queue.SimpleQueue[list[tuple[int, list[AnonymousFile]]] | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[list[tuple[int, list[Piece]]] | None] = queue.SimpleQueue()
 
     def serve(self) -> None:
         """Answer until told to stop."""
@@ -73,17 +88,16 @@ class Host:
             self._run(calls)
             del calls  # while it waits, nothing of a request is held
         retire(self._model)
-        end_within(LEFT_OVER_SECONDS)
 
     def _listen(self) -> None:
         while message := self._channel.receive():
             words, files = message
             if words["type"] == "run":
-                self._work.put(self._sorted(words, files))
+                self._work.put(self._sorted(words, list(files)))
             elif words["type"] == "cancel":
                 self._cancel(words["id"])
             elif words["type"] == "answer" and (context := self._contexts.get(words["id"])):
-                context.answer(read_words(files[0]), words["deadline"])
+                context.answer(read_words(files[0]), words["deadline"] + self._channel.clock_offset)
             elif words["type"] == "stop":
                 self._work.put(None)
             del message, words, files
@@ -93,7 +107,7 @@ class Host:
         if context := self._contexts.get(number):  # it may have ended, or end this very moment
             context.cancel()
 
-    def _sorted(self, words: Words, files: list[AnonymousFile]) -> list[tuple[int, list[AnonymousFile]]]:
+    def _sorted(self, words: Words, files: list[Piece]) -> list[tuple[int, list[Piece]]]:
         """The calls of a run, each with its files, known as cancellable from now on."""
         found = []
         for number, count in words["calls"]:
@@ -102,10 +116,12 @@ class Host:
             files = files[count:]
         return found
 
-    def _run(self, calls: list[tuple[int, list[AnonymousFile]]]) -> None:
+    def _run(self, calls: list[tuple[int, list[Piece]]]) -> None:
         started = time.monotonic()
         numbers = [number for number, _ in calls]
         requests = [read_request(files, self._contexts[number]) for number, files in calls]
+        for request in requests:
+            request.context.deadline += self._channel.clock_offset
         outcomes = answer(self._model, requests, self._checks)
         signal.setitimer(signal.ITIMER_REAL, 0)  # a handler of the model's would raise outside its call
         for number, request, outcome in zip(numbers, requests, outcomes, strict=True):
@@ -135,7 +151,7 @@ class Host:
 class HostedContext(TransferContext):
     """A run that tells the supervisor how far it is."""
 
-    def __init__(self, channel: Channel, number: int) -> None:
+    def __init__(self, channel: HostChannel, number: int) -> None:
         super().__init__()
         self._channel = channel
         self._number = number
@@ -192,6 +208,13 @@ def main(descriptor: str, target: str, name: str) -> None:
     keep_standard_streams()
     channel = Channel(socket.socket(fileno=int(descriptor)))
     let_go_in_children((*SERVER_SIGNALS, *ALARMS), lambda: [channel.socket])
+    if not serve_model(channel, target, name):
+        sys.exit(1)
+    end_within(LEFT_OVER_SECONDS)
+
+
+def serve_model(channel: HostChannel, target: str, name: str) -> bool:
+    """Load an application, set up one of its models, and serve it; False where it could not be set up."""
     try:
         app: Any = import_app(target)
         state = app.service
@@ -203,11 +226,12 @@ def main(descriptor: str, target: str, name: str) -> None:
     except BaseException as error:
         logger.error("the model on %s could not be set up\n%s", name, exception_frames(error, with_text=True))
         channel.send({"type": "failed", "text": f"{type(error).__name__}: {error}"[:500]})
-        sys.exit(1)
+        return False
     checks = AnswerChecks(app.serializer, state.settings.strict, logger.warning)
     check({}, [], serializer=checks.serializer, strict=True, warn=logger.warning)  # imports now what answers will need
     spare_collections()
     Host(channel, model, checks, log_text=state.settings.log_exception_text).serve()
+    return True
 
 
 if __name__ == "__main__":

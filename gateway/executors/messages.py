@@ -26,7 +26,9 @@ Words = dict[str, Any]
 
 
 class Channel:
-    """An end of a connection between two processes of the gateway."""
+    """An end of a connection between two processes of the gateway, which read one clock."""
+
+    clock_offset = 0.0
 
     def __init__(self, end: socket.socket) -> None:
         self.socket = end

@@ -36,6 +36,9 @@ class ModelProcess:
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return self._process.returncode is not None or os.waitid(os.P_PID, self._process.pid, flags) is not None
 
+    def note(self, reason: str) -> None:
+        """Nothing: its exit status says why it ended."""
+
     def kill(self) -> None:
         """End it and all that it started, at once."""
         if self._process.returncode is None:

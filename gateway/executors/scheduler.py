@@ -11,14 +11,41 @@ from typing import Protocol
 from gateway.config import Settings
 from gateway.contract.execution import Batch, HealthState
 from gateway.errors import GatewayError, ModelDied, Unavailable, to_words
-from gateway.executors.messages import Words
-from gateway.executors.model_process import ModelProcess
+from gateway.executors.messages import Channel, Words
 from gateway.executors.queues import Queue
 from gateway.executors.replicas import Replicas, Start
 from gateway.executors.states import ModelHealth, at_work, resting
 from gateway.spool.anonymous_files import AnonymousFile
 
 logger = logging.getLogger("gateway.supervisor")
+
+
+class ReplicaProcess(Protocol):
+    """A replica of the model at work: a model process, or an actor of a Ray cluster."""
+
+    number: int
+    channel: Channel
+    lost_at: float | None
+    """When its channel was closed; it may take a moment more to end."""
+
+    @property
+    def ended(self) -> bool:
+        """Return True if it has ended."""
+
+    def note(self, reason: str) -> None:
+        """Take what it says of its coming end."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def reap(self) -> None:
+        """Wait a moment for its end, and bring it about."""
+
+    def overdue(self, now: float) -> bool:
+        """Return True if it should have ended by now."""
+
+    def why(self) -> str:
+        """Describe how it ended."""
 
 
 class Submitter(Protocol):
@@ -78,7 +105,7 @@ class RunningBatch:
 class ModelScheduler:
     """See the module. ``start`` starts a process of a number; times are those of ``time.monotonic``."""
 
-    def __init__(self, name: str, settings: Settings, start: Callable[[int], ModelProcess]) -> None:
+    def __init__(self, name: str, settings: Settings, start: Callable[[int], ReplicaProcess]) -> None:
         self.name = name
         self.configured = False
         self.card: Words = {}
@@ -86,7 +113,7 @@ class ModelScheduler:
         self.fatal = ""
         """Why it could not be set up, where it never was."""
         self.replicas = Replicas(0, cooldown=settings.breaker_cooldown)
-        self.processes: dict[int, ModelProcess] = {}
+        self.processes: dict[int, ReplicaProcess] = {}
         self._settings = settings
         self._start = start
         self._queue: Queue[Call] = Queue(places=0, max_queue=settings.max_queue)
@@ -170,7 +197,7 @@ class ModelScheduler:
                 return
             self._run(self.processes[number], calls, now)
 
-    def _run(self, process: ModelProcess, calls: list[Call], now: float) -> None:
+    def _run(self, process: ReplicaProcess, calls: list[Call], now: float) -> None:
         numbered = {self._next(): call for call in calls}
         self._batches[process.number] = RunningBatch(numbered, len(calls), max(call.deadline for call in calls))
         words = {"type": "run", "calls": [[serial, len(call.files)] for serial, call in numbered.items()]}
@@ -183,12 +210,12 @@ class ModelScheduler:
         self._serial += 1
         return self._serial
 
-    def _send(self, process: ModelProcess, words: Words, files: list[AnonymousFile] | None = None) -> None:
+    def _send(self, process: ReplicaProcess, words: Words, files: list[AnonymousFile] | None = None) -> None:
         """Send, if it is still there; its end is noticed where it is read from."""
         with contextlib.suppress(OSError):
             process.channel.send(words, files or [])
 
-    def on_message(self, process: ModelProcess, words: Words, files: list[AnonymousFile], now: float) -> None:
+    def on_message(self, process: ReplicaProcess, words: Words, files: list[AnonymousFile], now: float) -> None:
         """A process says something."""
         batch = self._batches.get(process.number)
         if words["type"] == "ready":
@@ -197,6 +224,8 @@ class ModelScheduler:
             logger.info("the model on %s is ready (process %d)", self.name, process.number)
         elif words["type"] == "failed":
             self._failed[process.number] = words["text"]
+        elif words["type"] == "lost":
+            process.note(words["text"])
         elif words["type"] == "outcome" and batch:
             call = batch.calls.pop(words["id"])
             if not call.cancelled:
@@ -212,7 +241,7 @@ class ModelScheduler:
             del self._batches[process.number]
             self._hung.discard(process.number)
 
-    def died(self, process: ModelProcess, now: float) -> None:
+    def died(self, process: ReplicaProcess, now: float) -> None:
         """The channel of a process is closed: what it was at fails now, what stands in line goes to another."""
         process.reap()
         hung = process.number in self._hung

@@ -21,7 +21,8 @@ from typing import Any
 from gateway.config import Settings
 from gateway.executors.messages import Channel, Words, accept
 from gateway.executors.model_process import ModelProcess
-from gateway.executors.scheduler import Call, ModelScheduler
+from gateway.executors.ray.ray_replica import BridgeProcess
+from gateway.executors.scheduler import Call, ModelScheduler, ReplicaProcess
 from gateway.observe import jsonlogs
 from gateway.spool.anonymous_files import AnonymousFile
 
@@ -57,6 +58,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._workers: set[WorkerConnection] = set()
         self._schedulers: dict[str, ModelScheduler] = {}
+        self._bridge = BridgeProcess(app) if settings.ray else None
         self._generation = 0
         self._started = started
         self._closing = False
@@ -83,6 +85,8 @@ class Supervisor:
             for scheduler in self._schedulers.values():
                 scheduler.advance(now)
             self._tell_health(now)
+        if self._bridge is not None:
+            self._bridge.close()
 
     def _pause(self) -> float:
         now = time.monotonic()
@@ -169,8 +173,10 @@ class Supervisor:
             worker.send({"type": "health", "model": name, **known})
 
     def _scheduler(self, name: str) -> ModelScheduler:
-        def start(number: int) -> ModelProcess:
-            process = ModelProcess(number, self._app, name)
+        def start(number: int) -> ReplicaProcess:
+            process: ReplicaProcess = (
+                self._bridge.start(number, name, {}) if self._bridge else ModelProcess(number, self._app, name)
+            )
             self._watch(process.channel, lambda: self._from_process(scheduler, process))
             return process
 
@@ -182,7 +188,7 @@ class Supervisor:
         worker.calls[call.number] = call
         self._schedulers[call.model].submit(call, time.monotonic())
 
-    def _from_process(self, scheduler: ModelScheduler, process: ModelProcess) -> None:
+    def _from_process(self, scheduler: ModelScheduler, process: ReplicaProcess) -> None:
         try:
             message = process.channel.receive()
         except (OSError, ValueError):

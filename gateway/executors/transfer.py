@@ -24,6 +24,9 @@ from gateway.executors.messages import Words
 from gateway.spool.anonymous_files import AnonymousFile
 from gateway.spool.parts import attached, shared_file
 
+Piece = AnonymousFile | memoryview
+"""Bytes of another process: a file of it, or memory that an object store of this machine shares, read-only."""
+
 ALIGNMENT = 64
 """Where an array begins is a multiple of this many bytes, as numpy's own allocator has it."""
 
@@ -35,8 +38,10 @@ def write_words(words: Words) -> AnonymousFile:
     return file
 
 
-def read_words(file: AnonymousFile) -> Words:
+def read_words(file: Piece) -> Words:
     """The twin of ``write_words``."""
+    if isinstance(file, memoryview):
+        return json.loads(bytes(file))  # type: ignore[no-any-return]
     with os.fdopen(os.dup(file.descriptor), "rb") as stream:
         stream.seek(0)
         words: Words = json.load(stream)
@@ -64,7 +69,7 @@ def write_request(request: Request) -> list[AnonymousFile]:
     return [write_words(words), *([bulk] if bulk else [])]
 
 
-def read_request(files: Sequence[AnonymousFile], context: "TransferContext") -> Request:
+def read_request(files: Sequence[Piece], context: "TransferContext") -> Request:
     """The twin of ``give_request``. ``context`` gets the request's deadline and limit."""
     words = read_words(files[0])
     context.deadline, context.max_decoded = words["deadline"], words["max_decoded"]

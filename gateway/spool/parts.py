@@ -8,7 +8,7 @@ import contextlib
 import io
 import mmap
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
@@ -125,9 +125,12 @@ def shared_file(parts: Sequence[BinaryIO]) -> tuple[AnonymousFile | None, list[t
     return next(iter(files.values()), None), [(one.start, one.length) for one in ranges]
 
 
-def attached(file: AnonymousFile, ranges: Iterable[tuple[int, int]]) -> list[PartFile]:
-    """The parts again, in another process: the twin of ``shared_file``."""
-    found = (_FileRange(file, start, length) for start, length in ranges)
+def attached(file: AnonymousFile | memoryview, ranges: Iterable[tuple[int, int]]) -> list[PartFile]:
+    """The parts again, in another process: the twin of ``shared_file``. They may lie in memory there, read-only."""
+    found: Iterator[_Range] = (
+        _MemoryRange(file, start, length, None) if isinstance(file, memoryview) else _FileRange(file, start, length)
+        for start, length in ranges
+    )
     return [PartFile(part, min(BUFFER, part.length) or 1) for part in found]
 
 

@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.conftest import Serve
+from tests.ray_packages import ray_variables
 from tests.server.running import FORMS, Running, Start
 from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
-def start(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Serve the models named, in one of the FORMS; each server is ended with the module."""
+def start(serve: Serve, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Start]:
+    """Serve the models named, in one of ALL_FORMS; each server is ended with the module."""
     started: list[Running] = []
 
     def begin(
@@ -28,7 +29,9 @@ def start(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         for name, text in (orders or {}).items():
             (notes / name).write_text(text)
         variables = {"NOTES": str(notes), "MODELS": models, "RUNNING_TEST_MARK": mark}
-        variables |= {"GATEWAY_MODEL_PROCESSES": FORMS[form]} | environment
+        if form == "ray":
+            variables |= ray_variables(request.getfixturevalue("ray_packages")) | {"GATEWAY_RAY": "local"}
+        variables |= {"GATEWAY_MODEL_PROCESSES": FORMS.get(form, "1")} | environment
         server = serve("tests.apps.running:app", *(options or ("--workers", "2")), **variables)
         started.append(Running(server, notes, mark, form))
         if ready:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 from requests_toolbelt import MultipartDecoder
 
@@ -17,6 +18,8 @@ from tests.waiting import PATIENCE, eventually
 
 FORMS = {"inline": "0", "process": "1"}
 """The number of model processes in each form of running models."""
+ALL_FORMS = [*FORMS, pytest.param("ray", marks=pytest.mark.slow)]
+"""Those, and actors of a Ray cluster that each server starts for itself."""
 IN_FLIGHT = "gateway_requests_in_flight "
 
 
@@ -92,6 +95,8 @@ class Running:
 
     def hosts(self, route: str) -> set[int]:
         """The processes of one model."""
+        if self.form == "ray":
+            return self.family(f"ray::Replica/{route}.")
         return {pid for pid in self.family("gateway.executors.host") if _read(pid, "cmdline").endswith(f"/{route}\0")}
 
     @property

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.server.running import FORMS, Running, Start, alive, problem, told
+from tests.server.running import ALL_FORMS, Running, Start, alive, problem, told
 from tests.waiting import eventually
 
 COOLDOWN = 3600
@@ -164,7 +164,7 @@ def test_calls_of_a_worker_that_is_killed_are_cancelled(start: Start) -> None:
     assert told(server.ask("watches", {"seconds": 0}))
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ALL_FORMS)
 def test_after_the_master_is_killed_no_process_is_left(start: Start, form: str) -> None:
     server = start(form, "echo")
     os.kill(server.master, signal.SIGKILL)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.server.running import FORMS, Running, Start, problem, told
+from tests.server.running import ALL_FORMS, Running, Start, problem, told
 from tests.server.test_faults import TYPE, body
 from tests.waiting import PATIENCE, eventually
 
@@ -18,7 +18,7 @@ MOST = 3600.0
 GRACE = 1.0
 
 
-@pytest.fixture(scope="module", params=FORMS)
+@pytest.fixture(scope="module", params=ALL_FORMS)
 def server(request: pytest.FixtureRequest, start: Start) -> Running:
     return start(
         request.param,

@@ -7,14 +7,14 @@ from itertools import repeat
 import pytest
 import requests
 
-from tests.server.running import FORMS, Running, Start, told
+from tests.server.running import ALL_FORMS, Running, Start, told
 from tests.waiting import PATIENCE, eventually
 
 WORKERS = 4
 PROBES = ("/livez", "/readyz", "/startupz", "/healthcheck", "/ping")
 
 
-@pytest.fixture(scope="module", params=FORMS)
+@pytest.fixture(scope="module", params=ALL_FORMS)
 def server(request: pytest.FixtureRequest, start: Start) -> Running:
     limits = {"GATEWAY_CANCEL_GRACE": "0.3", "GATEWAY_BREAKER_COOLDOWN": "1"}
     return start(request.param, "one", "--workers", str(WORKERS), "--threads", "6", **limits)
@@ -29,7 +29,7 @@ def _word(answer: requests.Response) -> str:
     return str(answer.json()["status"]) if answer.headers["Content-Type"] == "application/json" else answer.text
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ALL_FORMS)
 def test_all_workers_report_starting_until_every_model_is_set_up_and_warm_and_then_ready(
     start: Start, form: str
 ) -> None:

@@ -14,14 +14,14 @@ import requests
 from requests_toolbelt import MultipartDecoder
 
 from tests.conftest import ROOT
-from tests.server.running import FORMS, Running, Start, problem, told
+from tests.server.running import ALL_FORMS, Running, Start, problem, told
 from tests.server.test_faults import TYPE
 from tests.waiting import PATIENCE, eventually
 
 CT = Path(pydicom.__file__).parent / "data" / "test_files" / "CT_small.dcm"
 
 
-@pytest.fixture(scope="module", params=FORMS)
+@pytest.fixture(scope="module", params=ALL_FORMS)
 def server(request: pytest.FixtureRequest, start: Start) -> Running:
     # inside a worker each has a line of its own; model processes have one for all
     workers = "1" if request.param == "inline" else "2"

@@ -5,13 +5,13 @@ import signal
 
 import pytest
 
-from tests.server.running import FORMS, Running, Start, problem, told
+from tests.server.running import ALL_FORMS, Running, Start, problem, told
 from tests.waiting import PATIENCE, eventually
 
 BROKEN = "no weights at /weights/unet.pt"
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ALL_FORMS)
 def test_a_setup_that_raises_at_the_first_start_ends_the_server_with_one_line_and_a_status(
     start: Start, form: str
 ) -> None:
@@ -29,7 +29,7 @@ def test_a_model_process_that_ends_in_its_setup_at_the_first_start_ends_the_serv
     assert "The model on /loaded could not be set up: it exited with status 7" in server.server.log
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ALL_FORMS)
 def test_a_setup_that_exits_at_the_first_start_ends_the_server_too(start: Start, form: str) -> None:
     server = start(form, "echo loaded", ready=False, orders={"exits in setup": "now"})
     assert server.server.process.wait(PATIENCE) not in (0, None)
@@ -52,14 +52,14 @@ def test_workers_that_make_way_before_the_first_start_do_not_end_the_server(star
     eventually(server.is_ready)
 
 
-@pytest.fixture(scope="module", params=FORMS)
+@pytest.fixture(scope="module", params=ALL_FORMS)
 def server(request: pytest.FixtureRequest, start: Start) -> Running:
     return start(request.param, "echo loaded", "--workers", "1", GATEWAY_BREAKER_COOLDOWN="1")
 
 
 def test_a_setup_that_raises_at_a_restart_fails_that_model_and_the_others_serve_on(server: Running) -> None:
     server.order("broken", BROKEN)
-    (loaded,) = server.hosts("loaded") if server.form == "process" else server.workers
+    (loaded,) = server.workers if server.form == "inline" else server.hosts("loaded")
     os.kill(loaded, signal.SIGKILL)
     eventually(lambda: server.not_ready().get("/loaded", {}).get("state") == "failed")
     assert server.not_ready()["/echo"]["state"] == "ready"

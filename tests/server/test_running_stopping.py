@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.server.running import FORMS, Running, Start, told
+from tests.server.running import ALL_FORMS, Running, Start, told
 from tests.waiting import PATIENCE, eventually
 
 PAUSE = 0.04
@@ -22,7 +22,7 @@ SHARED_MEMORY = Path("/dev/shm")
 VERSION = re.compile(r"version \w+")
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", ALL_FORMS)
 def test_sigterm_lets_requests_finish_and_models_close_and_leaves_no_file_or_process(
     start: Start, form: str, tmp_path: Path
 ) -> None:
@@ -149,7 +149,12 @@ def inline(start: Start) -> Running:
     return start("inline", "loaded echo", orders={"version": "version first"})
 
 
-@pytest.fixture(params=FORMS)
+@pytest.fixture(scope="module")
+def ray(start: Start) -> Running:
+    return start("ray", "loaded echo", orders={"version": "version first"})
+
+
+@pytest.fixture(params=ALL_FORMS)
 def server(request: pytest.FixtureRequest) -> Running:
     found: Running = request.getfixturevalue(request.param)
     return found
@@ -157,7 +162,7 @@ def server(request: pytest.FixtureRequest) -> Running:
 
 def loaded(server: Running) -> set[int]:
     """The processes that hold the model."""
-    return server.hosts("loaded") if server.form == "process" else server.workers
+    return server.workers if server.form == "inline" else server.hosts("loaded")
 
 
 def test_sighup_under_load_brings_the_new_version_without_a_refused_request(server: Running) -> None:
@@ -169,7 +174,7 @@ def test_sighup_under_load_brings_the_new_version_without_a_refused_request(serv
         eventually(lambda: clients.seen["version second"] >= 20)
         eventually(lambda: not loaded(server) & before)
     assert set(clients.seen) == {version, "version second"}
-    assert set(server.noted("closed")) >= (before if server.form == "process" else set())
+    assert set(server.noted("closed")) >= (set() if server.form == "inline" else before)
     eventually(server.is_ready)
     eventually(lambda: _version(server.ask("loaded")) == "version second")
 

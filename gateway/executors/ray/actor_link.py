@@ -1,0 +1,97 @@
+"""A replica as the bridge sees it: the supervisor's channel on one side, an actor on the other."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.errors import Unavailable
+from gateway.executors.messages import Channel, Words
+from gateway.executors.ray.replica_actor import Blob, ReplicaActor, blob
+from gateway.executors.transfer import write_error
+from gateway.spool.anonymous_files import AnonymousFile, MemoryPool
+
+logger = logging.getLogger("gateway.ray")
+
+BULK = 64 << 10
+"""Bytes from which an argument goes through the object store; Ray sends smaller ones with the call."""
+FULL = "The memory of the Ray cluster for requests is full; try again."
+GROUPS = {"begin": 1, "tell": 1, "hear": 1}
+"""A thread of the actor for each of its methods."""
+
+
+class ActorLink:
+    """Starts an actor, and passes messages on in two threads until either side ends."""
+
+    def __init__(self, ray: Any, channel: Channel, model: str, options: Words, pool: MemoryPool) -> None:
+        self._ray = ray
+        self._channel = channel
+        self._pool = pool
+        named = type(f"Replica{model}", (ReplicaActor,), {})  # the name that ps, the log and Ray's own tools show
+        actor = ray.remote(max_restarts=0, max_task_retries=0, concurrency_groups=GROUPS)(named)
+        self._actor = actor.options(**options).remote()
+
+    def start(self, words: Words) -> None:
+        """Have the actor load its model, and begin to pass messages on."""
+        self._call("begin", words)
+        for target in (self._listen, self._hear):
+            threading.Thread(target=target, name="gateway-replica", daemon=True).start()
+
+    def _call(self, method: str, words: Words | None = None, blobs: Sequence[Any] = ()) -> Any:
+        arguments = [] if words is None else [json.dumps(words).encode(), *blobs]
+        return getattr(self._actor, method).options(concurrency_group=method).remote(*arguments)
+
+    def _listen(self) -> None:
+        """Pass on what the supervisor says; kill the actor when it says no more."""
+        while message := self._channel.receive():
+            words, files = message
+            try:
+                self._call("tell", {**words, "sent": time.monotonic()}, [self._argument(file) for file in files])
+            except self._ray.exceptions.ObjectStoreFullError:
+                self._refuse(words)
+            del message, words, files
+        self._ray.kill(self._actor)
+
+    def _argument(self, file: AnonymousFile) -> Any:
+        """The bytes of a file as an argument of a call: a reference to an object where they are many."""
+        array = blob(file)
+        return array.copy() if array.nbytes < BULK else self._ray.put(array)
+
+    def _refuse(self, words: Words) -> None:
+        for number, _ in words.get("calls", []):
+            self._channel.send({"type": "outcome", "id": number}, write_error(Unavailable(FULL)))
+        self._channel.send({"type": "done", "seconds": 0.0})
+
+    def _hear(self) -> None:
+        """Pass on what the actor says, until it ends."""
+        try:
+            while messages := self._ray.get(self._call("hear")):
+                for text, blobs in messages:
+                    self._channel.send(json.loads(text), [self._file(each) for each in blobs])
+                del messages, text, blobs
+        except self._ray.exceptions.RayError as error:
+            self._channel.send({"type": "lost", "text": _reason(error)})
+        except OSError:
+            pass  # the supervisor is gone
+        finally:
+            self._channel.hang_up()
+
+    def _file(self, array: Blob) -> AnonymousFile:
+        file, memory = self._pool.file(array.nbytes)
+        if memory is None:
+            file.write(array.data)
+        else:
+            memory[: array.nbytes] = array.data
+        return file
+
+    def end(self) -> None:
+        """Kill the actor."""
+        self._channel.hang_up()
+
+
+def _reason(error: Exception) -> str:
+    """Why an actor ended, in a sentence: Ray's own words go on with addresses and advice."""
+    sentences = [line.partition(". ")[0] for line in str(error).splitlines() if line and not line.startswith("\t")]
+    return f"{type(error).__name__}: {sentences[-1] if sentences else ''}"[:300]

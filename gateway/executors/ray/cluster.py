@@ -1,0 +1,79 @@
+"""The connection to a Ray cluster, or a cluster of this machine alone: with tokens, without a dashboard."""
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gateway.config import Settings
+from gateway.executors.forks import do_nothing
+from gateway.extras import hint
+
+logger = logging.getLogger("gateway.ray")
+
+LOCAL = "local"
+"""The address of a cluster that begins and ends with the server."""
+NAMESPACE = "gateway"
+SHARED = Path("/dev/shm")
+CONNECT_PAUSE = 2.0
+"""Seconds between two tries to reach a cluster."""
+
+
+def ray_module() -> Any:
+    """Import Ray. Raises ImportError with what to install."""
+    try:
+        import ray
+    except ImportError as error:
+        raise ImportError(f"--ray (GATEWAY_RAY) needs Ray; {hint('ray')}") from error
+    return ray
+
+
+@contextlib.contextmanager
+def connected(settings: Settings) -> Iterator[Any]:
+    """Connect to the cluster that the settings name; yield the module ``ray``. Raises what ``ray.init`` raises.
+
+    Nodes know each other by a token (RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH). A local cluster makes its own, and listens
+    on loopback alone.
+    """
+    local = settings.ray == LOCAL
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
+    with _local() if local else _remote(settings) as options:
+        ray = ray_module()
+        ray.init(namespace=NAMESPACE, configure_logging=False, log_to_driver=True, **options)
+        do_nothing(signal.SIGTERM)  # ray.init has a handler that would end this process before the models
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _remote(settings: Settings) -> Iterator[dict[str, Any]]:
+    """Arguments of ``ray.init`` for a cluster that runs already."""
+    folder = settings.ray_working_dir
+    yield {"address": settings.ray, **({"runtime_env": {"working_dir": str(folder)}} if folder else {})}
+
+
+@contextlib.contextmanager
+def _local() -> Iterator[dict[str, Any]]:
+    """Arguments of ``ray.init`` for a cluster of this machine, in a folder that is removed at its end."""
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    # Ray binds loopback where the node's address is; on Linux it takes that address only with this switch.
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    folder = tempfile.mkdtemp(prefix="gateway-ray-")
+    try:
+        yield {
+            "include_dashboard": False,
+            "_temp_dir": folder,
+            # bytes of a study are not written to a named file where memory is short: the put fails instead
+            "_system_config": {"automatic_object_spilling_enabled": False},
+        }
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,104 @@
+"""A replica of a model as an actor of Ray: the host of model processes, with Ray in place of its channel.
+
+It runs on a node of the cluster, where the same gateway is installed. Every method takes and returns bytes of JSON
+and numpy arrays of uint8. None raises what a model has raised, which Ray would pickle.
+"""
+
+import json
+import logging
+import mmap
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gateway.executors.host import serve_model
+from gateway.executors.messages import Words
+from gateway.executors.transfer import Piece
+from gateway.spool.anonymous_files import AnonymousFile
+from gateway.spool.process_memory import keep_memory_flat, leave_no_dump
+
+Blob = np.ndarray[Any, np.dtype[np.uint8]]
+"""Bytes as Ray carries them without a copy: one axis, uint8, read-only where it is received."""
+Heard = list[tuple[bytes, list[Blob]]]
+"""Messages of a replica: JSON, and the files of each."""
+
+
+class ActorChannel:
+    """The actor's connection with the bridge: what it is told, and what it has to say."""
+
+    def __init__(self) -> None:
+        self.clock_offset = 0.0
+        self._told: queue.SimpleQueue[tuple[Words, list[Piece]]] = queue.SimpleQueue()
+        self._said: queue.SimpleQueue[tuple[bytes, list[Blob]] | None] = queue.SimpleQueue()
+
+    def send(self, words: Words, files: Sequence[AnonymousFile] = ()) -> None:
+        """Have the next ``heard`` return a message."""
+        self._said.put((json.dumps(words).encode(), [blob(file) for file in files]))
+
+    def receive(self) -> tuple[Words, list[Piece]]:
+        """The next message of the bridge."""
+        return self._told.get()
+
+    def tell(self, words: Words, files: list[Piece]) -> None:
+        """Have the next ``receive`` return a message."""
+        self._told.put((words, files))
+
+    def heard(self) -> Heard:
+        """Wait for messages; return those that are there. None are the end."""
+        messages = [self._said.get()]
+        while not self._said.empty():
+            messages.append(self._said.get())
+        return [message for message in messages if message is not None]
+
+    def end(self) -> None:
+        """Have ``heard`` return no more."""
+        self._said.put(None)
+
+
+class ReplicaActor:
+    """The actor. Its model runs in a thread of its own: from ``begin`` on, until it is told to stop."""
+
+    def __init__(self) -> None:
+        self._channel = ActorChannel()
+
+    def begin(self, text: bytes) -> None:
+        """Set the model up: ``app`` and ``model``, the ``environment`` of the server, and its ``path`` to import by."""
+        words = json.loads(text)
+        leave_no_dump()
+        keep_memory_flat()
+        os.environ.update(words["environment"])
+        sys.path += [path for path in words["path"] if path not in sys.path]
+        logging.getLogger().setLevel(logging.INFO)
+        threading.Thread(target=self._serve, args=(words["app"], words["model"]), name="gateway-host").start()
+
+    def _serve(self, app: str, model: str) -> None:
+        try:
+            serve_model(self._channel, app, model)
+        finally:
+            self._channel.end()
+
+    def tell(self, text: bytes, *blobs: Blob) -> None:
+        """Take a message of the supervisor; ``sent`` in it is the time by the clock of the other machine."""
+        words = json.loads(text)
+        offset = time.monotonic() - words.pop("sent")
+        self._channel.clock_offset = offset
+        self._channel.tell(words, [each.data for each in blobs])
+
+    def hear(self) -> Heard:
+        """Wait for messages of the model; none are the last."""
+        return self._channel.heard()
+
+
+def blob(file: AnonymousFile) -> Blob:
+    """The bytes of a file without a copy."""
+    size = os.fstat(file.descriptor).st_size
+    if not size:
+        return np.empty(0, np.uint8)
+    flags = mmap.MAP_SHARED | mmap.MAP_POPULATE
+    return np.frombuffer(mmap.mmap(file.descriptor, size, flags, mmap.PROT_READ), np.uint8)
