@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from gateway.binding.declaration import Declaration, Input
+from gateway.binding.nifti_inputs import NiftiInputs
 from gateway.binding.requirements import Requires, choose, fitting, has_pixels
 from gateway.binding.tensor_inputs import TensorInputs
 from gateway.contract.findings import Conformance
@@ -25,6 +26,8 @@ class Inputs:
         self.request = request
         self.conformance: list[Conformance] = []
         self.tensors = TensorInputs(request)
+        self.nifti = NiftiInputs({}, [])
+        """The files of ``arguments``; a model that takes no volume has none."""
         self._taken: list[Series] = []
         # Before Python 3.12 a cached_property would let all requests wait for the one that is reading.
         self._split: tuple[Sequence[Instance], Sequence[Any]] | None = None
@@ -51,11 +54,19 @@ class Inputs:
     def arguments(self, declaration: Declaration) -> dict[str, Any]:
         """Keyword arguments by name. Raises StudyRefused, with one sentence for each reason."""
         self.tensors.check(declaration)
+        self._find_nifti(declaration)
         types = {one.type for one in declaration.inputs}
-        if types and not types & {Attachment, Request} and self._files[1]:
+        if types and not types & {Attachment, Request} and self._others:
             raise self.strays("This model takes no attachments")
         self._refuse_both(declaration)
-        return {one.name: self._argument(one) for one in declaration.inputs}
+        assigned = self.nifti.assign(declaration)
+        return {one.name: self._argument(one, assigned) for one in declaration.inputs}
+
+    def _find_nifti(self, declaration: Declaration) -> None:
+        """Take the NIfTI files for volumes where these are neither DICOM nor tensors; else they are attachments."""
+        volumes = any(one.type is Volume for one in declaration.inputs)
+        others = volumes and not self.tensors.names and not self.instances
+        self.nifti = NiftiInputs.among(self.request.json, self._files[1] if others else [])
 
     def _refuse_both(self, declaration: Declaration) -> None:
         """Refuse a study beside tensors that leave it no argument."""
@@ -66,12 +77,20 @@ class Inputs:
                 private="a study beside tensors",
             )
 
-    def _argument(self, declared: Input) -> Any:
+    def _argument(self, declared: Input, nifti: Mapping[str, Sequence[BinaryIO]]) -> Any:
+        if declared.name in nifti:
+            volumes = [self._of_nifti(file, declared) for file in nifti[declared.name]]
+            return volumes if declared.many else volumes[0]
         if declared.name not in self.tensors.names:
             return _FILLERS[declared.type](self, declared)
         argument, conformance = self.tensors.argument(declared)
         self.conformance += conformance
         return argument
+
+    def _of_nifti(self, file: BinaryIO, declared: Input) -> Volume:
+        volume, conformance = self.nifti.volume(file, declared)
+        self.conformance += conformance
+        return volume
 
     def one_series(self, declared: Input) -> Series | None:
         """The series for an argument of one, none of those taken before; None where it may be left out."""
@@ -114,7 +133,7 @@ class Inputs:
 
     def strays(self, needed: str) -> StudyRefused:
         """The refusal of files that are not DICOM, with the fault of each by its place among the request's files."""
-        files = self._files[1]
+        files = self._others
         count = "one file of the request is" if len(files) == 1 else f"{len(files) or 'no'} files of the request are"
         faults = [f"File {self._place(file)}: {_fault(file)}" for file in files[:SHOWN]]
         sentence = f"{needed}; {count} not DICOM. {listed(faults, len(files))}".strip()
@@ -126,7 +145,12 @@ class Inputs:
 
     def attachments(self) -> list[Attachment]:
         """The files that are not DICOM, in the request's order."""
-        return [Attachment(file) for file in self._files[1]]
+        return [Attachment(file) for file in self._others]
+
+    @property
+    def _others(self) -> list[Any]:
+        """The files that are neither DICOM nor volumes."""
+        return [file for file in self._files[1] if not any(file is one for one in self.nifti.files)]
 
 
 def _of_pixels(declared: Input) -> bool:

@@ -12,11 +12,11 @@ from gateway.binding.requirements import fitting
 from gateway.binding.source_identity import require_uids
 from gateway.binding.typed_model import TypedModel
 from gateway.contract.model import Model
-from gateway.contract.requests import Request
+from gateway.contract.requests import MODALITY, Request
 from gateway.dicom.reading.files import Source
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.volumes.study import Image, Series, Volume, split
-from gateway.errors import StudyRefused
+from gateway.errors import ParameterRefused, StudyRefused
 
 
 @dataclass(frozen=True)
@@ -41,20 +41,24 @@ class ModelAcceptance:
 
 
 def preflight(
-    models: Mapping[str, Model], files: Iterable[Source | Instance], output: str = JSON_OUTPUT
+    models: Mapping[str, Model],
+    files: Iterable[Source | Instance],
+    output: str = JSON_OUTPUT,
+    modality: str | None = None,
 ) -> list[ModelAcceptance]:
     """Ask each typed model of ``models``, by route, whether it would answer in the form ``output``.
 
-    The files may be cut off before their pixels. Raises StudyRefused for a header that cannot be read, for no instance
-    at all, or instances of several studies.
+    ``modality`` is what the request states of its NIfTI files. The files may be cut off before their pixels.
+    Raises StudyRefused for a header that cannot be read, or instances of several studies.
     """
     instances, attachments = split(files)
     read: list[Any] = [*instances, *attachments]  # headers are read once, not once for each model
     series = Inputs(Request({}, read, "")).study.series
+    words = {} if modality is None else {MODALITY: modality}
     return [
         ModelAcceptance(
             route,
-            _judged(partial(read_arguments, Inputs(Request({}, read, "")), model.declaration, output)),
+            _judged(partial(read_arguments, Inputs(Request(words, read, "")), model.declaration, output)),
             {each.series_instance_uid: _of_series(model.declaration, each, output) for each in series},
         )
         for route, model in models.items()
@@ -82,7 +86,7 @@ def _fit(declared: Input, series: Series) -> None:
 def _judged(ask: Callable[[], object]) -> Acceptance:
     try:
         ask()
-    except StudyRefused as refusal:
+    except (ParameterRefused, StudyRefused) as refusal:
         reasons = refusal.members.get("reasons")
         return Acceptance(tuple(reasons) if reasons else (refusal.detail,))
     return Acceptance()

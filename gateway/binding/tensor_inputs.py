@@ -6,18 +6,18 @@ The tensor of an argument has its name. What belongs to it is named after it: ``
 
 import os
 from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gateway.binding.declaration import Declaration, Input
-from gateway.binding.requirements import MODALITIES, UNKNOWN, Requires
+from gateway.binding.stated_series import StatedSeries
 from gateway.contract.findings import Conformance
 from gateway.contract.requests import Request
 from gateway.dicom.volumes.study import Image, Volume
 from gateway.dicom.volumes.tensor_images import Stated, TensorImage, TensorVolume
-from gateway.errors import ParameterRefused, StudyRefused
+from gateway.errors import ParameterRefused
 from gateway.protocol.faults import pointer
 from gateway.protocol.tensors import BYTES, MEMBER, Tensor, tensors_of
 
@@ -77,12 +77,8 @@ class TensorInputs:
         if stated.spacing is not None and not (stated.spacing > 0).all():
             raise self._fault(f"{declared.name}.spacing", "A spacing should be above 0 mm.")
         slices = len(stated.array) if declared.type is Volume else 1
-        unmet = [f"{one.needed}; {one.found}" for one in _conditions(declared.requires, stated, slices) if not one.met]
-        if unmet:
-            reasons = [f"This model needs {one}." for one in unmet]
-            raise StudyRefused(" ".join(reasons), private="the requirements of the model", reasons=reasons)
-        recommended = declared.requires.recommended or Requires()
-        conformance = [Conformance(one.needed, one.met) for one in _conditions(recommended, stated, slices)]
+        ask = f"send the tensor {stated.name}.modality too"
+        conformance = StatedSeries("the tensor", stated.modality, slices, ask).conformance(declared.requires)
         file = self._files[tensor.file]
         return (TensorVolume if declared.type is Volume else TensorImage)(stated, file), conformance
 
@@ -142,24 +138,3 @@ def tensor_names(declared: Input) -> Iterator[str]:
     yield declared.name
     for what in STATED if declared.type is Volume else ("spacing", "modality"):
         yield f"{declared.name}.{what}"
-
-
-class _Condition(NamedTuple):
-    needed: str
-    met: bool
-    found: str
-
-
-def _conditions(requires: Requires, stated: Stated, slices: int) -> Iterator[_Condition]:
-    """Each condition of a series that a tensor can be asked for; its slices are evenly spaced."""
-    if wanted := requires.modalities:
-        known = stated.modality if stated.modality in MODALITIES else UNKNOWN
-        unstated = f"the request does not state the modality: send the tensor {stated.name}.modality too"
-        found = unstated if stated.modality is None else f"the tensor is stated to be {known}"
-        yield _Condition(" or ".join(wanted), stated.modality in wanted, found)
-    if requires.min_slices > 1:
-        met = slices >= requires.min_slices
-        yield _Condition(f"a series of at least {requires.min_slices} slices", met, f"the tensor has {slices}")
-    if requires.description is not None:
-        needed = requires.described_as or "a series whose description it knows"
-        yield _Condition(needed, False, "a tensor has no description: send the study as DICOM files")

@@ -328,10 +328,10 @@ def _attempt(act: Callable[[], Any]) -> Any:
 def _objects(found: Sequence[Finding], inputs: Inputs, provenance: Provenance, label_maps: bool = False) -> list[Any]:
     """DICOM datasets of findings (``gateway.dicom.writing.objects``, which costs the import of highdicom).
 
-    Raises StudyRefused for a request of tensors or attachments alone, which belong to no study.
+    Raises StudyRefused for a request of tensors, NIfTI or attachments alone, which belong to no study.
     """
     if not inputs.instances:
-        kind = "a tensor" if inputs.tensors.names else "an attachment"
+        kind = "a tensor" if inputs.tensors.names else "a NIfTI file" if inputs.nifti.files else "an attachment"
         raise StudyRefused(
             f"The answer is a DICOM object, which belongs to a study, and {kind} has none: send DICOM files.",
             private=kind,

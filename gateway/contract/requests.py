@@ -15,6 +15,8 @@ from gateway.contract.execution import Card, RequestContext
 from gateway.errors import AnswerInvalid, Cancelled
 
 JSON = dict[str, Any]
+MODALITY = "$modality"
+"""The member of a request's JSON that states the modality of its NIfTI files; no parameter can have this name."""
 Buffer = Any
 """A binary component: numpy array, bytes, bytearray, memoryview, open binary file, BytesIO or pydicom Dataset."""
 

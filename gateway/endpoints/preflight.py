@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import flask
 
 from gateway.contract.model import Model
-from gateway.contract.requests import Request
+from gateway.contract.requests import MODALITY, Request
 from gateway.endpoints.access_control import caller_name, require
 from gateway.endpoints.current import current_service
 from gateway.endpoints.guarded_views import Rule, admission_ticket
@@ -28,7 +28,7 @@ def _preflight() -> flask.Response:
 
     with _parts() as (json, files):
         output = negotiate_output(Request(json, [], "", accept=flask.request.headers.get("Accept", "")))
-        opinions = preflight(_models(json.get("models")), files, output)
+        opinions = preflight(_models(json.get("models")), files, output, json.get(MODALITY))
     return flask.jsonify(
         {
             "models": [

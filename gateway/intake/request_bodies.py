@@ -39,6 +39,8 @@ READERS: Mapping[str, Reader] = {
     "multipart/form-data": receive_form,
     "application/dicom": receive_one_file,
     "application/octet-stream": receive_one_file,
+    "application/x-nifti": receive_one_file,
+    "application/gzip": receive_one_file,
     "application/zip": receive_zip,
     "application/x-zip-compressed": receive_zip,
 }

@@ -7,9 +7,10 @@ from gateway.protocol.kinds import DICOM
 
 Content = dict[str, Any]
 FORM, OCTETS = "multipart/form-data", "application/octet-stream"
+NIFTI, GZIP = "application/x-nifti", "application/gzip"
 BODIES = (
     "Other bodies: multipart/form-data, whose files are the study and its attachments and whose fields are the "
-    "parameters; one DICOM file, a ZIP archive, or one attachment, with the parameters in the query. "
+    "parameters; one DICOM or NIfTI file, a ZIP archive, or one attachment, with the parameters in the query. "
     "Accept chooses the answer: parts, one DICOM object, a ZIP archive of files, JSON without masks "
     "(application/json; masks=rle has them as run lengths), or the contact sheet as image/png."
 )
@@ -20,7 +21,7 @@ def other_bodies(request: dict[str, Any]) -> Content:
     files = {"type": "array", "items": {"type": "string", "contentMediaType": DICOM}}
     form = {"type": "object", "properties": {"json": request, "files": files}}
     encoding = {"json": {"contentType": JSON}, "files": {"contentType": DICOM}}
-    return {FORM: {"schema": form, "encoding": encoding}, DICOM: {}, ZIP: {}, OCTETS: {}}
+    return {FORM: {"schema": form, "encoding": encoding}, DICOM: {}, NIFTI: {}, GZIP: {}, ZIP: {}, OCTETS: {}}
 
 
 def other_answers(answer: dict[str, Any]) -> Content:

@@ -5,6 +5,7 @@ that its protocol has no words for), ``only`` (the few that it has words for, or
 (the status and code by which it reports a fault).
 """
 
+import gzip
 import io
 import json
 import zipfile
@@ -17,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 import pydicom
 import requests
+from nibabel.nifti1 import Nifti1Image
 from pynetdicom import AE, build_context
 
 from gateway import LocalClient
@@ -219,6 +221,34 @@ def instance(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
     return _decoded(gate.post(question.route, params=_fields(question), data=path.read_bytes(), headers=headers))
 
 
+def nifti(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Ask with a NIfTI file as the body, made here of the study, its rows upwards as dcm2niix writes them."""
+    fields = _fields(question) | {"$modality": "CT"}
+    headers = {"Content-Type": "application/x-nifti"}
+    return _decoded(gate.post(question.route, params=fields, data=_as_nifti(files), headers=headers))
+
+
+def nifti_form(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Ask for a run by ``multipart/form-data`` with a packed NIfTI file."""
+    fields, sent = _fields(question) | {"$modality": "CT"}, [("file", ("scan.nii.gz", gzip.compress(_as_nifti(files))))]
+    headers = {"Prefer": "respond-async, wait=30"}
+    return _decoded(gate.post(question.route, data=fields, files=sent, headers=headers))
+
+
+def _as_nifti(files: Sequence[Path]) -> bytes:
+    ordered, voxels = in_space(files), values(files).astype(np.int16)
+    row, column = np.reshape(ordered[0].ImageOrientationPatient, (2, 3)).astype(float)
+    first, last = (np.asarray(ordered[place].ImagePositionPatient, float) for place in (0, -1))
+    step = (last - first) / (len(ordered) - 1) if len(ordered) > 1 else np.cross(row, column)
+    between = np.asarray(ordered[0].PixelSpacing, float)
+    affine = np.eye(4)
+    affine[:3] = np.c_[
+        row * between[1], -column * between[0], step, first + column * between[0] * (voxels.shape[1] - 1)
+    ]
+    image = Nifti1Image(voxels[:, ::-1].T, np.diag([-1.0, -1, 1, 1]) @ affine)
+    return bytes(image.to_bytes())
+
+
 def folder(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
     """Ask with a folder in a ZIP archive."""
     packed = io.BytesIO()
@@ -328,12 +358,23 @@ OF_ONE = frozenset(
 )
 """Questions about one file."""
 
+OF_VOLUMES = (OF_ONE - {"WASM function", "not DICOM"}) | {
+    "defaults",
+    "parameters",
+    "series of a scanner",
+    "out of bounds",
+    "too many bytes",
+}
+"""Questions to a model of a Volume, which a file of one answers as well as a study."""
+
 DOORS = (
     Door("multipart/related", related),
     Door("form-data", form, cannot=frozenset({"plain function"})),
     Door("form-data, JSON last", form_last),
     Door("form-data, run", form_run, cannot=frozenset({"plain function"})),
     Door("application/dicom", instance, only=OF_ONE),
+    Door("application/x-nifti", nifti, only=OF_VOLUMES),
+    Door("NIfTI in a form, run", nifti_form, only=frozenset({"parameters", "wrong modality"})),
     Door("application/zip", folder, cannot=frozenset({"plain function"})),
     Door("archive as the answer", zip_answer),
     Door("JSON as the answer", json_answer),

@@ -1,12 +1,12 @@
 """Holes in a study: files that look like a part of it and cannot be read, told from letters, indexes and thumbnails."""
 
 import re
-import zlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from gateway.dicom.reading.nifti_heads import GZIP, nifti_kind, unpacked_head
 from gateway.errors import StudyRefused
 
 HEAD = 1 << 10
@@ -19,7 +19,7 @@ _SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 """Extensions that promise DICOM, whatever the other files are called."""
 
 _ASIDE = frozenset({"dicomdir", "thumbs.db", "desktop.ini", "md5sums", "sha1sums", "sha256sums", "sha512sums"})
-_PREAMBLE, _MAGIC, _GZIP, _IMAGES = 128, b"DICM", b"\x1f\x8b", (b"\x89PNG\r\n", b"\xff\xd8\xff")
+_PREAMBLE, _MAGIC, _IMAGES = 128, b"DICM", (b"\x89PNG\r\n", b"\xff\xd8\xff")
 _HTML = re.compile(rb"\s*(<\?xml[^>]*>\s*)?<(!doctype\s+html|html|head|body)\b", re.IGNORECASE)
 _NAKED = re.compile(
     rb"DICM"
@@ -109,18 +109,13 @@ def _is_part(file: File, suffixes: Collection[str]) -> bool:
     head, suffix = file.head or b"", _suffix(file.path)
     if is_part10(head):  # a DICOMDIR under another name
         return False
-    if _NAKED.match(head) or is_part10(_unzipped(head)):
+    if _NAKED.match(head) or _is_packed_part10(head):
         return True
     return suffix in suffixes and (bool(suffix) or any(map(str.isdigit, file.path.name)))
 
 
-def _unzipped(head: bytes) -> bytes:
-    if not head.startswith(_GZIP):
-        return b""
-    try:
-        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, _PREAMBLE + len(_MAGIC))
-    except zlib.error:
-        return b""
+def _is_packed_part10(head: bytes) -> bool:
+    return head.startswith(GZIP) and is_part10(unpacked_head(head, _PREAMBLE + len(_MAGIC)))
 
 
 def fault_of(head: bytes | None) -> str:
@@ -129,7 +124,9 @@ def fault_of(head: bytes | None) -> str:
         return "It is not a regular file."
     if not head:
         return "It has no bytes."
-    if head.startswith(_GZIP):
+    if nifti_kind(head) is not None:
+        return "It is a NIfTI file, which a Volume is made of where the request has no DICOM file."
+    if head.startswith(GZIP):
         return "It is compressed with gzip."
     if _HTML.match(head):
         return "It is an HTML page."

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,9 +16,9 @@ from gateway.dicom.reading.instances import Instance, group_by_series, read_inst
 from gateway.dicom.reading.raw_values import distinct
 from gateway.dicom.reading.redaction import naming
 from gateway.dicom.volumes import belonging, rescaling
+from gateway.dicom.volumes.nifti_library import nibabel
 from gateway.dicom.volumes.uniformity import KINDS
 from gateway.errors import StudyRefused
-from gateway.extras import hint
 
 ARTERYS_PROBABILITY_MASK = "probability_mask"
 ARTERYS_BINARY = "binary"
@@ -31,14 +30,6 @@ _SCANNER = 1
 """NIfTI's code for an affine that leads to the scanner's coordinates, as the one of a DICOM series does."""
 
 
-def _nibabel() -> ModuleType:
-    try:
-        import nibabel
-    except ImportError as error:
-        raise ImportError(f"NIfTI files need nibabel; {hint('nifti')}") from error
-    return nibabel
-
-
 def convert_to_nifti(dicom_files: str | Path | Iterable[Path | BinaryIO], output_file: str | Path) -> None:
     """Write one series as NIfTI: (column, row, slice (, time)) with its affine to RAS mm, values rescaled.
 
@@ -46,7 +37,7 @@ def convert_to_nifti(dicom_files: str | Path | Iterable[Path | BinaryIO], output
     and fit, else float32. Raises StudyRefused for several series, colour, several frames, or slices that are not an
     even stack; ImportError without nibabel.
     """
-    _nibabel()  # before the work rather than after it
+    nibabel()  # before the work rather than after it
     ordered = sort_spatially(_one_series(dicom_files))
     times = [[image for image in ordered if image.time_point == t] for t in range(ordered[-1].time_point + 1)]
     matrix = affine(times[0])
@@ -67,13 +58,13 @@ def write_nifti(array: NDArray[Any], matrix: Affine, output_file: str | Path) ->
 
     Raises ImportError without nibabel.
     """
-    nibabel = _nibabel()
     ras = flip_lps_ras(matrix)[:, [2, 1, 0, 3]]
-    image = nibabel.Nifti1Image(array.T, ras)
+    library = nibabel()
+    image = library.Nifti1Image(array.T, ras)
     image.header.set_xyzt_units("mm")
     image.set_sform(ras, _SCANNER)
     image.set_qform(ras, _SCANNER if _is_rigid(ras) else 0)
-    nibabel.save(image, output_file)
+    library.save(image, output_file)
 
 
 def _one_series(dicom_files: str | Path | Iterable[Path | BinaryIO]) -> list[Instance]:
@@ -148,7 +139,7 @@ def load_nifti_file(nifti_file: str | Path) -> Array:
     The dtype is that of the file, or float64 where it states a scale. Raises ImportError without nibabel, and
     nibabel's ImageFileError or FileNotFoundError.
     """
-    image = _nibabel().load(nifti_file)
+    image = nibabel().load(nifti_file)
     return np.ascontiguousarray(np.asanyarray(image.dataobj).T)
 
 

@@ -4,12 +4,10 @@ What only DICOM states is refused when a model reads it, and never made up.
 """
 
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NoReturn, TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset
-from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
 from gateway.contract.requests import measure, reserve
 from gateway.dicom.reading.attributes import Vector
@@ -17,40 +15,13 @@ from gateway.dicom.reading.geometry import Affine
 from gateway.dicom.reading.geometry import spacing as spacing_of
 from gateway.dicom.reading.instances import MAX_FRAMES, Instance
 from gateway.dicom.volumes.images import Array, Image, Volume
+from gateway.dicom.volumes.no_header import NoHeader
 from gateway.errors import LimitExceeded, StudyRefused
 
 TOLERANCE = 1e-3
 """How far, in ratio, a stated spacing may be from that of a stated affine: both are often rounded."""
 
 T = TypeVar("T")
-
-
-class NoHeader(Dataset):
-    """The header of a tensor, which states nothing: a look-up of an attribute is refused."""
-
-    def __getattr__(self, name: str) -> Any:
-        if tag_for_keyword(name) is not None:
-            _refuse(name)
-        return super().__getattr__(name)
-
-    def __getitem__(self, key: Any) -> NoReturn:
-        _refuse(key)
-
-    def __contains__(self, name: object) -> NoReturn:
-        _refuse(name)
-
-    def get(self, key: Any, default: Any = None) -> NoReturn:
-        """Refuse, with a default too: the model would take it for what the image states."""
-        _refuse(key)
-
-
-def _refuse(key: object) -> NoReturn:
-    keyword = keyword_for_tag(key) if isinstance(key, int) else key if isinstance(key, str) else ""
-    what = keyword if tag_for_keyword(keyword) is not None else "an attribute"
-    raise StudyRefused(
-        f"The model reads {what} of the DICOM header, which a tensor does not have: send the study as DICOM files.",
-        private="a tensor has no header",
-    )
 
 
 @dataclass(frozen=True, eq=False)
