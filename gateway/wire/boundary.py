@@ -14,6 +14,8 @@ Text = bytes | bytearray
 CRLF = b"\r\n"
 _CR = 13
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]*+(?<! )")
+_FOREIGN = "$"
+"""A character that RFC 2046 5.1.1 does not allow and MONAI Label's client sends; a parameter may have it (RFC 9110)."""
 MAX_SENT, MAX_RECEIVED = 70, 128
 """Characters of a boundary: RFC 2046 5.1.1 allows 70, and Orthanc's STOW-RS client sends 73."""
 _NOTHING = memoryview(b"")
@@ -21,12 +23,13 @@ _WINDOW = 1 << 17
 """Bytes of a buffer without ``find`` that are copied at once for the search: few enough for a core's cache."""
 
 
-def dash_boundary(boundary: str, longest: int = MAX_SENT) -> bytes:
+def dash_boundary(boundary: str, longest: int = MAX_SENT, *, foreign: bool = False) -> bytes:
     """Return ``--`` and the boundary: 1 to ``longest`` bchars, no space at the end (RFC 2046 5.1.1).
 
-    Raises BrokenBody.
+    ``foreign`` allows what a client sends in spite of it. Raises BrokenBody.
     """
-    if not 1 <= len(boundary) <= longest or not _BOUNDARY.fullmatch(boundary):
+    checked = boundary.replace(_FOREIGN, "_") if foreign else boundary
+    if not 1 <= len(checked) <= longest or not _BOUNDARY.fullmatch(checked):
         raise BrokenBody(
             f"The boundary in Content-Type must be 1 to {longest} letters, digits or '()+_,-./:=? and not end in a "
             "space (RFC 2046 5.1.1); choose another, and quote it."
@@ -39,7 +42,7 @@ class Seeker:
 
     def __init__(self, boundary: str) -> None:
         """Raises BrokenBody for a boundary that is not allowed."""
-        self.delimiter = CRLF + dash_boundary(boundary, MAX_RECEIVED)
+        self.delimiter = CRLF + dash_boundary(boundary, MAX_RECEIVED, foreign=True)
         self._needle = self.delimiter[1:]
         self.begin()
 
