@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gateway.routing.routing_engine import RoutingEngine
     from gateway.runs.runs import Runs
     from gateway.sessions.click_sessions import ClickSessions
+    from gateway.sessions.image_sessions import ImageSessions
     from gateway.studies.store import Store
 
 logger = logging.getLogger("gateway")
@@ -68,6 +69,8 @@ class Gateway(flask.Flask):
         """Sends complete studies to models, where the settings name a file of rules; known once the gateway is open."""
         self.sessions: ClickSessions | None = None
         """Click sessions, where a model is interactive; known once the gateway is open."""
+        self.images: ImageSessions | None = None
+        """Images that clients of MONAI Label have sent, where the settings say so; known once the gateway is open."""
         self._wrappers: list[Model] = []
         self._opening = threading.Lock()
         self._opened = False
@@ -260,6 +263,8 @@ class Gateway(flask.Flask):
             dicomweb.add_dicomweb(self, taken)
         if self.settings.sessions and any(model.interactive for model in self.service.models.values()):
             self._add_sessions(taken, linked=linked)
+        if self.settings.monai:
+            self._add_monailabel(taken, linked=linked)
         if self.settings.backendai_keys is not None:
             self._add_backendai(taken)
 
@@ -295,6 +300,13 @@ class Gateway(flask.Flask):
 
         self.sessions = self.extensions["gateway.sessions"] = ClickSessions(self.service, linked=linked)
         add_sessions(self, taken)
+
+    def _add_monailabel(self, taken: Collection[str], *, linked: bool) -> None:
+        from gateway.endpoints.monailabel import add_monailabel
+        from gateway.sessions.image_sessions import ImageSessions
+
+        self.images = ImageSessions(self.settings, linked=linked)
+        add_monailabel(self, self.images, taken)
 
     def _add_backendai(self, taken: Collection[str]) -> None:
         if self.settings.store_folder is None:
@@ -344,8 +356,9 @@ class Gateway(flask.Flask):
         for courier in (self.webhooks, self.deliveries):
             if courier is not None:
                 courier.close()
-        if self.sessions is not None:
-            self.sessions.close()
+        for held in (self.sessions, self.images):
+            if held is not None:
+                held.close()
         if self.runs is not None:
             self.runs.close()
         self.service.close()

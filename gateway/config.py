@@ -123,6 +123,10 @@ class Settings:
         False, "wait for the disk at each stored file; a file that a power cut spoils is found when it is read"
     )
     oip: bool = _setting(True, "serve the Open Inference Protocol v2 below /v2, for Triton's and KServe's clients")
+    monai: bool = _setting(False, "serve MONAI Label's API below /monai, for 3D Slicer's module and its Python client")
+    monai_session_idle: float = _setting(
+        3600.0, "seconds without a request after which an image that was sent to /monai/session goes; as MONAI Label's"
+    )
     dapr_app_id: str = _setting(
         "", "name of this gateway for Dapr's clients, which call its routes below /v1.0/invoke; unset: no such routes"
     )

@@ -39,7 +39,8 @@ GatewayError                      500
 │   ├── ParameterRefused          422  a parameter does not fit what the model declares; carries a JSON pointer
 │   ├── StudyRefused              422  the model does not take this study; for handlers to raise
 │   ├── WebhookRefused            422  a URL for webhooks that is not one, or whose origin is not allowed
-│   └── TooManyRequests           429  a caller above its own rate or concurrency
+│   ├── TooManyRequests           429  a caller above its own rate or concurrency
+│   └── NotOffered                501  a verb of another protocol that this gateway does not have
 ├── Unavailable                   503  try again later
 ├── DeadlineExceeded              504  the answer was not there in time
 ├── Cancelled                     499  nobody waits for the answer any more; for models to raise
@@ -465,6 +466,14 @@ class TooManyRequests(RequestError):
     def headers(self) -> dict[str, str]:
         """``Retry-After`` in seconds (RFC 9110 10.2.3)."""
         return {"Retry-After": str(self.retry_after)}
+
+
+class NotOffered(RequestError):
+    """A verb of another protocol that this gateway does not have, such as training; 501."""
+
+    status = 501
+    code = "not-offered"
+    title = "Not offered here"
 
 
 class Unavailable(GatewayError):

@@ -26,7 +26,9 @@ logger = logging.getLogger("gateway")
 
 PROBES = frozenset({"/ping", "/healthcheck", "/livez", "/readyz", "/startupz"})
 OPEN = PROBES | {"/backendai", "/v2/health/live", "/v2/health/ready", "/v1.0/healthz", "/v1.0/healthz/outbound"}
-"""Rules without access control: a probe has no key, nor has a client that asks for the version of Backend.AI's API."""
+OPEN |= {"/monai/auth/", "/monai/auth/token"}
+"""Rules without access control: a probe has no key, nor has a client that asks for the version of Backend.AI's API, or
+logs in by MONAI Label's."""
 EXPOSED = {"/docs": "expose_docs", "/openapi.json": "expose_docs", "/metrics": "expose_metrics"}
 """Rules whose access a setting determines."""
 EXPOSURES = ("anyone", "authenticated", "off")

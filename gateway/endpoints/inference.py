@@ -90,18 +90,21 @@ def _respond_async(route: str, wait: float) -> flask.Response:
     return answering(respond_async)(route, wait)
 
 
-def open_exchange(model: Model, service: Service, environ: dict[str, Any], door: str = "") -> Exchange:
-    """Open the exchange of this request. Raises Unavailable, and RequestError for an invalid timeout."""
-    head = Head(
-        door=door or environ.get(DOOR_KEY, DOOR),
-        request_id=request_id(),
-        caller=caller_name(),
-        accept=environ.get("HTTP_ACCEPT", ""),
-        traceparent=environ.get("HTTP_TRACEPARENT", ""),
-        no_cache="no-cache" in environ.get("HTTP_CACHE_CONTROL", "").lower(),
-        gone=partial(client_disconnected, environ),
-        **_local_caller(),
-    )
+def open_exchange(model: Model, service: Service, environ: dict[str, Any], door: str = "", **members: Any) -> Exchange:
+    """Open the exchange of this request; ``members`` of its ``Head`` go before those that the request states.
+
+    Raises Unavailable, and RequestError for an invalid timeout.
+    """
+    stated = {
+        "door": door or environ.get(DOOR_KEY, DOOR),
+        "request_id": request_id(),
+        "caller": caller_name(),
+        "accept": environ.get("HTTP_ACCEPT", ""),
+        "traceparent": environ.get("HTTP_TRACEPARENT", ""),
+        "no_cache": "no-cache" in environ.get("HTTP_CACHE_CONTROL", "").lower(),
+        "gone": partial(client_disconnected, environ),
+    }
+    head = Head(**(stated | _local_caller() | members))
     environ[LOG_TAGS], environ[PHASES] = head.tags(model.name), head.phases.seconds
     exchange = service.open_exchange(model, head, partial(requested_timeout, environ))
     environ[LOG_TAGS] = exchange.logger.tags

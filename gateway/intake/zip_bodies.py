@@ -34,12 +34,17 @@ BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, Runtime
 
 
 def receive_zip(body: Body, options: dict[str, str], receive_options: ReceiveOptions) -> Received:
-    """Read an archive, its files in the order of their names.
+    """Read an archive, and the parameters of the query. Raises as ``receive_archive``, and ParameterRefused."""
+    text = Fields(receive_options.settings, receive_options.lists, body.query).text()
+    return receive_archive(body, text, receive_options)
+
+
+def receive_archive(body: Body, text: bytes, receive_options: ReceiveOptions) -> Received:
+    """Read an archive, its files in the order of their names; ``text`` is the JSON of the request.
 
     Raises BrokenBody, LimitExceeded (``max_parts`` entries; ``max_body_bytes`` and ``max_decoded_bytes`` unpacked),
-    UnsupportedMedia for encrypted and nested archives, ParameterRefused, DeadlineExceeded, StorageFull, Unavailable.
+    UnsupportedMedia for encrypted and nested archives, DeadlineExceeded, StorageFull, Unavailable.
     """
-    text = Fields(receive_options.settings, receive_options.lists, body.query).text()
     with _received(body, receive_options) as file, _opened(file) as archive:
         entries = _entries(archive)
         budget = _Budget(receive_options, len(file))

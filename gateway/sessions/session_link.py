@@ -9,6 +9,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from gateway.contract.requests import JSON
 from gateway.errors import GatewayError, SessionGone
@@ -23,12 +24,28 @@ from gateway.executors.transfer import (
 )
 from gateway.observe.logs import exception_frames
 from gateway.sessions.click_session import GONE, FinishedSession
+from gateway.spool.anonymous_files import AnonymousFile
+from gateway.spool.parts import PartFile, attached
 
 logger = logging.getLogger("gateway")
 
 PREFIX = "\0gateway-"
 """Where the address of a worker begins; what follows it is the beginning of its sessions' ids."""
-Reply = JSON | FinishedSession
+
+
+@dataclass(frozen=True)
+class SharedFiles:
+    """Files that lie in one anonymous file: where each begins, and how long it is, in bytes."""
+
+    file: AnonymousFile
+    ranges: tuple[tuple[int, int], ...]
+
+    def opened(self) -> list[PartFile]:
+        """Return the files, opened for one reader."""
+        return attached(self.file, self.ranges)
+
+
+Reply = JSON | FinishedSession | SharedFiles
 Serve = Callable[[str, str, str, JSON], Reply]
 """Answers a request by its verb, the caller, the session's id and the words."""
 
@@ -62,6 +79,8 @@ class SessionLink:
         kind, files = reply
         if kind["type"] == "words":
             return read_words(files[0])
+        if kind["type"] == "files":
+            return SharedFiles(files[1], tuple(map(tuple, read_words(files[0])["ranges"])))
         outcome = read_outcome(files)
         if isinstance(outcome, Exception):
             raise outcome
@@ -94,6 +113,8 @@ class SessionLink:
             if isinstance(reply, FinishedSession):
                 words = {"type": "finished", "output_digest": reply.output_digest, "route": reply.route}
                 channel.send(words, write_result(reply.result, TransferContext()))
+            elif isinstance(reply, SharedFiles):
+                channel.send({"type": "files"}, [write_words({"ranges": reply.ranges}), reply.file])
             else:
                 channel.send({"type": "words"}, [write_words(reply)])
 

@@ -1,0 +1,28 @@
+"""MONAI Label's REST API below ``/monai``: 3D Slicer's module and the Python client, unchanged (docs/monailabel.md)."""
+
+from collections.abc import Collection
+
+import flask
+
+from gateway.endpoints.guarded_views import Rule, answering
+from gateway.endpoints.monailabel import application_views, datastore_views, image_session_views, label_inference
+from gateway.endpoints.monailabel.label_models import IMAGE_SESSIONS, PREFIX
+from gateway.sessions.image_sessions import ImageSessions
+
+RULES: tuple[Rule, ...] = (
+    *application_views.RULES,
+    *label_inference.RULES,
+    *image_session_views.RULES,
+    *datastore_views.RULES,
+)
+
+
+def add_monailabel(app: flask.Flask, sessions: ImageSessions, taken: Collection[str]) -> None:
+    """Add the routes, but for the paths that the service has ``taken``; ``sessions`` hold images."""
+    app.extensions[IMAGE_SESSIONS] = sessions
+    pages = flask.Blueprint("gateway_monailabel", __name__, url_prefix=PREFIX)
+    for method, path, view in RULES:
+        if f"{PREFIX}{path}" not in taken:
+            endpoint = f"{method} {path}".replace(".", " ")
+            pages.add_url_rule(path, endpoint, answering(view), methods=[method], strict_slashes=False)
+    app.register_blueprint(pages)

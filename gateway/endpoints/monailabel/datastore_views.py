@@ -1,0 +1,80 @@
+"""The datastore: the caller's series in the study store. Labels are not stored."""
+
+from collections.abc import Callable
+
+import flask
+
+from gateway.contract.requests import JSON
+from gateway.endpoints.access_control import caller_name, require
+from gateway.endpoints.current import current_service
+from gateway.endpoints.guarded_views import Rule
+from gateway.errors import Forbidden, NotOffered, ParameterRefused, StudyNotFound, Unauthenticated
+from gateway.protocol.monailabel.label_info import LabelImage, datastore_words, status_words
+
+LABELS = "This gateway stores no labels; keep the file, or send it to an archive as DICOM SEG."
+IMAGES = "This gateway takes DICOM by its own routes (docs/studies.md, DICOMweb); open a session for any other image."
+
+
+def images() -> list[LabelImage]:
+    """Return the caller's stored series, the latest first; none without a study store."""
+    service = current_service()
+    if service.store is None:
+        return []
+    from gateway.studies.stored_series import latest_series  # SQLAlchemy, which a gateway without a store spares
+
+    store = service.store.store
+    with store.index.reading() as connection:
+        found = latest_series(connection, caller_name(), store.retention.since)
+    return [LabelImage(*series) for series in found]
+
+
+def count_images() -> int:
+    """Return how many images the caller may see."""
+    try:
+        require("read")
+    except (Forbidden, Unauthenticated):
+        return 0
+    return len(images())
+
+
+def _datastore() -> flask.Response:
+    """List the images, or count them; ``output=train`` has pairs of image and label, of which there are none."""
+    require("read")
+    output = flask.request.args.get("output", "") or "stats"
+    if output not in ANSWERS:
+        raise ParameterRefused([("/output", f"output should be one of {', '.join(ANSWERS)}.")])
+    return flask.jsonify(ANSWERS[output]())
+
+
+def _info() -> flask.Response:
+    """Describe one image."""
+    require("read")
+    id = flask.request.args.get("image", "")
+    found = next((image for image in images() if image.series_instance_uid == id), None)
+    if found is None:
+        raise StudyNotFound("No such image is stored for this caller.")
+    return flask.jsonify(found.info())
+
+
+def _not_offered(sentence: str) -> Callable[..., flask.Response]:
+    def view() -> flask.Response:
+        raise NotOffered(sentence)
+
+    return view
+
+
+ANSWERS: dict[str, Callable[[], JSON | list[JSON]]] = {
+    "stats": lambda: status_words(len(images())),
+    "all": lambda: datastore_words(images()),
+    "train": list,
+}
+RULES: tuple[Rule, ...] = (
+    ("GET", "/datastore/", _datastore),
+    ("GET", "/datastore/image/info", _info),
+    ("GET", "/datastore/download", _not_offered("A data set is not packed here; list the images, and load each.")),
+    ("PUT", "/datastore/image/info", _not_offered("What is known of an image is what its DICOM files state.")),
+    *(("PUT", f"/datastore/{name}", _not_offered(IMAGES)) for name in ("", "image")),
+    *(("DELETE", f"/datastore/{name}", _not_offered(IMAGES)) for name in ("", "image")),
+    *((method, "/datastore/label", _not_offered(LABELS)) for method in ("GET", "PUT", "DELETE")),
+    *((method, "/datastore/label/info", _not_offered(LABELS)) for method in ("GET", "PUT")),
+)

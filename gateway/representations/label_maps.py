@@ -1,0 +1,121 @@
+"""The masks of an answer as one label map: each region has a value from 1 on, and a name.
+
+A label map has the grid of the volume that the masks lie on: (slice, row, column) of its array, and an affine to the
+patient, LPS mm.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.contract.findings import Heatmap, LabelMask, ProbabilityMask
+from gateway.dicom.reading.geometry import Affine
+from gateway.dicom.reading.instances import Instance
+from gateway.errors import NotAcceptable
+from gateway.representations.answer_files import Answered
+from gateway.representations.placement import placed_masks
+
+MOST = 255
+"""Regions of one label map, whose values are uint8."""
+OVERLAP = "Masks of the answer overlap, which one label map cannot hold: ask for result_extension .seg.nrrd."
+Voxels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A region of an answer: its name, and its voxels: bool, (slice, row, column)."""
+
+    name: str
+    inside: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """Regions on one grid. ``affine`` leads from (slice, row, column, 1) to (x, y, z, 1) mm LPS."""
+
+    regions: Sequence[Region]
+    affine: Affine
+
+    @classmethod
+    def of(cls, answer: Answered, source: Sequence[Instance]) -> Self | None:
+        """Return the regions of an answer's masks in their order; None for an answer without any.
+
+        Raises AnswerInvalid for a mask that fits no image of ``source``, NotAcceptable for masks on several grids, on
+        images without a place in the patient, and for more than 255 regions.
+        """
+        masks = [one for one in placed_masks(answer.json, answer.buffers, source) if not isinstance(one, Heatmap)]
+        if not masks:
+            return None
+        matrices = [getattr(mask.of, "affine", None) for mask in masks]  # type: ignore[union-attr]
+        affines: list[Affine] = [matrix for matrix in matrices if matrix is not None]
+        if len(affines) < len(masks):
+            raise NotAcceptable("A mask lies on images that are no volume, so that it has no place in a label map.")
+        regions = list(_named(_regions(masks)))
+        if not regions:
+            return None
+        grids = {region.inside.shape for region in regions}
+        if len(grids) > 1 or not all(np.allclose(matrix, affines[0]) for matrix in affines):
+            raise NotAcceptable("The masks lie on several images, which one label map cannot hold; ask for json.")
+        if len(regions) > MOST:
+            raise NotAcceptable(f"The answer has more than {MOST} regions, which one label map cannot hold.")
+        return cls(regions, affines[0])
+
+    @property
+    def names(self) -> dict[str, int]:
+        """The value of each region by its name."""
+        return {region.name: value for value, region in enumerate(self.regions, start=1)}
+
+    def array(self) -> Voxels:
+        """Return the values: uint8, (slice, row, column), 0 outside. Raises NotAcceptable for regions that overlap."""
+        values = np.zeros(self.shape, np.uint8)
+        for value, region in enumerate(self.regions, start=1):
+            if values[region.inside].any():
+                raise NotAcceptable(OVERLAP)
+            values[region.inside] = value
+        return values
+
+    def layers(self) -> list[tuple[Voxels, dict[str, int]]]:
+        """Return label maps in which no region overlaps another, each with the values of its regions by name."""
+        layers: list[tuple[Voxels, dict[str, int]]] = []
+        for region in self.regions:
+            layer = next((one for one in layers if not one[0][region.inside].any()), None)
+            if layer is None:
+                layer = np.zeros(self.shape, np.uint8), {}
+                layers.append(layer)
+            values, names = layer
+            names[region.name] = len(names) + 1
+            values[region.inside] = names[region.name]
+        return layers
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Slices, rows, columns."""
+        return self.regions[0].inside.shape
+
+
+def _regions(masks: Iterable[Any]) -> Iterator[Region]:
+    for mask in masks:
+        array = mask.array if mask.array.ndim == 3 else mask.array[None]
+        if isinstance(mask, LabelMask):
+            for value in sorted(mask.labels):
+                label = mask.labels[value]
+                yield Region(label if isinstance(label, str) else label.name, array == value)
+        elif isinstance(mask, ProbabilityMask):
+            yield Region(mask.label, array >= 255 * mask.threshold)  # of 0 to 255, as answers have them
+        else:
+            yield Region(mask.label, array != 0)
+
+
+def _named(regions: Iterable[Region]) -> Iterator[Region]:
+    """Give each region a name of its own: a number behind one that is there already."""
+    known = set[str]()
+    for number, region in enumerate(regions, start=1):
+        name = stem = region.name or f"region {number}"
+        while name in known:
+            name = f"{stem} {number}"
+            number += 1
+        known.add(name)
+        yield Region(name, region.inside)

@@ -1,0 +1,173 @@
+"""Images that clients of MONAI Label sent once, for the inferences that follow: in memory or in an anonymous file.
+
+A session is its caller's own. It lives in the worker that received it, and the others reach its files through a link.
+"""
+
+import re
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from gateway.config import Settings
+from gateway.contract.requests import JSON
+from gateway.errors import NotOffered, SessionGone, Unavailable
+from gateway.sessions.session_link import Reply, SessionLink, SharedFiles
+from gateway.spool.parts import PartFile, shared_file
+
+LOOK_SECONDS = 5.0
+"""Seconds between two looks at which sessions are over."""
+RETRY_AFTER = 30
+"""Seconds after which a caller that found no room may try again: others' sessions end by their idle time."""
+SECRET_DIGITS = 32
+"""Hexadecimal digits at the end of an id that name the session within its worker, and cannot be guessed."""
+GONE = "There is no such session, or it has ended: by its idle time, by newer ones, or with its process. Open another."
+ID = re.compile(r"[0-9a-f]{32}([0-9a-f]{32})?")
+"""An id, without and with the name of a worker."""
+READ, DELETE, FILES = "read", "delete", "files"
+
+
+@dataclass
+class ImageSession:
+    """The files of one image. Times are seconds since 1970; it ends ``expiry`` seconds after the last request."""
+
+    id: str
+    caller: str
+    files: SharedFiles
+    expiry: int
+    opened: float = field(default_factory=time.time)
+    used: float = field(default_factory=time.time)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files."""
+        return sum(length for _, length in self.files.ranges)
+
+    def words(self) -> JSON:
+        """Return the session as MONAI Label writes it, without the path and the name of a file."""
+        return {
+            "name": self.id,
+            "path": "",
+            "image": "",
+            "meta": {"files": len(self.files.ranges), "bytes": self.size},
+            "create_ts": int(self.opened),
+            "last_access_ts": int(self.used),
+            "expiry": self.expiry,
+        }
+
+
+class ImageSessions:
+    """The sessions of this process, within the bounds of click sessions."""
+
+    def __init__(self, settings: Settings, *, linked: bool) -> None:
+        """``linked`` lets the other workers of a server reach the sessions of this one."""
+        self._settings = settings
+        self._link = SessionLink(self.serve) if linked else None
+        self._lock = threading.Lock()
+        self._sessions: dict[str, ImageSession] = {}
+        self._closed = threading.Event()
+        self._watch: threading.Thread | None = None
+
+    def open(self, caller: str, instances: Sequence[BinaryIO], expiry: int = 0) -> JSON:
+        """Hold the files of an image, which lie in one shared spool; return the session.
+
+        It displaces the caller's own oldest above ``session_caller_max``. ``expiry`` is in seconds, 0 for as long as
+        may be. Raises NotOffered where sessions are off, Unavailable where those of others leave no room.
+        """
+        settings = self._settings
+        if not settings.sessions:
+            raise NotOffered("This gateway opens no sessions; send the image with each inference.")
+        file, ranges = shared_file(instances)
+        assert file is not None  # the caller has checked that there are files
+        name, most = self._link.name if self._link else "", int(settings.monai_session_idle)
+        id = name + secrets.token_hex(SECRET_DIGITS // 2)
+        expiry = min(expiry, most) if expiry > 0 else most
+        session = ImageSession(id, caller, SharedFiles(file, tuple(ranges)), expiry)
+        with self._lock:
+            self._forget()
+            own = sorted((one for one in self._sessions.values() if one.caller == caller), key=lambda one: one.used)
+            kept = own[max(0, len(own) - settings.session_caller_max + 1) :]
+            others = [one for one in self._sessions.values() if one.caller != caller]
+            while kept and not self._has_room([*others, *kept, session]):
+                kept.pop(0)
+            if not self._has_room([*others, *kept, session]):
+                sentence = "The images of other sessions leave no room (sessions, session_max_bytes)."
+                raise Unavailable(sentence, retry_after=RETRY_AFTER)
+            self._sessions = {one.id: one for one in (*others, *kept, session)}
+        self._start_watch()
+        return session.words()
+
+    def words(self, caller: str, id: str) -> JSON:
+        """Return a session. Raises SessionGone for one that is not the caller's."""
+        return self._words(READ, caller, id)
+
+    def delete(self, caller: str, id: str) -> JSON:
+        """End a session; return what it was. Raises SessionGone."""
+        return self._words(DELETE, caller, id)
+
+    def files(self, caller: str, id: str) -> list[PartFile]:
+        """Return the files of a session, opened for one request. Raises SessionGone."""
+        reply = self._call(FILES, caller, id)
+        assert isinstance(reply, SharedFiles)
+        return reply.opened()
+
+    def serve(self, verb: str, caller: str, id: str, words: JSON) -> Reply:
+        """Return the reply of a session of this process. Raises SessionGone."""
+        with self._lock:
+            self._forget()
+            session = self._sessions.get(id)
+            if session is None or session.caller != caller:
+                raise SessionGone(GONE)
+            if verb == DELETE:
+                del self._sessions[id]
+            session.used = time.time()
+        return session.files if verb == FILES else session.words()
+
+    def close(self) -> None:
+        """End all sessions."""
+        self._closed.set()
+        with self._lock:
+            self._sessions.clear()
+        if self._link is not None:
+            self._link.close()
+
+    def _words(self, verb: str, caller: str, id: str) -> JSON:
+        reply = self._call(verb, caller, id)
+        assert isinstance(reply, dict)
+        return reply
+
+    def _call(self, verb: str, caller: str, id: str) -> Reply:
+        """Return the reply of a session, whichever worker has it."""
+        if not ID.fullmatch(id):
+            raise SessionGone(GONE)
+        name = id[:-SECRET_DIGITS]
+        if self._link is None or name == self._link.name:
+            return self.serve(verb, caller, id, {})
+        return self._link.forward(name, verb, caller, id, {})
+
+    def _has_room(self, sessions: Sequence[ImageSession]) -> bool:
+        settings = self._settings
+        return len(sessions) <= settings.sessions and sum(one.size for one in sessions) <= settings.session_max_bytes
+
+    def _forget(self) -> None:
+        """Forget the sessions that are over; the lock is held."""
+        now, life = time.time(), self._settings.session_life
+        alive = [one for one in self._sessions.values() if now - one.used < one.expiry and now - one.opened < life]
+        self._sessions = {one.id: one for one in alive}
+
+    def _start_watch(self) -> None:
+        with self._lock:
+            if self._watch is None:
+                self._watch = threading.Thread(target=self._look, name="gateway-image-sessions", daemon=True)
+                self._watch.start()
+
+    def _look(self) -> None:
+        """Look after the sessions until there is none."""
+        while not self._closed.wait(LOOK_SECONDS):
+            with self._lock:
+                self._forget()
+                if not self._sessions:
+                    self._watch = None
+                    return

@@ -1,0 +1,351 @@
+"""MONAI Label's API, in this process: models, inference, sessions, the datastore, and hostile requests."""
+
+import contextlib
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+import SimpleITK
+from flask.testing import FlaskClient
+from numpy.typing import NDArray
+from openapi_spec_validator import validate
+from werkzeug.formparser import parse_form_data
+from werkzeug.test import TestResponse
+
+from gateway import BoundingBox, Classification, Gateway, LabelMask, Mask, ProbabilityMask, Settings, Volume
+from gateway.testing import phantom_study
+from tests.apps.clicking import paint
+from tests.doors.questions import values
+
+SLICER = {"result_extension": ".nrrd", "result_dtype": "uint8", "result_compress": False, "client_id": None}
+"""What 3D Slicer's module sends with each inference."""
+Slices = list[Path]
+
+
+def application(**settings: Any) -> Gateway:
+    """A service with a model of each kind of answer."""
+    app = Gateway("labels", settings=Settings(monai=True, **settings))
+
+    @app.model("/threshold", version="1.2", forbid_unknown=True)
+    def threshold(volume: Volume, level: float = 200, label: str = "dense") -> list[Mask | Classification]:
+        """Voxels above a level."""
+        found = volume.array > level
+        return [Mask(found, label), Classification({"voxels": int(found.sum())})]
+
+    @app.model("/ct/tissues")
+    def tissues(volume: Volume) -> list[LabelMask | ProbabilityMask]:
+        soft = (volume.array > 0).astype(np.uint8) + (volume.array > 200)
+        return [
+            LabelMask(soft, {1: "soft", 2: "hard"}),
+            ProbabilityMask(np.where(volume.array < -500, 0.7, 0.2), "air"),
+        ]
+
+    @app.model("/overlapping")
+    def overlapping(volume: Volume) -> list[Mask]:
+        return [Mask(volume.array > level, "a\nname: x") for level in (0, 100)]
+
+    @app.model("/box")
+    def box(volume: Volume) -> BoundingBox:
+        return BoundingBox("box", (1, 2), (5, 6), slice=0)
+
+    app.model("/")(paint)
+    return app
+
+
+@pytest.fixture(scope="module")
+def client() -> FlaskClient:
+    return application().test_client()
+
+
+@pytest.fixture(scope="module")
+def slices(tmp_path_factory: pytest.TempPathFactory) -> Slices:
+    """A study of slices that are not square, out of spatial order."""
+    return phantom_study(tmp_path_factory.mktemp("phantom"), slices=5, size=24)[::-1]
+
+
+def packed(files: Sequence[Path]) -> bytes:
+    """An archive of files, as a client sends a series: it sends one file."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for number, path in enumerate(files):
+            archive.writestr(f"{number}.dcm", path.read_bytes())
+    return data.getvalue()
+
+
+def form(params: str, *files: tuple[str, bytes]) -> dict[str, Any]:
+    """A form as the Python client writes it: ``params``, then files by their fields."""
+    limit = b"----------lImIt_of_THE_fIle_eW_$"
+    parts = [(b'name="params"', params.encode())]
+    parts += [(f'name="{name}"; filename="/home/DOE^JANE/study.zip"'.encode(), data) for name, data in files]
+    lines = [b"--%s\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n" % (limit, *part) for part in parts]
+    content_type = f"multipart/form-data; boundary={limit.decode()}"
+    return {"data": b"".join([*lines, b"--%s--\r\n" % limit]), "content_type": content_type}
+
+
+def infer(client: FlaskClient, name: str, files: Sequence[Path] = (), query: str = "", **params: Any) -> TestResponse:
+    """Ask for an inference as 3D Slicer's module does."""
+    sent = form(json.dumps(SLICER | params), *([("file", packed(files))] if files else []))
+    return client.post(f"/monai/infer/{name}?{query}", **sent)
+
+
+def put_session(client: FlaskClient, *files: bytes, query: str = "") -> TestResponse:
+    """Open a session."""
+    return client.put(f"/monai/session/{query}", **form("{}", *(("files", data) for data in files)))
+
+
+def answered(response: TestResponse) -> tuple[NDArray[Any], SimpleITK.Image, dict[str, Any]]:
+    """The mask by SimpleITK, which 3D Slicer's module reads it with too, and ``params``."""
+    assert response.status_code == 200, response.text
+    assert int(response.headers["Content-Length"]) == len(response.data)
+    environ = {"wsgi.input": io.BytesIO(response.data), "CONTENT_TYPE": response.headers["Content-Type"]}
+    environ |= {"CONTENT_LENGTH": str(len(response.data)), "REQUEST_METHOD": "POST"}
+    _, fields, files = parse_form_data(environ, silent=False)
+    with contextlib.closing(files["image"]) as file:
+        image = read(file.read(), str(file.filename))
+    return SimpleITK.GetArrayFromImage(image), image, json.loads(fields["params"])
+
+
+def read(data: bytes, name: str) -> SimpleITK.Image:
+    """Read an image by SimpleITK, which wants a file."""
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_bytes(data)
+        return SimpleITK.ReadImage(path)
+
+
+def refused(response: TestResponse, status: int, code: str) -> str:
+    """The sentence of a refusal."""
+    problem = response.get_json(force=True)
+    assert (response.status_code, problem["type"]) == (status, f"urn:gateway:problem:{code}"), problem
+    assert "DOE" not in response.text
+    return str(problem["detail"])
+
+
+def test_the_models_are_listed_by_what_they_do_with_their_defaults(client: FlaskClient) -> None:
+    info = client.get("/monai/info/").get_json()
+    types = {name: model["type"] for name, model in info["models"].items()}
+    assert types == {
+        "threshold": "segmentation",
+        "ct/tissues": "segmentation",
+        "overlapping": "segmentation",
+        "box": "detection",
+        "default": "deepgrow",
+    }
+    assert info["models"]["threshold"]["config"] == {"level": 200.0, "label": "dense"}
+    assert info["models"]["threshold"]["description"] == "Voxels above a level."
+    assert (info["labels"], info["trainers"], info["datastore"]["total"]) == ([], {}, 0)
+    assert client.get("/monai/info").status_code == 200
+
+
+def test_a_mask_lies_on_the_grid_of_the_series(client: FlaskClient, slices: Slices) -> None:
+    array, image, params = answered(infer(client, "threshold", slices, level=100, label="größer"))
+    np.testing.assert_array_equal(array, values(slices) > 100)
+    reader = SimpleITK.ImageSeriesReader()
+    reader.SetFileNames([str(path) for path in sorted(slices)])
+    series = reader.Execute()
+    for of in ("GetOrigin", "GetSpacing", "GetDirection", "GetSize"):
+        np.testing.assert_allclose(getattr(image, of)(), getattr(series, of)(), atol=1e-6)
+    assert params["label_names"] == {"größer": 1}
+    assert (params["model"], params["version"]) == ("threshold", "1.2")
+    assert params["answer"]["study_ml_json"]["voxels"] == int(array.sum())
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_several_regions_are_one_label_map(client: FlaskClient, slices: Slices, compress: bool) -> None:
+    array, _, params = answered(infer(client, "ct/tissues", slices, result_compress=compress))
+    exact = values(slices)
+    assert params["label_names"] == {"soft": 1, "hard": 2, "air": 3}
+    wanted = np.select([exact > 200, exact > 0, exact < -500], [2, 1, 3])
+    np.testing.assert_array_equal(array, wanted)
+
+
+def test_regions_that_overlap_need_the_segmentation_of_slicer(client: FlaskClient, slices: Slices) -> None:
+    assert ".seg.nrrd" in refused(infer(client, "overlapping", slices), 406, "not-acceptable")
+    array, image, params = answered(infer(client, "overlapping", slices, result_extension=".seg.nrrd"))
+    exact = values(slices)
+    np.testing.assert_array_equal(array, np.stack([exact > 0, exact > 100], axis=-1))
+    assert [image.GetMetaData(f"Segment{number}_Layer") for number in (0, 1)] == ["0", "1"]
+    assert image.GetMetaData("Segment1_Name") == "a name: x 2"
+    assert list(params["label_names"].values()) == [1, 2]
+
+
+def test_the_query_chooses_the_form_of_the_answer(client: FlaskClient, slices: Slices) -> None:
+    image = infer(client, "threshold", slices, "output=image")
+    assert image.data.startswith(b"NRRD") and image.headers["Content-Disposition"].endswith('.nrrd"')
+    words = infer(client, "threshold", slices, "output=json")
+    assert words.get_json()["label_names"] == {"dense": 1}
+    seg = infer(client, "threshold", slices, "output=dicom_seg")
+    assert (seg.mimetype, seg.data[128:132]) == ("application/dicom", b"DICM")
+    assert infer(client, "box", slices).get_json()["label_names"] == {}
+    refused(infer(client, "box", slices, "output=image"), 406, "not-acceptable")
+    refused(infer(client, "box", slices, "output=dicom_seg"), 406, "not-acceptable")
+    refused(infer(client, "threshold", slices, "output=other"), 422, "parameter-refused")
+
+
+def test_points_are_the_clicks_of_an_interactive_model(client: FlaskClient, slices: Slices) -> None:
+    """A point is column, row and slice, as 3D Slicer sends it."""
+    array, _, params = answered(
+        infer(client, "default", slices, foreground=[[7, 3, 1], [20, 4, 4]], background=[[7, 3, 1]])
+    )
+    assert params["label_names"] == {"Painted": 1}
+    assert np.argwhere(array).tolist() == [[4, 4, 20]]
+    array, *_ = answered(infer(client, "default", slices))
+    assert not array.any()
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [[24, 0, 0]],
+        [[0, 0, 5]],
+        [[-1, 0, 0]],
+        [[1, 2]],
+        [["1", 2, 3]],
+        [[10**400, 2, 3]],
+        [None],
+        "[[1, 2, 3]]",
+        {"x": 1},
+        [[0, 0, 0]] * 1001,
+    ],
+)
+def test_a_point_that_is_none_is_refused(client: FlaskClient, slices: Slices, points: Any) -> None:
+    refused(infer(client, "default", slices, foreground=points), 422, "parameter-refused")
+    refused(infer(client, "default", slices, background=points), 422, "parameter-refused")
+
+
+@pytest.mark.parametrize(
+    ("params", "status", "code"),
+    [
+        ("{", 400, "broken-json"),
+        ("[]", 400, "broken-json"),
+        ("null", 400, "broken-json"),
+        ("[" * 100_000, 400, "broken-json"),
+        (json.dumps([0] * 300_000), 413, "limit-exceeded"),
+        ('{"level": "high"}', 422, "parameter-refused"),
+        ('{"unknown": 1}', 422, "parameter-refused"),
+        ('{"result_extension": "../x.nrrd"}', 422, "parameter-refused"),
+        ('{"result_extension": [".nrrd"]}', 422, "parameter-refused"),
+        ('{"result_dtype": "float32"}', 422, "parameter-refused"),
+        ('{"result_compress": "yes"}', 422, "parameter-refused"),
+        ('{"studyPath": "/etc"}', 422, "parameter-refused"),
+        ('{"series": "1.2.3"}', 422, "parameter-refused"),
+        ('{"from": "pacs", "study": "1.2.3"}', 422, "parameter-refused"),
+    ],
+)
+def test_params_that_do_not_fit_are_refused(
+    client: FlaskClient, slices: Slices, params: str, status: int, code: str
+) -> None:
+    sent = form(params, ("file", packed(slices)))
+    refused(client.post("/monai/infer/threshold?image=x", **sent), status, code)
+
+
+def test_a_word_of_the_client_reaches_a_model_only_where_it_declares_it(client: FlaskClient, slices: Slices) -> None:
+    """The model forbids unknown parameters, and has one with the name of a word that 3D Slicer sends."""
+    words = {"device": "cuda", "logging": "INFO", "model": "x", "output": "dicom", "label": "spleen"}
+    assert answered(infer(client, "threshold", slices, **words))[2]["label_names"] == {"spleen": 1}
+
+
+def test_a_session_holds_an_image_for_inferences(client: FlaskClient, slices: Slices) -> None:
+    opened = put_session(client, packed(slices)).get_json()
+    id, info = opened["session_id"], opened["session_info"]
+    assert (info["name"], info["expiry"], info["meta"]["files"]) == (id, 3600, 5)
+    for level in (0, 100):
+        array, *_ = answered(infer(client, "threshold", query=f"image=CT+Chest&session_id={id}", level=level))
+        np.testing.assert_array_equal(array, values(slices) > level)
+    assert client.get(f"/monai/session/{id}").get_json()["create_ts"] == info["create_ts"]
+    refused(client.get(f"/monai/session/{id}?image=true"), 501, "not-offered")
+    refused(infer(client, "threshold", slices, f"session_id={id}"), 422, "parameter-refused")
+    assert client.delete(f"/monai/session/{id}").get_json()["name"] == id
+    for gone in (client.get(f"/monai/session/{id}"), client.delete(f"/monai/session/{id}")):
+        refused(gone, 404, "session-gone")
+    refused(infer(client, "threshold", query=f"session_id={id}"), 404, "session-gone")
+
+
+def test_the_files_of_a_session_may_be_sent_one_by_one(client: FlaskClient, slices: Slices) -> None:
+    files = [path.read_bytes() for path in slices]
+    opened = put_session(client, *files, query="?expiry=60").get_json()
+    assert opened["session_info"]["expiry"] == 60
+    array, *_ = answered(infer(client, "threshold", query=f"session_id={opened['session_id']}", level=100))
+    np.testing.assert_array_equal(array, values(slices) > 100)
+    refused(put_session(client), 422, "parameter-refused")
+    refused(client.put("/monai/session/", json={}), 415, "unsupported-media-type")
+    refused(put_session(client, *files, query="?expiry=-1"), 422, "parameter-refused")
+
+
+@pytest.mark.parametrize("id", ["..%2F..%2Fetc%2Fpasswd", "%00", "x" * 5000, "0" * 31, "0" * 64, "%ff%fe", "0" * 32])
+def test_a_name_that_no_image_has_leads_nowhere(client: FlaskClient, id: str) -> None:
+    assert client.get(f"/monai/session/{id}").status_code == 404
+    refused(infer(client, "threshold", query=f"session_id={id}"), 404, "session-gone")
+    refused(infer(client, "threshold", query=f"image={id}"), 404, "study-not-found")
+    refused(client.get(f"/monai/datastore/image/info?image={id}"), 404, "study-not-found")
+
+
+def test_an_inference_needs_an_image_and_a_model(client: FlaskClient, slices: Slices) -> None:
+    refused(infer(client, "threshold"), 422, "parameter-refused")
+    refused(infer(client, "other", slices), 404, "model-not-found")
+    refused(client.post("/monai/infer/threshold", data=b"x", content_type="text/plain"), 415, "unsupported-media-type")
+    refused(client.post("/monai/infer/threshold"), 422, "parameter-refused")
+    refused(client.post("/monai/infer/threshold", **form("{}", ("label", b"scribbles"))), 501, "not-offered")
+    refused(client.post("/monai/infer/threshold", **form("{}", ("other", b"x"))), 422, "parameter-refused")
+
+
+def test_an_archive_that_unfolds_without_end_is_refused() -> None:
+    client, data = application(max_body_bytes=1 << 20).test_client(), io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("1.dcm", bytes(64 << 20))
+    for method, path, field in (("POST", "infer/threshold", "file"), ("PUT", "session/", "files")):
+        sent = form("{}", (field, data.getvalue()))
+        refused(client.open(f"/monai/{path}", method=method, **sent), 413, "limit-exceeded")
+
+
+def test_newer_sessions_of_a_caller_displace_the_oldest(slices: Slices) -> None:
+    client = application(session_caller_max=2).test_client()
+    ids = [put_session(client, packed(slices)).get_json()["session_id"] for _ in range(3)]
+    assert [client.get(f"/monai/session/{id}").status_code for id in ids] == [404, 200, 200]
+    client = application(session_max_bytes=1000).test_client()
+    refused(put_session(client, packed(slices)), 503, "unavailable")
+    client = application(sessions=0).test_client()
+    refused(put_session(client, packed(slices)), 501, "not-offered")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "train/threshold"),
+        ("DELETE", "train/"),
+        ("GET", "train/?check_if_running=true"),
+        ("POST", "activelearning/random"),
+        ("PUT", "datastore/?image=x"),
+        ("PUT", "datastore/label?image=x"),
+        ("GET", "datastore/label?label=x&tag=final"),
+        ("POST", "infer/wsi/threshold"),
+    ],
+)
+def test_what_is_not_there_is_said_in_a_sentence(client: FlaskClient, method: str, path: str) -> None:
+    assert refused(client.open(f"/monai/{path}", method=method), 501, "not-offered").endswith(".")
+
+
+def test_the_description_is_that_of_the_answers(client: FlaskClient, slices: Slices) -> None:
+    api = client.get("/openapi.json").get_json()
+    validate(api)
+
+    def fits(body: Any, path: str) -> None:
+        schema = api["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+        jsonschema.validate(body, schema | {"components": api["components"]})
+
+    fits(client.get("/monai/info/").get_json(), "/monai/info/")
+    for output in ("", "stats", "all", "train"):
+        fits(client.get(f"/monai/datastore/?output={output}").get_json(), "/monai/datastore/")
+    answer = api["paths"]["/monai/infer/{name}"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    words = infer(client, "threshold", slices, "output=json").get_json()
+    jsonschema.validate(words, answer | {"components": api["components"]})
+    assert not any(path.startswith("/monai") for path in Gateway("x").test_client().get("/openapi.json").json["paths"])
+    assert "standard error" in client.get("/monai/logs/").text
