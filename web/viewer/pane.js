@@ -1,0 +1,222 @@
+// One canvas that shows one plane: the picture, what lies over it, and the way between voxels and the screen.
+import {drawNotes} from "./notes.js";
+import {drawShapes} from "./shapes.js";
+import {isGrid, isVisible, misfit, paint, regionsOf, valuesOn} from "./overlays.js";
+import {outlinesOf} from "./outlines.js";
+import {css} from "./palettes.js";
+import {cut, extent, toPlane, toVoxel} from "./planes.js";
+import {paintColour} from "./windows.js";
+
+/** @typedef {import("./overlays.js").GridOverlay} GridOverlay */
+/** @typedef {import("./planes.js").Plane} Plane */
+/** @typedef {import("./viewer.js").Scene} Scene */
+
+/** Canvas pixels for each pixel of CSS at most: beyond, drawing costs more than an eye sees. */
+const MOST_DENSITY = 2;
+
+/** Magnification over the size that fits. */
+export const ZOOMS = {least: 0.25, most: 64};
+
+/** Width of an outline in pixels of CSS. */
+const OUTLINE = 1.5;
+
+/** A buffer of pixels that a canvas scales when it is drawn. */
+class Layer {
+  canvas = document.createElement("canvas");
+  context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
+  /** What is painted, so that the same is not painted twice. @type {unknown[]} */
+  key = [];
+  /** @type {ImageData | null} */
+  #image = null;
+
+  /**
+   * @param {number} width
+   * @param {number} height
+   * @param {unknown[]} key
+   * @param {(out: Uint32Array) => void} fill
+   */
+  paint(width, height, key, fill) {
+    if (key.length === this.key.length && key.every((part, index) => part === this.key[index])) return;
+    this.key = key;
+    if (!this.#image || this.#image.width !== width || this.#image.height !== height) {
+      Object.assign(this.canvas, {width, height});
+      this.#image = new ImageData(width, height);
+    }
+    fill(new Uint32Array(this.#image.data.buffer));
+    this.context.putImageData(this.#image, 0, 0);
+  }
+}
+
+/** One plane of the scene on a canvas of its own. */
+export class Pane {
+  canvas = document.createElement("canvas");
+  /** Magnification over the size that fits. */
+  zoom = 1;
+  /** Pixels of CSS from the middle of the pane to the middle of the plane. */
+  pan = [0, 0];
+  #context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
+  #picture = new Layer();
+  #overlay = new Layer();
+  #size = [0, 0];
+
+  /** @param {Plane} plane */
+  constructor(plane) {
+    this.plane = plane;
+    this.canvas.className = "viewer-pane";
+    this.canvas.tabIndex = 0;
+    this.canvas.setAttribute("role", "slider");
+    this.canvas.setAttribute("aria-orientation", "vertical");
+  }
+
+  /** Pixels of CSS. */
+  get width() {
+    return this.#size[0];
+  }
+
+  /** Pixels of CSS. */
+  get height() {
+    return this.#size[1];
+  }
+
+  /** Pixels of CSS for each mm. */
+  get scale() {
+    const [width, height] = extent(this.plane);
+    return this.zoom * Math.min(this.width / width, this.height / height);
+  }
+
+  /** Take over the size that the page gives the canvas. @returns {boolean} true if it changed */
+  measure() {
+    const {clientWidth, clientHeight} = this.canvas;
+    const density = Math.min(MOST_DENSITY, globalThis.devicePixelRatio || 1);
+    const [width, height] = [clientWidth, clientHeight].map((side) => Math.max(1, Math.round(side * density)));
+    if (this.canvas.width === width && this.canvas.height === height && this.#size[0] === clientWidth) return false;
+    Object.assign(this.canvas, {width, height});
+    this.#size = [clientWidth, clientHeight];
+    return true;
+  }
+
+  /** @param {number} zoom @param {[number, number]} [around] the place that stays, pixels of CSS */
+  zoomTo(zoom, around = [this.width / 2, this.height / 2]) {
+    const next = Math.min(ZOOMS.most, Math.max(ZOOMS.least, zoom));
+    const factor = next / this.zoom;
+    const middle = [this.width / 2, this.height / 2];
+    this.pan = this.pan.map((pan, axis) => around[axis] - middle[axis] - (around[axis] - middle[axis] - pan) * factor);
+    this.zoom = next;
+  }
+
+  reset() {
+    this.zoom = 1;
+    this.pan = [0, 0];
+  }
+
+  /** The corner of the plane and the size of a voxel, pixels of CSS. */
+  frame() {
+    const {plane, scale} = this;
+    const [width, height] = extent(plane);
+    return {
+      left: this.width / 2 + this.pan[0] - (width * scale) / 2,
+      top: this.height / 2 + this.pan[1] - (height * scale) / 2,
+      across: plane.pixelWidth * scale,
+      down: plane.pixelHeight * scale,
+    };
+  }
+
+  /** The place of a voxel's centre on the canvas, pixels of CSS. @param {number[]} voxel @returns {[number, number]} */
+  toScreen(voxel) {
+    const {left, top, across, down} = this.frame();
+    const [x, y] = toPlane(this.plane, voxel);
+    return [left + (x + 0.5) * across, top + (y + 0.5) * down];
+  }
+
+  /**
+   * @param {number} x pixels of CSS
+   * @param {number} y
+   * @param {number} index of the plane
+   * @returns {number[] | null} the voxel there; null outside
+   */
+  voxelAt(x, y, index) {
+    const {left, top, across, down} = this.frame();
+    const [column, row] = [Math.floor((x - left) / across), Math.floor((y - top) / down)];
+    const inside = column >= 0 && row >= 0 && column < this.plane.width && row < this.plane.height;
+    return inside ? toVoxel(this.plane, column, row, index) : null;
+  }
+
+  /** @param {Scene} scene */
+  draw(scene) {
+    const density = this.canvas.width / this.width;
+    const context = this.#context;
+    context.setTransform(density, 0, 0, density, 0, 0);
+    context.fillStyle = "black";
+    context.fillRect(0, 0, this.width, this.height);
+    const index = scene.cursor[this.plane.axis];
+    this.#drawPicture(scene, index);
+    if (scene.overlaid) {
+      this.#drawGrids(scene, index);
+      drawShapes(context, this, scene, index);
+    }
+    drawNotes(context, this, scene, index);
+  }
+
+  /** @param {Scene} scene @param {number} index */
+  #drawPicture({series, painter, smooth, version}, index) {
+    const {plane} = this;
+    this.#picture.paint(plane.width, plane.height, [plane, index, painter, version], (out) => {
+      const slice = (/** @type {number} */ s) => series.slices[s].pixels;
+      if (series.colour) return paintColour(slice(index), out);
+      const type = /** @type {new (length: number) => import("./pictures.js").Pixels} */ (slice(0).constructor);
+      const values = cut({shape: series.shape, slice}, plane, index, () => new type(out.length));
+      if (values) painter(values, out);
+    });
+    this.#place(this.#picture, smooth);
+  }
+
+  /** @param {Scene} scene @param {number} index */
+  #drawGrids(scene, index) {
+    const grids = scene.overlays.filter(isGrid).filter((one) => isVisible(one) && !misfit(one, scene.series.shape));
+    if (!grids.length) return;
+    const {plane} = this;
+    const order = [...grids.filter(isHeat), ...grids.filter((one) => !isHeat(one))];
+    this.#overlay.paint(plane.width, plane.height, [plane, index, scene.overlays, scene.version], (out) => {
+      out.fill(0);
+      for (const one of order) {
+        const values = valuesOn(one, plane, index);
+        if (values) paint(one, values, out);
+      }
+    });
+    this.#place(this.#overlay, false);
+    for (const one of order) if (one.outline !== false) this.#drawOutlines(one, scene, index);
+  }
+
+  /** @param {Layer} layer @param {boolean} smooth */
+  #place(layer, smooth) {
+    const {left, top, across, down} = this.frame();
+    this.#context.imageSmoothingEnabled = smooth;
+    this.#context.drawImage(layer.canvas, left, top, across * this.plane.width, down * this.plane.height);
+  }
+
+  /** @param {GridOverlay} overlay @param {Scene} scene @param {number} index */
+  #drawOutlines(overlay, scene, index) {
+    const regions = regionsOf(overlay);
+    if (!regions) return;
+    const {plane} = this;
+    const key = [plane.axis, index, regions.key, overlay.offset ?? "", scene.series.shape].join(";");
+    const outlines = scene.outlines.get(overlay.data, key, () => {
+      const values = valuesOn(overlay, plane, index);
+      return values ? outlinesOf(values, plane.width, regions.region) : [];
+    });
+    const {left, top, across, down} = this.frame();
+    this.#context.lineWidth = OUTLINE;
+    for (const {region, edges} of outlines) {
+      this.#context.strokeStyle = css(regions.tint(region));
+      this.#context.beginPath();
+      for (let at = 0; at < edges.length; at += 4) {
+        this.#context.moveTo(left + edges[at] * across, top + edges[at + 1] * down);
+        this.#context.lineTo(left + edges[at + 2] * across, top + edges[at + 3] * down);
+      }
+      this.#context.stroke();
+    }
+  }
+}
+
+/** @param {GridOverlay} overlay */
+const isHeat = (overlay) => overlay.kind === "heatmap";
