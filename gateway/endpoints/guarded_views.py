@@ -38,6 +38,19 @@ def answering(view: View[P]) -> View[P]:
     return answered
 
 
+def answering_inference(view: View[P]) -> View[P]:
+    """A view whose refusals are problems, and in which an exception is one of the model; its exchange counts both."""
+
+    @wraps(view)
+    def answered(*args: P.args, **kwargs: P.kwargs) -> flask.Response:
+        try:
+            return view(*args, **kwargs)
+        except GatewayError as error:
+            return problem_response(error)
+
+    return answered
+
+
 @contextmanager
 def admission_ticket() -> Iterator[Ticket]:
     """A place among the requests in work, for one that brings many bytes. Raises Unavailable."""

@@ -11,10 +11,11 @@ from gateway.contract.model import Model
 from gateway.contract.requests import JSON, Result
 from gateway.endpoints.access_control import caller, may_see_reasons, require
 from gateway.endpoints.current import current_service
+from gateway.endpoints.guarded_views import answering_inference
 from gateway.endpoints.inference import answer_fields, open_exchange, sending
 from gateway.endpoints.multipart_response import SEND_SIZE, coalesced
-from gateway.endpoints.problems import add_members, problem_response, sentence_of
-from gateway.errors import GatewayError, ModelNotFound, ParameterRefused, RequestError
+from gateway.endpoints.problems import add_members, sentence_of
+from gateway.errors import ModelNotFound, ParameterRefused, RequestError
 from gateway.intake.body import Body, read_json
 from gateway.intake.receiving import Received, ReceiveOptions
 from gateway.intake.tensor_body import receive_tensors
@@ -39,7 +40,7 @@ def add_oip(app: flask.Flask, taken: Collection[str]) -> None:
     for method, path, view in RULES:
         if f"{PREFIX}{path}" not in taken:
             endpoint = f"{method} {path}".replace(".", " ")
-            pages.add_url_rule(path, endpoint, _answering(view), methods=[method])
+            pages.add_url_rule(path, endpoint, answering_inference(view), methods=[method])
     app.register_blueprint(pages)
     app.after_request(_name_error)
 
@@ -73,16 +74,6 @@ def _models() -> dict[str, Model]:
 
 def _version(model: Model) -> str:
     return model.card.version
-
-
-def _answering(view: Callable[..., flask.Response]) -> Callable[..., flask.Response]:
-    def answered(**path: str) -> flask.Response:
-        try:
-            return view(**path)
-        except GatewayError as error:
-            return problem_response(error)
-
-    return answered
 
 
 def _name_error(response: flask.Response) -> flask.Response:

@@ -20,7 +20,10 @@ from gateway.representations.placement import placed_masks
 
 MOST = 255
 """Regions of one label map, whose values are uint8."""
-OVERLAP = "Masks of the answer overlap, which one label map cannot hold: ask for result_extension .seg.nrrd."
+OVERLAP = (
+    "Masks of the answer overlap, and a label map has one value a voxel: ask for result_extension .seg.nrrd, or let "
+    "the last one cover the others by result_overlap last."
+)
 Voxels = NDArray[np.uint8]
 
 
@@ -68,11 +71,14 @@ class LabelMap:
         """The value of each region by its name."""
         return {region.name: value for value, region in enumerate(self.regions, start=1)}
 
-    def array(self) -> Voxels:
-        """Return the values: uint8, (slice, row, column), 0 outside. Raises NotAcceptable for regions that overlap."""
+    def array(self, *, covers: bool = False) -> Voxels:
+        """Return the values: uint8, (slice, row, column), 0 outside.
+
+        With ``covers`` the last of regions that overlap covers the others; else it raises NotAcceptable.
+        """
         values = np.zeros(self.shape, np.uint8)
         for value, region in enumerate(self.regions, start=1):
-            if values[region.inside].any():
+            if not covers and values[region.inside].any():
                 raise NotAcceptable(OVERLAP)
             values[region.inside] = value
         return values

@@ -13,13 +13,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, Self
 
 import numpy as np
 import pydicom
 import requests
+import SimpleITK
 from nibabel.nifti1 import Nifti1Image
 from pynetdicom import AE, build_context
+from requests_toolbelt import multipart
 
 from gateway import LocalClient
 from gateway.client import Refused
@@ -251,12 +254,9 @@ def _as_nifti(files: Sequence[Path]) -> bytes:
 
 def folder(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
     """Ask with a folder in a ZIP archive."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number, data in enumerate([*question.attachments, *_bytes(files)]):
-            archive.writestr(f"study/{number:03}", data)
+    packed = _zip([*question.attachments, *_bytes(files)])
     headers = {"Content-Type": "application/zip"}
-    return _decoded(gate.post(question.route, params=_fields(question), data=packed.getvalue(), headers=headers))
+    return _decoded(gate.post(question.route, params=_fields(question), data=packed, headers=headers))
 
 
 def attachment(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
@@ -286,6 +286,46 @@ def json_answer(gate: Gate, question: Question, files: Sequence[Path]) -> Answer
 
 def _fields(question: Question) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in question.parameters.items()}
+
+
+def monai_file(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Ask by MONAI Label's API, with the study in an archive, for a segmentation of 3D Slicer."""
+    return _label(gate, question, {}, {"file": ("study.zip", _zip(_bytes(files)))})
+
+
+def monai_session(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Send the study once, as files of a session, and ask about it by MONAI Label's API."""
+    sent = [("files", (path.name, path.read_bytes())) for path in files]
+    put = requests.put(f"{gate.url}/monai/session/", headers=gate.headers, files=sent, timeout=PATIENCE)
+    session = checked(put).json()["session_id"]
+    return _label(gate, question, {"session_id": session}, {})
+
+
+def _label(gate: Gate, question: Question, query: dict[str, str], file: dict[str, Any]) -> Answer:
+    """The regions by SimpleITK, each from its layer."""
+    params = {**question.parameters, "result_extension": ".seg.nrrd", "result_compress": True}
+    fields = {"params": (None, json.dumps(params)), **file}
+    path = f"/monai/infer/{question.route.strip('/')}"
+    response = gate.post(path, params={"image": "", **query}, files=fields)
+    found = multipart.MultipartDecoder.from_response(response).parts
+    with NamedTemporaryFile(suffix=".seg.nrrd") as named:
+        named.write(found[1].content)
+        named.flush()
+        image = SimpleITK.ReadImage(named.name)
+    array, masks = SimpleITK.GetArrayFromImage(image), {}
+    layers = array[..., None] if array.ndim == 3 else array
+    for number in range(sum(key.endswith("_LabelValue") for key in image.GetMetaDataKeys())):
+        name, layer, value = (image.GetMetaData(f"Segment{number}_{key}") for key in ("Name", "Layer", "LabelValue"))
+        masks[name] = layers[..., int(layer)] == int(value)
+    return masks, dict(json.loads(found[0].content)["answer"].get("study_ml_json", {}))
+
+
+def _zip(data: Sequence[bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number, one in enumerate(data):
+            archive.writestr(f"study/{number:03}", one)
+    return packed.getvalue()
 
 
 def local(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
@@ -386,6 +426,8 @@ DOORS = (
     Door(
         "OIP, array", array_tensor, cannot=frozenset({"plain function", "WASM function", "not DICOM", "too many files"})
     ),
+    Door("MONAI Label, file", monai_file, cannot=WITHOUT_ATTACHMENTS),
+    Door("MONAI Label, session", monai_session, cannot=WITHOUT_ATTACHMENTS),
     Door(
         "DICOMweb",
         dicomweb,

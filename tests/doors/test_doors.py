@@ -43,6 +43,7 @@ def gate(serve: Serve, folder: Path) -> Iterator[Gate]:
         "audit_file": str(folder / "audit.jsonl"),
         "dapr_app_id": "doors",
         "dicomweb": "1",
+        "monai": "1",
         "store_folder": str(folder / "store"),
     }
     server = serve("tests.doors.service:app", **{f"GATEWAY_{name.upper()}": text for name, text in settings.items()})

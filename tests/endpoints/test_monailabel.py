@@ -19,9 +19,13 @@ from werkzeug.formparser import parse_form_data
 from werkzeug.test import TestResponse
 
 from gateway import BoundingBox, Classification, Gateway, LabelMask, Mask, ProbabilityMask, Settings, Volume
+from gateway.access.api_keys import fingerprint, new_key
+from gateway.access.callers import Caller
+from gateway.access.callers_file import CallerEntry, change
 from gateway.testing import phantom_study
 from tests.apps.clicking import paint
 from tests.doors.questions import values
+from tests.endpoints.dicomweb.web import BOUNDARY, PARTS, body
 
 SLICER = {"result_extension": ".nrrd", "result_dtype": "uint8", "result_compress": False, "client_id": None}
 """What 3D Slicer's module sends with each inference."""
@@ -139,7 +143,9 @@ def test_the_models_are_listed_by_what_they_do_with_their_defaults(client: Flask
         "box": "detection",
         "default": "deepgrow",
     }
-    assert info["models"]["threshold"]["config"] == {"level": 200.0, "label": "dense"}
+    config = info["models"]["threshold"]["config"]
+    assert (config["level"], config["label"], config["result_overlap"]) == (200.0, "dense", ["refuse", "last"])
+    assert config["modality"][:2] == ["", "CT"]
     assert info["models"]["threshold"]["description"] == "Voxels above a level."
     assert (info["labels"], info["trainers"], info["datastore"]["total"]) == ([], {}, 0)
     assert client.get("/monai/info").status_code == 200
@@ -169,8 +175,10 @@ def test_several_regions_are_one_label_map(client: FlaskClient, slices: Slices, 
 
 def test_regions_that_overlap_need_the_segmentation_of_slicer(client: FlaskClient, slices: Slices) -> None:
     assert ".seg.nrrd" in refused(infer(client, "overlapping", slices), 406, "not-acceptable")
-    array, image, params = answered(infer(client, "overlapping", slices, result_extension=".seg.nrrd"))
     exact = values(slices)
+    array, *_ = answered(infer(client, "overlapping", slices, result_overlap="last"))
+    np.testing.assert_array_equal(array, (exact > 0) + np.uint8(exact > 100))
+    array, image, params = answered(infer(client, "overlapping", slices, result_extension=".seg.nrrd"))
     np.testing.assert_array_equal(array, np.stack([exact > 0, exact > 100], axis=-1))
     assert [image.GetMetaData(f"Segment{number}_Layer") for number in (0, 1)] == ["0", "1"]
     assert image.GetMetaData("Segment1_Name") == "a name: x 2"
@@ -235,6 +243,9 @@ def test_a_point_that_is_none_is_refused(client: FlaskClient, slices: Slices, po
         ('{"result_extension": [".nrrd"]}', 422, "parameter-refused"),
         ('{"result_dtype": "float32"}', 422, "parameter-refused"),
         ('{"result_compress": "yes"}', 422, "parameter-refused"),
+        ('{"result_overlap": "first"}', 422, "parameter-refused"),
+        ('{"modality": "CT"}', 422, "parameter-refused"),
+        ('{"modality": ["CT"]}', 422, "parameter-refused"),
         ('{"studyPath": "/etc"}', 422, "parameter-refused"),
         ('{"series": "1.2.3"}', 422, "parameter-refused"),
         ('{"from": "pacs", "study": "1.2.3"}', 422, "parameter-refused"),
@@ -331,6 +342,83 @@ def test_newer_sessions_of_a_caller_displace_the_oldest(slices: Slices) -> None:
 )
 def test_what_is_not_there_is_said_in_a_sentence(client: FlaskClient, method: str, path: str) -> None:
     assert refused(client.open(f"/monai/{path}", method=method), 501, "not-offered").endswith(".")
+
+
+@pytest.fixture(scope="module")
+def keys() -> dict[str, str]:
+    """The keys of callers: two who may infer on one route, and one who may only read."""
+    return {name: new_key() for name in ("me", "you", "reader")}
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory, keys: dict[str, str]) -> FlaskClient:
+    """A service that authenticates callers, with a store."""
+    folder = tmp_path_factory.mktemp("guarded")
+    infers, reads = frozenset({"infer", "read", "write"}), frozenset({"read"})
+    callers = [
+        CallerEntry(Caller(name, reads if name == "reader" else infers, ("/threshold",)), fingerprint(key))
+        for name, key in keys.items()
+    ]
+    change(folder / "callers.json", lambda _: callers)
+    settings = {"store_folder": folder / "store", "api_keys_file": folder / "callers.json", "dicomweb": True}
+    return application(**settings).test_client()
+
+
+def as_caller(key: str, **more: str) -> dict[str, Any]:
+    return {"headers": {"Authorization": f"Bearer {key}", **more}}
+
+
+def test_a_login_returns_the_key_of_the_caller(guarded: FlaskClient, keys: dict[str, str]) -> None:
+    assert guarded.get("/monai/auth/").get_json()["enabled"] is True
+    login = {"username": "me", "password": keys["me"], "grant_type": "password"}
+    assert guarded.post("/monai/auth/token", data=login).get_json()["access_token"] == keys["me"]
+    for wrong in ({"username": "you"}, {"password": keys["you"]}, {"password": ""}, {"password": "gw_x"}):
+        refused(guarded.post("/monai/auth/token", data=login | wrong), 401, "unauthenticated")
+    refused(guarded.post("/monai/auth/token", json=login), 415, "unsupported-media-type")
+    refused(guarded.post("/monai/auth/token", data={"password": "x" * 20_000}), 413, "limit-exceeded")
+    assert guarded.get("/monai/auth/token/valid", **as_caller(keys["me"])).get_json()["username"] == "me"
+    for path in ("auth/token/valid", "info/", "logs/", "datastore/", "session/0"):
+        refused(guarded.get(f"/monai/{path}"), 401, "unauthenticated")
+
+
+def test_a_caller_sees_its_own_models_and_sessions_alone(
+    guarded: FlaskClient, keys: dict[str, str], slices: Slices
+) -> None:
+    mine, yours, readers = (as_caller(keys[name]) for name in ("me", "you", "reader"))
+    assert list(guarded.get("/monai/info/", **mine).get_json()["models"]) == ["threshold"]
+    sent = form("{}", ("files", packed(slices)))
+    id = guarded.put("/monai/session/", **sent, **mine).get_json()["session_id"]
+    asked = form("{}")
+    assert guarded.post(f"/monai/infer/threshold?session_id={id}", **asked, **mine).status_code == 200
+    refused(guarded.post(f"/monai/infer/threshold?session_id={id}", **asked, **yours), 404, "session-gone")
+    refused(guarded.get(f"/monai/session/{id}", **yours), 404, "session-gone")
+    refused(guarded.delete(f"/monai/session/{id}", **yours), 404, "session-gone")
+    refused(guarded.post("/monai/infer/box", **sent, **mine), 404, "model-not-found")
+    refused(guarded.post("/monai/infer/threshold", **sent, **readers), 403, "forbidden")
+    refused(guarded.put("/monai/session/", **sent, **readers), 403, "forbidden")
+    foreign = as_caller(keys["me"], Origin="https://evil.example")
+    refused(guarded.put("/monai/session/", **sent, **foreign), 403, "forbidden")
+    refused(guarded.post("/monai/infer/threshold", **sent, **foreign), 403, "forbidden")
+
+
+def test_a_stored_series_is_an_image_of_its_callers_datastore(
+    guarded: FlaskClient, keys: dict[str, str], slices: Slices
+) -> None:
+    mine, yours = as_caller(keys["me"]), as_caller(keys["you"])
+    assert guarded.get("/monai/datastore/", **mine).get_json()["total"] == 0
+    data, content_type = body([path.read_bytes() for path in slices]), f"{PARTS}; boundary={BOUNDARY}"
+    assert guarded.post("/dicomweb/studies", data=data, content_type=content_type, **mine).status_code == 200
+    found = guarded.get("/monai/datastore/?output=all", **mine).get_json()["objects"]
+    (series,) = found
+    assert guarded.get("/monai/info/", **mine).get_json()["datastore"]["total"] == 1
+    assert found[series]["image"]["info"]["SeriesInstanceUID"] == series
+    assert guarded.get(f"/monai/datastore/image/info?image={series}", **mine).get_json()["name"].startswith(series)
+    asked = form('{"level": 100}')
+    array, *_ = answered(guarded.post(f"/monai/infer/threshold?image={series}", **asked, **mine))
+    np.testing.assert_array_equal(array, values(slices) > 100)
+    assert guarded.get("/monai/datastore/", **yours).get_json()["total"] == 0
+    refused(guarded.post(f"/monai/infer/threshold?image={series}", **asked, **yours), 404, "study-not-found")
+    refused(guarded.get(f"/monai/datastore/image/info?image={series}", **yours), 404, "study-not-found")
 
 
 def test_the_description_is_that_of_the_answers(client: FlaskClient, slices: Slices) -> None:

@@ -4,14 +4,13 @@ from collections.abc import Collection
 
 import flask
 
-from gateway.endpoints.guarded_views import Rule, answering
+from gateway.endpoints.guarded_views import Rule, answering, answering_inference
 from gateway.endpoints.monailabel import application_views, datastore_views, image_session_views, label_inference
 from gateway.endpoints.monailabel.label_models import IMAGE_SESSIONS, PREFIX
 from gateway.sessions.image_sessions import ImageSessions
 
 RULES: tuple[Rule, ...] = (
     *application_views.RULES,
-    *label_inference.RULES,
     *image_session_views.RULES,
     *datastore_views.RULES,
 )
@@ -21,8 +20,10 @@ def add_monailabel(app: flask.Flask, sessions: ImageSessions, taken: Collection[
     """Add the routes, but for the paths that the service has ``taken``; ``sessions`` hold images."""
     app.extensions[IMAGE_SESSIONS] = sessions
     pages = flask.Blueprint("gateway_monailabel", __name__, url_prefix=PREFIX)
-    for method, path, view in RULES:
+    views = [(*rule[:2], answering(rule[2])) for rule in RULES]
+    views += [(*rule[:2], answering_inference(rule[2])) for rule in label_inference.RULES]
+    for method, path, view in views:
         if f"{PREFIX}{path}" not in taken:
             endpoint = f"{method} {path}".replace(".", " ")
-            pages.add_url_rule(path, endpoint, answering(view), methods=[method], strict_slashes=False)
+            pages.add_url_rule(path, endpoint, view, methods=[method], strict_slashes=False)
     app.register_blueprint(pages)

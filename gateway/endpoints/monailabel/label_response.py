@@ -16,7 +16,7 @@ from gateway.protocol.kinds import DICOM
 from gateway.protocol.monailabel.label_answers import LabelOutput, answer_words
 from gateway.protocol.monailabel.label_requests import NRRD, LabelRequest
 from gateway.representations.answer_files import SentAnswer, object_names
-from gateway.representations.label_files import MEDIA_TYPE, label_file
+from gateway.representations.label_files import MEDIA_TYPE, FileOptions, label_file
 from gateway.representations.label_maps import LabelMap
 from gateway.service.exchange import Exchange
 from gateway.wire import OutgoingPart, encode, new_boundary
@@ -41,7 +41,7 @@ def label_response(
     if labels is None:
         raise NotAcceptable("The answer has no mask; ask for json.")
     extension = label.extension or NRRD
-    data = label_file(labels, extension, compress=label.compress)
+    data = label_file(labels, extension, FileOptions(label.compress, label.covers))
     if output is LabelOutput.IMAGE:
         return _file(whole(exchange, result, MEDIA_TYPE, memoryview(data)), extension[1:])
     boundary = new_boundary()

@@ -6,11 +6,13 @@ from typing import Any
 
 from gateway.contract.model import Model, ModelDescription
 from gateway.contract.requests import JSON
-from gateway.protocol.monailabel.label_requests import OUTPUT
+from gateway.protocol.monailabel.label_requests import LAST, OUTPUT, OVERLAP, REFUSE, STATED
 
 NAME, DESCRIPTION = "Inference gateway", "Models that were written for this gateway, as MONAI Label's clients see them."
 MASKS = frozenset({"Mask", "LabelMask", "ProbabilityMask", "Heatmap"})
 """The classes of findings that a label map is made of."""
+MODALITIES = ("CT", "MR", "PT", "NM", "US")
+"""Modalities of volumes (PS3.3 C.7.3.1.1.1); a request may state others."""
 SCALARS = (bool, int, float, str)
 ROOT_MODEL = "default"
 """The name of the model on ``/``."""
@@ -42,8 +44,16 @@ def model_words(model: Model) -> JSON:
         "labels": [],  # an answer names its own
         "dimension": 2 if types and "Image" in types and "Volume" not in types else 3,
         "description": description.text.partition("\n")[0] or description.name,
-        "config": dict(_defaults(model.parameters_schema("#/{model}"))),
+        "config": dict(_defaults(model.parameters_schema("#/{model}"))) | dict(_options(description)),
     }
+
+
+def _options(description: ModelDescription) -> Iterable[tuple[str, list[str]]]:
+    """Options of the gateway's own, of which 3D Slicer chooses the first unless a person chooses another."""
+    if description.findings is None or MASKS & set(description.findings):
+        yield OVERLAP, [REFUSE, LAST]
+    if any(one.type == "Volume" for one in description.arguments or ()):
+        yield STATED, ["", *MODALITIES]
 
 
 def _defaults(schema: JSON) -> Iterable[tuple[str, Any]]:
@@ -53,7 +63,7 @@ def _defaults(schema: JSON) -> Iterable[tuple[str, Any]]:
         if name == OUTPUT:
             continue
         if isinstance(one.get("enum"), list) and default in one["enum"]:
-            yield name, [default, *(value for value in one["enum"] if value != default)]
+            yield name, [str(default), *(str(value) for value in one["enum"] if value != default)]
         elif isinstance(default, SCALARS):
             yield name, float(default) if one.get("type") == "number" else default
 

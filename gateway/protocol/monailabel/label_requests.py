@@ -1,10 +1,11 @@
 """The ``params`` of an inference -> the parameters of a model, the clicks, and the form of the mask."""
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from gateway.contract.requests import JSON
+from gateway.contract.requests import JSON, MODALITY
 from gateway.errors import ParameterRefused
 from gateway.protocol.monailabel.label_points import BACKGROUND, FOREGROUND, LabelPoints
 
@@ -12,9 +13,13 @@ NRRD, SEG_NRRD, NIFTI_GZ, NIFTI = ".nrrd", ".seg.nrrd", ".nii.gz", ".nii"
 EXTENSIONS = (NRRD, SEG_NRRD, NIFTI_GZ, NIFTI)
 """The files that a mask is sent as, by the extension that 3D Slicer's settings have."""
 EXTENSION, DTYPE, COMPRESS = "result_extension", "result_dtype", "result_compress"
+OVERLAP, REFUSE, LAST = "result_overlap", "refuse", "last"
+"""What becomes of regions that overlap in a label map: it is refused, or the last region covers the others."""
+STATED = "modality"
+"""The modality of a NIfTI file, which states none; "" leaves it open."""
 OUTPUT = "output"
 """A typed model's word for the form of its answer, which the address states here."""
-OWN = frozenset({EXTENSION, DTYPE, COMPRESS, FOREGROUND, BACKGROUND})
+OWN = frozenset({EXTENSION, DTYPE, COMPRESS, OVERLAP, STATED, FOREGROUND, BACKGROUND})
 """Words that the gateway reads itself."""
 OTHERS = frozenset(
     {
@@ -34,21 +39,37 @@ class LabelRequest:
     extension: str = ""
     """One of EXTENSIONS, "" where the request leaves it open."""
     compress: bool = False
+    covers: bool = False
+    """True where the last of regions that overlap covers the others."""
 
     @classmethod
     def of(cls, params: JSON, declared: Collection[str]) -> Self:
         """Read ``params``; ``declared`` are the names of the model's own parameters. Raises ParameterRefused."""
-        extension, dtype, compress = params.get(EXTENSION, ""), params.get(DTYPE, "uint8"), params.get(COMPRESS, False)
-        if extension not in ("", None, *EXTENSIONS):
-            raise _refused(EXTENSION, f"{EXTENSION} should be one of {', '.join(EXTENSIONS)}.")
-        if dtype not in (None, "uint8"):
-            raise _refused(DTYPE, f"{DTYPE} should be uint8, which every mask is here.")
-        if compress not in (None, True, False):
-            raise _refused(COMPRESS, f"{COMPRESS} should be true or false.")
+        chosen = {name: _chosen(params, name) for name in CHOICES}
         points = LabelPoints.of(params.get(FOREGROUND), params.get(BACKGROUND))
         foreign = (OWN | OTHERS) - frozenset(declared) | {OUTPUT}
         own = {name: value for name, value in params.items() if name not in foreign}
-        return cls(own, points, extension or "", bool(compress))
+        if STATED in foreign and params.get(STATED):
+            own[MODALITY] = params[STATED]
+        return cls(own, points, chosen[EXTENSION], chosen[COMPRESS], chosen[OVERLAP] == LAST)
+
+
+CHOICES: Mapping[str, tuple[Any, ...]] = {
+    EXTENSION: ("", *EXTENSIONS),
+    DTYPE: ("uint8",),
+    COMPRESS: (False, True),
+    OVERLAP: (REFUSE, LAST),
+}
+"""The values of the gateway's own words, the default first."""
+
+
+def _chosen(params: JSON, name: str) -> Any:
+    value, choices = params.get(name), CHOICES[name]
+    if value is None:
+        return choices[0]
+    if value not in choices:
+        raise _refused(name, f"{name} should be one of {', '.join(map(json.dumps, choices))}.")
+    return value
 
 
 def _refused(name: str, sentence: str) -> ParameterRefused:
