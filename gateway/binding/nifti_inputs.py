@@ -10,10 +10,7 @@ from gateway.binding.declaration import Declaration, Input
 from gateway.binding.stated_series import StatedSeries
 from gateway.contract.findings import Conformance
 from gateway.contract.requests import JSON, MODALITY
-from gateway.dicom.reading.files import opened
-from gateway.dicom.reading.holes import head_of
-from gateway.dicom.reading.nifti_heads import nifti_kind
-from gateway.dicom.volumes.nifti_volumes import NiftiVolume
+from gateway.dicom.volumes.nifti_volumes import NiftiVolume, is_nifti_file
 from gateway.dicom.volumes.study import Volume
 from gateway.errors import ParameterRefused, StudyRefused
 from gateway.protocol.faults import pointer
@@ -33,7 +30,7 @@ class NiftiInputs:
     @classmethod
     def among(cls, json: JSON, files: Iterable[BinaryIO]) -> Self:
         """Return those of ``files`` that are NIfTI. Raises as the class."""
-        return cls(json, [file for file in files if _is_nifti(file)])
+        return cls(json, [file for file in files if is_nifti_file(file)])
 
     def assign(self, declaration: Declaration) -> dict[str, list[BinaryIO]]:
         """Return the files of each argument that they fill, by its name.
@@ -64,11 +61,6 @@ class NiftiInputs:
         stated = StatedSeries("the NIfTI file", self._modality, len(found.frames), f"send {MODALITY} too")
         conformance = stated.conformance(declared.requires)
         return found, conformance + [Conformance(remark, False) for remark in found.remarks]
-
-
-def _is_nifti(file: BinaryIO) -> bool:
-    with opened(file):
-        return nifti_kind(head_of(file)) is not None
 
 
 def _modality(json: JSON, files: Sequence[BinaryIO]) -> str | None:

@@ -5,19 +5,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.lib.format import header_data_from_array_1_0, write_array_header_1_0
-from numpy.typing import NDArray
 
 from gateway.client.answer import Answer, is_mask
 from gateway.client.folders import replacing
-from gateway.contract.findings import MASKS
 from gateway.contract.sop_classes import CAPTURE, object_kind
 from gateway.dicom.reading.attributes import text
 from gateway.dicom.reading.files import convert_dataset_to_bytes
-from gateway.dicom.volumes.nifti import write_nifti
-from gateway.errors import StudyRefused
 from gateway.representations.answer_files import MASK, RESPONSE, object_names, other_name, response_json
+from gateway.representations.nifti_masks import NIFTI_NAME, nifti_file
 
 if TYPE_CHECKING:
     from gateway.client.answer import Mask
@@ -76,18 +72,6 @@ def write_nifti_files(masks: Iterable[Any], out: Path) -> list[Path]:
     """Write ``mask_N.nii.gz``, N from 1. Raises StudyRefused for a mask on images that are no volume."""
     paths = []
     for number, mask in enumerate(masks, start=1):
-        matrix = getattr(mask.of, "affine", None)
-        if matrix is None:
-            raise StudyRefused(f"Mask {number} lies on images that are no volume, so it has no place in a NIfTI file.")
-        paths.append(out / f"mask_{number}.nii.gz")
-        write_nifti(_values(mask), matrix, paths[-1])
+        paths.append(out / NIFTI_NAME.format(number))
+        paths[-1].write_bytes(nifti_file(mask, number))
     return paths
-
-
-def _values(mask: Any) -> NDArray[Any]:
-    """(slice, row, column): fractions of 0 to 1 as float32, all else as uint8."""
-    array = mask.array if mask.array.ndim == 3 else mask.array[None]
-    if MASKS[type(mask)].is_fraction:
-        values = np.asarray(array, np.float32)
-        return values / np.float32(255) if array.dtype == np.uint8 else values
-    return np.asarray(array, np.uint8)

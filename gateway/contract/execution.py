@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from gateway.contract.device_options import byte_count, device_names
 from gateway.errors import LimitExceeded, RunRequired
 
 if TYPE_CHECKING:
@@ -183,6 +184,8 @@ class Execution:
     ``processes`` of its own (0: inside the HTTP workers), ``concurrency`` requests at once inside a worker,
     ``max_queue`` requests waiting, ``timeout`` seconds at most for a request, ``batch`` where it takes several at once.
     ``warm_up`` false spares it the phantom study at start; a function is called with the model's ``predict`` instead.
+    ``devices`` that its processes may use, one for each: a kind (``cuda``, ``rocm``), names (``cuda:0,cuda:1``),
+    ``auto`` (one where there is any) or ``none``. ``memory`` is what one process takes of it, such as ``6 GiB``.
     """
 
     processes: int | None = None
@@ -191,3 +194,21 @@ class Execution:
     timeout: float | None = None
     batch: Batch | None = None
     warm_up: bool | Callable[..., Any] = True
+    devices: str | Sequence[str] | None = None
+    memory: str | int | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for names of no devices, or a size that is none."""
+        if self.devices is not None:
+            device_names(self.devices)
+        byte_count(self.memory or 0)
+
+    @property
+    def device_names(self) -> list[str]:
+        """The names of ``devices``; none where they are not declared."""
+        return [] if self.devices is None else device_names(self.devices)
+
+    @property
+    def device_bytes(self) -> int:
+        """The bytes of ``memory``; 0 where they are not declared."""
+        return byte_count(self.memory or 0)

@@ -1,4 +1,4 @@
-"""An answer in the form that its request accepts: in parts, as one DICOM object, an archive, JSON, or a picture."""
+"""An answer in the form that its request accepts: parts, one DICOM object, an archive, JSON, a picture, or NIfTI."""
 
 import io
 import json
@@ -10,11 +10,12 @@ import flask
 from gateway.contract.requests import Request, Result
 from gateway.endpoints import inference
 from gateway.endpoints.multipart_response import DIGEST_HEADER, SEND_SIZE, hashes_of
-from gateway.protocol.accept import JSON, PNG, ZIP, AnswerForm
+from gateway.protocol.accept import JSON, NIFTI, NIFTI_FILES, PNG, RUN_LENGTHS, ZIP, AnswerForm
 from gateway.protocol.kinds import DICOM
 from gateway.service.exchange import Exchange
 
 if TYPE_CHECKING:
+    from gateway.dicom.reading.instances import Instance
     from gateway.representations.answer_files import SentAnswer
 
 HASHES_HEADER = "X-Hashes"
@@ -27,7 +28,8 @@ Write = Callable[[Exchange, Request, Result, AnswerForm], bytes | memoryview | N
 def in_form(exchange: Exchange, request: Request, result: Result, form: AnswerForm) -> flask.Response:
     """Return a checked answer in a form.
 
-    Raises AnswerInvalid for a mask that does not fill its shape, StudyRefused for an image that cannot be drawn.
+    Raises AnswerInvalid for a mask that does not fill its shape, StudyRefused for an image that cannot be drawn,
+    NotAcceptable for masks that one NIfTI file cannot have.
     """
     write = WRITERS.get(form.media_type)
     data = write(exchange, request, result, form) if write is not None else None
@@ -55,7 +57,7 @@ def _object(exchange: Exchange, request: Request, result: Result, form: AnswerFo
 
 
 def _json(exchange: Exchange, request: Request, result: Result, form: AnswerForm) -> bytes:
-    if not form.run_lengths:
+    if form.masks != RUN_LENGTHS:
         return result.json_bytes
     from gateway.representations.run_lengths import with_run_lengths
 
@@ -63,22 +65,38 @@ def _json(exchange: Exchange, request: Request, result: Result, form: AnswerForm
 
 
 def _archive(exchange: Exchange, request: Request, result: Result, form: AnswerForm) -> bytes:
-    from gateway.representations.answer_files import archive
+    from gateway.representations.answer_files import answer_files, archive
 
-    return archive(_sent(result))
+    if form.masks != NIFTI_FILES:
+        return archive(answer_files(_sent(result)))
+    from gateway.representations.nifti_masks import nifti_files
+
+    answer = _sent(result)
+    return archive(answer_files(answer, nifti_files(answer, _source(request))))
+
+
+def _nifti(exchange: Exchange, request: Request, result: Result, form: AnswerForm) -> bytes:
+    from gateway.representations.nifti_masks import one_nifti_file
+
+    return one_nifti_file(_sent(result), _source(request))
 
 
 def _sheet(exchange: Exchange, request: Request, result: Result, form: AnswerForm) -> memoryview:
     from gateway.dicom.drawing.gallery import draw_sheet
-    from gateway.dicom.volumes.study import split
     from gateway.representations.pictures import drawn_findings, origin_line
 
-    source, answer, file = split(request.instances)[0], _sent(result), io.BytesIO()
+    source, answer, file = _source(request), _sent(result), io.BytesIO()
     findings, objects = drawn_findings(answer, source)
     named = result.card.name if result.card.name != exchange.model.name else ""
     line = origin_line(named, result.card.version, exchange.model.name)
     draw_sheet(source, findings, objects, line).save(file, "PNG")
     return file.getbuffer()
+
+
+def _source(request: Request) -> "list[Instance]":
+    from gateway.dicom.volumes.nifti_volumes import images_of
+
+    return images_of(request.instances)
 
 
 def _sent(result: Result) -> "SentAnswer":
@@ -87,4 +105,4 @@ def _sent(result: Result) -> "SentAnswer":
     return SentAnswer.of(result)
 
 
-WRITERS: Mapping[str, Write] = {DICOM: _object, ZIP: _archive, JSON: _json, PNG: _sheet}
+WRITERS: Mapping[str, Write] = {DICOM: _object, ZIP: _archive, JSON: _json, PNG: _sheet, NIFTI: _nifti}

@@ -7,20 +7,20 @@ from gateway.protocol.kinds import DICOM
 from gateway.protocol.media_ranges import ANY, MULTIPART, MediaRange, all_ranges, chosen_range
 from gateway.wire.headers import parse_options_header
 
-ZIP, JSON, PNG = "application/zip", "application/json", "image/png"
-FORMS = (MULTIPART, DICOM, ZIP, JSON, PNG)
+ZIP, JSON, PNG, NIFTI = "application/zip", "application/json", "image/png", "application/x-nifti"
+FORMS = (MULTIPART, DICOM, ZIP, JSON, PNG, NIFTI)
 """The media types of answers, the preferred first: many clients accept anything beside JSON, and read parts."""
-MASKS, RUN_LENGTHS = "masks", "rle"
-"""The parameter of ``application/json`` that asks for masks in the JSON, and its value."""
+MASKS, RUN_LENGTHS, NIFTI_FILES = "masks", "rle", "nifti"
+"""The parameter of a form that says how it has masks: ``rle`` in ``application/json``, ``nifti`` in an archive."""
 
 
 @dataclass(frozen=True)
 class AnswerForm:
-    """The form of an answer: its media type, whether findings become DICOM objects, and masks run lengths in JSON."""
+    """The form of an answer: its media type, whether findings become DICOM objects, and how it has masks."""
 
     media_type: str = MULTIPART
     dicom: bool = False
-    run_lengths: bool = False
+    masks: str = ""
 
 
 def answer_form(accept: str) -> AnswerForm:
@@ -37,7 +37,7 @@ def answer_form(accept: str) -> AnswerForm:
     if not best or not chosen[best].quality:
         raise NotAcceptable(f"Answers are sent as {', '.join(FORMS)}; accept one of them.")
     dicom = best == DICOM or (best == MULTIPART and _names_dicom(accept))
-    return AnswerForm(best, dicom, best == JSON and chosen[best].parameters.get(MASKS, "").lower() == RUN_LENGTHS)
+    return AnswerForm(best, dicom, chosen[best].parameters.get(MASKS, "").lower())
 
 
 def accepts_dicom(accept: str) -> bool:

@@ -2,17 +2,18 @@
 
 from typing import Any
 
-from gateway.protocol.accept import JSON, PNG, ZIP
+from gateway.protocol.accept import JSON, NIFTI, PNG, ZIP
 from gateway.protocol.kinds import DICOM
 
 Content = dict[str, Any]
 FORM, OCTETS = "multipart/form-data", "application/octet-stream"
-NIFTI, GZIP = "application/x-nifti", "application/gzip"
+GZIP = "application/gzip"
 BODIES = (
     "Other bodies: multipart/form-data, whose files are the study and its attachments and whose fields are the "
     "parameters; one DICOM or NIfTI file, a ZIP archive, or one attachment, with the parameters in the query. "
     "Accept chooses the answer: parts, one DICOM object, a ZIP archive of files, JSON without masks "
-    "(application/json; masks=rle has them as run lengths), or the contact sheet as image/png."
+    "(application/json; masks=rle has them as run lengths), the contact sheet as image/png, or the masks as one NIfTI "
+    "file (application/zip; masks=nifti has a file for each)."
 )
 
 
@@ -26,7 +27,7 @@ def other_bodies(request: dict[str, Any]) -> Content:
 
 def other_answers(answer: dict[str, Any]) -> Content:
     """Return the answers beside ``multipart/related``; ``answer`` is the schema of the JSON."""
-    return {DICOM: {}, ZIP: {}, JSON: {"schema": answer}, PNG: {}}
+    return {DICOM: {}, ZIP: {}, JSON: {"schema": answer}, PNG: {}, NIFTI: {}}
 
 
 def query(request: dict[str, Any]) -> dict[str, Any]:

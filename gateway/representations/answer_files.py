@@ -5,7 +5,7 @@ import json
 import math
 import zipfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
@@ -93,19 +93,29 @@ def response_json(document: dict[str, Any]) -> bytes:
     return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
 
 
-def answer_files(answer: Answered) -> Iterator[tuple[str, bytes | memoryview]]:
+File = tuple[str, bytes | memoryview]
+"""A file of an answer: its name and its bytes."""
+
+
+def answer_files(answer: Answered, masks: Iterator[File] | None = None) -> Iterator[File]:
     """Yield the files of an answer by name: JSON, masks as ``.npy``, DICOM by what it is, and all else.
 
-    Raises AnswerInvalid for a mask that does not fill its shape.
+    ``masks`` are the files of the masks in another form, in their order. Raises AnswerInvalid for a mask that does not
+    fill its shape.
     """
+    masks = _npy_files(answer) if masks is None else masks
     yield RESPONSE, response_json(answer.json)
-    names, masks = object_names(answer), 0
+    names = object_names(answer)
+    for index, (part, data) in enumerate(zip(parts_of(answer), answer.buffers, strict=True)):
+        yield next(masks) if kind_of(part).is_mask else (other_name(names, index), data)
+
+
+def _npy_files(answer: Answered) -> Iterator[File]:
+    number = 0
     for index, (part, data) in enumerate(zip(parts_of(answer), answer.buffers, strict=True)):
         if kind_of(part).is_mask:
-            masks += 1
-            yield MASK.format(masks), _npy(mask_array(part, data, f"/parts/{index}"))
-        else:
-            yield other_name(names, index), data
+            number += 1
+            yield MASK.format(number), _npy(mask_array(part, data, f"/parts/{index}"))
 
 
 def other_name(names: dict[int, str], index: int) -> str:
@@ -113,11 +123,11 @@ def other_name(names: dict[int, str], index: int) -> str:
     return f"{names[index]}.dcm" if index in names else f"part_{index}.bin"
 
 
-def archive(answer: Answered) -> bytes:
-    """Return the files of an answer as a ZIP archive, the same bytes for the same answer. Raises AnswerInvalid."""
+def archive(files: Iterable[File]) -> bytes:
+    """Return files as a ZIP archive, the same bytes for the same files. Raises what ``files`` raises."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as written:
-        for name, data in answer_files(answer):
+        for name, data in files:
             written.writestr(zipfile.ZipInfo(name, EPOCH), data, zipfile.ZIP_DEFLATED)
     return packed.getvalue()
 

@@ -18,6 +18,7 @@ from gateway.dicom.reading.geometry import affine, normal
 from gateway.dicom.reading.instances import Instance, group_by_series, sort_spatially, spatial_order
 from gateway.dicom.reading.raw_values import distinct
 from gateway.dicom.volumes.images import Image
+from gateway.dicom.volumes.nifti_volumes import is_nifti
 from gateway.dicom.volumes.segmentations import on_images
 from gateway.dicom.volumes.stack import Frame
 from gateway.dicom.volumes.study import Series
@@ -191,6 +192,8 @@ def _near(points: Vector, source: Sequence[Instance]) -> Iterator[tuple[float, I
 
 def _in_plane(point: tuple[float, ...], one: Instance, location: Location) -> tuple[float, ...]:
     """A point of x, y and z as it is; one of x and y alone, in mm LPS, as (column, row) of the image."""
+    if is_nifti(one) and len(point) == 3:
+        return point
     try:
         matrix = affine([one])
     except StudyRefused as error:

@@ -276,6 +276,16 @@ def zip_answer(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
         return read(json.loads(archive.read(document)), [array.tobytes() for array in arrays])
 
 
+def nifti_answer(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
+    """Ask by ``multipart/related`` for an archive whose masks are NIfTI files, and read these by nibabel."""
+    data, headers = _encoded(question, files)
+    response = gate.post(question.route, data=data, headers=headers | {"Accept": "application/zip; masks=nifti"})
+    with zipfile.ZipFile(io.BytesIO(response.content)) as archive:
+        document, *masks = archive.namelist()
+        images = [Nifti1Image.from_bytes(gzip.decompress(archive.read(name))) for name in masks]
+        return read(json.loads(archive.read(document)), [np.asarray(one.dataobj).T.tobytes() for one in images])
+
+
 def json_answer(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
     """Ask by ``multipart/related`` for JSON with masks as run lengths."""
     data, headers = _encoded(question, files)
@@ -417,6 +427,7 @@ DOORS = (
     Door("NIfTI in a form, run", nifti_form, only=frozenset({"parameters", "wrong modality"})),
     Door("application/zip", folder, cannot=frozenset({"plain function"})),
     Door("archive as the answer", zip_answer),
+    Door("NIfTI as the answer", nifti_answer, only=frozenset({"parameters", "compressed", "attachment"})),
     Door("JSON as the answer", json_answer),
     Door("application/octet-stream", attachment, only=frozenset({"attachment alone"})),
     Door("LocalClient", local, cannot=frozenset({"without a key"}), audited=False),

@@ -20,7 +20,7 @@ from gateway.observe.audit.receipts import HEADER, read_receipt
 from gateway.protocol.accept import FORMS, AnswerForm, answer_form
 from tests.compat import client as toolbelt
 
-RELATED, DICOM, ZIP, JSON, PNG = FORMS
+RELATED, DICOM, ZIP, JSON, PNG, NIFTI = FORMS
 CALLS: list[str] = []
 
 
@@ -96,6 +96,8 @@ CHOICES = {
     "application/*;q=0.5, application/dicom;q=0.4, application/zip;q=0": JSON,
     "image/*": PNG,
     "image/png, image/jpeg": PNG,
+    "application/x-nifti": NIFTI,
+    "application/zip; masks=nifti": ZIP,
 }
 
 
@@ -190,7 +192,7 @@ def test_the_request_s_own_word_wins_over_accept(study: list[bytes]) -> None:
 
 @pytest.mark.parametrize("accept", FORMS)
 def test_each_form_has_the_digests_and_the_receipt_of_its_answer(study: list[bytes], accept: str) -> None:
-    response = post(study, accept, "/several", Prefer="receipt")
+    response = post(study, accept, "/one" if accept == NIFTI else "/several", Prefer="receipt")
     receipt = read_receipt(response.headers[HEADER])
     hashes = response.headers.get("X-Hashes") or toolbelt.decode(response).hashes
     assert hashes == f"{receipt['input']}:{receipt['output']}"

@@ -1,5 +1,6 @@
 """DICOM series <-> NIfTI, for models that speak NIfTI. Needs nibabel, the extra ``nifti``."""
 
+import gzip
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,10 +14,13 @@ from gateway.dicom.reading import mosaic
 from gateway.dicom.reading.attributes import unreadable
 from gateway.dicom.reading.geometry import Affine, affine, flip_lps_ras
 from gateway.dicom.reading.instances import Instance, group_by_series, read_instance, read_study, sort_spatially
+from gateway.dicom.reading.nifti_heads import LARGEST_HEADER
 from gateway.dicom.reading.raw_values import distinct
 from gateway.dicom.reading.redaction import naming
 from gateway.dicom.volumes import belonging, rescaling
+from gateway.dicom.volumes.images import Image, Volume
 from gateway.dicom.volumes.nifti_library import nibabel
+from gateway.dicom.volumes.nifti_volumes import NiftiVolume
 from gateway.dicom.volumes.uniformity import KINDS
 from gateway.errors import StudyRefused
 
@@ -28,6 +32,10 @@ Array = NDArray[np.generic]
 
 _SCANNER = 1
 """NIfTI's code for an affine that leads to the scanner's coordinates, as the one of a DICOM series does."""
+
+
+_LEVEL = 1
+"""gzip's fastest level: masks are simple."""
 
 
 def convert_to_nifti(dicom_files: str | Path | Iterable[Path | BinaryIO], output_file: str | Path) -> None:
@@ -58,13 +66,36 @@ def write_nifti(array: NDArray[Any], matrix: Affine, output_file: str | Path) ->
 
     Raises ImportError without nibabel.
     """
+    nibabel().save(_image(array, matrix), output_file)
+
+
+def encode_nifti(array: NDArray[Any], of: Volume | Image, comment: str = "") -> bytes:
+    """Return a mask (slice, row, column) on ``of`` as a ``.nii.gz`` file, with a comment in its header.
+
+    On a NIfTI file the mask has the file's own grid, sform and qform; nothing else of its header. Raises ImportError
+    without nibabel.
+    """
+    if isinstance(of, NiftiVolume):
+        fields = of.place_fields()
+        kind = nibabel().Nifti2Image if fields["sizeof_hdr"] == LARGEST_HEADER else nibabel().Nifti1Image
+        fields.set_data_dtype(array.dtype)
+        image = kind(of.as_in_file(array).T, None, fields)
+    else:
+        assert of.affine is not None  # the caller has one
+        image = _image(array, of.affine)
+    if comment:
+        extension = nibabel().nifti1.Nifti1Extension("comment", comment.encode())
+        image.header.extensions.append(extension)
+    return gzip.compress(image.to_bytes(), _LEVEL, mtime=0)
+
+
+def _image(array: NDArray[Any], matrix: Affine) -> Any:
     ras = flip_lps_ras(matrix)[:, [2, 1, 0, 3]]
-    library = nibabel()
-    image = library.Nifti1Image(array.T, ras)
+    image = nibabel().Nifti1Image(array.T, ras)
     image.header.set_xyzt_units("mm")
     image.set_sform(ras, _SCANNER)
     image.set_qform(ras, _SCANNER if _is_rigid(ras) else 0)
-    library.save(image, output_file)
+    return image
 
 
 def _one_series(dicom_files: str | Path | Iterable[Path | BinaryIO]) -> list[Instance]:

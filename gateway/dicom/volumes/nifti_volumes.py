@@ -9,6 +9,7 @@ turned round, so that a mask finds its way back to the file's own grid.
 import gzip
 import hashlib
 import zlib
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,9 +18,12 @@ from numpy.typing import NDArray
 
 from gateway.contract.requests import MODALITY, reserve, stop_if_cancelled
 from gateway.dicom.decoding.loading import MAX_VOLUME_BYTES
+from gateway.dicom.reading.classify import split
 from gateway.dicom.reading.files import Source, opened
 from gateway.dicom.reading.geometry import Affine, spacing
+from gateway.dicom.reading.holes import head_of
 from gateway.dicom.reading.instances import MAX_FRAMES, Instance
+from gateway.dicom.reading.nifti_heads import nifti_kind
 from gateway.dicom.reading.redaction import naming
 from gateway.dicom.volumes.images import Array, Volume
 from gateway.dicom.volumes.nifti_headers import NiftiHeader, is_packed, read_nifti_header
@@ -29,6 +33,11 @@ from gateway.errors import LimitExceeded, StudyRefused
 
 PIECE = 1 << 20
 """Bytes that are unpacked at once."""
+PLACE_FIELDS = (
+    *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
+)
+"""Fields of a header that say where voxels lie; those of text may name a patient."""
 _ONWARD = np.array([1, 1, -1])
 """The directions in which rows and columns run in DICOM's standard views: left, back and feet."""
 
@@ -45,8 +54,10 @@ class NiftiVolume(Volume):
     turned: tuple[bool, bool, bool]
     """Which of the axes (slice, row, column) run against those of the file."""
 
-    def __init__(self, file: Source, modality: str | None = None, *, allow_tilt: bool = False) -> None:
-        """Read the header of a file; ``modality`` is what its sender states.
+    def __init__(
+        self, file: Source, modality: str | None = None, *, allow_tilt: bool = False, known_uid: str = ""
+    ) -> None:
+        """Read the header of a file; ``modality`` is what its sender states, ``known_uid`` the UID of its bytes.
 
         Raises StudyRefused for what cannot be read for certain or is tilted without ``allow_tilt``, LimitExceeded.
         """
@@ -56,7 +67,7 @@ class NiftiVolume(Volume):
             _limit(nifti)
             affine, turned = _turn(nifti.affine, nifti.shape)
             tilt, remarks = _tilt(affine, slices, allow_tilt)
-        uid = uid_of(file)
+        uid = known_uid or uid_of(file)
         instance = Instance(file, NoNiftiHeader(), uid, uid, None, None, None, rows, columns, slices)
         members = {
             "frames": tuple((instance, number) for number in range(slices)),
@@ -98,8 +109,23 @@ class NiftiVolume(Volume):
         """
         return self._once("stored", self._as_stored)
 
+    def as_in_file(self, array: Array) -> Array:
+        """Return an array (slice, row, column) on this volume with its axes as they run in the file: a view."""
+        return array[self._turns]
+
+    def place_fields(self) -> Any:
+        """Return a header of nibabel that has the size and the place of the file's voxels, and nothing else of it."""
+        fields = type(self._nifti.fields)()
+        for name in PLACE_FIELDS:
+            fields[name] = self._nifti.fields[name]
+        return fields
+
     def __repr__(self) -> str:
         return f"<Volume {self.shape} of NIfTI>"
+
+    @property
+    def _turns(self) -> tuple[slice, ...]:
+        return tuple(slice(None, None, -1 if turned else 1) for turned in self.turned)
 
     @property
     def _file(self) -> Source:
@@ -112,7 +138,7 @@ class NiftiVolume(Volume):
             with naming(file):
                 data = _unpacked(file, nifti) if is_packed(file) else _plain(file, nifti)
             found = np.frombuffer(data, nifti.dtype, offset=nifti.offset).reshape(nifti.shape)
-            self._loaded["view"] = found[tuple(slice(None, None, -1 if turned else 1) for turned in self.turned)]
+            self._loaded["view"] = found[self._turns]
         return self._loaded["view"]
 
     def _as_stored(self) -> Array:
@@ -146,6 +172,31 @@ class NiftiVolume(Volume):
                     " as by numpy.nan_to_num.",
                     private="values that are not finite",
                 )
+
+
+def is_nifti(instance: Instance) -> bool:
+    """Return True if an instance stands for a NIfTI file, as that of a NiftiVolume does."""
+    return isinstance(instance.header, NoNiftiHeader)
+
+
+def images_of(files: Sequence[Source]) -> list[Instance]:
+    """Return the images of a request: its DICOM instances, else its NIfTI files, each as the instance of its volume.
+
+    Raises StudyRefused, LimitExceeded.
+    """
+    instances, others = split(files)
+    return instances or [nifti_instance(file) for file in others if is_nifti_file(file)]
+
+
+def is_nifti_file(file: Source) -> bool:
+    """Return True if a file is NIfTI, or the header of a pair, by its first bytes."""
+    with opened(file) as source:
+        return nifti_kind(head_of(source)) is not None
+
+
+def nifti_instance(file: Source) -> Instance:
+    """Return the instance that stands for a NIfTI file. Raises StudyRefused, LimitExceeded."""
+    return NiftiVolume(file, allow_tilt=True).frames[0][0]
 
 
 def uid_of(file: Source) -> str:
