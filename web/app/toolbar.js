@@ -1,0 +1,58 @@
+// Above the pictures: planes, windows, tools.
+import {button, check, fill, h, newId} from "./dom.js";
+import {fileName} from "./downloads.js";
+import {save} from "./dom.js";
+import {fail} from "./notices.js";
+
+/** @typedef {import("./desk.js").Desk} Desk */
+
+/** @type {[import("../viewer/viewer.js").View, string][]} */
+const VIEWS = [["stack", "Stack"], ["axial", "Axial"], ["coronal", "Coronal"], ["sagittal", "Sagittal"], ["all", "All planes"]];
+/** @type {[import("../viewer/gestures.js").Tool, string, string][]} */
+const TOOLS = [["scroll", "Scroll", "S"], ["window", "Window", "W"], ["pan", "Pan", "P"], ["zoom", "Zoom", "Z"], ["point", "Point", "C"]];
+/** What keys do on the pictures. */
+const KEYS = [
+  ["Arrows, wheel", "slice by slice"], ["Page Up, Page Down", "ten slices"], ["Home, End", "first and last slice"],
+  ["1 to 9", "windows of the list"], ["+ and −", "zoom"], ["Shift and arrows", "move the picture, or the cross"],
+  ["S, W, P, Z, C", "tools: scroll, window, pan, zoom, point"], ["Enter, Shift and Enter", "a click that adds, that removes"],
+  ["Space", "findings on and off"], ["I", "invert"], ["B", "smooth or square pixels"], ["R", "reset"],
+];
+
+/** @param {Desk} desk @returns {HTMLElement} */
+export function toolbar(desk) {
+  const {viewer} = desk;
+  const planes = h("select", {"aria-label": "Planes", onchange: () => viewer.setPlane(/** @type {any} */ (planes.value))}, ...VIEWS.map(([value, text]) => h("option", {value}, text)));
+  const tools = TOOLS.map(([tool, text, key]) => button(text, () => viewer.setTool(tool), {"aria-pressed": "false", title: `${text} (${key})`, "data-tool": tool}));
+  const windows = h("select", {"aria-label": "Window", onchange: () => {
+    const {center, width, ...rest} = viewer.presets[Number(windows.value)];
+    viewer.setWindow(center, width, rest);
+  }});
+  const keys = keysDialog();
+  const controls = [planes, windows, ...tools];
+  const shown = check("Findings", true, (checked) => viewer.setOverlaid(checked));
+  const follow = () => {
+    const {series, window} = viewer;
+    for (const control of controls) control.disabled = !series;
+    for (const each of tools) each.setAttribute("aria-pressed", String(each.dataset.tool === viewer.tool));
+    for (const option of planes.options) option.disabled = option.value !== "stack" && !series?.volumetric;
+    planes.value = viewer.view;
+    fill(windows, ...viewer.presets.map((each, at) => h("option", {value: at}, `${each.name} (${Math.round(each.center)} / ${Math.round(each.width)})`)), h("option", {value: "", hidden: true}, window ? `Own (${Math.round(window.center)} / ${Math.round(window.width)})` : "Window"));
+    const at = viewer.presets.findIndex((each) => each.center === window?.center && each.width === window?.width);
+    windows.value = at < 0 ? "" : String(at);
+  };
+  for (const name of ["window", "view"]) viewer.addEventListener(name, follow);
+  for (const name of ["series", "study", "loaded"]) desk.addEventListener(name, follow);
+  viewer.addEventListener("view", (event) => (/** @type {HTMLInputElement} */ (shown.querySelector("input")).checked = /** @type {CustomEvent} */ (event).detail.overlaid !== false));
+  follow();
+  return h("div", {class: "toolbar", role: "toolbar", "aria-label": "Pictures"}, planes, windows, h("div", {class: "group"}, ...tools), shown,
+    button("Reset", () => viewer.reset()),
+    button("PNG", () => void viewer.toBlob().then((blob) => save(blob, `${fileName(viewer.series?.description ?? "view")}.png`)).catch(fail), {title: "Save this view as a picture"}),
+    button("?", () => keys.showModal(), {"aria-label": "Keys", title: "Keys"}), keys);
+}
+
+function keysDialog() {
+  const id = newId("keys");
+  const dialog = h("dialog", {"aria-labelledby": id});
+  dialog.append(h("h2", {id}, "Keys on the pictures"), h("table", {}, h("tbody", {}, ...KEYS.map(([key, does]) => h("tr", {}, h("th", {scope: "row"}, key), h("td", {}, does))))), button("Close", () => dialog.close(), {class: "primary"}));
+  return dialog;
+}
