@@ -14,6 +14,7 @@ from gateway.contract.brief import Brief
 from gateway.dicom.reading.files import NotAnInstance, find_files
 from gateway.dicom.reading.holes import File, find_holes, head_of
 from gateway.dicom.reading.identity import identify
+from gateway.dicom.reading.nifti_heads import nifti_kind
 from gateway.errors import LimitExceeded, StudyRefused
 
 THREADS = 4
@@ -50,8 +51,9 @@ class _Folder:
 def find_studies(archive: Path, report: Callable[[int], None] = lambda count: None) -> list[FoundStudy]:
     """Return the studies below a folder, in the order of their first files; ``report`` receives the files looked at.
 
-    An unreadable file belongs to the studies of its folder; in a folder without a study it is one of its own, so that
-    nothing is passed over in silence. Raises SourceUnreadable for a missing folder.
+    A NIfTI file in a folder without DICOM is a study of its own. An unreadable file belongs to the studies of its
+    folder; in a folder without a study it is one of its own, so that nothing is passed over in silence. Raises
+    SourceUnreadable for a missing folder.
     """
     if not archive.exists():
         raise SourceUnreadable(f"{archive} does not exist.")
@@ -104,6 +106,9 @@ def _studies(archive: Path, folders: dict[Path, _Folder]) -> list[FoundStudy]:
         for uid, instance in sorted(folder.instances, key=lambda pair: pair[1]):
             files[uid].append(instance)
         images = [other.path for other in folder.others if is_image_file(other.path)]
+        volumes = [] if names else [one.path for one in folder.others if _is_volume(one)]
+        for volume in volumes:
+            files[_name_of(archive, volume.with_name(_stem(volume)), files)].append(volume)
         if not names and (images or unreadable):
             names = {_name_of(archive, path, files)}
             files[next(iter(names))] += in_natural_order(images)
@@ -115,8 +120,16 @@ def _studies(archive: Path, folders: dict[Path, _Folder]) -> list[FoundStudy]:
     ]
 
 
+def _is_volume(file: File) -> bool:
+    return nifti_kind(file.head or b"") is not None
+
+
+def _stem(volume: Path) -> str:
+    return volume.name.removesuffix(".gz").removesuffix(".nii") or volume.name
+
+
 def _name_of(archive: Path, path: Path, taken: Iterable[str]) -> str:
-    """Return a name for a folder without a Study Instance UID, which no study has yet."""
+    """Return a name for a folder or a NIfTI file without a Study Instance UID, which no study has yet."""
     parts = path.relative_to(archive).parts if path != archive else (path.resolve().name,)
     plain = printable("__".join(parts)).lstrip(".")[:LONGEST_NAME] or "folder"
     name, number = plain, 2

@@ -65,7 +65,7 @@ class NiftiInputs:
 
 def _modality(json: JSON, files: Sequence[BinaryIO]) -> str | None:
     stated: Any = json.get(MODALITY)
-    if stated is None:
+    if stated in (None, ""):
         return None
     if not isinstance(stated, str) or not stated.isascii() or not 0 < len(stated) <= LONGEST_MODALITY:
         sentence = f"The modality should be text of 1 to {LONGEST_MODALITY} ASCII characters, such as CT."

@@ -80,6 +80,8 @@ examples:
 It reads the environment as serve does. exit status: 0 no failed check, 1 a failed check, 2 wrong usage
 """
 
+STUDY = "folder of DICOM, PNG or JPEG files, or a NIfTI file"
+MODALITY_HELP = "modality of a NIfTI file, such as CT: it does not state it"
 SEVERAL: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
 MODELS = (
     ("mask", "-s", "--segmentation-model", "a segmentation"),
@@ -217,7 +219,8 @@ def _add_doctor(verb: argparse.ArgumentParser) -> None:
 def _add_study(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument_group("the study").add_argument
     files: dict[str, Any] = {"type": Path, "metavar": "FILE"} | SEVERAL
-    add("-i", "--input", type=Path, dest="study", metavar="STUDY", help="folder of DICOM, PNG or JPEG files")
+    add("-i", "--input", type=Path, dest="study", metavar="STUDY", help=STUDY)
+    add("--modality", default="", help=MODALITY_HELP)
     add("-a", "--attachments", help="sent first", **files)
     add(
         "--request-study-path",
@@ -236,7 +239,8 @@ def _add_run(verb: argparse.ArgumentParser) -> None:
         metavar="TARGET",
         help="module:name or file.py:name of a model or an application, or the file of an AIGES wrapper",
     )
-    add("-i", "--input", type=Path, dest="study", metavar="STUDY", help="folder of DICOM, PNG or JPEG files")
+    add("-i", "--input", type=Path, dest="study", metavar="STUDY", help=STUDY)
+    add("--modality", default="", help=MODALITY_HELP)
     add("-a", "--attachments", help="given first", type=Path, metavar="FILE", **SEVERAL)
     add("--param", help="parameters of the model", **options)
     add_skip_unreadable(verb)
@@ -299,6 +303,7 @@ def _add_answer(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument_group("the answer").add_argument
     add("-o", "--output", type=Path, dest="out", default=Path("output"), metavar="OUT", help="folder (%(default)s)")
     add("-l", "--include-label-plots", dest="labels", action="store_true", help="draw labels on the pictures")
+    add("--nifti", action="store_true", help="write each mask as mask_N.nii.gz too (extra nifti)")
     add("--legacy-output", dest="legacy", action="store_true", help="masks as bare bytes, all DICOM as sc_N.dcm")
     add("--json", action="store_true", help="print one JSON document, for a script")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.connection_options import add_skip_unreadable, count
+from gateway.contract.requests import MODALITY
 from gateway.errors import GatewayError
 from gateway.intake.admission import CORES
 
@@ -50,6 +51,7 @@ def add_arguments(verb: argparse.ArgumentParser, option: Any) -> None:
     add("-o", "--out", type=Path, metavar="OUT", help="folder for tables and results")
     add("-r", "--model", "--route", dest="route", metavar="ROUTE", help="route of the model (the only one, else /)")
     add("--param", help="parameters of the model", type=option, metavar="KEY=VALUE", dest="options", nargs="+")
+    add("--modality", default="", help="modality of NIfTI files, such as CT: they do not state it")
     add("--jobs", type=count, default=CORES, metavar="N", help="studies at once, in processes (%(default)s, cores)")
     add("--resume", action="store_true", help="go on with a batch: settled studies are passed, failed ones tried again")
     add("--output", choices=("arrays", "dicom"), default="arrays", help="masks as .npy, or DICOM objects (%(default)s)")
@@ -88,7 +90,8 @@ def run(arguments: argparse.Namespace, screen: "Terminal") -> bool:
     with screen.task("looking for studies") as show:
         studies = find_studies(arguments.archive, lambda files: show(f"looking for studies: {files:,} files"))
     if not studies:
-        raise BatchRefused(f"There is no DICOM file and no image below {arguments.archive}.")
+        raise BatchRefused(f"There is no DICOM file, no NIfTI file and no image below {arguments.archive}.")
+    arguments.options += [(MODALITY, arguments.modality)] if arguments.modality else []
     order = {"app": arguments.app, "model": model.name, "parameters": dict(arguments.options)}
     order |= {"output": arguments.output}
     tables = BatchTables.open(arguments.out, order, resume=arguments.resume, studies=studies)

@@ -14,7 +14,8 @@ from gateway.cli.terminal import Terminal
 from gateway.client import Answer, Client
 from gateway.client.errors import counted
 from gateway.client.folders import replacing, require_free
-from gateway.client.reading import origin
+from gateway.client.reading import origin, require_sound
+from gateway.client.saving import write_nifti_files
 from gateway.client.showing import counts
 from gateway.client.study_files import load
 from gateway.client.unreadable import Skipping, Unreadable
@@ -26,6 +27,7 @@ from gateway.errors import AnswerInvalid
 from gateway.protocol.response import check
 from gateway.protocol.serializer import InferenceSerializer
 from gateway.representations.pictures import drawn_findings
+from gateway.representations.placement import placed_masks
 
 FINDINGS = ("bounding_boxes_2d", "linear_measurements_2d", "study_ml_json", "series_ml_json")
 """Members of an answer's JSON with findings; all are lists or objects."""
@@ -51,6 +53,7 @@ def send(order: SendOptions, screen: Terminal, client: Client | None = None) -> 
     answer = _ask(order, instances, screen, client)
     files, pictures = answer.save(order.out, legacy=order.legacy), list[Path]()
     try:
+        files += _nifti(order, instances, answer) if order.nifti else []
         pictures = _picture(order, instances, answer, screen)
     finally:
         for line in chain(of_skipped(skipping.files), summary(order, answer, files, pictures)):
@@ -136,6 +139,15 @@ def _asked(
             answer = client.ask(request, files, order.route, progress, attachments=order.attachments)
     screen.note(f"answered after {time.monotonic() - started:.1f} s")
     return answer
+
+
+def _nifti(order: SendOptions, instances: list[Instance], answer: Answer) -> list[Path]:
+    """Write the masks of an answer as NIfTI. Raises AnswerInvalid, StudyRefused for a mask without a place."""
+    require_sound(answer)
+    masks = placed_masks(answer.json, answer.buffers, instances)
+    with replacing(order.out, answer, "to_nifti") as folder:
+        names = [path.name for path in write_nifti_files(masks, folder)]
+    return [order.out / name for name in names]
 
 
 def _picture(order: SendOptions, instances: list[Instance], answer: Answer, screen: Terminal) -> list[Path]:

@@ -27,6 +27,7 @@ from gateway.client.submitting import RunSubmitter, SubmitOptions
 from gateway.client.transport import DEFAULT_RETRIES, DEFAULT_TIMEOUT, Transport, refused_before_work
 from gateway.client.unreadable import Skipping
 from gateway.client.upload_body import OnProgress, Source
+from gateway.contract.requests import MODALITY
 
 __all__ = ["DEFAULT_TIMEOUT", "Client"]
 
@@ -249,12 +250,17 @@ class Client:
         """Return a stored answer, byte for byte."""
         return self._inference.kept(f"/results/{catalog.safe(result_id)}")
 
-    def preflight(self, study: Study, models: Sequence[str] = (), *, skip_unreadable: bool = False) -> list[Verdict]:
+    def preflight(
+        self, study: Study, models: Sequence[str] = (), *, modality: str = "", skip_unreadable: bool = False
+    ) -> list[Verdict]:
         """Check which models (routes; by default all typed ones) accept a study. Only headers are sent.
+
+        ``modality`` is that of NIfTI files, which do not state it.
 
         Raises StudyUnreadable, and leaves out such files with ``skip_unreadable``, as ``infer`` does.
         """
-        request = {"models": list(models)} if models else {}
+        request: dict[str, Any] = {"models": list(models)} if models else {}
+        request |= {MODALITY: modality} if modality else {}
         if isinstance(study, Uploaded | Reference):
             reference = study.reference if isinstance(study, Uploaded) else study
             return catalog.preflight(self._transport, request | reference.words, None)

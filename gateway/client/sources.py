@@ -29,6 +29,15 @@ def instances_of(study: Study, skipping: Skipping) -> "list[Instance]":
 
 def headers_of(study: Study, skipping: Skipping) -> list[bytes]:
     """Return the headers of a local study, each as a file that ends before its pixels."""
-    from gateway.dicom.reading.files import convert_dataset_to_bytes
+    return [_header(instance) for instance in instances_of(study, skipping)]
 
-    return [convert_dataset_to_bytes(instance.header) for instance in instances_of(study, skipping)]
+
+def _header(instance: "Instance") -> bytes:
+    from gateway.dicom.reading.files import convert_dataset_to_bytes, opened
+    from gateway.dicom.reading.holes import head_of
+    from gateway.dicom.volumes.nifti_volumes import is_nifti
+
+    if not is_nifti(instance):
+        return convert_dataset_to_bytes(instance.header)
+    with opened(instance.source) as file:
+        return head_of(file)

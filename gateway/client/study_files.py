@@ -1,8 +1,10 @@
 """Files of a study, read as instances to send, in the order in which a model expects them."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from gateway.client.errors import SourceUnreadable, counted, printable
 from gateway.client.image_files import captured, in_natural_order, is_image_file
@@ -11,6 +13,7 @@ from gateway.client.upload_body import Source
 from gateway.dicom.reading.files import NotAnInstance
 from gateway.dicom.reading.holes import Hole
 from gateway.dicom.reading.instances import Instance, read_instance, read_study, spatial_order
+from gateway.dicom.volumes.nifti_volumes import is_nifti_file, nifti_instance
 from gateway.errors import StudyRefused
 
 ARCHIVES = {".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz"}
@@ -18,7 +21,8 @@ ARCHIVES = {".zip", ".7z", ".rar", ".tar", ".tgz", ".gz", ".bz2", ".xz"}
 
 
 def load(path: Path, skipping: Skipping, note: Callable[[str], None] = lambda line: None) -> list[Instance]:
-    """Return the DICOM instances at or below ``path``, or where there are none its PNG and JPEG images as one series.
+    """Return the DICOM instances at or below ``path``, or where there are none those that stand for NIfTI files, or the
+    PNG and JPEG images as one series.
 
     One series after another, each sorted along its normal with time points outermost. ``note`` receives the number of
     other files. Raises SourceUnreadable for a missing path, StudyUnreadable for a part of the study
@@ -30,7 +34,8 @@ def load(path: Path, skipping: Skipping, note: Callable[[str], None] = lambda li
     study.add_folder(path)
     instances = study.finish(skipping)
     if not instances:
-        raise StudyRefused(f"There is no DICOM file and no PNG or JPEG image in {path}.{_hint(path, study.others)}")
+        none = "no DICOM file, no NIfTI file and no PNG or JPEG image"
+        raise StudyRefused(f"There is {none} in {path}.{_hint(path, study.others)}")
     if study.apart:
         note(f"left out {counted(study.apart, 'image')} beside the DICOM files: send images from a folder of their own")
     if others := len(study.others):
@@ -52,7 +57,7 @@ def spatial(files: Iterable[Source], skipping: Skipping) -> list[Instance]:
             study.add_file(source, place)
     instances = study.finish(skipping)
     if not instances:
-        raise StudyRefused("There is no DICOM file and no PNG or JPEG image here.")
+        raise StudyRefused("There is no DICOM file, no NIfTI file and no PNG or JPEG image here.")
     return instances
 
 
@@ -62,6 +67,12 @@ def _hint(path: Path, others: Iterable[Path]) -> str:
     return " Unpack its archive first." if any(file.suffix.lower() in ARCHIVES for file in others) else ""
 
 
+def _is_nifti(path: Path) -> bool:
+    with suppress(StudyRefused):  # it cannot be opened
+        return is_nifti_file(path)
+    return False
+
+
 class _Reading:
     """The instances of a study; ``apart`` counts image files beside DICOM files, ``others`` are neither."""
 
@@ -69,6 +80,7 @@ class _Reading:
         self.apart, self.others = 0, list[Path]()
         self._instances, self._unreadable = list[Instance](), list[Unreadable]()
         self._images = list[tuple[str, Path]]()
+        self._nifti = list[Path | BinaryIO]()
         self._chosen = False
 
     def add_folder(self, path: Path) -> None:
@@ -78,15 +90,21 @@ class _Reading:
         self._unreadable += below(path, holes)
         images = in_natural_order(filter(is_image_file, skipped))
         self._images += [(named(path, image), image) for image in images]
-        self.others += [file for file in skipped if file not in images]
+        nifti = [file for file in skipped if _is_nifti(file)]
+        self._nifti += nifti
+        self.others += [file for file in skipped if file not in images and file not in nifti]
 
     def add_file(self, source: Source, place: int) -> None:
         """Add a file that is named, ``place`` counting from 1."""
         name = printable(source.name) if isinstance(source, Path) else f"File {place}"
+        file = BytesIO(source) if isinstance(source, bytes) else source
         try:
-            self._instances.append(read_instance(BytesIO(source) if isinstance(source, bytes) else source))
+            self._instances.append(read_instance(file))
         except NotAnInstance as error:
-            if isinstance(source, Path) and is_image_file(source):
+            if is_nifti_file(file):
+                self._nifti.append(file)
+                self._chosen = True
+            elif isinstance(source, Path) and is_image_file(source):
                 self._images.append((name, source))
                 self._chosen = True
             else:
@@ -95,13 +113,18 @@ class _Reading:
             self._unreadable.append(Unreadable(name, error.detail))
 
     def finish(self, skipping: Skipping) -> list[Instance]:
-        """Return the instances in order: DICOM, or images where no file is or should be DICOM."""
+        """Return the instances in order: DICOM, or NIfTI or images where no file is or should be DICOM."""
+        if self._nifti and not (self._instances or self._unreadable or self._images):
+            return [nifti_instance(file) for file in self._nifti]
+        if self._nifti and (self._chosen or not self._instances):
+            raise StudyRefused("NIfTI files and other images are not one study: send them apart.")
+        self.apart += len(self._nifti)
         if not (self._instances or self._unreadable):
             captures, self._unreadable = captured(self._images)
             self._instances = [read_instance(capture) for capture in captures]
         elif self._chosen:
             raise StudyRefused("DICOM files and PNG or JPEG images are not one study: send them apart.")
         else:
-            self.apart = len(self._images)
+            self.apart += len(self._images)
         skipping.skip(self._unreadable)
         return spatial_order(self._instances)

@@ -15,13 +15,16 @@ from gateway.config import Settings
 from gateway.dicom.reading.files import NotAnInstance
 from gateway.dicom.reading.holes import File, Hole, find_holes, head_of, refuse
 from gateway.dicom.reading.instances import Instance, read_instance, spatial_order
+from gateway.dicom.reading.nifti_heads import nifti_kind
 from gateway.errors import LimitExceeded, PathForbidden, StudyNotFound, StudyRefused, UnsupportedMedia
 
 FORBIDDEN = "studyPath must lie below the study root of this gateway."
 
 
 def open_study(study_path: str, settings: Settings) -> Iterator[BinaryIO]:
-    """The DICOM files below ``study_path``, in spatial order, DICOMDIR left out; each is to be closed by the caller.
+    """The DICOM files below ``study_path``, in spatial order, DICOMDIR left out; where there are none the NIfTI files.
+
+    Each is to be closed by the caller.
 
     Raises UnsupportedMedia without a study root, PathForbidden for what resolves outside it, StudyNotFound,
     LimitExceeded (``max_study_files``, ``max_body_bytes``), StudyRefused where a part of the study cannot be read.
@@ -31,11 +34,11 @@ def open_study(study_path: str, settings: Settings) -> Iterator[BinaryIO]:
             "This gateway reads no studyPath: its setting study_root (GATEWAY_STUDY_ROOT) is not set."
         )
     root = _resolve(settings.study_root)
-    instances = _instances(root, _files(root, study_path, settings))
-    if not instances:
-        raise StudyNotFound("There is no DICOM file below this studyPath.")
-    for instance in spatial_order(instances):
-        yield _open_inside(root, Path(str(instance.source)))
+    files = _study(root, _files(root, study_path, settings))
+    if not files:
+        raise StudyNotFound("There is no DICOM file and no NIfTI file below this studyPath.")
+    for file in files:
+        yield _open_inside(root, file)
 
 
 def _open_inside(root: Path, path: Path) -> BinaryIO:
@@ -91,8 +94,11 @@ def _inside(root: Path, path: Path) -> Path:
     return resolved
 
 
-def _instances(root: Path, paths: Iterable[Path]) -> list[Instance]:
-    """The headers of the DICOM files. Raises StudyRefused, which names by their place the parts that are broken."""
+def _study(root: Path, paths: Iterable[Path]) -> list[Path]:
+    """The DICOM files in spatial order, else the NIfTI files.
+
+    Raises StudyRefused, which names by their place the parts that are broken.
+    """
     found: list[Instance] = []
     broken: list[Hole] = []
     others: list[File] = []
@@ -106,4 +112,8 @@ def _instances(root: Path, paths: Iterable[Path]) -> list[Instance]:
                 broken.append(Hole(path, place, error.detail))
     if holes := broken + find_holes((Path(str(one.source)) for one in found), others):
         refuse(sorted(holes, key=lambda hole: hole.place))
-    return found
+    return [Path(str(one.source)) for one in spatial_order(found)] or [one.path for one in others if _is_nifti(one)]
+
+
+def _is_nifti(file: File) -> bool:
+    return nifti_kind(file.head or b"") is not None

@@ -9,6 +9,7 @@ from PIL import Image
 from gateway.batch.study_finder import find_studies
 from gateway.client.errors import SourceUnreadable
 from tests.batch.conftest import write_study
+from tests.dicom.volumes.nifti_files import nifti, packed
 
 
 def test_a_study_in_several_folders_is_one(tmp_path: Path) -> None:
@@ -83,3 +84,13 @@ def test_a_study_instance_uid_never_leads_out_of_the_folder(tmp_path: Path, uid:
 def test_a_missing_archive_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceUnreadable, match="nowhere"):
         find_studies(tmp_path / "nowhere")
+
+
+def test_a_nifti_file_without_dicom_beside_it_is_a_study_of_its_own(tmp_path: Path) -> None:
+    write_study(tmp_path / "dicom", "a")
+    for name in ("one.nii.gz", "deeper/two.nii", "dicom/mask.nii"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(packed(nifti()) if name.endswith("gz") else nifti())
+    found = {study.name: study.files for study in find_studies(tmp_path)}
+    assert len(found) == 3
+    assert found["one"] == (tmp_path / "one.nii.gz",) and found["deeper__two"] == (tmp_path / "deeper/two.nii",)

@@ -85,7 +85,7 @@ def test_the_modality_is_stated_by_the_sender() -> None:
     assert MODALITY in refused(dense, FILE, options=options)
     assert "MR" in refused(dense, FILE, options=options, **{MODALITY: "MR"})
     assert "no known modality" in refused(dense, FILE, options=options, **{MODALITY: "DOE"})
-    for wrong in (1, "", "C" * 17, "Ü"):
+    for wrong in (1, "C" * 17, "Ü"):
         with pytest.raises(ParameterRefused):
             ask(dense, FILE, **{MODALITY: wrong})
 

@@ -5,11 +5,14 @@ import sys
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import numpy as np
 import pytest
+from nibabel.nifti1 import Nifti1Image
 
 from gateway.dicom.samples import phantom
 from tests.cli.terminals import conversation
 from tests.commands import command
+from tests.dicom.volumes.nifti_files import VOXELS, nifti, packed
 
 MODELS = """
 import numpy as np
@@ -228,3 +231,14 @@ def test_a_person_at_a_terminal_is_asked_until_the_answer_fits(asking: Path, stu
     assert "sesame" not in said
     saved = "".join(path.read_text() for path in (asking / "out").glob("*.json"))
     assert '"lung"' in saved
+
+
+def test_a_nifti_file_of_a_stated_modality_has_its_masks_as_nifti(tmp_path: Path) -> None:
+    (tmp_path / "tissue.py").write_text(MODELS)
+    (tmp_path / "scan.nii.gz").write_bytes(packed(nifti()))
+    arguments = ["-i", "scan.nii.gz", "-o", "out", "--modality", "CT", "--nifti", "--param", "threshold=5"]
+    done = run(tmp_path, "run", "tissue:bone", *arguments)
+    assert done.returncode == 0, done.stderr
+    written = Nifti1Image.from_filename(tmp_path / "out/mask_1.nii.gz")
+    assert np.array_equal(written.dataobj, VOXELS > 5)
+    assert (tmp_path / "out/output_masks_1.npy").exists() and (tmp_path / "out/contact_sheet.png").exists()

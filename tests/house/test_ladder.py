@@ -48,7 +48,7 @@ RUNGS = {
 }
 """``client`` is above ``app`` for its one module that runs an application in this process."""
 
-DICOM_RUNGS = {"reading": 0, "decoding": 1, "volumes": 2, "drawing": 2, "samples": 2, "web": 3, "writing": 3}
+DICOM_RUNGS = {"reading": 0, "decoding": 1, "samples": 2, "volumes": 2, "drawing": 3, "web": 4, "writing": 4}
 """The rooms within ``gateway.dicom``: a small ladder of its own."""
 
 LIBRARIES = {

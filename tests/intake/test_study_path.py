@@ -13,7 +13,8 @@ from pydicom.data import get_testdata_file
 from requests_toolbelt import MultipartDecoder
 from werkzeug.test import TestResponse
 
-from gateway import Gateway, Settings
+from gateway import Classification, Gateway, Settings, Volume
+from tests.dicom.volumes.nifti_files import nifti, packed
 
 
 def slice_at(folder: Path, name: str, position: float) -> Path:
@@ -28,6 +29,10 @@ def slice_at(folder: Path, name: str, position: float) -> Path:
 def positions(json_input: dict[str, Any], files: list[Any], digest: str) -> tuple[dict[str, Any], list[Any]]:
     found = [float(pydicom.dcmread(file).ImagePositionPatient[2]) for file in files]
     return {"study_ml_json": {"positions": found, "digest": digest}}, []
+
+
+def shape(volume: Volume) -> Classification:
+    return Classification({"shape": str(volume.shape)})
 
 
 @pytest.fixture
@@ -117,3 +122,14 @@ def test_an_unreadable_part_of_the_study_is_refused_by_its_place_and_not_by_its_
     assert (response.status_code, response.json["type"]) == (422, "urn:gateway:problem:study-refused")
     assert [one["place"] for one in response.json["unreadable"]] == [4]
     assert "jane" not in response.text
+
+
+def test_a_path_without_dicom_has_its_nifti_files(root: Path) -> None:
+    app = Gateway(__name__, settings=Settings(study_root=root))
+    app.model("/")(shape)
+    (root / "scan.nii.gz").write_bytes(packed(nifti()))
+    answer = app.test_client().post("/", json={"studyPath": "scan.nii.gz"}, headers={"Accept": "application/json"})
+    assert answer.get_json()["study_ml_json"] == {"shape": "(2, 3, 4)"}
+    (root / "text").mkdir()
+    (root / "text/scan.nii").write_text("no NIfTI")
+    assert ask(root, "text").status_code == 404

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -15,11 +15,13 @@ from gateway.dicom.drawing import render
 from gateway.dicom.drawing.captures import CarriedObject, pictured
 from gateway.dicom.drawing.layers import Key, Layer, blend, layers
 from gateway.dicom.drawing.marks import Mark, marks
+from gateway.dicom.drawing.nifti_pictures import NiftiPictures
 from gateway.dicom.drawing.palettes import CATEGORICAL
 from gateway.dicom.drawing.sheet import MAX_TILES, Heading, Tile, choose, contact_sheet, reduced, tile_size
 from gateway.dicom.reading.geometry import normal, pixel_spacing
 from gateway.dicom.reading.instances import Instance, group_by_series, sort_spatially
 from gateway.dicom.reading.redaction import naming
+from gateway.dicom.volumes.nifti_volumes import is_nifti, volume_of
 from gateway.errors import StudyRefused
 
 SHEET = "contact_sheet.png"
@@ -153,10 +155,7 @@ class _Gallery:
     def pictures(self, views: Sequence[_View]) -> Iterator[tuple[_View, render.RGB]]:
         """Yield the pixels of each view with its masks on them."""
         for one, group in groupby(views, key=lambda view: view.one):
-            pixels = decode(one.source)
-            for view in group:
-                with naming(one.source):
-                    rgb = to_rgb(one.header, pixels[view.frame] if one.frames > 1 else pixels, view.frame)
+            for view, rgb in _nifti(one, group) if is_nifti(one) else _decoded(one, group):
                 yield view, blend(rgb, self.layers, view.key)
 
     def tile(self, view: _View, rgb: render.RGB, side: int) -> Image.Image:
@@ -200,6 +199,19 @@ class _Gallery:
         return list(entries.items())
 
 
+def _decoded(one: Instance, views: Iterable[_View]) -> Iterator[tuple[_View, render.RGB]]:
+    pixels = decode(one.source)
+    for view in views:
+        with naming(one.source):
+            yield view, to_rgb(one.header, pixels[view.frame] if one.frames > 1 else pixels, view.frame)
+
+
+def _nifti(one: Instance, views: Iterable[_View]) -> Iterator[tuple[_View, render.RGB]]:
+    pictures = NiftiPictures(one)
+    for view in views:
+        yield view, pictures.rgb(view.frame)
+
+
 def _lines(found: Classification) -> list[str]:
     return [f"{name}: {value}" if name else str(value) for name, value in found.labels.items()]
 
@@ -229,7 +241,7 @@ def _unique(name: str, names: set[str]) -> str:
 def _aspect(one: Instance) -> float:
     """The height of a pixel divided by its width (PixelSpacing is rows first)."""
     try:
-        rows, columns = pixel_spacing(one)
+        rows, columns = volume_of(one).spacing[1:] if is_nifti(one) else pixel_spacing(one)
     except StudyRefused:
         return 1.0
     return float(rows / columns)

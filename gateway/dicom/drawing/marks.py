@@ -9,8 +9,9 @@ import numpy as np
 from gateway.contract.findings import BoundingBox, LinearMeasurement
 from gateway.dicom.drawing.layers import Key
 from gateway.dicom.reading.attributes import Vector
-from gateway.dicom.reading.geometry import affine, pixel_spacing, to_index
+from gateway.dicom.reading.geometry import Affine, affine, pixel_spacing, to_index
 from gateway.dicom.reading.instances import Instance
+from gateway.dicom.volumes.nifti_volumes import is_nifti, volume_of
 from gateway.errors import StudyRefused
 
 
@@ -48,11 +49,15 @@ def _length(line: LinearMeasurement, one: Instance) -> Mark:
     """A length in the patient, mm LPS, is projected onto its image along the normal, and keeps its own length."""
     start, end = np.asarray(line.start, float), np.asarray(line.end, float)
     if len(start) == 3:
-        length, matrix = f"{np.linalg.norm(end - start):.1f} mm", affine([one])
+        length, matrix = f"{np.linalg.norm(end - start):.1f} mm", _affine(one)
         start, end = (to_index(matrix, point)[:0:-1] for point in (start, end))
     else:
         length = _in_plane(end - start, one)
     return Mark(False, start, end, f"{line.label} {length}".strip())
+
+
+def _affine(one: Instance) -> Affine:
+    return volume_of(one).affine if is_nifti(one) else affine([one])
 
 
 def _in_plane(way: Vector, one: Instance) -> str:

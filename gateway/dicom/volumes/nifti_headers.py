@@ -99,7 +99,7 @@ def _library() -> Any:
     try:
         return nibabel()
     except ImportError as error:
-        raise StudyRefused(f"This gateway does not read NIfTI. {error}", private="nibabel is not installed") from error
+        raise StudyRefused(f"{error}.", private="nibabel is not installed") from error
 
 
 def _shape(fields: Any) -> tuple[int, int, int]:

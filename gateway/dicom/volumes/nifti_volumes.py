@@ -180,12 +180,13 @@ def is_nifti(instance: Instance) -> bool:
 
 
 def images_of(files: Sequence[Source]) -> list[Instance]:
-    """Return the images of a request: its DICOM instances, else its NIfTI files, each as the instance of its volume.
+    """Return the images of a request: its DICOM instances, else its NIfTI files, each once as its volume's instance.
 
     Raises StudyRefused, LimitExceeded.
     """
     instances, others = split(files)
-    return instances or [nifti_instance(file) for file in others if is_nifti_file(file)]
+    volumes = [nifti_instance(file) for file in others if not instances and is_nifti_file(file)]
+    return instances or list({one.series_instance_uid: one for one in volumes}.values())
 
 
 def is_nifti_file(file: Source) -> bool:
@@ -197,6 +198,11 @@ def is_nifti_file(file: Source) -> bool:
 def nifti_instance(file: Source) -> Instance:
     """Return the instance that stands for a NIfTI file. Raises StudyRefused, LimitExceeded."""
     return NiftiVolume(file, allow_tilt=True).frames[0][0]
+
+
+def volume_of(instance: Instance) -> NiftiVolume:
+    """Return the volume that an instance stands for, sheared or not."""
+    return NiftiVolume(instance.source, allow_tilt=True, known_uid=instance.series_instance_uid)
 
 
 def uid_of(file: Source) -> str:

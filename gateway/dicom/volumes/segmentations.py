@@ -13,7 +13,7 @@ from gateway.dicom.reading.attributes import number, text, unreadable, whole
 from gateway.dicom.reading.files import read_header, read_whole, refusing
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.volumes.images import Image, Pixels, Volume, image, volume
-from gateway.dicom.volumes.nifti_volumes import NiftiVolume, is_nifti
+from gateway.dicom.volumes.nifti_volumes import is_nifti, volume_of
 from gateway.dicom.volumes.stack import Frame
 from gateway.errors import StudyRefused
 
@@ -55,7 +55,7 @@ def on_images(frames: Sequence[Frame], *, single: bool = False) -> Volume | Imag
     ``single`` is True for a mask without an axis of slices.
     """
     if is_nifti(first := frames[0][0]):
-        return NiftiVolume(first.source, allow_tilt=True, known_uid=first.series_instance_uid)
+        return volume_of(first)
     if single and len(frames) == 1:
         return image(*frames[0])
     instances = list({id(one): one for one, _ in frames}.values())
