@@ -1,8 +1,11 @@
-"""A label map as a file, in the form that its extension names."""
+"""A label map as a file, in the form that its extension names, on the grid of what was sent."""
 
+import gzip
+import json
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from gateway.dicom.volumes.nifti import encode_nifti
 from gateway.representations.label_maps import LabelMap
 from gateway.representations.nrrd_files import nrrd_file, segmentation_file
 
@@ -20,14 +23,31 @@ Write = Callable[[LabelMap, FileOptions], bytes]
 
 
 def _nrrd(labels: LabelMap, options: FileOptions) -> bytes:
-    return nrrd_file(labels.array(covers=options.covers), labels.affine, compress=options.compress)
+    values, affine = labels.as_sent(labels.array(covers=options.covers))
+    return nrrd_file(values, affine, compress=options.compress)
 
 
 def _segmentation(labels: LabelMap, options: FileOptions) -> bytes:
-    return segmentation_file(labels.layers(), labels.affine, compress=options.compress)
+    layers = [(labels.as_sent(values), names) for values, names in labels.layers()]
+    affine = layers[0][0][1]
+    return segmentation_file([(values, names) for (values, _), names in layers], affine, compress=options.compress)
 
 
-WRITERS: Mapping[str, Write] = {".nrrd": _nrrd, ".seg.nrrd": _segmentation}
+def _packed_nifti(labels: LabelMap, options: FileOptions) -> bytes:
+    comment = json.dumps({"labels": {str(value): name for name, value in labels.names.items()}})
+    return encode_nifti(labels.array(covers=options.covers), labels.place, comment)
+
+
+def _nifti(labels: LabelMap, options: FileOptions) -> bytes:
+    return gzip.decompress(_packed_nifti(labels, options))
+
+
+WRITERS: Mapping[str, Write] = {
+    ".nrrd": _nrrd,
+    ".seg.nrrd": _segmentation,
+    ".nii.gz": _packed_nifti,
+    ".nii": _nifti,
+}
 """The forms by the extension of their files."""
 
 

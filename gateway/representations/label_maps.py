@@ -1,7 +1,7 @@
 """The masks of an answer as one label map: each region has a value from 1 on, and a name.
 
-A label map has the grid of the volume that the masks lie on: (slice, row, column) of its array, and an affine to the
-patient, LPS mm.
+A label map has the grid of what was sent: that of the series, or of the NIfTI file, whose axes a volume may have turned
+round.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gateway.contract.findings import Heatmap, LabelMask, ProbabilityMask
 from gateway.dicom.reading.geometry import Affine
 from gateway.dicom.reading.instances import Instance
+from gateway.dicom.volumes.nifti_volumes import NiftiVolume
 from gateway.errors import NotAcceptable
 from gateway.representations.answer_files import Answered
 from gateway.representations.placement import placed_masks
@@ -37,10 +38,10 @@ class Region:
 
 @dataclass(frozen=True, eq=False)
 class LabelMap:
-    """Regions on one grid. ``affine`` leads from (slice, row, column, 1) to (x, y, z, 1) mm LPS."""
+    """Regions on one grid, that of the volume or the image ``place``."""
 
     regions: Sequence[Region]
-    affine: Affine
+    place: Any
 
     @classmethod
     def of(cls, answer: Answered, source: Sequence[Instance]) -> Self | None:
@@ -64,7 +65,7 @@ class LabelMap:
             raise NotAcceptable("The masks lie on several images, which one label map cannot hold; ask for json.")
         if len(regions) > MOST:
             raise NotAcceptable(f"The answer has more than {MOST} regions, which one label map cannot hold.")
-        return cls(regions, affines[0])
+        return cls(regions, masks[0].of)  # type: ignore[union-attr]
 
     @property
     def names(self) -> dict[str, int]:
@@ -72,7 +73,7 @@ class LabelMap:
         return {region.name: value for value, region in enumerate(self.regions, start=1)}
 
     def array(self, *, covers: bool = False) -> Voxels:
-        """Return the values: uint8, (slice, row, column), 0 outside.
+        """Return the values: uint8, (slice, row, column) of the volume, 0 outside.
 
         With ``covers`` the last of regions that overlap covers the others; else it raises NotAcceptable.
         """
@@ -100,6 +101,12 @@ class LabelMap:
     def shape(self) -> tuple[int, ...]:
         """Slices, rows, columns."""
         return self.regions[0].inside.shape
+
+    def as_sent(self, values: Voxels) -> tuple[Voxels, Affine]:
+        """Return values of the volume, (slice, row, column), on the grid of what was sent, and the affine to mm LPS."""
+        if isinstance(self.place, NiftiVolume):
+            return self.place.as_in_file(values), self.place.file_affine
+        return values, self.place.affine
 
 
 def _regions(masks: Iterable[Any]) -> Iterator[Region]:

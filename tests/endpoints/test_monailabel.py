@@ -1,6 +1,7 @@
 """MONAI Label's API, in this process: models, inference, sessions, the datastore, and hostile requests."""
 
 import contextlib
+import gzip
 import io
 import json
 import zipfile
@@ -18,13 +19,14 @@ from openapi_spec_validator import validate
 from werkzeug.formparser import parse_form_data
 from werkzeug.test import TestResponse
 
-from gateway import BoundingBox, Classification, Gateway, LabelMask, Mask, ProbabilityMask, Settings, Volume
+from gateway import BoundingBox, Classification, Gateway, LabelMask, Mask, ProbabilityMask, Requires, Settings, Volume
 from gateway.access.api_keys import fingerprint, new_key
 from gateway.access.callers import Caller
 from gateway.access.callers_file import CallerEntry, change
 from gateway.testing import phantom_study
 from tests.apps.clicking import paint
-from tests.doors.questions import values
+from tests.dicom.volumes.nifti_files import nifti
+from tests.doors.questions import in_space, values
 from tests.endpoints.dicomweb.web import BOUNDARY, PARTS, body
 
 SLICER = {"result_extension": ".nrrd", "result_dtype": "uint8", "result_compress": False, "client_id": None}
@@ -53,6 +55,10 @@ def application(**settings: Any) -> Gateway:
     @app.model("/overlapping")
     def overlapping(volume: Volume) -> list[Mask]:
         return [Mask(volume.array > level, "a\nname: x") for level in (0, 100)]
+
+    @app.model("/ct", requires=Requires(modality="CT"))
+    def of_ct(volume: Volume) -> Mask:
+        return Mask(volume.array > 0, "dense")
 
     @app.model("/box")
     def box(volume: Volume) -> BoundingBox:
@@ -140,6 +146,7 @@ def test_the_models_are_listed_by_what_they_do_with_their_defaults(client: Flask
         "threshold": "segmentation",
         "ct/tissues": "segmentation",
         "overlapping": "segmentation",
+        "ct": "segmentation",
         "box": "detection",
         "default": "deepgrow",
     }
@@ -264,6 +271,61 @@ def test_a_word_of_the_client_reaches_a_model_only_where_it_declares_it(client: 
     assert answered(infer(client, "threshold", slices, **words))[2]["label_names"] == {"spleen": 1}
 
 
+ORIENTATIONS = [("L", "P", "S"), ("R", "A", "S"), ("R", "P", "I"), ("L", "A", "S")]
+"""The directions in which the columns, rows and slices of a file run."""
+
+
+@pytest.fixture(scope="module")
+def volume() -> NDArray[np.int16]:
+    """(column, row, slice)."""
+    return np.random.default_rng(1).integers(-500, 500, (7, 6, 5)).astype(np.int16)
+
+
+def nifti_file(array: NDArray[np.int16], codes: Sequence[str]) -> bytes:
+    """An image as a file whose axes run in these directions, with steps of its own and an origin."""
+    signs = [1 if code in "RAS" else -1 for code in codes]
+    affine = np.diag([*np.array([0.7, 0.8, 3.0]) * signs, 1.0])
+    affine[:3, 3] = [5, -6, 7]
+    return gzip.compress(nifti(array, affine))
+
+
+@pytest.mark.parametrize("codes", ORIENTATIONS)
+@pytest.mark.parametrize("extension", [".nii.gz", ".nii", ".nrrd", ".seg.nrrd", ""])
+def test_a_mask_of_a_nifti_file_lies_on_the_files_grid(
+    client: FlaskClient, volume: NDArray[np.int16], codes: Sequence[str], extension: str
+) -> None:
+    sent = nifti_file(volume, codes)
+    words = form(json.dumps(SLICER | {"level": 100, "result_extension": extension}), ("file", sent))
+    response = client.post("/monai/infer/threshold?image=CT", **words)
+    array, image, _ = answered(response)
+    np.testing.assert_array_equal(array, volume.T > 100)
+    file = read(sent, "image.nii.gz")
+    for of in ("GetOrigin", "GetSpacing", "GetDirection", "GetSize"):
+        np.testing.assert_allclose(getattr(image, of)(), getattr(file, of)(), atol=1e-5)
+    assert extension or b".nii.gz" in response.data
+
+
+@pytest.mark.parametrize("codes", ORIENTATIONS)
+def test_a_point_on_a_nifti_file_is_a_voxel_of_the_file(
+    client: FlaskClient, volume: NDArray[np.int16], codes: Sequence[str]
+) -> None:
+    opened = put_session(client, nifti_file(volume, codes)).get_json()["session_id"]
+    array, *_ = answered(infer(client, "default", query=f"session_id={opened}", foreground=[[6, 2, 1]]))
+    assert np.argwhere(array).tolist() == [[1, 2, 6]]
+    refused(infer(client, "default", query=f"session_id={opened}", foreground=[[7, 2, 1]]), 422, "parameter-refused")
+
+
+def test_a_model_that_asks_for_a_modality_gets_the_one_that_is_stated(
+    client: FlaskClient, volume: NDArray[np.int16]
+) -> None:
+    file = "file", nifti_file(volume, ORIENTATIONS[0])
+    refused(client.post("/monai/infer/ct?image=x", **form("{}", file)), 422, "study-refused")
+    refused(client.post("/monai/infer/ct?image=x", **form('{"modality": "MR"}', file)), 422, "study-refused")
+    assert client.post("/monai/infer/ct?image=x", **form('{"modality": "CT"}', file)).status_code == 200
+    refused(client.post("/monai/infer/ct?output=dicom_seg", **form('{"modality": "CT"}', file)), 422, "study-refused")
+    refused(client.post("/monai/infer/ct", **form("{}", ("file", b"NRRD0005\n"))), 422, "study-refused")
+
+
 def test_a_session_holds_an_image_for_inferences(client: FlaskClient, slices: Slices) -> None:
     opened = put_session(client, packed(slices)).get_json()
     id, info = opened["session_id"], opened["session_info"]
@@ -296,7 +358,8 @@ def test_a_name_that_no_image_has_leads_nowhere(client: FlaskClient, id: str) ->
     assert client.get(f"/monai/session/{id}").status_code == 404
     refused(infer(client, "threshold", query=f"session_id={id}"), 404, "session-gone")
     refused(infer(client, "threshold", query=f"image={id}"), 404, "study-not-found")
-    refused(client.get(f"/monai/datastore/image/info?image={id}"), 404, "study-not-found")
+    for path in ("image", "image/info"):
+        refused(client.get(f"/monai/datastore/{path}?image={id}"), 404, "study-not-found")
 
 
 def test_an_inference_needs_an_image_and_a_model(client: FlaskClient, slices: Slices) -> None:
@@ -416,6 +479,12 @@ def test_a_stored_series_is_an_image_of_its_callers_datastore(
     asked = form('{"level": 100}')
     array, *_ = answered(guarded.post(f"/monai/infer/threshold?image={series}", **asked, **mine))
     np.testing.assert_array_equal(array, values(slices) > 100)
+    sent = guarded.get(f"/monai/datastore/image?image={series}", **mine)
+    image = read(sent.data, "image.nii.gz")
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(image), values(slices))
+    np.testing.assert_allclose(image.GetOrigin(), in_space(slices)[0].ImagePositionPatient, atol=1e-4)
+    assert guarded.head(f"/monai/datastore/image?image={series}", **mine).status_code == 200
+    refused(guarded.get(f"/monai/datastore/image?image={series}", **yours), 404, "study-not-found")
     assert guarded.get("/monai/datastore/", **yours).get_json()["total"] == 0
     refused(guarded.post(f"/monai/infer/threshold?image={series}", **asked, **yours), 404, "study-not-found")
     refused(guarded.get(f"/monai/datastore/image/info?image={series}", **yours), 404, "study-not-found")

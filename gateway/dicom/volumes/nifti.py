@@ -18,7 +18,7 @@ from gateway.dicom.reading.nifti_heads import LARGEST_HEADER
 from gateway.dicom.reading.raw_values import distinct
 from gateway.dicom.reading.redaction import naming
 from gateway.dicom.volumes import belonging, rescaling
-from gateway.dicom.volumes.images import Image, Volume
+from gateway.dicom.volumes.images import Image, Volume, volume
 from gateway.dicom.volumes.nifti_library import nibabel
 from gateway.dicom.volumes.nifti_volumes import NiftiVolume
 from gateway.dicom.volumes.uniformity import KINDS
@@ -87,6 +87,17 @@ def encode_nifti(array: NDArray[Any], of: Volume | Image, comment: str = "") -> 
         extension = nibabel().nifti1.Nifti1Extension("comment", comment.encode())
         image.header.extensions.append(extension)
     return gzip.compress(image.to_bytes(), _LEVEL, mtime=0)
+
+
+def encode_series(dicom_files: Iterable[BinaryIO]) -> bytes:
+    """Return the one series of images among files as a ``.nii.gz`` file, its values as ``convert_to_nifti`` has them.
+
+    Raises StudyRefused for images that are no volume, LimitExceeded, ImportError without nibabel.
+    """
+    nibabel()  # before the work rather than after it
+    images, _ = belonging.images_among([read_instance(source) for source in dicom_files])
+    found = volume(images, allow_tilt=True)
+    return encode_nifti(_smallest(found.array), found)
 
 
 def _image(array: NDArray[Any], matrix: Affine) -> Any:

@@ -113,6 +113,11 @@ class NiftiVolume(Volume):
         """Return an array (slice, row, column) on this volume with its axes as they run in the file: a view."""
         return array[self._turns]
 
+    @property
+    def file_affine(self) -> Affine:
+        """The affine of the file's own axes: (slice, row, column, 1) as they run in it -> (x, y, z, 1) mm LPS."""
+        return self._nifti.affine
+
     def place_fields(self) -> Any:
         """Return a header of nibabel that has the size and the place of the file's voxels, and nothing else of it."""
         fields = type(self._nifti.fields)()
@@ -187,6 +192,18 @@ def images_of(files: Sequence[Source]) -> list[Instance]:
     instances, others = split(files)
     volumes = [nifti_instance(file) for file in others if not instances and is_nifti_file(file)]
     return instances or list({one.series_instance_uid: one for one in volumes}.values())
+
+
+def turned_axes(files: Sequence[Source]) -> tuple[bool, bool, bool]:
+    """Return which axes (slice, row, column) a volume of these files has turned round: of one NIfTI file alone.
+
+    Raises StudyRefused.
+    """
+    if len(files) != 1 or not is_nifti_file(files[0]):
+        return False, False, False
+    with naming(files[0]):
+        nifti = read_nifti_header(files[0])
+        return _turn(nifti.affine, nifti.shape)[1]
 
 
 def is_nifti_file(file: Source) -> bool:

@@ -5,13 +5,18 @@ from collections.abc import Callable
 import flask
 
 from gateway.contract.requests import JSON
+from gateway.dicom.volumes.nifti import encode_series
 from gateway.endpoints.access_control import caller_name, require
 from gateway.endpoints.current import current_service
-from gateway.endpoints.guarded_views import Rule
+from gateway.endpoints.dicomweb.recorded import record, require_audit
+from gateway.endpoints.guarded_views import Rule, admission_ticket
 from gateway.errors import Forbidden, NotOffered, ParameterRefused, StudyNotFound, Unauthenticated
 from gateway.protocol.monailabel.label_info import LabelImage, datastore_words, status_words
+from gateway.studies.manifests import is_uid
 
 LABELS = "This gateway stores no labels; keep the file, or send it to an archive as DICOM SEG."
+NOT_STORED = "No such image is stored for this caller."
+GZIP = "application/gzip"
 IMAGES = "This gateway takes DICOM by its own routes (docs/studies.md, DICOMweb); open a session for any other image."
 
 
@@ -46,13 +51,30 @@ def _datastore() -> flask.Response:
     return flask.jsonify(ANSWERS[output]())
 
 
+def _image() -> flask.Response:
+    """Return a series as NIfTI, whose voxels points count; for HEAD, say that it is there."""
+    require("read")
+    require_audit()
+    id, resolver = flask.request.args.get("image", ""), current_service().resolver(caller_name())
+    if resolver is None or not is_uid(id):
+        raise StudyNotFound(NOT_STORED)
+    if flask.request.method == "HEAD":
+        resolver.held({"series": id})
+        return flask.Response(content_type=GZIP)
+    with admission_ticket(), resolver.resolve({"series": id}) as resolved:
+        data = encode_series(resolved.files)
+    record("monai-image", resolved.held[0].study_instance_uid, instances=len(resolved.held))
+    headers = {"Content-Disposition": f'attachment; filename="{id}.nii.gz"', "Cache-Control": "private, no-cache"}
+    return flask.Response(data, headers=headers, content_type=GZIP)
+
+
 def _info() -> flask.Response:
     """Describe one image."""
     require("read")
     id = flask.request.args.get("image", "")
     found = next((image for image in images() if image.series_instance_uid == id), None)
     if found is None:
-        raise StudyNotFound("No such image is stored for this caller.")
+        raise StudyNotFound(NOT_STORED)
     return flask.jsonify(found.info())
 
 
@@ -70,6 +92,7 @@ ANSWERS: dict[str, Callable[[], JSON | list[JSON]]] = {
 }
 RULES: tuple[Rule, ...] = (
     ("GET", "/datastore/", _datastore),
+    ("GET", "/datastore/image", _image),
     ("GET", "/datastore/image/info", _info),
     ("GET", "/datastore/download", _not_offered("A data set is not packed here; list the images, and load each.")),
     ("PUT", "/datastore/image/info", _not_offered("What is known of an image is what its DICOM files state.")),

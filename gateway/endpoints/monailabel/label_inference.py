@@ -6,6 +6,7 @@ import flask
 
 from gateway.contract.model import Model
 from gateway.contract.requests import JSON, EncodedAnswer
+from gateway.dicom.volumes.nifti_volumes import turned_axes
 from gateway.endpoints.access_control import caller_name, refuse_foreign_form
 from gateway.endpoints.current import current_service
 from gateway.endpoints.guarded_views import Rule
@@ -19,7 +20,7 @@ from gateway.intake.receiving import Received, ReceiveOptions, receive_files, re
 from gateway.protocol.kinds import DICOM
 from gateway.protocol.media_ranges import MULTIPART
 from gateway.protocol.monailabel.label_answers import LabelOutput
-from gateway.protocol.monailabel.label_points import PointReplies
+from gateway.protocol.monailabel.label_points import LabelPoints, PointReplies
 from gateway.protocol.monailabel.label_requests import LabelRequest, declared_names
 from gateway.studies.manifests import is_uid
 
@@ -57,6 +58,12 @@ class _LabelCall:
 
         Raises SessionGone, StudyNotFound for an image that is not stored, and ParameterRefused without any image.
         """
+        received = self._received(options)
+        if self.label.points != LabelPoints():
+            self._replies = PointReplies(self.label.points, turned_axes(received.instances))
+        return received
+
+    def _received(self, options: ReceiveOptions) -> Received:
         files = image_sessions().files(caller_name(), self._session) if self._session else []
         body = Body.of(flask.request.environ, options.settings, options.ticket)
         received = receive_label_form(body, self._translate, options)
@@ -77,7 +84,6 @@ class _LabelCall:
     def _translate(self, params: JSON) -> bytes:
         """Return the JSON of the request that the model gets. Raises ParameterRefused."""
         self.label = LabelRequest.of(params, declared_names(self._model.parameters_schema("#/{model}")))
-        self._replies = PointReplies(self.label.points)
         if named := [name for name in NAMED if name in self.label.parameters]:
             raise ParameterRefused([(f"/{name}", "The address alone names the image.") for name in named])
         return json.dumps(self.label.parameters, ensure_ascii=False).encode()

@@ -8,13 +8,13 @@ import json
 import flask
 
 from gateway.contract.requests import JSON, Request, Result
-from gateway.dicom.volumes.study import split
+from gateway.dicom.volumes.nifti_volumes import NiftiVolume, images_of
 from gateway.endpoints.answer_forms import whole
 from gateway.endpoints.problems import request_id
 from gateway.errors import NotAcceptable
 from gateway.protocol.kinds import DICOM
 from gateway.protocol.monailabel.label_answers import LabelOutput, answer_words
-from gateway.protocol.monailabel.label_requests import NRRD, LabelRequest
+from gateway.protocol.monailabel.label_requests import NIFTI_GZ, NRRD, LabelRequest
 from gateway.representations.answer_files import SentAnswer, object_names
 from gateway.representations.label_files import MEDIA_TYPE, FileOptions, label_file
 from gateway.representations.label_maps import LabelMap
@@ -34,13 +34,13 @@ def label_response(
     answer = SentAnswer.of(result)
     if output is LabelOutput.DICOM_SEG:
         return _file(whole(exchange, result, DICOM, _segmentation(answer)), "dcm")
-    labels = LabelMap.of(answer, split(request.instances)[0])
+    labels = LabelMap.of(answer, images_of(request.instances))
     words = _text(answer_words(answer.json, labels.names if labels else {}, result.card))
     if output is LabelOutput.JSON or (labels is None and output is LabelOutput.ALL):
         return whole(exchange, result, JSON_TYPE, memoryview(words))
     if labels is None:
         raise NotAcceptable("The answer has no mask; ask for json.")
-    extension = label.extension or NRRD
+    extension = label.extension or (NIFTI_GZ if isinstance(labels.place, NiftiVolume) else NRRD)
     data = label_file(labels, extension, FileOptions(label.compress, label.covers))
     if output is LabelOutput.IMAGE:
         return _file(whole(exchange, result, MEDIA_TYPE, memoryview(data)), extension[1:])

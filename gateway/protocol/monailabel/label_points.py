@@ -16,6 +16,9 @@ from gateway.protocol.questions import MAX_CLICKS, read_point, reply_words
 FOREGROUND, BACKGROUND = "foreground", "background"
 IJK = tuple[float, float, float]
 """Column, row and slice of a voxel, from 0."""
+Turned = tuple[bool, bool, bool]
+"""Which of the axes (slice, row, column) of a volume run against those of the image that was sent."""
+NOT_TURNED = (False, False, False)
 
 
 @dataclass(frozen=True)
@@ -30,22 +33,31 @@ class LabelPoints:
         """Read two lists of points, each None for no points. Raises ParameterRefused."""
         return cls(tuple(_read(foreground, FOREGROUND)), tuple(_read(background, BACKGROUND)))
 
-    def clicks(self, shape: Any) -> Clicks:
-        """Return the points as the last clicks on a volume of ``shape``. Raises ParameterRefused for one outside."""
-        inside = [Click(point) for point in self._placed(self.foreground, FOREGROUND, shape)]
-        outside = [Click(point, positive=False) for point in self._placed(self.background, BACKGROUND, shape)]
+    def clicks(self, shape: Any, turned: Turned = NOT_TURNED) -> Clicks:
+        """Return the points as the last clicks on a volume of ``shape``, of which some axes are ``turned`` round.
+
+        Raises ParameterRefused for a point outside.
+        """
+        inside = [Click(point) for point in _placed(self.foreground, FOREGROUND, shape, turned)]
+        outside = [Click(point, positive=False) for point in _placed(self.background, BACKGROUND, shape, turned)]
         return Clicks((*inside, *outside), finished=True)
 
-    def _placed(self, points: tuple[IJK, ...], name: str, shape: Any) -> Iterator[Point]:
-        for number, (column, row, slice) in enumerate(points):
-            yield read_point([slice, row, column], shape, f"/{name}/{number}")
+
+def _placed(points: tuple[IJK, ...], name: str, shape: Any, turned: Turned) -> Iterator[Point]:
+    for number, (column, row, slice) in enumerate(points):
+        point = read_point([slice, row, column], shape, f"/{name}/{number}")
+        if shape is None:
+            yield point
+        else:
+            yield Point(*(size - 1 - at if turn else at for at, size, turn in zip(point, shape, turned, strict=True)))
 
 
 class PointReplies:
     """The replies to the questions of one inference, from the points of its request."""
 
-    def __init__(self, points: LabelPoints) -> None:
-        self._points, self._asked = points, 0
+    def __init__(self, points: LabelPoints, turned: Turned = NOT_TURNED) -> None:
+        """``turned`` are the axes of the model's volume that run against those of the image that was sent."""
+        self._points, self._turned, self._asked = points, turned, 0
 
     def reply(self, question: JSON, _shown: EncodedAnswer | None = None) -> JSON:
         """Return the reply to a question: to one for clicks all points, to one for a point the next of the foreground.
@@ -54,11 +66,11 @@ class PointReplies:
         """
         kind = question.get("kind")
         if kind == "clicks":
-            return reply_words(self._points.clicks(question.get("shape")))
+            return reply_words(self._points.clicks(question.get("shape"), self._turned))
         if kind != "point":
             sentence = "The model asks its caller for more than points; open a click session, or submit a run."
             raise ParameterRefused([("", sentence)])
-        clicks = [one for one in self._points.clicks(question.get("shape")).points if one.positive]
+        clicks = [one for one in self._points.clicks(question.get("shape"), self._turned).points if one.positive]
         if self._asked >= len(clicks):
             raise ParameterRefused([(f"/{FOREGROUND}", f"The model asks for {self._asked + 1} points; add one.")])
         self._asked += 1

@@ -4,12 +4,14 @@ from typing import Any
 
 from gateway.errors import (
     GatewayError,
+    LimitExceeded,
     ModelNotFound,
     NotAcceptable,
     NotOffered,
     ParameterRefused,
     SessionGone,
     StudyNotFound,
+    StudyRefused,
 )
 from gateway.protocol.monailabel.label_answers import LabelOutput
 from gateway.protocol.problem_responses import BODY, MODEL
@@ -106,6 +108,10 @@ OPERATIONS = (
         "GET", "/datastore/", "Datastore", "The caller's stored series, or their number.",
         _json({"anyOf": [STATUS, DATASTORE, list_of(OBJECT)]}), query={"output": {"enum": ["stats", "all", "train"]}},
         errors=(ParameterRefused,),
+    ),
+    _operation(
+        "GET", "/datastore/image", "Image", "A stored series as NIfTI.", {"application/gzip": {"schema": FILE}},
+        query={"image": UID}, errors=(StudyNotFound, StudyRefused, LimitExceeded),
     ),
     _operation(
         "GET", "/datastore/image/info", "ImageInfo", "What is known of a stored series.", _json(IMAGE_INFO),
