@@ -14,6 +14,7 @@
  * @property {() => void} overlays shown or not
  * @property {() => void} invert
  * @property {() => void} smooth
+ * @property {() => void} notes shown or not
  * @property {() => void} reset
  */
 
@@ -43,6 +44,7 @@ const KEYS = {
   c: (commands) => commands.tool("point"),
   i: (commands) => commands.invert(),
   b: (commands) => commands.smooth(),
+  t: (commands) => commands.notes(),
   r: (commands) => commands.reset(),
 };
 

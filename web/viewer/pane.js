@@ -154,7 +154,7 @@ export class Pane {
       this.#drawGrids(scene, index);
       drawShapes(context, this, scene, index);
     }
-    drawNotes(context, this, scene, index);
+    if (scene.noted) drawNotes(context, this, scene, index);
   }
 
   /** @param {Scene} scene @param {number} index */

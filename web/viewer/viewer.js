@@ -27,6 +27,7 @@ import {firstWindow, painter, presets} from "./windows.js";
  * @property {boolean} smooth pixels are interpolated
  * @property {Overlay[]} overlays
  * @property {boolean} overlaid overlays are shown
+ * @property {boolean} noted texts and letters are shown
  * @property {boolean} crosshair
  * @property {number} version changes as data change
  * @property {OutlineCache} outlines
@@ -172,6 +173,12 @@ export class Viewer extends EventTarget {
     this.#tell("view");
   }
 
+  /** @param {boolean} noted false leaves the pictures without texts */
+  setNoted(noted) {
+    if (this.#scene) this.#scene.noted = noted;
+    this.#invalidate();
+  }
+
   /** What is wrong with an overlay on this series, in words. @param {Overlay} overlay @returns {string} */
   misfit(overlay) {
     return this.#scene ? misfit(overlay, this.#scene.series.shape) : "There is no series.";
@@ -196,6 +203,16 @@ export class Viewer extends EventTarget {
   /** @param {number} zoom magnification over the size that fits, of all panes */
   setZoom(zoom) {
     for (const pane of this.#panes) pane.zoomTo(zoom);
+    this.#invalidate();
+  }
+
+  /** Bring a voxel to the middle of every pane. @param {number[]} voxel */
+  lookAt(voxel) {
+    this.goTo(voxel);
+    for (const pane of this.#panes) {
+      const [x, y] = pane.toScreen(voxel);
+      pane.pan = [pane.pan[0] + pane.width / 2 - x, pane.pan[1] + pane.height / 2 - y];
+    }
     this.#invalidate();
   }
 
@@ -247,6 +264,7 @@ export class Viewer extends EventTarget {
     this.#panes = planes.map((plane) => this.#pane(plane));
     this.#element.replaceChildren(...this.#panes.map(({canvas}) => canvas));
     this.#element.dataset.panes = String(planes.length);
+    for (const pane of this.#panes) pane.measure();
     if (scene) scene.crosshair = planes.length > 1;
     this.#invalidate();
   }
@@ -281,6 +299,7 @@ export class Viewer extends EventTarget {
       overlays: () => this.setOverlaid(!this.#scene?.overlaid),
       invert: () => this.setInverted(!this.#scene?.inverted),
       smooth: () => this.setSmooth(!this.#scene?.smooth),
+      notes: () => this.setNoted(!this.#scene?.noted),
       reset: () => this.reset(),
     });
     return pane;
@@ -429,6 +448,7 @@ function sceneOf(series) {
     smooth: true,
     overlays: [],
     overlaid: true,
+    noted: true,
     crosshair: false,
     version: 0,
     outlines: new OutlineCache(),
