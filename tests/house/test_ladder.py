@@ -158,7 +158,7 @@ def test_the_ladder_sees_an_import_that_climbs(module: str, source: str) -> None
     ("module", "source"),
     [
         ("gateway.dicom.reading.files", "from gateway.dicom.volumes.study import study"),
-        ("gateway.dicom.drawing.render", "from ..samples import phantom"),
+        ("gateway.dicom.volumes.study", "from ..samples import phantom"),
     ],
 )
 def test_the_ladder_sees_an_import_that_climbs_within_dicom(module: str, source: str) -> None:
