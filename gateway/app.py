@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gateway.runs.runs import Runs
     from gateway.sessions.click_sessions import ClickSessions
     from gateway.sessions.image_sessions import ImageSessions
+    from gateway.sessions.session_leases import SessionLeases
     from gateway.studies.store import Store
 
 logger = logging.getLogger("gateway")
@@ -69,6 +70,8 @@ class Gateway(flask.Flask):
         """Sends complete studies to models, where the settings name a file of rules; known once the gateway is open."""
         self.sessions: ClickSessions | None = None
         """Click sessions, where a model is interactive; known once the gateway is open."""
+        self.leases: SessionLeases | None = None
+        """Leases of nnInteractive's clients, where a setting names their model; known once the gateway is open."""
         self.images: ImageSessions | None = None
         """Images that clients of MONAI Label have sent, where the settings say so; known once the gateway is open."""
         self._wrappers: list[Model] = []
@@ -265,6 +268,10 @@ class Gateway(flask.Flask):
             self._add_sessions(taken, linked=linked)
         if self.settings.monai:
             self._add_monailabel(taken, linked=linked)
+        if self.settings.nninteractive:
+            from gateway.endpoints import nninteractive
+
+            self.leases = nninteractive.add_nninteractive(self, taken, linked=linked)
         if self.settings.backendai_keys is not None:
             self._add_backendai(taken)
 
@@ -356,7 +363,7 @@ class Gateway(flask.Flask):
         for courier in (self.webhooks, self.deliveries):
             if courier is not None:
                 courier.close()
-        for held in (self.sessions, self.images):
+        for held in (self.leases, self.sessions, self.images):
             if held is not None:
                 held.close()
         if self.runs is not None:

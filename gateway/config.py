@@ -175,6 +175,14 @@ class Settings:
     )
     session_idle: float = _setting(600.0, "seconds without an input after which a click session ends; a phone call")
     session_life: float = _setting(28_800.0, "seconds of one click session at most, however busy; a working day")
+    nninteractive: str = _setting(
+        "",
+        "route of the interactive model that nnInteractive's clients click on below /nninteractive, such as"
+        " /region-growing; unset: no such routes",
+    )
+    nninteractive_modality: str = _setting(
+        "", "modality of the images of those clients, which do not state it, such as CT; unset states none"
+    )
     webhook_origins: str = _setting(
         "", "origins that webhooks may go to, with commas between, private addresses too; unset sends none"
     )

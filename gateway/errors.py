@@ -27,6 +27,7 @@ GatewayError                      500
 │   ├── SessionConflict           409  an input that is not a session's next one
 │   ├── ComputeSessionConflict    409  a session of this name has another model, or may not be used again
 │   ├── RunGone                   410  a run that has expired
+│   ├── LeaseExpired              410  a lease of nnInteractive's protocol that is unknown, or has ended
 │   ├── LimitExceeded             413  a named limit
 │   ├── UnsupportedMedia          415  not multipart/related, not JSON with a studyPath, or content-encoded
 │   ├── MisdirectedRequest        421  a Host that is not this gateway's, where callers need no credential
@@ -313,6 +314,15 @@ class SessionConflict(RequestError):
     code = "session-conflict"
     loggable = True
     title = "The session does not take this request now"
+
+
+class LeaseExpired(RequestError):
+    """No lease of this caller's has this token, or it has ended (RFC 9110 15.5.11)."""
+
+    status = 410
+    code = "lease-expired"
+    loggable = True
+    title = "There is no such lease"
 
 
 class RunGone(RequestError):

@@ -13,6 +13,7 @@ PACKAGES = {
     "gdcm": ("python-gdcm >= 3.2.6",),
     "itk": ("SimpleITK >= 2.5",),
     "nifti": ("nibabel >= 5.3",),
+    "nninteractive": ("zstandard >= 0.23",),
     "oidc": ("PyJWT[crypto] >= 2.10.1",),
     "otel": ("opentelemetry-sdk >= 1.30", "opentelemetry-exporter-otlp-proto-http >= 1.30"),
     "ray": ("ray >= 2.60",),

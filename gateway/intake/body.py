@@ -15,6 +15,10 @@ READ_SIZE = 256 * KiB
 """Bytes asked for at once: few enough to stay in a core's cache while they are decoded and written."""
 
 
+OCTETS = "application/octet-stream"
+"""The media type of bytes that say themselves what they are."""
+
+
 def content_length(environ: dict[str, Any]) -> int | None:
     """The announced length; None when there is none, or when it is chunked. Raises BrokenBody for no number."""
     text = environ.get("CONTENT_LENGTH") or ""
@@ -221,6 +225,12 @@ def required_media_type(environ: dict[str, Any], wanted: str) -> dict[str, str]:
     if media_type != wanted:
         raise UnsupportedMedia(f"Send {wanted} here.")
     return options
+
+
+def required_octets(body: Body, settings: Settings) -> None:
+    """Check that a body is plain bytes. Raises UnsupportedMedia, LimitExceeded."""
+    if body.media_type(settings)[0] != OCTETS:
+        raise UnsupportedMedia(f"Send {OCTETS} here.")
 
 
 def _refuse_encoding(encoding: str) -> None:

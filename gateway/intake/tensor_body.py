@@ -4,11 +4,12 @@ Each tensor of numbers is a file, and each element of a tensor of files. A byte 
 the spool, on which the model's array lies.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from gateway.contract.requests import JSON
 from gateway.errors import BrokenBody, LimitExceeded, ParameterRefused, UnsupportedMedia
-from gateway.intake.body import Body, Piece, limit_json_size, limit_json_values
+from gateway.intake.body import Body, limit_json_size, limit_json_values
+from gateway.intake.piece_stream import PieceStream
 from gateway.intake.receiving import Received, ReceiveOptions, RequestReader, counted
 from gateway.protocol.oip.infer_requests import PREFIX, InferRequest, InputTensor
 from gateway.protocol.request import parse_json
@@ -30,7 +31,7 @@ def receive_tensors(body: Body, header: int | None, translate: Translate, receiv
     """
     _check_head(body, header, receive_options)
     receive_options.ticket.expect(body.length or 0)
-    stream = _Stream(counted(body.pieces, receive_options))
+    stream = PieceStream(counted(body.pieces, receive_options))
     text = _json(stream, header, receive_options)
     infer = translate(parse_json(text, None))
     if body.length is not None and header is not None and body.length - header != infer.size:
@@ -57,7 +58,7 @@ def _check_head(body: Body, header: int | None, receive_options: ReceiveOptions)
     limit_json_size(header or 0, receive_options.settings)
 
 
-def _json(stream: "_Stream", header: int | None, receive_options: ReceiveOptions) -> bytes:
+def _json(stream: PieceStream, header: int | None, receive_options: ReceiveOptions) -> bytes:
     text = bytearray()
     for piece in stream.take(READ_ALL if header is None else header):
         text += piece
@@ -74,7 +75,7 @@ def _limit_files(infer: InferRequest, receive_options: ReceiveOptions) -> None:
         raise LimitExceeded("max_parts", most, "parts", what="The request")
 
 
-def _receive(one: InputTensor, stream: "_Stream", reader: RequestReader) -> None:
+def _receive(one: InputTensor, stream: PieceStream, reader: RequestReader) -> None:
     """Write the bytes of a tensor to the spool: a file, or one for each element of BYTES."""
     if one.size is None:
         for data in one.pieces():
@@ -86,7 +87,7 @@ def _receive(one: InputTensor, stream: "_Stream", reader: RequestReader) -> None
         _copy(one.size, stream, reader)
 
 
-def _receive_elements(one: InputTensor, size: int, stream: "_Stream", reader: RequestReader) -> None:
+def _receive_elements(one: InputTensor, size: int, stream: PieceStream, reader: RequestReader) -> None:
     """Elements of BYTES, each after its length. Raises ParameterRefused where these do not add up to the size."""
     left = size
     for after in range(one.tensor.size - 1, -1, -1):
@@ -100,30 +101,10 @@ def _receive_elements(one: InputTensor, size: int, stream: "_Stream", reader: Re
         raise one.fault("parameters/binary_data_size", "The lengths of the elements do not add up to the size.")
 
 
-def _copy(size: int, stream: "_Stream", reader: RequestReader) -> None:
+def _copy(size: int, stream: PieceStream, reader: RequestReader) -> None:
     for piece in stream.take(size):
         reader.write(piece)
         size -= len(piece)
     if size:
         raise BrokenBody(f"The body ended {size} bytes before the end of a tensor; send it again.")
     reader.end_part()
-
-
-class _Stream:
-    """The pieces of a body, cut where its tensors end. A piece is valid until the next is taken."""
-
-    def __init__(self, pieces: Iterator[Piece]) -> None:
-        self._pieces = pieces
-        self._rest = memoryview(b"")
-
-    def take(self, size: int) -> Iterator[memoryview]:
-        """Yield the next ``size`` bytes, fewer at the end of the body."""
-        while size > 0 and (self._rest or self._fill()):
-            taken, self._rest = self._rest[:size], self._rest[size:]
-            size -= len(taken)
-            yield taken
-
-    def _fill(self) -> bool:
-        """Take the next piece; return False at the end."""
-        self._rest = memoryview(next(self._pieces, b""))
-        return len(self._rest) > 0

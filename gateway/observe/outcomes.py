@@ -7,7 +7,7 @@ from datetime import datetime
 PHASES = ("receive", "hash", "decode", "queue", "predict", "encode", "send")
 """The phases of a request, in order. Each moment belongs to one phase."""
 
-DOORS = ("multipart", "replay", "runs", "sessions", "backendai", "oip", "dapr", "monailabel")
+DOORS = ("multipart", "replay", "runs", "sessions", "backendai", "oip", "dapr", "monailabel", "nninteractive")
 """The protocols of requests."""
 
 

@@ -14,6 +14,7 @@ from gateway.protocol.dapr_openapi import dapr_paths
 from gateway.protocol.dicomweb_openapi import dicomweb_paths
 from gateway.protocol.kinds import KINDS
 from gateway.protocol.monailabel.monai_openapi import monai_paths
+from gateway.protocol.nninteractive.nninteractive_openapi import nninteractive_paths
 from gateway.protocol.oip.oip_openapi import oip_paths
 from gateway.protocol.problem_responses import of_inference
 from gateway.protocol.run_openapi import ACCEPTED, PREFER, RECEIPT, RUN, TIMEOUT, WEBHOOK, run_paths
@@ -39,6 +40,7 @@ def openapi(models: Mapping[str, Model], settings: Settings) -> dict[str, Any]:
     components |= {"Session": SESSION} if clicked else {}
     stored |= session_paths() if clicked else {}
     stored |= oip_paths() if settings.oip else {}
+    stored |= nninteractive_paths() if settings.nninteractive else {}
     stored |= dapr_paths() if settings.dapr_app_id else {}
     stored |= monai_paths() if settings.monai else {}
     paths: dict[str, Any] = {}

@@ -65,6 +65,18 @@ class RegionChange:
             data, encoding = values, VALUES
         return cls(since, sequence, shape, bounds, int(np.count_nonzero(changed)), encoding, data)
 
+    @classmethod
+    def within(cls, labels: Labels, bounds: Bounds, sequence: int) -> "RegionChange":
+        """Return all values of a box of the region ``sequence``, changed or not, whichever of them are 0.
+
+        Raises ValueError for a box that leaves the region.
+        """
+        shape = (labels.shape[0], labels.shape[1], labels.shape[2])
+        if not _lies_in(bounds, shape):
+            raise ValueError("the box leaves the region")
+        inside = labels[_window(bounds)]
+        return cls(sequence, sequence, shape, bounds, inside.size, VALUES, zlib.compress(inside.tobytes(), LEVEL))
+
     def empty(self) -> Labels:
         """Return the region 0. Raises ValueError for one of more than ``MOST`` voxels."""
         if min(self.shape) < 1 or math.prod(self.shape) > MOST:
@@ -95,21 +107,42 @@ class RegionChange:
         except (KeyError, IndexError, TypeError, OverflowError, binascii.Error) as error:
             raise ValueError(f"not a change of a region: {type(error).__name__}") from error
 
+    def values(self) -> Labels:
+        """Return what the box has now, where that is the encoding. Raises ValueError for another, or broken data."""
+        if self.encoding != VALUES or self.bounds is None:
+            raise ValueError("a change without the values of its box")
+        sizes = [stop - first for first, stop in zip(*self.bounds, strict=True)]
+        data = _inflated(self.data, math.prod(sizes))
+        return np.frombuffer(data, np.uint8).reshape(sizes)
+
     def apply(self, region: Labels) -> None:
         """Change ``region``, the one ``since``, to the one ``sequence``. Raises ValueError for a change of another."""
         if region.shape != self.shape:
             raise ValueError(f"a change of a region of {self.shape} voxels, not of {region.shape}")
         if self.bounds is None:
             return
-        if any(not 0 <= a < b <= size for a, b, size in zip(*self.bounds, self.shape, strict=True)):
+        if not _lies_in(self.bounds, self.shape):
             raise ValueError("the box of a change leaves its region")
         inside = region[_window(self.bounds)]
         if self.encoding == VALUES:
-            inside[...] = np.frombuffer(_inflated(self.data, inside.size), np.uint8).reshape(inside.shape)
+            inside[...] = self.values()
         elif self.encoding == RUNS:
             inside[...] = _changed(inside, np.frombuffer(_inflated(self.data, RUN.itemsize * inside.size), "<u4"))
         else:
             raise ValueError("the encoding of a change is neither values nor runs")
+
+
+def joined_bounds(*boxes: Bounds | None) -> Bounds | None:
+    """Return the smallest box around some, None where there is none."""
+    corners = [box for box in boxes if box is not None]
+    if not corners:
+        return None
+    firsts, stops = np.min([box[0] for box in corners], axis=0), np.max([box[1] for box in corners], axis=0)
+    return _voxel(firsts), _voxel(stops)
+
+
+def _lies_in(bounds: Bounds, shape: tuple[int, int, int]) -> bool:
+    return all(0 <= first < stop <= size for first, stop, size in zip(*bounds, shape, strict=True))
 
 
 def _voxel(values: Any) -> tuple[int, int, int]:

@@ -21,7 +21,7 @@ from gateway.errors import (
     to_words,
 )
 from gateway.protocol.questions import read_reply, reply_words
-from gateway.protocol.region_changes import RegionChange
+from gateway.protocol.region_changes import Bounds, RegionChange
 from gateway.sessions.clicks_in_force import ClicksInForce
 from gateway.sessions.shown_region import ShownRegion
 from gateway.sessions.transcript import CLICKS, Transcript
@@ -251,6 +251,12 @@ class ClickSession:
         with self._news:
             self.used = time.monotonic()
             return _words_of(self.shown.since(since))
+
+    def within(self, bounds: Bounds) -> JSON | None:
+        """Return the values in a box of the region; None where none is shown. Raises ValueError for one outside."""
+        with self._news:
+            self.used = time.monotonic()
+            return _words_of(self.shown.within(bounds))
 
     def words(self) -> JSON:
         """Return the session as JSON."""

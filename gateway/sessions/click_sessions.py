@@ -26,6 +26,8 @@ ENDED_SECONDS = 120.0
 """Seconds for which the answer of a session can be asked for again, where its response was lost."""
 RETRY_AFTER = 10
 """Seconds after which a caller that found no room may try again; people finish a region in a minute or two."""
+DOOR = "sessions"
+"""The door of a session that is opened by its own route."""
 STOP_SECONDS = 2.0
 """Seconds that the models of stopped sessions have to notice."""
 
@@ -40,6 +42,7 @@ class Opening:
     source: Source
     accept: str = ""
     traceparent: str = ""
+    door: str = DOOR
     timeout: Callable[[], float | None] = lambda: None
 
 
@@ -47,13 +50,13 @@ VERBS: Mapping[str, Callable[[ClickSession, JSON], Reply]] = {
     "read": lambda session, _: session.words(),
     "input": lambda session, words: session.input(words),
     "region": lambda session, words: {"region": session.region(words["since"])},
+    "within": lambda session, words: {"region": session.within(words["bounds"])},
     "finish": lambda session, _: session.finish(),
 }
 """What a session is asked for, by its words."""
 DELETE = "delete"
 SECRET_DIGITS = 32
 """Hexadecimal digits at the end of an id that name the session within its worker, and cannot be guessed."""
-DOOR = "sessions"
 
 
 class ClickSessions:
@@ -113,6 +116,11 @@ class ClickSessions:
         return len(self._sessions)
 
     @property
+    def draining(self) -> bool:
+        """Return True once no session is opened any more."""
+        return self._draining
+
+    @property
     def busy(self) -> bool:
         """Return True while the model of a session works."""
         return any(session.state is SessionState.WORKING for session in self._alive())
@@ -160,7 +168,7 @@ class ClickSessions:
     def _begin(self, session: ClickSession, model: Model, opening: Opening) -> None:
         """Receive the body, and begin to execute the session."""
         head = Head(
-            door=DOOR,
+            door=opening.door,
             request_id=opening.request_id,
             caller=opening.caller,
             accept=opening.accept,

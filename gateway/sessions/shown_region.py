@@ -7,7 +7,7 @@ import numpy as np
 
 from gateway.contract.requests import EncodedAnswer
 from gateway.protocol.kinds import kind_of
-from gateway.protocol.region_changes import Labels, RegionChange
+from gateway.protocol.region_changes import Bounds, Labels, RegionChange
 
 
 class ShownRegion:
@@ -49,6 +49,10 @@ class ShownRegion:
         if number == sequence:
             return RegionChange(sequence, sequence, (labels.shape[0], labels.shape[1], labels.shape[2]))
         return RegionChange.between(None, labels, 0, sequence)
+
+    def within(self, bounds: Bounds) -> RegionChange | None:
+        """Return the values in a box of the region; None before a mask was shown. Raises ValueError for one outside."""
+        return None if self._labels is None else RegionChange.within(self._labels, bounds, self.sequence)
 
     def _mask(self, shown: EncodedAnswer | None) -> Labels | None:
         """Return a copy of the first mask of an answer, since the model may change its own."""
