@@ -266,6 +266,10 @@ class Gateway(flask.Flask):
             dicomweb.add_dicomweb(self, taken)
         if self.settings.sessions and any(model.interactive for model in self.service.models.values()):
             self._add_sessions(taken, linked=linked)
+        if access_control.page_is_on(self.settings):
+            from gateway.endpoints import ui
+
+            ui.add_ui(self, taken)
         if self.settings.monai:
             self._add_monailabel(taken, linked=linked)
         if self.settings.nninteractive:

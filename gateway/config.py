@@ -122,6 +122,16 @@ class Settings:
     store_fsync: bool = _setting(
         False, "wait for the disk at each stored file; a file that a power cut spoils is found when it is read"
     )
+    ui: str = _setting(
+        "loopback", "serve the page below /ui: loopback (where only this machine reaches the server), on, or off"
+    )
+    ui_login: float = _setting(28_800.0, "seconds that a login at /ui lasts; a shift of eight hours")
+    ui_secret_file: Path | None = _setting(
+        None,
+        "file of 32 random bytes or more that signs logins at /ui, the same on hosts behind one address; unset: each"
+        " server makes its own at its start",
+    )
+    ohif_url: str = _setting("", "URL of OHIF as browsers reach it, for the links of finished runs; unset: no links")
     oip: bool = _setting(True, "serve the Open Inference Protocol v2 below /v2, for Triton's and KServe's clients")
     monai: bool = _setting(False, "serve MONAI Label's API below /monai, for 3D Slicer's module and its Python client")
     monai_session_idle: float = _setting(

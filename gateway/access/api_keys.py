@@ -58,9 +58,13 @@ class KeyRing:
         name = read(subject)
         return next((entry for entry in self._entries() if entry.subject and read(entry.subject) == name), None)
 
+    def of_name(self, name: str) -> CallerEntry | None:
+        """Return the caller of the file with this name. Raises Unavailable as ``of_key``."""
+        return next((entry for entry in self._entries() if entry.caller.name == name), None)
+
     def knows(self, name: str) -> bool:
         """Return True if a caller of the file has this name. Raises Unavailable when the file cannot be read."""
-        return any(entry.caller.name == name for entry in self._entries())
+        return self.of_name(name) is not None
 
     def _entries(self) -> tuple[CallerEntry, ...]:
         return self._file.required("callers")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.access.api_keys import KeyRing
+from gateway.access.browser_logins import BrowserLogins, Login, cookie_of
 from gateway.access.callers import Caller
 from gateway.access.callers_file import CallerEntry
 from gateway.access.certificates import subject
@@ -31,7 +32,12 @@ class Authenticator:
         self._tokens = _tokens(settings) if settings.jwt_jwks else None
         self._pairs = KeyPairs(settings.backendai_keys) if settings.backendai_keys else None
         self._dicomweb = settings.dicomweb
+        self._logins: BrowserLogins | None = None
         self.on = bool(self._keys or self._tokens)
+
+    def accept_logins(self, logins: BrowserLogins) -> None:
+        """Accept the cookies of browsers that have logged in, where callers need a credential."""
+        self._logins = logins
 
     def check(self) -> None:
         """Read the files of callers and key pairs before the first request. Raises ValueError with a sentence."""
@@ -49,7 +55,37 @@ class Authenticator:
         if (pairs := self._signed(environ)) is not None:
             return pairs.caller(environ)
         user, proof = self._credential(environ)
+        if not proof and self._logins is not None and (cookie := cookie_of(environ)):
+            self._logins.check_csrf(cookie, environ)
+            return self._by_cookie(cookie, self._logins)
         return _of_name(user, self._by_proof(environ, proof))
+
+    def log_in(self, proof: str) -> Login:
+        """Return the cookie for a key or a token. Raises Unauthenticated for an invalid one; Unavailable."""
+        if self._logins is None or not proof:
+            raise Unauthenticated(ASK, private="no proof")
+        if self._is_token(proof):
+            self._by_proof({}, proof)
+            return self._logins.of_token(proof)
+        entry = self._keys.of_key(proof) if self._keys else None
+        _unexpired(entry, "key")
+        assert entry is not None
+        return self._logins.of_entry(entry)
+
+    def csrf_of(self, environ: Mapping[str, Any]) -> str:
+        """Return the value that a page sends beside its cookie with what changes something; "" without a cookie."""
+        cookie = cookie_of(environ)
+        return self._logins.csrf_of(cookie) if self._logins and cookie else ""
+
+    def _by_cookie(self, cookie: str, logins: BrowserLogins) -> Caller:
+        if self._is_token(cookie):
+            return self._by_proof({}, cookie)
+        if self._keys is None:
+            raise Unauthenticated(ASK, private="a cookie without a file of callers")
+        return _unexpired(logins.entry_of(cookie, self._keys), "key")
+
+    def _is_token(self, proof: str) -> bool:
+        return proof.count(".") == 2 and self._tokens is not None  # a JWT (RFC 7515 3.1); an API key has no dot
 
     def _credential(self, environ: Mapping[str, Any]) -> tuple[str, str]:
         """Return the user name, "" without one, and the key or token of a request. Raises Unauthenticated."""
@@ -70,7 +106,7 @@ class Authenticator:
         return self._pairs if f"{environ.get('PATH_INFO', '')}/".startswith(f"{SIGNED_BELOW}/") else None
 
     def _by_proof(self, environ: Mapping[str, Any], proof: str) -> Caller:
-        if proof.count(".") == 2 and self._tokens:  # a JWT (RFC 7515 3.1); an API key has no dot
+        if self._tokens is not None and self._is_token(proof):
             return self._only_one(self._tokens.caller(proof))
         if proof:
             return _unexpired(self._keys.of_key(proof) if self._keys else None, "key")

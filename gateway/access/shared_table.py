@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import mmap
 import os
+import secrets
 import struct
 import tempfile
 import threading
@@ -26,6 +27,8 @@ PROBES = 16
 PROCESSES = 128
 """Processes that share a table; gunicorn's workers, with those that are being replaced."""
 HEADER_BYTES = 64
+_SECRET = slice(HEADER_BYTES - 32, HEADER_BYTES)
+"""Where the secret of the server is, behind the byte of ``first``."""
 _ROW = struct.Struct("=16sdd")
 _COUNTS = HEADER_BYTES + ROWS * _ROW.size
 """Where the counts begin, "=H" each; those of one process are adjacent, so that they are emptied at once."""
@@ -45,7 +48,7 @@ class Row:
 
 
 class SharedTable:
-    """The rows. Call every method but ``locked`` and ``first`` within ``locked``."""
+    """The rows. Call every method but ``locked``, ``first`` and ``secret`` within ``locked``."""
 
     def __init__(self) -> None:
         self._file = _unnamed_file()
@@ -53,6 +56,7 @@ class SharedTable:
         os.ftruncate(self._file, _SIZE)
         self._map = mmap.mmap(self._file, _SIZE)
         self._counts = memoryview(self._map)[_COUNTS:].cast("H")
+        self._map[_SECRET] = secrets.token_bytes(32)
         self._threads = threading.Lock()
         self._own: tuple[int, int] | None = None
 
@@ -71,6 +75,11 @@ class SharedTable:
         with self.locked():
             was, self._map[0] = self._map[0], 1
         return not was
+
+    @property
+    def secret(self) -> bytes:
+        """Return 32 random bytes that the processes of this server share, and nobody else knows."""
+        return bytes(self._map[_SECRET])
 
     def row(self, name: str, *, idle_before: float) -> Row | None:
         """Return the caller's row, or a new one with ``stamp`` 0; None where all its rows are in use.

@@ -12,6 +12,7 @@ import flask
 
 from gateway.access import listeners, shared_table
 from gateway.access.authenticator import ADMIN_BELOW, ASK, BASIC, Authenticator
+from gateway.access.browser_logins import BrowserLogins, cookie_of, secret_of
 from gateway.access.callers import Caller, Role
 from gateway.access.rate_limits import CallerLimits
 from gateway.config import Settings, unknown_variables
@@ -29,8 +30,11 @@ OPEN = PROBES | {"/backendai", "/v2/health/live", "/v2/health/ready", "/v1.0/hea
 OPEN |= {"/monai/auth/", "/monai/auth/token"}
 """Rules without access control: a probe has no key, nor has a client that asks for the version of Backend.AI's API, or
 logs in by MONAI Label's."""
+PAGE = frozenset({"/ui", "/ui/", "/ui/<path:name>", "/ui/login", "/ui/logout"})
+"""Rules that need no credential where callers have one: the page, which shows a form to log in and nothing else."""
 EXPOSED = {"/docs": "expose_docs", "/openapi.json": "expose_docs", "/metrics": "expose_metrics"}
 """Rules whose access a setting determines."""
+UI = ("loopback", "on", "off")
 EXPOSURES = ("anyone", "authenticated", "off")
 AUTHENTICATION = ("GATEWAY_API_KEYS_FILE", "GATEWAY_JWT_JWKS")
 """Variables that turn authentication on: one that is misspelt must not leave a server open."""
@@ -51,6 +55,19 @@ def guard(app: flask.Flask, settings: Settings) -> None:
     app.before_request(control.enter)
     app.after_request(control.leave)
     app.teardown_request(control.close)
+
+
+def page_is_on(settings: Settings) -> bool:
+    """Return True where the page below ``/ui`` is served. Raises ValueError for an unknown setting."""
+    if settings.ui not in UI:
+        raise ValueError(f"ui (GATEWAY_UI) should be {', '.join(UI[:-1])} or {UI[-1]}.")
+    return settings.ui == "on" or (settings.ui == "loopback" and listeners.is_private())
+
+
+def authenticator() -> Authenticator:
+    """Return what identifies the callers of this application."""
+    control: AccessControl = flask.current_app.extensions["gateway.access"]
+    return control.authenticator
 
 
 def caller() -> Caller | None:
@@ -140,6 +157,9 @@ class AccessControl:
         """Check the file of callers and the addresses before the first request. Raises ValueError."""
         self.authenticator.check()
         self._limits = CallerLimits(self._settings, shared_table.table())
+        if page_is_on(self._settings):
+            secret = secret_of(self._settings.ui_secret_file, shared_table.table().secret)
+            self.authenticator.accept_logins(BrowserLogins(secret, self._settings.ui_login))
         if listeners.addresses() and not listeners.is_private() and not self.authenticator.on:
             self._check_exposure()
 
@@ -188,11 +208,13 @@ class AccessControl:
         exposure = self._exposed.get(rule, "authenticated")
         if exposure == "off":
             flask.abort(404)
-        if rule in OPEN or exposure == "anyone":
+        if rule in OPEN or exposure == "anyone" or (rule in PAGE and self.authenticator.on):
             with contextlib.suppress(GatewayError):
                 self._identify(environ)
         elif self.authenticator.requires(environ):
             sender = self._identify(environ)
+            if cookie_of(environ):
+                self.check_origin(environ)
             if rule in current_service().models:
                 require("infer", route=rule)
             flask.g.gateway_leave = self._limits.enter(sender.name)

@@ -11,8 +11,7 @@ from gateway.contract.requests import MODALITY, Request
 from gateway.endpoints.access_control import caller_name, require
 from gateway.endpoints.current import current_service
 from gateway.endpoints.guarded_views import Rule, admission_ticket
-from gateway.endpoints.store_views import store_context
-from gateway.errors import ParameterRefused
+from gateway.errors import ParameterRefused, UnsupportedMedia
 from gateway.intake.body import Body, read_json
 from gateway.intake.receiving import ReceiveOptions
 from gateway.intake.request_bodies import receive_body
@@ -50,12 +49,17 @@ def _preflight() -> flask.Response:
 @contextmanager
 def _parts() -> Iterator[tuple[dict[str, Any], list[BinaryIO]]]:
     """Yield the JSON and the files, from the parts of the request or from the store."""
-    environ, settings = flask.request.environ, store_context().store.settings
+    environ, service = flask.request.environ, current_service()
+    settings = service.settings
     with admission_ticket() as ticket:
         if parse_options_header(environ.get("CONTENT_TYPE", ""))[0] == "application/json":
             json = parse_json(read_json(environ, settings, ticket), None)
+            if service.store is None:
+                raise UnsupportedMedia("This gateway stores no studies: send the headers of the files in parts.")
             if "from" in json:
                 raise ParameterRefused([("/from", "Preflight fetches no study; ask it about one that is stored.")])
+            from gateway.endpoints.store_views import store_context  # SQLAlchemy, which headers in parts spare
+
             with store_context().references.resolve(json, caller_name()) as resolved:
                 yield json, resolved.files
         else:

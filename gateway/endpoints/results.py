@@ -24,10 +24,11 @@ def _list() -> flask.Response:
         until=time_of("until"),
     )
     summaries = list_results(store_context().store, caller_name(), wanted, limit=limit + 1, after=after)
-    return paged("results", list(map(_entry, summaries)), limit, "id")
+    return paged("results", list(map(entry_of, summaries)), limit, "id")
 
 
-def _entry(summary: Summary) -> dict[str, object]:
+def entry_of(summary: Summary) -> dict[str, object]:
+    """Return a result as JSON, without its bytes."""
     same = "id", "model", "version", "input_digest", "output_digest", "model_digest", "weights_digest"
     return {
         **{name: getattr(summary, name) for name in same},

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from gateway.errors import (
     GatewayError,
@@ -34,7 +34,7 @@ from gateway.runs.rows import (
 from gateway.studies.blobs import Spoiled
 from gateway.studies.results import StoredResult
 from gateway.studies.store import Store
-from gateway.studies.tables import run_records, runs
+from gateway.studies.tables import run_records, run_studies, runs
 
 _LOST = GatewayError("The stored problem of this run has changed on the disk.")
 LOST: Words = {"error": to_words(_LOST), "problem": _LOST.problem()}
@@ -66,7 +66,15 @@ class RunArchive:
             return int(connection.execute(select(func.count()).select_from(runs).where(*older)).scalar_one())
 
     def page(
-        self, caller: str, *, state: str = "", route: str = "", since: float = 0.0, limit: int = 100, after: str = ""
+        self,
+        caller: str,
+        *,
+        state: str = "",
+        route: str = "",
+        study: str = "",
+        since: float = 0.0,
+        limit: int = 100,
+        after: str = "",
     ) -> list[Run]:
         """Return a caller's runs from the time ``since`` on, the newest first, behind the one with the id ``after``.
 
@@ -75,6 +83,7 @@ class RunArchive:
         mine = [runs.c.caller == caller, ~runs.c.expired, runs.c.created_at >= since]
         mine += [runs.c.state == state] if state else []
         mine += [runs.c.route == route] if route else []
+        mine += [runs.c.key.in_(_keys_of_study(study))] if study else []
         with self._ledger.reading() as connection:
             last = row_of(connection, key_of(caller, after)) if after else None
             if after and last is None:
@@ -170,3 +179,7 @@ class RunArchive:
             return None if record is None else read(self._store, record)[0]
         except Spoiled:
             return spoiled
+
+
+def _keys_of_study(study: str) -> Select[tuple[str]]:
+    return select(run_studies.c.key).where(run_studies.c.study_instance_uid == study)

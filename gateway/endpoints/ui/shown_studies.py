@@ -1,0 +1,146 @@
+"""Stored studies for the page: what is in them, what ran on them, where results went, and their pictures."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import flask
+
+from gateway.contract.requests import JSON
+from gateway.dicom.reading.attributes import text
+from gateway.dicom.reading.instances import read_instance
+from gateway.dicom.web import shown_images
+from gateway.endpoints.access_control import caller_name, require
+from gateway.endpoints.dicomweb.resources import found
+from gateway.endpoints.guarded_views import Rule, admission_ticket
+from gateway.endpoints.results import entry_of as result_entry
+from gateway.endpoints.run_entries import stored_runs, summary_of
+from gateway.endpoints.store_views import moment, page, paged, store_context
+from gateway.endpoints.ui.shown_files import answer
+from gateway.errors import GatewayError, StudyNotFound
+from gateway.studies import delivery_rows, instance_rows
+from gateway.studies.instance_rows import HeldInstance, StudySummary
+from gateway.studies.listings import Filter, list_results
+from gateway.studies.manifests import is_uid
+
+NEWEST = 50
+"""Runs and results of a study that the page lists, the newest first."""
+
+
+def _studies() -> flask.Response:
+    """List the caller's own studies by UID, each as one of its files states it."""
+    require("read")
+    store, (limit, after) = store_context().store, page()
+    with store.index.reading() as connection:
+        since = store.retention.since
+        summaries = instance_rows.summaries(connection, caller_name(), since, after=after, limit=limit + 1)
+    return paged("studies", [_listed(summary) for summary in summaries], limit, "study_instance_uid")
+
+
+def _listed(summary: StudySummary) -> JSON:
+    try:
+        firsts = _firsts(found(summary.study_instance_uid))
+    except GatewayError:  # it has gone since
+        firsts = []
+    series = [_series_words(one) for one in firsts]
+    return {
+        "study_instance_uid": summary.study_instance_uid,
+        "date": series[0]["date"] if series else "",
+        "description": series[0]["study_description"] if series else "",
+        "modalities": sorted({one["modality"] for one in series if one["modality"]}),
+        "series": summary.series,
+        "instances": summary.instances,
+        "bytes": summary.size,
+        "stored": moment(summary.stored_at),
+        "runs": len(stored_runs().page(caller_name(), study=summary.study_instance_uid, limit=NEWEST)),
+    }
+
+
+def _study(uid: str) -> flask.Response:
+    """Describe one study: its series with their instances, its runs, results and deliveries."""
+    require("read")
+    instances = found(uid)
+    by_series: dict[str, list[HeldInstance]] = {}
+    for one in instances:
+        by_series.setdefault(one.series_instance_uid, []).append(one)
+    series = [_series(some) for some in by_series.values()]
+    first = series[0]
+    return flask.jsonify(
+        {
+            "study_instance_uid": uid,
+            "date": first["date"],
+            "description": first["study_description"],
+            "series": series,
+            **_history(uid),
+        }
+    )
+
+
+def _history(uid: str) -> JSON:
+    caller, store = caller_name(), store_context().store
+    with store.index.reading() as connection:
+        deliveries = delivery_rows.of_study(connection, caller, uid)
+    return {
+        "runs": [summary_of(run) for run in stored_runs().page(caller, study=uid, limit=NEWEST)],
+        "results": [result_entry(one) for one in list_results(store, caller, Filter(study=uid), limit=NEWEST)],
+        "deliveries": [
+            {
+                "destination": one.destination,
+                "state": one.state.value,
+                "tries": one.tries,
+                "outcome": one.outcome,
+                "queued": moment(one.queued_at),
+                "ended": None if one.ended_at is None else moment(one.ended_at),
+            }
+            for one in deliveries
+        ],
+    }
+
+
+def _series(instances: list[HeldInstance]) -> JSON:
+    listed = [{"sop_instance_uid": one.sop_instance_uid, "sha256": one.sha256, "size": one.size} for one in instances]
+    return {**_series_words(instances[0]), "instances": listed}
+
+
+def _firsts(instances: Iterable[HeldInstance]) -> list[HeldInstance]:
+    """Return one instance of each series."""
+    return list({one.series_instance_uid: one for one in instances}.values())
+
+
+def _series_words(one: HeldInstance) -> dict[str, Any]:
+    """Describe a series by one of its files; a header that cannot be read says nothing."""
+    names = {
+        "date": "StudyDate",
+        "study_description": "StudyDescription",
+        "modality": "Modality",
+        "description": "SeriesDescription",
+        "number": "SeriesNumber",
+        "body_part": "BodyPartExamined",
+    }
+    words = dict.fromkeys(names, "")
+    try:
+        (file,) = store_context().store.open_instances([one], unchanged=True)
+        with file:
+            header = read_instance(file).header
+            words = {name: text(header, keyword) for name, keyword in names.items()}
+    except GatewayError:
+        pass
+    return {"series_instance_uid": one.series_instance_uid, **words}
+
+
+def _picture(study: str, series: str, instance: str) -> flask.Response:
+    require("read")
+    if not all(map(is_uid, (study, series, instance))):
+        raise StudyNotFound("No such instance is stored for this caller.")
+    stored = found(study, series, instance)
+    with admission_ticket():
+        (file,) = store_context().store.open_instances(stored[:1], unchanged=True)
+        with file:
+            shown = shown_images.show(file, patient="patient" in flask.request.args)
+        return answer(shown, stored[0].sha256)
+
+
+RULES: tuple[Rule, ...] = (
+    ("GET", "/studies", _studies),
+    ("GET", "/studies/<uid>", _study),
+    ("GET", "/studies/<study>/series/<series>/instances/<instance>/picture", _picture),
+)

@@ -1,0 +1,234 @@
+"""What the page below /ui is told and shown, in this process: its files, models, pictures and stored studies."""
+
+import io
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+from pydicom import dcmread
+from werkzeug.test import TestResponse
+
+from gateway import Gateway, LabelMask, Requires, Settings, Volume
+from gateway.dicom.web.shown_images import smallest
+from gateway.testing import phantom_study
+
+NAME = "Doe^Jane"
+
+
+def application(**settings: Any) -> Gateway:
+    app = Gateway("page", settings=Settings(ui="on", **settings))
+
+    @app.model("/bone", version="3.1")
+    def bone(volume: Volume, threshold: float = 300) -> LabelMask:
+        """Find the bone.
+
+        By its density.
+        """
+        return LabelMask((volume.array > threshold).astype(np.uint8), {1: "bone"})
+
+    return app
+
+
+@pytest.fixture
+def client() -> FlaskClient:
+    return application().test_client()
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> list[Path]:
+    return phantom_study(tmp_path / "study", slices=3, size=32)
+
+
+def picture(response: TestResponse) -> tuple[dict[str, Any], np.ndarray[Any, Any]]:
+    """Read a picture as docs/ui.md says."""
+    data = response.get_data()
+    size = int.from_bytes(data[:4], "little")
+    header = json.loads(data[4 : 4 + size])
+    start = -(-(4 + size) // 8) * 8
+    values = np.frombuffer(data, np.dtype(header["dtype"]).newbyteorder("<"), offset=start)
+    return header, values.reshape(header["shape"])
+
+
+def shown(client: FlaskClient, data: bytes, query: str = "", media_type: str = "application/dicom") -> TestResponse:
+    return client.post(f"/ui/pictures{query}", data=data, content_type=media_type)
+
+
+def changed(path: Path, **attributes: Any) -> bytes:
+    header = dcmread(path)
+    for keyword, value in attributes.items():
+        setattr(header, keyword, value)
+    file = io.BytesIO()
+    header.save_as(file)
+    return file.getvalue()
+
+
+def test_the_page_and_its_files_are_served_under_a_strict_policy(client: FlaskClient) -> None:
+    assert client.get("/ui").headers["Location"].endswith("ui/")
+    for path in ("/ui/", "/ui/app.js", "/ui/app.css"):
+        response = client.get(path, headers={"Accept-Encoding": "gzip"})
+        assert response.status_code == 200
+        policy = response.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        again = client.get(path, headers={"If-None-Match": response.headers["ETag"], "Accept-Encoding": "gzip"})
+        assert again.status_code == 304
+    assert client.get("/ui/app.js").mimetype == "text/javascript"
+
+
+@pytest.mark.parametrize("name", ["../index.html", "..%2findex.html", "none.js", "ui/app.js", "%00"])
+def test_no_other_file_is_served(client: FlaskClient, name: str) -> None:
+    assert client.get(f"/ui/{name}").status_code == 404
+
+
+@pytest.mark.parametrize("ui", ["off", "loopback"])
+def test_the_page_is_absent_where_it_is_off_and_where_no_server_listens_on_loopback(ui: str) -> None:
+    client = Gateway("page", settings=Settings(ui=ui)).test_client()
+    assert client.get("/ui/").status_code == 404
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(ValueError, match="loopback, on or off"):
+        Gateway("page", settings=Settings(ui="yes")).open()
+
+
+def test_models_are_cards_with_their_parameters(client: FlaskClient) -> None:
+    (card,) = client.get("/ui/models").get_json()
+    assert card["route"] == "/bone"
+    assert card["version"] == "3.1"
+    assert (card["summary"], card["description"]) == ("Find the bone.", "By its density.")
+    assert card["inputs"] == [{"name": "volume", "kind": "Volume", "many": False, "optional": False}]
+    assert card["outputs"] == ["LabelMask"]
+    assert card["parameters"]["properties"]["threshold"]["default"] == 300
+
+
+def test_the_configuration_says_what_the_gateway_has(client: FlaskClient, tmp_path: Path) -> None:
+    plain = client.get("/ui/config").get_json()
+    assert not plain["authentication"]
+    assert (plain["store"], plain["runs"], plain["ohif"]) == (False, False, None)
+    other = application(store_folder=tmp_path / "store", ohif_url="http://127.0.0.1:3000").test_client()
+    stored = other.get("/ui/config").get_json()
+    assert (stored["store"], stored["runs"], stored["ohif"]) == (True, True, "http://127.0.0.1:3000")
+
+
+def test_a_file_is_shown_with_its_geometry_and_without_its_patient(client: FlaskClient, study: list[Path]) -> None:
+    data = changed(study[0], PatientName=NAME, WindowCenter=[40, 300], WindowWidth=[80, 1500])
+    response = shown(client, data)
+    header, values = picture(response)
+    stored = dcmread(io.BytesIO(data))
+    np.testing.assert_array_equal(values[0], stored.pixel_array * stored.RescaleSlope + stored.RescaleIntercept)
+    assert header["dtype"] == "int16"
+    assert header["units"] == "HU"
+    assert header["position"] == [float(each) for each in stored.ImagePositionPatient]
+    assert header["spacing"] == [float(each) for each in stored.PixelSpacing]
+    assert [(one["center"], one["width"]) for one in header["windows"]] == [(40, 80), (300, 1500)]
+    assert header["digest"] == sha256(data).hexdigest()
+    assert NAME.encode() not in response.get_data()
+    assert picture(shown(client, data, "?patient=1"))[0]["patient"]["name"] == NAME
+
+
+def test_an_inverted_image_is_shown_as_it_is_stored_and_says_so(client: FlaskClient, study: list[Path]) -> None:
+    plain, _ = picture(shown(client, study[0].read_bytes()))
+    inverted, _ = picture(shown(client, changed(study[0], PhotometricInterpretation="MONOCHROME1")))
+    assert (plain["inverted"], inverted["inverted"]) == (False, True)
+
+
+def test_colour_is_shown_as_three_bytes_a_pixel(client: FlaskClient, study: list[Path]) -> None:
+    pixels = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+    data = changed(
+        study[0],
+        **{"Rows": 4, "Columns": 5, "SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0},
+        **{"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PixelRepresentation": 0, "PixelData": pixels.tobytes()},
+    )
+    header, values = picture(shown(client, data))
+    assert header["dtype"] == "uint8"
+    np.testing.assert_array_equal(values[0], pixels)
+
+
+def test_each_frame_of_several_has_its_place(client: FlaskClient) -> None:
+    from pydicom.data import get_testdata_file
+
+    path = get_testdata_file("eCT_Supplemental.dcm", download=False)
+    header, values = picture(shown(client, Path(str(path)).read_bytes()))
+    assert len(values) == len(header["frames"]) == 2
+    assert header["frames"][0]["position"] != header["frames"][1]["position"]
+
+
+def test_values_take_the_smallest_type_that_holds_them_exactly() -> None:
+    for values, name in (([-5, 3], "int16"), ([0, 60_000], "uint16"), ([0.5], "float32"), ([-1, 60_000], "float32")):
+        assert smallest(np.array(values, np.float32)).dtype.name == name
+    assert smallest(np.array([np.nan, 1], np.float32)).dtype.name == "float32"
+
+
+def test_what_cannot_be_shown_is_refused_in_words(client: FlaskClient, study: list[Path]) -> None:
+    data = study[0].read_bytes()
+    report = dcmread(study[0])
+    del report.PixelData, report.Rows, report.Columns
+    file = io.BytesIO()
+    report.save_as(file)
+    for body, word in ((b"GIF89a", "DICOM"), (data[:-100], "pixels"), (file.getvalue(), "no image")):
+        response = shown(client, body)
+        assert 400 <= response.status_code < 500
+        assert word in response.get_json()["detail"]
+    assert shown(client, data, media_type="text/plain").status_code == 415
+
+
+def test_a_model_refuses_in_words_before_the_study_is_sent_also_without_a_store(
+    study: list[Path],
+) -> None:
+    app = application()
+
+    @app.model("/brain", requires=Requires(modality="MR"))
+    def brain(volume: Volume) -> LabelMask:
+        return LabelMask(np.zeros(volume.shape, np.uint8), {1: "brain"})
+
+    client = app.test_client()
+    form = {"file": [(io.BytesIO(path.read_bytes()), path.name) for path in study[:1]]}
+    response = client.post("/preflight", data=form)
+    assert response.status_code == 200
+    bone, brain_ = response.get_json()["models"]
+    assert bone["accepted"]
+    assert not brain_["accepted"]
+    assert "MR" in brain_["reasons"][0]
+    named = client.post("/preflight", json={"study": "1.2.3"})
+    assert named.status_code == 415
+
+
+def test_stored_studies_are_listed_and_shown(tmp_path: Path, study: list[Path]) -> None:
+    client = application(store_folder=tmp_path / "store").test_client()
+    headers = [dcmread(path, stop_before_pixels=True) for path in study]
+    entries = [
+        {
+            "study_instance_uid": header.StudyInstanceUID,
+            "series_instance_uid": header.SeriesInstanceUID,
+            "sop_instance_uid": header.SOPInstanceUID,
+            "sha256": sha256(path.read_bytes()).hexdigest(),
+            "size": path.stat().st_size,
+        }
+        for path, header in zip(study, headers, strict=True)
+    ]
+    parts = [json.dumps({"instances": entries}).encode(), *(path.read_bytes() for path in study)]
+    body = b"".join(b"--b\r\n\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
+    sent = client.post("/studies/instances", data=body, content_type="multipart/related; boundary=b")
+    assert sent.status_code == 200, sent.get_json()
+    (listed,) = client.get("/ui/studies").get_json()["studies"]
+    assert (listed["instances"], listed["modalities"], listed["runs"]) == (3, ["CT"], 0)
+    uid = listed["study_instance_uid"]
+    whole = client.get(f"/ui/studies/{uid}").get_json()
+    (series,) = whole["series"]
+    assert series["modality"] == "CT"
+    assert {one["sha256"] for one in series["instances"]} == {entry["sha256"] for entry in entries}
+    assert whole["runs"] == whole["results"] == whole["deliveries"] == []
+    first = entries[0]
+    path = f"/ui/studies/{uid}/series/{first['series_instance_uid']}/instances/{first['sop_instance_uid']}/picture"
+    header, values = picture(client.get(path))
+    assert header["sop_instance_uid"] == first["sop_instance_uid"]
+    np.testing.assert_array_equal(values, picture(shown(client, study[0].read_bytes()))[1])
+    assert client.get(path.replace(uid, "1.2.3")).status_code == 404
+    assert client.get("/ui/studies/1.2.3").status_code == 404
+    run = client.post("/runs?route=/bone", json={"study": uid})
+    assert run.status_code == 201
+    assert [one["id"] for one in client.get(f"/ui/studies/{uid}").get_json()["runs"]] == [run.get_json()["id"]]
