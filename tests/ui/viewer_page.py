@@ -105,10 +105,14 @@ class ViewerPage:
             f"argument => {{ const {{viewer}} = harness; return ({script})(argument); }}", argument
         )
 
+    def serve(self, files: Mapping[str, bytes]) -> None:
+        """Serve further files, by their paths."""
+        self._files.update(files)
+
     def load(self, pictures: list[bytes]) -> list[dict[str, Any]]:
         """Load pictures in their order and show the first series; returns the facts of all."""
         paths = [f"/picture/{index}" for index in range(len(pictures))]
-        self._files.update(zip(paths, pictures, strict=True))
+        self.serve(dict(zip(paths, pictures, strict=True)))
         found = self.run("paths => harness.load(paths)", paths)
         self.run("() => { viewer.show(all[0]); viewer.flush(); }")
         return cast(list[dict[str, Any]], found)

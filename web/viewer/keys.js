@@ -8,7 +8,7 @@
  * @property {(pane: Pane, end: boolean) => void} end to the first plane or the last
  * @property {(pane: Pane, factor: number) => void} zoom
  * @property {(pane: Pane, right: number, down: number) => void} step voxels of the cursor, or pixels while it is not shown
- * @property {(pane: Pane, positive: boolean) => void} pick at the cursor
+ * @property {(positive: boolean) => void} pick at the cursor
  * @property {(index: number) => void} preset
  * @property {(tool: import("./gestures.js").Tool) => void} tool
  * @property {() => void} overlays shown or not
@@ -35,7 +35,7 @@ const KEYS = {
   "+": (commands, pane) => commands.zoom(pane, ZOOM),
   "=": (commands, pane) => commands.zoom(pane, ZOOM),
   "-": (commands, pane) => commands.zoom(pane, 1 / ZOOM),
-  Enter: (commands, pane, {shiftKey}) => commands.pick(pane, !shiftKey),
+  Enter: (commands, _, {shiftKey}) => commands.pick(!shiftKey),
   " ": (commands) => commands.overlays(),
   s: (commands) => commands.tool("scroll"),
   w: (commands) => commands.tool("window"),

@@ -3,7 +3,7 @@ import {toPatient} from "./geometry.js";
 
 /** @typedef {CanvasRenderingContext2D} Context */
 /** @typedef {import("./pane.js").Pane} Pane */
-/** @typedef {import("./viewer.js").Scene} Scene */
+/** @typedef {import("./scene.js").Scene} Scene */
 
 /** Pixels of CSS. */
 const MARGIN = 10;
@@ -11,8 +11,8 @@ const LEADING = 17;
 const FONT = "13px system-ui, sans-serif";
 const LETTER = "bold 16px system-ui, sans-serif";
 
-/** A pane that is smaller shows the letters of the sides alone. */
-const SMALL = 180;
+/** A pane that is narrower shows the number of its plane and the letters of the sides alone. */
+const NARROW = 320;
 
 /** Lengths of a scale bar, mm, and the part of a pane that it may take. */
 const LENGTHS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500];
@@ -28,13 +28,16 @@ const MOST_BAR = 0.3;
 export function drawNotes(context, pane, scene, index) {
   if (scene.crosshair) drawCrosshair(context, pane, scene);
   drawLetters(context, pane);
-  if (Math.min(pane.width, pane.height) < SMALL) return;
+  const wide = pane.width >= NARROW;
+  const zoom = wide && pane.zoom !== 1 ? [`Zoom ${Math.round(pane.zoom * 100)} %`] : [];
+  corner(context, pane, "right", "top", [...placeWords(pane, scene, index), ...zoom]);
+  if (pane.plane.measured) drawBar(context, pane);
+  if (!pane.main || !wide) return;
   const {series} = scene;
-  corner(context, pane, "left", "top", [`${series.modality} ${series.description}`.trim(), ...wrap(series.remarks, pane)]);
-  corner(context, pane, "right", "top", [...placeWords(pane, scene, index), `Zoom ${Math.round(pane.zoom * 100)} %`]);
+  const title = `${series.modality} ${series.description}`.trim();
+  corner(context, pane, "left", "top", [...wrap([title], pane), ...wrap(series.remarks, pane)]);
   corner(context, pane, "left", "bottom", readOut(scene));
   corner(context, pane, "right", "bottom", windowWords(scene));
-  if (pane.plane.measured) drawBar(context, pane);
 }
 
 /** @param {Pane} pane @param {Scene} scene @param {number} index @returns {string[]} */
@@ -70,7 +73,7 @@ function wrap(sentences, pane) {
   const most = Math.max(20, Math.floor(pane.width / 2 / 7));
   return sentences.flatMap((sentence) => {
     const lines = [""];
-    for (const word of sentence.split(" ")) {
+    for (const word of sentence.split(/\s+/)) {
       const last = lines[lines.length - 1];
       if (last && last.length + word.length + 1 > most) lines.push(word);
       else lines[lines.length - 1] = last ? `${last} ${word}` : word;

@@ -1,6 +1,7 @@
 // One canvas that shows one plane: the picture, what lies over it, and the way between voxels and the screen.
 import {drawNotes} from "./notes.js";
 import {drawShapes} from "./shapes.js";
+import {Layer} from "./layer.js";
 import {isGrid, isVisible, misfit, paint, regionsOf, valuesOn} from "./overlays.js";
 import {outlinesOf} from "./outlines.js";
 import {css} from "./palettes.js";
@@ -9,7 +10,7 @@ import {paintColour} from "./windows.js";
 
 /** @typedef {import("./overlays.js").GridOverlay} GridOverlay */
 /** @typedef {import("./planes.js").Plane} Plane */
-/** @typedef {import("./viewer.js").Scene} Scene */
+/** @typedef {import("./scene.js").Scene} Scene */
 
 /** Canvas pixels for each pixel of CSS at most: beyond, drawing costs more than an eye sees. */
 const MOST_DENSITY = 2;
@@ -19,33 +20,6 @@ export const ZOOMS = {least: 0.25, most: 64};
 
 /** Width of an outline in pixels of CSS. */
 const OUTLINE = 1.5;
-
-/** A buffer of pixels that a canvas scales when it is drawn. */
-class Layer {
-  canvas = document.createElement("canvas");
-  context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
-  /** What is painted, so that the same is not painted twice. @type {unknown[]} */
-  key = [];
-  /** @type {ImageData | null} */
-  #image = null;
-
-  /**
-   * @param {number} width
-   * @param {number} height
-   * @param {unknown[]} key
-   * @param {(out: Uint32Array) => void} fill
-   */
-  paint(width, height, key, fill) {
-    if (key.length === this.key.length && key.every((part, index) => part === this.key[index])) return;
-    this.key = key;
-    if (!this.#image || this.#image.width !== width || this.#image.height !== height) {
-      Object.assign(this.canvas, {width, height});
-      this.#image = new ImageData(width, height);
-    }
-    fill(new Uint32Array(this.#image.data.buffer));
-    this.context.putImageData(this.#image, 0, 0);
-  }
-}
 
 /** One plane of the scene on a canvas of its own. */
 export class Pane {
@@ -59,9 +33,10 @@ export class Pane {
   #overlay = new Layer();
   #size = [0, 0];
 
-  /** @param {Plane} plane */
-  constructor(plane) {
+  /** @param {Plane} plane @param {boolean} main true for the pane that has the texts */
+  constructor(plane, main) {
     this.plane = plane;
+    this.main = main;
     this.canvas.className = "viewer-pane";
     this.canvas.tabIndex = 0;
     this.canvas.setAttribute("role", "slider");
@@ -155,6 +130,22 @@ export class Pane {
       drawShapes(context, this, scene, index);
     }
     if (scene.noted) drawNotes(context, this, scene, index);
+    this.#describe(scene, index);
+  }
+
+  /** Say for those who do not see the canvas what it shows. @param {Scene} scene @param {number} index */
+  #describe({series}, index) {
+    const {name, count} = this.plane;
+    const words = {
+      "aria-label": [series.modality, series.description, series.volumetric ? name : ""].filter(Boolean).join(" "),
+      "aria-valuemin": "1",
+      "aria-valuemax": String(count),
+      "aria-valuenow": String(index + 1),
+      "aria-valuetext": `${index + 1} of ${count}`,
+    };
+    for (const [attribute, text] of Object.entries(words)) {
+      if (this.canvas.getAttribute(attribute) !== text) this.canvas.setAttribute(attribute, text);
+    }
   }
 
   /** @param {Scene} scene @param {number} index */

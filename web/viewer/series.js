@@ -15,6 +15,8 @@ import {isColour} from "./pictures.js";
  * @property {number[] | null} orientation
  */
 
+/** @typedef {{affine: import("./geometry.js").Affine | null, steps: import("./geometry.js").Steps | null}} Grid */
+
 /** mm of a single slice that states no thickness, as in the gateway. */
 const UNKNOWN_THICKNESS = 1;
 
@@ -24,8 +26,8 @@ export class Series {
   slices = [];
   /** Changes whenever slices are added. */
   version = 0;
-  /** @type {{version: number, affine: import("./geometry.js").Affine | null} | null} */
-  #cached = null;
+  /** What was computed for a version. @type {Grid & {version: number}} */
+  #grid = {version: -1, affine: null, steps: null};
 
   /** @param {Iterable<Picture>} [pictures] */
   constructor(pictures = []) {
@@ -112,15 +114,13 @@ export class Series {
 
   /** The affine of all slices; null where a place or the spacing is unknown. */
   get affine() {
-    if (this.#cached?.version !== this.version) this.#cached = {version: this.version, affine: this.#affine()};
-    return this.#cached?.affine ?? null;
+    return this.#measured.affine;
   }
 
-  #affine() {
-    const {orientation, header} = this.slices[0];
-    const positions = this.slices.flatMap(({position}) => (position ? [position] : []));
-    if (!orientation || !header.spacing || positions.length < this.slices.length) return null;
-    return affineOf(positions, orientation, header.spacing, header.thickness || UNKNOWN_THICKNESS);
+  /** @returns {Grid} */
+  get #measured() {
+    if (this.#grid.version !== this.version) this.#grid = {version: this.version, ...gridOf(this.slices)};
+    return this.#grid;
   }
 
   /** mm between slices, rows and columns; null where unknown. @returns {number[] | null} */
@@ -133,12 +133,12 @@ export class Series {
 
   /** True if the slices are one grid of grey voxels that other planes can cut. @returns {boolean} */
   get volumetric() {
-    return !this.colour && this.slices.length > 1 && !!this.affine && !this.#steps()?.repeated;
+    return !this.colour && this.slices.length > 1 && !!this.affine && !this.#measured.steps?.repeated;
   }
 
   /** What a careful reader should know, a sentence each. @returns {string[]} */
   get remarks() {
-    const steps = this.#steps();
+    const {steps} = this.#measured;
     if (!steps) return this.header.spacing ? [] : ["The size of a pixel in millimetres is unknown."];
     const found = [];
     if (steps.repeated) found.push(`${steps.repeated} slices lie where another lies.`);
@@ -147,14 +147,9 @@ export class Series {
     return found;
   }
 
-  #steps() {
-    if (this.slices.length < 2 || !this.affine) return null;
-    return unevenness(this.slices.map(heightOf));
-  }
-
   /** True if slices are missing between a slice and the one before. @param {number} slice @returns {boolean} */
   gapBefore(slice) {
-    return this.#steps()?.missing.includes(slice) ?? false;
+    return this.#measured.steps?.missing.includes(slice) ?? false;
   }
 
   /**
@@ -182,6 +177,17 @@ export function collect(all, picture) {
   const series = new Series([picture]);
   all.push(series);
   return series;
+}
+
+/** @param {Slice[]} slices in their order @returns {Grid} */
+function gridOf(slices) {
+  const {orientation, header} = slices[0];
+  const positions = slices.flatMap(({position}) => (position ? [position] : []));
+  if (!orientation || !header.spacing || positions.length < slices.length) return {affine: null, steps: null};
+  return {
+    affine: affineOf(positions, orientation, header.spacing, header.thickness || UNKNOWN_THICKNESS),
+    steps: slices.length < 2 ? null : unevenness(slices.map(heightOf)),
+  };
 }
 
 /** @param {Header} header @param {number} frame */

@@ -19,7 +19,7 @@ const NEAR = 0.5;
  * Draw the boxes and marks that lie on a plane.
  * @param {Context} context
  * @param {Pane} pane
- * @param {import("./viewer.js").Scene} scene
+ * @param {import("./scene.js").Scene} scene
  * @param {number} index of the plane
  */
 export function drawShapes(context, pane, scene, index) {

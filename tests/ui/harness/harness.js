@@ -13,9 +13,8 @@ for (const type of ["pick", "cursor", "window", "view"]) {
 
 /** Load pictures in an order, and return what the series say. */
 async function load(paths) {
-  const all = [];
-  for (const path of paths) collect(all, parsePicture(await (await fetch(path)).arrayBuffer()));
-  window.all = all;
+  window.all = [];
+  await add(paths);
   return all.map((series) => {
     const {uid, shape, affine, spacing, remarks, volumetric} = series;
     return {uid, shape, affine, spacing, remarks, volumetric, planes: planesOf(series)};
@@ -26,10 +25,14 @@ async function overlay(path, facts) {
   return {...facts, data: new Uint8Array(await (await fetch(path)).arrayBuffer())};
 }
 
+async function add(paths) {
+  for (const path of paths) collect(window.all, parsePicture(await (await fetch(path)).arrayBuffer()));
+}
+
 /** A pane's canvas as the address of a PNG. */
 function picture(pane) {
   viewer.flush();
   return document.querySelectorAll("canvas")[pane].toDataURL();
 }
 
-window.harness = {viewer, events, load, picture, overlay, rampOf, colourOf};
+window.harness = {viewer, events, load, add, picture, overlay, rampOf, colourOf};
