@@ -45,6 +45,7 @@ from .dicom.writing.codes import codes as codes
 from .errors import Cancelled as Cancelled
 from .errors import GatewayError as GatewayError
 from .errors import StudyRefused as StudyRefused
+from .executors.own_device import current_device as current_device
 from .protocol.serializer import InferenceSerializer as InferenceSerializer
 from .server.master import serve as serve
 

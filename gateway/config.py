@@ -67,6 +67,9 @@ class Settings:
     model_processes: int = _setting(
         0, "processes for each model, shared by all HTTP workers; 0 runs it inside each worker"
     )
+    devices: str = _setting(
+        "", "devices of model processes: cuda:0,cuda:1, auto or none; unset, a model has one where it declares so"
+    )
     ray: str = _setting(
         "", "Ray cluster in which models run, host:port, auto or local; unset runs them in processes of this machine"
     )
@@ -311,7 +314,7 @@ class Settings:
                 object.__setattr__(self, f.name, placed)
             if (f.type is int and value < 0) or (f.type is float and not (value > 0 and math.isfinite(value))):
                 raise ValueError(_should(f.name, "0 or more" if f.type is int else "seconds above 0", f.default))
-        if self.ray and not self.model_processes:
+        if (self.ray or self.devices) and not self.model_processes:
             object.__setattr__(self, "model_processes", 1)  # one replica of each model, where no number is given
         if self.run_lease < SHORTEST_LEASE:
             raise ValueError(_should("run_lease", f"at least {SHORTEST_LEASE:g} seconds", Settings.run_lease))

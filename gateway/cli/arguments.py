@@ -23,7 +23,14 @@ from gateway.cli import (
     study_verbs,
     webhook_verbs,
 )
-from gateway.cli.connection_options import add_access, add_skip_unreadable, count, count_or_zero, port_number
+from gateway.cli.connection_options import (
+    add_access,
+    add_devices,
+    add_skip_unreadable,
+    count,
+    count_or_zero,
+    port_number,
+)
 from gateway.config import DEFAULT_PORT
 
 PROGRAM = "python -m gateway"
@@ -193,6 +200,7 @@ def _add_serve(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> Non
         metavar="N",
         help="processes for each model, shared by all workers; 0 runs models in the workers (GATEWAY_MODEL_PROCESSES)",
     )
+    add_devices(verb)
     add("--ray", metavar="ADDRESS", help="run models in a Ray cluster: host:port, auto or local (GATEWAY_RAY)")
     add("--timeout", type=count, metavar="S", help="seconds without a sign of life before a worker is killed (900)")
     add("--graceful-timeout", type=count, metavar="S", help="seconds for running requests after SIGTERM (630)")
@@ -253,6 +261,7 @@ def _add_run(verb: argparse.ArgumentParser) -> None:
         default=[],
         help="answer to the next question of an interactive model: a text, a number, s,r,c or JSON; repeat it in order",
     )
+    add("--devices", metavar="DEVICE", help="device of the model: cuda:1, auto or none (GATEWAY_DEVICES)")
     add("--profile", action="store_true", help="profile time and memory")
     _add_answer(verb)
     verb.set_defaults(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.connection_options import add_skip_unreadable, count
+from gateway.cli.connection_options import add_devices, add_skip_unreadable, count
 from gateway.contract.requests import MODALITY
 from gateway.errors import GatewayError
 from gateway.intake.admission import CORES
@@ -53,6 +53,7 @@ def add_arguments(verb: argparse.ArgumentParser, option: Any) -> None:
     add("--param", help="parameters of the model", type=option, metavar="KEY=VALUE", dest="options", nargs="+")
     add("--modality", default="", help="modality of NIfTI files, such as CT: they do not state it")
     add("--jobs", type=count, default=CORES, metavar="N", help="studies at once, in processes (%(default)s, cores)")
+    add_devices(verb)
     add("--resume", action="store_true", help="go on with a batch: settled studies are passed, failed ones tried again")
     add("--output", choices=("arrays", "dicom"), default="arrays", help="masks as .npy, or DICOM objects (%(default)s)")
     add("--pictures", action="store_true", help="draw each study with its findings, and a contact sheet")
@@ -77,6 +78,8 @@ def run(arguments: argparse.Namespace, screen: "Terminal") -> bool:
     from gateway.batch.batch_tables import BatchTables
     from gateway.batch.study_finder import find_studies
 
+    if arguments.devices is not None:
+        os.environ["GATEWAY_DEVICES"] = arguments.devices
     os.environ.setdefault("GATEWAY_MODEL_PROCESSES", str(arguments.jobs))  # every process reads its settings there
     app = _application(arguments.app)
     model = _only(app.service.models, arguments.route)

@@ -28,6 +28,12 @@ def add_skip_unreadable(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--skip-unreadable", action="store_true", help=summary)
 
 
+def add_devices(verb: argparse.ArgumentParser) -> None:
+    """Add the option of the devices that models may use."""
+    summary = "devices of model processes: cuda:0,cuda:1, auto or none (GATEWAY_DEVICES)"
+    verb.add_argument("--devices", metavar="LIST", help=summary)
+
+
 def add_access(verb: argparse.ArgumentParser, environ: Mapping[str, str]) -> None:
     """Add the options for credentials and TLS."""
     add = verb.add_argument_group("access").add_argument

@@ -75,10 +75,12 @@ def _serve(arguments: argparse.Namespace) -> None:
     require_servable(arguments)
     require_known(os.environ, arguments.host)
     refuse_anonymous()
-    handled = ("app", "verb", "model_processes", "ray", "allow_anonymous")
+    handled = ("app", "verb", "model_processes", "devices", "ray", "allow_anonymous")
     options = {name: value for name, value in vars(arguments).items() if name not in handled}
     if arguments.model_processes is not None:
         os.environ["GATEWAY_MODEL_PROCESSES"] = str(arguments.model_processes)  # every process reads its settings there
+    if arguments.devices is not None:
+        os.environ["GATEWAY_DEVICES"] = arguments.devices
     if arguments.ray is not None:
         os.environ["GATEWAY_RAY"] = arguments.ray
     if arguments.allow_anonymous:
@@ -226,6 +228,13 @@ def _run(arguments: argparse.Namespace) -> None:
 
     if arguments.study is None:
         raise CommandFailed("run needs a study: -i STUDY", USAGE)
+    if devices := arguments.devices or os.environ.get("GATEWAY_DEVICES"):
+        from gateway.executors.own_device import take_first
+
+        try:
+            take_first(devices)
+        except ValueError as error:
+            raise CommandFailed(str(error), USAGE) from error
     try:
         run(
             arguments.target,

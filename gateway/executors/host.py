@@ -1,4 +1,4 @@
-"""A model process: ``python -m gateway.executors.host DESCRIPTOR APP MODEL``, started by the supervisor.
+"""A model process: ``python -m gateway.executors.host DESCRIPTOR APP DEVICE MODEL``, started by the supervisor.
 
 It imports the application, sets up one of its models, and answers one run after another. The model runs in the main
 thread, as CUDA and signal handlers want it; another thread listens for what is cancelled.
@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from gunicorn.util import import_app
 
@@ -23,6 +23,8 @@ from gateway.contract.model import Model
 from gateway.contract.requests import JSON, EncodedAnswer, Request
 from gateway.dicom.decoding import pool as decoding
 from gateway.errors import Cancelled, GatewayError, ModelFailed, from_words
+from gateway.executors import own_device
+from gateway.executors.device_errors import DeviceFailed
 from gateway.executors.forks import ALARMS, LEFT_OVER_SECONDS, do_nothing, end_within, let_go_in_children
 from gateway.executors.messages import Channel, Words, die_with_parent
 from gateway.executors.runner import AnswerChecks, answer, prepare, retire
@@ -124,6 +126,9 @@ class Host:
             request.context.deadline += self._channel.clock_offset
         outcomes = answer(self._model, requests, self._checks)
         signal.setitimer(signal.ITIMER_REAL, 0)  # a handler of the model's would raise outside its call
+        if failed := next((one for one in outcomes if isinstance(one, DeviceFailed)), None):
+            self._channel.send({"type": "lost", "text": str(failed)})
+            self._end()
         for number, request, outcome in zip(numbers, requests, outcomes, strict=True):
             context = self._contexts.pop(number)
             files = (
@@ -133,6 +138,11 @@ class Host:
         del outcomes, outcome  # an error holds its frames, and they the request's bytes: no circle may keep them
         waited = sum(request.context.waited for request in requests)
         self._channel.send({"type": "done", "seconds": time.monotonic() - started - waited})
+
+    def _end(self) -> NoReturn:
+        """End as in a crash: a broken device would hang what a model, or its library, does at an exit."""
+        logging.shutdown()
+        os._exit(1)
 
     def _reported(self, error: Exception, request: Request) -> list[AnonymousFile]:
         """An error as it may leave this process; what it does not say is logged here."""
@@ -200,12 +210,14 @@ class HostedContext(TransferContext):
         self._answered.set()
 
 
-def main(descriptor: str, target: str, name: str) -> None:
-    """Load, set up, serve."""
+def main(descriptor: str, target: str, device: str, name: str) -> None:
+    """Load, set up, serve. ``device`` is the name of the only one that the environment shows; "" where it shows all."""
     die_with_parent(signal.SIGKILL)
     do_nothing(*SERVER_SIGNALS, *ALARMS)
     keep_memory_flat()
     keep_standard_streams()
+    if device:
+        own_device.give(device)
     channel = Channel(socket.socket(fileno=int(descriptor)))
     let_go_in_children((*SERVER_SIGNALS, *ALARMS), lambda: [channel.socket])
     if not serve_model(channel, target, name):

@@ -10,7 +10,8 @@ from gateway.config import Settings
 from gateway.contract.execution import Card, HealthState
 from gateway.contract.model import Model
 from gateway.contract.requests import Request, Result
-from gateway.errors import Unavailable
+from gateway.errors import ModelDied, Unavailable
+from gateway.executors.device_errors import DeviceFailed
 from gateway.executors.pending_call import PendingCall
 from gateway.executors.queues import Queue
 from gateway.executors.runner import AnswerChecks, answer, batch_key_of, execution_of, own, prepare
@@ -19,6 +20,7 @@ from gateway.executors.surroundings import Folder, set_apart
 
 UNBOUNDED = 1 << 30
 """A queue as long as the worker's places allow, where a model's concurrency has no bound."""
+DEVICE_FAILED = "The device of this model failed while it ran this request; send it again."
 IDLE_SECONDS = 60.0
 """How long a thread without work is kept."""
 
@@ -77,6 +79,11 @@ class InlineExecutor:
         """Each model's health, by its name; waits for no model."""
         return {name: runner.health() for name, runner in self._runners.items()}
 
+    @property
+    def device_failed(self) -> bool:
+        """True once a device answers this process no more: it serves no model that uses it."""
+        return any(runner.device_failed for runner in self._runners.values())
+
     def close(self) -> None:
         """Refuse what still stands in line."""
         for runner in self._runners.values():
@@ -105,6 +112,7 @@ class ModelRunner:
         self._abandoned = abandoned
         self._state = HealthState.STARTING if model.needs_loading else HealthState.READY
         self._reason = "" if self._state is HealthState.READY else "its setup is not through"
+        self.device_failed = False
 
     @property
     def is_set_up(self) -> bool:
@@ -163,6 +171,9 @@ class ModelRunner:
                 job.begin(started - job.submitted)
             with self._folder:
                 outcomes = own(jobs[0].context.run(answer, self._model, [job.request for job in jobs], jobs[0].checks))
+            if failed := next((one for one in outcomes if isinstance(one, DeviceFailed)), None):
+                self._state, self._reason, self.device_failed = HealthState.FAILED, str(failed), True
+                outcomes = [ModelDied(DEVICE_FAILED) for _ in jobs]
             with self._lock:
                 self._running.difference_update(jobs)
                 self._abandoned.difference_update(jobs)

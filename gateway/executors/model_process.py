@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+from gateway.executors.device_ledger import Assignment
 from gateway.executors.messages import pair
 
 END_SECONDS = 5.0
@@ -16,17 +17,19 @@ END_SECONDS = 5.0
 class ModelProcess:
     """A model process, and its channel."""
 
-    def __init__(self, number: int, app: str, model: str) -> None:
+    def __init__(self, number: int, app: str, model: str, assignment: Assignment) -> None:
         self.number = number
         self.channel, theirs = pair()
         self.channel.socket.settimeout(1.0)
+        self._reason = ""
         self.lost_at: float | None = None
         """When its channel was closed; it may take a moment more to end."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.executors.host", str(theirs.fileno()), app, model],
+            [sys.executable, "-m", "gateway.executors.host", str(theirs.fileno()), app, assignment.device, model],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
             start_new_session=True,
+            env=os.environ | assignment.environment,
         )
         theirs.socket.close()
 
@@ -37,7 +40,8 @@ class ModelProcess:
         return self._process.returncode is not None or os.waitid(os.P_PID, self._process.pid, flags) is not None
 
     def note(self, reason: str) -> None:
-        """Nothing: its exit status says why it ended."""
+        """Take why it is about to end, which its exit status would not say."""
+        self._reason = reason
 
     def kill(self) -> None:
         """End it and all that it started, at once."""
@@ -58,6 +62,8 @@ class ModelProcess:
 
     def why(self) -> str:
         """Describe how it ended."""
+        if self._reason:
+            return self._reason
         code = self._process.poll()
         if code is None:
             return "it closed its channel"

@@ -74,6 +74,8 @@ class ProcessExecutor:
             "processes": execution.processes,
             "max_queue": execution.max_queue,
             "batch": asdict(execution.batch) if execution.batch else None,
+            "devices": execution.device_names or None,
+            "memory": execution.device_bytes,
         }
 
     def admit(self, model: Model) -> None:

@@ -4,6 +4,7 @@ No processes in it: events and a clock come in, orders go out. ``supervisor`` ca
 """
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -52,7 +53,10 @@ class Replicas:
     one it replaces drains, and where it does not get ready the old ones serve on.
     """
 
-    def __init__(self, wanted: int, *, cooldown: float) -> None:
+    def __init__(
+        self, wanted: int, *, cooldown: float, reserve: Callable[[int, int], bool] = lambda number, generation: True
+    ) -> None:
+        """``reserve`` takes what a process of this number and generation needs; False where it is not free yet."""
         self.wanted = wanted
         self.cooldown = cooldown
         self.generation = 0
@@ -65,13 +69,25 @@ class Replicas:
         self._rest_until = 0.0
         self._given_up = ""
         """Why the newest generation was given up, where it was."""
+        self._refused = ""
+        """Why no process can be started at all."""
+        self._reserve = reserve
+        self._short = False
+        """Whether the next process waits for what it needs."""
         self._numbers = itertools.count(1)
 
     def renew(self, generation: int) -> None:
         """The code has changed: bring every process to this generation."""
         if generation > self.generation:
-            self.generation = generation
+            self.generation, self._refused = generation, ""
             self._rest_until, self.crashes, self._given_up = 0.0, 0, ""
+
+    def refuse(self, reason: str) -> None:
+        """Its processes cannot be started as declared: those of a former generation serve on, as they were declared."""
+        if self.wanted:
+            self._given_up = reason
+        else:
+            self._refused = reason
 
     def plan(self, now: float) -> list[Start | Stop]:
         """Return the orders that are due; each counts as under way from now on."""
@@ -82,22 +98,25 @@ class Replicas:
         if now < self._rest_until:
             return []
         allowed = self.wanted if self.crashes < CRASHES else 1
-        return [self._start() for _ in range(allowed - len(current))]
+        return [order for _ in range(allowed - len(current)) for order in self._start()]
 
     def _replace_one(self, current: list[Replica], former: list[Replica]) -> list[Start | Stop]:
         draining = any(replica.phase is Phase.DRAINING for replica in self.members.values())
         if draining or any(replica.phase is Phase.STARTING for replica in current):
             return []  # one after another: what drains still holds its memory
-        if len(self.members) <= self.wanted:
-            return [self._start()]
+        if len(self.members) <= self.wanted and (started := self._start()):
+            return started  # else there is no room for both, and one of the former makes room
         oldest = min(former, key=lambda replica: (replica.phase is Phase.READY, replica.number))
         oldest.phase = Phase.DRAINING
         return [Stop(oldest.number)]
 
-    def _start(self) -> Start:
+    def _start(self) -> list[Start | Stop]:
         replica = Replica(next(self._numbers), self.generation)
+        self._short = not self._reserve(replica.number, replica.generation)
+        if self._short:
+            return []
         self.members[replica.number] = replica
-        return Start(replica.number)
+        return [Start(replica.number)]
 
     def _of(self, *phases: Phase, current: bool) -> list[Replica]:
         return [
@@ -160,11 +179,14 @@ class Replicas:
     def state(self, now: float) -> tuple[HealthState, str]:
         """Return its state, and why where it is not ready."""
         serving = self.serving
+        if self._refused:
+            return HealthState.FAILED, self._refused
         if self._rest_until > now and not serving:
             again = f"it is tried again in {self._rest_until - now:.0f} s"
             return HealthState.FAILED, f"{self.reason}; {again}" if self.crashes < CRASHES else self._breaker(again)
         if not serving:
-            return HealthState.STARTING, self.reason or "its setup and warm-up are not through"
+            waits = "it waits for memory of its device" if self._short else "its setup and warm-up are not through"
+            return HealthState.STARTING, self.reason or waits
         if serving < self.wanted:
             return HealthState.DEGRADED, self.reason or self._given_up or f"{serving} of {self.wanted} processes answer"
         if self._given_up:  # no reason to send nobody here

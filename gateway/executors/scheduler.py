@@ -11,10 +11,11 @@ from typing import Protocol
 from gateway.config import Settings
 from gateway.contract.execution import Batch, HealthState
 from gateway.errors import GatewayError, ModelDied, Unavailable, to_words
+from gateway.executors.device_ledger import NONE, Assignment, DeviceLedger
 from gateway.executors.messages import Channel, Words
 from gateway.executors.queues import Queue
 from gateway.executors.replicas import Replicas, Start
-from gateway.executors.states import ModelHealth, at_work, resting
+from gateway.executors.states import DeviceUse, ModelHealth, at_work, resting
 from gateway.spool.anonymous_files import AnonymousFile
 
 logger = logging.getLogger("gateway.supervisor")
@@ -46,6 +47,10 @@ class ReplicaProcess(Protocol):
 
     def why(self) -> str:
         """Describe how it ended."""
+
+
+Starter = Callable[[int, Assignment], ReplicaProcess]
+"""Starts the process of a number on the device that it is assigned."""
 
 
 class Submitter(Protocol):
@@ -103,18 +108,23 @@ class RunningBatch:
 
 
 class ModelScheduler:
-    """See the module. ``start`` starts a process of a number; times are those of ``time.monotonic``."""
+    """See the module. ``start`` starts a process of a number; times are those of ``time.monotonic``.
 
-    def __init__(self, name: str, settings: Settings, start: Callable[[int], ReplicaProcess]) -> None:
+    ``ledger`` has the devices of the server.
+    """
+
+    def __init__(self, name: str, settings: Settings, ledger: DeviceLedger, start: Starter) -> None:
         self.name = name
         self.configured = False
         self.card: Words = {}
         """Which model it is, as its latest process says."""
         self.fatal = ""
         """Why it could not be set up, where it never was."""
-        self.replicas = Replicas(0, cooldown=settings.breaker_cooldown)
+        self.replicas = Replicas(0, cooldown=settings.breaker_cooldown, reserve=self._reserve)
         self.processes: dict[int, ReplicaProcess] = {}
         self._settings = settings
+        self._ledger = ledger
+        self._assigned: dict[int, Assignment] = {}
         self._start = start
         self._queue: Queue[Call] = Queue(places=0, max_queue=settings.max_queue)
         self._batches: dict[int, RunningBatch] = {}
@@ -122,13 +132,21 @@ class ModelScheduler:
         self._hung: set[int] = set()
         self._serial = 0
 
-    def configure(self, words: Words, generation: int) -> None:
-        """Take what a worker says of this model: how many processes, its queue and its batches."""
+    def configure(self, words: Words, generation: int, refusal: str = "") -> None:
+        """Take what a worker says of this model: how many processes, its queue and its batches.
+
+        ``refusal`` says why its processes cannot have their devices.
+        """
+        self.configured = True
+        if refusal:
+            self.replicas.refuse(refusal)
+            if not self.replicas.ever_ready:
+                self.fatal = refusal
+            return
         batch = Batch(**words["batch"]) if words["batch"] else None
         self._queue.batch, self._queue.max_queue = batch, words["max_queue"]
         self.replicas.wanted = words["processes"]
         self.replicas.renew(generation)
-        self.configured = True
 
     def close(self) -> None:
         """Let every process finish and end; start none."""
@@ -182,10 +200,16 @@ class ModelScheduler:
         times = [self._queue.due(), self.replicas.wake(now), *(end for end in ends if math.isfinite(end))]
         return min((when for when in times if when is not None), default=None)
 
+    def _reserve(self, number: int, generation: int) -> bool:
+        assignment = self._ledger.take(self.name, number, generation)
+        if assignment is not None:
+            self._assigned[number] = assignment
+        return assignment is not None
+
     def _carry_out(self, now: float) -> None:
         for order in self.replicas.plan(now):
             if isinstance(order, Start):
-                self.processes[order.number] = self._start(order.number)
+                self.processes[order.number] = self._start(order.number, self._assigned[order.number])
             elif order.number in self.processes:
                 self._send(self.processes[order.number], {"type": "stop"})
 
@@ -221,7 +245,8 @@ class ModelScheduler:
         if words["type"] == "ready":
             self.replicas.ready(process.number)
             self.card = words["card"]
-            logger.info("the model on %s is ready (process %d)", self.name, process.number)
+            on = f", {device}" if (device := self._assigned[process.number].device) else ""
+            logger.info("the model on %s is ready (process %d%s)", self.name, process.number, on)
         elif words["type"] == "failed":
             self._failed[process.number] = words["text"]
         elif words["type"] == "lost":
@@ -257,7 +282,8 @@ class ModelScheduler:
         if process.number in self.replicas.members:
             draining = not self.replicas.died(process.number, reason, now, for_good=bool(failed))
             if not draining:
-                logger.error("the process of the model on %s is gone: %s", self.name, reason)
+                on = f" ({device})" if (device := self._assigned[process.number].device) else ""
+                logger.error("the process of the model on %s%s is gone: %s", self.name, on, reason)
             if not self.replicas.ever_ready and self.replicas.resting(now):
                 self.fatal = f"The model on {self.name} could not be set up: {reason}"
         if self.replicas.resting(now) and not self.replicas.serving:
@@ -272,7 +298,8 @@ class ModelScheduler:
         """Forget processes that have ended, and end those that should have."""
         for number, process in list(self.processes.items()):
             if process.lost_at is not None and process.ended:
-                del self.processes[number]
+                del self.processes[number], self._assigned[number]
+                self._ledger.release(self.name, number)
             elif process.overdue(now):
                 process.kill()
 
@@ -294,7 +321,17 @@ class ModelScheduler:
             restarts=self.replicas.restarts,
             service_seconds=round(self._queue.service_seconds, 3),
             rest_seconds=self._rest(now) if state is HealthState.FAILED else 0,
+            devices=self._devices(),
         )
+
+    def _devices(self) -> dict[str, DeviceUse]:
+        """The devices of the processes that answer."""
+        found: dict[str, DeviceUse] = {}
+        for one in map(self._assigned.__getitem__, self.replicas.ready_numbers()):
+            if one.device not in ("", NONE):
+                known = found.get(one.device, DeviceUse())
+                found[one.device] = DeviceUse(known.processes + 1, known.memory + one.memory)
+        return found
 
     def _rest(self, now: float) -> int:
         """Whole seconds, one at least, until a process is started again."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from gateway.contract.execution import HealthState
@@ -11,13 +11,21 @@ from gateway.errors import Unavailable
 _FROM_BEST_TO_WORST = list(HealthState)
 
 
+@dataclass(frozen=True)
+class DeviceUse:
+    """Processes of a model on one device, and the bytes of its memory that they have declared together."""
+
+    processes: int = 0
+    memory: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelHealth:
     """The health of one model: its state, and the reason where it is not ready.
 
     ``queued`` and ``running`` count requests, ``places`` how many run at once (0: no bound), ``restarts`` those of its
     processes since the server started, ``service_seconds`` its usual time for one run, ``rest_seconds`` the time until
-    a model that failed is tried again.
+    a model that failed is tried again, ``devices`` those of its processes that answer, by name.
     """
 
     state: HealthState
@@ -28,6 +36,7 @@ class ModelHealth:
     restarts: int = 0
     service_seconds: float = 0.0
     rest_seconds: int = 0
+    devices: Mapping[str, DeviceUse] = field(default_factory=dict)
 
     @property
     def retry_after(self) -> int:
@@ -46,7 +55,8 @@ class ModelHealth:
     @classmethod
     def of(cls, words: Mapping[str, Any]) -> Self:
         """From the JSON of ``words``."""
-        return cls(**{**words, "state": HealthState(words["state"])})
+        devices = {name: DeviceUse(**use) for name, use in words["devices"].items()}
+        return cls(**{**words, "state": HealthState(words["state"]), "devices": devices})
 
 
 def full(retry_after: int) -> Unavailable:

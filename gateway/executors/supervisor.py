@@ -19,6 +19,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.config import Settings
+from gateway.contract.execution import Execution
+from gateway.executors.device_ledger import Assignment, DeviceLedger
+from gateway.executors.found_devices import offered
 from gateway.executors.messages import Channel, Words, accept
 from gateway.executors.model_process import ModelProcess
 from gateway.executors.ray.ray_replica import BridgeProcess
@@ -58,6 +61,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._workers: set[WorkerConnection] = set()
         self._schedulers: dict[str, ModelScheduler] = {}
+        self._ledger = DeviceLedger(settings.devices, lambda: offered(settings.devices, os.environ))
         self._bridge = BridgeProcess(app) if settings.ray else None
         self._generation = 0
         self._started = started
@@ -82,6 +86,8 @@ class Supervisor:
                 if self._selector.get_map().get(key.fd) is key:  # an event before may have closed it
                     key.data()
             now = time.monotonic()
+            for scheduler in self._schedulers.values():
+                scheduler.reap(now)  # of all, before any is started on a device that one of them had
             for scheduler in self._schedulers.values():
                 scheduler.advance(now)
             self._tell_health(now)
@@ -159,11 +165,14 @@ class Supervisor:
         newer = words["generation"] > self._generation
         self._generation = max(self._generation, words["generation"])
         for declared in words["models"]:
-            scheduler = self._schedulers.get(declared["name"])
-            if scheduler is None:
-                scheduler = self._schedulers[declared["name"]] = self._scheduler(declared["name"])
+            if declared["name"] not in self._schedulers:
+                self._schedulers[declared["name"]] = self._scheduler(declared["name"])
+        new = newer or not all(self._schedulers[declared["name"]].configured for declared in words["models"])
+        refused = self._place(words["models"]) if new else {}
+        for declared in words["models"]:
+            scheduler = self._schedulers[declared["name"]]
             if newer or not scheduler.configured:
-                scheduler.configure(declared, self._generation)
+                scheduler.configure(declared, self._generation, refused.get(declared["name"], ""))
         if newer:
             named = {declared["name"] for declared in words["models"]}
             for name, scheduler in self._schedulers.items():
@@ -172,15 +181,29 @@ class Supervisor:
         for name, known in self._published.items():
             worker.send({"type": "health", "model": name, **known})
 
+    def _place(self, models: list[Words]) -> dict[str, str]:
+        """Plan a device for each model process; return a sentence for each model that cannot have one. Ray has its own.
+
+        All workers of a generation declare the same models.
+        """
+        options = ("processes", "devices", "memory")
+        declared = {one["name"]: Execution(**{name: one[name] for name in options}) for one in models}
+        refused = {} if self._bridge else self._ledger.plan(declared)
+        for sentence in set(refused.values()):
+            logger.error("models are not started: %s", sentence)
+        return refused
+
     def _scheduler(self, name: str) -> ModelScheduler:
-        def start(number: int) -> ReplicaProcess:
+        def start(number: int, assignment: Assignment) -> ReplicaProcess:
             process: ReplicaProcess = (
-                self._bridge.start(number, name, {}) if self._bridge else ModelProcess(number, self._app, name)
+                self._bridge.start(number, name, {})
+                if self._bridge
+                else ModelProcess(number, self._app, name, assignment)
             )
             self._watch(process.channel, lambda: self._from_process(scheduler, process))
             return process
 
-        scheduler = ModelScheduler(name, self._settings, start)
+        scheduler = ModelScheduler(name, self._settings, self._ledger, start)
         return scheduler
 
     def _call(self, worker: WorkerConnection, words: Words, files: list[AnonymousFile]) -> None:
@@ -201,8 +224,6 @@ class Supervisor:
         scheduler.died(process, time.monotonic())
 
     def _tell_health(self, now: float) -> None:
-        for scheduler in self._schedulers.values():
-            scheduler.reap(now)
         self._unpublished = now - self._published_at < HEALTH_SECONDS
         if self._unpublished:
             return

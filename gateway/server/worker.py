@@ -232,7 +232,7 @@ class Worker(SharingWorker):
             self.server_state.scoreboard.give_up()
             os._exit(1)
         if self.service.lost and self.alive:
-            self.log.warning("The supervisor of the model processes has ended; this worker ends, and a new one starts.")
+            self.log.warning("%s This worker ends, and a new one starts.", self.service.lost)
             self.alive, self.stopped_at = False, time.monotonic()
 
     @property

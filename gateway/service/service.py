@@ -73,7 +73,7 @@ class Service:
     draining: bool = False
     fatal: str = ""
     """Why this server cannot start, in one line."""
-    lost: bool = False
+    supervisor_lost: bool = False
     """True once the supervisor of the model processes has ended."""
     key: bytes | None = None
     """The key that signs receipts, if any."""
@@ -248,7 +248,14 @@ class Service:
         self.fatal = text
 
     def _lose(self) -> None:
-        self.lost = True
+        self.supervisor_lost = True
+
+    @property
+    def lost(self) -> str:
+        """Why this worker cannot go on, in a sentence; "" while it can."""
+        if self.supervisor_lost:
+            return "The supervisor of the model processes has ended."
+        return "The device of a model has failed." if self.executors.inline.device_failed else ""
 
     @property
     def in_server(self) -> bool:
