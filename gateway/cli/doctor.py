@@ -22,7 +22,7 @@ def doctor(arguments: argparse.Namespace) -> list[str]:
     plan = Plan.read(os.environ, _gunicorn(), port=arguments.port, settings=app.settings if app else None)
     findings = list(examine(plan, os.environ))
     findings += [imported] if imported else []
-    findings += examine_application(app) if app else []
+    findings += examine_application(app, os.environ) if app else []
     tell = tell_json if arguments.json else tell_table if find_spec("rich") else tell_lines
     tell(findings)
     return stopping(findings)

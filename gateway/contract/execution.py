@@ -209,6 +209,11 @@ class Execution:
         return [] if self.devices is None else device_names(self.devices)
 
     @property
+    def uses_devices(self) -> bool:
+        """True where it declares devices, or memory of one."""
+        return bool(self.devices or self.device_bytes)
+
+    @property
     def device_bytes(self) -> int:
         """The bytes of ``memory``; 0 where they are not declared."""
         return byte_count(self.memory or 0)

@@ -9,6 +9,7 @@ from gateway.contract.model import Model
 from gateway.doctor import (
     application,
     clock,
+    device_checks,
     devices,
     installed_codecs,
     limits,
@@ -27,16 +28,17 @@ Check = tuple[str, Callable[[], Diagnosis]]
 
 def examine(plan: Plan, environ: Mapping[str, str]) -> Iterator[Diagnosis]:
     """Run every check of the machine, of its installed packages, and of the settings."""
-    return _findings([*_machine(plan), *_installed(plan, environ), *_settings(plan, environ)])
+    return _findings([*_machine(plan, environ), *_installed(plan, environ), *_settings(plan, environ)])
 
 
-def examine_application(app: Any) -> Iterator[Diagnosis]:
+def examine_application(app: Any, environ: Mapping[str, str]) -> Iterator[Diagnosis]:
     """Check the routes and the models of an imported ``Gateway``."""
     models = app.service.models
     looks = [(f"model {route}", partial(application.model, route, model)) for route, model in models.items()]
     routes = [("routes", partial(application.routes, app)), *looks]
     rules = [("routing", partial(_routing, app.settings, models))] if app.settings.routing is not None else []
-    return _findings([*routes, *rules])
+    places = [("placement", partial(device_checks.placement, app.settings, environ, models))]
+    return _findings([*routes, *rules, *places])
 
 
 def _findings(checks: Iterable[Check]) -> Iterator[Diagnosis]:
@@ -51,7 +53,7 @@ def _findings(checks: Iterable[Check]) -> Iterator[Diagnosis]:
             yield Diagnosis(name, Level.FAIL, f"Cannot run: {error.strerror or type(error).__name__}.")
 
 
-def _machine(plan: Plan) -> list[Check]:
+def _machine(plan: Plan, environ: Mapping[str, str]) -> list[Check]:
     return [
         ("memory", lambda: _memory(plan)),
         ("shared memory", lambda: memory.shared_memory(memory.SHARED, plan.settings.model_processes)),
@@ -59,6 +61,7 @@ def _machine(plan: Plan) -> list[Check]:
         ("open files", lambda: limits.open_files(plan, *limits.process_limits(), limits.system_limit())),
         ("clock", lambda: clock.clock(clock.now(), clock.ticks(), clock.synchronised())),
         ("gpu", _gpu),
+        ("devices", partial(device_checks.devices, plan.settings, environ)),
         ("port", lambda: network.port(plan)),
     ]
 

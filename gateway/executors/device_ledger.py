@@ -47,6 +47,11 @@ class DeviceLedger:
         self._memory: dict[str, int] = {}
         self._holders: dict[tuple[str, int], _Holder] = {}
 
+    @property
+    def planned(self) -> Mapping[str, Sequence[str]]:
+        """The device of each process, by model; a model that is not placed is absent."""
+        return self._planned
+
     def plan(self, models: Mapping[str, Execution]) -> dict[str, str]:
         """Choose a device for each process of these models, whose ``processes`` are known.
 
@@ -78,7 +83,7 @@ class DeviceLedger:
 
     def _is_placed(self, execution: Execution) -> bool:
         """Return False for a model whose processes see what the server sees: it declares nothing, nor is it set."""
-        return bool(self._setting or execution.devices or execution.device_bytes)
+        return bool(self._setting or execution.uses_devices)
 
     def _demand(self, name: str, execution: Execution) -> Demand:
         named = execution.device_names or ["auto"]

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 
 from gateway import __version__
 from gateway.config import Settings
+from gateway.contract.execution import Execution
 from gateway.contract.model import Model
 from gateway.protocol.annotations import AnswerJSON
 from gateway.protocol.body_openapi import BODIES, other_answers, other_bodies, query
@@ -92,7 +93,13 @@ def _operation(route: str, name: str, model: Model, settings: Settings) -> dict[
         "responses": {"200": answered, **({"202": ACCEPTED} if asynchronous else {}), **problems},
         "parameters": [TIMEOUT, query(_ref(f"{name}Request")), *([PREFER, WEBHOOK] if asynchronous else [RECEIPT])],
         **({"x-interactive": True} if model.interactive else {}),
+        **({"x-devices": _devices(model.execution)} if model.execution.uses_devices else {}),
     }
+
+
+def _devices(execution: Execution) -> dict[str, Any]:
+    """What one process of the model takes: of which devices, and bytes of its memory."""
+    return {"devices": execution.device_names or ["auto"], "memory": execution.device_bytes}
 
 
 _STUDY_PATH = {

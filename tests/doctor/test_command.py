@@ -18,7 +18,7 @@ from tests.waiting import PATIENCE
 
 PAGE = ROOT / "docs/doctor.md"
 NAME = re.compile(r"^(?:ok|note|warn|fail) +(\S.*?)  ", re.MULTILINE)
-APPLICATION = {"application", "routes"}
+APPLICATION = {"application", "routes", "placement"}
 
 
 @pytest.fixture(scope="module")

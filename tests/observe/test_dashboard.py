@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.contract.execution import HealthState
 from gateway.errors import GatewayError
-from gateway.executors.states import ModelHealth
+from gateway.executors.states import DeviceUse, ModelHealth
 from gateway.observe.delivery_states import DeliveryStates, DestinationNumbers
 from gateway.observe.instruments import Instruments
 from gateway.observe.metrics import Metrics
@@ -160,7 +160,7 @@ def told() -> Iterator[tuple[str, dict[str, str]]]:
     metrics.progress("/a")
     for status, reason in ((200, ""), (422, "study-refused"), (503, "unavailable")):
         metrics.count(outcome(route="/a", status=status, reason=reason, phases=dict.fromkeys(PHASES, 1.0)))
-    metrics.open(lambda: {"/a": ModelHealth(state=HealthState.READY)})
+    metrics.open(lambda: {"/a": ModelHealth(state=HealthState.READY, devices={"cuda:0": DeviceUse(1, 1)})})
     metrics.runs = lambda: (dict.fromkeys(RunState, 1), 1.0)
     metrics.routing = lambda: ROUTING
     metrics.webhook_age = lambda: 1.0
