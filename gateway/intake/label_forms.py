@@ -1,16 +1,19 @@
 """A form of MONAI Label's clients -> a request: the field ``params`` has JSON, and a file has the image.
 
-The image is a DICOM file, several of them, or an archive of them. Its name goes nowhere.
+The image is a file, several of them, or an archive of them. Its name goes nowhere.
 """
 
+import gzip
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import BinaryIO, cast
 
 from gateway.contract.requests import JSON
 from gateway.errors import BrokenBody, NotOffered, ParameterRefused, UnsupportedMedia
 from gateway.intake.body import READ_SIZE, Body, limit_json_size, limit_json_values, multipart_events
 from gateway.intake.receiving import Received, ReceiveOptions, RequestReader, counted
-from gateway.intake.zip_bodies import receive_archive
+from gateway.intake.zip_bodies import UnpackingBudget, receive_archive
 from gateway.protocol.request import parse_json
 from gateway.spool.parts import PartFile
 from gateway.wire import Data, EndOfPart, Event, Headers, Part, parse_options_header
@@ -21,17 +24,22 @@ IMAGES = frozenset({"file", "files"})
 """The fields of an image: that of an inference, and that of a session."""
 ZIP = b"PK\x03\x04"
 """The first bytes of an archive (APPNOTE 4.3.7)."""
+GZIP = b"\x1f\x8b"
+"""The first bytes of a gzip file (RFC 1952 2.3.1)."""
 WHAT = "The field params"
 
 Translate = Callable[[JSON], bytes]
 """From the object in ``params`` to the JSON of the request, in UTF-8. Raises ParameterRefused."""
 
 
-def receive_label_form(body: Body, translate: Translate, receive_options: ReceiveOptions) -> Received:
+def receive_label_form(
+    body: Body, translate: Translate, receive_options: ReceiveOptions, *, unpack: bool = False
+) -> Received:
     """Read a form, or no body at all; without a file the request has no instances.
 
-    Raises BrokenBody, BrokenJSON, LimitExceeded, UnsupportedMedia, NotOffered for a label beside the image, what
-    ``translate`` raises, DeadlineExceeded, StorageFull.
+    The files of an archive are those of the request. With ``unpack`` a file of gzip is unpacked too, for requests that
+    read it again and again. Raises BrokenBody, BrokenJSON, LimitExceeded, UnsupportedMedia, NotOffered for a label
+    beside the image, what ``translate`` raises, DeadlineExceeded, StorageFull.
     """
     media_type, options = body.media_type(receive_options.settings)
     if media_type != FORM and (media_type or body.length):
@@ -46,7 +54,7 @@ def receive_label_form(body: Body, translate: Translate, receive_options: Receiv
                 for event in events:
                     form.take(event)
         received = reader.received_with(form.text())
-    return _unpacked(received, form.text(), receive_options)
+    return _unpacked(received, form.text(), receive_options, gzipped=unpack)
 
 
 class _LabelForm:
@@ -106,17 +114,32 @@ class _LabelForm:
             self._reader.begin(self.text())
 
 
-def _unpacked(received: Received, text: bytes, receive_options: ReceiveOptions) -> Received:
-    """Return the files of an archive in place of it; any other request as it is."""
+def _unpacked(received: Received, text: bytes, receive_options: ReceiveOptions, *, gzipped: bool) -> Received:
+    """Return the files of an archive in place of it, and what a file of gzip unpacks to; any other as it is."""
     if len(received.instances) != 1:
         return received
     (file,) = received.instances
-    if not isinstance(file, PartFile) or bytes(file.getbuffer()[: len(ZIP)]) != ZIP:
-        return received
-    archive = Body("application/zip", "", len(file), _pieces(file))
-    return receive_archive(archive, text, receive_options)
+    assert isinstance(file, PartFile)  # of a spool
+    head = bytes(file.getbuffer()[: len(ZIP)])
+    if head == ZIP:
+        return receive_archive(Body("application/zip", "", len(file), _pieces(file)), text, receive_options)
+    return _gunzipped(file, text, receive_options) if gzipped and head.startswith(GZIP) else received
 
 
-def _pieces(file: PartFile) -> Iterator[bytes]:
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
     while piece := file.read(READ_SIZE):
         yield piece
+
+
+def _gunzipped(file: PartFile, text: bytes, receive_options: ReceiveOptions) -> Received:
+    budget = UnpackingBudget(receive_options, len(file))
+    with RequestReader(receive_options, None) as reader, gzip.GzipFile(fileobj=file) as unpacked:
+        try:
+            for piece in _pieces(cast(BinaryIO, unpacked)):
+                budget.take(len(piece))
+                reader.write(piece)
+        except (OSError, EOFError, zlib.error) as error:
+            sentence = "A file is badly packed by gzip or ends early; pack and send it again."
+            raise BrokenBody(sentence, private=type(error).__name__) from error
+        reader.end_part()
+        return reader.received_with(text)

@@ -47,7 +47,7 @@ def receive_archive(body: Body, text: bytes, receive_options: ReceiveOptions) ->
     """
     with _received(body, receive_options) as file, _opened(file) as archive:
         entries = _entries(archive)
-        budget = _Budget(receive_options, len(file))
+        budget = UnpackingBudget(receive_options, len(file))
         with RequestReader(receive_options, budget.expected(entries)) as reader:
             reader.begin(text)
             for entry in entries:
@@ -120,8 +120,8 @@ def _entries(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     return sorted(entries, key=lambda one: one.filename)
 
 
-class _Budget:
-    """The bytes that the files of one archive may have together."""
+class UnpackingBudget:
+    """The bytes that the files of one archive, or a compressed file, may have unpacked."""
 
     def __init__(self, receive_options: ReceiveOptions, size: int) -> None:
         self._options, self._left = receive_options, 0

@@ -18,7 +18,7 @@ from gateway.spool.anonymous_files import AnonymousFile, SharedFile
 
 
 def _open() -> flask.Response:
-    """Hold the image of a form; an archive of DICOM files is unpacked."""
+    """Hold the image of a form, unpacked."""
     require("infer")
     refuse_foreign_form()
     environ, settings, expiry = flask.request.environ, current_service().settings, _expiry()
@@ -26,7 +26,7 @@ def _open() -> flask.Response:
     with admission_ticket() as ticket:
         deadline = time.monotonic() + min(seconds, settings.request_timeout)
         options = ReceiveOptions(settings, ticket, Phases("receive"), deadline, _in_memory)
-        received = receive_label_form(Body.of(environ, settings, ticket), lambda _: b"{}", options)
+        received = receive_label_form(Body.of(environ, settings, ticket), lambda _: b"{}", options, unpack=True)
         if not received.instances:
             raise ParameterRefused([("/files", "Send the image in the field files of a form.")])
         words = image_sessions().open(caller_name(), received.instances, expiry)
