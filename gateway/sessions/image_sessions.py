@@ -3,6 +3,7 @@
 A session is its caller's own. It lives in the worker that received it, and the others reach its files through a link.
 """
 
+import math
 import re
 import secrets
 import threading
@@ -31,14 +32,14 @@ READ, DELETE, FILES = "read", "delete", "files"
 
 @dataclass
 class ImageSession:
-    """The files of one image. Times are seconds since 1970; it ends ``expiry`` seconds after the last request."""
+    """The files of one image. Times are those of ``time.monotonic``; it ends ``expiry`` seconds after its last use."""
 
     id: str
     caller: str
     files: SharedFiles
-    expiry: int
-    opened: float = field(default_factory=time.time)
-    used: float = field(default_factory=time.time)
+    expiry: float
+    opened: float = field(default_factory=time.monotonic)
+    used: float = field(default_factory=time.monotonic)
 
     @property
     def size(self) -> int:
@@ -47,14 +48,15 @@ class ImageSession:
 
     def words(self) -> JSON:
         """Return the session as MONAI Label writes it, without the path and the name of a file."""
+        started = time.time() - time.monotonic()
         return {
             "name": self.id,
             "path": "",
             "image": "",
             "meta": {"files": len(self.files.ranges), "bytes": self.size},
-            "create_ts": int(self.opened),
-            "last_access_ts": int(self.used),
-            "expiry": self.expiry,
+            "create_ts": round(started + self.opened),
+            "last_access_ts": round(started + self.used),
+            "expiry": math.ceil(self.expiry),
         }
 
 
@@ -81,23 +83,27 @@ class ImageSessions:
             raise NotOffered("This gateway opens no sessions; send the image with each inference.")
         file, ranges = shared_file(instances)
         assert file is not None  # the caller has checked that there are files
-        name, most = self._link.name if self._link else "", int(settings.monai_session_idle)
-        id = name + secrets.token_hex(SECRET_DIGITS // 2)
-        expiry = min(expiry, most) if expiry > 0 else most
-        session = ImageSession(id, caller, SharedFiles(file, tuple(ranges)), expiry)
+        most = settings.monai_session_idle
+        id = (self._link.name if self._link else "") + secrets.token_hex(SECRET_DIGITS // 2)
+        shared = SharedFiles(file, tuple(ranges))
+        session = ImageSession(id, caller, shared, min(expiry, most) if expiry > 0 else most)
         with self._lock:
             self._forget()
-            own = sorted((one for one in self._sessions.values() if one.caller == caller), key=lambda one: one.used)
-            kept = own[max(0, len(own) - settings.session_caller_max + 1) :]
-            others = [one for one in self._sessions.values() if one.caller != caller]
-            while kept and not self._has_room([*others, *kept, session]):
-                kept.pop(0)
-            if not self._has_room([*others, *kept, session]):
-                sentence = "The images of other sessions leave no room (sessions, session_max_bytes)."
-                raise Unavailable(sentence, retry_after=RETRY_AFTER)
-            self._sessions = {one.id: one for one in (*others, *kept, session)}
+            self._sessions = {one.id: one for one in (*self._remaining(session), session)}
         self._start_watch()
         return session.words()
+
+    def _remaining(self, session: ImageSession) -> list[ImageSession]:
+        """Return the sessions that remain beside a new one; the lock is held. Raises Unavailable."""
+        others = [one for one in self._sessions.values() if one.caller != session.caller]
+        own = sorted((one for one in self._sessions.values() if one.caller == session.caller), key=lambda one: one.used)
+        del own[: max(0, len(own) - self._settings.session_caller_max + 1)]
+        while not self._has_room([*others, *own, session]):
+            if not own:
+                sentence = "The images of other sessions leave no room (sessions, session_max_bytes)."
+                raise Unavailable(sentence, retry_after=RETRY_AFTER)
+            del own[0]
+        return [*others, *own]
 
     def words(self, caller: str, id: str) -> JSON:
         """Return a session. Raises SessionGone for one that is not the caller's."""
@@ -122,7 +128,7 @@ class ImageSessions:
                 raise SessionGone(GONE)
             if verb == DELETE:
                 del self._sessions[id]
-            session.used = time.time()
+            session.used = time.monotonic()
         return session.files if verb == FILES else session.words()
 
     def close(self) -> None:
@@ -153,7 +159,7 @@ class ImageSessions:
 
     def _forget(self) -> None:
         """Forget the sessions that are over; the lock is held."""
-        now, life = time.time(), self._settings.session_life
+        now, life = time.monotonic(), self._settings.session_life
         alive = [one for one in self._sessions.values() if now - one.used < one.expiry and now - one.opened < life]
         self._sessions = {one.id: one for one in alive}
 
