@@ -16,14 +16,14 @@ from pydantic.errors import PydanticUserError
 from pydantic_core import ErrorDetails
 
 from gateway.binding.parameter_values import FirstFault, read_value
-from gateway.contract.requests import JSON, MODALITY
+from gateway.contract.requests import JSON, MODALITY, VOLUMES
 from gateway.errors import MAX_FAULTS, ParameterRefused
 from gateway.protocol.faults import SENTENCES, pointer
 from gateway.protocol.tensors import MEMBER
 
 OUTPUT = "output"
 """The key of a typed model's request that chooses the door: ``dicom``, or ``json`` as by default."""
-GATEWAY_KEYS = frozenset({OUTPUT, MEMBER, MODALITY, "studyPath"})
+GATEWAY_KEYS = frozenset({OUTPUT, MEMBER, MODALITY, VOLUMES, "studyPath"})
 """Keys that the gateway reads itself; a model that forbids unknown keys does not forbid them."""
 LISTS = frozenset({list, tuple, set, frozenset, Sequence})
 """Types of a parameter that JSON has as a list."""

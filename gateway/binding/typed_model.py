@@ -25,15 +25,14 @@ from gateway.binding.content_faults import content_faults, text_faults
 from gateway.binding.declaration import read_declaration
 from gateway.binding.inputs import Inputs
 from gateway.binding.interactions import Interaction
-from gateway.binding.nifti_inputs import LONGEST_MODALITY
+from gateway.binding.nifti_inputs import statements_schema
 from gateway.binding.requirements import Requires
 from gateway.binding.warmup import warmup_request
 from gateway.binding.weights import Weights, expected_digests
 from gateway.contract.execution import Batch, Card, Execution, HealthState
 from gateway.contract.findings import Finding, SecondaryCapture, StructuredReport
 from gateway.contract.model import Model, ModelDescription
-from gateway.contract.requests import JSON, MODALITY, EncodedAnswer, ModelAnswer, Provenance, Request, answering
-from gateway.dicom.volumes.study import Volume
+from gateway.contract.requests import JSON, EncodedAnswer, ModelAnswer, Provenance, Request, answering
 from gateway.errors import AnswerInvalid, GatewayError, ModelFailed, RequestError, RunRequired, StudyRefused
 from gateway.protocol.answers import answer, dicom_answer
 from gateway.protocol.response import encoded
@@ -242,12 +241,7 @@ class TypedModel(Model):
             "default": JSON_OUTPUT,
             "description": "The form of the answer: JSON and masks, or DICOM objects.",
         }
-        if any(one.type is Volume for one in self.declaration.inputs):
-            schema["properties"][MODALITY] = {
-                "type": "string",
-                "maxLength": LONGEST_MODALITY,
-                "description": "The modality of a NIfTI file, such as CT; DICOM files state their own.",
-            }
+        schema["properties"] |= statements_schema(self.declaration)
         return schema
 
     def weights_files(self) -> Mapping[Path, str]:

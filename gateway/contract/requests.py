@@ -17,6 +17,8 @@ from gateway.errors import AnswerInvalid, Cancelled
 JSON = dict[str, Any]
 MODALITY = "$modality"
 """The member of a request's JSON that states the modality of its NIfTI files; no parameter can have this name."""
+VOLUMES = "$volumes"
+"""The member that states which argument of the model each of the NIfTI files is, by a list of names in their order."""
 Buffer = Any
 """A binary component: numpy array, bytes, bytearray, memoryview, open binary file, BytesIO or pydicom Dataset."""
 

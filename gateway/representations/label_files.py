@@ -1,12 +1,12 @@
 """A label map as a file, in the form that its extension names, on the grid of what was sent."""
 
 import gzip
-import json
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from gateway.dicom.volumes.nifti import encode_nifti
 from gateway.representations.label_maps import LabelMap
+from gateway.representations.nifti_masks import comment_of
 from gateway.representations.nrrd_files import nrrd_file, segmentation_file
 
 MEDIA_TYPE = "application/octet-stream"
@@ -34,7 +34,7 @@ def _segmentation(labels: LabelMap, options: FileOptions) -> bytes:
 
 
 def _packed_nifti(labels: LabelMap, options: FileOptions) -> bytes:
-    comment = json.dumps({"labels": {str(value): name for name, value in labels.names.items()}})
+    comment = comment_of({value: name for name, value in labels.names.items()})
     return encode_nifti(labels.array(covers=options.covers), labels.place, comment)
 
 

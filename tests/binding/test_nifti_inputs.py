@@ -9,7 +9,7 @@ import pytest
 from gateway import Attachment, Classification, Image, Mask, Requires, StructuredReport, Study, Volume
 from gateway.binding.preflight import preflight
 from gateway.binding.typed_model import Options, TypedModel
-from gateway.contract.requests import MODALITY, Request
+from gateway.contract.requests import MODALITY, VOLUMES, Request
 from gateway.dicom.samples import phantom
 from gateway.errors import ParameterRefused, StudyRefused
 from tests.dicom.volumes.nifti_files import VOXELS, nifti, packed
@@ -55,6 +55,16 @@ def test_two_volumes_of_one_model_are_not_guessed_at() -> None:
         return Classification({"prior": prior is not None})
 
     assert "flair, t1" in refused(both, FILE, nifti())
+    low, high = nifti(VOXELS), nifti(VOXELS + 1)
+    assert not ask(both, low, high, **{VOLUMES: ["flair", "t1"]}).buffers[0].any()
+    assert ask(both, low, high, **{VOLUMES: ["t1", "flair"]}).buffers[0].all()
+    assert ask(later, low, high, **{VOLUMES: ["prior", "image"]}).json["study_ml_json"] == {"prior": True}
+    assert ask(dense, low, **{VOLUMES: "volume"}).buffers
+    wrongs: list[Any] = [["t1"], ["t1", "t1"], ["t1", "t2"], ["t1", 1], {}, "t1"]
+    for wrong in wrongs:
+        with pytest.raises(ParameterRefused) as caught:
+            ask(both, low, high, **{VOLUMES: wrong})
+        assert caught.value.pointer == f"/{VOLUMES}"
     assert ask(later, FILE).json["study_ml_json"] == {"prior": False}
 
 
