@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import sys
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -211,3 +213,26 @@ def test_a_model_that_reads_an_attribute_is_refused_by_its_keyword() -> None:
     with pytest.raises(StudyRefused):
         _ = found.study_instance_uid
     assert volume(nifti(), modality="MR").modality == "MR"
+
+
+@given(
+    st.sampled_from([nifti(), nifti(two=True), packed(nifti()), big_endian(nifti())]),
+    st.lists(st.tuples(st.integers(0, 700), st.integers(0, 255)), min_size=1, max_size=6),
+    st.integers(0, 800),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_damaged_file_is_read_or_refused_and_never_fails(
+    data: bytes, changes: list[tuple[int, int]], length: int
+) -> None:
+    damaged = bytearray(data)
+    for at, value in changes:
+        damaged[at % len(damaged)] = value
+    with suppress(StudyRefused, LimitExceeded):
+        found = volume(bytes(damaged[:length] if length % 3 == 0 else damaged))
+        assert np.isfinite(found.affine).all() and np.isfinite(found.array).all()
+
+
+def test_without_nibabel_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    with pytest.raises(StudyRefused, match="pip install 'nibabel"):
+        volume(nifti())
