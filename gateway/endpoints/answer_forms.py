@@ -3,12 +3,16 @@
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
 
 import flask
 
 from gateway.contract.requests import Request, Result
 from gateway.endpoints import inference
+from gateway.endpoints.guarded_views import admission_ticket
 from gateway.endpoints.multipart_response import DIGEST_HEADER, SEND_SIZE, hashes_of
 from gateway.protocol.accept import JSON, NIFTI, NIFTI_FILES, PNG, RUN_LENGTHS, ZIP, AnswerForm
 from gateway.protocol.kinds import DICOM
@@ -17,25 +21,59 @@ from gateway.service.exchange import Exchange
 if TYPE_CHECKING:
     from gateway.dicom.reading.instances import Instance
     from gateway.representations.answer_files import SentAnswer
+    from gateway.runs.rows import Run
+    from gateway.studies.results import StoredResult
 
 HASHES_HEADER = "X-Hashes"
 """What the ``hashes`` part says of an answer in parts, of one that is sent in another form."""
 
-Write = Callable[[Exchange, Request, Result, AnswerForm], bytes | memoryview | None]
+
+@dataclass(frozen=True)
+class Representable:
+    """An answer to represent in a form: that of the model on ``route``; ``images`` returns those that it lies on."""
+
+    result: Result
+    form: AnswerForm
+    route: str
+    images: "Callable[[], list[Instance]]"
+
+
+Write = Callable[[Representable], bytes | memoryview | None]
 """Returns the bytes of a form; None for an answer that has to be sent in parts."""
 
 
 def in_form(exchange: Exchange, request: Request, result: Result, form: AnswerForm) -> flask.Response:
-    """Return a checked answer in a form.
+    """Return a checked answer in a form. Raises as ``represent``."""
+    data = represent(Representable(result, form, exchange.model.name, partial(_images, request.instances)))
+    if data is None:
+        return inference.in_parts(exchange, result)
+    return whole(exchange, result, form.media_type, data)
+
+
+def represent(answer: Representable) -> memoryview | None:
+    """Return the bytes of an answer in its form, None where it has to be sent in parts.
 
     Raises AnswerInvalid for a mask that does not fill its shape, StudyRefused for an image that cannot be drawn,
     NotAcceptable for masks that one NIfTI file cannot have.
     """
-    write = WRITERS.get(form.media_type)
-    data = write(exchange, request, result, form) if write is not None else None
+    write = WRITERS.get(answer.form.media_type)
+    data = write(answer) if write is not None else None
+    return None if data is None else memoryview(data)
+
+
+def represent_run(stored: "StoredResult", run: "Run", form: AnswerForm) -> flask.Response | None:
+    """Return the stored answer of a run in a form, None where it has to be sent in parts. Raises as ``represent``.
+
+    The images of its study are those of the stored request.
+    """
+    with ExitStack() as stack:
+        images = partial(_images_of_run, run, stack)
+        data = represent(Representable(stored.result, form, run.route, images))
     if data is None:
-        return inference.in_parts(exchange, result)
-    return whole(exchange, result, form.media_type, memoryview(data))
+        return None
+    fields = {DIGEST_HEADER: stored.algorithm, "Age": str(stored.age)}
+    fields[HASHES_HEADER] = hashes_of(stored.result.input_digest, stored.output_digest).decode("ascii")
+    return flask.Response(bytes(data), content_type=form.media_type, headers=fields)
 
 
 def whole(exchange: Exchange, result: Result, media_type: str, data: memoryview) -> flask.Response:
@@ -52,51 +90,57 @@ def whole(exchange: Exchange, result: Result, media_type: str, data: memoryview)
     return inference.sending(exchange, flask.Response(body(), content_type=media_type, headers=fields))
 
 
-def _object(exchange: Exchange, request: Request, result: Result, form: AnswerForm) -> memoryview | None:
-    return result.parts[0].data if [part.media_type for part in result.parts] == [DICOM] else None
+def _object(answer: Representable) -> memoryview | None:
+    return answer.result.parts[0].data if [part.media_type for part in answer.result.parts] == [DICOM] else None
 
 
-def _json(exchange: Exchange, request: Request, result: Result, form: AnswerForm) -> bytes:
-    if form.masks != RUN_LENGTHS:
-        return result.json_bytes
+def _json(answer: Representable) -> bytes:
+    if answer.form.masks != RUN_LENGTHS:
+        return answer.result.json_bytes
     from gateway.representations.run_lengths import with_run_lengths
 
-    return json.dumps(with_run_lengths(_sent(result)), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return json.dumps(with_run_lengths(_sent(answer.result)), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-def _archive(exchange: Exchange, request: Request, result: Result, form: AnswerForm) -> bytes:
+def _archive(answer: Representable) -> bytes:
     from gateway.representations.answer_files import answer_files, archive
 
-    if form.masks != NIFTI_FILES:
-        return archive(answer_files(_sent(result)))
+    if answer.form.masks != NIFTI_FILES:
+        return archive(answer_files(_sent(answer.result)))
     from gateway.representations.nifti_masks import nifti_files
 
-    answer = _sent(result)
-    return archive(answer_files(answer, nifti_files(answer, _source(request))))
+    sent = _sent(answer.result)
+    return archive(answer_files(sent, nifti_files(sent, answer.images())))
 
 
-def _nifti(exchange: Exchange, request: Request, result: Result, form: AnswerForm) -> bytes:
+def _nifti(answer: Representable) -> bytes:
     from gateway.representations.nifti_masks import one_nifti_file
 
-    return one_nifti_file(_sent(result), _source(request))
+    return one_nifti_file(_sent(answer.result), answer.images())
 
 
-def _sheet(exchange: Exchange, request: Request, result: Result, form: AnswerForm) -> memoryview:
+def _sheet(answer: Representable) -> memoryview:
     from gateway.dicom.drawing.gallery import draw_sheet
     from gateway.representations.pictures import drawn_findings, origin_line
 
-    source, answer, file = _source(request), _sent(result), io.BytesIO()
-    findings, objects = drawn_findings(answer, source)
-    named = result.card.name if result.card.name != exchange.model.name else ""
-    line = origin_line(named, result.card.version, exchange.model.name)
+    source, file, card = answer.images(), io.BytesIO(), answer.result.card
+    findings, objects = drawn_findings(_sent(answer.result), source)
+    line = origin_line(card.name if card.name != answer.route else "", card.version, answer.route)
     draw_sheet(source, findings, objects, line).save(file, "PNG")
     return file.getbuffer()
 
 
-def _source(request: Request) -> "list[Instance]":
+def _images(files: list[BinaryIO]) -> "list[Instance]":
     from gateway.dicom.volumes.nifti_volumes import images_of
 
-    return images_of(request.instances)
+    return images_of(files)
+
+
+def _images_of_run(run: "Run", stack: ExitStack) -> "list[Instance]":
+    from gateway.endpoints.run_entries import stored_runs
+
+    ticket = stack.enter_context(admission_ticket())
+    return _images(stored_runs().received(run, ticket).instances)
 
 
 def _sent(result: Result) -> "SentAnswer":

@@ -8,6 +8,7 @@ import flask
 
 from gateway.endpoints import results
 from gateway.endpoints.access_control import caller_name, refuse_foreign_form, require
+from gateway.endpoints.answer_forms import represent_run
 from gateway.endpoints.current import current_service
 from gateway.endpoints.guarded_views import Rule, admission_ticket, answering
 from gateway.endpoints.multipart_response import model_fields
@@ -19,6 +20,8 @@ from gateway.endpoints.waiting import defer, stream
 from gateway.errors import ParameterRefused, RunNotFound, TooManyRequests, Unavailable
 from gateway.intake.body import Body, read_json
 from gateway.observe.audit.receipts import HEADER, PREFERENCE, header_of, is_wanted
+from gateway.protocol.accept import answer_form
+from gateway.protocol.media_ranges import MULTIPART
 from gateway.protocol.preferences import RESPOND_ASYNC, WAIT
 from gateway.protocol.request import parse_json
 from gateway.runs.lifecycle import RunState
@@ -169,16 +172,22 @@ def _result(id: str) -> flask.Response:
 
 
 def _answer(run: Run) -> flask.Response:
-    """Return the answer of a run, or its problem. Raises RunNotReady, RunCancelled, RunGone."""
+    """Return the answer of a run in the form that the request accepts, or its problem.
+
+    Raises NotAcceptable, RunNotReady, RunCancelled, RunGone, and as ``represent``.
+    """
     if run.state in PROBLEMS:
         text = json.dumps(stored_runs().problem(run))
         return flask.Response(text, run.status, content_type="application/problem+json")
+    form = answer_form(flask.request.headers.get("Accept", ""))
     stored = stored_runs().result(run.caller, run.id)
-    response = results.answer(stored)
+    response = None if form.media_type == MULTIPART else represent_run(stored, run, form)
+    if response is None:
+        response = results.answer(stored)
     response.headers.update(model_fields(stored.result.card, run.route))
     if stored.receipt is not None and is_wanted(flask.request.headers.get("Prefer", "")):
         response.headers.update({HEADER: header_of(stored.receipt), APPLIED: PREFERENCE})
-    response.vary.add("Prefer")
+    response.vary.update(("Accept", "Prefer"))
     return response
 
 

@@ -6,6 +6,7 @@ from gateway.errors import (
     BrokenBody,
     BrokenJSON,
     LimitExceeded,
+    NotAcceptable,
     ParameterRefused,
     RequestStalled,
     RunConflict,
@@ -16,6 +17,7 @@ from gateway.errors import (
     RunNotWaiting,
     StorageFull,
 )
+from gateway.protocol.body_openapi import other_answers
 from gateway.protocol.problem_responses import BODY, RESULT, SUBMISSION
 from gateway.protocol.problem_responses import RUN as ID
 from gateway.protocol.store_openapi import (
@@ -45,7 +47,7 @@ EVENT: Schema = object_of(
 )
 EVENTS: Schema = {"text/event-stream": {"schema": EVENT}}
 """Each event of the stream."""
-ANSWER: Schema = {"multipart/related": {"schema": {"type": "object"}}}
+ANSWER: Schema = {"multipart/related": {"schema": {"type": "object"}}, **other_answers({"type": "object"})}
 INPUT: Schema = {
     "multipart/related": {"schema": {"type": "object"}},
     "application/json": {"schema": {"type": "object"}},
@@ -135,7 +137,7 @@ OPERATIONS = (
     ),
     StoreOperation(
         "GET", "/runs/{id}/result", "readRunResult", "The answer of the model's route, or its problem.", ANSWER,
-        headers=[RECEIPT], errors=(*ID, *BODY, *RESULT, RunNotReady), tag="runs",
+        headers=[RECEIPT], errors=(*ID, *BODY, *RESULT, NotAcceptable, RunNotReady), tag="runs",
     ),
     StoreOperation(
         "POST", "/runs/{id}/input", "answerRun", "Answer the question that a run waits with.",

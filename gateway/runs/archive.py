@@ -1,7 +1,7 @@
 """The runs of a store as a caller reads them: their states, events and results."""
 
 import time
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy import Select, func, select
 
@@ -17,10 +17,11 @@ from gateway.errors import (
 )
 from gateway.runs.ledger import Ledger
 from gateway.runs.lifecycle import RunState
-from gateway.runs.payloads import Words, read
+from gateway.runs.payloads import Words, opened, read
 from gateway.runs.result_payloads import unpacked
 from gateway.runs.rows import (
     EVENT_KINDS,
+    INPUT,
     PROBLEM,
     PROGRESS,
     QUESTION,
@@ -39,6 +40,7 @@ from gateway.studies.tables import run_records, run_studies, runs
 _LOST = GatewayError("The stored problem of this run has changed on the disk.")
 LOST: Words = {"error": to_words(_LOST), "problem": _LOST.problem()}
 """What stands for a problem whose file cannot be read."""
+SPOILED = "The stored input of this run has changed on the disk; submit it again under another id."
 RETRY_SECONDS = 2
 """When the result of a live run may be asked for again."""
 
@@ -179,6 +181,21 @@ class RunArchive:
             return None if record is None else read(self._store, record)[0]
         except Spoiled:
             return spoiled
+
+
+def open_input(ledger: Ledger, run: Run) -> tuple[Words, BinaryIO] | None:
+    """Return the words of a run's stored request, and the file that begins with its parts; None for a forgotten run.
+
+    Raises GatewayError for one that has changed on the disk.
+    """
+    with ledger.reading() as connection:
+        record = last_record(connection, run.key, INPUT)
+    if record is None:
+        return None
+    try:
+        return opened(ledger.store, record)
+    except Spoiled:
+        raise GatewayError(SPOILED) from None
 
 
 def _keys_of_study(study: str) -> Select[tuple[str]]:

@@ -15,24 +15,23 @@ from gateway.errors import Cancelled, GatewayError
 from gateway.intake.receiving import Received, ReceiveOptions
 from gateway.intake.recording import receive_recorded
 from gateway.observe.logs import exception_frames
+from gateway.runs.archive import open_input
 from gateway.runs.consequences import Consequence, StopReason, consequence_of, problem_of
 from gateway.runs.conversations import Conversation
 from gateway.runs.endings import Ending
 from gateway.runs.journals import Journal
 from gateway.runs.ledger import Ledger
 from gateway.runs.lifecycle import LONGEST_PAUSE, RunState, RunStatus
-from gateway.runs.payloads import Words, opened
+from gateway.runs.payloads import Words
 from gateway.runs.result_payloads import packed
-from gateway.runs.rows import INPUT, Run, last_record
+from gateway.runs.rows import Run
 from gateway.service.exchange import Exchange, Head, new_request_id
 from gateway.service.service import Service
-from gateway.studies.blobs import Spoiled
 
 logger = logging.getLogger("gateway")
 
 PAUSE_SECONDS = 2.0, LONGEST_PAUSE
 """The least and the longest pause of a run whose place was not free."""
-SPOILED = "The stored input of this run has changed on the disk; submit it again under another id."
 
 
 @dataclass
@@ -86,14 +85,10 @@ class Attempt:
             self._settle(error)
 
     def _input(self) -> tuple[Words, BinaryIO]:
-        with self.ledger.reading() as connection:
-            record = last_record(connection, self.run.key, INPUT)
-        if record is None:
+        found = open_input(self.ledger, self.run)
+        if found is None:
             raise self.ending.lost()
-        try:
-            return opened(self.ledger.store, record)
-        except Spoiled:
-            raise GatewayError(SPOILED) from None
+        return found
 
     def _infer(self, words: Words, file: BinaryIO) -> None:
         head = Head(

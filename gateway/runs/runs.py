@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable
 
 from gateway.contract.requests import JSON
-from gateway.errors import RunEnded, RunNotReady, RunNotWaiting
+from gateway.errors import RunEnded, RunNotFound, RunNotReady, RunNotWaiting
 from gateway.intake.admission import Ticket
+from gateway.intake.receiving import Received, ReceiveOptions
+from gateway.intake.recording import receive_recorded
+from gateway.observe.phases import Phases
 from gateway.protocol.questions import is_secret, read_reply
 from gateway.runs import upkeep
-from gateway.runs.archive import RETRY_SECONDS, RunArchive
+from gateway.runs.archive import RETRY_SECONDS, RunArchive, open_input
 from gateway.runs.conversations import SEALED
 from gateway.runs.dispatcher import Dispatcher
 from gateway.runs.ledger import Clock, EndHook, Ledger
@@ -47,6 +50,17 @@ class Runs(RunArchive):
         self._submissions = Submissions(service, self._ledger)
         self._signals.start(self._signalled)
         service.metrics.runs = self.counts
+
+    def received(self, run: Run, ticket: Ticket) -> Received:
+        """Receive the stored request of a run again. Raises RunNotFound, and as ``receive_body``."""
+        found = open_input(self._ledger, run)
+        if found is None:
+            raise RunNotFound("The run was forgotten.")
+        words, file = found
+        service = self._service
+        options = ReceiveOptions(service.settings, ticket, Phases(), resolver=service.resolver(run.caller))
+        with file:
+            return receive_recorded(words["body"], file, options)
 
     def open(self) -> None:
         """Begin to execute queued runs; the first ``submit`` or ``answer`` does so too."""

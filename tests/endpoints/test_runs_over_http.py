@@ -111,7 +111,7 @@ def test_the_answer_of_a_run_has_the_receipt_of_its_route_where_it_is_wanted(app
     ended(client, id)
     assert HEADER not in client.get(f"/runs/{id}/result").headers
     result, direct = client.get(f"/runs/{id}/result", headers=prefer), client.post("/quick", **request, headers=prefer)
-    assert (result.headers["Preference-Applied"], result.headers["Vary"]) == ("receipt", "Prefer")
+    assert (result.headers["Preference-Applied"], result.headers["Vary"]) == ("receipt", "Accept, Prefer")
     receipt, other = (read_receipt(answer.headers[HEADER]) for answer in (result, direct))
     assert app.service.key is not None
     assert is_signed(receipt, app.service.key)
