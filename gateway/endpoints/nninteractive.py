@@ -206,7 +206,8 @@ def _add_lasso() -> flask.Response:
 
 
 def _add_initial_seg() -> flask.Response:
-    _call("heartbeat")
+    """Refuse a segmentation, which the client has written into its buffer already."""
+    _call("overwritten")
     raise ParameterRefused([("", NO_SEGMENTATION)])
 
 

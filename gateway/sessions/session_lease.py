@@ -83,6 +83,13 @@ class SessionLease:
         self._buffer, self._zeros, self._last = words["dtype"], True, None
         return {}
 
+    def overwritten(self, _words: JSON, call: CallSession) -> JSON:
+        """Take it that the client has written something else into its buffer: the next change covers all of it."""
+        self._require_session(call)
+        slices, rows, columns = self._shape or (1, 1, 1)
+        self._last = (0, 0, 0), (slices, rows, columns)
+        return {}
+
     def image(self, _words: JSON, call: CallSession) -> JSON:
         """Return the shape of the image. Raises SessionConflict without one."""
         self._require_session(call)

@@ -31,6 +31,7 @@ EXPIRED = (
 IN_TURN: Mapping[str, Callable[[SessionLease, JSON, CallSession], JSON]] = {
     "image": SessionLease.image,
     "buffer": SessionLease.set_buffer,
+    "overwritten": SessionLease.overwritten,
     "prompt": SessionLease.prompt,
     "predict": SessionLease.predict,
     "undo": SessionLease.undo,

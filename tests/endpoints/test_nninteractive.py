@@ -209,6 +209,16 @@ def test_without_an_image_prompts_are_refused(open_app: Callable[..., Gateway]) 
     assert lease.ask("/set_do_autozoom", {"do_autozoom": True}).json == {}
 
 
+def test_a_refused_segmentation_leaves_the_buffer_with_the_next_prompt(connect: Connect) -> None:
+    lease = connect()
+    lease.point(1, 1, 1)
+    lease.buffer[:] = 1  # as the client does before it sends it
+    refused = lease.ask("/add_initial_seg_interaction", {}, array=lease.buffer)
+    assert refused.code == (422, "parameter-refused")
+    lease.point(2, 2, 2)
+    assert lease.marked == [(1, 1, 1), (2, 2, 2)]
+
+
 def test_what_does_not_fit_is_refused_and_changes_nothing(connect: Connect) -> None:
     lease = connect()
     lease.point(1, 1, 1)
@@ -216,7 +226,6 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(connect: Connect) -> N
     assert lease.point(4, 0, 0).code == refused
     assert lease.ask("/add_bbox_interaction", {"bbox_coords": 3, "include_interaction": True}).code == refused
     assert lease.mark("scribble", np.zeros((1, 2, 2), np.uint8), [[0, 1], [0, 2], [0, 2]]).code == refused
-    assert lease.ask("/add_initial_seg_interaction", {}, array=np.ones(SHAPE, np.uint8)).code == refused
     assert lease.ask("/set_target_buffer", {"shape": [4, 10, 12], "dtype": "object"}).code == refused
     assert lease.ask("/set_target_buffer", {"shape": [1, 1], "dtype": "uint8"}).code == (409, "session-conflict")
     lease.point(2, 2, 2)
