@@ -18,6 +18,7 @@ PURPOSES = {
     "gdcm": "JPEG Lossless",
     "itk": "jobs of grand-challenge",
     "nifti": "volumes as NIfTI",
+    "nninteractive": "nnInteractive's client",
     "s3": "audits and studies in S3",
     "sql": "audits in a database",
     "store": "the study store",
@@ -139,6 +140,7 @@ def called_for(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]
         "audit_sql": "sql" if settings.audit_sql else "",
         "store_folder": "store" if settings.store_folder else "",
         "jwt_jwks": "oidc" if settings.jwt_jwks else "",
+        "nninteractive": "nninteractive" if settings.nninteractive else "",
         "digest": "blake3" if settings.digest == "blake3" else "",
     }
     return {extra: name for name, extra in needs.items() if extra}

@@ -25,7 +25,7 @@ from gateway.intake.piece_stream import PieceStream
 from gateway.intake.receiving import Received, ReceiveOptions
 from gateway.protocol.nninteractive import prompts
 from gateway.protocol.nninteractive.capabilities import CAPABILITIES
-from gateway.protocol.nninteractive.packed_arrays import pack, unpack
+from gateway.protocol.nninteractive.packed_arrays import pack, read_head, unpack
 from gateway.protocol.region_changes import RegionChange
 from gateway.protocol.request import parse_json
 from gateway.sessions.click_sessions import DELETE, ClickSessions, Opening
@@ -223,9 +223,11 @@ def _mask(ticket: Ticket) -> NDArray[Any]:
     settings = current_service().settings
     body = Body.of(flask.request.environ, settings, ticket)
     required_octets(body, settings)
+    ticket.expect(body.length or 0)
     stream = PieceStream(bounded(body.pieces, settings))
-    most = decoded_bytes(settings, body.length or 0)
-    mask = unpack(stream.exactly, most, "max_decoded_bytes")
+    head = read_head(stream.exactly, decoded_bytes(settings, body.length or 0), "max_decoded_bytes")
+    ticket.expect(head.nbytes)
+    mask = unpack(head, stream.exactly)
     ticket.reclaim()
     return mask
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.protocol.nninteractive.packed_arrays import pack, unpack
-from tests.protocol.test_packed_arrays import takes
+from gateway.protocol.nninteractive.packed_arrays import pack
+from tests.protocol.test_packed_arrays import read
 
 
 class Reply(NamedTuple):
@@ -85,7 +85,7 @@ class Lease:
         """Write what a response has into the buffer."""
         meta = json.loads(reply.headers.get("X-Meta", "{}"))
         if reply.status == 200 and meta["bbox"] is not None:
-            values = unpack(takes(reply.body), 1 << 30, "")
+            values = read(reply.body)
             assert values.dtype == self.buffer.dtype
             self.buffer[tuple(slice(*pair) for pair in meta["bbox"])] = values
         return reply

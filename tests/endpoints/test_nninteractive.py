@@ -1,6 +1,7 @@
 """nnInteractive's remote sessions in this process: leases, prompts, what is refused, and hostile requests."""
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -337,3 +338,25 @@ def test_a_setting_that_names_no_such_model_is_refused_at_the_start(
 
 def test_without_the_setting_there_are_no_routes(open_app: Callable[..., Gateway]) -> None:
     assert open_app("").test_client().get("/nninteractive/capabilities").status_code == 404
+
+
+def test_an_image_is_one_request_of_this_door_in_audit_and_metrics(
+    open_app: Callable[..., Gateway], tmp_path: Path
+) -> None:
+    app = open_app(audit_file=tmp_path / "audit.jsonl")
+
+    def counted() -> float:
+        line = 'gateway_requests_total{door="nninteractive",route="/paint",status="499"} '
+        return sum(
+            float(value) for value in re.findall(re.escape(line) + "(.*)", app.test_client().get("/metrics").text)
+        )
+
+    before = counted()
+    lease = Lease(sender(app))
+    lease.set_image()
+    lease.point(1, 1, 1)
+    lease.ask("/release")
+    record = eventually((tmp_path / "audit.jsonl").read_text)
+    assert '"door":"nninteractive"' in record.replace(" ", "")
+    assert lease.token not in record
+    eventually(lambda: counted() == before + 1)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gateway.errors import BrokenBody, GatewayError, LimitExceeded
 from gateway.protocol.nninteractive.blosc_chunks import HEADER
-from gateway.protocol.nninteractive.packed_arrays import COUNT, LENGTHS, START, pack, unpack
+from gateway.protocol.nninteractive.packed_arrays import COUNT, LENGTHS, START, pack, read_head, unpack
 from tests.conftest import ROOT
 
 CORPUS = ROOT / "tests/corpus/nninteractive"
@@ -51,7 +51,8 @@ def takes(data: bytes) -> Callable[[int], bytes]:
 
 
 def read(data: bytes, most: int = MOST) -> NDArray[Any]:
-    return unpack(takes(data), most, "max_decoded_bytes")
+    take = takes(data)
+    return unpack(read_head(take, most, "max_decoded_bytes"), take)
 
 
 def chunk_of(data: bytes) -> int:

@@ -87,9 +87,8 @@ def read_array(head: PackedHead, take: Take) -> Iterator[Piece]:
         left -= size
 
 
-def unpack(take: Take, most: int, setting: str) -> NDArray[Any]:
-    """Return a whole array. Raises as ``read_head`` and ``read_array`` do."""
-    head = read_head(take, most, setting)
+def unpack(head: PackedHead, take: Take) -> NDArray[Any]:
+    """Return the array behind its head. Raises BrokenBody."""
     return np.frombuffer(b"".join(read_array(head, take)), head.dtype).reshape(head.shape)
 
 
