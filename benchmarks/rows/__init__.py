@@ -18,6 +18,7 @@ from benchmarks.rows.memories import gigabyte, in_memory, spooled
 from benchmarks.rows.mixed import mixed
 from benchmarks.rows.observability import observability
 from benchmarks.rows.overload import overload
+from benchmarks.rows.placing import devices
 from benchmarks.rows.processes import hop, weights
 from benchmarks.rows.round_trips import round_trips
 from benchmarks.rows.runs import runs
@@ -57,6 +58,7 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "hop": hop,
     "batch": batch,
     "archives": archives,
+    "devices": devices,
     "functions": functions,
     "overload": overload,
     "signals": signals,

@@ -46,5 +46,6 @@ if "RELOADED" in os.environ and Path(os.environ["RELOADED"]).exists():
 app.add_inference_route("/large", one, execution=Execution(processes=2, devices="cuda", memory=large))
 app.add_inference_route("/small", one, execution=Execution(devices="auto", memory="1 GiB"))
 app.add_inference_route("/none", one, execution=Execution(devices="none"))
+app.add_inference_route("/inline", one, execution=Execution(processes=0))
 batch = Batch(max_size=4, max_wait_ms=10_000, mix_parameters=True)
 app.add_inference_route("/several", several, execution=Execution(batch=batch, devices="cuda:1"))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scipy.ndimage import uniform_filter
@@ -18,6 +19,8 @@ from gateway.dicom.volumes.study import study as read_study
 from tests.conftest import Serve, Server
 from tests.executors.processes import below, wait_until_ready
 from tests.require import require
+from tests.server.running import Running, problem
+from tests.waiting import eventually
 
 TORCH = "torch==2.13.0"
 MISSING = "no package index offers torch for this Python; this test installs it, some 200 MB"
@@ -52,6 +55,29 @@ class Smooth:
         with self.torch.inference_mode():
             smooth = self.network(self.torch.from_numpy(ct.array.copy())[None, None])[0, 0]
             return Mask((smooth > {LEVEL}).numpy(), label="Smooth")
+"""
+
+ON_DEVICES = """\
+import os
+
+import torch
+
+from gateway import Execution, Gateway, current_device
+
+app = Gateway(__name__)
+ERRORS = {"memory": torch.OutOfMemoryError, "sticky": torch.AcceleratorError, "own": RuntimeError}
+TEXTS = {"memory": "CUDA out of memory.", "sticky": "CUDA error: device-side assert triggered", "own": "no mask"}
+
+
+def predict(json_input, files, digest):
+    if kind := json_input.get("fail"):
+        raise ERRORS[kind](TEXTS[kind])
+    weights = torch.ones(3, device=current_device())
+    shown = os.environ["CUDA_VISIBLE_DEVICES"]
+    return {"study_ml_json": {"sum": float(weights.sum()), "shown": shown, "pid": os.getpid()}}, []
+
+
+app.add_inference_route("/", predict, execution=Execution(processes=2, devices="cuda", memory="5 GiB"))
 """
 
 pytestmark = pytest.mark.slow
@@ -99,3 +125,29 @@ def test_a_network_is_loaded_once_behind_four_workers_and_answers_them_all(servi
     assert len(loaded) == 1
     assert carriers(server) == [int(loaded[0])]
     assert carriers(server) == below(server.process.pid, "gateway.executors.host")
+
+
+def test_processes_compute_on_a_device_each_and_torchs_own_errors_are_told_apart(
+    tmp_path: Path, torch_path: list[Path], serve: Serve
+) -> None:
+    lines = [f"import sys; sys.path.append({str(path)!r})\n" for path in torch_path]
+    (tmp_path / "placed.py").write_text("".join(lines) + ON_DEVICES, encoding="utf-8")
+    server = serve("placed:app", "--devices", "fake:0=8GiB,fake:1=8GiB", pythonpath=tmp_path)
+    wait_until_ready(server)
+    running = Running(server, tmp_path, "", "process")
+    seen = eventually(lambda: _two(running))
+    assert sorted(view["shown"] for view in seen) == ["fake:0", "fake:1"]
+    assert {view["sum"] for view in seen} == {3.0}
+    problem(running.ask("", {"fail": "memory"}), 503, "unavailable")
+    problem(running.ask("", {"fail": "own"}), 500, "model-failed")
+    assert {view["pid"] for view in eventually(lambda: _two(running))} == {view["pid"] for view in seen}
+    problem(running.ask("", {"fail": "sticky"}), 502, "model-died")
+    wait_until_ready(server)
+    assert sorted(view["shown"] for view in eventually(lambda: _two(running))) == ["fake:0", "fake:1"]
+
+
+def _two(running: Running) -> list[dict[str, Any]]:
+    """What both processes answer; empty where only one has."""
+    with ThreadPoolExecutor(4) as pool:
+        views = {view["pid"]: view for view in pool.map(lambda _: running.told(""), range(8))}
+    return list(views.values()) if len(views) == 2 else []

@@ -108,6 +108,14 @@ def test_a_device_that_failed_ends_the_process_and_the_next_has_it_again(server:
     assert "its device failed (AcceleratorError)" in server.server.log
 
 
+def test_a_device_that_failed_inside_a_worker_ends_the_worker(server: Running) -> None:
+    before = server.workers
+    problem(server.ask("inline", {"fail": "sticky"}), 502, "model-died")
+    eventually(lambda: len(server.workers) == len(before) and server.workers != before and server.is_ready())
+    assert "The device of a model has failed. This worker ends" in server.server.log
+    assert told(server.ask("inline"))["pid"] in server.workers
+
+
 @pytest.mark.slow
 def test_a_reload_has_no_two_versions_on_a_device_without_room_for_both(server: Running) -> None:
     before = server.hosts("large")
