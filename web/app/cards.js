@@ -86,17 +86,17 @@ export class Models {
     const down = card.state && !["ready", "READY"].includes(card.state);
     const judged = verdict && h("span", {class: verdict.accepted ? "fits" : "misfit"}, verdict.accepted ? "Accepts this" : verdict.reasons.join(" ") || "Does not accept this");
     return h("li", {class: chosen ? "card chosen" : "card"}, h("label", {}, input, h("span", {class: "body"},
-      h("span", {class: "strong"}, card.name, " ", h("span", {class: "faint"}, [card.version, card.route].filter(Boolean).join(" · "))),
+      h("span", {class: "strong"}, card.typed ? card.name : card.route, " ", h("span", {class: "faint"}, [card.version, card.typed && card.route].filter(Boolean).join(" · "))),
       h("span", {class: chosen ? "" : "clip"}, card.summary),
-      chosen && card.inputs?.length > 0 && h("span", {class: "faint"}, card.inputs.map(({words, kind}) => words || kind).join(" ")),
-      card.interactive && h("span", {class: "faint"}, card.clicks ? "Works by clicks." : "Asks while it works."),
-      down && h("span", {class: "warning"}, [card.state, ...(card.reasons ?? [])].join(": ")), judged)), chosen && this.#box);
+      chosen && card.description && h("span", {class: "faint"}, card.description),
+      chosen && h("span", {class: "faint"}, (card.sentences ?? []).filter((text) => !text.includes("JSON")).join(" ")),
+      down && h("span", {class: "warning"}, [card.state, card.reason].filter(Boolean).join(": ")), judged)), chosen && this.#box);
   }
 
   #ready() {
     const open = !!this.desk.study?.loaded && !!this.desk.series;
     this.#run.disabled = !this.#card || !open || !!this.#running;
-    this.#run.textContent = this.#card?.clicks ? "Begin to click" : "Run";
+    this.#run.textContent = this.#card?.interactive ? "Begin" : "Run";
     this.#target.disabled = !!this.#running;
   }
 
@@ -140,7 +140,7 @@ export class Models {
     };
     this.#begin();
     try {
-      const answer = card.interactive && config.sessions ? await this.#clicked(job) : await (config.store && config.runs ? byRun(job) : byRequest(job));
+      const answer = card.interactive && config.sessions ? await this.#clicked(job) : await (config.store && config.runs && card.durable !== false && study.storable ? byRun(job) : byRequest(job));
       if (answer && study === this.desk.study) this.desk.add(answer);
       this.#tell(answer ? `Answered in ${answer.seconds.toFixed(1)} s` : "Given up", null);
     } catch (error) {

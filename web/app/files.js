@@ -5,6 +5,13 @@
 const ADDED = /^(\..*|__MACOSX|DICOMDIR|Thumbs\.db|desktop\.ini)$/i;
 const ORDER = new Intl.Collator("en", {numeric: true});
 
+/** The type of a file that is no DICOM, by the end of its name. */
+export const DICOM = "application/dicom";
+const TYPES = /** @type {[RegExp, string][]} */ ([[/\.nii(\.gz)?$/i, "application/x-nifti"]]);
+
+/** The media type of a file, by its name. @param {string} name */
+export const typeOf = (name) => TYPES.find(([pattern]) => pattern.test(name))?.[1] ?? DICOM;
+
 /** Files below everything that was dropped. Call it in the event: the transfer is empty afterwards. @param {DataTransfer} transfer @returns {Promise<Chosen[]>} */
 export async function dropped(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.() ?? null).filter((entry) => entry !== null);

@@ -50,7 +50,7 @@ export class Form {
 
 /** Follow a reference, and leave null out of a choice of types. @param {Schema} member @param {Schema} root @returns {Schema} */
 function resolve(member, root) {
-  const name = /^#\/\$defs\/(.+)$/.exec(member.$ref ?? "")?.[1];
+  const name = /^#\/(?:\$defs\/)?(.+)$/.exec(member.$ref ?? "")?.[1];
   if (name) return {...resolve(root.$defs?.[name] ?? {}, root), ...member, $ref: undefined};
   const options = (member.anyOf ?? []).filter((/** @type {Schema} */ each) => each.type !== "null");
   if (options.length === 1) return {...resolve(options[0], root), ...member, anyOf: undefined, optional: true};

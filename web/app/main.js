@@ -6,10 +6,10 @@ import {Desk} from "./desk.js";
 import {button, fill, h, newId} from "./dom.js";
 import {signIn, signOut} from "./login.js";
 import {announce, fail, region} from "./notices.js";
-import {openingPanel, storedPanel} from "./opening.js";
+import {openingPanel} from "./opening.js";
 import {patientLine} from "./patient.js";
 import {resultsPanel} from "./results.js";
-import {openStored} from "./stored.js";
+import {historyPanel, openStored, storedPanel} from "./stored.js";
 import {themeButton} from "./theme.js";
 import {toolbar} from "./toolbar.js";
 import {Viewer} from "../viewer/viewer.js";
@@ -45,9 +45,9 @@ function show(config, cards) {
   fill(page,
     h("header", {class: "top"}, h("h1", {}, "Inference gateway"), patientLine(desk), h("span", {class: "space"}),
       config.ohif && h("a", {href: config.ohif, rel: "noopener", target: "_blank"}, "OHIF"), themeButton(),
-      config.caller && h("span", {class: "faint"}, config.caller), config.authentication && button("Sign out", () => void signOut(api), {class: "small"})),
+      config.caller && h("span", {class: "faint"}, config.caller.name), config.authentication && button("Sign out", () => void signOut(api), {class: "small"})),
     h("main", {class: "desk"},
-      h("div", {class: "left"}, openingPanel(desk, page), storedPanel(desk, (uid) => void openStored(desk, uid).catch(fail))),
+      h("div", {class: "left"}, openingPanel(desk, page), storedPanel(desk, (uid) => void openStored(desk, uid).catch(fail)), historyPanel(desk)),
       h("section", {class: "stage", "aria-label": "Viewer"}, toolbar(desk), h("div", {class: "frame"}, canvas, empty)),
       h("div", {class: "right"}, right)),
     region);

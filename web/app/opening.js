@@ -1,5 +1,5 @@
-// The left side: files to drop, the studies of the store, the series of what is open, and files that are no pictures.
-import {button, fill, h, newId} from "./dom.js";
+// The left side: files to drop, the series of what is open, and files that are no pictures.
+import {button, fill, h} from "./dom.js";
 import {chosen, dropped} from "./files.js";
 import {fail} from "./notices.js";
 import {Study, seriesWords} from "./study.js";
@@ -19,7 +19,7 @@ export function openingPanel(desk, whole) {
     study.load(files.map(({file, path}) => ({name: path, file, address: ""}))).catch(fail);
   };
   acceptDrops(whole, open);
-  const folder = picker("Open a folder", {webkitdirectory: true}, open);
+  const folder = picker("Open folder", {webkitdirectory: true}, open);
   const files = picker("Open files", {multiple: true}, open);
   const hint = h("p", {class: "hint"}, "or drop a folder anywhere on this page");
   return h("section", {class: "panel", "aria-label": "Study"}, h("h2", {}, "Study"), h("div", {class: "row"}, folder, files), hint, progressOf(desk), seriesOf(desk), refusedOf(desk));
@@ -98,43 +98,4 @@ function refusedOf(desk) {
         rest > 0 && h("li", {}, `and ${rest} more`)));
   });
   return box;
-}
-
-/** The studies of the store, and what ran on them. @param {Desk} desk @param {(uid: string) => void} open @returns {HTMLElement} */
-export function storedPanel(desk, open) {
-  if (!desk.config.store) {
-    return h("section", {class: "panel", "aria-label": "Store"}, h("h2", {}, "Store"),
-      h("p", {class: "hint"}, "This gateway stores no studies. A study goes with each request; there are no lists, no progress and no runs that outlive this page. GATEWAY_STORE_FOLDER turns the store on."));
-  }
-  const id = newId("search");
-  const input = h("input", {id, type: "search", placeholder: "Description, date or modality", autocomplete: "off"});
-  const list = h("ul", {class: "stored", "aria-label": "Stored studies"});
-  let page = 0;
-  const more = button("More", () => void load(page + 1), {hidden: true});
-  const load = async (/** @type {number} */ number) => {
-    try {
-      const found = await desk.api.json(`ui/studies?search=${encodeURIComponent(input.value)}&page=${number}`);
-      page = number;
-      if (!number) fill(list);
-      list.append(...found.studies.map((/** @type {any} */ each) => storedItem(each, open)));
-      if (!list.children.length) list.append(h("li", {class: "hint"}, input.value ? "No stored study matches." : "The store has no studies yet."));
-      more.hidden = !found.more;
-    } catch (error) {
-      fail(error);
-    }
-  };
-  const form = h("form", {role: "search", onsubmit: (/** @type {Event} */ event) => {
-    event.preventDefault();
-    void load(0);
-  }}, h("label", {for: id, class: "unseen"}, "Search the stored studies"), input, h("button", {}, "Search"));
-  void load(0);
-  return h("section", {class: "panel", "aria-label": "Store"}, h("div", {class: "row between"}, h("h2", {}, "Store"), button("Refresh", () => void load(0), {class: "small"})), form, list, more);
-}
-
-/** @param {any} study @param {(uid: string) => void} open */
-function storedItem(study, open) {
-  const facts = [study.date, (study.modalities ?? []).join(", "), `${study.series} series`, `${study.instances} images`].filter(Boolean).join(" · ");
-  const ran = (study.runs ?? []).map((/** @type {any} */ run) => `${run.route ?? run.model}: ${run.state}`).join(", ");
-  return h("li", {}, h("button", {type: "button", onclick: () => open(study.study_instance_uid)},
-    h("span", {class: "strong"}, study.description || "Study without a description"), h("span", {class: "faint"}, facts), ran && h("span", {class: "faint"}, ran)));
 }

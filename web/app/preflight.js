@@ -1,4 +1,5 @@
 // Which models accept the study, before anything is run: POST /preflight, with the heads of the files or by reference.
+import {DICOM, typeOf} from "./files.js";
 import {encodeRelated} from "./related.js";
 
 /** @typedef {import("./types.js").Verdict} Verdict */
@@ -29,6 +30,7 @@ async function sent(api, files, signal) {
 
 /** A file up to its pixels, or whole where they are not found. @param {File} file @returns {Promise<Blob>} */
 async function headOf(file) {
+  if (typeOf(file.name) !== DICOM) return file;
   const bytes = new Uint8Array(await file.slice(0, HEAD).arrayBuffer());
   for (let at = bytes.lastIndexOf(0xe0, bytes.length - 12); at >= 0; at = at ? bytes.lastIndexOf(0xe0, at - 1) : -1) {
     if (isPixels(bytes, at, file.size)) return file.slice(0, at);

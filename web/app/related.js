@@ -1,5 +1,7 @@
 // multipart/related: the body of a request, and the parts of an answer (docs/contract.md, RFC 2387 on RFC 2046).
 
+import {typeOf} from "./files.js";
+
 /** @typedef {import("./types.js").Part} Part */
 
 /**
@@ -10,7 +12,7 @@ export function encodeRelated(json, files) {
   const boundary = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   /** @type {BlobPart[]} */
   const pieces = [`--${boundary}\r\nContent-Type: application/json\r\n\r\n`, JSON.stringify(json), "\r\n"];
-  for (const file of files) pieces.push(`--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`, file, "\r\n");
+  for (const file of files) pieces.push(`--${boundary}\r\nContent-Type: ${typeOf(file instanceof File ? file.name : "")}\r\n\r\n`, file, "\r\n");
   pieces.push(`--${boundary}--\r\n`);
   return {type: `multipart/related; boundary="${boundary}"`, body: new Blob(pieces)};
 }

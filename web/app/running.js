@@ -61,12 +61,11 @@ export async function byRun(job) {
   } finally {
     signal.removeEventListener("abort", cancel);
   }
-  return {...(await resultOf(api, run.id, card, parameters)), seconds: (Date.now() - began) / 1000};
+  return {...(await answerAt(api, `runs/${run.id}/result`, card, parameters)), seconds: (Date.now() - began) / 1000};
 }
 
-/** The answer of a finished run. @param {Api} api @param {string} id @param {Pick<Card, "route" | "name" | "version">} card @param {Record<string, any>} parameters */
-export async function resultOf(api, id, card, parameters) {
-  const path = `runs/${encodeURIComponent(id)}/result`;
+/** An answer that is there: of a finished run, or a stored one. @param {Api} api @param {string} path @param {Pick<Card, "route" | "name" | "version">} card @param {Record<string, any>} parameters */
+export async function answerAt(api, path, card, parameters) {
   const answer = answerOf(await api.send(path, {headers: {Prefer: "receipt", Accept: "multipart/related"}}), card, parameters, Date.now());
   answer.again = async (accept) => blobOf(await api.send(path, {headers: {Accept: accept}}));
   return answer;
@@ -83,7 +82,7 @@ export function answerOf({headers, bytes}, card, parameters, began) {
   return {
     id: newId("answer"),
     route: card.route,
-    model: card.name,
+    model: decodeURIComponent(headers.get("X-Model") ?? "") || card.name,
     version: decodeURIComponent(headers.get("X-Model-Version") ?? card.version ?? ""),
     parameters,
     document: JSON.parse(named("json-body")),

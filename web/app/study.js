@@ -2,6 +2,7 @@
 import {parsePicture} from "../viewer/pictures.js";
 import {collect} from "../viewer/series.js";
 import {Problem, isAborted} from "./api.js";
+import {DICOM, typeOf} from "./files.js";
 
 /** @typedef {import("../viewer/pictures.js").Header} Header */
 /** @typedef {import("../viewer/series.js").Series} Series */
@@ -10,9 +11,6 @@ import {Problem, isAborted} from "./api.js";
 
 /** Pictures on their way at once: a browser has six connections to a server, and needs some for other requests. */
 const AT_ONCE = 4;
-/** The type of a file that is no DICOM, by the end of its name. */
-const TYPES = /** @type {[RegExp, string][]} */ ([[/\.nii(\.gz)?$/i, "application/x-nifti"]]);
-
 /** Dispatches `picture` after each picture and refusal, and `loaded` at the end. */
 export class Study extends EventTarget {
   /** @type {Series[]} */
@@ -30,6 +28,11 @@ export class Study extends EventTarget {
     super();
     this.api = api;
     this.stored = stored;
+  }
+
+  /** The store takes DICOM alone. */
+  get storable() {
+    return this.stored || [...this.sources.values()].every(({file}) => file && typeOf(file.name) === DICOM);
   }
 
   get loaded() {
@@ -81,9 +84,6 @@ export class Study extends EventTarget {
     return found.flatMap(({file}) => (file ? [file] : []));
   }
 }
-
-/** @param {string} name */
-const typeOf = (name) => TYPES.find(([pattern]) => pattern.test(name))?.[1] ?? "application/dicom";
 
 /** A series in words: its number, what it shows and how much of it is there. @param {Series} series */
 export function seriesWords({header, shape}) {

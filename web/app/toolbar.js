@@ -36,7 +36,7 @@ export function toolbar(desk) {
     for (const each of tools) each.setAttribute("aria-pressed", String(each.dataset.tool === viewer.tool));
     for (const option of planes.options) option.disabled = option.value !== "stack" && !series?.volumetric;
     planes.value = viewer.view;
-    fill(windows, ...viewer.presets.map((each, at) => h("option", {value: at}, `${each.name} (${Math.round(each.center)} / ${Math.round(each.width)})`)), h("option", {value: "", hidden: true}, window ? `Own (${Math.round(window.center)} / ${Math.round(window.width)})` : "Window"));
+    fill(windows, ...viewer.presets.map((each, at) => h("option", {value: at}, each.name ?? "")), h("option", {value: "", hidden: true}, window ? "Own" : "Window"));
     const at = viewer.presets.findIndex((each) => each.center === window?.center && each.width === window?.width);
     windows.value = at < 0 ? "" : String(at);
   };

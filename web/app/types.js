@@ -7,7 +7,7 @@
  * What the gateway offers this caller: `GET /ui/config`.
  * @typedef {object} Config
  * @property {string} version
- * @property {string | null} caller
+ * @property {{name: string, roles: string[]} | null} caller
  * @property {boolean} authentication
  * @property {string} csrf
  * @property {boolean} store
@@ -27,13 +27,14 @@
  * @property {string} summary
  * @property {string} description
  * @property {string} state
- * @property {string[]} reasons
- * @property {{name: string, kind: string, words: string}[]} inputs
+ * @property {string} reason
+ * @property {string[]} sentences
+ * @property {{name: string, kind: string, many: boolean, optional: boolean}[]} inputs
  * @property {Schema} parameters
- * @property {any[]} outputs
+ * @property {string[] | null} outputs
  * @property {boolean} interactive
- * @property {boolean} clicks
- * @property {any} devices
+ * @property {boolean} durable  it may be a run
+ * @property {boolean} typed
  */
 
 /** @typedef {Record<string, any>} Schema  JSON Schema of an object or of a member */
