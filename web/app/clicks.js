@@ -79,39 +79,50 @@ export class ClickSession {
     await this.#take({...this.words, region});
   }
 
+  /** @param {Words} region */
+  async #apply(region) {
+    const {mask, added} = await apply(region, this.mask);
+    this.voxels = added + (region.since === 0 ? 0 : this.voxels);
+    this.mask = mask;
+  }
+
   /** @param {Words} words */
   async #take(words) {
     this.words = words;
     const {region} = words;
     if (region && region.since !== 0 && region.since !== this.sequence) return this.#read();
-    if (region) this.mask = await apply(region, this.mask);
+    if (region) await this.#apply(region);
     this.sequence = region?.sequence ?? words.sequence;
-    this.voxels = region?.voxels ?? this.voxels;
     this.shape = region?.shape ?? this.shape;
     if (words.state === "failed" && words.problem) throw new Problem(words.problem.status, words.problem, "");
   }
 }
 
-/** The region with a change. @param {Words} region @param {Uint8Array | null} before @returns {Promise<Uint8Array>} */
+/** The region with a change, and how many voxels it has more. @param {Words} region @param {Uint8Array | null} before @returns {Promise<{mask: Uint8Array, added: number}>} */
 export async function apply({since, shape, box, encoding, data}, before) {
   const [depth, height, width] = shape;
   const mask = since === 0 || !before ? new Uint8Array(depth * height * width) : before;
-  if (!box) return mask;
+  if (!box) return {mask, added: 0};
   const packed = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
   const bytes = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
   const [[s, r, c], [, lastRow, lastColumn]] = box;
   const rows = lastRow - r, columns = lastColumn - c;
   const place = (/** @type {number} */ at) => ((s + Math.floor(at / (rows * columns))) * height + r + (Math.floor(at / columns) % rows)) * width + c + (at % columns);
+  let added = 0;
+  const set = (/** @type {number} */ voxel, /** @type {number} */ value) => {
+    added += Number(value > 0) - Number(mask[voxel] > 0);
+    mask[voxel] = value;
+  };
   if (encoding === "values") {
-    new Uint8Array(bytes).forEach((value, at) => (mask[place(at)] = value));
-    return mask;
+    new Uint8Array(bytes).forEach((value, at) => set(place(at), value));
+    return {mask, added};
   }
   const view = new DataView(bytes);
   for (let at = 0, voxel = 0; at < bytes.byteLength; at += 12) {
     voxel += view.getUint32(at, true);
-    for (let left = view.getUint32(at + 4, true); left > 0; left--, voxel++) mask[place(voxel)] = view.getUint32(at + 8, true);
+    for (let left = view.getUint32(at + 4, true); left > 0; left--, voxel++) set(place(voxel), view.getUint32(at + 8, true));
   }
-  return mask;
+  return {mask, added};
 }
 
 /** What a person does in a session. */

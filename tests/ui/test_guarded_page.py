@@ -1,0 +1,102 @@
+"""The page where keys are on and no store is, and what hostile files and models can do to it: nothing."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+from pydicom import dcmread
+
+from gateway.cli import main
+from gateway.testing import phantom_study
+from tests.apps.shown import SCRIPT
+from tests.conftest import Serve
+from tests.require import require
+from tests.ui.opened_page import CHROMIUM, chromium, opened_page
+
+pytestmark = pytest.mark.server
+
+ATTRIBUTES = "StudyDescription", "SeriesDescription", "PatientID", "ImageComments", "WindowCenterWidthExplanation"
+NAME = "<script>hacked()</script>"
+"""Without a character that separates the components of a name (PS3.5 6.2)."""
+HEAVIEST = 1_500_000
+"""Bytes of the page before a study, compressed."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    require(CHROMIUM, "chromium is not installed")
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def guarded(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The address of a gateway with keys and without a store, and a key."""
+    keys = tmp_path_factory.mktemp("keys") / "keys.json"
+    with pytest.MonkeyPatch.context() as patch, (keys.parent / "key").open("w+") as out:
+        patch.setattr("sys.stdout", out)
+        assert main(["keys", "add", "reader", "--roles", "infer,read,write", "--file", str(keys)]) == 0
+        out.seek(0)
+        key = out.read().strip()
+    return serve("tests.apps.shown:app", GATEWAY_API_KEYS_FILE=str(keys), GATEWAY_UI="on").url, key
+
+
+def test_nothing_shows_before_a_key_is_given_and_after_it_is_given_back(
+    browser: Browser, guarded: tuple[str, str], tmp_path: Path
+) -> None:
+    url, key = guarded
+    phantom_study(tmp_path, slices=3)
+    with opened_page(browser, url) as page:
+        page.page.wait_for_selector("#key")
+        assert "segment" not in page.page.content()
+        page.page.fill("#key", "of another gateway")
+        page.page.keyboard.press("Enter")
+        page.page.wait_for_selector("text=The gateway does not accept this key.")
+        page.page.fill("#key", key)
+        page.page.keyboard.press("Enter")
+        page.page.wait_for_selector("text=reader")
+        assert page.page.evaluate("document.cookie") == ""
+        assert "This gateway stores no studies." in page.page.inner_text("[aria-label=Store]")
+        page.open(tmp_path)
+        assert "above the threshold" in page.run("/segmentation-3d")
+        page.page.get_by_role("button", name="Sign out").click()
+        page.page.wait_for_selector("#key")
+        assert page.page.evaluate("fetch('/ui/models').then(({status}) => status)") == 401
+
+
+def test_scripts_in_texts_of_files_and_models_are_texts(
+    browser: Browser, guarded: tuple[str, str], tmp_path: Path
+) -> None:
+    url, key = guarded
+    (path,) = phantom_study(tmp_path / "one", slices=1)
+    dataset = dcmread(path)
+    markup = "<script>hacked=1</script><img src=x onerror=hacked=1>"
+    for keyword in ATTRIBUTES:
+        setattr(dataset, keyword, markup)
+    dataset.PatientName = NAME
+    folder = tmp_path / "two"
+    folder.mkdir()
+    dataset.save_as(folder / "<img src=x onerror=hacked=1>.dcm")
+    shutil.copy(__file__, folder / "<script>hacked=1<script>.dcm")
+    with opened_page(browser, url) as page:
+        page.page.fill("#key", key)
+        page.page.keyboard.press("Enter")
+        page.page.wait_for_selector("text=reader")
+        page.open(folder)
+        assert markup in page.page.inner_text(".series")
+        assert "<script>hacked=1<script>" in page.page.locator(".refused").text_content()
+        text = page.run("/hostile")
+        assert text.count(SCRIPT) >= 3
+        page.page.get_by_role("button", name="Show the patient").click()
+        page.page.wait_for_selector(f".patient:has-text('{NAME}')")
+        assert page.page.evaluate("window.hacked") is None
+        assert page.page.locator("img, body script").count() == 0
+
+
+def test_the_page_is_light(browser: Browser, guarded: tuple[str, str]) -> None:
+    with opened_page(browser, guarded[0]) as page:
+        page.page.wait_for_selector("#key")
+        sizes = "performance.getEntries().reduce((sum, entry) => sum + (entry.transferSize ?? 0), 0)"
+        assert 10_000 < page.page.evaluate(sizes) < HEAVIEST
