@@ -33,7 +33,7 @@ import json, os, sys
 from monailabel.client import MONAILabelClient
 from monailabel.client.client import MONAILabelClientException
 
-url, key, study, series, folder = sys.argv[1:]
+url, key, study, series, image, folder = sys.argv[1:]
 token = {"token_type": "Bearer", "access_token": key}
 
 def client(**options):
@@ -57,6 +57,10 @@ for number in range(6):  # by any worker
     file, params = client(client_id="me").infer("region-growing", "CT", slicer | points, session_id=session)
 os.rename(file, os.path.join(folder, "region.nrrd"))
 assert params["label_names"] == {"Region": 1}
+sent = client().create_session(image)["session_id"]  # as 3D Slicer does, with its own extension
+words = slicer | points | {"result_extension": ".nii.gz", "modality": "CT"}
+file, params = client().infer("region-growing", "CT", words, session_id=sent)
+os.rename(file, os.path.join(folder, "region.nii.gz"))
 file, params = client().infer("segmentation-3d", "CT", slicer | {"result_extension": ".seg.nrrd"}, file=study)
 os.rename(file, os.path.join(folder, "body.seg.nrrd"))
 file, params = client().infer("segmentation-3d", series, slicer | {"result_overlap": "last"})
@@ -77,6 +81,8 @@ for call in (
     lambda: client().remove_session(session),
     lambda: client().infer("region-growing", "CT", points, session_id=session),
     lambda: client().infer("segmentation-3d", series, slicer),
+    lambda: client().infer("region-growing", "CT", points, session_id=sent),
+    lambda: client().infer("region-growing", series, {"foreground": [[96, 0, 0]]}),
     lambda: client().infer("none", series, slicer),
     lambda: client().infer("segmentation-3d", "../../etc/passwd", slicer),
     lambda: client().infer("segmentation-3d", series, slicer, label_in=study),
@@ -94,7 +100,7 @@ for call in (
     except MONAILabelClientException as error:
         print(error.msg.split(";")[0], "urn:gateway:problem:" in error.msg)
 """
-WANTED = [401, 401, 404, 404, 404, 406, 404, 404, 501, 501, 501, 501, 501, 501, 501, 501, 401]
+WANTED = [401, 401, 404, 404, 404, 406, 422, 422, 404, 404, 501, 501, 501, 501, 501, 501, 501, 501, 401]
 """The last is the client's: it sends no token with that one."""
 
 
@@ -159,18 +165,21 @@ def test_every_method_of_the_client_works_or_says_why_not(
             session.click((8, 48, 48))
             region = session.mask.copy()
     (series,) = SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(files[0].parent))
-    words = f"{server.url}/monai", key, archive(files, tmp_path), series, tmp_path
+    names = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(files[0].parent), series)
+    SimpleITK.WriteImage(SimpleITK.ReadImage(names), tmp_path / "ct.nii.gz")
+    words = f"{server.url}/monai", key, archive(files, tmp_path), series, tmp_path / "ct.nii.gz", tmp_path
     output = ran(python, LOAD, *words, folder=tmp_path)
     assert output.returncode == 0, output.stderr
     assert output.stdout.splitlines() == [f"Status: {status} True" for status in WANTED]
     assert 0 < region.sum() < region.size
-    np.testing.assert_array_equal(values(tmp_path / "region.nrrd"), region)
+    for name in ("region.nrrd", "region.nii.gz"):
+        np.testing.assert_array_equal(values(tmp_path / name), region)
     inside, tissue = np.asarray(body[0]) >= 127.5, np.asarray(body[1])
     np.testing.assert_array_equal(values(tmp_path / "body.nrrd"), np.where(tissue, tissue + 1, inside))
     layers = values(tmp_path / "body.seg.nrrd")
     np.testing.assert_array_equal(layers, np.stack([inside, tissue], axis=-1))
     metrics = requests.get(f"{server.url}/metrics", headers={"X-API-Key": key}, timeout=PATIENCE).text
-    assert 'gateway_requests_total{door="monailabel",route="/region-growing",status="200"} 7' in metrics
+    assert 'gateway_requests_total{door="monailabel",route="/region-growing",status="200"} 8' in metrics
 
 
 def values(path: Path) -> Any:
