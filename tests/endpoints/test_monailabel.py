@@ -324,7 +324,8 @@ def test_a_model_that_asks_for_a_modality_gets_the_one_that_is_stated(
     refused(client.post("/monai/infer/ct?image=x", **form('{"modality": "MR"}', file)), 422, "study-refused")
     assert client.post("/monai/infer/ct?image=x", **form('{"modality": "CT"}', file)).status_code == 200
     refused(client.post("/monai/infer/ct?output=dicom_seg", **form('{"modality": "CT"}', file)), 422, "study-refused")
-    refused(client.post("/monai/infer/ct", **form("{}", ("file", b"NRRD0005\n"))), 422, "study-refused")
+    nrrd = refused(client.post("/monai/infer/ct", **form("{}", ("file", b"NRRD0005\n"))), 422, "study-refused")
+    assert "NIfTI" in nrrd
 
 
 def test_a_session_holds_an_image_for_inferences(client: FlaskClient, slices: Slices) -> None:

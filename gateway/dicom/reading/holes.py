@@ -126,6 +126,8 @@ def fault_of(head: bytes | None) -> str:
         return "It has no bytes."
     if nifti_kind(head) is not None:
         return "It is a NIfTI file, which a Volume is made of where the request has no DICOM file."
+    if head.startswith(b"NRRD"):
+        return "It is an NRRD file; write it as NIfTI, such as scan.nii.gz."
     if head.startswith(GZIP):
         return "It is compressed with gzip."
     if _HTML.match(head):
