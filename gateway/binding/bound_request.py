@@ -38,8 +38,8 @@ def read_arguments(inputs: Inputs, declaration: Declaration, output: str) -> dic
     arguments = inputs.arguments(declaration)
     if inputs.nifti.files and output == DICOM_OUTPUT:
         raise StudyRefused(
-            "A NIfTI file belongs to no study, so the answer cannot be DICOM objects: ask for JSON, or send DICOM"
-            " files.",
+            "A NIfTI file belongs to no study, so the answer cannot be DICOM objects: ask for JSON or NIfTI, or"
+            " send DICOM files.",
             private="a NIfTI file",
         )
     if any(argument.of_images for argument in declaration.inputs):

@@ -102,7 +102,10 @@ class Scan:
                 seen.add(known.sha256)
                 yield _entry(source, known)
         if not seen:
-            raise StudyRefused("There is no DICOM file and no PNG or JPEG image here.")
+            raise StudyRefused(
+                "There is no DICOM file and no PNG or JPEG image here; a NIfTI file is not stored, but sent with its"
+                " request."
+            )
 
     def _from_disk(self) -> Iterator[tuple[str, Path, Known]]:
         paths = self._files.paths

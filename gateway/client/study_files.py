@@ -114,17 +114,17 @@ class _Reading:
 
     def finish(self, skipping: Skipping) -> list[Instance]:
         """Return the instances in order: DICOM, or NIfTI or images where no file is or should be DICOM."""
-        if self._nifti and not (self._instances or self._unreadable or self._images):
-            return [nifti_instance(file) for file in self._nifti]
-        if self._nifti and (self._chosen or not self._instances):
-            raise StudyRefused("NIfTI files and other images are not one study: send them apart.")
-        self.apart += len(self._nifti)
         if not (self._instances or self._unreadable):
-            captures, self._unreadable = captured(self._images)
-            self._instances = [read_instance(capture) for capture in captures]
+            self._instances = self._without_dicom()
         elif self._chosen:
-            raise StudyRefused("DICOM files and PNG or JPEG images are not one study: send them apart.")
+            raise StudyRefused("DICOM files, and NIfTI, PNG or JPEG files are not one study: send them apart.")
         else:
-            self.apart += len(self._images)
+            self.apart = len(self._images) + len(self._nifti)
         skipping.skip(self._unreadable)
         return spatial_order(self._instances)
+
+    def _without_dicom(self) -> list[Instance]:
+        if self._nifti and self._images:
+            raise StudyRefused("NIfTI files, and PNG or JPEG files are not one study: send them apart.")
+        captures, self._unreadable = captured(self._images)
+        return [nifti_instance(file) for file in self._nifti] or [read_instance(capture) for capture in captures]

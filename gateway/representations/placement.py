@@ -41,7 +41,7 @@ def placed_masks(document: dict[str, Any], buffers: Sequence[Any], source: Seque
 
     ``document`` passed the checks of protocol 1.0. Raises AnswerInvalid for a mask that fits no series or image.
     """
-    shown = [one for one in source if one.frames]
+    shown = _shown(source)
     series = {uid: list(_images(spatial_order(found))) for uid, found in group_by_series(shown).items()}
     at = _Places(shown)
     for finding, location in read_masks(document, buffers):
@@ -50,7 +50,7 @@ def placed_masks(document: dict[str, Any], buffers: Sequence[Any], source: Seque
 
 def placed_members(document: dict[str, Any], source: Sequence[Instance]) -> Iterator[Finding]:
     """Read boxes, lengths, labels and conformance, as ``placed_masks``; labels of an absent series are Unplaced."""
-    shown = [one for one in source if one.frames]
+    shown = _shown(source)
     series = {uid: Series(tuple(sort_spatially(found))) for uid, found in group_by_series(source).items()}
     for finding, location in read_members(document):
         if location.series is not None:
@@ -61,6 +61,11 @@ def placed_members(document: dict[str, Any], source: Sequence[Instance]) -> Iter
             yield replace(finding, of=_every_frame(location, shown))
         else:
             yield finding
+
+
+def _shown(source: Sequence[Instance]) -> list[Instance]:
+    """The images of a source; a NIfTI file that it has twice is one."""
+    return list({one.sop_instance_uid if is_nifti(one) else id(one): one for one in source if one.frames}.values())
 
 
 def _images(instances: Sequence[Instance]) -> Iterator[Frame]:

@@ -41,6 +41,11 @@ def dense(volume: Volume, level: float = 5) -> list[Mask | BoundingBox | LinearM
     ]
 
 
+@app.model("/both")
+def both(volumes: list[Volume]) -> list[Mask]:
+    return [Mask(one.array > 5, of=one) for one in volumes]
+
+
 @app.model("/ct", requires=Requires(modality="CT"))
 def of_ct(volume: Volume) -> Mask:
     return Mask(volume.array > 5)
@@ -131,6 +136,12 @@ def test_what_is_not_one_study_is_refused_before_it_is_sent(client: LocalClient,
     (tmp_path / "dicom/letter.txt").write_text("no image")
     with pytest.raises(StudyUnreadable):
         client.infer([tmp_path / "dicom/letter.txt"], "/dense")
+
+
+def test_the_same_file_twice_is_two_volumes_on_one_grid(client: LocalClient, scan: Path, tmp_path: Path) -> None:
+    result = client.infer([scan, scan], "/both")
+    assert [type(one.of).__name__ for one in result.findings if isinstance(one, Mask)] == ["NiftiVolume"] * 2
+    assert result.to_png(tmp_path / "out") and result.to_nifti(tmp_path / "out")
 
 
 def test_a_file_beside_dicom_in_a_folder_is_left_out(client: LocalClient, scan: Path) -> None:

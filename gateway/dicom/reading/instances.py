@@ -18,6 +18,7 @@ from gateway.dicom.reading.elements import Element, Uncommon
 from gateway.dicom.reading.files import NotAnInstance, Source, find_files, opened, read_header, refusing
 from gateway.dicom.reading.geometry import is_orthonormal, normal
 from gateway.dicom.reading.holes import File, Hole, find_holes, head_of, refuse
+from gateway.dicom.reading.no_header import NoHeader
 from gateway.dicom.reading.redaction import naming
 from gateway.errors import LimitExceeded, StudyRefused
 
@@ -239,7 +240,9 @@ def _number(instance: Instance) -> tuple[bool, int]:
 
 
 def _in_time(instances: list[Instance]) -> list[Instance]:
-    return sorted(instances, key=_moment) if len(instances) > 1 else instances
+    if len(instances) < 2 or any(isinstance(one.header, NoHeader) for one in instances):
+        return instances
+    return sorted(instances, key=_moment)
 
 
 def _moment(instance: Instance) -> tuple[float, str]:

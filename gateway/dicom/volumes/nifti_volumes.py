@@ -24,10 +24,10 @@ from gateway.dicom.reading.geometry import Affine, spacing
 from gateway.dicom.reading.holes import head_of
 from gateway.dicom.reading.instances import MAX_FRAMES, Instance
 from gateway.dicom.reading.nifti_heads import nifti_kind
+from gateway.dicom.reading.no_header import NoNiftiHeader
 from gateway.dicom.reading.redaction import naming
 from gateway.dicom.volumes.images import Array, Volume
 from gateway.dicom.volumes.nifti_headers import NiftiHeader, is_packed, read_nifti_header
-from gateway.dicom.volumes.no_header import NoNiftiHeader
 from gateway.dicom.volumes.stack import MAX_SHIFT_PIXELS
 from gateway.errors import LimitExceeded, StudyRefused
 

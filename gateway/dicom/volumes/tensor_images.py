@@ -14,8 +14,8 @@ from gateway.dicom.reading.attributes import Vector
 from gateway.dicom.reading.geometry import Affine
 from gateway.dicom.reading.geometry import spacing as spacing_of
 from gateway.dicom.reading.instances import MAX_FRAMES, Instance
+from gateway.dicom.reading.no_header import NoHeader
 from gateway.dicom.volumes.images import Array, Image, Volume
-from gateway.dicom.volumes.no_header import NoHeader
 from gateway.errors import LimitExceeded, StudyRefused
 
 TOLERANCE = 1e-3
