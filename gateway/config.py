@@ -17,7 +17,7 @@ LOG_FORMATS = ("text", "json")
 SHORTEST_LEASE = 2.0
 """Seconds: a process that executes a run looks at it once a second, and must find its lease in time."""
 PREFIX = "GATEWAY_"
-OTHERS = re.compile(r"GATEWAY_(TOKEN|API_KEY|TEST_\w+)")
+OTHERS = re.compile(r"GATEWAY_(TOKEN|API_KEY|OHIF|TEST_\w+)")
 """Variables of the client, and of tests."""
 SERVICE_LINK = re.compile(r"GATEWAY_(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 """Variables that Kubernetes sets for a Service whose name begins with ``gateway``, like Docker's links."""

@@ -15,6 +15,7 @@ from gateway.cli import (
     delivery_verbs,
     keys,
     networking,
+    ohif_verb,
     pair_verbs,
     peer_verbs,
     routing_verbs,
@@ -150,6 +151,8 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     routing_verbs.add_arguments(routing, environ)
     dimse = _verb(verbs, "dimse", "serve the DICOM network beside the HTTP server", networking.EPILOG)
     networking.add_arguments(dimse, environ)
+    ohif = _verb(verbs, "ohif", "serve OHIF, which shows the studies of a gateway's DICOMweb", ohif_verb.EPILOG)
+    ohif_verb.add_arguments(ohif, environ)
     schema = _verb(verbs, "schema", "print the OpenAPI description of an application")
     schema.add_argument("app", metavar="APP", help="module:name of a Gateway, such as models.app:app")
     new = _verb(verbs, "new", "create a model project with a test and a Dockerfile")

@@ -192,6 +192,18 @@ def _dimse(arguments: argparse.Namespace) -> None:
         raise CommandFailed(str(error)) from error
 
 
+def _ohif(arguments: argparse.Namespace) -> None:
+    from gateway.cli import ohif_verb
+    from gateway.cli.serving import require_free
+
+    try:
+        viewer = ohif_verb.viewer(arguments)
+    except ValueError as error:
+        raise CommandFailed(str(error), USAGE) from error
+    require_free(arguments.host, arguments.port, os.environ)
+    ohif_verb.serve(viewer, arguments)
+
+
 @contextmanager
 def _client_failures() -> Iterator[None]:
     from gateway.cli.connection_options import API_KEY, TOKEN
@@ -385,6 +397,7 @@ VERBS: dict[str, Callable[[argparse.Namespace], None]] = {
     "peers": _peers,
     "routing": _routing,
     "dimse": _dimse,
+    "ohif": _ohif,
     "schema": _schema,
     "new": _new,
     "phantom": _phantom,

@@ -38,6 +38,8 @@ DEFAULTS: dict[str, Any] = {
     "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,
 }
 """gunicorn's settings by gunicorn's names."""
+BESIDE: dict[str, Any] = {"worker_class": "gthread", "graceful_timeout": 30}
+"""What differs for an application without models: gunicorn's own worker, and requests that end soon."""
 WAITS = "gateway.waits"
 """The key of the WSGI environment of an answer that waits: its line in the access log is written at its end."""
 
@@ -175,6 +177,15 @@ def serve(app: Any, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT, worker
     """
     if isinstance(app, str) and (folder := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, folder)  # as gunicorn's own command does
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     settings = {name: value for name, value in options.items() if value is not None}
-    _Server(app, DEFAULTS | HOOKS | {"bind": address, "workers": workers} | settings).run()
+    _Server(app, DEFAULTS | HOOKS | {"bind": _bound(host, port), "workers": workers} | settings).run()
+
+
+def serve_beside(app: Any, *, host: str, port: int, **options: Any) -> None:
+    """Serve a WSGI application that has no models, in the threads of one process, until a signal ends it."""
+    settings = {name: value for name, value in options.items() if value is not None}
+    _Server(app, DEFAULTS | BESIDE | {"bind": _bound(host, port)} | settings).run()
+
+
+def _bound(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
