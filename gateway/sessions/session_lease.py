@@ -98,11 +98,12 @@ class SessionLease:
     def prompt(self, words: JSON, call: CallSession) -> JSON:
         """Take a prompt, an ``input`` of points and boxes; ``run`` it, or queue it. Raises what the session raises."""
         self._require_session(call)
-        read_clicks(words["input"], self._shape, "")
+        prompts = [*self._queued, words["input"]]
+        read_clicks(joined(prompts), self._shape, "")  # which bounds how many are queued, too
         if not words["run"]:
-            self._queued.append(words["input"])
+            self._queued = prompts
             return _nothing_changed(ran=False)
-        return self._predict([*self._queued, words["input"]], call)
+        return self._predict(prompts, call)
 
     def predict(self, _words: JSON, call: CallSession) -> JSON:
         """Run what is queued."""

@@ -16,6 +16,7 @@ from gateway import Ask, Gateway, Interactive, Mask, Settings, Volume
 from gateway.access.api_keys import fingerprint, new_key
 from gateway.access.callers import Caller
 from gateway.access.callers_file import CallerEntry, change
+from gateway.protocol import questions
 from gateway.protocol.nninteractive.packed_arrays import pack
 from tests.apps import clicking
 from tests.endpoints.nninteractive_lease import Lease, Reply, Send
@@ -92,6 +93,16 @@ def test_queued_prompts_are_run_together_and_taken_back_one_by_one(connect: Conn
     lease.applied(lease.ask("/predict", {}))
     assert lease.marked == [(0, 0, 0)]
     assert json.loads(lease.ask("/predict", {}).headers["X-Meta"])["ran_prediction"] is False
+
+
+def test_no_more_prompts_are_queued_than_a_session_takes(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questions, "MAX_CLICKS", 3)
+    lease = connect()
+    for column in range(3):
+        assert lease.point(0, 0, column, run=False).status == 200
+    assert lease.point(0, 0, 3, run=False).code == (422, "parameter-refused")
+    lease.applied(lease.ask("/predict", {}))
+    assert len(lease.marked) == 3
 
 
 def test_a_lost_response_is_made_up_for_by_the_next_one(connect: Connect) -> None:

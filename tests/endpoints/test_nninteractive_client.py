@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,22 +25,13 @@ pytestmark = pytest.mark.slow
 
 PACKAGE = "nninteractive-client==2.6.0"
 (EXAMPLE,) = blocks(ROOT / "docs/nninteractive.md", "python")
-IMAGE = """
-import numpy as np
-rows = np.arange(24 * 96 * 100).reshape(1, 24, 96, 100)
-image = (rows * 7919 % 31).astype(np.int16)
-cube = np.zeros(image.shape, bool)
-cube[0, 6:18, 20:60, 30:70] = cube[0, 10:14, 56:80, 40:50] = True
-image[cube] += 200
-"""
-"""A cube with an arm in some noise."""
-DRIVE = (
-    IMAGE
-    + """
+DRIVE = """
 import hashlib, json, sys
+import numpy as np
 from nnInteractive.inference.remote import (
     ServerAtCapacityError, SessionExpiredError, nnInteractiveRemoteInferenceSession as Session,
 )
+image = np.load(sys.argv[2])
 session = Session(sys.argv[1])
 assert session.ping() and session.supports_undo and not session.supports_initial_label
 assert session.idle_timeout_seconds == 600 and session.liveness_timeout_seconds == 60
@@ -91,7 +81,6 @@ except SessionExpiredError as error:
     print(json.dumps([str(error)]))
 session.close()
 """
-)
 
 
 @pytest.fixture(scope="module")
@@ -125,11 +114,18 @@ def ran(python: Path, program: str, *words: object) -> list[str]:
     return done.stdout.splitlines()
 
 
+def image() -> NDArray[np.int16]:
+    """A cube with an arm, in some noise: (1, slice, row, column)."""
+    values = (np.arange(24 * 96 * 100) * 7919 % 31).astype(np.int16).reshape(1, 24, 96, 100)
+    cube = np.zeros(values.shape, bool)
+    cube[0, 6:18, 20:60, 30:70] = cube[0, 10:14, 56:80, 40:50] = True
+    values[cube] += 200
+    return values
+
+
 def regions() -> Iterator[NDArray[np.bool_]]:
     """Yield what region growing itself makes of the prompts that are one point or box."""
-    names: dict[str, Any] = {}
-    exec(IMAGE, names)
-    growth = Growth(names["image"][0].astype(np.float32), np.array([2.0, 0.8, 0.8]), 50, 60)
+    growth = Growth(image()[0].astype(np.float32), np.array([2.0, 0.8, 0.8]), 50, 60)
     inside = Click(Point(12, 40, 50))
     for outside in (None, Point(12, 70, 45), None, Point(12, 66, 44)):
         clicks = (inside,) if outside is None else (inside, Click(outside, positive=False))
@@ -138,8 +134,9 @@ def regions() -> Iterator[NDArray[np.bool_]]:
     yield growth.region(Clicks(boxes=(BoxClick(Box(Point(8, 25, 35), Point(15, 54, 64))),)))
 
 
-def test_the_client_drives_region_growing(server: Server, python: Path) -> None:
-    said = list(map(json.loads, ran(python, DRIVE, f"{server.url}/nninteractive")))
+def test_the_client_drives_region_growing(server: Server, python: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "image.npy", image())
+    said = list(map(json.loads, ran(python, DRIVE, f"{server.url}/nninteractive", tmp_path / "image.npy")))
     expected = list(regions())
     for number, region in enumerate(expected):
         digest = hashlib.sha256(region.astype(np.uint8).tobytes()).hexdigest()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gateway.protocol.region_changes import FEW, RUNS, VALUES, RegionChange
+from gateway.protocol.region_changes import FEW, RUNS, VALUES, RegionChange, joined_bounds
 
 SHAPES = st.tuples(*[st.integers(1, 6)] * 3)
 REGIONS = SHAPES.flatmap(
@@ -93,3 +93,22 @@ def test_a_change_unfolds_to_no_more_than_its_box():
     change = RegionChange(0, 1, (2, 2, 2), ((0, 0, 0), (2, 2, 2)), 1, VALUES, data)
     with pytest.raises(ValueError, match="too much"):
         change.apply(np.zeros((2, 2, 2), np.uint8))
+
+
+def test_a_box_of_a_region_has_its_values_changed_or_not():
+    region = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 5, 6)
+    found = sent(RegionChange.within(region, ((1, 2, 3), (3, 5, 6)), 7))
+    assert np.array_equal(found.values(), region[1:3, 2:5, 3:6])
+    assert (found.since, found.sequence) == (7, 7)
+    for bounds in (((0, 0, 0), (5, 5, 6)), ((2, 0, 0), (2, 5, 6)), ((-1, 0, 0), (1, 1, 1))):
+        with pytest.raises(ValueError, match="leaves"):
+            RegionChange.within(region, bounds, 7)
+    with pytest.raises(ValueError, match="values"):
+        RegionChange.between(None, region[:1, :1, 1:2], 0, 1).values()
+
+
+def test_the_box_around_boxes_holds_each_of_them():
+    one, other = ((1, 5, 2), (3, 6, 4)), ((0, 7, 3), (2, 9, 4))
+    assert joined_bounds(one, None, other) == ((0, 5, 2), (3, 9, 4))
+    assert joined_bounds(None, one) == one
+    assert joined_bounds(None) is None
