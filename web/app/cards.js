@@ -43,6 +43,7 @@ export class Models {
     this.desk = desk;
     this.cards = cards;
     for (const name of ["loaded", "series"]) desk.addEventListener(name, () => void this.#preflight());
+    desk.addEventListener("loaded", () => !desk.study?.storable && this.#choose(this.#card));
     desk.addEventListener("study", () => !desk.study?.done && this.#forget());
     const target = h("label", {class: "row"}, h("span", {class: "faint"}, "Run on"), this.#target);
     this.#settings = h("div", {class: "runbox"}, this.#fields, target, this.#run);
@@ -66,7 +67,7 @@ export class Models {
   /** @param {Card | null} card */
   #choose(card) {
     this.#card = card;
-    this.#form = new Form(card?.parameters ?? {});
+    this.#form = new Form(card?.parameters ?? {}, this.desk.study?.storable ?? true);
     fill(this.#fields, this.#form.size ? this.#form.element : null);
     this.#show();
   }

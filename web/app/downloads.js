@@ -1,8 +1,12 @@
 // Files of an answer: masks as .npy, the view as PNG, DICOM objects and an archive as the gateway makes them.
 import {save} from "./dom.js";
+import {decodeRelated} from "./related.js";
 
 /** @typedef {import("./types.js").Answer} Answer */
 /** @typedef {import("./types.js").GridFinding} GridFinding */
+
+/** @type {Record<string, string>} */
+const ENDINGS = {"application/dicom": ".dcm", "application/zip": ".zip", "application/x-nifti": ".nii.gz", "image/png": ".png"};
 
 /** numpy's format 1.0: the header's length is a multiple of 64 (numpy.lib.format). @param {GridFinding} finding @returns {Blob} */
 export function npy({data, shape}) {
@@ -32,8 +36,10 @@ export function saveReceipt({receipt}) {
 
 /** Ask the gateway for the answer in another form. @param {Answer} answer @param {string} accept @param {string} stem */
 export async function saveAs(answer, accept, stem) {
-  const blob = await answer.again?.(accept);
-  if (!blob) return;
-  const ending = /^application\/(dicom|zip)|^image\/png/.exec(blob.type)?.[0];
-  save(blob, `${stem}${ending === "application/dicom" ? ".dcm" : ending === "image/png" ? ".png" : ending === "application/zip" ? ".zip" : ".multipart"}`);
+  const blob = /** @type {Blob} */ (await answer.again?.(accept));
+  const ending = ENDINGS[blob.type];
+  if (ending) return save(blob, stem + ending);
+  const objects = decodeRelated(new Uint8Array(await blob.arrayBuffer()), blob.type).filter(({type}) => type === "application/dicom");
+  if (accept !== "application/dicom" || !objects.length) throw new Error("The gateway has no such form of this answer.");
+  objects.forEach(({bytes, type}, at) => save(new Blob([/** @type {Uint8Array<ArrayBuffer>} */ (bytes)], {type}), `${stem}-${at + 1}.dcm`));
 }

@@ -6,17 +6,19 @@ import {fill, h, newId} from "./dom.js";
 
 /** Parameters that the page sets itself. */
 const OWN = new Set(["output"]);
+/** What begins so is the gateway's own, and states what files other than DICOM do not. */
+const UNSTATED = "$";
 
 /** Fields for the members of an object. */
 export class Form {
   /** @type {Map<string, Field>} */
   #fields = new Map();
 
-  /** @param {Schema} schema of an object */
-  constructor(schema) {
+  /** @param {Schema} schema of an object @param {boolean} stated false where the files state no modality, as NIfTI */
+  constructor(schema, stated = true) {
     const required = new Set(schema.required ?? []);
     for (const [name, member] of Object.entries(schema.properties ?? {})) {
-      if (!OWN.has(name)) this.#fields.set(name, field(name, resolve(member, schema), required.has(name)));
+      if (!OWN.has(name) && !(stated && name.startsWith(UNSTATED))) this.#fields.set(name, field(name, resolve(member, schema), required.has(name)));
     }
     this.element = h("div", {class: "fields"}, ...[...this.#fields.values()].map(({element}) => element));
   }

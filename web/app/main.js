@@ -38,8 +38,11 @@ function show(config, cards) {
   const canvas = h("div", {class: "pictures"});
   const viewer = new Viewer(canvas);
   const desk = new Desk(api, config, viewer);
-  const empty = h("p", {class: "empty"}, "Drop a folder of DICOM files here.");
-  desk.addEventListener("study", () => (empty.hidden = !!desk.study));
+  const empty = h("p", {class: "empty"}, config.store ? "Drop a folder of DICOM files here, or choose a stored study." : "Drop a folder of DICOM files here.");
+  desk.addEventListener("study", () => {
+    empty.hidden = !!desk.study;
+    page.classList.toggle("opened", !!desk.study);
+  });
   const page = h("div", {class: "page"});
   const right = tabs(desk, [["Models", new Models(desk, cards).element], ["Results", resultsPanel(desk)], ["Compare", comparePanel(desk)]]);
   fill(page,

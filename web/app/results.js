@@ -167,7 +167,7 @@ function filesRow({answer}, grids) {
   }, {class: "small"});
   return h("div", {class: "row files", role: "group", "aria-label": "Files of this answer"}, h("span", {class: "faint"}, "Save"),
     ...grids.map((finding) => button(`${finding.name}.npy`, () => saveMask(finding), {class: "small"})),
-    button("JSON", () => saveJSON(answer), {class: "small"}), form("DICOM", "application/dicom"), form("ZIP", "application/zip"), form("Sheet", "image/png"),
+    button("JSON", () => saveJSON(answer), {class: "small"}), form("DICOM", "application/dicom"), grids.length > 0 && form("NIfTI", "application/x-nifti"), form("ZIP", "application/zip"), form("Sheet", "image/png"),
     answer.receipt && button("Receipt", () => saveReceipt(answer), {class: "small"}));
 }
 

@@ -23,31 +23,48 @@ export function toolbar(desk) {
   const {viewer} = desk;
   const planes = h("select", {"aria-label": "Planes", onchange: () => viewer.setPlane(/** @type {any} */ (planes.value))}, ...VIEWS.map(([value, text]) => h("option", {value}, text)));
   const tools = TOOLS.map(([tool, text, key]) => button(text, () => viewer.setTool(tool), {"aria-pressed": "false", title: `${text} (${key})`, "data-tool": tool}));
-  const windows = h("select", {"aria-label": "Window", onchange: () => {
-    const {center, width, ...rest} = viewer.presets[Number(windows.value)];
-    viewer.setWindow(center, width, rest);
-  }});
   const keys = keysDialog();
-  const controls = [planes, windows, ...tools];
+  const reset = button("Reset", () => viewer.reset());
+  const png = button("PNG", () => void viewer.toBlob().then((blob) => save(blob, `${fileName(viewer.series?.description ?? "view")}.png`)).catch(fail), {title: "Save this view as a picture"});
+  const windows = windowList(desk);
+  const controls = [planes, windows, ...tools, reset, png];
   const shown = check("Findings", true, (checked) => viewer.setOverlaid(checked));
   const follow = () => {
-    const {series, window} = viewer;
-    for (const control of controls) control.disabled = !series;
+    for (const control of controls) control.disabled = !viewer.series;
     for (const each of tools) each.setAttribute("aria-pressed", String(each.dataset.tool === viewer.tool));
-    for (const option of planes.options) option.disabled = option.value !== "stack" && !series?.volumetric;
+    for (const option of planes.options) option.disabled = option.value !== "stack" && !viewer.series?.volumetric;
     planes.value = viewer.view;
-    fill(windows, ...viewer.presets.map((each, at) => h("option", {value: at}, each.name ?? "")), h("option", {value: "", hidden: true}, window ? "Own" : "Window"));
-    const at = viewer.presets.findIndex((each) => each.center === window?.center && each.width === window?.width);
-    windows.value = at < 0 ? "" : String(at);
   };
-  for (const name of ["window", "view"]) viewer.addEventListener(name, follow);
+  viewer.addEventListener("view", follow);
   for (const name of ["series", "study", "loaded"]) desk.addEventListener(name, follow);
   viewer.addEventListener("view", (event) => (/** @type {HTMLInputElement} */ (shown.querySelector("input")).checked = /** @type {CustomEvent} */ (event).detail.overlaid !== false));
   follow();
   return h("div", {class: "toolbar", role: "toolbar", "aria-label": "Pictures"}, planes, windows, h("div", {class: "group"}, ...tools), shown,
-    button("Reset", () => viewer.reset()),
-    button("PNG", () => void viewer.toBlob().then((blob) => save(blob, `${fileName(viewer.series?.description ?? "view")}.png`)).catch(fail), {title: "Save this view as a picture"}),
-    button("?", () => keys.showModal(), {"aria-label": "Keys", title: "Keys"}), keys);
+    reset, png, button("?", () => keys.showModal(), {"aria-label": "Keys", title: "Keys"}), keys);
+}
+
+/** The windows of the series. They are measured once for each, since that takes time. @param {Desk} desk */
+function windowList(desk) {
+  const {viewer} = desk;
+  let presets = viewer.presets;
+  const list = h("select", {"aria-label": "Window", onchange: () => {
+    const {center, width, ...rest} = presets[Number(list.value)];
+    viewer.setWindow(center, width, rest);
+  }});
+  const follow = () => {
+    const {window} = viewer;
+    const at = presets.findIndex((each) => each.center === window?.center && each.width === window?.width);
+    list.value = at < 0 ? "" : String(at);
+  };
+  const measure = () => {
+    presets = viewer.presets;
+    fill(list, ...presets.map((each, at) => h("option", {value: at}, each.name ?? "")), h("option", {value: "", hidden: true}, presets.length ? "Own" : "Window"));
+    follow();
+  };
+  for (const name of ["series", "loaded"]) desk.addEventListener(name, measure);
+  viewer.addEventListener("window", follow);
+  measure();
+  return list;
 }
 
 function keysDialog() {
