@@ -5,9 +5,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gateway import Classification, Mask, Volume
+from gateway import Classification, Gateway, Mask, Volume
 from gateway.contract.requests import current_request
-from models.app import app
+from models import region_growing
+from models.app import MODELS, add
 from models.lesion import measure
 
 SCRIPT = "<img src=x onerror=\"window.hacked='model'\"><script>window.hacked='model'</script>"
@@ -30,6 +31,10 @@ def hostile(
 
 
 hostile.__doc__ = f"Summary {SCRIPT}\n\nDescription {SCRIPT}"
+app = Gateway(__name__)
+for route, model in MODELS.items():
+    add(app, route, model)
+app.model("/region-growing", version="1.0.0")(region_growing.grow)
 app.model("/slow")(slow)
 app.model("/hostile")(hostile)
 app.model("/lesion", version="1.0.0")(measure)

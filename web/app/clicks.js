@@ -185,6 +185,7 @@ export class Clicking {
           button("Accept", () => attempt(async () => resolve(await this.#session.finish())), {class: "primary"}),
           button("Give up", () => resolve(null)))));
       this.#tell(0);
+      this.#place.scrollIntoView({block: "nearest"});
     });
   }
 

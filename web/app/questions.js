@@ -28,7 +28,8 @@ export function ask(place, viewer, question, signal) {
     const picks = PICKS[question.kind ?? ""];
     const controls = picks ? picking(viewer, picks, done, clean.signal) : writing(question, done);
     fill(place, h("div", {class: "question", role: "group", "aria-label": "Question of the model"}, h("p", {class: "strong"}, question.question), ...controls));
-    if (!picks) place.querySelector("input, button")?.dispatchEvent(new Event("focus"));
+    place.scrollIntoView({block: "nearest"});
+    if (!picks) /** @type {HTMLElement | null} */ (place.querySelector("input, button"))?.focus();
   });
 }
 

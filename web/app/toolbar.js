@@ -15,7 +15,7 @@ const KEYS = [
   ["Arrows, wheel", "slice by slice"], ["Page Up, Page Down", "ten slices"], ["Home, End", "first and last slice"],
   ["1 to 9", "windows of the list"], ["+ and −", "zoom"], ["Shift and arrows", "move the picture, or the cross"],
   ["S, W, P, Z, C", "tools: scroll, window, pan, zoom, point"], ["Enter, Shift and Enter", "a click that adds, that removes"],
-  ["Space", "findings on and off"], ["I", "invert"], ["B", "smooth or square pixels"], ["R", "reset"],
+  ["Space", "findings on and off"], ["I", "invert"], ["B", "smooth or square pixels"], ["T", "texts on and off"], ["R", "reset"],
 ];
 
 /** @param {Desk} desk @returns {HTMLElement} */
