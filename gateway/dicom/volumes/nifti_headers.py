@@ -138,9 +138,3 @@ def _dtype(fields: Any) -> np.dtype[Any]:
             private="datatype of a NIfTI file",
         )
     return dtype
-
-
-def is_packed(file: Source) -> bool:
-    """Return True if a file is packed by gzip."""
-    with opened(file) as source:
-        return source.read(len(GZIP)) == GZIP

@@ -6,9 +6,7 @@ the back (or the feet), and slices along the normal of both. Nothing is resample
 turned round, so that a mask finds its way back to the file's own grid.
 """
 
-import gzip
 import hashlib
-import zlib
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -16,30 +14,26 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.contract.requests import MODALITY, reserve, stop_if_cancelled
-from gateway.dicom.decoding.loading import MAX_VOLUME_BYTES
+from gateway.contract.requests import MODALITY, reserve
 from gateway.dicom.reading.classify import split
 from gateway.dicom.reading.files import Source, opened
-from gateway.dicom.reading.geometry import Affine, spacing
+from gateway.dicom.reading.geometry import Affine
 from gateway.dicom.reading.holes import head_of
-from gateway.dicom.reading.instances import MAX_FRAMES, Instance
+from gateway.dicom.reading.instances import Instance
 from gateway.dicom.reading.nifti_heads import nifti_kind
 from gateway.dicom.reading.no_header import NoNiftiHeader
 from gateway.dicom.reading.redaction import naming
 from gateway.dicom.volumes.images import Array, Volume
-from gateway.dicom.volumes.nifti_headers import NiftiHeader, is_packed, read_nifti_header
-from gateway.dicom.volumes.stack import MAX_SHIFT_PIXELS
-from gateway.errors import LimitExceeded, StudyRefused
+from gateway.dicom.volumes.nifti_axes import Turns, tilt_of, turn
+from gateway.dicom.volumes.nifti_data import PIECE, check_limits, read_voxels
+from gateway.dicom.volumes.nifti_headers import NiftiHeader, read_nifti_header
+from gateway.errors import StudyRefused
 
-PIECE = 1 << 20
-"""Bytes that are unpacked at once."""
 PLACE_FIELDS = (
     *("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z"),
 )
 """Fields of a header that say where voxels lie; those of text may name a patient."""
-_ONWARD = np.array([1, 1, -1])
-"""The directions in which rows and columns run in DICOM's standard views: left, back and feet."""
 
 
 class NiftiVolume(Volume):
@@ -51,7 +45,7 @@ class NiftiVolume(Volume):
     _nifti: NiftiHeader
     _modality: str | None
 
-    turned: tuple[bool, bool, bool]
+    turned: Turns
     """Which of the axes (slice, row, column) run against those of the file."""
 
     def __init__(
@@ -64,9 +58,9 @@ class NiftiVolume(Volume):
         with naming(file):
             nifti = read_nifti_header(file)
             slices, rows, columns = nifti.shape
-            _limit(nifti)
-            affine, turned = _turn(nifti.affine, nifti.shape)
-            tilt, remarks = _tilt(affine, slices, allow_tilt)
+            check_limits(nifti)
+            affine, turned = turn(nifti.affine, nifti.shape)
+            tilt, remarks = tilt_of(affine, slices, allow_tilt)
         uid = known_uid or uid_of(file)
         instance = Instance(file, NoNiftiHeader(), uid, uid, None, None, None, rows, columns, slices)
         members = {
@@ -141,9 +135,7 @@ class NiftiVolume(Volume):
         if "view" not in self._loaded:
             nifti, file = self._nifti, self._file
             with naming(file):
-                data = _unpacked(file, nifti) if is_packed(file) else _plain(file, nifti)
-            found = np.frombuffer(data, nifti.dtype, offset=nifti.offset).reshape(nifti.shape)
-            self._loaded["view"] = found[self._turns]
+                self._loaded["view"] = read_voxels(file, nifti)[self._turns]
         return self._loaded["view"]
 
     def _as_stored(self) -> Array:
@@ -194,7 +186,7 @@ def images_of(files: Sequence[Source]) -> list[Instance]:
     return instances or list({one.series_instance_uid: one for one in volumes}.values())
 
 
-def turned_axes(files: Sequence[Source]) -> tuple[bool, bool, bool]:
+def turned_axes(files: Sequence[Source]) -> Turns:
     """Return which axes (slice, row, column) a volume of these files has turned round: of one NIfTI file alone.
 
     Raises StudyRefused.
@@ -203,7 +195,7 @@ def turned_axes(files: Sequence[Source]) -> tuple[bool, bool, bool]:
         return False, False, False
     with naming(files[0]):
         nifti = read_nifti_header(files[0])
-        return _turn(nifti.affine, nifti.shape)[1]
+        return turn(nifti.affine, nifti.shape)[1]
 
 
 def is_nifti_file(file: Source) -> bool:
@@ -229,81 +221,3 @@ def uid_of(file: Source) -> str:
         while piece := source.read(PIECE):
             digest.update(piece)
     return f"2.25.{UUID(bytes=digest.digest()[:16], version=5).int}"
-
-
-def _limit(nifti: NiftiHeader) -> None:
-    slices, rows, columns = nifti.shape
-    if slices > MAX_FRAMES:
-        raise LimitExceeded("MAX_FRAMES", MAX_FRAMES, "slices", what="A NIfTI file")
-    if max(nifti.nbytes, 4 * slices * rows * columns) > MAX_VOLUME_BYTES:
-        raise LimitExceeded("MAX_VOLUME_BYTES", MAX_VOLUME_BYTES, what="A volume")
-
-
-def _turn(affine: Affine, shape: tuple[int, int, int]) -> tuple[Affine, tuple[bool, bool, bool]]:
-    """Turn axes round until they run as those of DICOM; return the affine of the turned axes, and which they are."""
-    main = np.abs(affine[:3, 1:3]).argmax(axis=0)
-    rows, columns = (affine[main[axis], axis + 1] * _ONWARD[main[axis]] < 0 for axis in (0, 1))
-    mirrored = np.linalg.det(affine[:3, :3]) > 0
-    turned = bool(mirrored ^ rows ^ columns), bool(rows), bool(columns)
-    found = affine.copy()
-    for axis, length in enumerate(shape):
-        if turned[axis]:
-            found[:3, 3] += affine[:3, axis] * (length - 1)
-            found[:3, axis] *= -1
-    return found, turned
-
-
-def _tilt(affine: Affine, slices: int, allowed: bool) -> tuple[float, tuple[str, ...]]:
-    """Return the angle in degrees between the normal and the way from slice to slice, and a remark on it."""
-    across = np.cross(affine[:3, 2], affine[:3, 1])
-    height = float(affine[:3, 0] @ across / np.linalg.norm(across))
-    aside = float(np.linalg.norm(affine[:3, 0] - across / np.linalg.norm(across) * height))
-    tilt = float(np.degrees(np.arctan2(aside, abs(height))))
-    if aside * (slices - 1) <= MAX_SHIFT_PIXELS * spacing(affine)[1:].min():
-        return tilt, ()
-    if not allowed:
-        raise StudyRefused(
-            f"The slices of a NIfTI file are sheared by {tilt:.1f} degrees, as of a tilted gantry. This model needs"
-            " upright ones: resample the file.",
-            private="sheared slices",
-        )
-    return tilt, (f"The slices are sheared by {tilt:.1f} degrees, as the affine says.",)
-
-
-def _plain(file: Source, nifti: NiftiHeader) -> Any:
-    """The bytes of a file that is not packed, without a copy where they lie in memory."""
-    getbuffer = getattr(file, "getbuffer", None)
-    with opened(file) as source:
-        data = memoryview(source.read() if getbuffer is None else getbuffer()).toreadonly()
-    _check_size(len(data), nifti)
-    return data
-
-
-def _unpacked(file: Source, nifti: NiftiHeader) -> NDArray[np.uint8]:
-    """What a gzip file unpacks to, of the size that its header states; that is reserved before it is unpacked."""
-    size = nifti.offset + nifti.nbytes
-    reserve(size)
-    found, count = np.empty(size, np.uint8), 0
-    try:
-        with opened(file) as source, gzip.GzipFile(fileobj=source) as packed:
-            while piece := packed.readinto(found.data[count : count + PIECE]):
-                count += piece
-                stop_if_cancelled()
-            more = len(packed.read(1))  # which checks the CRC of the whole, too
-    except (OSError, EOFError, zlib.error) as error:
-        raise StudyRefused(
-            "A NIfTI file is badly packed by gzip or ends early: pack and send it again.", private=type(error).__name__
-        ) from error
-    _check_size(count + more, nifti)
-    found.flags.writeable = False
-    return found
-
-
-def _check_size(size: int, nifti: NiftiHeader) -> None:
-    stated = nifti.offset + nifti.nbytes
-    if size != stated:
-        fault = "ends before all its voxels" if size < stated else "goes on after its last voxel"
-        raise StudyRefused(
-            f"A NIfTI file {fault}: its header states {stated} bytes (dim, bitpix and vox_offset). Write it again.",
-            private="a NIfTI file of another size",
-        )
