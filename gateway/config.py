@@ -267,6 +267,9 @@ class Settings:
     caller_concurrency: int = _setting(
         0, "requests of one caller at work at once, on all workers of a host; 0 for no bound"
     )
+    caller_hosts: int = _setting(
+        1, "hosts behind one address; each grants a caller its part of caller_rate, caller_burst and caller_concurrency"
+    )
     allowed_hosts: str = _setting(
         "",
         "names in Host beside localhost and addresses, with commas between, or *; where callers need no credential",

@@ -1,5 +1,6 @@
 """Limits on each caller, over all workers of a host: a token bucket for the rate, a count for concurrency.
 
+Each of several hosts behind one address grants its part of them, so that all together grant no more than the limits.
 A caller above its limits is refused once its head is read, and delays no other caller.
 """
 
@@ -23,9 +24,10 @@ class CallerLimits:
 
     def __init__(self, settings: Settings, table: SharedTable, clock: Callable[[], float] = time.monotonic) -> None:
         """``clock`` returns the same seconds in all processes that share ``table``."""
-        self._rate = settings.caller_rate / 60  # tokens a second
-        self._burst = max(1, settings.caller_burst)
-        self._concurrency = settings.caller_concurrency
+        hosts = max(1, settings.caller_hosts)
+        self._rate = settings.caller_rate / 60 / hosts  # tokens a second
+        self._burst = max(1.0, settings.caller_burst / hosts)
+        self._concurrency = settings.caller_concurrency and max(1, settings.caller_concurrency // hosts)
         self._table, self._clock = table, clock
 
     def enter(self, name: str) -> Callable[[], None] | None:
@@ -69,7 +71,7 @@ class CallerLimits:
             return
         if row.tokens < 1 - ROUNDING:
             raise TooManyRequests(
-                f"caller_rate is {self._rate * 60:.0f} requests a minute here.",
+                f"caller_rate is {self._rate * 60:.3g} requests a minute here.",
                 retry_after=max(1, math.ceil((1 - row.tokens) / self._rate)),
                 private=f"caller {name}",
             )

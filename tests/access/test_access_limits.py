@@ -1,5 +1,6 @@
 """Bounds on each caller: exact across processes, after one was killed, and each caller's for itself."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -53,6 +54,26 @@ def test_a_caller_never_gets_more_than_its_burst_and_its_rate(rate: int, burst: 
     for i, start in enumerate(taken):
         for j in range(i, len(taken)):
             assert j - i + 1 <= burst + (taken[j] - start) * rate / 60 + 1e-6
+
+
+@given(
+    hosts=st.integers(1, 4),
+    rate=st.integers(1, 600),
+    burst=st.integers(4, 20),
+    arrivals=st.lists(st.tuples(st.floats(0, 5), st.integers(0, 3)), max_size=60),
+)
+def test_hosts_behind_one_address_grant_no_more_than_one(
+    hosts: int, rate: int, burst: int, arrivals: list[tuple[float, int]]
+) -> None:
+    clock = Clock()
+    bounds = [limits(clock=clock, caller_rate=rate, caller_burst=burst, caller_hosts=hosts) for _ in range(hosts)]
+    start, granted = clock.now, 0
+    for wait, host in arrivals:
+        clock.now += wait
+        with contextlib.suppress(TooManyRequests):
+            bounds[host % hosts].enter("one")()
+            granted += 1
+    assert granted <= burst + (clock.now - start) * rate / 60 + 1e-6
 
 
 def test_a_caller_that_waits_for_its_retry_after_is_admitted_however_its_seconds_are_rounded() -> None:
