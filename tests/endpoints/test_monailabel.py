@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import io
 import json
+import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -157,6 +158,12 @@ def test_the_models_are_listed_by_what_they_do_with_their_defaults(client: Flask
     assert info["models"]["threshold"]["description"] == "Voxels above a level."
     assert (info["labels"], info["trainers"], info["datastore"]["total"]) == ([], {}, 0)
     assert client.get("/monai/info").status_code == 200
+
+
+def test_the_api_is_not_served_without_nibabel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    with pytest.raises(ValueError, match="GATEWAY_MONAI.*pip install .nibabel"):
+        application().open()
 
 
 def test_a_mask_lies_on_the_grid_of_the_series(client: FlaskClient, slices: Slices) -> None:

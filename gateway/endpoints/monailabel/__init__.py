@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import flask
 
+from gateway.dicom.volumes.nifti_library import nibabel
 from gateway.endpoints.guarded_views import Rule, answering, answering_inference
 from gateway.endpoints.monailabel import application_views, datastore_views, image_session_views, label_inference
 from gateway.endpoints.monailabel.label_models import IMAGE_SESSIONS, PREFIX
@@ -17,7 +18,14 @@ RULES: tuple[Rule, ...] = (
 
 
 def add_monailabel(app: flask.Flask, sessions: ImageSessions, taken: Collection[str]) -> None:
-    """Add the routes, but for the paths that the service has ``taken``; ``sessions`` hold images."""
+    """Add the routes, but for the paths that the service has ``taken``; ``sessions`` hold images.
+
+    Raises ValueError without nibabel, since 3D Slicer sends NIfTI.
+    """
+    try:
+        nibabel()
+    except ImportError as error:
+        raise ValueError(f"monai (GATEWAY_MONAI) cannot be on: {error}") from error
     app.extensions[IMAGE_SESSIONS] = sessions
     pages = flask.Blueprint("gateway_monailabel", __name__, url_prefix=PREFIX)
     views = [(*rule[:2], answering(rule[2])) for rule in RULES]
