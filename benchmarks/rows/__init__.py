@@ -18,6 +18,7 @@ from benchmarks.rows.memories import gigabyte, in_memory, spooled
 from benchmarks.rows.mixed import mixed
 from benchmarks.rows.observability import observability
 from benchmarks.rows.overload import overload
+from benchmarks.rows.pages import pages
 from benchmarks.rows.placing import devices
 from benchmarks.rows.processes import hop, weights
 from benchmarks.rows.round_trips import round_trips
@@ -51,6 +52,7 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "round-trips": round_trips,
     "runs": runs,
     "clicks": clicks,
+    "pages": pages,
     "tensors": tensors,
     "forms": forms,
     "endurance": endurance,

@@ -27,8 +27,8 @@ const MOST_BAR = 0.3;
  */
 export function drawNotes(context, pane, scene, index) {
   if (scene.crosshair) drawCrosshair(context, pane, scene);
-  drawLetters(context, pane);
   const wide = pane.width >= NARROW;
+  drawLetters(context, pane, wide ? MARGIN : MARGIN + LEADING);
   const zoom = wide && pane.zoom !== 1 ? [`Zoom ${Math.round(pane.zoom * 100)} %`] : [];
   corner(context, pane, "right", "top", [...placeWords(pane, scene, index), ...zoom]);
   if (pane.plane.measured) drawBar(context, pane);
@@ -115,13 +115,13 @@ function write(context, text, x, y, align, baseline) {
   context.fillText(text, x, y);
 }
 
-/** @param {Context} context @param {Pane} pane */
-function drawLetters(context, pane) {
+/** @param {Context} context @param {Pane} pane @param {number} first pixels of CSS above the top one */
+function drawLetters(context, pane, first) {
   const {left, right, top, bottom} = pane.plane.letters;
   context.font = LETTER;
   write(context, left, MARGIN, pane.height / 2, "left", "middle");
   write(context, right, pane.width - MARGIN, pane.height / 2, "right", "middle");
-  write(context, top, pane.width / 2, MARGIN, "center", "top");
+  write(context, top, pane.width / 2, first, "center", "top");
   write(context, bottom, pane.width / 2, pane.height - MARGIN, "center", "bottom");
 }
 

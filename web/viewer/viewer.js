@@ -30,6 +30,8 @@ export class Viewer extends EventTarget {
   #tool = "scroll";
   /** The slice of the cursor, which slices that arrive later move. @type {import("./series.js").Slice | null} */
   #slice = null;
+  /** @type {{series: Series | null, version: number, windows: Window[]}} */
+  #presets = {series: null, version: 0, windows: []};
   #pending = 0;
   #element;
   #resized = new ResizeObserver(() => this.redraw());
@@ -98,7 +100,12 @@ export class Viewer extends EventTarget {
 
   /** The windows of the keys 1 to 9. @returns {Window[]} */
   get presets() {
-    return this.series ? presets(this.series) : [];
+    const {series} = this;
+    if (!series) return [];
+    if (this.#presets.series !== series || this.#presets.version !== series.version) {
+      this.#presets = {series, version: series.version, windows: presets(series)};
+    }
+    return this.#presets.windows;
   }
 
   /** @param {number} center @param {number} width @param {Partial<Window>} [rest] */
