@@ -25,7 +25,7 @@ from tests.require import require
 from tests.studies.databases import Cluster
 from tests.waiting import PATIENCE, eventually
 
-ROLES = frozenset({"infer", "read", "write"})
+ROLES = frozenset({"infer", "read", "write", "delete"})
 CALLERS = ("studies", "runs", "rounds", "revoked", "busy", "full", "killed")
 BURST = 100
 QUOTA = 1_500_000
@@ -129,7 +129,7 @@ def test_a_study_and_its_result_are_those_of_both_hosts(hosts: Hosts, tmp_path: 
     assert first.result(result["id"]).json == second.result(result["id"]).json
     (listed,) = second.studies()
     assert first.studies() == [listed]
-    second.forget(listed["studyInstanceUID"])
+    second.forget(listed["study_instance_uid"])
     assert first.studies() == first.results() == []
     with pytest.raises(Refused):
         first.result(result["id"])
