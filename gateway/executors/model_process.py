@@ -8,7 +8,7 @@ import sys
 import time
 
 from gateway.executors.device_ledger import Assignment
-from gateway.executors.messages import pair
+from gateway.executors.messages import Words, pair
 
 END_SECONDS = 5.0
 """How long a process may take to end once its channel is closed."""
@@ -39,9 +39,13 @@ class ModelProcess:
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return self._process.returncode is not None or os.waitid(os.P_PID, self._process.pid, flags) is not None
 
-    def note(self, reason: str) -> None:
+    def note(self, words: Words) -> None:
         """Take why it is about to end, which its exit status would not say."""
-        self._reason = reason
+        self._reason = words["text"]
+
+    def is_innocent(self, *, busy: bool) -> bool:
+        """Return False: what ends it is the model, as far as can be told."""
+        return False
 
     def kill(self) -> None:
         """End it and all that it started, at once."""

@@ -136,19 +136,20 @@ class Replicas:
         """Note that one of its processes answered, which closes the circuit breaker."""
         self.crashes, self.reason = 0, ""
 
-    def died(self, number: int, reason: str, now: float, *, for_good: bool = False) -> bool:
+    def died(self, number: int, reason: str, now: float, *, for_good: bool = False, innocent: bool = False) -> bool:
         """A process has ended; True unless it was told to.
 
-        ``for_good`` says that another try would end the same way, as after a setup that raised.
+        ``for_good`` says that another try would end the same way, as after a setup that raised; ``innocent`` that it
+        ended for no fault of its model, so that the breaker does not count it.
         """
         replica = self.members.pop(number)
         if replica.phase is Phase.DRAINING:
             return False
         self.restarts += 1
-        self.crashes += 1
+        self.crashes += not innocent
         self.reason = reason
         former = self._of(Phase.STARTING, Phase.READY, current=False)
-        if replica.phase is Phase.STARTING and replica.generation == self.generation and former:
+        if replica.phase is Phase.STARTING and replica.generation == self.generation and former and not innocent:
             self._give_up(former)
         elif for_good or self.crashes >= CRASHES:
             self._rest_until = now + self.cooldown

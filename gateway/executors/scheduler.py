@@ -33,8 +33,11 @@ class ReplicaProcess(Protocol):
     def ended(self) -> bool:
         """Return True if it has ended."""
 
-    def note(self, reason: str) -> None:
+    def note(self, words: Words) -> None:
         """Take what it says of its coming end."""
+
+    def is_innocent(self, *, busy: bool) -> bool:
+        """Return True if its end says nothing of its model; ``busy`` where it ran a request, or was starting."""
 
     def kill(self) -> None:
         """End it at once."""
@@ -250,7 +253,7 @@ class ModelScheduler:
         elif words["type"] == "failed":
             self._failed[process.number] = words["text"]
         elif words["type"] == "lost":
-            process.note(words["text"])
+            process.note(words)
         elif words["type"] == "outcome" and batch:
             call = batch.calls.pop(words["id"])
             if not call.cancelled:
@@ -280,7 +283,9 @@ class ModelScheduler:
                 if not call.cancelled:
                     call.refuse(ModelDied("The process of this model died while it ran this request; send it again."))
         if process.number in self.replicas.members:
-            draining = not self.replicas.died(process.number, reason, now, for_good=bool(failed))
+            busy = batch is not None or process.number not in self.replicas.ready_numbers()
+            innocent = not failed and not hung and process.is_innocent(busy=busy)
+            draining = not self.replicas.died(process.number, reason, now, for_good=bool(failed), innocent=innocent)
             if not draining:
                 on = f" ({device})" if (device := self._assigned[process.number].device) else ""
                 logger.error("the process of the model on %s%s is gone: %s", self.name, on, reason)

@@ -63,6 +63,7 @@ class Supervisor:
         self._schedulers: dict[str, ModelScheduler] = {}
         self._ledger = DeviceLedger(settings.devices, lambda: offered(settings.devices, os.environ))
         self._bridge = BridgeProcess(app) if settings.ray else None
+        self._declared: dict[str, Words] = {}
         self._generation = 0
         self._started = started
         self._closing = False
@@ -172,6 +173,7 @@ class Supervisor:
         for declared in words["models"]:
             scheduler = self._schedulers[declared["name"]]
             if newer or not scheduler.configured:
+                self._declared[declared["name"]] = declared
                 scheduler.configure(declared, self._generation, refused.get(declared["name"], ""))
         if newer:
             named = {declared["name"] for declared in words["models"]}
@@ -196,7 +198,7 @@ class Supervisor:
     def _scheduler(self, name: str) -> ModelScheduler:
         def start(number: int, assignment: Assignment) -> ReplicaProcess:
             process: ReplicaProcess = (
-                self._bridge.start(number, name, {})
+                self._bridge.start(number, self._declared[name])
                 if self._bridge
                 else ModelProcess(number, self._app, name, assignment)
             )

@@ -1,5 +1,6 @@
 """A replica as the bridge sees it: the supervisor's channel on one side, an actor on the other."""
 
+import contextlib
 import json
 import logging
 import threading
@@ -9,6 +10,7 @@ from typing import Any
 
 from gateway.errors import Unavailable
 from gateway.executors.messages import Channel, Words
+from gateway.executors.ray.node_watch import NodeWatch
 from gateway.executors.ray.replica_actor import Blob, ReplicaActor, blob
 from gateway.executors.transfer import write_error
 from gateway.spool.anonymous_files import AnonymousFile, MemoryPool
@@ -25,19 +27,26 @@ GROUPS = {"begin": 1, "tell": 1, "hear": 1}
 class ActorLink:
     """Starts an actor, and passes messages on in two threads until either side ends."""
 
-    def __init__(self, ray: Any, channel: Channel, model: str, options: Words, pool: MemoryPool) -> None:
+    def __init__(self, ray: Any, channel: Channel, words: Words, watch: NodeWatch, pool: MemoryPool) -> None:
         self._ray = ray
         self._channel = channel
+        self._watch = watch
         self._pool = pool
-        named = type(f"Replica{model}", (ReplicaActor,), {})  # the name that ps, the log and Ray's own tools show
+        self._ended = False
+        named = type(f"Replica{words['model']}", (ReplicaActor,), {})  # as ps, the log and Ray's own tools show it
         actor = ray.remote(max_restarts=0, max_task_retries=0, concurrency_groups=GROUPS)(named)
-        self._actor = actor.options(**options).remote()
+        self._actor = actor.options(**words["resources"]).remote()
+
+    @property
+    def ended(self) -> bool:
+        """Return True once its channel is closed."""
+        return self._ended
 
     def start(self, words: Words) -> None:
         """Have the actor load its model, and begin to pass messages on."""
-        self._call("begin", words)
-        for target in (self._listen, self._hear):
-            threading.Thread(target=target, name="gateway-replica", daemon=True).start()
+        begun = self._call("begin", words)
+        threading.Thread(target=self._listen, name="gateway-replica", daemon=True).start()
+        threading.Thread(target=self._hear, args=[begun], name="gateway-replica", daemon=True).start()
 
     def _call(self, method: str, words: Words | None = None, blobs: Sequence[Any] = ()) -> Any:
         arguments = [] if words is None else [json.dumps(words).encode(), *blobs]
@@ -53,6 +62,7 @@ class ActorLink:
                 self._refuse(words)
             del message, words, files
         self._ray.kill(self._actor)
+        self._channel.close()
 
     def _argument(self, file: AnonymousFile) -> Any:
         """The bytes of a file as an argument of a call: a reference to an object where they are many."""
@@ -64,19 +74,33 @@ class ActorLink:
             self._channel.send({"type": "outcome", "id": number}, write_error(Unavailable(FULL)))
         self._channel.send({"type": "done", "seconds": 0.0})
 
-    def _hear(self) -> None:
+    def _hear(self, begun: Any) -> None:
         """Pass on what the actor says, until it ends."""
+        node = ""  # until it has begun, its model has had no part in its end
         try:
+            node = self._ray.get(begun)
+            self._watch.follow(node, self.lose)
             while messages := self._ray.get(self._call("hear")):
                 for text, blobs in messages:
                     self._channel.send(json.loads(text), [self._file(each) for each in blobs])
                 del messages, text, blobs
         except self._ray.exceptions.RayError as error:
-            self._channel.send({"type": "lost", "text": _reason(error)})
+            self._end({"type": "lost", "text": _reason(error), "innocent": not node})
         except OSError:
-            pass  # the supervisor is gone
+            pass  # the supervisor has given it up
         finally:
+            self._watch.forget(node, self.lose)
             self._channel.hang_up()
+            self._ended = True
+
+    def lose(self, reason: str) -> None:
+        """Give the actor up: where it was is out of reach."""
+        self._end({"type": "lost", "text": reason, "innocent": True})
+
+    def _end(self, words: Words) -> None:
+        with contextlib.suppress(OSError):
+            self._channel.send(words)
+        self._channel.hang_up()
 
     def _file(self, array: Blob) -> AnonymousFile:
         file, memory = self._pool.file(array.nbytes)
@@ -85,10 +109,6 @@ class ActorLink:
         else:
             memory[: array.nbytes] = array.data
         return file
-
-    def end(self) -> None:
-        """Kill the actor."""
-        self._channel.hang_up()
 
 
 def _reason(error: Exception) -> str:

@@ -11,6 +11,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -20,9 +21,10 @@ from gateway.executors.forks import do_nothing
 from gateway.executors.messages import Channel, Words
 from gateway.executors.ray.actor_link import ActorLink
 from gateway.executors.ray.cluster import CONNECT_PAUSE, LOCAL, connected
+from gateway.executors.ray.node_watch import NodeWatch, wait_until_silent
 from gateway.observe import jsonlogs
 from gateway.observe.places import in_one_line
-from gateway.spool.anonymous_files import MemoryPool
+from gateway.spool.anonymous_files import AnonymousFile, MemoryPool
 
 logger = logging.getLogger("gateway.ray")
 
@@ -51,30 +53,65 @@ class Bridge:
                     self._serve(ray)
             except Exception as error:
                 logger.error("the Ray cluster %s is not reached: %s", self._settings.ray, in_one_line(error))
+                self._refuse_replicas(f"the Ray cluster {self._settings.ray} is not reached")
                 time.sleep(CONNECT_PAUSE)
 
     def _gone(self) -> bool:
         """Return True once the supervisor has ended, or has closed the channel."""
+        return bool(self._poll(0))  # POLLHUP is always reported
+
+    def _poll(self, events: int) -> int:
         poll = select.poll()
-        poll.register(self._channel, 0)
-        return bool(poll.poll(0))  # POLLHUP is always reported
+        poll.register(self._channel, events)
+        return next((found for _, found in poll.poll(0)), 0)
+
+    def _refuse_replicas(self, reason: str) -> None:
+        """End the replicas that wait for the cluster: the supervisor learns why, and starts them again."""
+        while self._poll(select.POLLIN) & select.POLLIN and (message := self._channel.receive()):
+            end = _channel_of(message[1])
+            end.send({"type": "lost", "text": reason, "innocent": True})
+            end.close()
 
     def _serve(self, ray: Any) -> None:
-        links = []
+        """Start replicas until the supervisor is gone; end this process where the cluster is."""
+        self._links = set[ActorLink]()
+        threading.Thread(target=self._watch_head, args=[ray], name="gateway-head", daemon=True).start()
+        watch = NodeWatch(ray)
         while message := self._channel.receive():
             words, files = message
-            end = Channel(socket.socket(fileno=os.dup(files[0].descriptor)))
-            link = ActorLink(ray, end, words["model"], words["options"], self._pool)
-            links.append(link)
+            end = _channel_of(files)
+            words["resources"] = resources(words["devices"], words["memory"], local=self._settings.ray == LOCAL)
+            link = ActorLink(ray, end, words, watch, self._pool)
+            self._links = {each for each in self._links if not each.ended} | {link}
             link.start(self._begin(words))
             del message, files
-        for link in links:
-            link.end()
+
+    def _watch_head(self, ray: Any) -> None:
+        wait_until_silent(ray, self._gone)
+        if not self._gone():
+            logger.error("the Ray cluster %s does not answer; it is tried again", self._settings.ray)
+            for link in self._links:
+                link.lose("the Ray cluster does not answer")
+            os._exit(1)
 
     def _begin(self, words: Words) -> Words:
         """What an actor needs to know before it loads its model."""
         path = [path for path in sys.path if path] if self._settings.ray == LOCAL else []
         return {"app": self._app, "model": words["model"], "environment": environment(os.environ), "path": path}
+
+
+def _channel_of(files: list[AnonymousFile]) -> Channel:
+    return Channel(socket.socket(fileno=os.dup(files[0].descriptor)))
+
+
+def resources(devices: list[str] | None, memory: int, *, local: bool) -> dict[str, float]:
+    """What a replica reserves on its node: a CPU, and a GPU where devices are declared, else so much memory.
+
+    Ray counts GPUs and not their memory. A cluster of this machine alone takes as many replicas as are asked for.
+    """
+    gpus = 1 if devices and devices != ["none"] else 0
+    reserved: dict[str, float] = {"num_cpus": 0 if local else 1, "num_gpus": gpus}
+    return reserved if gpus or not memory else {**reserved, "memory": memory}
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:

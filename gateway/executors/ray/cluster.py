@@ -8,7 +8,6 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from gateway.config import Settings
@@ -20,7 +19,15 @@ logger = logging.getLogger("gateway.ray")
 LOCAL = "local"
 """The address of a cluster that begins and ends with the server."""
 NAMESPACE = "gateway"
-SHARED = Path("/dev/shm")
+LONGEST = 24
+"""Characters of a temporary folder: the paths of Ray's sockets add 80, of 107 that Unix has for one."""
+VARIABLES = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_SCHEDULER_EVENTS": "0",
+    # milliseconds for which a call of an actor that is gone waits to learn how it ended
+    "RAY_timeout_ms_task_wait_for_death_info": "100",
+}
 CONNECT_PAUSE = 2.0
 """Seconds between two tries to reach a cluster."""
 
@@ -43,7 +50,7 @@ def connected(settings: Settings) -> Iterator[Any]:
     """
     local = settings.ray == LOCAL
     os.environ.setdefault("RAY_AUTH_MODE", "token")
-    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "0"}
+    os.environ |= VARIABLES
     with _local() if local else _remote(settings) as options:
         ray = ray_module()
         ray.init(namespace=NAMESPACE, configure_logging=False, log_to_driver=True, **options)
@@ -67,7 +74,9 @@ def _local() -> Iterator[dict[str, Any]]:
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     # Ray binds loopback where the node's address is; on Linux it takes that address only with this switch.
     os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    folder = tempfile.mkdtemp(prefix="gateway-ray-")
+    short = len(tempfile.gettempdir()) <= LONGEST
+    folder = tempfile.mkdtemp(prefix="gateway-ray-", dir=None if short else "/tmp")
+    os.environ["RAY_TMPDIR"] = folder  # else a folder of Ray's stays beside it
     try:
         yield {
             "include_dashboard": False,

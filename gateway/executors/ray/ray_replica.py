@@ -23,16 +23,20 @@ class RayReplica:
         self.channel = channel
         self.channel.socket.settimeout(1.0)
         self.lost_at: float | None = None
-        self._reason = "its bridge to the Ray cluster ended"
+        self._reason, self._lost = "its bridge to the Ray cluster ended", True
 
     @property
     def ended(self) -> bool:
         """Return True once its channel is closed: the bridge kills what it still is."""
         return self.lost_at is not None
 
-    def note(self, reason: str) -> None:
+    def note(self, words: Words) -> None:
         """Take why it is about to end."""
-        self._reason = reason
+        self._reason, self._lost = words["text"], words.get("innocent", False)
+
+    def is_innocent(self, *, busy: bool) -> bool:
+        """Return True if its end says nothing of its model: it was out of reach, or at nothing."""
+        return self._lost or not busy
 
     def kill(self) -> None:
         """End it, whatever it does."""
@@ -58,10 +62,10 @@ class BridgeProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
 
-    def start(self, number: int, model: str, options: Words) -> RayReplica:
-        """Start a replica of a model; ``options`` are those of its actor."""
+    def start(self, number: int, declared: Words) -> RayReplica:
+        """Start a replica of a model, as a worker has declared it."""
         ours, theirs = pair()
-        words = {"model": model, "options": options}
+        words = {"model": declared["name"], "devices": declared["devices"], "memory": declared["memory"]}
         file = AnonymousFile(theirs.socket.detach())
         with contextlib.suppress(OSError):  # it has just ended: so has the replica
             self._running().send(words, [file])

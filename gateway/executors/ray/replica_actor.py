@@ -51,10 +51,14 @@ class ActorChannel:
 
     def heard(self) -> Heard:
         """Wait for messages; return those that are there. None are the end."""
-        messages = [self._said.get()]
-        while not self._said.empty():
-            messages.append(self._said.get())
-        return [message for message in messages if message is not None]
+        found: Heard = []
+        while not found or not self._said.empty():
+            message = self._said.get()
+            if message is None:
+                self._said.put(None)  # for the next call, where there are messages before
+                break
+            found.append(message)
+        return found
 
     def end(self) -> None:
         """Have ``heard`` return no more."""
@@ -67,8 +71,11 @@ class ReplicaActor:
     def __init__(self) -> None:
         self._channel = ActorChannel()
 
-    def begin(self, text: bytes) -> None:
-        """Set the model up: ``app`` and ``model``, the ``environment`` of the server, and its ``path`` to import by."""
+    def begin(self, text: bytes) -> str:
+        """Set the model up: ``app`` and ``model``, the ``environment`` of the server, and its ``path`` to import by.
+
+        Returns its node's id at once; the model says how it went.
+        """
         words = json.loads(text)
         leave_no_dump()
         keep_memory_flat()
@@ -76,6 +83,9 @@ class ReplicaActor:
         sys.path += [path for path in words["path"] if path not in sys.path]
         logging.getLogger().setLevel(logging.INFO)
         threading.Thread(target=self._serve, args=(words["app"], words["model"]), name="gateway-host").start()
+        import ray  # only where Ray runs it
+
+        return str(ray.get_runtime_context().get_node_id())
 
     def _serve(self, app: str, model: str) -> None:
         try:

@@ -1,0 +1,98 @@
+"""A Ray cluster of several nodes on this machine, each with a raylet of its own, as ``ray start`` has it."""
+
+import contextlib
+import itertools
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tests.ports import free_port
+from tests.waiting import PATIENCE, eventually
+
+STARTED = "Ray runtime started"
+TRIES = 3
+STORE = 1280 << 20
+"""Bytes of the object store of each node."""
+
+
+class RayCluster:
+    """A head without processors, and nodes with three each; every node is a session of its own processes."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="gateway-test-cluster-"))
+        self.address = f"127.0.0.2:{free_port()}"
+        self.variables = {
+            **variables,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_health_check_period_ms": "1000",
+            "RAY_health_check_timeout_ms": "2000",
+            "RAY_health_check_failure_threshold": "3",
+        }
+        self.head = self.start_head()
+        self.nodes = [self.start_node() for _ in range(2)]
+
+    def start_head(self) -> "subprocess.Popen[bytes]":
+        """Start the head, and wait until it answers."""
+        self._hosts = itertools.count(2)
+        return self._started("--head", "--port", self.address.partition(":")[2], "--num-cpus", "0")
+
+    def start_node(self, cpus: int = 3) -> "subprocess.Popen[bytes]":
+        """Add a node to the cluster; it is there when this returns."""
+        return self._started("--address", self.address, "--num-cpus", str(cpus))
+
+    def _started(self, *options: str) -> "subprocess.Popen[bytes]":
+        """Start a node; again where it did not come up in Ray's own time, as on a busy machine."""
+        for _ in range(TRIES):
+            before, node = self.log.count(STARTED), self._start(*options)
+            eventually(lambda before=before, node=node: self.log.count(STARTED) > before or node.poll() is not None)
+            if node.poll() is None:
+                return node
+            self.kill(node)
+        raise AssertionError(self.log)
+
+    def _start(self, *options: str) -> "subprocess.Popen[bytes]":
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
+        command += [*options, "--object-store-memory", str(STORE)]
+        command += ["--node-ip-address", f"127.0.0.{next(self._hosts)}"]
+        command += ["--include-dashboard", "false", "--temp-dir", str(self._folder)] if "--head" in options else []
+        log = (self._folder / "start.log").open("ab")
+        with log:
+            environment = {**os.environ, **self.variables}
+            return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+    @property
+    def log(self) -> str:
+        """What ``ray start`` printed."""
+        log = self._folder / "start.log"
+        return log.read_text(errors="replace") if log.exists() else ""
+
+    def kill(self, node: "subprocess.Popen[bytes]", number: int = signal.SIGKILL) -> None:
+        """Send a signal to all processes of a node at once."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(node.pid, number)
+        if number == signal.SIGKILL:
+            node.wait(PATIENCE)
+
+    def close(self) -> None:
+        """End every node; nothing of them is left."""
+        for node in [*self.nodes, self.head]:
+            self.kill(node)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def cluster(variables: Mapping[str, str]) -> Iterator[RayCluster]:
+    """Have a cluster within the block, whose nodes have these variables."""
+    found = RayCluster(variables)
+    try:
+        yield found
+    finally:
+        found.close()
