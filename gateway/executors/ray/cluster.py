@@ -25,8 +25,9 @@ VARIABLES = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_SCHEDULER_EVENTS": "0",
-    # milliseconds for which a call of an actor that is gone waits to learn how it ended
+    # milliseconds for which a call of an actor that is gone waits to learn how it ended, and between two looks
     "RAY_timeout_ms_task_wait_for_death_info": "100",
+    "RAY_core_worker_internal_heartbeat_ms": "200",
 }
 CONNECT_PAUSE = 2.0
 """Seconds between two tries to reach a cluster."""
