@@ -19,6 +19,7 @@ from gateway.client import Client, ClientError
 
 ROOT = Path(__file__).resolve().parent
 ROUTES = ("segmentation-3d", "segmentation-2d", "bounding-boxes", "classification", "secondary-capture")
+PAGE = ".venv/bin/python -m gateway serve models.app:app"
 START_SECONDS = 60
 LISTENING = re.compile(r"Listening at: (http://\S+)")
 
@@ -34,6 +35,7 @@ def main(out: Path) -> None:
     screen.say("Look at these:")
     for route in ROUTES:
         screen.say(str((out / route / "contact_sheet.png").resolve()))
+    screen.note(f"Or run {PAGE} and drop {study.resolve()} on http://127.0.0.1:8900/ui/.")
 
 
 @contextmanager

@@ -19,6 +19,8 @@ STILL = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-ac
 """For a page without scripts."""
 STYLE = "/* shared.css */\n"
 """The place of the rules that all pages have."""
+PAGE = '<a href="ui/">Open a study, run models and look at what they find</a>, '
+"""The link to the page, where it is served."""
 OPERATORS = ', <a href="admin/studies">studies on their way</a>'
 """The link to the pages of ``admin_pages``, where there are rules."""
 INDEX = "gateway_openapi._index"
@@ -71,9 +73,11 @@ def _index() -> flask.Response:
     report = service.report()
     states = {name: health.state for name, health in report.models.items()}
     rows = "".join(_row(name, model, states.get(name, "")) for name, model in service.models.items())
-    operators = OPERATORS if "gateway_admin" in flask.current_app.blueprints else ""
-    words = {"version": __version__, "state": escape(report.word), "rows": rows, "operators": operators}
-    page = Template(_page("index")).substitute(words)
+    present = flask.current_app.blueprints
+    viewer = PAGE if "gateway_ui" in present else ""
+    operators = OPERATORS if "gateway_admin" in present else ""
+    words = {"version": __version__, "state": escape(report.word), "rows": rows}
+    page = Template(_page("index")).substitute(words, viewer=viewer, operators=operators)
     headers = {"Content-Security-Policy": STILL, "Vary": "Accept"}
     return flask.Response(page, headers=headers, content_type="text/html; charset=utf-8")
 

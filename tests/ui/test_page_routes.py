@@ -79,6 +79,11 @@ def test_the_page_and_its_files_are_served_under_a_strict_policy(client: FlaskCl
     assert client.get("/ui/app.js").mimetype == "text/javascript"
 
 
+def test_the_first_page_of_the_gateway_links_to_it(client: FlaskClient) -> None:
+    index = client.get("/", headers={"Accept": "text/html"})
+    assert 'href="ui/"' in index.get_data(as_text=True)
+
+
 @pytest.mark.parametrize("name", ["../index.html", "..%2findex.html", "none.js", "ui/app.js", "%00"])
 def test_no_other_file_is_served(client: FlaskClient, name: str) -> None:
     assert client.get(f"/ui/{name}").status_code == 404
