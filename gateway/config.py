@@ -73,6 +73,10 @@ class Settings:
     ray: str = _setting(
         "", "Ray cluster in which models run, host:port, auto or local; unset runs them in processes of this machine"
     )
+    max_model_processes: int = _setting(
+        0,
+        "replicas of each model in a Ray cluster while calls are pending, at most; no more than model_processes for 0",
+    )
     ray_working_dir: Path | None = _setting(
         None, "folder with the application's code that Ray copies to its nodes; unset, their image has it"
     )

@@ -76,8 +76,10 @@ class RayCluster:
 
     def kill(self, node: "subprocess.Popen[bytes]", number: int = signal.SIGKILL) -> None:
         """Send a signal to all processes of a node at once."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(node.pid, number)
+        for pid in [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal()]:
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(pid) == node.pid:  # replicas are process groups of their own
+                    os.kill(pid, number)
         if number == signal.SIGKILL:
             node.wait(PATIENCE)
 

@@ -54,6 +54,7 @@ def add_arguments(verb: argparse.ArgumentParser, option: Any) -> None:
     add("--modality", default="", help="modality of NIfTI files, such as CT: they do not state it")
     add("--jobs", type=count, default=CORES, metavar="N", help="studies at once, in processes (%(default)s, cores)")
     add_devices(verb)
+    add("--ray", metavar="ADDRESS", help="run the model in a Ray cluster: host:port, auto or local (GATEWAY_RAY)")
     add("--resume", action="store_true", help="go on with a batch: settled studies are passed, failed ones tried again")
     add("--output", choices=("arrays", "dicom"), default="arrays", help="masks as .npy, or DICOM objects (%(default)s)")
     add("--pictures", action="store_true", help="draw each study with its findings, and a contact sheet")
@@ -81,6 +82,8 @@ def run(arguments: argparse.Namespace, screen: "Terminal") -> bool:
     if arguments.devices is not None:
         os.environ["GATEWAY_DEVICES"] = arguments.devices
     os.environ.setdefault("GATEWAY_MODEL_PROCESSES", str(arguments.jobs))  # every process reads its settings there
+    if arguments.ray is not None:
+        os.environ["GATEWAY_RAY"] = arguments.ray
     app = _application(arguments.app)
     model = _only(app.service.models, arguments.route)
     if arguments.convention is not None:

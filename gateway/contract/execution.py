@@ -181,7 +181,8 @@ class Batch:
 class Execution:
     """Execution options of a model; those unset are taken from the settings.
 
-    ``processes`` of its own (0: inside the HTTP workers), ``concurrency`` requests at once inside a worker,
+    ``processes`` of its own (0: inside the HTTP workers), in a Ray cluster up to ``max_processes`` while calls are
+    pending, ``concurrency`` requests at once inside a worker,
     ``max_queue`` requests waiting, ``timeout`` seconds at most for a request, ``batch`` where it takes several at once.
     ``warm_up`` false spares it the phantom study at start; a function is called with the model's ``predict`` instead.
     ``devices`` that its processes may use, one for each: a kind (``cuda``, ``rocm``), names (``cuda:0,cuda:1``),
@@ -189,6 +190,7 @@ class Execution:
     """
 
     processes: int | None = None
+    max_processes: int | None = None
     concurrency: int | None = None
     max_queue: int | None = None
     timeout: float | None = None

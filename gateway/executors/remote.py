@@ -72,6 +72,7 @@ class ProcessExecutor:
         return {
             "name": model.name,
             "processes": execution.processes,
+            "max_processes": execution.max_processes if self._settings.ray else 0,
             "max_queue": execution.max_queue,
             "batch": asdict(execution.batch) if execution.batch else None,
             "devices": execution.device_names or None,

@@ -57,7 +57,8 @@ class Replicas:
         self, wanted: int, *, cooldown: float, reserve: Callable[[int, int], bool] = lambda number, generation: True
     ) -> None:
         """``reserve`` takes what a process of this number and generation needs; False where it is not free yet."""
-        self.wanted = wanted
+        self.wanted = self.least = wanted
+        """How many there should be, and how many of them make it ready."""
         self.cooldown = cooldown
         self.generation = 0
         self.members: dict[int, Replica] = {}
@@ -97,6 +98,8 @@ class Replicas:
             return self._replace_one(current, former)
         if now < self._rest_until:
             return []
+        if len(current) > self.wanted:
+            return self._stop(current, len(current) - self.wanted)
         allowed = self.wanted if self.crashes < CRASHES else 1
         return [order for _ in range(allowed - len(current)) for order in self._start()]
 
@@ -106,9 +109,14 @@ class Replicas:
             return []  # one after another: what drains still holds its memory
         if len(self.members) <= self.wanted and (started := self._start()):
             return started  # else there is no room for both, and one of the former makes room
-        oldest = min(former, key=lambda replica: (replica.phase is Phase.READY, replica.number))
-        oldest.phase = Phase.DRAINING
-        return [Stop(oldest.number)]
+        return self._stop(former, 1)
+
+    def _stop(self, replicas: list[Replica], count: int) -> list[Start | Stop]:
+        """Stop some, those that are not ready before the oldest."""
+        chosen = sorted(replicas, key=lambda replica: (replica.phase is Phase.READY, replica.number))[:count]
+        for replica in chosen:
+            replica.phase = Phase.DRAINING
+        return [Stop(replica.number) for replica in chosen]
 
     def _start(self) -> list[Start | Stop]:
         replica = Replica(next(self._numbers), self.generation)
@@ -188,8 +196,8 @@ class Replicas:
         if not serving:
             waits = "it waits for memory of its device" if self._short else "its setup and warm-up are not through"
             return HealthState.STARTING, self.reason or waits
-        if serving < self.wanted:
-            return HealthState.DEGRADED, self.reason or self._given_up or f"{serving} of {self.wanted} processes answer"
+        if serving < min(self.wanted, self.least):
+            return HealthState.DEGRADED, self.reason or self._given_up or f"{serving} of {self.least} processes answer"
         if self._given_up:  # no reason to send nobody here
             return HealthState.READY, f"its new version did not start, the former serves on: {self._given_up}"
         return HealthState.READY, ""

@@ -20,6 +20,7 @@ logger = logging.getLogger("gateway")
 
 DEFAULTS = {
     "processes": "model_processes",
+    "max_processes": "max_model_processes",
     "concurrency": "concurrency",
     "max_queue": "max_queue",
     "timeout": "request_timeout",

@@ -15,6 +15,7 @@ from gateway.executors.device_ledger import NONE, Assignment, DeviceLedger
 from gateway.executors.messages import Channel, Words
 from gateway.executors.queues import Queue
 from gateway.executors.replicas import Replicas, Start
+from gateway.executors.scaling import Scaling
 from gateway.executors.states import DeviceUse, ModelHealth, at_work, resting
 from gateway.spool.anonymous_files import AnonymousFile
 
@@ -129,6 +130,7 @@ class ModelScheduler:
         self._ledger = ledger
         self._assigned: dict[int, Assignment] = {}
         self._start = start
+        self._scaling = Scaling(0, 0)
         self._queue: Queue[Call] = Queue(places=0, max_queue=settings.max_queue)
         self._batches: dict[int, RunningBatch] = {}
         self._failed: dict[int, str] = {}
@@ -148,7 +150,8 @@ class ModelScheduler:
             return
         batch = Batch(**words["batch"]) if words["batch"] else None
         self._queue.batch, self._queue.max_queue = batch, words["max_queue"]
-        self.replicas.wanted = words["processes"]
+        self._scaling = Scaling(words["processes"], max(words["processes"], words["max_processes"]))
+        self.replicas.wanted = self.replicas.least = words["processes"]
         self.replicas.renew(generation)
 
     def close(self) -> None:
@@ -190,11 +193,18 @@ class ModelScheduler:
 
     def advance(self, now: float) -> None:
         """Do what is due: start or stop processes, run calls, kill processes that hang."""
+        self._scale(now)
         self._carry_out(now)
         ready = self.replicas.ready_numbers()
         self._queue.places = len(ready) + len(self._batches.keys() - set(ready))  # those that drain hold theirs
         self._dispatch(now)
         self._end_hung(now)
+
+    def _scale(self, now: float) -> None:
+        """Have as many replicas as what waits for them needs, within the bounds of the model."""
+        if self.replicas.wanted and self._scaling.most > self._scaling.least:
+            running, serving = len(self._batches), self.replicas.serving
+            self.replicas.wanted = self._scaling.wanted(now, pending=len(self._queue), running=running, serving=serving)
 
     def wake(self, now: float) -> float | None:
         """Return the time at which ``advance`` has work without another event."""

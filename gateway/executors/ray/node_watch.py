@@ -1,16 +1,18 @@
-"""Whether the nodes of a cluster, and its head, are still there: asked each second, and not left to Ray's own time.
+"""Whether the nodes of a cluster, and its head, are there: asked each half second, and not left to Ray's own time.
 
 A replica's own process is no witness: a model may hold Python's lock for longer than any deadline of a ping. Each node
 with a replica has a small actor that answers instead.
 """
 
+import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
-PAUSE = 1.0
+PAUSE = 0.5
 """Seconds between two questions."""
-SILENT = 4.0
+SILENT = 4.5
 """Seconds without an answer after which a node, or the cluster, counts as gone: five with the pause before."""
 FIRST = 60.0
 """Seconds for the first answer of a node, whose actor is only starting."""
@@ -48,16 +50,36 @@ class NodeWatch:
     def _watch(self, node: str) -> None:
         place = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
         timeout, pulse = FIRST, self._pulse.options(scheduling_strategy=place).remote()
+        address = self._address(node)
         pause = threading.Event()
         try:
             while self._is_followed(node):
-                self._ray.get(pulse.beat.remote(), timeout=timeout)
+                beat = pulse.beat.remote()
+                self._wait(beat, timeout, address)
                 timeout = SILENT
                 pause.wait(PAUSE)
-        except self._ray.exceptions.RayError:
+        except (self._ray.exceptions.RayError, ConnectionRefusedError):
             for lost in self._give_up(node):
                 lost("its node does not answer")
         self._ray.kill(pulse)
+
+    def _wait(self, beat: Any, timeout: float, address: tuple[str, int]) -> None:
+        """Wait for a beat. Raises ConnectionRefusedError where nobody listens for the node any more."""
+        until = time.monotonic() + timeout
+        while True:
+            _require_listening(address)
+            left = until - time.monotonic()
+            try:
+                self._ray.get(beat, timeout=max(0.0, min(PAUSE, left)))
+                return
+            except self._ray.exceptions.GetTimeoutError:
+                if left <= PAUSE:
+                    raise
+
+    def _address(self, node: str) -> tuple[str, int]:
+        """Where the raylet of a node listens: its death is known by that before its replicas end."""
+        found = next(one for one in self._ray.nodes() if one["NodeID"] == node)
+        return found["NodeManagerAddress"], found["NodeManagerPort"]
 
     def _is_followed(self, node: str) -> bool:
         """Return True while a replica is there; else the next one begins again."""
@@ -70,6 +92,16 @@ class NodeWatch:
     def _give_up(self, node: str) -> set[Callable[[str], None]]:
         with self._lock:
             return self._followed.pop(node, set())
+
+
+def _require_listening(address: tuple[str, int]) -> None:
+    """Raise ConnectionRefusedError where the machine answers that nobody listens; other silence is left to beats."""
+    try:
+        socket.create_connection(address, timeout=PAUSE).close()
+    except ConnectionRefusedError:
+        raise
+    except OSError:
+        return
 
 
 def wait_until_silent(ray: Any, over: Callable[[], bool]) -> None:

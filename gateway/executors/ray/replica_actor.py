@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from gateway.executors import own_device
 from gateway.executors.host import serve_model
 from gateway.executors.messages import Words
 from gateway.executors.transfer import Piece
@@ -82,10 +83,13 @@ class ReplicaActor:
         os.environ.update(words["environment"])
         sys.path += [path for path in words["path"] if path not in sys.path]
         logging.getLogger().setLevel(logging.INFO)
-        threading.Thread(target=self._serve, args=(words["app"], words["model"]), name="gateway-host").start()
         import ray  # only where Ray runs it
 
-        return str(ray.get_runtime_context().get_node_id())
+        here = ray.get_runtime_context()
+        for number in here.get_accelerator_ids().get("GPU", []):  # one at most; Ray shows no other
+            own_device.give(f"cuda:{number}")
+        threading.Thread(target=self._serve, args=(words["app"], words["model"]), name="gateway-host").start()
+        return str(here.get_node_id())
 
     def _serve(self, app: str, model: str) -> None:
         try:
