@@ -325,6 +325,8 @@ class Settings:
             object.__setattr__(self, "model_processes", 1)  # one replica of each model, where no number is given
         if self.run_lease < SHORTEST_LEASE:
             raise ValueError(_should("run_lease", f"at least {SHORTEST_LEASE:g} seconds", Settings.run_lease))
+        if self.ohif_url and not self.ohif_url.startswith(("http://", "https://")):
+            raise ValueError(_should("ohif_url", "a URL", "http://127.0.0.1:8901"))
         if self.log_format not in LOG_FORMATS:
             raise ValueError(_should("log_format", " or ".join(LOG_FORMATS), LOG_FORMATS[0]))
 

@@ -5,7 +5,10 @@ from typing import Any
 import flask
 
 from gateway.delivery.webhooks import Webhooks
+from gateway.endpoints.current import current_service
+from gateway.endpoints.dicomweb.resources import found
 from gateway.endpoints.store_views import moment
+from gateway.errors import StudyNotFound
 from gateway.runs.lifecycle import RunState
 from gateway.runs.rows import Run
 from gateway.runs.runs import Runs
@@ -41,7 +44,8 @@ def entry_of(run: Run) -> dict[str, Any]:
         "problem": runs.problem(run) if run.state in PROBLEMS else None,
         "webhook": sent_webhooks().of(run.key),
     }
-    return summary_of(run) | more
+    summary = summary_of(run)
+    return summary | more | {"links": summary["links"] | _viewers(run)}
 
 
 def summary_of(run: Run) -> dict[str, Any]:
@@ -60,6 +64,23 @@ def summary_of(run: Run) -> dict[str, Any]:
         "reason": run.reason or None,
         "links": {"self": path} | {name: f"{path}/{name}" for name in ("events", "result", "input")},
     }
+
+
+def _viewers(run: Run) -> dict[str, str]:
+    """Return the address at which OHIF shows the studies of a finished run, those that DICOMweb has for this caller."""
+    settings = current_service().settings
+    if run.state is not RunState.FINISHED or not (settings.ohif_url and settings.dicomweb):
+        return {}
+    studies = [uid for uid in stored_runs().studies(run) if _is_visible(uid)]
+    address = f"{settings.ohif_url.rstrip('/')}/viewer?StudyInstanceUIDs={','.join(studies)}"
+    return {"ohif": address} if studies else {}
+
+
+def _is_visible(study: str) -> bool:
+    try:
+        return bool(found(study))
+    except StudyNotFound:
+        return False
 
 
 def _question(run: Run) -> dict[str, Any] | None:

@@ -91,7 +91,7 @@ RUN = object_of(
     question=_or_null({"type": "object"}),
     problem=_or_null(PROBLEM),
     webhook=_or_null(object_of(state={"enum": ["pending", "delivered", "dead"]}, tries=COUNT, outcome=TEXT)),
-    links=object_of("", **dict.fromkeys(("self", "events", "result", "input"), TEXT)),
+    links=object_of("ohif", **dict.fromkeys(("self", "events", "result", "input", "ohif"), TEXT)),
 )
 ACCEPTED: Schema = {
     "description": "The run that the request has become.",

@@ -96,6 +96,12 @@ class RunArchive:
             query = select(runs).where(*mine).order_by(runs.c.created_at.desc(), runs.c.key.desc()).limit(limit)
             return [Run.of(row) for row in connection.execute(query)]
 
+    def studies(self, run: Run) -> list[str]:
+        """Return the UIDs of the studies that a run has read, in order. Raises Unavailable."""
+        query = select(run_studies.c.study_instance_uid).where(run_studies.c.key == run.key)
+        with self._ledger.reading() as connection:
+            return sorted(connection.execute(query).scalars())
+
     def events(self, run: Run, after: int = 0, limit: int = 100) -> list[RunEvent]:
         """Return the events of a run with sequence numbers above ``after``, in order. Raises Unavailable."""
         records = run_records.c.key == run.key, run_records.c.sequence > after, run_records.c.kind.in_(EVENT_KINDS)

@@ -12,14 +12,17 @@ import pytest
 import requests
 from werkzeug.test import Client, TestResponse
 
+from gateway import Settings
 from gateway.access.api_keys import fingerprint, new_key
 from gateway.access.callers import Caller
 from gateway.access.callers_file import CallerEntry, change
 from gateway.dicom.reading.instances import read_instance
 from gateway.endpoints.ohif import OhifViewer
+from tests.apps import durable
 from tests.commands import command
 from tests.conftest import Serve, Server
 from tests.endpoints.dicomweb.web import AS_STORED, BOUNDARY, PARTS, body
+from tests.endpoints.test_runs_over_http import ended, sent
 from tests.ports import free_port
 from tests.studies.files import files
 
@@ -153,7 +156,7 @@ def gateway(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Server:
 
 @pytest.fixture(scope="module")
 def behind(dist: Path, gateway: Server) -> Client:
-    return Client(OhifViewer(dist, gateway.url))
+    return Client(OhifViewer(dist, gateway.url), use_cookies=False)
 
 
 def read(client: Client, path: str, method: str = "GET", **headers: str) -> TestResponse:
@@ -198,3 +201,37 @@ def test_a_gateway_without_keys_is_not_shown_to_other_machines(dist: Path, serve
     refused = command(*words, "--host", "0.0.0.0")
     assert refused.returncode == 2
     assert "asks for no key" in refused.stderr
+
+
+def logged_in(gateway: Server) -> tuple[str, str]:
+    """The cookie of a login at the gateway's page, as a browser sends it to each port of the host; its CSRF value."""
+    browser = requests.Session()
+    browser.post(f"{gateway.url}/ui/login", json={"key": KEY}, headers={"Origin": gateway.url}).raise_for_status()
+    csrf = browser.get(f"{gateway.url}/ui/config").json()["csrf"]
+    return "; ".join(f"{name}={value}" for name, value in browser.cookies.items()), csrf
+
+
+def test_a_login_at_the_gateway_counts_here_for_reading_alone(behind: Client, gateway: Server) -> None:
+    cookie, csrf = logged_in(gateway)
+    assert asked(behind, "/dicomweb/studies", Cookie=cookie).status_code == 200
+    assert asked(behind, "/dicomweb/studies", Cookie=f"{cookie}0").status_code == 401
+    written = asked(behind, "/dicomweb/studies", "POST", **{"Cookie": cookie, "X-CSRF-Token": csrf})
+    assert written.status_code == 405
+
+
+def test_a_finished_run_names_the_studies_that_ohif_shows(tmp_path: Path) -> None:
+    app = durable.make(Settings(store_folder=tmp_path, dicomweb=True, ohif_url="https://ohif.example/"))
+    client = app.test_client()
+    stored = client.post("/dicomweb/studies", data=body([ONE]), content_type=f"{PARTS}; boundary={BOUNDARY}")
+    assert stored.status_code == 200
+    for name, data in (("stored", ONE), ("sent", files(1, study="other")[0].data)):
+        client.put(f"/runs/{name}?route=/quick", **sent({}, data))
+    links = ended(client, "stored")["links"]
+    assert links["ohif"] == f"https://ohif.example/viewer?StudyInstanceUIDs={HEADER.StudyInstanceUID}"
+    assert "ohif" not in ended(client, "sent")["links"]
+    app.close()
+
+
+def test_the_address_of_ohif_is_a_url() -> None:
+    with pytest.raises(ValueError, match="GATEWAY_OHIF_URL"):
+        Settings(ohif_url="javascript:alert()")
