@@ -149,7 +149,7 @@ def _clicks(plan: Plan, page: Page) -> list[Line]:
 
 def _begin(page: Page, route: str) -> None:
     page.get_by_role("radio", name=route).check()
-    page.get_by_role("button", name=re.compile("^(Run|Begin to click)$")).click()
+    page.get_by_role("button", name=re.compile("^(Run|Begin)")).click()
 
 
 def _scrolling(browser: Browser, page: Page, slices: int) -> list[Line]:
