@@ -18,7 +18,8 @@ WORKDIR /app
 
 # Requirements first: they change less often than the code. requirements.lock names every package with its hashes (make lock):
 # those of requirements.txt, GDCM for JPEG Lossless, which much archived CT and MR is in, the study store (the extra `store`),
-# and the DICOM network (`dimse`), which a second container of this image serves.
+# the DICOM network (`dimse`), which a second container of this image serves, and what clients beside DICOM's send (`nifti`,
+# `nninteractive`).
 COPY requirements.txt requirements.lock ./
 RUN pip install --no-cache-dir --no-compile --require-hashes --requirement requirements.lock
 

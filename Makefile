@@ -75,8 +75,8 @@ web/node_modules/.installed: web/package-lock.json
 
 # Resolved for the image's Python and system; requirements.txt has the direct pins.
 lock: $(VENV)/dev
-	$(RUN) -m uv pip compile --quiet setup.cfg --extra gdcm --extra store --extra dimse --extra models --extra compat \
-		--constraint requirements.txt --python-version 3.11 --python-platform linux \
+	$(RUN) -m uv pip compile --quiet setup.cfg --extra gdcm --extra store --extra dimse --extra nifti \
+		--extra nninteractive --extra models --extra compat --constraint requirements.txt --python-version 3.11 --python-platform linux \
 		--generate-hashes --no-annotate --no-header --upgrade --output-file requirements.lock
 
 # podman and buildah keep the health check in Docker's format alone; docker does not read the variable.
