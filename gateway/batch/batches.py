@@ -11,7 +11,7 @@ from typing import Any
 from gateway.batch.batch_tables import BatchTables, StudyRow, StudyState
 from gateway.batch.finding_rows import FindingLine, lines_of
 from gateway.batch.study_finder import FoundStudy
-from gateway.batch.study_inference import StudyInference
+from gateway.batch.study_inference import ModelNotStarted, StudyInference
 from gateway.client.answer import Answer
 from gateway.client.errors import ClientError
 from gateway.client.parallel import in_parallel
@@ -79,7 +79,7 @@ def _one(
             if pictures:
                 result.to_png(folder)
             facts |= _facts(result.answer, study.name) | {"findings": len(lines), "model_seconds": model_seconds}
-    except ParameterRefused:
+    except (ParameterRefused, ModelNotStarted):
         raise
     except Exception as error:
         state, reason = _verdict(error)

@@ -19,12 +19,16 @@ from gateway.client.study_files import spatial
 from gateway.client.unreadable import Skipping
 from gateway.contract.model import Model
 from gateway.contract.requests import Result
-from gateway.errors import Unavailable
+from gateway.errors import GatewayError, Unavailable
 from gateway.intake.receiving import Received, ReceiveOptions, Source, receive_files
 from gateway.service.exchange import Exchange, Head, new_request_id
 from gateway.service.service import Service
 
 DOOR = "batch"
+
+
+class ModelNotStarted(GatewayError):
+    """The model could not be set up, or has no device: no study will be answered."""
 
 
 class StudyInference:
@@ -64,7 +68,7 @@ class StudyInference:
         exchange.close()
 
     def _inferred(self, source: Source) -> tuple[Exchange, Result]:
-        """Return the open exchange and its result, as soon as the model takes a request."""
+        """Return the open exchange and its result, as soon as the model takes a request. Raises ModelNotStarted."""
         deadline = time.monotonic() + self._service.settings.request_timeout
         while True:
             try:
@@ -72,6 +76,8 @@ class StudyInference:
                 with self._service.open_exchange(self._model, head) as exchange:
                     return exchange, exchange.infer(exchange.receive(source))
             except Unavailable as error:
+                if self._service.fatal:
+                    raise ModelNotStarted(self._service.fatal) from error
                 if time.monotonic() + error.retry_after > deadline:
                     raise
                 time.sleep(error.retry_after)

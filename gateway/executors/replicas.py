@@ -90,12 +90,15 @@ class Replicas:
         else:
             self._refused = reason
 
-    def plan(self, now: float) -> list[Start | Stop]:
-        """Return the orders that are due; each counts as under way from now on."""
+    def plan(self, now: float, *, ending: bool = False) -> list[Start | Stop]:
+        """Return the orders that are due; each counts as under way from now on.
+
+        ``ending`` says that a process that died is not gone yet: what it has is about to be free.
+        """
         current = self._of(Phase.STARTING, Phase.READY, current=True)
         former = self._of(Phase.STARTING, Phase.READY, current=False)
         if former:
-            return self._replace_one(current, former)
+            return self._replace_one(current, former, ending)
         if now < self._rest_until:
             return []
         if len(current) > self.wanted:
@@ -103,11 +106,11 @@ class Replicas:
         allowed = self.wanted if self.crashes < CRASHES else 1
         return [order for _ in range(allowed - len(current)) for order in self._start()]
 
-    def _replace_one(self, current: list[Replica], former: list[Replica]) -> list[Start | Stop]:
+    def _replace_one(self, current: list[Replica], former: list[Replica], ending: bool) -> list[Start | Stop]:
         draining = any(replica.phase is Phase.DRAINING for replica in self.members.values())
         if draining or any(replica.phase is Phase.STARTING for replica in current):
             return []  # one after another: what drains still holds its memory
-        if len(self.members) <= self.wanted and (started := self._start()):
+        if len(self.members) <= self.wanted and ((started := self._start()) or ending):
             return started  # else there is no room for both, and one of the former makes room
         return self._stop(former, 1)
 

@@ -220,7 +220,8 @@ class ModelScheduler:
         return assignment is not None
 
     def _carry_out(self, now: float) -> None:
-        for order in self.replicas.plan(now):
+        ending = len(self.processes) > len(self.replicas.members)
+        for order in self.replicas.plan(now, ending=ending):
             if isinstance(order, Start):
                 self.processes[order.number] = self._start(order.number, self._assigned[order.number])
             elif order.number in self.processes:

@@ -154,6 +154,50 @@ def begun(wanted: int) -> Replicas:
     return replicas
 
 
+def test_without_room_for_two_versions_the_former_ends_before_the_next_starts() -> None:
+    held: list[int] = []
+
+    def reserve(number: int, generation: int) -> bool:
+        if len(held) < 2:
+            held.append(number)
+            return True
+        return False
+
+    replicas = Replicas(2, cooldown=COOLDOWN, reserve=reserve)
+    for order in replicas.plan(0.0):
+        replicas.ready(order.number)
+    replicas.renew(1)
+    assert replicas.plan(1.0) == [Stop(1)]
+    assert replicas.plan(1.0) == []  # one after another
+    replicas.died(1, "", 2.0)
+    assert replicas.plan(2.0, ending=True) == []  # its memory is not free yet
+    held.remove(1)
+    (started,) = replicas.plan(3.0)
+    assert isinstance(started, Start)
+    replicas.ready(started.number)
+    assert replicas.plan(4.0) == [Stop(2)]
+
+
+def test_a_process_waits_for_what_it_needs_and_reports_it() -> None:
+    free: list[bool] = []
+    replicas = Replicas(1, cooldown=COOLDOWN, reserve=lambda number, generation: bool(free))
+    assert replicas.plan(0.0) == []
+    assert replicas.state(0.0) == ("starting", "it waits for memory of its device")
+    free.append(True)
+    assert len(replicas.plan(1.0)) == 1
+
+
+def test_what_cannot_be_placed_fails_at_first_and_leaves_the_former_at_a_reload() -> None:
+    refused = Replicas(0, cooldown=COOLDOWN)
+    refused.refuse("it does not fit")
+    assert refused.state(0.0) == ("failed", "it does not fit")
+    replicas = begun(1)
+    replicas.refuse("it does not fit")
+    assert replicas.plan(1.0) == []
+    state, reason = replicas.state(1.0)
+    assert (state, "it does not fit" in reason) == ("ready", True)
+
+
 def test_a_process_that_dies_is_replaced_at_once() -> None:
     replicas = begun(2)
     replicas.died(1, "it was ended by SIGSEGV", 1.0)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -19,10 +20,10 @@ DEVICES = "fake:0=8GiB,fake:1=8GiB"
 
 @pytest.fixture(scope="module")
 def server(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Running:
-    notes = tmp_path_factory.mktemp("notes")
-    variables = {"RUNNING_TEST_MARK": notes.name, "RELOADED": str(notes / "memory"), "GATEWAY_BREAKER_COOLDOWN": "1"}
+    notes, mark = tmp_path_factory.mktemp("notes"), uuid.uuid4().hex
+    variables = {"RUNNING_TEST_MARK": mark, "RELOADED": str(notes / "memory"), "GATEWAY_BREAKER_COOLDOWN": "1"}
     started = serve(APP, "--workers", "2", "--devices", DEVICES, **variables)
-    running = Running(started, notes, notes.name, "process")
+    running = Running(started, notes, mark, "process")
     eventually(running.is_ready)
     return running
 
