@@ -30,6 +30,7 @@ const AWAY = "The gateway does not answer. Check that it runs and that this comp
  * @property {BodyInit | null} [body]
  * @property {Record<string, string>} [headers]
  * @property {AbortSignal} [signal]
+ * @property {boolean} [keepalive]  the request outlives the page
  * @property {(share: number) => void} [onUpload]  told how much of the body is sent, 0 to 1
  */
 
@@ -75,7 +76,7 @@ export class Api extends EventTarget {
   async #fetched(path, sending) {
     const [method, body, headers] = this.#framed(sending);
     try {
-      const response = await fetch(this.address(path), {method, body, headers, signal: sending.signal, credentials: "same-origin", redirect: "error"});
+      const response = await fetch(this.address(path), {method, body, headers, signal: sending.signal, keepalive: sending.keepalive, credentials: "same-origin", redirect: "error"});
       return {status: response.status, headers: response.headers, bytes: await response.arrayBuffer()};
     } catch (error) {
       if (error instanceof DOMException && error.name === "AbortError") throw error;

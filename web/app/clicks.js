@@ -22,11 +22,14 @@ export class ClickSession {
   /** @type {Words} */
   words = {};
   #queue = Promise.resolve();
+  /** A page that is left gives the session's place back. */
+  #leave = () => this.close();
 
   /** @param {Job} job */
   constructor(job) {
     this.job = job;
     this.began = Date.now();
+    addEventListener("pagehide", this.#leave);
   }
 
   /** @param {boolean} reference the study is stored: name it */
@@ -67,7 +70,8 @@ export class ClickSession {
 
   /** End the session, finished or not. */
   close() {
-    if (this.words.id) this.job.api.send(this.#path, {method: "DELETE"}).catch(() => undefined);
+    removeEventListener("pagehide", this.#leave);
+    if (this.words.id) this.job.api.send(this.#path, {method: "DELETE", keepalive: true}).catch(() => undefined);
   }
 
   get #path() {
