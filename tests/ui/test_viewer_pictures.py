@@ -80,7 +80,7 @@ OVERLAYS = {
 def test_an_overlay_is_the_one_that_the_gateway_draws(viewer: ViewerPage, kind: str) -> None:
     finding, array, facts = OVERLAYS[kind]
     slices = [windowed(slice_at((0, 0, index), index, **SQUARE)) for index in range(2)]
-    viewer.load([picture(one, windows=[WINDOW]) for one in slices])
+    viewer.load([picture(one) for one in slices])
     bare(viewer)
     plain, wanted = by_gateway(slices), by_gateway(slices, finding)
     assert np.abs(centres(viewer.pixels()) - plain).max() <= 1
@@ -145,6 +145,24 @@ def test_a_window_is_applied_as_the_standard_says(
     part = part.clip(0, 1)
     grey = np.rint((1 - part if header.get("inverted") else part) * 255)
     assert np.abs(centres(viewer.pixels())[..., 0] - grey).max() <= 1
+
+
+def test_slices_of_different_types_are_one_volume(viewer: ViewerPage) -> None:
+    values = [np.full((1, ROWS, COLUMNS), 40, np.int16), np.full((1, ROWS, COLUMNS), 40.25, np.float32)]
+    values.append(np.full((1, ROWS, COLUMNS), 60000, np.uint16))
+    windows = [{"center": 40, "width": 2, "function": "LINEAR_EXACT"}]
+    viewer.load([
+        picture(slice_at((0, 0, 10 * index), index, **SQUARE), pixels, windows=windows)
+        for index, pixels in enumerate(values)
+    ])  # fmt: skip
+    bare(viewer)
+    for index, grey in enumerate((128, 159, 255)):
+        viewer.run("slice => viewer.goTo([slice, 0, 0])", index)
+        assert abs(int(centres(viewer.pixels())[0, 0, 0]) - grey) <= 1
+    viewer.run("() => { viewer.setPlane('coronal'); viewer.setNoted(false); }")
+    shades = viewer.pixels()[:, COLUMNS * SIDE // 2, 0]
+    assert {int(shade) for shade in np.unique(shades)} <= {0, 127, 128, 159, 160, 255}
+    assert {159, 255} <= {int(shade) for shade in np.unique(shades)}
 
 
 def test_colours_are_shown_as_they_are(viewer: ViewerPage) -> None:

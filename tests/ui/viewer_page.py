@@ -1,7 +1,6 @@
 """The viewer alone on a page, under the policy of ``/ui``: its server, and pictures in the format of the gateway."""
 
 import io
-import json
 import shutil
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,8 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 from pydicom import Dataset
 
+from gateway.dicom.web.shown_images import ShownImage, encode, show
+from tests.dicom.volumes.volume_series import parts
 from tests.house.imports import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -29,35 +30,11 @@ TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 
 
 def picture(dataset: Dataset, pixels: NDArray[Any] | None = None, **header: Any) -> bytes:
-    """A dataset as the page receives it; ``pixels`` (frame, row, column[, sample]) are after the modality LUT."""
-    if pixels is None:
-        stored = dataset.pixel_array.astype(np.float32)
-        pixels = (stored * dataset.RescaleSlope + dataset.RescaleIntercept).astype(np.int16)[None]
-    fields = {
-        "dtype": str(pixels.dtype),
-        "shape": pixels.shape,
-        "units": "HU",
-        "study_instance_uid": dataset.StudyInstanceUID,
-        "series_instance_uid": dataset.SeriesInstanceUID,
-        "sop_instance_uid": dataset.SOPInstanceUID,
-        "series_number": 1,
-        "instance_number": int(dataset.InstanceNumber),
-        "modality": dataset.Modality,
-        "series_description": dataset.get("SeriesDescription", ""),
-        "position": numbers(dataset.get("ImagePositionPatient")),
-        "orientation": numbers(dataset.get("ImageOrientationPatient")),
-        "spacing": numbers(dataset.get("PixelSpacing")),
-        "thickness": None,
-        "windows": [],
-        "inverted": False,
-    }
-    text = json.dumps(fields | header).encode()
-    padding = bytes(-(4 + len(text)) % 8)
-    return len(text).to_bytes(4, "little") + text + padding + pixels.tobytes()
-
-
-def numbers(value: Any) -> list[float] | None:
-    return None if value is None else [float(each) for each in value]
+    """A dataset as the gateway sends it to the page; with ``pixels`` in place of its own, (frame, row, column[, 3])."""
+    words, values = show(*parts([dataset]))
+    if pixels is not None:
+        words, values = words | {"dtype": pixels.dtype.name, "shape": list(pixels.shape)}, pixels
+    return b"".join(encode(ShownImage(words | header, values)))
 
 
 @contextmanager

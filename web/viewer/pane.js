@@ -154,8 +154,7 @@ export class Pane {
     this.#picture.paint(plane.width, plane.height, [plane, index, painter, version], (out) => {
       const slice = (/** @type {number} */ s) => series.slices[s].pixels;
       if (series.colour) return paintColour(slice(index), out);
-      const type = /** @type {new (length: number) => import("./pictures.js").Pixels} */ (slice(0).constructor);
-      const values = cut({shape: series.shape, slice}, plane, index, () => new type(out.length));
+      const values = cut({shape: series.shape, slice}, plane, index, () => new series.type(out.length));
       if (values) painter(values, out);
     });
     this.#place(this.#picture, smooth);

@@ -48,4 +48,4 @@ export function sceneOf(series) {
  * @returns {Scene["painter"]} does nothing for colour, which has no window
  */
 export const painterOf = (series, window, inverted) =>
-  series.colour ? () => {} : painter(window, series.slices[0].pixels, series.inverted !== inverted);
+  series.colour ? () => {} : painter(window, series.inverted !== inverted);

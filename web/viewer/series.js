@@ -24,6 +24,8 @@ const UNKNOWN_THICKNESS = 1;
 export class Series {
   /** @type {Slice[]} */
   slices = [];
+  /** The type that holds the values of every slice. @type {new (length: number) => Pixels} */
+  type = Float32Array;
   /** Changes whenever slices are added. */
   version = 0;
   /** What was computed for a version. @type {Grid & {version: number}} */
@@ -41,6 +43,8 @@ export class Series {
    */
   add(picture) {
     if (!this.fits(picture.header)) return false;
+    const type = /** @type {new (length: number) => Pixels} */ (picture.pixels.constructor);
+    this.type = !this.slices.length || this.type === type ? type : Float32Array;
     const [frames, rows, columns] = picture.header.shape;
     const size = rows * columns * (isColour(picture.header) ? 3 : 1);
     for (let frame = 0; frame < frames; frame++) {

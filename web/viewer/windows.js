@@ -67,16 +67,30 @@ export function curve(window) {
 }
 
 /**
- * Return a function that paints values as opaque grey.
+ * Return a function that paints values of any type as opaque grey: slices of one series may differ in it.
  * @param {Window} window
- * @param {Pixels} sample one array of the type that is painted
  * @param {boolean} inverted
  * @returns {(values: Pixels, out: Uint32Array) => void}
  */
-export function painter(window, sample, inverted) {
+export function painter(window, inverted) {
   const part = curve(window);
   const flip = inverted ? 255 : 0;
   const grey = (/** @type {number} */ value) => (OPAQUE | ((Math.round(part(value) * 255) ^ flip) * 0x010101)) >>> 0;
+  /** @type {Map<Function, (values: Pixels, out: Uint32Array) => void>} */
+  const painters = new Map();
+  return (values, out) => {
+    const paint = painters.get(values.constructor) ?? painterOf(grey, values);
+    painters.set(values.constructor, paint);
+    paint(values, out);
+  };
+}
+
+/**
+ * @param {(value: number) => number} grey
+ * @param {Pixels} sample one array of the type that is painted
+ * @returns {(values: Pixels, out: Uint32Array) => void}
+ */
+function painterOf(grey, sample) {
   if (sample instanceof Float32Array) return floatPainter(grey);
   const table = tableOf(grey, sample);
   const bits = table.length - 1;
