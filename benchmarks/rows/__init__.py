@@ -7,6 +7,7 @@ from benchmarks.rows.archives import archives
 from benchmarks.rows.associations import associations
 from benchmarks.rows.batches import batch
 from benchmarks.rows.clicks import clicks
+from benchmarks.rows.clusters import ray_actors
 from benchmarks.rows.contracts import contract
 from benchmarks.rows.crowds import many
 from benchmarks.rows.dicomweb import dicomweb, searches
@@ -59,6 +60,7 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "weights": weights,
     "hop": hop,
     "batch": batch,
+    "ray": ray_actors,
     "archives": archives,
     "devices": devices,
     "functions": functions,
