@@ -1,13 +1,16 @@
 """OHIF as npm publishes it, in Chromium: what a model found in a stored study lies where it was found."""
 
 import io
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
 from base64 import b64decode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +19,11 @@ import pytest
 import requests
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
+from gateway.access.api_keys import fingerprint, new_key
+from gateway.access.callers import Caller
+from gateway.access.callers_file import CallerEntry, change
 from gateway.dicom.samples import phantom
 from tests.commands import Command
 from tests.conftest import LISTENING, ROOT, Serve
@@ -78,33 +84,48 @@ def address(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     sent = {"Content-Type": f"{PARTS}; boundary={BOUNDARY}"}
     requests.post(f"{gateway.url}/dicomweb/studies", body(files), headers=sent).raise_for_status()
     eventually(lambda: len(requests.get(f"{gateway.url}/dicomweb/series").json()) == 6)
+    with beside(gateway.url, dist, folder) as url:
+        yield url
+
+
+@contextmanager
+def beside(gateway: str, dist: Path, folder: Path, *options: str) -> Iterator[str]:
+    """Serve OHIF beside a gateway; yields its address."""
     log = folder / "ohif.log"
-    command = Command(["ohif", "--dist", dist, "--gateway", gateway.url, "--port", 0], ROOT, {}, [log])
+    words = ["ohif", "--dist", dist, "--gateway", gateway, "--port", 0, *options]
+    command = Command(words, ROOT, os.environ, [log])
     try:
-        eventually(lambda: log.exists() and LISTENING.search(log.read_text()))
-        found = LISTENING.search(log.read_text())
+        found = eventually(lambda: LISTENING.search(log.read_text()) if log.exists() else None)
         assert found
         yield f"http://127.0.0.1:{found[2]}"
     finally:
-        command.send_signal(15)
+        command.send_signal(signal.SIGTERM)
         command.wait(60)
 
 
 @pytest.fixture(scope="module")
-def page(address: str) -> Iterator[Page]:
-    """A page without errors, whose requests all go to the address of OHIF."""
-    errors, elsewhere = list[str](), list[str]()
+def browser() -> Iterator[Browser]:
+    """A browser with WebGL in software."""
+    require(CHROMIUM, "chromium is not installed")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(SOFTWARE))
-        opened = browser.new_page(viewport={"width": 1280, "height": 800})
-        opened.set_default_timeout(PATIENCE)
-        opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        opened.on("pageerror", lambda error: errors.append(str(error)))
-        opened.on("request", lambda asked: elsewhere.append(asked.url))
-        yield opened
-        browser.close()
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(SOFTWARE))
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    """A page without errors, whose requests all go to the address of OHIF."""
+    errors, asked = list[str](), list[str]()
+    opened = browser.new_page(viewport={"width": 1280, "height": 800})
+    opened.set_default_timeout(PATIENCE)
+    opened.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on("request", lambda request: asked.append(request.url))
+    yield opened
+    opened.close()
     assert errors == []
-    assert [url for url in elsewhere if not url.startswith((address, "blob:", "data:"))] == []
+    assert [url for url in asked if not url.startswith((address, "blob:", "data:"))] == []
 
 
 def shown(page: Page) -> NDArray[np.int16]:
@@ -176,3 +197,25 @@ def test_a_compressed_image_is_drawn_as_it_decodes(page: Page, address: str) -> 
     pixels = pydicom.dcmread(io.BytesIO(COMPRESSED)).pixel_array
     drawn = np.asarray(picture.crop((left, 0, left + side, side)).resize(pixels.shape[::-1], Image.Resampling.BOX))
     assert np.corrcoef(drawn.ravel(), pixels.ravel())[0, 1] > 0.9
+
+
+def test_ohif_leads_to_the_login_of_the_gateway_and_shows_studies_after_it(
+    browser: Browser, serve: Serve, tmp_path: Path
+) -> None:
+    key, caller = new_key(), Caller("reader", frozenset({"infer", "read", "write"}))
+    change(tmp_path / "callers.json", lambda _: [CallerEntry(caller, fingerprint(key))])
+    paths = {"API_KEYS_FILE": tmp_path / "callers.json", "STORE_FOLDER": tmp_path / "store", "DICOMWEB": 1}
+    gateway = serve("tests.apps.overlaid:app", **{f"GATEWAY_{name}": str(value) for name, value in paths.items()})
+    sent = {"Content-Type": f"{PARTS}; boundary={BOUNDARY}", "X-API-Key": key}
+    requests.post(f"{gateway.url}/dicomweb/studies", body([PHANTOM]), headers=sent).raise_for_status()
+    login = f"{gateway.url}/ui/"
+    with beside(gateway.url, build(), tmp_path, "--login", login) as ohif, browser.new_context() as context:
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(ohif)
+        page.wait_for_url(login)
+        page.locator("input[type=password]").fill(key)
+        with page.expect_response(f"{gateway.url}/ui/login"):
+            page.keyboard.press("Enter")
+        page.goto(ohif)
+        page.get_by_text("Phantom chest").first.wait_for()
