@@ -10,6 +10,7 @@ from gateway.contract.requests import current_request
 from models import region_growing
 from models.app import MODELS, add
 from models.lesion import measure
+from tests.apps.clicking import organs
 
 SCRIPT = "<img src=x onerror=\"window.hacked='model'\"><script>window.hacked='model'</script>"
 STEPS = 100
@@ -38,3 +39,4 @@ app.model("/region-growing", version="1.0.0")(region_growing.grow)
 app.model("/slow")(slow)
 app.model("/hostile")(hostile)
 app.model("/lesion", version="1.0.0")(measure)
+app.model("/organs")(organs)

@@ -145,6 +145,24 @@ def test_a_model_asks_for_a_place_and_a_choice(page: OpenedPage, study: Path) ->
     assert "Lesion, spleen" in page.page.inner_text("details.result")
 
 
+@pytest.mark.slow
+def test_a_model_asks_between_the_clicks_into_two_regions(page: OpenedPage, study: Path) -> None:
+    page.open(study)
+    page.choose("/organs")
+    page.page.get_by_role("button", name="Begin").click()
+    for organ in ("liver", "spleen"):
+        page.page.get_by_role("button", name=organ).click()
+        page.page.get_by_label("Answer", exact=True).fill("secret")
+        page.page.keyboard.press("Enter")
+        page.page.wait_for_selector(f"text=Click into the {organ}.")
+        page.page.wait_for_selector("text=No click yet")
+        page.page.locator(".pictures canvas").click()
+        page.page.wait_for_selector("text=1 click,")
+        page.page.get_by_role("button", name="Accept").click()
+    page.page.wait_for_selector("details.result")
+    assert page.page.locator("details.result .finding").count() == 2
+
+
 def test_a_study_that_does_not_fit_is_refused_in_words_with_an_id(
     page: OpenedPage, study: Path, tmp_path: Path
 ) -> None:

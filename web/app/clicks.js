@@ -61,11 +61,18 @@ export class ClickSession {
     return sent;
   }
 
-  /** Accept the region. @returns {Promise<Answer>} */
+  /** Accept the region; null where the model asks on. @returns {Promise<Answer | null>} */
   async finish() {
     await this.#queue;
     const {api, card, parameters} = this.job;
-    return answerOf(await api.send(`${this.#path}/finish`, {method: "POST"}), card, parameters, this.began);
+    try {
+      return answerOf(await api.send(`${this.#path}/finish`, {method: "POST"}), card, parameters, this.began);
+    } catch (error) {
+      if (!(error instanceof Problem) || error.code !== "session-conflict") throw error;
+      this.words = await api.json(this.#path);
+      await this.#read();
+      return null;
+    }
   }
 
   /** End the session, finished or not. */
@@ -80,6 +87,7 @@ export class ClickSession {
 
   async #read() {
     const {region} = await this.job.api.json(`${this.#path}/region?since=0`);
+    if (!region) this.mask = null;
     await this.#take({...this.words, region});
   }
 
@@ -129,6 +137,9 @@ export async function apply({since, shape, box, encoding, data}, before) {
   return {mask, added};
 }
 
+/** The model asks on. */
+const MORE = Symbol("more");
+
 /** What a person does in a session. */
 export class Clicking {
   #session;
@@ -138,7 +149,6 @@ export class Clicking {
   /** @type {{voxel: number[], positive: boolean}[][]} */
   #clicks = [];
   #negative = false;
-  #clean = new AbortController();
   #words = h("p", {class: "status", role: "status"});
 
   /**
@@ -155,26 +165,34 @@ export class Clicking {
   /** Let the person click until the region is accepted; resolves with the answer, or null where it was given up. @param {(error: unknown) => void} failed @returns {Promise<Answer | null>} */
   async run(failed) {
     try {
-      while (this.#session.words.question?.kind !== "clicks" && this.#session.words.state === "waiting") {
-        await this.#session.input(await ask(this.#place, this.#viewer, this.#session.words.question, this.#session.job.signal));
+      for (;;) {
+        const {state, question} = this.#session.words;
+        if (state !== "waiting") return await this.#session.finish();
+        if (question?.kind === "clicks") {
+          const answer = await this.#click(failed);
+          if (answer !== MORE) return answer;
+        } else {
+          await this.#session.input(await ask(this.#place, this.#viewer, question, this.#session.job.signal));
+        }
       }
-      return this.#session.words.state === "waiting" ? await this.#click(failed) : await this.#session.finish();
     } finally {
-      this.#clean.abort();
       fill(this.#place);
       this.#session.close();
     }
   }
 
-  /** @param {(error: unknown) => void} failed @returns {Promise<Answer | null>} */
+  /** Let the person click into one region. @param {(error: unknown) => void} failed @returns {Promise<Answer | null | typeof MORE>} */
   #click(failed) {
-    return new Promise((resolve, reject) => {
+    const clean = new AbortController();
+    this.#clicks = [];
+    this.#negative = false;
+    return /** @type {Promise<Answer | null | typeof MORE>} */ (new Promise((resolve, reject) => {
       const attempt = (/** @type {() => Promise<any>} */ work) => work().catch((error) => (error instanceof Problem && error.code === "session-gone" ? reject(error) : failed(error)));
       this.#viewer.setTool("point");
       this.#viewer.addEventListener("pick", (event) => {
         const {voxel, positive} = /** @type {CustomEvent} */ (event).detail;
         attempt(() => this.#add(voxel, positive !== this.#negative));
-      }, {signal: this.#clean.signal});
+      }, {signal: clean.signal});
       this.#session.job.signal.addEventListener("abort", () => resolve(null), {once: true});
       const add = h("input", {type: "radio", name: "sign", checked: true, onchange: () => (this.#negative = false)});
       const cut = h("input", {type: "radio", name: "sign", onchange: () => (this.#negative = true)});
@@ -186,11 +204,11 @@ export class Clicking {
         h("div", {class: "row"},
           button("Undo", () => attempt(() => this.#undo())),
           button("Clear", () => attempt(() => this.#reset())),
-          button("Accept", () => attempt(async () => resolve(await this.#session.finish())), {class: "primary"}),
+          button("Accept", () => attempt(async () => resolve((await this.#session.finish()) ?? MORE)), {class: "primary"}),
           button("Give up", () => resolve(null)))));
       this.#tell(0);
       this.#place.scrollIntoView({block: "nearest"});
-    });
+    })).finally(() => clean.abort());
   }
 
   /** @param {number[]} voxel @param {boolean} positive */
