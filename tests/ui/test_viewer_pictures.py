@@ -194,7 +194,11 @@ def test_missing_slices_are_told_in_words(viewer: ViewerPage) -> None:
     slices = series(6)
     del slices[3]
     (found,) = viewer.load([picture(one) for one in slices])
-    assert found["remarks"] == ["Slices are missing: from one to the next it is 2.50 to 5.00 mm."]
+    assert found["remarks"] == [
+        "Slices are missing: from one to the next it is 2.50 to 5.00 mm.",
+        "Other planes need slices on an even grid.",
+    ]
+    assert not found["volumetric"]
     assert viewer.run("() => [...Array(5).keys()].filter((s) => viewer.series.gapBefore(s))") == [3]
 
 
@@ -206,7 +210,7 @@ def test_pictures_of_another_direction_are_a_series_of_their_own(viewer: ViewerP
 
 def test_slices_at_one_place_are_told_and_are_no_volume(viewer: ViewerPage) -> None:
     (found,) = viewer.load([picture(one) for one in [*series(3), *series(3)]])
-    assert found["remarks"] == ["3 slices lie where another lies."]
+    assert found["remarks"] == ["3 slices lie where another lies.", "Other planes need slices on an even grid."]
     assert not found["volumetric"]
 
 

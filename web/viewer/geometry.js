@@ -11,6 +11,10 @@ const PARALLEL = 1e-3;
 const EVEN_MM = 0.01;
 const EVEN_RATIO = 0.01;
 
+/** How far a slice may lie from the grid that fits best, as in the gateway: mm, and a part of the step. */
+const GRID_MM = 0.3;
+const GRID_RATIO = 0.1;
+
 /** A gap of so many usual steps tells of missing slices. */
 const MISSING_STEPS = 1.5;
 
@@ -86,6 +90,7 @@ function gridOf(positions, across) {
 /**
  * @typedef {object} Steps
  * @property {boolean} even all steps are one
+ * @property {boolean} gridded no slice is missing, repeated or far from an even grid
  * @property {number} smallest mm
  * @property {number} largest mm
  * @property {number} repeated slices at the place of the slice before
@@ -96,15 +101,20 @@ function gridOf(positions, across) {
 export function unevenness(heights) {
   const steps = heights.slice(1).map((height, index) => height - heights[index]);
   const distinct = steps.filter((step) => step > EVEN_MM).sort((a, b) => a - b);
-  const usual = distinct[Math.floor(distinct.length / 2)] ?? 0;
+  const usual = distinct[(distinct.length - 1) >> 1] ?? 0;
   const mean = (heights[heights.length - 1] - heights[0]) / Math.max(1, steps.length);
-  const drift = heights.map((height, index) => Math.abs(height - heights[0] - index * mean));
+  const drift = Math.max(...heights.map((height, index) => Math.abs(height - heights[0] - index * mean)));
+  const even = drift <= Math.max(EVEN_MM, EVEN_RATIO * mean);
+  const repeated = steps.filter((step) => step <= EVEN_MM).length;
+  const missing = steps.flatMap((step, index) => (usual && step >= MISSING_STEPS * usual ? [index + 1] : []));
+  const near = drift <= Math.max(EVEN_MM, Math.min(GRID_MM, GRID_RATIO * mean));
   return {
-    even: Math.max(...drift) <= Math.max(EVEN_MM, EVEN_RATIO * mean),
+    even,
+    gridded: (even || near) && !repeated && !missing.length,
     smallest: Math.min(...steps),
     largest: Math.max(...steps),
-    repeated: steps.filter((step) => step <= EVEN_MM).length,
-    missing: steps.flatMap((step, index) => (usual && step >= MISSING_STEPS * usual ? [index + 1] : [])),
+    repeated,
+    missing,
   };
 }
 

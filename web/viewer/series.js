@@ -137,7 +137,7 @@ export class Series {
 
   /** True if the slices are one grid of grey voxels that other planes can cut. @returns {boolean} */
   get volumetric() {
-    return !this.colour && this.slices.length > 1 && !!this.affine && !this.#measured.steps?.repeated;
+    return !this.colour && !!this.#measured.steps?.gridded;
   }
 
   /** What a careful reader should know, a sentence each. @returns {string[]} */
@@ -148,6 +148,7 @@ export class Series {
     if (steps.repeated) found.push(`${steps.repeated} slices lie where another lies.`);
     if (steps.missing.length) found.push(`Slices are missing: ${describe(steps)}.`);
     else if (!steps.even && !steps.repeated) found.push(`The slices are not evenly spaced: ${describe(steps)}.`);
+    if (!steps.gridded) found.push("Other planes need slices on an even grid.");
     return found;
   }
 
