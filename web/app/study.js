@@ -54,6 +54,7 @@ export class Study extends EventTarget {
       for (let next = waiting.shift(); next && !this.#stop.signal.aborted; next = waiting.shift()) await this.#fetch(next);
     };
     await Promise.all(Array.from({length: AT_ONCE}, work));
+    for (const series of this.series) series.arriving = false;
     if (!this.#stop.signal.aborted) this.dispatchEvent(new Event("loaded"));
   }
 
@@ -62,7 +63,7 @@ export class Study extends EventTarget {
     try {
       const {bytes} = await this.api.send(file ? "ui/pictures" : address, {body: file, headers: file ? {"Content-Type": typeOf(name)} : {}, signal: this.#stop.signal});
       const picture = parsePicture(bytes);
-      collect(this.series, picture);
+      collect(this.series, picture).arriving = true;
       this.sources.set(picture.header.sop_instance_uid, {file, header: picture.header});
     } catch (error) {
       if (isAborted(error)) return;

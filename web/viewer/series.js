@@ -26,6 +26,8 @@ export class Series {
   slices = [];
   /** The type that holds the values of every slice. @type {new (length: number) => Pixels} */
   type = Float32Array;
+  /** True while pictures are on their way: a gap may yet be filled, and nothing is remarked. */
+  arriving = false;
   /** Changes whenever slices are added. */
   version = 0;
   /** What was computed for a version. @type {Grid & {version: number}} */
@@ -143,6 +145,7 @@ export class Series {
   /** What a careful reader should know, a sentence each. @returns {string[]} */
   get remarks() {
     const {steps} = this.#measured;
+    if (this.arriving) return [];
     if (!steps) return this.header.spacing ? [] : ["The size of a pixel in millimetres is unknown."];
     const found = [];
     if (steps.repeated) found.push(`${steps.repeated} slices lie where another lies.`);
@@ -154,7 +157,7 @@ export class Series {
 
   /** True if slices are missing between a slice and the one before. @param {number} slice @returns {boolean} */
   gapBefore(slice) {
-    return this.#measured.steps?.missing.includes(slice) ?? false;
+    return !this.arriving && this.#measured.steps?.missing.includes(slice) === true;
   }
 
   /**
