@@ -193,11 +193,11 @@ class ModelScheduler:
 
     def advance(self, now: float) -> None:
         """Do what is due: start or stop processes, run calls, kill processes that hang."""
-        self._scale(now)
         self._carry_out(now)
         ready = self.replicas.ready_numbers()
         self._queue.places = len(ready) + len(self._batches.keys() - set(ready))  # those that drain hold theirs
         self._dispatch(now)
+        self._scale(now)  # once free replicas have taken what waits
         self._end_hung(now)
 
     def _scale(self, now: float) -> None:
