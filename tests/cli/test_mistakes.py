@@ -119,7 +119,6 @@ def test_a_client_that_accepts_any_certificate_is_not_warned_with_each_request(s
     [
         ["results"],
         ["upload", "-i", "STUDY"],
-        ["preflight", "-i", "STUDY"],
         ["bundle", "push", "b", "STUDY"],
         ["bundle", "pull", "b", "OUT"],
     ],
@@ -129,6 +128,11 @@ def test_a_gateway_without_a_store_is_reported(
 ) -> None:
     given = [{"STUDY": study, "OUT": tmp_path / "out"}.get(word, word) for word in words]
     assert "GATEWAY_STORE_FOLDER" in line_of(run, *given, "-p", service.port)
+
+
+def test_preflight_needs_no_store(run: Run, service: Server, study: Path) -> None:
+    ran = run("preflight", "-i", study, "-p", service.port)
+    assert (ran.status, ran.err) == (0, "")
 
 
 def test_a_route_without_a_model_is_named(run: Run, service: Server, study: Path, tmp_path: Path) -> None:
