@@ -70,6 +70,7 @@ def _serve(arguments: argparse.Namespace) -> None:
     from gateway.access.listeners import refuse_anonymous
     from gateway.cli.serving import importable, require_free, require_known, require_servable
     from gateway.config import Settings
+    from gateway.executors.ray.cluster import require_ray
     from gateway.server.master import serve
 
     require_servable(arguments)
@@ -86,9 +87,11 @@ def _serve(arguments: argparse.Namespace) -> None:
     if arguments.allow_anonymous:
         os.environ["GATEWAY_ALLOW_ANONYMOUS"] = "1"
     try:
-        Settings.from_environment()
+        require_ray(Settings.from_environment())
     except ValueError as error:
         raise CommandFailed(str(error), USAGE) from error
+    except ImportError as error:
+        raise CommandFailed(str(error)) from error
     require_free(arguments.host, arguments.port, os.environ)
     serve(importable(arguments.app), **options)
 

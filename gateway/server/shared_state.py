@@ -11,6 +11,7 @@ import sys
 from gateway.config import Settings
 from gateway.executors.forks import Closable
 from gateway.executors.messages import listen
+from gateway.executors.ray.cluster import require_ray
 from gateway.executors.scoreboard import Scoreboard
 
 logger = logging.getLogger("gateway")
@@ -24,10 +25,11 @@ class SupervisorLauncher:
     """The supervisor of one server. Workers inherit the end of its standard input, by which it knows that they live.
 
     ``app`` is an import string, loaded in each model process and never here. ``log`` is the descriptor that all of
-    them write their log lines to; None is standard error.
+    them write their log lines to; None is standard error. Raises ImportError where Ray is configured and missing.
     """
 
     def __init__(self, app: str, log: int | None = None) -> None:
+        require_ray(Settings.from_environment())
         self._app, self._log = app, log
         self._listener, self.address = listen()
         self._process: subprocess.Popen[bytes] | None = None

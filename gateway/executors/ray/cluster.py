@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from gateway.config import Settings
@@ -33,13 +34,10 @@ CONNECT_PAUSE = 2.0
 """Seconds between two tries to reach a cluster."""
 
 
-def ray_module() -> Any:
-    """Import Ray. Raises ImportError with what to install."""
-    try:
-        import ray
-    except ImportError as error:
-        raise ImportError(f"--ray (GATEWAY_RAY) needs Ray; {hint('ray')}") from error
-    return ray
+def require_ray(settings: Settings) -> None:
+    """Raise ImportError with what to install where the settings name a cluster and Ray is missing; import nothing."""
+    if settings.ray and find_spec("ray") is None:
+        raise ImportError(f"--ray (GATEWAY_RAY) needs Ray; {hint('ray')}")
 
 
 @contextlib.contextmanager
@@ -53,7 +51,8 @@ def connected(settings: Settings) -> Iterator[Any]:
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ |= VARIABLES
     with _local() if local else _remote(settings) as options:
-        ray = ray_module()
+        import ray
+
         ray.init(namespace=NAMESPACE, configure_logging=False, log_to_driver=True, **options)
         do_nothing(signal.SIGTERM)  # ray.init has a handler that would end this process before the models
         try:
