@@ -66,6 +66,27 @@ def test_nothing_shows_before_a_key_is_given_and_after_it_is_given_back(
         assert page.page.evaluate("fetch('/ui/models').then(({status}) => status)") == 401
 
 
+def test_a_login_that_has_ended_is_renewed_over_the_page_as_it_is(
+    browser: Browser, guarded: tuple[str, str], tmp_path: Path
+) -> None:
+    url, key = guarded
+    phantom_study(tmp_path, slices=3)
+    with opened_page(browser, url) as page:
+        page.page.fill("#key", key)
+        page.page.keyboard.press("Enter")
+        page.page.wait_for_selector("text=reader")
+        page.open(tmp_path)
+        page.run("/segmentation-3d")
+        page.page.context.clear_cookies()
+        page.choose("/segmentation-3d")
+        page.page.get_by_role("button", name="Run", exact=True).click()
+        page.page.fill("dialog.cover #key", key)
+        page.page.keyboard.press("Enter")
+        page.page.wait_for_selector("dialog.cover", state="detached")
+        page.run("/segmentation-3d")
+        assert page.page.locator("details.result").count() == 2
+
+
 def test_scripts_in_texts_of_files_and_models_are_texts(
     browser: Browser, guarded: tuple[str, str], tmp_path: Path
 ) -> None:

@@ -53,9 +53,10 @@ export class Models {
   }
 
   #without() {
-    const {store, runs} = this.desk.config;
-    if (store && runs) return null;
-    return h("p", {class: "hint"}, "This gateway has no store: the study is sent with each request, progress is not told, and leaving the page cancels.");
+    const {config, hasRuns} = this.desk;
+    if (hasRuns) return null;
+    const why = config.store ? "This key may not store studies and read what is stored" : "This gateway has no store";
+    return h("p", {class: "hint"}, `${why}: the study is sent with each request, progress is not told, and leaving the page cancels.`);
   }
 
   #forget() {
@@ -141,7 +142,7 @@ export class Models {
     };
     this.#begin();
     try {
-      const answer = card.interactive && config.sessions ? await this.#clicked(job) : await (config.store && config.runs && card.durable !== false && study.storable ? byRun(job) : byRequest(job));
+      const answer = card.interactive && config.sessions ? await this.#clicked(job) : await (this.desk.hasRuns && card.durable !== false && study.storable ? byRun(job) : byRequest(job));
       if (answer && study === this.desk.study) this.desk.add(answer);
       this.#tell(answer ? `Answered in ${answer.seconds.toFixed(1)} s` : "Given up", null);
     } catch (error) {

@@ -34,6 +34,18 @@ export class Desk extends EventTarget {
     return this.viewer.series;
   }
 
+  /** Return true if the caller has a role; without keys everybody has. @param {string} role */
+  may(role) {
+    const {caller, authentication} = this.config;
+    return !authentication || !!caller && [role, "admin"].some((each) => caller.roles.includes(each));
+  }
+
+  /** Return true if models can run on what is open as runs of the store: what it lacks is to be written, and their events read. */
+  get hasRuns() {
+    const {store, runs} = this.config;
+    return store && runs && this.may("read") && (!!this.study?.stored || this.may("write"));
+  }
+
   /** Open a study in place of the one before. @param {Study} study */
   open(study) {
     this.study?.close();

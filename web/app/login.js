@@ -29,6 +29,31 @@ export function signIn(api, root) {
   });
 }
 
+let again = false;
+
+/**
+ * Ask for a key over the page, which stays as it is, once a login has ended; another caller gets a page of its own.
+ * @param {import("./api.js").Api} api @param {import("./types.js").Config} config
+ */
+export async function signInAgain(api, config) {
+  if (again) return;
+  again = true;
+  const dialog = h("dialog", {class: "cover", "aria-label": "Sign in again", onclose: () => dialog.isConnected && dialog.showModal()});
+  document.body.append(dialog);
+  dialog.showModal();
+  try {
+    await signIn(api, dialog);
+    const {caller, csrf} = await api.json("ui/config");
+    if (caller?.name !== config.caller?.name) return location.reload();
+    api.csrf = csrf;
+  } catch {
+    return location.reload();
+  } finally {
+    again = false;
+  }
+  dialog.remove();
+}
+
 /** @param {import("./api.js").Api} api */
 export async function signOut(api) {
   await api.send("ui/logout", {method: "POST"}).catch(() => undefined);

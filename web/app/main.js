@@ -4,8 +4,8 @@ import {Models} from "./cards.js";
 import {comparePanel} from "./compare.js";
 import {Desk} from "./desk.js";
 import {button, fill, h, newId} from "./dom.js";
-import {signIn, signOut} from "./login.js";
-import {announce, fail, region} from "./notices.js";
+import {signIn, signInAgain, signOut} from "./login.js";
+import {announce, fail, region, requestId} from "./notices.js";
 import {openingPanel} from "./opening.js";
 import {patientLine} from "./patient.js";
 import {resultsPanel} from "./results.js";
@@ -25,12 +25,22 @@ async function start() {
     config = await api.json("ui/config");
   } catch (error) {
     if (error instanceof Problem && error.status === 401) return signIn(api, root).then(start);
-    fill(root, h("main", {class: "login"}, h("h1", {}, "Inference gateway"), h("p", {role: "alert"}, /** @type {Error} */ (error).message), button("Try again", () => void start())));
-    return;
+    return stop(error, null);
   }
   api.csrf = config.csrf;
-  api.addEventListener("unauthenticated", () => location.reload(), {once: true});
-  show(config, await api.json("ui/models"));
+  try {
+    show(config, await api.json("ui/models"));
+  } catch (error) {
+    return stop(error, config);
+  }
+  api.addEventListener("unauthenticated", () => void signInAgain(api, config));
+}
+
+/** Say why there is no page. @param {unknown} error @param {import("./types.js").Config | null} config */
+function stop(error, config) {
+  const words = h("p", {role: "alert"}, /** @type {Error} */ (error).message);
+  fill(root, h("main", {class: "login"}, h("h1", {}, "Inference gateway"), words, error instanceof Problem && requestId(error.requestId),
+    button("Try again", () => void start()), config?.authentication && button("Sign out", () => void signOut(api))));
 }
 
 /** @param {import("./types.js").Config} config @param {import("./types.js").Card[]} cards */

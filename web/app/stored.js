@@ -12,6 +12,9 @@ export function storedPanel(desk, open) {
     return h("section", {class: "panel", "aria-label": "Store"}, h("h2", {}, "Store"),
       h("p", {class: "hint"}, "This gateway stores no studies. A study goes with each request; there are no lists, no progress, and no runs that outlive this page. GATEWAY_STORE_FOLDER turns the store on."));
   }
+  if (!desk.may("read")) {
+    return h("section", {class: "panel", "aria-label": "Store"}, h("h2", {}, "Store"), h("p", {class: "hint"}, "This key may not read stored studies: that needs the role read."));
+  }
   const id = newId("filter");
   const list = h("ul", {class: "stored", "aria-label": "Stored studies"});
   const filter = () => {
