@@ -24,6 +24,11 @@ def slow(volume: Volume) -> Mask:
     return Mask(volume.array > 0, "Slow")
 
 
+def nothing(volume: Volume) -> list[Mask]:
+    """Find nothing."""
+    return []
+
+
 def hostile(
     volume: Volume, script: Annotated[str, Field(title=SCRIPT, description=SCRIPT)] = SCRIPT
 ) -> list[Mask | Classification]:
@@ -38,5 +43,6 @@ for route, model in MODELS.items():
 app.model("/region-growing", version="1.0.0")(region_growing.grow)
 app.model("/slow")(slow)
 app.model("/hostile")(hostile)
+app.model("/nothing")(nothing)
 app.model("/lesion", version="1.0.0")(measure)
 app.model("/organs")(organs)

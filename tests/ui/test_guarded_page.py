@@ -87,6 +87,46 @@ def test_a_login_that_has_ended_is_renewed_over_the_page_as_it_is(
         assert page.page.locator("details.result").count() == 2
 
 
+def test_files_that_did_not_get_through_are_loaded_again_on_request(
+    browser: Browser, guarded: tuple[str, str], tmp_path: Path
+) -> None:
+    url, key = guarded
+    phantom_study(tmp_path, slices=3)
+    with opened_page(browser, url) as page:
+        page.page.fill("#key", key)
+        page.page.keyboard.press("Enter")
+        page.page.wait_for_selector("text=reader")
+        page.page.context.set_offline(True)
+        page.open(tmp_path)
+        page.page.get_by_text("3 files could not be loaded").click()
+        assert "does not answer" in page.page.inner_text(".refused")
+        page.page.context.set_offline(False)
+        page.page.get_by_role("button", name="Try again").click()
+        page.page.wait_for_selector("text=3 of 3 files are pictures")
+        assert page.page.locator(".refused").is_hidden()
+        page.failures.clear()  # the browser reports each request that failed
+
+
+def test_an_answer_of_nothing_is_said_and_a_picture_of_a_model_is_no_study(
+    browser: Browser, guarded: tuple[str, str], tmp_path: Path
+) -> None:
+    url, key = guarded
+    phantom_study(tmp_path, slices=3)
+    with opened_page(browser, url) as page:
+        page.page.fill("#key", key)
+        page.page.keyboard.press("Enter")
+        page.page.wait_for_selector("text=reader")
+        page.open(tmp_path)
+        assert "The model found nothing to show." in page.run("/nothing")
+        page.run("/secondary-capture")
+        page.page.locator(".finding").get_by_role("button", name="Show", exact=True).first.click()
+        page.page.wait_for_selector(".series button >> nth=1")
+        page.choose("/nothing")
+        assert page.page.get_by_role("button", name="Run", exact=True).is_disabled()
+        page.page.locator(".series button").first.click()
+        assert page.page.get_by_role("button", name="Run", exact=True).is_enabled()
+
+
 def test_scripts_in_texts_of_files_and_models_are_texts(
     browser: Browser, guarded: tuple[str, str], tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ import io
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -219,6 +220,14 @@ def test_a_mask_is_saved_as_numpy_reads_it(page: OpenedPage, url: str, study: Pa
     with page.page.expect_download() as picture:
         page.page.get_by_role("button", name="PNG").click()
     assert picture.value.path().read_bytes().startswith(b"\x89PNG")
+    with page.page.expect_download() as packed:
+        page.page.get_by_role("button", name="NIfTI").click()
+    assert ZipFile(packed.value.path()).namelist() == ["response.json", "mask_1.nii.gz", "mask_2.nii.gz"]
+    objects = []
+    page.page.on("download", lambda download: objects.append(dcmread(download.path())))
+    page.page.get_by_role("button", name="DICOM", exact=True).click()
+    page.page.wait_for_selector(".files button:disabled", state="detached")
+    assert objects and {each.Modality for each in objects} == {"SEG"}
 
 
 @pytest.mark.slow

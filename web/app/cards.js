@@ -16,6 +16,9 @@ import {colourOf} from "../viewer/palettes.js";
 /** The colour of a region while it is clicked: no answer has it. */
 const REGION = colourOf(3);
 
+/** Milliseconds between two looks at models that start. */
+const WATCHED_EVERY = 3000;
+
 /** Models, one of which is chosen; runs it on the series that is shown, or on its study. */
 export class Models {
   /** @type {Map<string, Verdict>} */
@@ -50,6 +53,21 @@ export class Models {
     this.#box = h("div", {class: "runbox"}, this.#settings, this.#cancel, this.#words, this.#bar, this.#told, this.#questions, this.#without());
     this.element = h("section", {class: "panel", "aria-label": "Models"}, this.#list);
     this.#choose(cards[0] ?? null);
+    void this.#watch();
+  }
+
+  /** Look at models that start until none does. */
+  async #watch() {
+    while (this.cards.some(({state}) => state === "starting")) {
+      await new Promise((resolve) => setTimeout(resolve, WATCHED_EVERY));
+      /** @type {Card[]} */
+      const now = await this.desk.api.json("ui/models").catch(() => []);
+      for (const card of this.cards) {
+        const {state, reason} = now.find(({route}) => route === card.route) ?? card;
+        Object.assign(card, {state, reason});
+      }
+      this.#show();
+    }
   }
 
   #without() {
@@ -96,10 +114,16 @@ export class Models {
   }
 
   #ready() {
-    const open = !!this.desk.study?.loaded && !!this.desk.series;
+    const open = this.#sendable;
     this.#run.disabled = !this.#card || !open || !!this.#running;
     this.#run.textContent = this.#card?.interactive ? "Begin" : "Run";
     this.#target.disabled = !!this.#running;
+  }
+
+  /** Return true if what is shown is of the study; a capture of a model is not. */
+  get #sendable() {
+    const {study, series} = this.desk;
+    return !!study?.loaded && !!series && study.headers(series.uid).length > 0;
   }
 
   /** The UID of what is sent. */
@@ -111,9 +135,9 @@ export class Models {
   async #preflight() {
     this.#asking.abort();
     this.#asking = new AbortController();
-    const {study, series, api} = this.desk;
+    const {study, api} = this.desk;
     this.#ready();
-    if (!study?.loaded || !series) return;
+    if (!study || !this.#sendable) return;
     try {
       this.#verdicts = await preflight(api, study, this.#uid, study.stored, this.#asking.signal);
       this.#show();

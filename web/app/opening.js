@@ -92,8 +92,10 @@ function refusedOf(desk) {
     const refused = desk.study?.refused ?? [];
     box.hidden = !refused.length;
     if (!refused.length) return;
-    const rest = refused.length - MOST_LISTED;
-    fill(box, h("summary", {}, `${refused.length} ${refused.length === 1 ? "file is not a picture" : "files are not pictures"}`),
+    const rest = refused.length - MOST_LISTED, lost = refused.filter((each) => each.lost).length, others = refused.length - lost;
+    const words = [lost && `${lost} ${lost === 1 ? "file" : "files"} could not be loaded`, others && `${others} ${others === 1 ? "file is not a picture" : "files are not pictures"}`];
+    fill(box, h("summary", {}, words.filter(Boolean).join(", ")),
+      lost > 0 && button("Try again", () => void desk.study?.again().catch(fail), {class: "small"}),
       h("ul", {class: "refused"}, ...refused.slice(0, MOST_LISTED).map(({name, words}) => h("li", {}, h("code", {}, name), h("span", {class: "faint"}, words))),
         rest > 0 && h("li", {}, `and ${rest} more`)));
   });

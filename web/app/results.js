@@ -40,6 +40,7 @@ function resultCard(desk, result, open) {
     ...grids.map((finding) => gridRow(desk, finding)), ...groupsOf(marks).map((group) => markRow(desk, group)),
     ...reading.facts.map(({title: name, value}) => h("div", {class: "facts"}, h("p", {class: "strong"}, name), facts(value))),
     ...reading.objects.map((object) => objectRow(desk, object)),
+    ![reading.findings, reading.facts, reading.objects, reading.notes].some((list) => list.length) && h("p", {class: "hint"}, "The model found nothing to show."),
     ...reading.notes.map((note) => h("p", {class: "warning"}, note)),
     filesRow(result, grids), provenance(result));
 }
@@ -157,6 +158,9 @@ function objectRow(desk, {name, kind, bytes}) {
     h("span", {class: "row"}, kind === "dicom_secondary_capture" && button("Show", show, {class: "small"}), button(".dcm", () => save(blob, `${fileName(name)}.dcm`), {class: "small", "aria-label": `Save ${name} as DICOM`})));
 }
 
+/** One file, or one for each mask in an archive: several masks with shades are no labels (docs/nifti.md). @param {GridFinding[]} grids */
+const niftiOf = (grids) => (grids.length > 1 && grids.some(({kind}) => kind === "probability" || kind === "heatmap") ? "application/zip; masks=nifti" : "application/x-nifti");
+
 /** @param {Result} result @param {GridFinding[]} grids */
 function filesRow({answer}, grids) {
   const stem = fileName(`${answer.model}-${answer.id}`);
@@ -167,7 +171,7 @@ function filesRow({answer}, grids) {
   }, {class: "small"});
   return h("div", {class: "row files", role: "group", "aria-label": "Files of this answer"}, h("span", {class: "faint"}, "Save"),
     ...grids.map((finding) => button(`${finding.name}.npy`, () => saveMask(finding), {class: "small"})),
-    button("JSON", () => saveJSON(answer), {class: "small"}), form("DICOM", "application/dicom"), grids.length > 0 && form("NIfTI", "application/x-nifti"), form("ZIP", "application/zip"), form("Sheet", "image/png"),
+    button("JSON", () => saveJSON(answer), {class: "small"}), form("DICOM", "application/dicom"), grids.length > 0 && form("NIfTI", niftiOf(grids)), form("ZIP", "application/zip"), form("Sheet", "image/png"),
     answer.receipt && button("Receipt", () => saveReceipt(answer), {class: "small"}));
 }
 

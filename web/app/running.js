@@ -1,6 +1,7 @@
 // Run a model: by a request, or as a run of the store with progress; either can be cancelled.
 import {Problem} from "./api.js";
 import {newId} from "./dom.js";
+import {DICOM} from "./files.js";
 import {referenceOf} from "./preflight.js";
 import {decodeRelated, encodeRelated} from "./related.js";
 
@@ -61,7 +62,12 @@ export async function byRun(job) {
   } finally {
     signal.removeEventListener("abort", cancel);
   }
-  return {...(await answerAt(api, `runs/${run.id}/result`, card, parameters)), seconds: (Date.now() - began) / 1000};
+  const answer = {...(await answerAt(api, `runs/${run.id}/result`, card, parameters)), seconds: (Date.now() - began) / 1000};
+  const kept = answer.again;
+  const json = {...parameters, ...referenceOf(study, uid)};
+  // A result is stored as the model gave it: its DICOM objects are made by another request.
+  answer.again = async (accept) => (accept === DICOM ? blobOf(await api.send(card.route, {json, headers: {Accept: accept}})) : /** @type {NonNullable<typeof kept>} */ (kept)(accept));
+  return answer;
 }
 
 /** An answer that is there: of a finished run, or a stored one. @param {Api} api @param {string} path @param {Pick<Card, "route" | "name" | "version">} card @param {Record<string, any>} parameters */
@@ -141,8 +147,12 @@ function follow({api, signal, tell, ask, show}, id) {
       else if (problem) end(() => reject(new Problem(problem.status ?? 500, problem, "")));
       else tell(STATES[state] ?? state, null);
     });
+    let broken = false;
+    source.onopen = () => broken && tell("The gateway answers again", null);
     source.onerror = () => {
-      if (source.readyState === EventSource.CLOSED) end(() => reject(new Problem(0, {detail: "The gateway ended the events of this run; look it up among the stored studies."}, "")));
+      broken = source.readyState === EventSource.CONNECTING;  // the browser tries again by itself, and the gateway repeats what it missed
+      if (broken) tell("The gateway does not answer; the page tries again, and the run goes on there", null);
+      else end(() => reject(new Problem(0, {detail: "The gateway ended the events of this run; look it up among the stored studies."}, "")));
     };
   });
 }

@@ -7,7 +7,7 @@ import {DICOM, typeOf} from "./files.js";
 /** @typedef {import("../viewer/pictures.js").Header} Header */
 /** @typedef {import("../viewer/series.js").Series} Series */
 /** @typedef {{name: string, file: File | null, address: string}} Source  a file, or the address of a stored picture */
-/** @typedef {{name: string, words: string, requestId: string}} Refused */
+/** @typedef {{name: string, words: string, requestId: string, lost: Source | null}} Refused  lost: the gateway did not judge it */
 
 /** Pictures on their way at once: a browser has six connections to a server, and needs some for other requests. */
 const AT_ONCE = 4;
@@ -58,6 +58,15 @@ export class Study extends EventTarget {
     if (!this.#stop.signal.aborted) this.dispatchEvent(new Event("loaded"));
   }
 
+  /** Load those once more that the gateway did not judge. */
+  async again() {
+    const lost = this.refused.flatMap(({lost: source}) => source ?? []);
+    this.refused = this.refused.filter((each) => !each.lost);
+    this.done -= lost.length;
+    this.total -= lost.length;
+    await this.load(lost);
+  }
+
   /** @param {Source} source */
   async #fetch({name, file, address}) {
     try {
@@ -68,7 +77,8 @@ export class Study extends EventTarget {
     } catch (error) {
       if (isAborted(error)) return;
       const known = error instanceof Problem;
-      this.refused.push({name, words: error instanceof Error ? error.message : String(error), requestId: known ? error.requestId : ""});
+      const lost = known && isPassing(error.status) ? {name, file, address} : null;
+      this.refused.push({name, words: error instanceof Error ? error.message : String(error), requestId: known ? error.requestId : "", lost});
     }
     this.done++;
     this.dispatchEvent(new Event("picture"));
@@ -85,6 +95,9 @@ export class Study extends EventTarget {
     return found.flatMap(({file}) => (file ? [file] : []));
   }
 }
+
+/** True for a status that says nothing of the file: no connection, no login, too many requests, a server that fails. @param {number} status */
+const isPassing = (status) => status === 0 || status === 401 || status === 429 || status >= 500;
 
 /** A series in words: its number, what it shows and how much of it is there. @param {Series} series */
 export function seriesWords({header, shape}) {
