@@ -4,8 +4,9 @@ A label map has the grid of what was sent: that of the series, or of the NIfTI f
 round.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -30,10 +31,15 @@ Voxels = NDArray[np.uint8]
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A region of an answer: its name, and its voxels: bool, (slice, row, column)."""
+    """A region of an answer: its name, its slices, rows and columns, and its voxels.
+
+    The voxels are found when they are wanted: a mask of a hundred labels would be a hundred arrays of its size.
+    """
 
     name: str
-    inside: NDArray[np.bool_]
+    shape: tuple[int, ...]
+    inside: Callable[[], NDArray[np.bool_]]
+    """Returns the voxels: bool, (slice, row, column)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +66,7 @@ class LabelMap:
         regions = list(_named(_regions(masks)))
         if not regions:
             return None
-        grids = {region.inside.shape for region in regions}
+        grids = {region.shape for region in regions}
         if len(grids) > 1 or not all(np.allclose(matrix, affines[0]) for matrix in affines):
             raise NotAcceptable("The masks lie on several images, which one label map cannot hold; ask for json.")
         if len(regions) > MOST:
@@ -79,28 +85,30 @@ class LabelMap:
         """
         values = np.zeros(self.shape, np.uint8)
         for value, region in enumerate(self.regions, start=1):
-            if not covers and values[region.inside].any():
+            inside = region.inside()
+            if not covers and values[inside].any():
                 raise NotAcceptable(OVERLAP)
-            values[region.inside] = value
+            values[inside] = value
         return values
 
     def layers(self) -> list[tuple[Voxels, dict[str, int]]]:
         """Return label maps in which no region overlaps another, each with the values of its regions by name."""
         layers: list[tuple[Voxels, dict[str, int]]] = []
         for region in self.regions:
-            layer = next((one for one in layers if not one[0][region.inside].any()), None)
+            inside = region.inside()
+            layer = next((one for one in layers if not one[0][inside].any()), None)
             if layer is None:
                 layer = np.zeros(self.shape, np.uint8), {}
                 layers.append(layer)
             values, names = layer
             names[region.name] = len(names) + 1
-            values[region.inside] = names[region.name]
+            values[inside] = names[region.name]
         return layers
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Slices, rows, columns."""
-        return self.regions[0].inside.shape
+        return self.regions[0].shape
 
     def as_sent(self, values: Voxels) -> tuple[Voxels, Affine]:
         """Return values of the volume, (slice, row, column), on the grid of what was sent, and the affine to mm LPS."""
@@ -115,11 +123,12 @@ def _regions(masks: Iterable[Any]) -> Iterator[Region]:
         if isinstance(mask, LabelMask):
             for value in sorted(mask.labels):
                 label = mask.labels[value]
-                yield Region(label if isinstance(label, str) else label.name, array == value)
-        elif isinstance(mask, ProbabilityMask):
-            yield Region(mask.label, array >= 255 * mask.threshold)  # of 0 to 255, as answers have them
+                name = label if isinstance(label, str) else label.name
+                yield Region(name, array.shape, partial(np.equal, array, value))
+        elif isinstance(mask, ProbabilityMask):  # of 0 to 255, as answers have them
+            yield Region(mask.label, array.shape, partial(np.greater_equal, array, 255 * mask.threshold))
         else:
-            yield Region(mask.label, array != 0)
+            yield Region(mask.label, array.shape, partial(np.not_equal, array, 0))
 
 
 def _named(regions: Iterable[Region]) -> Iterator[Region]:
@@ -131,4 +140,4 @@ def _named(regions: Iterable[Region]) -> Iterator[Region]:
             name = f"{stem} {number}"
             number += 1
         known.add(name)
-        yield Region(name, region.inside)
+        yield replace(region, name=name)

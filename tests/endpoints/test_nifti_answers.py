@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import tracemalloc
 import zipfile
 from typing import Any
 
@@ -44,12 +45,17 @@ def mixed(image: Volume) -> list[Mask | ProbabilityMask]:
     return [dense(image), likely(image)]
 
 
+def many(image: Volume) -> list[Mask | LabelMask]:
+    labels = (np.arange(image.array.size) % 251).astype(np.uint8).reshape(image.shape)
+    return [Mask(labels == 0, "Rest"), LabelMask(labels, {value: f"Part {value}" for value in range(1, 251)})]
+
+
 def worded(image: Volume) -> Classification:
     return Classification({"voxels": image.array.size})
 
 
 app = Gateway(__name__, settings=Settings())
-for model in (dense, likely, apart, overlapping, mixed, worded):
+for model in (dense, likely, apart, overlapping, mixed, many, worded):
     app.model(f"/{model.__name__}")(model)
 client = session(app)
 
@@ -118,6 +124,19 @@ def test_what_one_file_cannot_have_is_refused_in_words(route: str, word: str) ->
     response = post(nifti(), route)
     assert (response.status_code, response.json()["type"]) == (406, "urn:gateway:problem:not-acceptable")
     assert word in response.json()["detail"]
+
+
+def test_a_map_of_many_labels_takes_the_memory_of_few() -> None:
+    sent = nifti(np.zeros((16, 128, 128), np.uint8), np.eye(4))
+    voxels = 16 * 128 * 128
+    tracemalloc.start()
+    try:
+        answer = post(sent, "/many")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(np.unique(np.asanyarray(loaded(answer.content).dataobj))) == 251
+    assert peak < 100 * voxels
 
 
 def test_an_archive_has_a_file_for_each_mask() -> None:
