@@ -20,7 +20,18 @@ from openapi_spec_validator import validate
 from werkzeug.formparser import parse_form_data
 from werkzeug.test import TestResponse
 
-from gateway import BoundingBox, Classification, Gateway, LabelMask, Mask, ProbabilityMask, Requires, Settings, Volume
+from gateway import (
+    BoundingBox,
+    Classification,
+    Gateway,
+    Image,
+    LabelMask,
+    Mask,
+    ProbabilityMask,
+    Requires,
+    Settings,
+    Volume,
+)
 from gateway.access.api_keys import fingerprint, new_key
 from gateway.access.callers import Caller
 from gateway.access.callers_file import CallerEntry, change
@@ -65,6 +76,10 @@ def application(**settings: Any) -> Gateway:
     @app.model("/box")
     def box(volume: Volume) -> BoundingBox:
         return BoundingBox("box", (1, 2), (5, 6), slice=0)
+
+    @app.model("/planes")
+    def planes(images: list[Image]) -> list[Mask]:
+        return [Mask(image.array > 0, "dense", of=image) for image in images[:2]]
 
     app.model("/")(paint)
     return app
@@ -148,6 +163,7 @@ def test_the_models_are_listed_by_what_they_do_with_their_defaults(client: Flask
         "threshold": "segmentation",
         "ct/tissues": "segmentation",
         "overlapping": "segmentation",
+        "planes": "segmentation",
         "ct": "segmentation",
         "box": "detection",
         "default": "deepgrow",
@@ -211,6 +227,12 @@ def test_the_query_chooses_the_form_of_the_answer(client: FlaskClient, slices: S
     refused(infer(client, "box", slices, "output=image"), 406, "not-acceptable")
     refused(infer(client, "box", slices, "output=dicom_seg"), 406, "not-acceptable")
     refused(infer(client, "threshold", slices, "output=other"), 422, "parameter-refused")
+
+
+def test_masks_that_are_no_label_map_are_json_alone(client: FlaskClient, slices: Slices) -> None:
+    assert "json" in refused(infer(client, "planes", slices), 406, "not-acceptable")
+    words = infer(client, "planes", slices, "output=json")
+    assert (words.status_code, words.get_json()["label_names"]) == (200, {})
 
 
 def test_points_are_the_clicks_of_an_interactive_model(client: FlaskClient, slices: Slices) -> None:

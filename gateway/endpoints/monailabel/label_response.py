@@ -34,7 +34,7 @@ def label_response(
     answer = SentAnswer.of(result)
     if output is LabelOutput.DICOM_SEG:
         return _file(whole(exchange, result, DICOM, _segmentation(answer)), "dcm")
-    labels = LabelMap.of(answer, images_of(request.instances))
+    labels = _label_map(answer, request, output)
     words = _text(answer_words(answer.json, labels.names if labels else {}, result.card))
     if output is LabelOutput.JSON or (labels is None and output is LabelOutput.ALL):
         return whole(exchange, result, JSON_TYPE, memoryview(words))
@@ -47,6 +47,16 @@ def label_response(
     boundary = new_boundary()
     form = b"".join(encode(boundary, _parts(words, data, extension)))
     return whole(exchange, result, f"multipart/form-data; boundary={boundary}", memoryview(form))
+
+
+def _label_map(answer: SentAnswer, request: Request, output: LabelOutput) -> LabelMap | None:
+    """Return the label map of an answer; for JSON, None where its masks make none."""
+    try:
+        return LabelMap.of(answer, images_of(request.instances))
+    except NotAcceptable:
+        if output is LabelOutput.JSON:
+            return None
+        raise
 
 
 def _parts(words: bytes, data: bytes, extension: str) -> list[OutgoingPart]:
