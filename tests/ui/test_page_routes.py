@@ -203,7 +203,8 @@ def test_a_model_refuses_in_words_before_the_study_is_sent_also_without_a_store(
 
 
 def test_stored_studies_are_listed_and_shown(tmp_path: Path, study: list[Path]) -> None:
-    client = application(store_folder=tmp_path / "store").test_client()
+    audit = tmp_path / "audit.jsonl"
+    client = application(store_folder=tmp_path / "store", audit_file=audit).test_client()
     headers = [dcmread(path, stop_before_pixels=True) for path in study]
     entries = [
         {
@@ -232,6 +233,10 @@ def test_stored_studies_are_listed_and_shown(tmp_path: Path, study: list[Path]) 
     header, values = picture(client.get(path))
     assert header["sop_instance_uid"] == first["sop_instance_uid"]
     np.testing.assert_array_equal(values, picture(shown(client, study[0].read_bytes()))[1])
+    records = [json.loads(line) for line in audit.read_text().splitlines()]
+    read = [(one["kind"], one.get("instances", one.get("matches"))) for one in records if "kind" in one]
+    assert read == [("ui-studies", 1), ("ui-study", 3), ("ui-picture", 1)]
+    assert uid not in audit.read_text()
     assert client.get(path.replace(uid, "1.2.3")).status_code == 404
     assert client.get("/ui/studies/1.2.3").status_code == 404
     run = client.post("/runs?route=/bone", json={"study": uid})

@@ -10,6 +10,7 @@ from gateway.dicom.reading.attributes import text
 from gateway.dicom.reading.instances import read_instance
 from gateway.dicom.web import shown_images
 from gateway.endpoints.access_control import caller_name, require
+from gateway.endpoints.dicomweb.recorded import record, require_audit
 from gateway.endpoints.dicomweb.resources import found
 from gateway.endpoints.guarded_views import Rule, admission_ticket
 from gateway.endpoints.results import entry_of as result_entry
@@ -29,10 +30,12 @@ NEWEST = 50
 def _studies() -> flask.Response:
     """List the caller's own studies by UID, each as one of its files states it."""
     require("read")
+    require_audit()
     store, (limit, after) = store_context().store, page()
     with store.index.reading() as connection:
         since = store.retention.since
         summaries = instance_rows.summaries(connection, caller_name(), since, after=after, limit=limit + 1)
+    record("ui-studies", matches=min(len(summaries), limit))
     return paged("studies", [_listed(summary) for summary in summaries], limit, "study_instance_uid")
 
 
@@ -58,7 +61,9 @@ def _listed(summary: StudySummary) -> JSON:
 def _study(uid: str) -> flask.Response:
     """Describe one study: its series with their instances, its runs, results and deliveries."""
     require("read")
+    require_audit()
     instances = found(uid)
+    record("ui-study", uid, instances=len(instances))
     by_series: dict[str, list[HeldInstance]] = {}
     for one in instances:
         by_series.setdefault(one.series_instance_uid, []).append(one)
@@ -129,6 +134,7 @@ def _series_words(one: HeldInstance) -> dict[str, Any]:
 
 def _picture(study: str, series: str, instance: str) -> flask.Response:
     require("read")
+    require_audit()
     if not all(map(is_uid, (study, series, instance))):
         raise StudyNotFound("No such instance is stored for this caller.")
     stored = found(study, series, instance)
@@ -136,6 +142,7 @@ def _picture(study: str, series: str, instance: str) -> flask.Response:
         (file,) = store_context().store.open_instances(stored[:1], unchanged=True)
         with file:
             shown = shown_images.show(file, patient="patient" in flask.request.args)
+        record("ui-picture", study, instances=1)
         return answer(shown, stored[0].sha256)
 
 
