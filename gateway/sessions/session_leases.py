@@ -3,6 +3,7 @@
 A lease lives in the worker that granted it, and its session in the one that received its image.
 """
 
+import contextlib
 import re
 import secrets
 import threading
@@ -12,7 +13,7 @@ from functools import partial
 
 from gateway.config import Settings
 from gateway.contract.requests import JSON
-from gateway.errors import LeaseExpired, SessionGone, Unavailable
+from gateway.errors import GatewayError, LeaseExpired, SessionGone, Unavailable
 from gateway.sessions.click_sessions import DELETE, RETRY_AFTER, SECRET_DIGITS, ClickSessions
 from gateway.sessions.session_lease import CallSession, SessionLease
 from gateway.sessions.session_link import Reply, SessionLink
@@ -133,11 +134,10 @@ class SessionLeases:
             self._end_session(lease.caller, lease.session)
 
     def _end_session(self, caller: str, session: str) -> None:
+        """End a session; one whose worker has gone, or fails, ends there by its idle time."""
         if session:
-            try:
+            with contextlib.suppress(GatewayError):
                 self._sessions.call(DELETE, caller, session, {})
-            except SessionGone:
-                return
 
     def _start_watch(self) -> None:
         if self._watch is None:

@@ -16,6 +16,7 @@ from gateway import Ask, Gateway, Interactive, Mask, Settings, Volume
 from gateway.access.api_keys import fingerprint, new_key
 from gateway.access.callers import Caller
 from gateway.access.callers_file import CallerEntry, change
+from gateway.errors import GatewayError
 from gateway.protocol import questions
 from gateway.protocol.nninteractive.packed_arrays import pack
 from tests.apps import clicking
@@ -188,6 +189,28 @@ def test_a_silent_or_idle_client_loses_its_lease(open_app: Callable[..., Gateway
         assert beating.ask("/heartbeat", {}).status == 200
     clock.now = 601.0
     assert beating.ask("/heartbeat", {}).code == (410, "lease-expired")
+
+
+def test_leases_still_end_after_a_session_that_could_not_be_ended(
+    open_app: Callable[..., Gateway], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = open_app(sessions=1)
+    app.open()
+    assert app.leases is not None
+    assert app.sessions is not None
+    clock = SimpleNamespace(now=0.0)
+    app.leases.clock = lambda: clock.now
+    send = sender(app)
+    lease = Lease(send)
+    assert lease.set_image().status == 200
+
+    def failed(*_words: object) -> None:
+        raise GatewayError("The gateway failed; its log has the reason.")  # as another worker answers
+
+    monkeypatch.setattr(app.sessions, "call", failed)
+    for clock.now in (100.0, 200.0):
+        eventually(lambda: Lease(send, claim=False).ask("/claim").status == 200)
+    monkeypatch.undo()
 
 
 def test_leases_are_bounded_for_a_caller_and_a_worker(open_app: Callable[..., Gateway]) -> None:
