@@ -147,6 +147,14 @@ def test_a_window_is_applied_as_the_standard_says(
     assert np.abs(centres(viewer.pixels())[..., 0] - grey).max() <= 1
 
 
+def test_a_middle_slice_of_one_value_leaves_the_window_to_all_slices(viewer: ViewerPage) -> None:
+    empty = np.zeros((1, ROWS, COLUMNS), np.int16)
+    slices = [empty + np.arange(COLUMNS, dtype=np.int16), empty, empty]
+    viewer.load([picture(slice_at((0, 0, at), **SQUARE), each, windows=[]) for at, each in enumerate(slices)])
+    bare(viewer)
+    assert np.array_equal(centres(viewer.pixels())[0, :, 0], np.rint((np.arange(COLUMNS) / 38).clip(0, 1) * 255))
+
+
 def test_slices_of_different_types_are_one_volume(viewer: ViewerPage) -> None:
     values = [np.full((1, ROWS, COLUMNS), 40, np.int16), np.full((1, ROWS, COLUMNS), 40.25, np.float32)]
     values.append(np.full((1, ROWS, COLUMNS), 60000, np.uint16))

@@ -41,17 +41,20 @@ export function presets(series) {
 /** The first window to show a series with. @param {Series} series @returns {Window} */
 export const firstWindow = (series) => series.windows[0] ?? automatic(series);
 
-/** A window over the percentiles of the middle slice. @param {Series} series @returns {Window} */
+/** A window over the percentiles of the middle slice, or of all slices where that one has a single value. @param {Series} series @returns {Window} */
 function automatic(series) {
-  const {pixels} = series.slices[series.slices.length >> 1];
-  const every = Math.floor(pixels.length / MOST_SAMPLES) | 1;  // odd: an even step would meet few columns
-  const samples = new Float64Array(Math.ceil(pixels.length / every)).map((_, index) => pixels[index * every])
-    .filter(Number.isFinite)
-    .sort();
+  let samples = samplesOf(series.slices[series.slices.length >> 1].pixels);
+  if (samples[0] === samples[samples.length - 1]) samples = Float64Array.from(series.slices.flatMap(({pixels}) => [...samplesOf(pixels)])).sort();
   const last = samples.length - 1;
   let [low, high] = PERCENTILES.map((part) => samples[Math.round(part * last)] ?? 0);
   if (high <= low) [low, high] = [samples[0] ?? 0, samples[last] ?? 0];
   return {name: "Automatic", center: (low + high) / 2, width: Math.max(high - low, 1e-6), function: "LINEAR_EXACT"};
+}
+
+/** Some values, from low to high. @param {Pixels} pixels @returns {Float64Array} */
+function samplesOf(pixels) {
+  const every = Math.floor(pixels.length / MOST_SAMPLES) | 1;  // odd: an even step would meet few columns
+  return new Float64Array(Math.ceil(pixels.length / every)).map((_, index) => pixels[index * every]).filter(Number.isFinite).sort();
 }
 
 /** @param {Window} window @returns {(value: number) => number} the part of white, 0 to 1 */
