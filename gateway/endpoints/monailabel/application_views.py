@@ -1,6 +1,5 @@
 """The application: what it offers, who may call, where its logs are, and what it does not have."""
 
-from collections.abc import Callable
 from urllib.parse import parse_qs
 
 import flask
@@ -12,8 +11,8 @@ from gateway.endpoints.access_control import AccessControl, caller, caller_name,
 from gateway.endpoints.current import current_service
 from gateway.endpoints.guarded_views import Rule
 from gateway.endpoints.monailabel.datastore_views import count_images
-from gateway.endpoints.monailabel.label_models import label_models
-from gateway.errors import BrokenBody, LimitExceeded, NotOffered, Unauthenticated
+from gateway.endpoints.monailabel.label_models import label_models, not_offered
+from gateway.errors import BrokenBody, LimitExceeded, Unauthenticated
 from gateway.intake.body import body, content_length, required_media_type
 from gateway.protocol.monailabel.label_info import info_words, status_words
 
@@ -90,30 +89,23 @@ def _control() -> AccessControl:
     return control
 
 
-def _not_offered(sentence: str) -> Callable[..., flask.Response]:
-    def view(**_path: str) -> flask.Response:
-        raise NotOffered(sentence)
-
-    return view
-
-
-TRAINING = _not_offered("This gateway trains no models; serve another version of the model.")
-BATCH = _not_offered("This gateway runs no batches here; python -m gateway batch does, over a folder.")
+TRAINING = not_offered("This gateway trains no models; serve another version of the model.")
+BATCH = not_offered("This gateway runs no batches here; python -m gateway batch does, over a folder.")
 ABSENT: JSON = {
     "/train/": (("GET", "POST", "DELETE"), TRAINING),
     "/train/<path:name>": (("POST",), TRAINING),
     "/activelearning/<path:name>": (
         ("POST",),
-        _not_offered("This gateway chooses no samples; GET /monai/datastore/?output=all lists the images."),
+        not_offered("This gateway chooses no samples; GET /monai/datastore/?output=all lists the images."),
     ),
     "/batch/infer": (("GET", "DELETE"), BATCH),
     "/batch/infer/<path:name>": (("POST",), BATCH),
-    "/scoring/": (("GET", "POST", "DELETE"), _not_offered("This gateway scores no labels.")),
+    "/scoring/": (("GET", "POST", "DELETE"), not_offered("This gateway scores no labels.")),
     "/model/<path:name>": (
         ("GET", "PUT", "DELETE"),
-        _not_offered("Files of models are not here; GET /bundles lists what a study store has."),
+        not_offered("Files of models are not here; GET /bundles lists what a study store has."),
     ),
-    "/infer/wsi/<path:name>": (("POST",), _not_offered("This gateway infers on no whole slide images here.")),
+    "/infer/wsi/<path:name>": (("POST",), not_offered("This gateway infers on no whole slide images here.")),
 }
 """What clients may ask for and the gateway does not have: the methods, and the view that says so."""
 

@@ -10,7 +10,8 @@ from gateway.endpoints.access_control import caller_name, require
 from gateway.endpoints.current import current_service
 from gateway.endpoints.dicomweb.recorded import record, require_audit
 from gateway.endpoints.guarded_views import Rule, admission_ticket
-from gateway.errors import Forbidden, NotOffered, ParameterRefused, StudyNotFound, Unauthenticated
+from gateway.endpoints.monailabel.label_models import not_offered
+from gateway.errors import Forbidden, ParameterRefused, StudyNotFound, Unauthenticated
 from gateway.protocol.monailabel.label_info import LabelImage, datastore_words, status_words
 from gateway.studies.manifests import is_uid
 
@@ -78,13 +79,6 @@ def _info() -> flask.Response:
     return flask.jsonify(found.info())
 
 
-def _not_offered(sentence: str) -> Callable[..., flask.Response]:
-    def view() -> flask.Response:
-        raise NotOffered(sentence)
-
-    return view
-
-
 ANSWERS: dict[str, Callable[[], JSON | list[JSON]]] = {
     "stats": lambda: status_words(len(images())),
     "all": lambda: datastore_words(images()),
@@ -94,10 +88,10 @@ RULES: tuple[Rule, ...] = (
     ("GET", "/datastore/", _datastore),
     ("GET", "/datastore/image", _image),
     ("GET", "/datastore/image/info", _info),
-    ("GET", "/datastore/download", _not_offered("A data set is not packed here; list the images, and load each.")),
-    ("PUT", "/datastore/image/info", _not_offered("What is known of an image is what its DICOM files state.")),
-    *(("PUT", f"/datastore/{name}", _not_offered(IMAGES)) for name in ("", "image")),
-    *(("DELETE", f"/datastore/{name}", _not_offered(IMAGES)) for name in ("", "image")),
-    *((method, "/datastore/label", _not_offered(LABELS)) for method in ("GET", "PUT", "DELETE")),
-    *((method, "/datastore/label/info", _not_offered(LABELS)) for method in ("GET", "PUT")),
+    ("GET", "/datastore/download", not_offered("A data set is not packed here; list the images, and load each.")),
+    ("PUT", "/datastore/image/info", not_offered("What is known of an image is what its DICOM files state.")),
+    *(("PUT", f"/datastore/{name}", not_offered(IMAGES)) for name in ("", "image")),
+    *(("DELETE", f"/datastore/{name}", not_offered(IMAGES)) for name in ("", "image")),
+    *((method, "/datastore/label", not_offered(LABELS)) for method in ("GET", "PUT", "DELETE")),
+    *((method, "/datastore/label/info", not_offered(LABELS)) for method in ("GET", "PUT")),
 )

@@ -1,11 +1,13 @@
-"""What the views share: the prefix, the models by name, and the sessions of images."""
+"""What the views share: the prefix, the models by name, the sessions of images, and refusals."""
+
+from collections.abc import Callable
 
 import flask
 
 from gateway.contract.model import Model
 from gateway.endpoints.access_control import caller, require
 from gateway.endpoints.current import current_service
-from gateway.errors import ModelNotFound
+from gateway.errors import ModelNotFound, NotOffered
 from gateway.protocol.monailabel.label_info import label_model_name
 from gateway.sessions.image_sessions import ImageSessions
 
@@ -46,3 +48,12 @@ def image_sessions() -> ImageSessions:
     """Return the sessions of this process."""
     sessions: ImageSessions = flask.current_app.extensions[IMAGE_SESSIONS]
     return sessions
+
+
+def not_offered(sentence: str) -> Callable[..., flask.Response]:
+    """Return a view that refuses what the gateway does not have, with a sentence."""
+
+    def view(**_path: str) -> flask.Response:
+        raise NotOffered(sentence)
+
+    return view
