@@ -10,14 +10,11 @@ from typing import Any, BinaryIO, Self
 from gateway.binding.declaration import Declaration, Input
 from gateway.binding.stated_series import StatedSeries
 from gateway.contract.findings import Conformance
-from gateway.contract.requests import JSON, MODALITY, VOLUMES
+from gateway.contract.requests import JSON, LONGEST_MODALITY, MODALITY, VOLUMES
 from gateway.dicom.volumes.nifti_volumes import NiftiVolume, is_nifti_file
 from gateway.dicom.volumes.study import Volume
 from gateway.errors import ParameterRefused, StudyRefused
 from gateway.protocol.faults import pointer
-
-LONGEST_MODALITY = 16
-"""Characters of a modality (CS, PS3.5 6.2)."""
 
 
 class NiftiInputs:

@@ -17,6 +17,8 @@ from gateway.errors import AnswerInvalid, Cancelled
 JSON = dict[str, Any]
 MODALITY = "$modality"
 """The member of a request's JSON that states the modality of its NIfTI files; no parameter can have this name."""
+LONGEST_MODALITY = 16
+"""Characters of a modality (CS, PS3.5 6.2)."""
 VOLUMES = "$volumes"
 """The member that states which argument of the model each of the NIfTI files is, by a list of names in their order."""
 Buffer = Any

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gateway.contract.requests import JSON
+from gateway.contract.requests import JSON, LONGEST_MODALITY
 from gateway.errors import BrokenBody, ParameterRefused
 from gateway.intake.admission import decoded_bytes
 from gateway.intake.body import Body, required_octets
@@ -20,8 +20,6 @@ from gateway.protocol.tensors import BYTES, MEMBER, Tensor
 
 ALIGNMENT = 64
 """The JSON is filled up with spaces to a multiple of so many bytes, so that numbers after it lie as numpy puts them."""
-LONGEST_MODALITY = 16
-"""Characters of a modality (CS, PS3.5 6.2)."""
 
 
 @dataclass(frozen=True)
