@@ -75,8 +75,8 @@ class SessionLeases:
     def call(self, verb: str, caller: str, token: str, words: JSON | None = None) -> JSON:
         """Return the reply of a lease, whichever worker has it: to a verb of ``IN_TURN``, or to one below.
 
-        ``check`` raises what an unknown lease raises, ``heartbeat`` returns the seconds that are left and counts as a
-        sign of life, ``status`` returns them alone, ``session`` sets another session, ``release`` ends the lease.
+        ``heartbeat`` returns the seconds that are left and counts as a sign of life, ``status`` returns them alone,
+        ``session`` sets another session, ``release`` ends the lease.
         Raises LeaseExpired, and what the lease raises.
         """
         name = token[:-SECRET_DIGITS]
