@@ -7,7 +7,6 @@ from gateway.contract.model import Model
 from gateway.doctor.diagnoses import Diagnosis, Level
 from gateway.executors.device_ledger import DeviceLedger
 from gateway.executors.found_devices import Device, offered
-from gateway.executors.runner import execution_of
 
 NAME, PLACED = "devices", "placement"
 GIB = 1 << 30
@@ -32,6 +31,8 @@ def placement(settings: Settings, environ: Mapping[str, str], models: Mapping[st
     """Check that the processes of all models fit the devices together."""
     if not settings.model_processes or settings.ray:
         return Diagnosis(PLACED, Level.OK, "Off: there are no model processes on this machine.")
+    from gateway.executors.runner import execution_of  # numpy, whose absence the doctor reports
+
     executions = {name: execution_of(model, settings) for name, model in models.items()}
     apart = {name: execution for name, execution in executions.items() if execution.processes}
     ledger = DeviceLedger(settings.devices, lambda: offered(settings.devices, environ))

@@ -25,6 +25,7 @@ PURPOSES = {
     "dimse": "the DICOM network",
     "backendai": "Backend.AI's API",
     "wasm": "WASM functions",
+    "ray": "models in a Ray cluster",
     "blake3": "digest=blake3",
     "otel": "traces",
     "oidc": "tokens",

@@ -140,5 +140,7 @@ USES: dict[str, Callable[[Path], str]] = {
     "peers": _readable_file,
     "routing": _readable_file,
     "wasm_cache": _private_folder,
+    "ui_secret_file": _readable_file,
+    "ray_working_dir": _readable_folder,
 }
 """The check of each setting's path: returns the fault, "" without one."""

@@ -13,6 +13,7 @@ from pydicom import dcmread
 from werkzeug.test import TestResponse
 
 from gateway import Gateway, LabelMask, Requires, Settings, Volume
+from gateway.access import listeners
 from gateway.dicom.web.shown_images import smallest
 from gateway.testing import phantom_study
 
@@ -91,8 +92,14 @@ def test_no_other_file_is_served(client: FlaskClient, name: str) -> None:
 
 @pytest.mark.parametrize("ui", ["off", "loopback"])
 def test_the_page_is_absent_where_it_is_off_and_where_no_server_listens_on_loopback(ui: str) -> None:
+    listeners.announce([])
     client = Gateway("page", settings=Settings(ui=ui)).test_client()
     assert client.get("/ui/").status_code == 404
+
+
+def test_the_page_is_on_where_only_this_machine_reaches_the_server() -> None:
+    listeners.announce([("127.0.0.1", 8900)])
+    assert Gateway("page", settings=Settings()).test_client().get("/ui/").status_code == 200
 
 
 def test_an_unknown_setting_is_refused() -> None:
