@@ -179,7 +179,7 @@ class OhifViewer:
             return _refusal(502, "The gateway cannot be reached. Try again, or start it.")
         fields = [(name, value) for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP]
         response = Response(_pieces(answer), status=answer.status, headers=fields)
-        response.call_on_close(answer.release_conn)
+        response.call_on_close(answer.close)  # a body that was broken off must not be read by the next request
         return response
 
 

@@ -1,6 +1,7 @@
 """The runs of a store as a caller reads them: their states, events and results."""
 
 import time
+from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 from sqlalchemy import Select, func, select
@@ -33,6 +34,7 @@ from gateway.runs.rows import (
     row_of,
 )
 from gateway.studies.blobs import Spoiled
+from gateway.studies.instance_rows import pieces
 from gateway.studies.results import StoredResult
 from gateway.studies.store import Store
 from gateway.studies.tables import run_records, run_studies, runs
@@ -101,6 +103,18 @@ class RunArchive:
         query = select(run_studies.c.study_instance_uid).where(run_studies.c.key == run.key)
         with self._ledger.reading() as connection:
             return sorted(connection.execute(query).scalars())
+
+    def numbers_by_study(self, caller: str, studies: Iterable[str]) -> dict[str, int]:
+        """Return how many of a caller's runs are on each of some studies; none of a study without. Raises Unavailable.
+
+        Runs that have expired do not count.
+        """
+        study = run_studies.c.study_instance_uid
+        query = select(study, func.count()).join(runs, runs.c.key == run_studies.c.key)
+        query = query.where(runs.c.caller == caller, ~runs.c.expired).group_by(study)
+        with self._ledger.reading() as connection:
+            rows = [row for some in pieces(studies) for row in connection.execute(query.where(study.in_(some)))]
+        return {uid: int(count) for uid, count in rows}
 
     def events(self, run: Run, after: int = 0, limit: int = 100) -> list[RunEvent]:
         """Return the events of a run with sequence numbers above ``after``, in order. Raises Unavailable."""

@@ -204,6 +204,22 @@ def summaries(connection: Connection, caller: str, since: float, *, after: str, 
     return [StudySummary(uid, series, count, int(size), *times) for uid, series, count, size, *times in rows]
 
 
+def of_each_series(connection: Connection, caller: str, since: float, studies: Iterable[str]) -> list[HeldInstance]:
+    """Return one of a caller's instances of each series of some studies, by series UID."""
+    digests = [
+        digest
+        for some in pieces(studies)
+        for digest in connection.execute(
+            select(func.min(instances.c.sha256))
+            .join(holdings, holdings.c.sha256 == instances.c.sha256)
+            .where(holdings.c.caller == caller, holdings.c.held_at >= since)
+            .where(instances.c.study_instance_uid.in_(some))
+            .group_by(instances.c.study_instance_uid, instances.c.series_instance_uid)
+        ).scalars()
+    ]
+    return held_in(connection, caller, since, instances.c.sha256, digests)
+
+
 def of_study(connection: Connection, caller: str | None, study: str) -> list[HeldInstance]:
     """All instances of a study that a caller, or anybody (None), holds or has held for too long."""
     columns = [instances.c[name] for name in HeldInstance.__slots__]

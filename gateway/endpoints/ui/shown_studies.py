@@ -1,6 +1,6 @@
 """Stored studies for the page: what is in them, what ran on them, where results went, and their pictures."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import flask
@@ -31,20 +31,23 @@ def _studies() -> flask.Response:
     """List the caller's own studies by UID, each as one of its files states it."""
     require("read")
     require_audit()
-    store, (limit, after) = store_context().store, page()
+    store, (limit, after), caller = store_context().store, page(), caller_name()
     with store.index.reading() as connection:
         since = store.retention.since
-        summaries = instance_rows.summaries(connection, caller_name(), since, after=after, limit=limit + 1)
+        summaries = instance_rows.summaries(connection, caller, since, after=after, limit=limit + 1)
+        uids = [summary.study_instance_uid for summary in summaries]
+        firsts = instance_rows.of_each_series(connection, caller, since, uids)
+    runs = stored_runs().numbers_by_study(caller, uids)
     record("ui-studies", matches=min(len(summaries), limit))
-    return paged("studies", [_listed(summary) for summary in summaries], limit, "study_instance_uid")
+    series: dict[str, list[JSON]] = {uid: [] for uid in uids}
+    with admission_ticket():
+        for one in firsts:
+            series[one.study_instance_uid].append(_series_words(one))
+    listed = [_listed(each, series[each.study_instance_uid], runs) for each in summaries]
+    return paged("studies", listed, limit, "study_instance_uid")
 
 
-def _listed(summary: StudySummary) -> JSON:
-    try:
-        firsts = _firsts(found(summary.study_instance_uid))
-    except GatewayError:  # it has gone since
-        firsts = []
-    series = [_series_words(one) for one in firsts]
+def _listed(summary: StudySummary, series: list[JSON], runs: Mapping[str, int]) -> JSON:
     return {
         "study_instance_uid": summary.study_instance_uid,
         "date": series[0]["date"] if series else "",
@@ -54,7 +57,7 @@ def _listed(summary: StudySummary) -> JSON:
         "instances": summary.instances,
         "bytes": summary.size,
         "stored": moment(summary.stored_at),
-        "runs": len(stored_runs().page(caller_name(), study=summary.study_instance_uid, limit=NEWEST)),
+        "runs": runs.get(summary.study_instance_uid, 0),
     }
 
 
@@ -104,11 +107,6 @@ def _history(uid: str) -> JSON:
 def _series(instances: list[HeldInstance]) -> JSON:
     listed = [{"sop_instance_uid": one.sop_instance_uid, "sha256": one.sha256, "size": one.size} for one in instances]
     return {**_series_words(instances[0]), "instances": listed}
-
-
-def _firsts(instances: Iterable[HeldInstance]) -> list[HeldInstance]:
-    """Return one instance of each series."""
-    return list({one.series_instance_uid: one for one in instances}.values())
 
 
 def _series_words(one: HeldInstance) -> dict[str, Any]:
