@@ -103,4 +103,14 @@ def test_a_study_is_named_by_its_uid_where_the_record_does() -> None:
 def test_every_kind_of_record_of_dicomweb_is_a_message() -> None:
     page = (Path(__file__).parents[2] / "docs/dicomweb.md").read_text()
     kinds = {word.strip("`") for word in page.replace(",", " ").split() if word.startswith("`dicomweb-")}
-    assert kinds == set(EVENTS)
+    assert kinds == {kind for kind in EVENTS if kind.startswith("dicomweb-")}
+
+
+@pytest.mark.parametrize("kind", ["ui-studies", "ui-study", "ui-picture", "monai-image"])
+def test_other_doors_that_send_studies_write_messages_too(kind: str) -> None:
+    study = {} if kind == "ui-studies" else {"study": "0" * 64}
+    record = {"kind": kind, "time": "", "caller": "reader", **study, "matches": 1}
+    root = fromstring(message(record))
+    found = root.find("ParticipantObjectIdentification")
+    assert found is not None
+    assert found.attrib["ParticipantObjectID"] == ("STUDY" if kind == "ui-studies" else "0" * 64)

@@ -23,10 +23,13 @@ class _Event(NamedTuple):
 
 _TRANSFERRED = "110104", "DICOM Instances Transferred"
 _RETRIEVED = _Event(*_TRANSFERRED, "R", sends=True)
+_QUERIED = _Event("110112", "Query", "E", sends=True)
 EVENTS = {
     "dicomweb-store": _Event(*_TRANSFERRED, "C", sends=False),
-    "dicomweb-query": _Event("110112", "Query", "E", sends=True),
+    "dicomweb-query": _QUERIED,
     "dicomweb-delete": _Event("110105", "DICOM Study Deleted", "D", sends=False),
+    "ui-studies": _QUERIED,
+    **dict.fromkeys(("ui-study", "ui-picture", "monai-image"), _RETRIEVED),
     **{f"dicomweb-{name}": _RETRIEVED for name in ("retrieve", "metadata", "frames", "bulkdata", "rendered")},
 }
 """Kinds of records that become messages."""
@@ -90,17 +93,18 @@ def _participant(root: Element, user: str, *, requestor: bool, role: tuple[str, 
 
 def _object(root: Element, record: Mapping[str, Any]) -> None:
     """A study by its UID, or by the digest of it; a query by its level, since its values can name a patient."""
-    query = record["kind"] == "dicomweb-query"
+    query = EVENTS[record["kind"]] is _QUERIED
+    level = str(record.get("level", "STUDY"))
     if not query and not record.get("study"):
         return
-    uid = str(record.get("study_uid") or record.get("study") or record.get("level"))
+    uid = str(record.get("study_uid") or record.get("study") or level)
     role = _QUERY if query else _REPORT
     kind = {"ParticipantObjectTypeCode": _SYSTEM_OBJECT, "ParticipantObjectTypeCodeRole": role}
     found = SubElement(root, "ParticipantObjectIdentification", {"ParticipantObjectID": uid, **kind})
     meaning = ("110181", "SOP Class UID") if query else ("110180", "Study Instance UID")
     _coded(found, "ParticipantObjectIDTypeCode", *meaning)
     if query:
-        SubElement(found, "ParticipantObjectQuery").text = _encoded(f"level={record.get('level', '')}")
+        SubElement(found, "ParticipantObjectQuery").text = _encoded(f"level={level}")
     else:
         SubElement(found, "ParticipantObjectName").text = "study" if "study_uid" in record else "sha256 of the UID"
     for name in ("instances", "failures", "matches"):
