@@ -142,6 +142,14 @@ def test_a_file_is_shown_with_its_geometry_and_without_its_patient(client: Flask
     assert picture(shown(client, data, "?patient=1"))[0]["patient"]["name"] == NAME
 
 
+@pytest.mark.parametrize("spacing", [[0, 1], [-1, 1]])
+def test_a_spacing_that_is_not_above_0_counts_as_none(
+    client: FlaskClient, study: list[Path], spacing: list[float]
+) -> None:
+    header, _ = picture(shown(client, changed(study[0], PixelSpacing=spacing)))
+    assert header["spacing"] is None
+
+
 def test_an_inverted_image_is_shown_as_it_is_stored_and_says_so(client: FlaskClient, study: list[Path]) -> None:
     plain, _ = picture(shown(client, study[0].read_bytes()))
     inverted, _ = picture(shown(client, changed(study[0], PhotometricInterpretation="MONOCHROME1")))

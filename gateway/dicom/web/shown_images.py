@@ -113,7 +113,7 @@ def _values(one: Instance) -> Array:
     grey = text(one.header, "PhotometricInterpretation") in ("MONOCHROME1", "MONOCHROME2")
     size = one.rows * one.columns * one.frames * (4 if grey else 3)
     if size > MAX_SHOWN_BYTES:
-        raise LimitExceeded("MAX_SHOWN_BYTES", MAX_SHOWN_BYTES, what="The values of an image")
+        raise LimitExceeded("MAX_SHOWN_BYTES", MAX_SHOWN_BYTES, what="An image that is shown")
     if grey:
         return smallest(load_values(frames))
     return np.stack([to_rgb(one.header, read_frame(one, frame), frame) for _, frame in frames])
@@ -161,6 +161,8 @@ def _place(one: Instance, frame: int) -> JSON:
     spacing = numbers(measures, "PixelSpacing", 2)
     if spacing is None:
         spacing = numbers(header, "ImagerPixelSpacing", 2)
+    if spacing is not None and not (spacing > 0).all():
+        spacing = None
     return {
         "position": _list(position),
         "orientation": None if one.orientation is None else _list(numbers(plane, "ImageOrientationPatient", 6)),
@@ -201,7 +203,7 @@ def _nifti(source: Source) -> ShownImage:
 
     volume = NiftiVolume(source, allow_tilt=True)
     if math.prod(volume.shape) * 4 > MAX_SHOWN_BYTES:
-        raise LimitExceeded("MAX_SHOWN_BYTES", MAX_SHOWN_BYTES, what="The values of an image")
+        raise LimitExceeded("MAX_SHOWN_BYTES", MAX_SHOWN_BYTES, what="An image that is shown")
     values = smallest(volume.array)
     places = [_plane(volume.affine, index) for index in range(volume.shape[0])]
     uid = volume.series_instance_uid
