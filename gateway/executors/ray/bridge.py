@@ -80,7 +80,9 @@ class Bridge:
         while message := self._channel.receive():
             words, files = message
             end = _channel_of(files)
-            words["resources"] = resources(words["devices"], words["memory"], local=self._settings.ray == LOCAL)
+            words["resources"] = resources(
+                words["devices"], words["memory"], local=self._settings.ray == LOCAL, stated=ray.cluster_resources()
+            )
             link = ActorLink(ray, end, words, watch, self._pool)
             self._links = {each for each in self._links if not each.ended} | {link}
             link.start(self._begin(words))
@@ -104,12 +106,15 @@ def _channel_of(files: list[AnonymousFile]) -> Channel:
     return Channel(socket.socket(fileno=os.dup(files[0].descriptor)))
 
 
-def resources(devices: list[str] | None, memory: int, *, local: bool) -> dict[str, float]:
+def resources(devices: list[str] | None, memory: int, *, local: bool, stated: Mapping[str, float]) -> dict[str, float]:
     """What a replica reserves on its node: a CPU, and a GPU where devices are declared, else so much memory.
 
-    Ray counts GPUs and not their memory. A cluster of this machine alone takes as many replicas as are asked for.
+    ``stated`` is what the cluster's nodes have: where it has no GPU, ``auto`` is the CPU, as on a machine without. Ray
+    counts GPUs and not their memory. A cluster of this machine alone takes as many replicas as are asked for.
     """
     gpus = 1 if devices and devices != ["none"] else 0
+    if devices == ["auto"] and not stated.get("GPU"):
+        gpus = 0
     reserved: dict[str, float] = {"num_cpus": 0 if local else 1, "num_gpus": gpus}
     return reserved if gpus or not memory else {**reserved, "memory": memory}
 
