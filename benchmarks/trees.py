@@ -3,7 +3,7 @@
 import contextlib
 from pathlib import Path
 
-KINDS = ("Rss", "Pss", "Pss_Anon", "Pss_File")
+KINDS = ("Rss", "Pss", "Pss_Anon", "Pss_File", "Pss_Shmem")
 BLOCK = 512
 """Bytes of a block of stat(2), whatever the file system's own."""
 

@@ -22,6 +22,7 @@ from benchmarks.rows.overload import overload
 from benchmarks.rows.pages import pages
 from benchmarks.rows.placing import devices
 from benchmarks.rows.processes import hop, weights
+from benchmarks.rows.ray_nodes import ray_nodes
 from benchmarks.rows.round_trips import round_trips
 from benchmarks.rows.runs import runs
 from benchmarks.rows.segmentations import segmentation
@@ -61,6 +62,7 @@ ROWS: dict[str, Callable[[Plan], list[Line]]] = {
     "hop": hop,
     "batch": batch,
     "ray": ray_actors,
+    "nodes": ray_nodes,
     "archives": archives,
     "devices": devices,
     "functions": functions,
