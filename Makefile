@@ -4,9 +4,9 @@ VENV ?= .venv
 RUN := $(VENV)/bin/python
 # Tests start hundreds of interpreters, and each worker reads all tests: neither compiles again what is cached.
 unexport PYTHONDONTWRITEBYTECODE
-# Each test file runs in one process, so that its servers start once. Three processes for each core: most of its time a
-# test of a server waits for events.
-PARALLEL := -n $(shell expr 3 '*' $$(nproc)) --dist loadfile --no-loadscope-reorder
+# Each test file runs in one process, so that its servers start once. Two processes for each core: tests of servers
+# wait for events half of their time.
+PARALLEL := -n $(shell expr 2 '*' $$(nproc)) --dist loadfile --no-loadscope-reorder
 # The first engine of these that is installed.
 ENGINE ?= $(shell for engine in docker podman buildah; do command -v $$engine >/dev/null && echo $$engine && break; done)
 IMAGE ?= gateway

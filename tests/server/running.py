@@ -18,8 +18,11 @@ from tests.waiting import PATIENCE, eventually
 
 FORMS = {"inline": "0", "process": "1"}
 """The number of model processes in each form of running models."""
-ALL_FORMS = [*FORMS, pytest.param("ray", marks=pytest.mark.slow)]
+RAY = pytest.param("ray", marks=pytest.mark.slow)
+ALL_FORMS = [*FORMS, RAY]
 """Those, and actors of a Ray cluster that each server starts for itself."""
+MOSTLY_PROCESS = [pytest.param("inline", marks=pytest.mark.slow), "process"]
+"""For what takes seconds in each form."""
 IN_FLIGHT = "gateway_requests_in_flight "
 
 

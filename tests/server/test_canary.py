@@ -349,7 +349,15 @@ def bucket() -> Iterator[tuple[str, Any]]:
     server.stop()
 
 
-@pytest.fixture(scope="module", params=[(form, one) for form in FORMS for one in FORMATS], ids="-".join)
+IN_EACH_RUN = {("inline", "text"), ("process", "json")}
+KINDS = [
+    pytest.param((form, one), id=f"{form}-{one}", marks=() if (form, one) in IN_EACH_RUN else pytest.mark.slow)
+    for form in FORMS
+    for one in FORMATS
+]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def evidence(
     request: pytest.FixtureRequest, serve: Serve, bucket: tuple[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Evidence]:

@@ -68,7 +68,7 @@ def test_a_process_that_is_replaced_has_the_device_of_the_one_that_died(server: 
     before = seen(server, "large", 2)
     died = max(before)
     os.kill(died, signal.SIGKILL)
-    eventually(lambda: not alive(died) and server.is_ready())
+    eventually(lambda: not alive(died) and len(server.hosts("large") - {died}) == 2 and server.is_ready())
     after = seen(server, "large", 2)
     (new,) = after.keys() - before.keys()
     assert after[new]["visible"] == before[died]["visible"]

@@ -81,6 +81,7 @@ def test_each_model_is_in_one_state_however_many_workers_report_it(server: Runni
         assert told(server, "gateway_model_state", model=model, state="ready") == 1
 
 
+@pytest.mark.slow
 def test_a_model_process_that_was_killed_is_a_restart(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> None:
     server = serving(serve, tmp_path_factory, "process")
     (host,) = server.hosts("answers")

@@ -100,6 +100,7 @@ def test_what_a_dead_model_process_had_started_ends_with_it(server: Running) -> 
     eventually(lambda: len(server.family()) == 1 + 2 + 1 + 2)  # master, workers, supervisor, models
 
 
+@pytest.mark.slow
 def test_three_deaths_in_a_row_open_the_breaker(start: Start) -> None:
     server = start("process", "dies echo", "--workers", "1", GATEWAY_BREAKER_COOLDOWN=str(COOLDOWN))
     echo = server.told("echo")["pid"]

@@ -5,12 +5,12 @@ import signal
 
 import pytest
 
-from tests.server.running import FORMS, Running, Start, eventually, told
+from tests.server.running import MOSTLY_PROCESS, Running, Start, eventually, told
 
 REFUSED = "not reloaded"
 
 
-@pytest.fixture(scope="module", params=FORMS)
+@pytest.fixture(scope="module", params=MOSTLY_PROCESS)
 def server(request: pytest.FixtureRequest, start: Start) -> Running:
     return start(request.param, "echo")
 

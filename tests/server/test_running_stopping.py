@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.server.running import ALL_FORMS, Running, Start, told
+from tests.server.running import MOSTLY_PROCESS, RAY, Running, Start, told
 from tests.waiting import PATIENCE, eventually
 
 PAUSE = 0.04
@@ -22,7 +22,7 @@ SHARED_MEMORY = Path("/dev/shm")
 VERSION = re.compile(r"version \w+")
 
 
-@pytest.mark.parametrize("form", ALL_FORMS)
+@pytest.mark.parametrize("form", [*MOSTLY_PROCESS, RAY])
 def test_sigterm_lets_requests_finish_and_models_close_and_leaves_no_file_or_process(
     start: Start, form: str, tmp_path: Path
 ) -> None:
@@ -154,7 +154,7 @@ def ray(start: Start) -> Running:
     return start("ray", "loaded echo", orders={"version": "version first"})
 
 
-@pytest.fixture(params=ALL_FORMS)
+@pytest.fixture(params=[*MOSTLY_PROCESS, RAY])
 def server(request: pytest.FixtureRequest) -> Running:
     found: Running = request.getfixturevalue(request.param)
     return found
