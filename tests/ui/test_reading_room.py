@@ -251,6 +251,7 @@ def test_the_keyboard_alone_opens_runs_and_scrolls(page: OpenedPage, study: Path
                 return
         pytest.fail(f"no Tab leads to {text}")
 
+    page.page.wait_for_selector("li.card.chosen")  # the page is whole
     tab_to("Open files")
     with page.page.expect_file_chooser() as chooser:
         keys.press("Enter")
