@@ -251,7 +251,8 @@ def test_the_keyboard_alone_opens_runs_and_scrolls(page: OpenedPage, study: Path
                 return
         pytest.fail(f"no Tab leads to {text}")
 
-    page.page.wait_for_selector("li.card.chosen")  # the page is whole
+    page.page.on("filechooser", lambda _: None)  # from here on, so that the browser opens no dialog of its own
+    page.page.wait_for_selector("li.card.chosen")
     tab_to("Open files")
     with page.page.expect_file_chooser() as chooser:
         keys.press("Enter")
