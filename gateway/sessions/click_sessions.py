@@ -1,6 +1,5 @@
 """The click sessions of one process: opened, found by their ids, bounded, expired; and the way to other workers'."""
 
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +13,8 @@ from gateway.service.exchange import Exchange, Head
 from gateway.service.service import Service
 from gateway.sessions.click_session import GONE, ClickSession, SessionState
 from gateway.sessions.session_execution import execute
-from gateway.sessions.session_link import Reply, SessionLink
+from gateway.sessions.session_link import Reply, SessionLink, ask_holder, new_id
+from gateway.sessions.session_watch import SessionWatch
 
 TURN_SECONDS = 0.25
 """Seconds between two looks at which sessions are over, and which hold a place that a request waits for."""
@@ -55,8 +55,6 @@ VERBS: Mapping[str, Callable[[ClickSession, JSON], Reply]] = {
 }
 """What a session is asked for, by its words."""
 DELETE = "delete"
-SECRET_DIGITS = 32
-"""Hexadecimal digits at the end of an id that name the session within its worker, and cannot be guessed."""
 
 
 class ClickSessions:
@@ -70,8 +68,7 @@ class ClickSessions:
         self._sessions: dict[str, ClickSession] = {}
         self._threads = set[threading.Thread]()
         self._draining = False
-        self._closed = threading.Event()
-        self._watch: threading.Thread | None = None
+        self._watch = SessionWatch("gateway-sessions", self._look, lambda: self._sessions, TURN_SECONDS)
 
     def open(self, opening: Opening) -> JSON:
         """Open a session on the body of a request; return it with the first question of its model.
@@ -95,10 +92,7 @@ class ClickSessions:
 
         Raises SessionGone for a session that is not the caller's, and what the session raises.
         """
-        name = id[:-SECRET_DIGITS]
-        if self._link is None or name == self._link.name:
-            return self.serve(verb, caller, id, words)
-        return self._link.forward(name, verb, caller, id, words)
+        return ask_holder(self._link, self.serve, verb, caller, id, words)
 
     def serve(self, verb: str, caller: str, id: str, words: JSON) -> Reply:
         """Return the reply of a session of this process. Raises as ``call``."""
@@ -132,7 +126,7 @@ class ClickSessions:
     def close(self) -> None:
         """Stop all sessions; once is enough."""
         self._draining = True
-        self._closed.set()
+        self._watch.close()
         for session in self._alive():
             self._drop(session)
         if self._link is not None:
@@ -149,7 +143,6 @@ class ClickSessions:
         if self._draining:
             raise Unavailable("The gateway is stopping; open a session again.")
         most, each = self._settings.sessions, self._settings.session_caller_max
-        name = self._link.name if self._link else ""
         with self._lock:
             self._forget_ended(most)
             live = [session for session in self._sessions.values() if not session.ended]
@@ -158,11 +151,11 @@ class ClickSessions:
             if sum(session.caller == opening.caller for session in live) >= each:
                 limit = f"session_caller_max, which is {each} here"
                 raise TooManyRequests(f"The caller's open sessions exceed {limit}; end one.", retry_after=RETRY_AFTER)
-            id = name + secrets.token_hex(SECRET_DIGITS // 2)
+            id = new_id(self._link)
             session = ClickSession(id, opening.caller, opening.route, self._settings.request_timeout)
             self._sessions[id] = session
             self._service.metrics.sessions.inc()
-        self._start_watch()
+        self._watch.start()
         return session
 
     def _begin(self, session: ClickSession, model: Model, opening: Opening) -> None:
@@ -216,23 +209,11 @@ class ClickSessions:
         for session in ended[: max(0, len(ended) - most + 1)]:
             self._drop(session)
 
-    def _start_watch(self) -> None:
-        with self._lock:
-            if self._watch is None:
-                self._watch = threading.Thread(target=self._look, name="gateway-sessions", daemon=True)
-                self._watch.start()
-
     def _look(self) -> None:
-        """Look after the sessions until there is none."""
-        while not self._closed.wait(TURN_SECONDS):
-            for session in self._alive():
-                if self._is_over(session):
-                    self._drop(session)
-            self._yield_places()
-            with self._lock:
-                if not self._sessions:
-                    self._watch = None
-                    return
+        for session in self._alive():
+            if self._is_over(session):
+                self._drop(session)
+        self._yield_places()
 
     def _is_over(self, session: ClickSession) -> bool:
         settings = self._settings

@@ -5,7 +5,6 @@ A session is its caller's own. It lives in the worker that received it, and the 
 
 import math
 import re
-import secrets
 import threading
 import time
 from collections.abc import Sequence
@@ -15,15 +14,14 @@ from typing import BinaryIO
 from gateway.config import Settings
 from gateway.contract.requests import JSON
 from gateway.errors import NotOffered, SessionGone, Unavailable
-from gateway.sessions.session_link import Reply, SessionLink, SharedFiles
+from gateway.sessions.session_link import Reply, SessionLink, SharedFiles, ask_holder, new_id
+from gateway.sessions.session_watch import SessionWatch
 from gateway.spool.parts import PartFile, shared_file
 
 LOOK_SECONDS = 5.0
 """Seconds between two looks at which sessions are over."""
 RETRY_AFTER = 30
 """Seconds after which a caller that found no room may try again: others' sessions end by their idle time."""
-SECRET_DIGITS = 32
-"""Hexadecimal digits at the end of an id that name the session within its worker, and cannot be guessed."""
 GONE = "There is no such session, or it has ended: by its idle time, by newer ones, or with its process. Open another."
 ID = re.compile(r"[0-9a-f]{32}([0-9a-f]{32})?")
 """An id, without and with the name of a worker."""
@@ -69,8 +67,7 @@ class ImageSessions:
         self._link = SessionLink(self.serve) if linked else None
         self._lock = threading.Lock()
         self._sessions: dict[str, ImageSession] = {}
-        self._closed = threading.Event()
-        self._watch: threading.Thread | None = None
+        self._watch = SessionWatch("gateway-image-sessions", self._look, lambda: self._sessions, LOOK_SECONDS)
 
     def open(self, caller: str, instances: Sequence[BinaryIO], expiry: int = 0) -> JSON:
         """Hold the files of an image, which lie in one shared spool; return the session.
@@ -84,13 +81,13 @@ class ImageSessions:
         file, ranges = shared_file(instances)
         assert file is not None  # the caller has checked that there are files
         most = settings.monai_session_idle
-        id = (self._link.name if self._link else "") + secrets.token_hex(SECRET_DIGITS // 2)
+        id = new_id(self._link)
         shared = SharedFiles(file, tuple(ranges))
         session = ImageSession(id, caller, shared, min(expiry, most) if expiry > 0 else most)
         with self._lock:
             self._forget()
             self._sessions = {one.id: one for one in (*self._remaining(session), session)}
-        self._start_watch()
+        self._watch.start()
         return session.words()
 
     def _remaining(self, session: ImageSession) -> list[ImageSession]:
@@ -133,7 +130,7 @@ class ImageSessions:
 
     def close(self) -> None:
         """End all sessions."""
-        self._closed.set()
+        self._watch.close()
         with self._lock:
             self._sessions.clear()
         if self._link is not None:
@@ -148,10 +145,7 @@ class ImageSessions:
         """Return the reply of a session, whichever worker has it."""
         if not ID.fullmatch(id):
             raise SessionGone(GONE)
-        name = id[:-SECRET_DIGITS]
-        if self._link is None or name == self._link.name:
-            return self.serve(verb, caller, id, {})
-        return self._link.forward(name, verb, caller, id, {})
+        return ask_holder(self._link, self.serve, verb, caller, id, {})
 
     def _has_room(self, sessions: Sequence[ImageSession]) -> bool:
         settings = self._settings
@@ -163,17 +157,6 @@ class ImageSessions:
         alive = [one for one in self._sessions.values() if now - one.used < one.expiry and now - one.opened < life]
         self._sessions = {one.id: one for one in alive}
 
-    def _start_watch(self) -> None:
-        with self._lock:
-            if self._watch is None:
-                self._watch = threading.Thread(target=self._look, name="gateway-image-sessions", daemon=True)
-                self._watch.start()
-
     def _look(self) -> None:
-        """Look after the sessions until there is none."""
-        while not self._closed.wait(LOOK_SECONDS):
-            with self._lock:
-                self._forget()
-                if not self._sessions:
-                    self._watch = None
-                    return
+        with self._lock:
+            self._forget()

@@ -5,7 +5,6 @@ A lease lives in the worker that granted it, and its session in the one that rec
 
 import contextlib
 import re
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,9 +13,10 @@ from functools import partial
 from gateway.config import Settings
 from gateway.contract.requests import JSON
 from gateway.errors import GatewayError, LeaseExpired, SessionGone, Unavailable
-from gateway.sessions.click_sessions import DELETE, RETRY_AFTER, SECRET_DIGITS, ClickSessions
+from gateway.sessions.click_sessions import DELETE, RETRY_AFTER, ClickSessions
 from gateway.sessions.session_lease import CallSession, SessionLease
-from gateway.sessions.session_link import Reply, SessionLink
+from gateway.sessions.session_link import SECRET_DIGITS, Reply, SessionLink, ask_holder, new_id
+from gateway.sessions.session_watch import SessionWatch
 
 SILENCE_SECONDS = 60.0
 """Seconds without any request, a heartbeat included, after which a client counts as dead; nnInteractive's own server
@@ -50,8 +50,7 @@ class SessionLeases:
         self._link = SessionLink(self._serve) if linked else None
         self._lock = threading.Lock()
         self._leases: dict[str, SessionLease] = {}
-        self._watch: threading.Thread | None = None
-        self._closed = threading.Event()
+        self._watch = SessionWatch("gateway-leases", self._look, lambda: self._leases, LOOK_SECONDS)
         self.clock = time.monotonic
 
     def claim(self, caller: str) -> JSON:
@@ -59,7 +58,7 @@ class SessionLeases:
         most, each = self._settings.sessions, self._settings.session_caller_max
         if self._sessions.draining:
             raise Unavailable("The gateway is stopping; connect again.")
-        token = (self._link.name if self._link else "") + secrets.token_hex(SECRET_DIGITS // 2)
+        token = new_id(self._link)
         with self._lock:
             if len(self._leases) >= most:
                 raise Unavailable(f"As many leases are granted as sessions, {most}, allows.", retry_after=RETRY_AFTER)
@@ -67,7 +66,7 @@ class SessionLeases:
                 limit = f"session_caller_max, which is {each} here"
                 raise Unavailable(f"The caller's leases exceed {limit}; release one.", retry_after=RETRY_AFTER)
             self._leases[token] = SessionLease(caller, self._settings.request_timeout, self.clock)
-            self._start_watch()
+        self._watch.start()
         idle = self._settings.session_idle
         limits = {"idle_timeout_seconds": idle, "liveness_timeout_seconds": SILENCE_SECONDS, "max_sessions": most}
         return {"lease_token": token} | limits
@@ -79,14 +78,10 @@ class SessionLeases:
         ``session`` sets another session, ``release`` ends the lease.
         Raises LeaseExpired, and what the lease raises.
         """
-        name = token[:-SECRET_DIGITS]
         try:
             if not TOKEN.fullmatch(token):
                 raise SessionGone
-            if self._link is None or name == self._link.name:
-                reply = self._serve(verb, caller, token, words or {})
-            else:
-                reply = self._link.forward(name, verb, caller, token, words or {})
+            reply = ask_holder(self._link, self._serve, verb, caller, token, words or {})
         except SessionGone:
             raise LeaseExpired(EXPIRED) from None
         assert isinstance(reply, dict)
@@ -111,7 +106,7 @@ class SessionLeases:
 
     def close(self) -> None:
         """Grant no more leases, and answer no other worker."""
-        self._closed.set()
+        self._watch.close()
         if self._link is not None:
             self._link.close()
 
@@ -139,18 +134,7 @@ class SessionLeases:
             with contextlib.suppress(GatewayError):
                 self._sessions.call(DELETE, caller, session, {})
 
-    def _start_watch(self) -> None:
-        if self._watch is None:
-            self._watch = threading.Thread(target=self._look, name="gateway-leases", daemon=True)
-            self._watch.start()
-
     def _look(self) -> None:
-        """Drop the leases that are over, until there is none."""
-        while not self._closed.wait(LOOK_SECONDS):
-            for token, lease in list(self._leases.items()):
-                if self._is_over(lease):
-                    self._drop(token)
-            with self._lock:
-                if not self._leases:
-                    self._watch = None
-                    return
+        for token, lease in list(self._leases.items()):
+            if self._is_over(lease):
+                self._drop(token)

@@ -6,6 +6,7 @@ one user reach each other (``executors.messages``), and the socket leaves no fil
 
 import contextlib
 import logging
+import secrets
 import socket
 import threading
 from collections.abc import Callable
@@ -31,6 +32,9 @@ logger = logging.getLogger("gateway")
 
 PREFIX = "\0gateway-"
 """Where the address of a worker begins; what follows it is the beginning of its sessions' ids."""
+
+SECRET_DIGITS = 32
+"""Hexadecimal digits at the end of an id that name the session within its worker, and cannot be guessed."""
 
 
 @dataclass(frozen=True)
@@ -124,3 +128,19 @@ class SessionLink:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+
+def new_id(link: SessionLink | None) -> str:
+    """Return the id of a new session of this worker: its own name, where others reach it, and a secret."""
+    return (link.name if link else "") + secrets.token_hex(SECRET_DIGITS // 2)
+
+
+def ask_holder(link: SessionLink | None, serve: Serve, verb: str, caller: str, id: str, words: JSON) -> Reply:
+    """Return the reply of a session: of this worker by ``serve``, or of the worker that its id names.
+
+    Raises what that raises, and SessionGone without such a worker.
+    """
+    name = id[:-SECRET_DIGITS]
+    if link is None or name == link.name:
+        return serve(verb, caller, id, words)
+    return link.forward(name, verb, caller, id, words)
