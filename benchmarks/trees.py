@@ -1,6 +1,8 @@
 """Memory of a server and its child processes, each shared page counted once (proc(5), smaps_rollup)."""
 
 import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 KINDS = ("Rss", "Pss", "Pss_Anon", "Pss_File", "Pss_Shmem")
@@ -43,6 +45,25 @@ def held(pid: int) -> int:
     """Return the bytes that the tree uses: PSS, but with files in memory counted whole, mapped or not."""
     own = sum(words.get("Pss_Anon", 0) + words.get("Pss_File", 0) for words in map(_rollup, below(pid)))
     return own + sum(_memory_files(below(pid)).values())
+
+
+@contextlib.contextmanager
+def sampled(read: Callable[[], float], seconds: float) -> Iterator[list[float]]:
+    """Sample what ``read`` returns every so many seconds of the block."""
+    found: list[float] = []
+    done = threading.Event()
+
+    def sample() -> None:
+        while not done.wait(seconds):
+            found.append(read())
+
+    thread = threading.Thread(target=sample, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        thread.join()
 
 
 def _rollup(pid: int) -> dict[str, int]:

@@ -1,8 +1,5 @@
 """Open-loop load at twice the capacity."""
 
-import contextlib
-import threading
-from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
@@ -35,7 +32,7 @@ def _lines(form: str, plan: Plan) -> list[Line]:
     with servers.kept("/waits", **FORMS[form]) as server:
         ready.wait(server.port)
         before = _closed(server, plan)
-        with _sampled(server) as resident:
+        with trees.sampled(lambda: trees.total(server.pid, "Rss") / MiB, 0.5) as resident:
             load = generator.run(_order(server, plan.overload_seconds, rate=2 * before))
         after = _closed(server, plan)
     return [_goodput_line(form, load, [before, after]), *_refusal_lines(form, load), _memory_line(form, resident)]
@@ -88,22 +85,3 @@ def _memory_line(form: str, resident: list[float]) -> Line:
         baseline=early, against="the second", ratio=late / early, must_reach=f"ratio <= {FLAT:g}",
         met=late / early <= FLAT, samples={"resident": resident},
     )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _sampled(server: Server) -> Iterator[list[float]]:
-    """Sample the MiB resident in all processes of a server, every half second of the block."""
-    found: list[float] = []
-    done = threading.Event()
-
-    def sample() -> None:
-        while not done.wait(0.5):
-            found.append(trees.total(server.pid, "Rss") / MiB)
-
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield found
-    finally:
-        done.set()
-        thread.join()

@@ -1,8 +1,6 @@
 """A Ray cluster of three nodes on this machine: a node that is killed under load, and twice the load it can carry."""
 
-import contextlib
 import os
-import threading
 import time
 from collections.abc import Iterator
 from statistics import median
@@ -47,7 +45,7 @@ def _order(port: int, seconds: float, *, clients: int = 0, rate: float = 0.0) ->
 
 def _overload(nodes: "RayCluster", port: int, plan: Plan) -> Iterator[Line]:
     capacity = generator.run(_order(port, plan.capacity_seconds, clients=CLIENTS)).rate()
-    with _sampled(nodes) as shared:
+    with trees.sampled(lambda: _shared_mib(nodes), 1.0) as shared:
         load = generator.run(_order(port, plan.overload_seconds, rate=2 * capacity))
     goodput, hung = load.rate(), load.of(0)
     early, late = median(shared[len(shared) // 4 : len(shared) // 2]), median(shared[-len(shared) // 4 :])
@@ -95,20 +93,6 @@ def _seconds_back(load: Load, at: float) -> float:
     return low - at
 
 
-@contextlib.contextmanager
-def _sampled(nodes: "RayCluster") -> Iterator[list[float]]:
-    """Sample the MiB of shared memory in all nodes, every second of the block: their object stores."""
-    found: list[float] = []
-    done = threading.Event()
-
-    def sample() -> None:
-        while not done.wait(1.0):
-            found.append(sum(trees.total(node.pid, "Pss_Shmem") for node in [nodes.head, *nodes.nodes]) / MiB)
-
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield found
-    finally:
-        done.set()
-        thread.join()
+def _shared_mib(nodes: "RayCluster") -> float:
+    """Return the MiB of shared memory in all nodes: their object stores."""
+    return sum(trees.total(node.pid, "Pss_Shmem") for node in [nodes.head, *nodes.nodes]) / MiB
