@@ -30,6 +30,12 @@ class OpenedPage:
         page.goto(f"{url}/ui/")
         page.wait_for_selector(".page, #key")
 
+    def sign_in(self, key: str, name: str) -> None:
+        """Give a key, and wait until the page shows the name of its caller."""
+        self.page.fill("#key", key)
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_selector(f"text={name}")
+
     def open(self, folder: Path) -> None:
         """Open a folder, and wait for all of its files."""
         self.page.set_input_files("input[webkitdirectory]", folder)

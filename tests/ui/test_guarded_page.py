@@ -1,7 +1,6 @@
 """The page where keys are on and no store is, and what hostile files and models can do to it: nothing."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,7 @@ from gateway.cli import main
 from gateway.testing import phantom_study
 from tests.apps.shown import SCRIPT
 from tests.conftest import Serve
-from tests.require import require
-from tests.ui.opened_page import CHROMIUM, chromium, opened_page
+from tests.ui.opened_page import opened_page
 
 pytestmark = pytest.mark.server
 
@@ -22,13 +20,6 @@ NAME = "<script>hacked()</script>"
 """Without a character that separates the components of a name (PS3.5 6.2)."""
 HEAVIEST = 1_500_000
 """Bytes of the page before a study, compressed."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    require(CHROMIUM, "chromium is not installed")
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +45,7 @@ def test_nothing_shows_before_a_key_is_given_and_after_it_is_given_back(
         page.page.fill("#key", "of another gateway")
         page.page.keyboard.press("Enter")
         page.page.wait_for_selector("text=The gateway does not accept this key.")
-        page.page.fill("#key", key)
-        page.page.keyboard.press("Enter")
-        page.page.wait_for_selector("text=reader")
+        page.sign_in(key, "reader")
         assert page.page.evaluate("document.cookie") == ""
         assert "This gateway stores no studies." in page.page.inner_text("[aria-label=Store]")
         page.open(tmp_path)
@@ -72,9 +61,7 @@ def test_a_login_that_has_ended_is_renewed_over_the_page_as_it_is(
     url, key = guarded
     phantom_study(tmp_path, slices=3)
     with opened_page(browser, url) as page:
-        page.page.fill("#key", key)
-        page.page.keyboard.press("Enter")
-        page.page.wait_for_selector("text=reader")
+        page.sign_in(key, "reader")
         page.open(tmp_path)
         page.run("/segmentation-3d")
         page.page.context.clear_cookies()
@@ -93,9 +80,7 @@ def test_files_that_did_not_get_through_are_loaded_again_on_request(
     url, key = guarded
     phantom_study(tmp_path, slices=3)
     with opened_page(browser, url) as page:
-        page.page.fill("#key", key)
-        page.page.keyboard.press("Enter")
-        page.page.wait_for_selector("text=reader")
+        page.sign_in(key, "reader")
         page.page.context.set_offline(True)
         page.open(tmp_path)
         page.page.get_by_text("3 files could not be loaded").click()
@@ -113,9 +98,7 @@ def test_an_answer_of_nothing_is_said_and_a_picture_of_a_model_is_no_study(
     url, key = guarded
     phantom_study(tmp_path, slices=3)
     with opened_page(browser, url) as page:
-        page.page.fill("#key", key)
-        page.page.keyboard.press("Enter")
-        page.page.wait_for_selector("text=reader")
+        page.sign_in(key, "reader")
         page.open(tmp_path)
         assert "The model found nothing to show." in page.run("/nothing")
         page.run("/secondary-capture")
@@ -142,9 +125,7 @@ def test_scripts_in_texts_of_files_and_models_are_texts(
     dataset.save_as(folder / "<img src=x onerror=hacked=1>.dcm")
     shutil.copy(__file__, folder / "<script>hacked=1<script>.dcm")
     with opened_page(browser, url) as page:
-        page.page.fill("#key", key)
-        page.page.keyboard.press("Enter")
-        page.page.wait_for_selector("text=reader")
+        page.sign_in(key, "reader")
         page.open(folder)
         assert markup in page.page.inner_text(".series")
         assert "<script>hacked=1<script>" in page.page.locator(".refused").text_content()

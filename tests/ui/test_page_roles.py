@@ -1,7 +1,6 @@
 """What the page does for callers who may not do everything: it says what is missing, and does the rest."""
 
 import io
-from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -11,19 +10,11 @@ from playwright.sync_api import Browser
 from gateway.cli import main
 from gateway.testing import phantom_study
 from tests.conftest import Serve
-from tests.require import require
-from tests.ui.opened_page import CHROMIUM, chromium, opened_page
+from tests.ui.opened_page import opened_page
 
 pytestmark = pytest.mark.server
 
 ROLES = "read", "infer"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    require(CHROMIUM, "chromium is not installed")
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

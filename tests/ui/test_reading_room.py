@@ -15,8 +15,7 @@ from pydicom import dcmread
 from gateway import Client
 from gateway.testing import dice, phantom_study
 from tests.conftest import Serve
-from tests.require import require
-from tests.ui.opened_page import CHROMIUM, OpenedPage, chromium, opened_page
+from tests.ui.opened_page import OpenedPage, opened_page
 
 pytestmark = pytest.mark.server
 
@@ -26,13 +25,6 @@ MIDDLE = 8, 64, 64
 FOCUSED = (
     "(({ariaLabel, textContent}) => ariaLabel || textContent)(document.querySelector(':focus') ?? {textContent: ''})"
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    require(CHROMIUM, "chromium is not installed")
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
