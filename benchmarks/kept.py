@@ -3,6 +3,7 @@
 import itertools
 import os
 import time
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy
@@ -35,6 +36,13 @@ def single(json_input: dict[str, Any], files: list[BinaryIO], digest: str) -> An
     """Run one request at a time."""
     time.sleep(BATCH_SECONDS)
     return tiny(json_input, files, digest)
+
+
+def noted(json_input: dict[str, Any], files: list[BinaryIO], digest: str) -> Answer:
+    """Run one request at a time, and note its id and the session of this process in the folder ``BENCH_NOTES``."""
+    with Path(os.environ["BENCH_NOTES"], str(os.getpid())).open("a") as notes:
+        notes.write(f"{current_request().request_id} {os.getsid(0)}\n")
+    return single(json_input, files, digest)
 
 
 def batched(jsons: list[dict[str, Any]], files: list[list[BinaryIO]], digests: list[str]) -> list[Answer]:
@@ -72,6 +80,7 @@ PLAIN: dict[str, tuple[Any, Execution]] = {
     "/waits": (waits, Execution()),
     "/holds": (holds, Execution()),
     "/single": (single, Execution(concurrency=1)),
+    "/noted": (noted, Execution(concurrency=1)),
     "/batched": (batched, Execution(batch=BATCH)),
 }
 for route in os.environ.get("BENCH_ROUTES", "").split():

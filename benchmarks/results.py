@@ -44,6 +44,7 @@ class Plan:
     overload_seconds: float = 60.0
     reloads: int = 5
     kills: int = 20
+    node_kills: int = 3
     mixed_minutes: float = 3.0
     slices: int = 140
     first_upload: int = 1000
@@ -77,6 +78,7 @@ QUICK = Plan(
     overload_seconds=10.0,
     reloads=2,
     kills=4,
+    node_kills=1,
     mixed_minutes=0.25,
     slices=20,
     first_upload=100,

@@ -4,7 +4,9 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
+Sample = TypeVar("Sample")
 KINDS = ("Rss", "Pss", "Pss_Anon", "Pss_File", "Pss_Shmem")
 BLOCK = 512
 """Bytes of a block of stat(2), whatever the file system's own."""
@@ -48,9 +50,9 @@ def held(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def sampled(read: Callable[[], float], seconds: float) -> Iterator[list[float]]:
+def sampled(read: Callable[[], Sample], seconds: float) -> Iterator[list[Sample]]:
     """Sample what ``read`` returns every so many seconds of the block."""
-    found: list[float] = []
+    found: list[Sample] = []
     done = threading.Event()
 
     def sample() -> None:

@@ -116,6 +116,24 @@ def watches(json_input, files, digest):
     return answer()
 
 
+def admitted(json_input, files, digest):
+    """Wait for a ticket, which is used up, or until cancelled."""
+    name = json_input.get("name", "")
+    note("began", name)
+    while not (cancelled := current_request().cancelled()) and not _took_ticket():
+        time.sleep(0.01)
+    note("cancelled" if cancelled else "finished", name)
+    return answer()
+
+
+def _took_ticket():
+    for ticket in NOTES.glob("ticket*"):
+        with contextlib.suppress(FileNotFoundError):  # another process has it
+            ticket.unlink()
+            return True
+    return False
+
+
 def dies(json_input, files, digest):
     """End the process in the requested way, or answer."""
     by = json_input.get("by")
@@ -248,6 +266,7 @@ PLAIN = {
     "sleeps": (sleeps, None),
     "works": (works, None),
     "watches": (watches, None),
+    "admitted": (admitted, None),
     "dies": (dies, None),
     "odd": (odd.predict, None),
     "refuses": (refuses, None),
