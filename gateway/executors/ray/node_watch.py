@@ -4,11 +4,14 @@ A replica's own process is no witness: a model may hold Python's lock for longer
 with a replica has a small actor that answers instead.
 """
 
+import logging
 import socket
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
+
+logger = logging.getLogger("gateway.ray")
 
 PAUSE = 0.5
 """Seconds between two questions."""
@@ -59,6 +62,7 @@ class NodeWatch:
                 timeout = SILENT
                 pause.wait(PAUSE)
         except (self._ray.exceptions.RayError, ConnectionRefusedError):
+            logger.error("the node %s:%d of the Ray cluster does not answer; its replicas are given up", *address)
             for lost in self._give_up(node):
                 lost("its node does not answer")
         self._ray.kill(pulse)
