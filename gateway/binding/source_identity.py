@@ -4,15 +4,11 @@ from collections.abc import Iterable, Iterator
 
 from gateway.binding.declaration import Declaration
 from gateway.contract.findings import MASKS, BoundingBox, Finding, LinearMeasurement
-from gateway.dicom.reading import raw_values
-from gateway.dicom.reading.attributes import unreadable
 from gateway.dicom.reading.instances import Instance
+from gateway.dicom.reading.named_images import INSTANCE, NAMED, SERIES, require_named
 from gateway.dicom.reading.raw_values import distinct
-from gateway.dicom.reading.redaction import naming
 from gateway.dicom.volumes.study import Image
 from gateway.errors import AnswerInvalid
-
-INSTANCE, SERIES, SOP_CLASS = "SOPInstanceUID", "SeriesInstanceUID", "SOPClassUID"
 
 
 def require_uids(instances: Iterable[Instance], declaration: Declaration, *, dicom: bool) -> None:
@@ -20,12 +16,7 @@ def require_uids(instances: Iterable[Instance], declaration: Declaration, *, dic
 
     Raises StudyRefused with the attribute and the digest of the file.
     """
-    needed = dict.fromkeys((INSTANCE, SERIES, SOP_CLASS) if dicom else _needed(declaration))
-    for one in instances:
-        for keyword in needed if one.frames else ():
-            if not raw_values.uid(one.header, keyword):
-                with naming(one.source):
-                    raise unreadable(keyword, "is missing or empty, and the answer has to name it")
+    require_named(instances, dict.fromkeys(NAMED if dicom else _needed(declaration)))
 
 
 def require_one_space(findings: Iterable[Finding], instances: Iterable[Instance]) -> None:

@@ -72,6 +72,7 @@ class TypedModel(Model):
         self.name = name
         self.options = options or Options()
         self.execution = self.options.execution
+        self.research, self.label_maps = self.options.research, self.options.label_maps
         self.target: Callable[..., Any] = target
         self.needs_loading = inspect.isclass(target) or bool(self.options.weights) or callable(self.execution.warm_up)
         self.health = HealthState.STARTING
@@ -278,7 +279,7 @@ class TypedModel(Model):
         if bound.output == DICOM_OUTPUT:
             faults += text_faults(found)
             with bound.request.context.measure("encode"), _blaming(faults):
-                datasets = _objects(found, inputs, provenance, self.options.label_maps)
+                datasets = _objects(found, inputs, provenance, self.label_maps)
             return ModelAnswer(*dicom_answer(datasets, found), card, faults)
         finished = [_finished(finding, inputs, provenance) for finding in found]
         return ModelAnswer(*answer(finished), card, faults)
@@ -296,7 +297,7 @@ class TypedModel(Model):
             parameters_digest=parameters.digest(given),
             received=request.received,
             model_digest=self.model_digest,
-            research=self.options.research,
+            research=self.research,
             gateway_version=__version__,
         )
 

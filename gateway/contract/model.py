@@ -57,6 +57,10 @@ class Model:
     """True where it may ask its caller while it works: only a run or a session can answer then."""
     durable: bool = True
     """True where a stored request can be answered later, as a run."""
+    research: bool = True
+    """True where what it makes is marked as not for clinical use."""
+    label_maps: bool = False
+    """True where label masks are written as label map SEG."""
     takes_any_file: bool = False
     """True where the body of a request may be its one file, of any media type, which is answered with a file."""
     problems: tuple[type[GatewayError], ...] = ()

@@ -2,8 +2,7 @@
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
@@ -12,7 +11,6 @@ import flask
 
 from gateway.contract.requests import Request, Result
 from gateway.endpoints import inference
-from gateway.endpoints.guarded_views import admission_ticket
 from gateway.endpoints.multipart_response import DIGEST_HEADER, SEND_SIZE, hashes_of
 from gateway.protocol.accept import JSON, NIFTI, NIFTI_FILES, PNG, RUN_LENGTHS, ZIP, AnswerForm
 from gateway.protocol.kinds import DICOM
@@ -21,8 +19,6 @@ from gateway.service.exchange import Exchange
 if TYPE_CHECKING:
     from gateway.dicom.reading.instances import Instance
     from gateway.representations.answer_files import SentAnswer
-    from gateway.runs.rows import Run
-    from gateway.studies.results import StoredResult
 
 HASHES_HEADER = "X-Hashes"
 """What the ``hashes`` part says of an answer in parts, of one that is sent in another form."""
@@ -44,7 +40,7 @@ Write = Callable[[Representable], bytes | memoryview | None]
 
 def in_form(exchange: Exchange, request: Request, result: Result, form: AnswerForm) -> flask.Response:
     """Return a checked answer in a form. Raises as ``represent``."""
-    data = represent(Representable(result, form, exchange.model.name, partial(_images, request.instances)))
+    data = represent(Representable(result, form, exchange.model.name, partial(images_of_files, request.instances)))
     if data is None:
         return inference.in_parts(exchange, result)
     return whole(exchange, result, form.media_type, data)
@@ -59,21 +55,6 @@ def represent(answer: Representable) -> memoryview | None:
     write = WRITERS.get(answer.form.media_type)
     data = write(answer) if write is not None else None
     return None if data is None else memoryview(data)
-
-
-def represent_run(stored: "StoredResult", run: "Run", form: AnswerForm) -> flask.Response | None:
-    """Return the stored answer of a run in a form, None where it has to be sent in parts. Raises as ``represent``.
-
-    The images of its study are those of the stored request.
-    """
-    with ExitStack() as stack:
-        images = partial(_images_of_run, run, stack)
-        data = represent(Representable(stored.result, form, run.route, images))
-    if data is None:
-        return None
-    fields = {DIGEST_HEADER: stored.algorithm, "Age": str(stored.age)}
-    fields[HASHES_HEADER] = hashes_of(stored.result.input_digest, stored.output_digest).decode("ascii")
-    return flask.Response(bytes(data), content_type=form.media_type, headers=fields)
 
 
 def whole(exchange: Exchange, result: Result, media_type: str, data: memoryview) -> flask.Response:
@@ -130,17 +111,11 @@ def _sheet(answer: Representable) -> memoryview:
     return file.getbuffer()
 
 
-def _images(files: list[BinaryIO]) -> "list[Instance]":
+def images_of_files(files: Sequence[BinaryIO]) -> "list[Instance]":
+    """Return the images of a request's files. Raises StudyRefused, LimitExceeded."""
     from gateway.dicom.volumes.nifti_volumes import images_of
 
     return images_of(files)
-
-
-def _images_of_run(run: "Run", stack: ExitStack) -> "list[Instance]":
-    from gateway.endpoints.run_entries import stored_runs
-
-    ticket = stack.enter_context(admission_ticket())
-    return _images(stored_runs().received(run, ticket).instances)
 
 
 def _sent(result: Result) -> "SentAnswer":

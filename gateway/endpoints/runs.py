@@ -3,25 +3,22 @@
 import json
 import re
 from collections.abc import Collection
+from datetime import UTC, datetime
 
 import flask
 
-from gateway.endpoints import results
 from gateway.endpoints.access_control import caller_name, refuse_foreign_form, require
-from gateway.endpoints.answer_forms import represent_run
 from gateway.endpoints.current import current_service
 from gateway.endpoints.guarded_views import Rule, admission_ticket, answering
-from gateway.endpoints.multipart_response import model_fields
 from gateway.endpoints.run_entries import PROBLEMS, entry_of, path_of, sent_webhooks, stored_runs, summary_of
 from gateway.endpoints.run_feeds import BEGUN, ChangeFeed, EndFeed, EventFeed
 from gateway.endpoints.store_views import page, paged, time_of
+from gateway.endpoints.stored_answers import StoredAnswer, requested_form
 from gateway.endpoints.timeouts import requested_timeout
 from gateway.endpoints.waiting import defer, stream
 from gateway.errors import ParameterRefused, RunNotFound, TooManyRequests, Unavailable
 from gateway.intake.body import Body, read_json
 from gateway.observe.audit.receipts import HEADER, PREFERENCE, header_of, is_wanted
-from gateway.protocol.accept import answer_form
-from gateway.protocol.media_ranges import MULTIPART
 from gateway.protocol.preferences import RESPOND_ASYNC, WAIT
 from gateway.protocol.request import parse_json
 from gateway.runs.lifecycle import RunState
@@ -179,15 +176,23 @@ def _answer(run: Run) -> flask.Response:
     if run.state in PROBLEMS:
         text = json.dumps(stored_runs().problem(run))
         return flask.Response(text, run.status, content_type="application/problem+json")
-    form = answer_form(flask.request.headers.get("Accept", ""))
-    stored = stored_runs().result(run.caller, run.id)
-    response = None if form.media_type == MULTIPART else represent_run(stored, run, form)
-    if response is None:
-        response = results.answer(stored)
-    response.headers.update(model_fields(stored.result.card, run.route))
-    if stored.receipt is not None and is_wanted(flask.request.headers.get("Prefer", "")):
+    form, runs = requested_form(), stored_runs()
+    stored = runs.result(run.caller, run.id)
+    answer = StoredAnswer(
+        stored.result,
+        stored.output_digest,
+        stored.algorithm,
+        run.route,
+        datetime.fromtimestamp(run.created_at, UTC),
+        lambda ticket: runs.files(run, stored, ticket),
+        {"Age": str(stored.age)},
+    )
+    sent = answer.with_objects() if form.dicom else answer
+    response = sent.response(form)
+    wanted = is_wanted(flask.request.headers.get("Prefer", ""))
+    if wanted and stored.receipt is not None and sent is answer:  # it is the receipt of what the model answered
         response.headers.update({HEADER: header_of(stored.receipt), APPLIED: PREFERENCE})
-    response.vary.update(("Accept", "Prefer"))
+    response.vary.add("Prefer")
     return response
 
 

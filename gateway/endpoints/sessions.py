@@ -1,6 +1,5 @@
 """Click sessions over HTTP: opened, clicked into, read, finished and ended (docs/sessions.md)."""
 
-import hashlib
 import re
 from collections.abc import Collection
 from functools import partial
@@ -12,8 +11,8 @@ from gateway.endpoints.access_control import caller_name, require
 from gateway.endpoints.current import current_service
 from gateway.endpoints.guarded_views import Rule, admission_ticket, answering
 from gateway.endpoints.inference import read_body
-from gateway.endpoints.multipart_response import DIGEST_HEADER, hashes_of, model_fields, parts_of, response
 from gateway.endpoints.problems import request_id
+from gateway.endpoints.stored_answers import StoredAnswer, requested_form
 from gateway.endpoints.timeouts import requested_timeout
 from gateway.errors import ParameterRefused
 from gateway.intake.body import read_json
@@ -77,13 +76,19 @@ def _input(id: str) -> flask.Response:
 
 def _finish(id: str) -> flask.Response:
     require("infer")
+    form = requested_form()
     with admission_ticket():
         finished = _sessions().call("finish", caller_name(), id, {})
     assert isinstance(finished, FinishedSession)
-    result = finished.result
-    hashes = hashes_of(result.input_digest, finished.output_digest)
-    headers = {DIGEST_HEADER: current_service().settings.digest} | model_fields(result.card, finished.route)
-    return response(parts_of(result, [hashes]), headers, hashlib.sha256(hashes).hexdigest()[:32])
+    answer = StoredAnswer(
+        finished.result,
+        finished.output_digest,
+        current_service().settings.digest,
+        finished.route,
+        finished.received,
+        lambda _ticket: finished.opened(),
+    )
+    return (answer.with_objects() if form.dicom else answer).response(form)
 
 
 def _delete(id: str) -> flask.Response:

@@ -48,6 +48,8 @@ EVENT: Schema = object_of(
 EVENTS: Schema = {"text/event-stream": {"schema": EVENT}}
 """Each event of the stream."""
 ANSWER: Schema = {"multipart/related": {"schema": {"type": "object"}}, **other_answers({"type": "object"})}
+OUTPUT: Schema = {"enum": ["json", "dicom"], "description": "dicom makes DICOM objects of the findings in each form."}
+"""The query of a stored answer."""
 INPUT: Schema = {
     "multipart/related": {"schema": {"type": "object"}},
     "application/json": {"schema": {"type": "object"}},
@@ -137,7 +139,8 @@ OPERATIONS = (
     ),
     StoreOperation(
         "GET", "/runs/{id}/result", "readRunResult", "The answer of the model's route, or its problem.", ANSWER,
-        headers=[RECEIPT], errors=(*ID, *BODY, *RESULT, NotAcceptable, RunNotReady), tag="runs",
+        query={"output": OUTPUT}, headers=[RECEIPT], tag="runs",
+        errors=(*ID, *BODY, *RESULT, NotAcceptable, ParameterRefused, RunNotReady),
     ),
     StoreOperation(
         "POST", "/runs/{id}/input", "answerRun", "Answer the question that a run waits with.",

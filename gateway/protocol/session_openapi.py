@@ -6,6 +6,7 @@ from gateway.errors import (
     BrokenBody,
     BrokenJSON,
     LimitExceeded,
+    NotAcceptable,
     ParameterRefused,
     PathForbidden,
     RequestStalled,
@@ -15,7 +16,7 @@ from gateway.errors import (
     UnsupportedMedia,
 )
 from gateway.protocol.problem_responses import BODY, MODEL
-from gateway.protocol.run_openapi import ANSWER, INPUT, NUMBER, PROBLEM, ROUTE, TIMEOUT
+from gateway.protocol.run_openapi import ANSWER, INPUT, NUMBER, OUTPUT, PROBLEM, ROUTE, TIMEOUT
 from gateway.protocol.store_openapi import COUNT, TEXT, Schema, StoreOperation, list_of, object_of, paths_of
 
 STATES = ("working", "waiting", "finished", "failed")
@@ -88,7 +89,8 @@ OPERATIONS = (
     ),
     StoreOperation(
         "POST", "/sessions/{id}/finish", "finishSession", "Accept the region: the answer of the model's route.",
-        ANSWER, errors=(SessionGone, SessionConflict, *MODEL), tag="sessions",
+        ANSWER, query={"output": OUTPUT}, tag="sessions",
+        errors=(SessionGone, SessionConflict, NotAcceptable, ParameterRefused, *MODEL),
     ),
     StoreOperation(
         "DELETE", "/sessions/{id}", "endSession", "End a session.", status="204", errors=(SessionGone,), tag="sessions",

@@ -1,5 +1,7 @@
 """The answer of a run as a payload: its parts end to end, and the words that take them apart. Twins."""
 
+from dataclasses import asdict
+
 from gateway.contract.execution import Card
 from gateway.contract.requests import BinaryPart, Result
 from gateway.observe.audit.receipts import Receipt
@@ -15,7 +17,7 @@ def packed(result: Result, *, output_digest: str, algorithm: str, receipt: Recei
         "output_digest": output_digest,
         "algorithm": algorithm,
         "seconds": result.seconds,
-        "model": {"name": result.card.name, "version": result.card.version},
+        "model": asdict(result.card),
         "receipt": receipt,
         "parts": [[media_type, piece.nbytes] for media_type, piece in zip(media_types, pieces, strict=True)],
     }

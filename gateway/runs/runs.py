@@ -4,11 +4,12 @@ import base64
 import threading
 import time
 from collections.abc import Callable
+from typing import BinaryIO
 
 from gateway.contract.requests import JSON
-from gateway.errors import RunEnded, RunNotFound, RunNotReady, RunNotWaiting
+from gateway.errors import RunEnded, RunNotFound, RunNotReady, RunNotWaiting, StudyNotFound
 from gateway.intake.admission import Ticket
-from gateway.intake.receiving import Received, ReceiveOptions
+from gateway.intake.receiving import ReceiveOptions
 from gateway.intake.recording import receive_recorded
 from gateway.observe.phases import Phases
 from gateway.protocol.questions import is_secret, read_reply
@@ -26,6 +27,7 @@ from gateway.runs.submissions import Submission, Submissions
 from gateway.runs.watches import LOOK_SECONDS, Watch, Watches
 from gateway.service.service import Service
 from gateway.studies import run_rows
+from gateway.studies.results import StoredResult
 from gateway.studies.store import Store
 
 UPKEEP_SECONDS = 60.0
@@ -51,16 +53,25 @@ class Runs(RunArchive):
         self._signals.start(self._signalled)
         service.metrics.runs = self.counts
 
-    def received(self, run: Run, ticket: Ticket) -> Received:
-        """Receive the stored request of a run again. Raises RunNotFound, and as ``receive_body``."""
+    def files(self, run: Run, stored: StoredResult, ticket: Ticket) -> list[BinaryIO]:
+        """Receive the files of a finished run's request again, as the store has them; no peer is asked.
+
+        Raises StudyNotFound where they are gone, or are not those that the run has read, and as ``receive_body``.
+        """
         found = open_input(self._ledger, run)
         if found is None:
             raise RunNotFound("The run was forgotten.")
         words, file = found
         service = self._service
-        options = ReceiveOptions(service.settings, ticket, Phases(), resolver=service.resolver(run.caller))
+        options = ReceiveOptions(
+            service.settings, ticket, Phases(), resolver=service.resolver(run.caller), fetch=lambda _order: None
+        )
         with file:
-            return receive_recorded(words["body"], file, options)
+            received = receive_recorded(words["body"], file, options)
+        same = received.input_digest == stored.result.input_digest or stored.algorithm != service.settings.digest
+        if not same:
+            raise StudyNotFound("The study has changed since the run has read it.")
+        return received.instances
 
     def open(self) -> None:
         """Begin to execute queued runs; the first ``submit`` or ``answer`` does so too."""

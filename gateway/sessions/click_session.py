@@ -4,9 +4,10 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from gateway.contract.requests import JSON, EncodedAnswer, Result
@@ -25,6 +26,7 @@ from gateway.protocol.region_changes import Bounds, RegionChange
 from gateway.sessions.clicks_in_force import ClicksInForce
 from gateway.sessions.shown_region import ShownRegion
 from gateway.sessions.transcript import CLICKS, Transcript
+from gateway.spool.parts import PartFile, reopened
 
 LOOK_SECONDS = 0.5
 """Seconds between two looks of a model that waits at whether its session goes on."""
@@ -51,11 +53,22 @@ GONE = (
 
 @dataclass(frozen=True)
 class FinishedSession:
-    """The answer of a session's model, and its digest."""
+    """The answer of a session's model, and its digest; the files of the request of the time ``received``."""
 
     result: Result
     output_digest: str
     route: str
+    received: datetime
+    files: Sequence[PartFile]
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory."""
+        return sum(part.data.nbytes for part in self.result.parts) + sum(map(len, self.files))
+
+    def opened(self) -> list[PartFile]:
+        """Return the files, opened for one reader."""
+        return list(map(reopened, self.files))
 
 
 class ClickSession:
@@ -193,8 +206,7 @@ class ClickSession:
     @property
     def size(self) -> int:
         """Bytes of memory: of its request and what that unfolds to, of its region, and of its answer."""
-        parts = self._finished.result.parts if self._finished else ()
-        return self.held() + self.shown.size + sum(part.data.nbytes for part in parts)
+        return self.held() + self.shown.size + (self._finished.size if self._finished else 0)
 
     @property
     def ended(self) -> bool:

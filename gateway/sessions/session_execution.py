@@ -8,6 +8,7 @@ from gateway.errors import Cancelled, GatewayError, ModelDied, ModelFailed, Unav
 from gateway.observe.logs import exception_frames
 from gateway.service.exchange import Exchange
 from gateway.sessions.click_session import ClickSession, FinishedSession
+from gateway.spool.parts import PartFile
 
 logger = logging.getLogger("gateway")
 
@@ -20,7 +21,8 @@ def execute(session: ClickSession, exchange: Exchange, request: Request) -> None
     try:
         result = _result(session, exchange, request)
         exchange.answer(result)
-        session.finished(FinishedSession(result, exchange.finish(), session.route))
+        files = [file for file in request.instances if isinstance(file, PartFile)]  # as all of a spool are
+        session.finished(FinishedSession(result, exchange.finish(), session.route, request.received, files))
     except Exception as error:
         exchange.fail(error)
         session.failed(_reported(error, exchange))

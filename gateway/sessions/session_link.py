@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from gateway.contract.requests import JSON
 from gateway.errors import GatewayError, SessionGone
@@ -26,7 +27,7 @@ from gateway.executors.transfer import (
 from gateway.observe.logs import exception_frames
 from gateway.sessions.click_session import GONE, FinishedSession
 from gateway.spool.anonymous_files import AnonymousFile
-from gateway.spool.parts import PartFile, attached
+from gateway.spool.parts import PartFile, attached, gathered
 
 logger = logging.getLogger("gateway")
 
@@ -85,10 +86,13 @@ class SessionLink:
             return read_words(files[0])
         if kind["type"] == "files":
             return SharedFiles(files[1], tuple(map(tuple, read_words(files[0])["ranges"])))
-        outcome = read_outcome(files)
+        outcome = read_outcome(files[: kind.get("files")])
         if isinstance(outcome, Exception):
             raise outcome
-        return FinishedSession(outcome, kind["output_digest"], kind["route"])
+        ranges, bulk = files[-2:]
+        input_files = attached(bulk, map(tuple, read_words(ranges)["ranges"]))
+        received = datetime.fromisoformat(kind["received"])
+        return FinishedSession(outcome, kind["output_digest"], kind["route"], received, input_files)
 
     def _listen(self) -> None:
         while not self._closed:
@@ -115,8 +119,7 @@ class SessionLink:
                 channel.send({"type": "error"}, write_error(error))
                 return
             if isinstance(reply, FinishedSession):
-                words = {"type": "finished", "output_digest": reply.output_digest, "route": reply.route}
-                channel.send(words, write_result(reply.result, TransferContext()))
+                channel.send(*_finished(reply))
             elif isinstance(reply, SharedFiles):
                 channel.send({"type": "files"}, [write_words({"ranges": reply.ranges}), reply.file])
             else:
@@ -128,6 +131,14 @@ class SessionLink:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+
+def _finished(reply: FinishedSession) -> tuple[JSON, list[AnonymousFile]]:
+    """Return the answer of a session as a message: its own files, then those of its request."""
+    files, (bulk, ranges) = write_result(reply.result, TransferContext()), gathered(reply.files)
+    words: JSON = {"type": "finished", "output_digest": reply.output_digest, "route": reply.route}
+    words |= {"received": reply.received.isoformat(), "files": len(files)}
+    return words, [*files, write_words({"ranges": ranges}), bulk]
 
 
 def new_id(link: SessionLink | None) -> str:

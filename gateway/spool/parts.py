@@ -134,6 +134,24 @@ def attached(file: AnonymousFile | memoryview, ranges: Iterable[tuple[int, int]]
     return [PartFile(part, min(BUFFER, part.length) or 1) for part in found]
 
 
+def reopened(part: PartFile) -> PartFile:
+    """Return a part once more, for another reader: its position is its own."""
+    return attached(part.getbuffer(), [(0, len(part))])[0]
+
+
+def gathered(parts: Sequence[PartFile]) -> tuple[AnonymousFile, list[tuple[int, int]]]:
+    """Return one file in which parts lie, to be handed to another process: as ``shared_file``, or a copy in memory."""
+    with contextlib.suppress(TypeError):
+        file, ranges = shared_file(parts)
+        if file is not None:
+            return file, ranges
+    copy, ends = AnonymousFile.in_memory(), [0]
+    for part in parts:
+        copy.write(part.getbuffer())
+        ends.append(ends[-1] + len(part))
+    return copy, [(start, end - start) for start, end in pairwise(ends)]
+
+
 class Spool:
     """The contents of the parts of one request, in order, without their framing."""
 

@@ -90,12 +90,38 @@ def test_a_run_of_dicom_objects_has_its_object(client: FlaskClient, study: list[
     assert header.Modality == "SEG"
 
 
-def test_parts_are_sent_where_they_are_accepted_as_much_and_where_there_is_no_object(
-    client: FlaskClient, run: str
-) -> None:
-    for accept in ("", "*/*", "multipart/related", "application/dicom"):
+def test_parts_are_sent_where_they_are_accepted_as_much(client: FlaskClient, run: str) -> None:
+    for accept in ("", "*/*", "multipart/related"):
         response = client.get(f"{run}/result", headers={"Accept": accept})
         assert response.mimetype == "multipart/related"
+
+
+def test_objects_of_a_run_of_masks_are_those_of_the_route(client: FlaskClient, study: list[Path], run: str) -> None:
+    """But for codes, which JSON has none of, and the time of receipt."""
+    calls = len(CALLS)
+    made = stored(client, run, "application/dicom")
+    assert len(CALLS) == calls
+    again = stored(client, run, "application/dicom")
+    direct = client.post("/bone", data=form(study), headers={"Accept": "application/dicom"})
+    ours, own = dcmread(io.BytesIO(made.get_data())), dcmread(io.BytesIO(direct.get_data()))
+    assert again.get_data() == made.get_data()
+    assert ours.PixelData == own.PixelData
+    assert ours.SOPInstanceUID == own.SOPInstanceUID
+    assert ours.SeriesInstanceUID == own.SeriesInstanceUID
+    assert ours.StudyInstanceUID == own.StudyInstanceUID
+    assert made.headers["X-Hashes"].partition(":")[0] == direct.headers["X-Hashes"].partition(":")[0]
+
+
+def test_output_asks_for_objects_in_each_form(client: FlaskClient, run: str) -> None:
+    packed = client.get(f"{run}/result?output=dicom", headers={"Accept": "application/zip"})
+    assert zipfile.ZipFile(io.BytesIO(packed.get_data())).namelist() == ["response.json", "seg_0.dcm"]
+    parts = client.get(f"{run}/result?output=dicom")
+    assert parts.mimetype == "multipart/related"
+    assert b"Content-Type: application/dicom" in parts.get_data()
+    none = client.get(f"{run}/result?output=json", headers={"Accept": "application/dicom"})
+    assert none.mimetype == "multipart/related"
+    assert b"Content-Type: application/dicom" not in none.get_data()
+    assert client.get(f"{run}/result?output=seg").status_code == 422
 
 
 def test_what_no_form_is_is_refused(client: FlaskClient, run: str) -> None:

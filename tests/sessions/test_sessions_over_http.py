@@ -1,5 +1,6 @@
 """Sessions under gunicorn: any worker takes their clicks, and they outlive the process of their model."""
 
+import io
 import os
 import signal
 import threading
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import requests
+from pydicom import dcmread
 
 from gateway import Client
 from gateway.access.api_keys import fingerprint, new_key
@@ -23,6 +25,7 @@ from tests.waiting import PATIENCE, eventually
 
 APP = "tests.apps.clicking:app"
 HOST = "gateway.executors.host"
+FORMS = ("application/dicom", "application/x-nifti", "application/zip", "image/png", "application/json")
 Study = list[Path]
 
 
@@ -92,6 +95,24 @@ def test_every_worker_takes_the_clicks_of_a_session(service: Service, study: Stu
         answers = [service.ask("POST", f"/sessions/{session.id}/finish").content for _ in range(6)]
         assert len(set(answers)) == 1
         assert session.finish().masks[0].sum() == session.mask.sum()
+
+
+def test_every_worker_has_the_answer_in_the_form_that_is_accepted(hosted: Service, study: Study) -> None:
+    with hosted.client().session(study, "/paint") as session:
+        session.click((1, 2, 3))
+        path = f"{hosted.server.url}/sessions/{session.id}/finish"
+        for accept in FORMS:
+            answers, workers = set[bytes](), set[str]()
+            while len(workers) < 2:
+                answer = requests.post(path, headers={"Accept": accept}, timeout=PATIENCE)
+                assert answer.headers["Content-Type"] == accept
+                answers.add(answer.content)
+                workers.add(answer.headers["X-Worker"])
+            assert len(answers) == 1
+            if accept == "application/dicom":
+                found = dcmread(io.BytesIO(answer.content))
+                assert (found.Modality, np.count_nonzero(found.pixel_array)) == ("SEG", 1)
+        assert requests.post(path, headers={"Accept": "text/html"}, timeout=PATIENCE).status_code == 406
 
 
 def test_a_refusal_is_the_same_from_every_worker(service: Service, study: Study) -> None:
