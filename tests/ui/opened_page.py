@@ -4,13 +4,15 @@ import io
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from gateway.cli import main
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 EXPECTED = re.compile(r"the server responded with a status of 4\d\d")
@@ -78,6 +80,13 @@ class OpenedPage:
     def _foreign(self, url: str) -> None:
         if not url.startswith((self.url, "data:", "blob:")):
             self.failures.append(url)
+
+
+def key_of(name: str, roles: str, file: Path) -> str:
+    """Add a caller to a file of callers, and return its key."""
+    with redirect_stdout(io.StringIO()) as out:
+        assert main(["keys", "add", name, "--roles", roles, "--file", str(file)]) == 0
+    return out.getvalue().strip()
 
 
 @contextmanager

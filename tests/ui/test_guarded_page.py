@@ -7,11 +7,10 @@ import pytest
 from playwright.sync_api import Browser
 from pydicom import dcmread
 
-from gateway.cli import main
 from gateway.testing import phantom_study
 from tests.apps.shown import SCRIPT
 from tests.conftest import Serve
-from tests.ui.opened_page import opened_page
+from tests.ui.opened_page import key_of, opened_page
 
 pytestmark = pytest.mark.server
 
@@ -23,15 +22,21 @@ HEAVIEST = 1_500_000
 
 
 @pytest.fixture(scope="module")
-def guarded(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("keys") / "keys.json"
+
+
+@pytest.fixture(scope="module")
+def guarded(serve: Serve, keys: Path) -> tuple[str, str]:
     """The address of a gateway with keys and without a store, and a key."""
-    keys = tmp_path_factory.mktemp("keys") / "keys.json"
-    with pytest.MonkeyPatch.context() as patch, (keys.parent / "key").open("w+") as out:
-        patch.setattr("sys.stdout", out)
-        assert main(["keys", "add", "reader", "--roles", "infer,read,write", "--file", str(keys)]) == 0
-        out.seek(0)
-        key = out.read().strip()
+    key = key_of("reader", "infer,read,write", keys)
     return serve("tests.apps.shown:app", GATEWAY_API_KEYS_FILE=str(keys), GATEWAY_UI="on").url, key
+
+
+@pytest.fixture(scope="module")
+def other_key(guarded: tuple[str, str], keys: Path) -> str:
+    """The key of another caller."""
+    return key_of("guest", "infer", keys)
 
 
 def test_nothing_shows_before_a_key_is_given_and_after_it_is_given_back(
@@ -55,7 +60,7 @@ def test_nothing_shows_before_a_key_is_given_and_after_it_is_given_back(
         assert page.page.evaluate("fetch('/ui/models').then(({status}) => status)") == 401
 
 
-def test_a_login_that_has_ended_is_renewed_over_the_page_as_it_is(
+def test_a_login_that_has_ended_is_renewed_over_the_page_and_nothing_is_lost(
     browser: Browser, guarded: tuple[str, str], tmp_path: Path
 ) -> None:
     url, key = guarded
@@ -63,15 +68,52 @@ def test_a_login_that_has_ended_is_renewed_over_the_page_as_it_is(
     with opened_page(browser, url) as page:
         page.sign_in(key, "reader")
         page.open(tmp_path)
-        page.run("/segmentation-3d")
+        page.choose("/region-growing")
+        page.page.get_by_role("button", name="Begin").click()
+        page.page.wait_for_selector(".question")
+        page.page.locator(".pictures canvas").focus()
+        page.page.keyboard.press("Enter")
+        page.page.wait_for_selector("text=1 click,")
         page.page.context.clear_cookies()
-        page.choose("/segmentation-3d")
-        page.page.get_by_role("button", name="Run", exact=True).click()
+        page.page.keyboard.press("Shift+ArrowRight")
+        page.page.keyboard.press("Enter")
         page.page.fill("dialog.cover #key", key)
         page.page.keyboard.press("Enter")
+        page.page.wait_for_selector("text=2 clicks,")
         page.page.wait_for_selector("dialog.cover", state="detached")
-        page.run("/segmentation-3d")
-        assert page.page.locator("details.result").count() == 2
+        page.page.get_by_role("button", name="Accept").click()
+        page.page.wait_for_selector("details.result")
+        assert page.page.locator(".notice").count() == 0
+
+
+LOG_IN = """async key => {
+    const body = JSON.stringify({key});
+    const csrf = async () => (await (await fetch("config")).json()).csrf;
+    for (const before = await csrf(); before === await csrf(); await new Promise((next) => setTimeout(next, 200))) {
+        await fetch("login", {method: "POST", headers: {"Content-Type": "application/json"}, body});
+    }
+}"""
+"""Log in as another tab does, until the login is another one: two of one second are the same."""
+
+
+def test_a_login_in_another_tab_disturbs_nobody_but_another_caller(
+    browser: Browser, guarded: tuple[str, str], other_key: str, tmp_path: Path
+) -> None:
+    url, key = guarded
+    phantom_study(tmp_path, slices=3)
+    with opened_page(browser, url) as page:
+        page.sign_in(key, "reader")
+        page.open(tmp_path)
+        page.page.evaluate(LOG_IN, key)
+        assert "above the threshold" in page.run("/segmentation-3d")
+        assert page.page.locator(".notice, dialog.cover").count() == 0
+        page.page.evaluate(LOG_IN, other_key)
+        page.choose("/segmentation-3d")
+        page.page.get_by_role("button", name="Run", exact=True).click()
+        page.page.wait_for_selector("text=guest has signed in in another tab. Sign in as reader to go on here.")
+        page.page.fill("dialog.cover #key", key)
+        page.page.keyboard.press("Enter")
+        page.page.wait_for_selector("details.result >> nth=1")
 
 
 def test_files_that_did_not_get_through_are_loaded_again_on_request(

@@ -1,16 +1,13 @@
 """What the page does for callers who may not do everything: it says what is missing, and does the rest."""
 
-import io
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 
-from gateway.cli import main
 from gateway.testing import phantom_study
 from tests.conftest import Serve
-from tests.ui.opened_page import opened_page
+from tests.ui.opened_page import key_of, opened_page
 
 pytestmark = pytest.mark.server
 
@@ -21,15 +18,9 @@ ROLES = "read", "infer"
 def guarded(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, str]]:
     """The address of a gateway with a store, and the key of a caller of each role."""
     folder = tmp_path_factory.mktemp("roles")
-    keys = {role: _key_of(role, folder / "keys.json") for role in ROLES}
+    keys = {role: key_of(role, role, folder / "keys.json") for role in ROLES}
     settings = {"GATEWAY_API_KEYS_FILE": str(folder / "keys.json"), "GATEWAY_STORE_FOLDER": str(folder / "store")}
     return serve("tests.apps.shown:app", GATEWAY_UI="on", **settings).url, keys
-
-
-def _key_of(role: str, file: Path) -> str:
-    with redirect_stdout(io.StringIO()) as out:
-        assert main(["keys", "add", role, "--roles", role, "--file", str(file)]) == 0
-    return out.getvalue().strip()
 
 
 def test_who_may_use_no_model_is_told_so_and_can_sign_out(

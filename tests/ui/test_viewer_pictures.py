@@ -68,7 +68,7 @@ BLOB = np.zeros((2, ROWS, COLUMNS), np.uint8)
 BLOB[:, 5:12, 8:30] = 1
 BLOB[:, 20:33, 0:6] = 2
 RAMP = np.broadcast_to(np.linspace(0, 255, COLUMNS).astype(np.uint8), (2, ROWS, COLUMNS)).copy()
-OVERLAYS = {
+OVERLAYS: dict[str, tuple[Any, np.ndarray, dict[str, Any]]] = {
     "mask": (Mask((BLOB > 0).astype(np.uint8)), (BLOB > 0).astype(np.uint8), {"kind": "mask"}),
     "labels": (LabelMask(BLOB, {1: "one", 2: "two"}), BLOB, {"kind": "labels"}),
     "probability": (ProbabilityMask(RAMP, threshold=0.4), RAMP, {"kind": "probability", "threshold": 0.4}),
@@ -84,11 +84,42 @@ def test_an_overlay_is_the_one_that_the_gateway_draws(viewer: ViewerPage, kind: 
     bare(viewer)
     plain, wanted = by_gateway(slices), by_gateway(slices, finding)
     assert np.abs(centres(viewer.pixels()) - plain).max() <= 1
-    viewer.overlay(array, colour=colour(0), **facts)
+    viewer.overlay((array, {"colour": colour(0), **facts}))
     found = centres(viewer.pixels())
     region, inner = regions(array[0], kind)
     assert np.abs(found - wanted)[~region | inner].max() <= 2
     assert ((found != plain).any(axis=-1) == (wanted != plain).any(axis=-1))[region].all()
+
+
+LAYERS: dict[str, tuple[Any, np.ndarray, dict[str, Any]]] = {
+    "mask": (Mask((BLOB == 1).astype(np.uint8), "small"), (BLOB == 1).astype(np.uint8), {"kind": "mask"}),
+    "probability": (ProbabilityMask(RAMP, "large", threshold=0.4), RAMP, OVERLAYS["probability"][2]),
+    "heat": (Heatmap(RAMP, "heat"), RAMP, {"kind": "heatmap"}),
+    "other heat": (Heatmap(RAMP[..., ::-1].copy(), "other"), RAMP[..., ::-1], {"kind": "heatmap"}),
+}
+"""Findings that lie over each other: the mask reaches into the region of the probability."""
+
+
+@pytest.mark.parametrize("order", [list(LAYERS), list(LAYERS)[::-1]], ids=["masks first", "heatmaps first"])
+def test_masks_lie_over_heatmaps_and_the_smaller_over_the_larger(viewer: ViewerPage, order: list[str]) -> None:
+    slices = [windowed(slice_at((0, 0, index), index, **SQUARE)) for index in range(2)]
+    viewer.load([picture(one) for one in slices])
+    bare(viewer)
+    wanted = by_gateway(slices, *(LAYERS[name][0] for name in order))
+    tints = {name: place for place, name in enumerate(order)}
+    viewer.overlay(*(
+        (LAYERS[name][1], {"colour": colour(tints[name]), "outline": False, **LAYERS[name][2]}) for name in order
+    ))  # fmt: skip
+    edges = np.zeros(wanted.shape[:2], bool)  # the gateway outlines in whole pixels
+    for name in ("mask", "probability"):
+        region, inner = regions(LAYERS[name][1][0], name)
+        edges |= region & ~inner
+    assert np.abs(centres(viewer.pixels()) - wanted)[~edges].max() <= 2
+    viewer.run("() => { viewer.overlays = viewer.overlays.map((one) => ({...one, visible: one.kind === 'heatmap'})); }")
+    heat = by_gateway(slices, *(LAYERS[name][0] for name in order if "heat" in name))
+    assert np.abs(centres(viewer.pixels()) - heat).max() <= 2
+    viewer.run("() => { viewer.overlays = viewer.overlays.map((one) => ({...one, visible: true, opacity: 0})); }")
+    assert np.abs(centres(viewer.pixels()) - by_gateway(slices)).max() <= 1
 
 
 def regions(plane: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +138,7 @@ def test_outlines_are_drawn_along_the_edges_of_voxels(viewer: ViewerPage) -> Non
     viewer.load([picture(slice_at((0, 0, 0), **SQUARE))])
     bare(viewer)
     before = viewer.pixels()
-    viewer.overlay(BLOB[:1], kind="mask", colour=[255, 0, 255], opacity=0)
+    viewer.overlay((BLOB[:1], {"kind": "mask", "colour": [255, 0, 255], "opacity": 0}))
     changed = (viewer.pixels() != before).any(axis=-1)
     edges = np.zeros_like(changed)
     for top, bottom, left, right in ((5, 12, 8, 30), (20, 33, 0, 6)):
@@ -245,7 +276,8 @@ def test_a_mask_of_one_slice_lies_at_its_offset(viewer: ViewerPage) -> None:
     viewer.load([picture(slice_at((0, 0, index), index, **SQUARE)) for index in range(3)])
     bare(viewer)
     mask = np.ones((1, 4, 5), np.uint8)
-    viewer.overlay(mask, kind="mask", colour=[255, 0, 255], opacity=1, outline=False, offset=[1, 10, 20])
+    facts = {"kind": "mask", "colour": [255, 0, 255], "opacity": 1, "outline": False, "offset": [1, 10, 20]}
+    viewer.overlay((mask, facts))
     assert not (centres(viewer.pixels()) == [255, 0, 255]).all(axis=-1).any()
     viewer.run("() => viewer.goTo([1, 0, 0])")
     rows, columns = np.nonzero((centres(viewer.pixels()) == [255, 0, 255]).all(axis=-1))
@@ -255,7 +287,7 @@ def test_a_mask_of_one_slice_lies_at_its_offset(viewer: ViewerPage) -> None:
 def test_an_overlay_that_does_not_fit_is_left_out_and_named(viewer: ViewerPage) -> None:
     viewer.load([picture(slice_at((0, 0, 0)))])
     before = viewer.pixels()
-    viewer.overlay(np.ones((2, ROWS, COLUMNS), np.uint8), kind="mask")
+    viewer.overlay((np.ones((2, ROWS, COLUMNS), np.uint8), {"kind": "mask"}))
     assert np.array_equal(viewer.pixels(), before)
     assert viewer.run("() => viewer.misfit(viewer.overlays[0])") == "It reaches beyond the series."
 

@@ -69,7 +69,7 @@ def test_a_corner_voxel_of_a_mask_is_drawn_where_the_patient_has_it(viewer: View
     corner = np.array([0, ROWS - 1, 0])
     mask = np.zeros((SLICES, ROWS, COLUMNS), np.uint8)
     mask[tuple(corner)] = 1
-    viewer.overlay(mask, kind="mask", colour=TINT, opacity=1, outline=False)
+    viewer.overlay((mask, {"kind": "mask", "colour": TINT, "opacity": 1, "outline": False}))
     viewer.run("voxel => { viewer.setNoted(false); viewer.goTo(voxel); }", corner.tolist())
     for name in WANTED:
         viewer.run("name => viewer.setPlane(name)", name)

@@ -94,12 +94,19 @@ class ViewerPage:
         self.run("() => { viewer.show(all[0]); viewer.flush(); }")
         return cast(list[dict[str, Any]], found)
 
-    def overlay(self, array: NDArray[Any], **facts: Any) -> None:
-        """Lay one overlay over the series."""
-        self._files["/overlay"] = array.tobytes()
-        fields = {"id": "one", "name": "One", "shape": array.shape} | facts
+    def overlay(self, *overlays: tuple[NDArray[Any], Mapping[str, Any]]) -> None:
+        """Lay overlays over the series: the values of each, and its facts."""
+        fields = []
+        for index, (array, facts) in enumerate(overlays):
+            self._files[f"/overlay/{index}"] = array.tobytes()
+            fields.append({"id": str(index), "name": "One", "shape": array.shape, **facts})
         self.run(
-            "async facts => { viewer.overlays = [await harness.overlay('/overlay', facts)]; viewer.flush(); }", fields
+            """async fields => {
+                const load = (facts, index) => harness.overlay(`/overlay/${index}`, facts);
+                viewer.overlays = await Promise.all(fields.map(load));
+                viewer.flush();
+            }""",
+            fields,
         )
 
     def pixels(self, pane: int = 0) -> NDArray[np.uint8]:

@@ -32,14 +32,22 @@ const AWAY = "The gateway does not answer. Check that it runs and that this comp
  * @property {AbortSignal} [signal]
  * @property {boolean} [keepalive]  the request outlives the page
  * @property {(share: number) => void} [onUpload]  told how much of the body is sent, 0 to 1
+ * @property {boolean} [once]  not repeated after another login: it is the login itself
  */
 
-/** Dispatches `unauthenticated` when a credential is missing or has ended. */
-export class Api extends EventTarget {
+export class Api {
+  /** @type {Promise<boolean> | null} */
+  #renewal = null;
+
   constructor(base = new URL("../", document.baseURI)) {
-    super();
     this.base = base;
     this.csrf = "";
+    /**
+     * Makes a login that has ended, or a CSRF value of another one, good again. `ended`: the gateway knows no login.
+     * Resolves to true where requests are worth repeating.
+     * @type {((ended: boolean) => Promise<boolean>) | null}
+     */
+    this.renew = null;
   }
 
   /** The address of a path of the gateway. @param {string} path */
@@ -49,12 +57,32 @@ export class Api extends EventTarget {
     return address.href;
   }
 
-  /** Send a request and read its response. Throws a Problem, or an AbortError. @param {string} path @param {Sending} [sending] @returns {Promise<Received>} */
+  /**
+   * Send a request and read its response; once more where its login had to be renewed. Throws a Problem, or an AbortError.
+   * @param {string} path @param {Sending} [sending] @returns {Promise<Received>}
+   */
   async send(path, sending = {}) {
-    const received = await (sending.onUpload ? this.#watched(path, sending) : this.#fetched(path, sending));
+    const csrf = this.csrf;
+    let received = await this.#sent(path, sending);
+    if (!sending.once && await this.#renewed(received, csrf)) received = await this.#sent(path, sending);
     if (received.status >= 200 && received.status < 300) return received;
-    if (received.status === 401) this.dispatchEvent(new Event("unauthenticated"));
     throw new Problem(received.status, words(received), received.headers.get("X-Request-ID") ?? "");
+  }
+
+  /** @param {string} path @param {Sending} sending */
+  #sent(path, sending) {
+    return sending.onUpload ? this.#watched(path, sending) : this.#fetched(path, sending);
+  }
+
+  /**
+   * Renew the login that a response lacks; requests that fail together share one renewal.
+   * @param {Received} received @param {string} csrf  the value that was sent @returns {Promise<boolean>} true if the request is worth repeating
+   */
+  async #renewed({status}, csrf) {
+    if (!this.renew || (status !== 401 && (status !== 403 || !csrf))) return false;
+    if (this.csrf !== csrf) return true;  // renewed meanwhile
+    this.#renewal ??= this.renew(status === 401).finally(() => (this.#renewal = null));
+    return this.#renewal;
   }
 
   /** The JSON of a response. @param {string} path @param {Sending} [sending] @returns {Promise<any>} */

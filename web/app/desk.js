@@ -103,9 +103,9 @@ export class Desk extends EventTarget {
     this.draw();
   }
 
-  /** Draw the findings of the shown series as they are now. */
+  /** Draw the findings of the shown series as they are now, those of the newest answer last: over the others. */
   draw() {
-    const all = [...this.results.flatMap(({reading}) => reading.findings), ...[...this.extras.values()].flat()];
+    const all = [...this.results.slice().reverse().flatMap(({reading}) => reading.findings), ...[...this.extras.values()].flat()];
     this.viewer.overlays = all.filter(({series}) => series === this.series?.uid);
     this.#tell("drawn");
   }

@@ -4,7 +4,7 @@ import {Models} from "./cards.js";
 import {comparePanel} from "./compare.js";
 import {Desk} from "./desk.js";
 import {button, fill, h, newId} from "./dom.js";
-import {signIn, signInAgain, signOut} from "./login.js";
+import {renewLogin, signIn, signOut} from "./login.js";
 import {announce, fail, region, requestId} from "./notices.js";
 import {openingPanel} from "./opening.js";
 import {patientLine} from "./patient.js";
@@ -22,18 +22,18 @@ async function start() {
   /** @type {import("./types.js").Config} */
   let config;
   try {
-    config = await api.json("ui/config");
+    config = await api.json("ui/config", {once: true});
   } catch (error) {
     if (error instanceof Problem && error.status === 401) return signIn(api, root).then(start);
     return stop(error, null);
   }
   api.csrf = config.csrf;
+  api.renew = config.authentication ? (ended) => renewLogin(api, config, ended) : null;
   try {
     show(config, await api.json("ui/models"));
   } catch (error) {
     return stop(error, config);
   }
-  api.addEventListener("unauthenticated", () => void signInAgain(api, config));
 }
 
 /** Say why there is no page. @param {unknown} error @param {import("./types.js").Config | null} config */

@@ -124,16 +124,37 @@ export async function upload({api, study, uid, signal, tell}) {
   }
 }
 
-/** Wait for the end of a run; its events arrive as they happen. @param {Job} job @param {string} id @returns {Promise<void>} */
-function follow({api, signal, tell, ask, show}, id) {
+/** Streams of events that are begun for one run after its first: a login that ends closes a stream. */
+const MOST_STREAMS = 20;
+
+/** Wait for the end of a run, also over several logins. @param {Job} job @param {string} id @returns {Promise<void>} */
+async function follow(job, id) {
+  let after = "0";
+  for (let streams = 0; streams <= MOST_STREAMS; streams++) {
+    const seen = await listen(job, id, after);
+    if (seen === null) return;
+    after = seen;
+    if (hasFinished(await job.api.json(`runs/${id}`, {signal: job.signal}))) return;
+  }
+  throw new Problem(0, {detail: "The gateway ended the events of this run; look it up among the stored studies."}, "");
+}
+
+/**
+ * Hear the events of a run as they happen.
+ * @param {Job} job @param {string} id @param {string} after  the last event that is known
+ * @returns {Promise<string | null>} null at the end of the run; the last event that was heard where the stream was closed
+ */
+function listen({api, signal, tell, ask, show}, id, after) {
   return new Promise((resolve, reject) => {
-    const source = new EventSource(api.address(`runs/${id}/events`));
+    const source = new EventSource(api.address(`runs/${id}/events?after=${after}`));
     const end = (/** @type {() => void} */ done) => {
       source.close();
       done();
     };
-    const on = (/** @type {string} */ name, /** @type {(data: any, id: string) => void} */ heard) =>
-      source.addEventListener(name, (event) => heard(JSON.parse(event.data), event.lastEventId));
+    const on = (/** @type {string} */ name, /** @type {(data: any, id: string) => void} */ heard) => source.addEventListener(name, (event) => {
+      after = event.lastEventId || after;
+      heard(JSON.parse(event.data), event.lastEventId);
+    });
     signal.addEventListener("abort", () => end(() => reject(new DOMException("Cancelled.", "AbortError"))), {once: true});
     on("progress", ({done, total, text}) => tell(text || "The model works", total ? done / total : null));
     on("log", ({text}) => show(text, null));
@@ -141,20 +162,29 @@ function follow({api, signal, tell, ask, show}, id) {
     on("question", (question, number) => {
       ask(question).then((json) => api.send(`runs/${id}/input?question=${number}`, {json, signal})).catch((error) => end(() => reject(error)));
     });
-    on("state", ({state, problem}) => {
-      if (state === "finished") end(resolve);
-      else if (state === "cancelled") end(() => reject(new DOMException("Cancelled.", "AbortError")));
-      else if (problem) end(() => reject(new Problem(problem.status ?? 500, problem, "")));
-      else tell(STATES[state] ?? state, null);
+    on("state", (run) => {
+      try {
+        if (hasFinished(run)) end(() => resolve(null));
+        else tell(STATES[run.state] ?? run.state, null);
+      } catch (error) {
+        end(() => reject(error));
+      }
     });
     let broken = false;
     source.onopen = () => broken && tell("The gateway answers again", null);
     source.onerror = () => {
       broken = source.readyState === EventSource.CONNECTING;  // the browser tries again by itself, and the gateway repeats what it missed
       if (broken) tell("The gateway does not answer; the page tries again, and the run goes on there", null);
-      else end(() => reject(new Problem(0, {detail: "The gateway ended the events of this run; look it up among the stored studies."}, "")));
+      else end(() => resolve(after));
     };
   });
+}
+
+/** Return true for a run that has finished, false for one that goes on; throws as it ended otherwise. @param {{state: string, problem?: Record<string, any> | null}} run */
+function hasFinished({state, problem}) {
+  if (state === "cancelled") throw new DOMException("Cancelled.", "AbortError");
+  if (problem) throw new Problem(problem.status ?? 500, problem, "");
+  return state === "finished";
 }
 
 /** @type {Record<string, string>} */

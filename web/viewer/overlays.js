@@ -104,39 +104,64 @@ export function regionsOf(overlay) {
 const scaleOf = (overlay) => (overlay.data instanceof Float32Array ? 1 : 255);
 
 /**
- * Paint an overlay's values over what is in `out`, packed colours that are not premultiplied.
- * @param {GridOverlay} overlay
- * @param {Values} values of one plane
- * @param {Uint32Array} out
+ * Paint heatmaps, each over the ones before it.
+ * @param {[GridOverlay, Values][]} planes values of one plane
+ * @param {Uint32Array} out packed colours that are not premultiplied
  */
-export function paint(overlay, values, out) {
-  const alpha = Math.round((overlay.opacity ?? FILL) * 255);
+export function paintHeatmaps(planes, out) {
+  out.fill(0);
+  for (const [overlay, values] of planes) paintHeat(overlay, values, out);
+}
+
+/**
+ * Paint regions, the smaller over the larger, as in the gateway's own pictures: a pixel has the tint of one region
+ * alone, since two mixed are a colour of no legend.
+ * @param {[GridOverlay, Values][]} planes values of one plane
+ * @param {Uint32Array} out packed colours that are not premultiplied
+ */
+export function paintRegions(planes, out) {
+  out.fill(0);
+  const filled = planes.filter(([{opacity = FILL}]) => Math.round(opacity * 255) > 0);
+  const covered = filled.length > 1 ? new Uint32Array(out.length).fill(~0) : null;
+  for (const [overlay, values] of filled) fillRegions(overlay, values, out, covered);
+}
+
+/**
+ * @param {GridOverlay} overlay
+ * @param {Values} values
+ * @param {Uint32Array} out
+ * @param {Uint32Array | null} covered the size of the region that each pixel has; null for a single overlay
+ */
+function fillRegions(overlay, values, out, covered) {
   const regions = regionsOf(overlay);
-  if (!regions) return paintHeat(overlay, values, out);
-  if (!alpha) return;
-  if (values instanceof Float32Array) {
-    const colour = pack(regions.tint(1), alpha);
-    for (let at = 0; at < values.length; at++) if (regions.region(values[at])) out[at] = colour;
-    return;
-  }
-  const table = tableOf(regions, values.BYTES_PER_ELEMENT === 1 ? 256 : 65536, alpha);
-  for (let at = 0; at < values.length; at++) {
-    const colour = table[values[at]];
-    if (colour) out[at] = colour;
+  if (!regions) return;
+  const {region, tint} = regions;
+  const alpha = Math.round((overlay.opacity ?? FILL) * 255);
+  const whole = values instanceof Float32Array ? Uint8Array.from(values, (value) => region(value)) : values;
+  const numbers = Uint32Array.from({length: whole.BYTES_PER_ELEMENT === 1 ? 256 : 65536}, (_, value) => (whole === values ? region(value) : value));
+  const colours = numbers.map((number) => (number ? pack(tint(number), alpha) : 0));
+  const sizes = covered && sizesOf(whole, numbers);
+  for (let at = 0; at < whole.length; at++) {
+    const value = whole[at];
+    const colour = colours[value];
+    if (!colour) continue;
+    if (covered && sizes) {
+      if (sizes[value] > covered[at]) continue;
+      covered[at] = sizes[value];
+    }
+    out[at] = colour;
   }
 }
 
 /**
- * The packed colour of each value; a pixel has the tint of one region alone, since two mixed are a colour of no legend.
- * @param {NonNullable<ReturnType<typeof regionsOf>>} regions
- * @param {number} size
- * @param {number} alpha
+ * The pixels of the region that each value belongs to.
+ * @param {Exclude<Values, Float32Array>} values
+ * @param {Uint32Array} numbers the region of each value
  */
-function tableOf({region, tint}, size, alpha) {
-  return Uint32Array.from({length: size}, (_, value) => {
-    const found = region(value);
-    return found ? pack(tint(found), alpha) : 0;
-  });
+function sizesOf(values, numbers) {
+  const counts = new Uint32Array(numbers.length);
+  for (let at = 0; at < values.length; at++) counts[numbers[values[at]]]++;
+  return numbers.map((number) => counts[number]);
 }
 
 /** @param {GridOverlay} overlay @param {Values} values @param {Uint32Array} out */
@@ -149,8 +174,15 @@ function paintHeat(overlay, values, out) {
   for (let at = 0; at < values.length; at++) {
     const place = (values[at] - floor) * factor;
     const colour = ramp[place > 0 ? Math.min(255, Math.round(place)) : 0];
-    if (colour >>> 24) out[at] = colour;
+    if (colour >>> 24) out[at] = out[at] ? over(colour, out[at]) : colour;
   }
+}
+
+/** A packed colour over another (Porter and Duff's "over"). @param {number} top @param {number} under @returns {number} */
+function over(top, under) {
+  const part = (top >>> 24) / 255, rest = ((under >>> 24) / 255) * (1 - part), alpha = part + rest;
+  const mix = (/** @type {number} */ shift) => Math.round((((top >>> shift) & 255) * part + ((under >>> shift) & 255) * rest) / alpha);
+  return pack([mix(0), mix(8), mix(16)], Math.round(alpha * 255));
 }
 
 /** @param {number} colour @param {number} opacity @returns {number} */

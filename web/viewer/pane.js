@@ -2,7 +2,7 @@
 import {drawNotes} from "./notes.js";
 import {drawShapes} from "./shapes.js";
 import {Layer} from "./layer.js";
-import {isGrid, isVisible, misfit, paint, regionsOf, valuesOn} from "./overlays.js";
+import {isGrid, isVisible, misfit, paintHeatmaps, paintRegions, regionsOf, valuesOn} from "./overlays.js";
 import {outlinesOf} from "./outlines.js";
 import {css} from "./palettes.js";
 import {cut, extent, toPlane, toVoxel} from "./planes.js";
@@ -30,7 +30,8 @@ export class Pane {
   pan = [0, 0];
   #context = /** @type {CanvasRenderingContext2D} */ (this.canvas.getContext("2d"));
   #picture = new Layer();
-  #overlay = new Layer();
+  #heat = new Layer();
+  #regions = new Layer();
   #size = [0, 0];
 
   /** @param {Plane} plane @param {boolean} main true for the pane that has the texts */
@@ -164,17 +165,27 @@ export class Pane {
   #drawGrids(scene, index) {
     const grids = scene.overlays.filter(isGrid).filter((one) => isVisible(one) && !misfit(one, scene.series.shape));
     if (!grids.length) return;
+    const heatmaps = grids.filter(({kind}) => kind === "heatmap"), regions = grids.filter(({kind}) => kind !== "heatmap");
+    this.#drawLayer(this.#heat, paintHeatmaps, heatmaps, scene, index);
+    this.#drawLayer(this.#regions, paintRegions, regions, scene, index);
+    for (const one of regions) if (one.outline !== false) this.#drawOutlines(one, scene, index);
+  }
+
+  /**
+   * @param {Layer} layer
+   * @param {(planes: [GridOverlay, import("./overlays.js").Values][], out: Uint32Array) => void} paint
+   * @param {GridOverlay[]} grids
+   * @param {Scene} scene
+   * @param {number} index
+   */
+  #drawLayer(layer, paint, grids, {overlays, version}, index) {
+    if (!grids.length) return;
     const {plane} = this;
-    const order = [...grids.filter(isHeat), ...grids.filter((one) => !isHeat(one))];
-    this.#overlay.paint(plane.width, plane.height, [plane, index, scene.overlays, scene.version], (out) => {
-      out.fill(0);
-      for (const one of order) {
-        const values = valuesOn(one, plane, index);
-        if (values) paint(one, values, out);
-      }
-    });
-    this.#place(this.#overlay, false);
-    for (const one of order) if (one.outline !== false) this.#drawOutlines(one, scene, index);
+    layer.paint(plane.width, plane.height, [plane, index, overlays, version], (out) => paint(grids.flatMap((one) => {
+      const values = valuesOn(one, plane, index);
+      return values ? [[one, values]] : [];
+    }), out));
+    this.#place(layer, false);
   }
 
   /** @param {Layer} layer @param {boolean} smooth */
@@ -207,6 +218,3 @@ export class Pane {
     }
   }
 }
-
-/** @param {GridOverlay} overlay */
-const isHeat = (overlay) => overlay.kind === "heatmap";
