@@ -29,6 +29,8 @@ class Replica:
     number: int
     generation: int
     phase: Phase = Phase.STARTING
+    waits: str = ""
+    """What it waits for before its setup, in words."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,11 @@ class Replicas:
             replica.phase = Phase.READY
             self.ever_ready = True
 
+    def wait(self, number: int, reason: str) -> None:
+        """Note what a process waits for before its setup can begin; "" for nothing."""
+        if number in self.members:
+            self.members[number].waits = reason
+
     def answered(self) -> None:
         """Note that one of its processes answered, which closes the circuit breaker."""
         self.crashes, self.reason = 0, ""
@@ -198,12 +205,18 @@ class Replicas:
             return HealthState.FAILED, f"{self.reason}; {again}" if self.crashes < CRASHES else self._breaker(again)
         if not serving:
             waits = "it waits for memory of its device" if self._short else "its setup and warm-up are not through"
-            return HealthState.STARTING, self.reason or waits
+            return HealthState.STARTING, self._waits or self.reason or waits
         if serving < min(self.wanted, self.least):
-            return HealthState.DEGRADED, self.reason or self._given_up or f"{serving} of {self.least} processes answer"
+            fewer = f"{serving} of {self.least} processes answer"
+            return HealthState.DEGRADED, self._waits or self.reason or self._given_up or fewer
         if self._given_up:  # no reason to send nobody here
             return HealthState.READY, f"its new version did not start, the former serves on: {self._given_up}"
         return HealthState.READY, ""
+
+    @property
+    def _waits(self) -> str:
+        """What its processes wait for, of one that does."""
+        return next((one.waits for one in self.members.values() if one.waits), "")
 
     def _breaker(self, again: str) -> str:
         return f"its process died {self.crashes} times in a row ({self.reason}); {again}"

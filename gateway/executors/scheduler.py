@@ -265,6 +265,8 @@ class ModelScheduler:
             self._failed[process.number] = words["text"]
         elif words["type"] == "lost":
             process.note(words)
+        elif words["type"] == "waits":
+            self._note_wait(process.number, words["text"])
         elif words["type"] == "outcome" and batch:
             call = batch.calls.pop(words["id"])
             if not call.cancelled:
@@ -279,6 +281,11 @@ class ModelScheduler:
             self._queue.finish(batch.size, words["seconds"], now)
             del self._batches[process.number]
             self._hung.discard(process.number)
+
+    def _note_wait(self, number: int, reason: str) -> None:
+        if reason:
+            logger.warning("a replica of the model on %s has not started: %s", self.name, reason)
+        self.replicas.wait(number, reason)
 
     def died(self, process: ReplicaProcess, now: float) -> None:
         """The channel of a process is closed: what it was at fails now, what stands in line goes to another."""

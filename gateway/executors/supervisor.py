@@ -24,6 +24,7 @@ from gateway.executors.device_ledger import Assignment, DeviceLedger
 from gateway.executors.found_devices import offered
 from gateway.executors.messages import Channel, Words, accept
 from gateway.executors.model_process import ModelProcess
+from gateway.executors.ray.cluster import LOCAL
 from gateway.executors.ray.ray_replica import BridgeProcess
 from gateway.executors.scheduler import Call, ModelScheduler, ReplicaProcess
 from gateway.observe import jsonlogs
@@ -62,7 +63,7 @@ class Supervisor:
         self._workers: set[WorkerConnection] = set()
         self._schedulers: dict[str, ModelScheduler] = {}
         self._ledger = DeviceLedger(settings.devices, lambda: offered(settings.devices, os.environ))
-        self._bridge = BridgeProcess(app) if settings.ray else None
+        self._bridge = BridgeProcess(app, local=settings.ray == LOCAL) if settings.ray else None
         self._declared: dict[str, Words] = {}
         self._generation = 0
         self._started = started
@@ -122,6 +123,8 @@ class Supervisor:
             self._closing = True
             for scheduler in self._schedulers.values():
                 scheduler.close()
+            if self._bridge is not None:
+                self._bridge.let_go()
 
     def _accept(self, listener: socket.socket) -> None:
         channel = accept(listener)

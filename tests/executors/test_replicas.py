@@ -299,3 +299,14 @@ def test_a_replica_that_gets_ready_after_it_was_stopped_does_not_count(phase: Ph
     replicas.members.pop(number)
     replicas.ready(number)
     assert replicas.serving == 0
+
+
+def test_what_a_process_waits_for_is_its_models_reason_until_its_setup_begins() -> None:
+    replicas = Replicas(2, cooldown=COOLDOWN)
+    first, second = (order.number for order in replicas.plan(0.0))
+    replicas.wait(first, "it waits for 1 GPU; the cluster has 0")
+    assert replicas.state(0.0) == ("starting", "it waits for 1 GPU; the cluster has 0")
+    replicas.ready(second)
+    assert replicas.state(0.0) == ("degraded", "it waits for 1 GPU; the cluster has 0")
+    replicas.wait(first, "")
+    assert replicas.state(0.0) == ("degraded", "1 of 2 processes answer")

@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.errors import Unavailable
 from gateway.executors.messages import Channel, Words
+from gateway.executors.ray.demand import occupation, shortage
 from gateway.executors.ray.node_watch import NodeWatch
 from gateway.executors.ray.replica_actor import Blob, ReplicaActor, blob
 from gateway.executors.transfer import write_error
@@ -22,6 +23,10 @@ BULK = 64 << 10
 FULL = "The memory of the Ray cluster for requests is full; try again."
 GROUPS = {"begin": 1, "tell": 1, "hear": 1}
 """A thread of the actor for each of its methods."""
+LOOK = 1.0
+"""Seconds between two looks at what an actor without a node waits for."""
+STARTING = 5.0
+"""Seconds that an actor on a free node may take to begin; only later it may be the cluster that is in use."""
 
 
 class ActorLink:
@@ -32,7 +37,8 @@ class ActorLink:
         self._channel = channel
         self._watch = watch
         self._pool = pool
-        self._ended = False
+        self._ended = self._begun = False
+        self._resources, self._waits = words["resources"], ""
         named = type(f"Replica{words['model']}", (ReplicaActor,), {})  # as ps, the log and Ray's own tools show it
         actor = ray.remote(max_restarts=0, max_task_retries=0, concurrency_groups=GROUPS)(named)
         self._actor = actor.options(**words["resources"]).remote()
@@ -56,6 +62,8 @@ class ActorLink:
         """Pass on what the supervisor says; kill the actor when it says no more."""
         while message := self._channel.receive():
             words, files = message
+            if words["type"] == "stop" and not self._begun:
+                break  # it has no node yet, and may never have one
             try:
                 self._call("tell", {**words, "sent": time.monotonic()}, [self._argument(file) for file in files])
             except self._ray.exceptions.ObjectStoreFullError:
@@ -78,7 +86,7 @@ class ActorLink:
         """Pass on what the actor says, until it ends."""
         node = ""  # until it has begun, its model has had no part in its end
         try:
-            node = self._ray.get(begun)
+            node = self._placed(begun)
             self._watch.follow(node, self.lose)
             while messages := self._ray.get(self._call("hear")):
                 for text, blobs in messages:
@@ -92,6 +100,29 @@ class ActorLink:
             self._watch.forget(node, self.lose)
             self._channel.hang_up()
             self._ended = True
+
+    def _placed(self, begun: Any) -> str:
+        """Wait until the actor has begun, and say what it waits for meanwhile; return its node."""
+        started = time.monotonic()
+        self._wait_for(shortage(self._resources, self._totals()))
+        while not self._ray.wait([begun], timeout=LOOK)[0]:
+            totals = self._totals()
+            reason = shortage(self._resources, totals)
+            if not reason and time.monotonic() - started > STARTING:
+                reason = occupation(self._resources, self._ray.available_resources(), totals)
+            self._wait_for(reason)
+        self._begun = True
+        self._wait_for("")
+        return str(self._ray.get(begun))
+
+    def _totals(self) -> list[dict[str, float]]:
+        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+
+    def _wait_for(self, reason: str) -> None:
+        """Say what the actor waits for, where that has changed; "" for nothing."""
+        if reason != self._waits:
+            self._waits = reason
+            self._channel.send({"type": "waits", "text": reason})
 
     def lose(self, reason: str) -> None:
         """Give the actor up: where it was is out of reach."""

@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ from gateway.executors.forks import do_nothing
 from gateway.executors.messages import Channel, Words
 from gateway.executors.ray.actor_link import ActorLink
 from gateway.executors.ray.cluster import CONNECT_PAUSE, LOCAL, connected
+from gateway.executors.ray.demand import resources
 from gateway.executors.ray.node_watch import NodeWatch, wait_until_silent
 from gateway.observe import jsonlogs
 from gateway.observe.places import in_one_line
@@ -50,20 +50,22 @@ class Bridge:
             try:
                 with connected(self._settings) as ray:
                     logger.info("connected to the Ray cluster %s", self._settings.ray)
+                    self._channel.send({"type": "connected"})
                     self._serve(ray)
             except Exception as error:
-                logger.error("the Ray cluster %s is not reached: %s", self._settings.ray, in_one_line(error))
-                self._refuse_replicas(f"the Ray cluster {self._settings.ray} is not reached")
-                time.sleep(CONNECT_PAUSE)
+                reason = f"the Ray cluster {self._settings.ray} is not reached: {in_one_line(error)}"
+                logger.error("%s", reason)
+                self._refuse_replicas(reason)
+                self._poll(0, CONNECT_PAUSE)  # until then, or until the supervisor is gone
 
     def _gone(self) -> bool:
         """Return True once the supervisor has ended, or has closed the channel."""
         return bool(self._poll(0))  # POLLHUP is always reported
 
-    def _poll(self, events: int) -> int:
+    def _poll(self, events: int, seconds: float = 0.0) -> int:
         poll = select.poll()
         poll.register(self._channel, events)
-        return next((found for _, found in poll.poll(0)), 0)
+        return next((found for _, found in poll.poll(seconds * 1000)), 0)
 
     def _refuse_replicas(self, reason: str) -> None:
         """End the replicas that wait for the cluster: the supervisor learns why, and starts them again."""
@@ -104,19 +106,6 @@ class Bridge:
 
 def _channel_of(files: list[AnonymousFile]) -> Channel:
     return Channel(socket.socket(fileno=os.dup(files[0].descriptor)))
-
-
-def resources(devices: list[str] | None, memory: int, *, local: bool, stated: Mapping[str, float]) -> dict[str, float]:
-    """What a replica reserves on its node: a CPU, and a GPU where devices are declared, else so much memory.
-
-    ``stated`` is what the cluster's nodes have: where it has no GPU, ``auto`` is the CPU, as on a machine without. Ray
-    counts GPUs and not their memory. A cluster of this machine alone takes as many replicas as are asked for.
-    """
-    gpus = 1 if devices and devices != ["none"] else 0
-    if devices == ["auto"] and not stated.get("GPU"):
-        gpus = 0
-    reserved: dict[str, float] = {"num_cpus": 0 if local else 1, "num_gpus": gpus}
-    return reserved if gpus or not memory else {**reserved, "memory": memory}
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:

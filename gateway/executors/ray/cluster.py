@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -32,6 +33,8 @@ VARIABLES = {
 }
 CONNECT_PAUSE = 2.0
 """Seconds between two tries to reach a cluster."""
+LISTEN_SECONDS = 5.0
+"""Seconds for a head to take a connection; Ray itself waits for it for minutes, and says nothing."""
 
 
 def require_ray(settings: Settings) -> None:
@@ -65,7 +68,15 @@ def connected(settings: Settings) -> Iterator[Any]:
 def _remote(settings: Settings) -> Iterator[dict[str, Any]]:
     """Arguments of ``ray.init`` for a cluster that runs already."""
     folder = settings.ray_working_dir
+    _require_listening(settings.ray)
     yield {"address": settings.ray, **({"runtime_env": {"working_dir": str(folder)}} if folder else {})}
+
+
+def _require_listening(address: str) -> None:
+    """Raise OSError where nobody listens at host:port; other forms of address are left to Ray."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=LISTEN_SECONDS).close()
 
 
 @contextlib.contextmanager

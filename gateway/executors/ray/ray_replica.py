@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import select
 import subprocess
 import sys
 
@@ -57,8 +58,9 @@ class RayReplica:
 class BridgeProcess:
     """The bridge, started with the first replica, and again when it has ended."""
 
-    def __init__(self, app: str) -> None:
+    def __init__(self, app: str, *, local: bool) -> None:
         self._app = app
+        self._local = local
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
 
@@ -85,6 +87,18 @@ class BridgeProcess:
         )
         theirs.socket.close()
         return self._channel
+
+    def let_go(self) -> None:
+        """End it where it is still trying to reach a cluster, and so the replicas that wait for that.
+
+        A cluster of this machine is always reached, and what is started of it should be ended in order.
+        """
+        if self._process is not None and not self._local and not self._connected():
+            self._process.kill()
+
+    def _connected(self) -> bool:
+        """Return True once the bridge has said so: nothing else is ever sent."""
+        return self._channel is not None and bool(select.select([self._channel], [], [], 0)[0])
 
     def close(self) -> None:
         """End it, once its replicas have ended."""
