@@ -24,12 +24,11 @@ ROUTE = "/noted"
 EVERY, BACK = 45.0, 15.0
 """Seconds between two kills, and within which capacity is back."""
 GOODPUT, FLAT = 0.9, 1.25
-"""The latter is that of the stores in the second half of an overload: Ray frees copies on other nodes once a second,
-so they have some forty studies at any time."""
+"""The latter for the object stores, medians of whose samples vary: Ray frees copies on other nodes once a second."""
 PART = MiB
 """Bytes of a study, which goes through the object store: each that stays there is seen."""
-LOOK = 1.0
-"""Seconds between two looks into the object stores."""
+LOOK = 0.3
+"""Seconds between two looks into the object stores: no part of the second after which Ray frees objects."""
 SETTLED = 5.0
 """Seconds after the last answer in which its objects leave the stores."""
 WORK = f"{REPLICAS} replicas of a model of 100 ms on three Ray nodes"
