@@ -76,10 +76,10 @@ class RayCluster:
 
     def kill(self, node: "subprocess.Popen[bytes]", number: int = signal.SIGKILL) -> None:
         """Send a signal to all processes of a node at once."""
-        for pid in [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal()]:
+        everywhere = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal()]
+        for pid in [pid for pid in everywhere if _session(pid) == node.pid]:  # replicas are process groups of their own
             with contextlib.suppress(ProcessLookupError):
-                if os.getsid(pid) == node.pid:  # replicas are process groups of their own
-                    os.kill(pid, number)
+                os.kill(pid, number)
         if number == signal.SIGKILL:
             node.wait(PATIENCE)
 
@@ -88,6 +88,13 @@ class RayCluster:
         for node in [*self.nodes, self.head]:
             self.kill(node)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _session(pid: int) -> int:
+    """Return the session of a process; 0 where it has ended."""
+    with contextlib.suppress(ProcessLookupError):
+        return os.getsid(pid)
+    return 0
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ class RayReplica:
         self.channel = channel
         self.channel.socket.settimeout(1.0)
         self.lost_at: float | None = None
-        self._reason, self._lost = "its bridge to the Ray cluster ended", True
+        self._reason, self._lost = "the connection to the Ray cluster ended", True
 
     @property
     def ended(self) -> bool:
