@@ -191,6 +191,11 @@ class Settings:
         4 * GiB, "bytes of the studies of one worker's click sessions, and of what they unfold to inside it"
     )
     session_idle: float = _setting(600.0, "seconds without an input after which a click session ends; a phone call")
+    session_silence: float = _setting(
+        10.0,
+        "seconds without a sign of life of the worker that has a session, after which another one that forwards a"
+        " request to it answers 503; a worker that works gives four of them in this time, however long its model takes",
+    )
     session_life: float = _setting(28_800.0, "seconds of one click session at most, however busy; a working day")
     nninteractive: str = _setting(
         "",

@@ -98,12 +98,14 @@ def accept(listener: socket.socket) -> Channel | None:
     return Channel(connection)
 
 
-def connect(address: str) -> Channel:
+def connect(address: str, patience: float | None = None) -> Channel:
     """Connect to a listening process of our own user: another's may take the name of one that has ended.
 
-    Raises OSError.
+    Each wait for the other end takes ``patience`` seconds at most, None for as long as it takes. Raises OSError,
+    TimeoutError among them.
     """
     end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    end.settimeout(patience)
     try:
         end.connect(address)
         if not _is_ours(end):

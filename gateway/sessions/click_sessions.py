@@ -63,7 +63,7 @@ class ClickSessions:
     def __init__(self, service: Service, *, linked: bool) -> None:
         """``linked`` lets the other workers of a server reach the sessions of this one."""
         self._service, self._settings = service, service.settings
-        self._link = SessionLink(self.serve) if linked else None
+        self._link = SessionLink(self.serve, self._settings.session_silence) if linked else None
         self._lock = threading.RLock()
         self._sessions: dict[str, ClickSession] = {}
         self._threads = set[threading.Thread]()

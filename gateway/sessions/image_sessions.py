@@ -64,7 +64,7 @@ class ImageSessions:
     def __init__(self, settings: Settings, *, linked: bool) -> None:
         """``linked`` lets the other workers of a server reach the sessions of this one."""
         self._settings = settings
-        self._link = SessionLink(self.serve) if linked else None
+        self._link = SessionLink(self.serve, settings.session_silence) if linked else None
         self._lock = threading.Lock()
         self._sessions: dict[str, ImageSession] = {}
         self._watch = SessionWatch("gateway-image-sessions", self._look, lambda: self._sessions, LOOK_SECONDS)

@@ -47,7 +47,7 @@ class SessionLeases:
     def __init__(self, sessions: ClickSessions, settings: Settings, *, linked: bool) -> None:
         """``linked`` lets the other workers of a server reach the leases of this one."""
         self._sessions, self._settings = sessions, settings
-        self._link = SessionLink(self._serve) if linked else None
+        self._link = SessionLink(self._serve, settings.session_silence) if linked else None
         self._lock = threading.Lock()
         self._leases: dict[str, SessionLease] = {}
         self._watch = SessionWatch("gateway-leases", self._look, lambda: self._leases, LOOK_SECONDS)

@@ -9,12 +9,12 @@ import logging
 import secrets
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.contract.requests import JSON
-from gateway.errors import GatewayError, SessionGone
+from gateway.errors import GatewayError, SessionGone, Unavailable
 from gateway.executors.messages import Channel, accept, connect, listen
 from gateway.executors.transfer import (
     TransferContext,
@@ -38,6 +38,18 @@ SECRET_DIGITS = 32
 """Hexadecimal digits at the end of an id that name the session within its worker, and cannot be guessed."""
 
 
+ALIVE: JSON = {"type": "alive"}
+"""What a worker sends now and then while a session of it works."""
+SIGNS = 4
+"""Signs of life within the time after which a worker without one has hung: three may be late."""
+RETRY_SECONDS = 5
+"""Seconds after which a request for a worker that has hung may be sent again."""
+HUNG = (
+    "The process that has this session does not answer (session_silence). Send the request again; where that fails "
+    "too, open another session."
+)
+
+
 @dataclass(frozen=True)
 class SharedFiles:
     """Files that lie in one anonymous file: where each begins, and how long it is, in bytes."""
@@ -58,30 +70,25 @@ Serve = Callable[[str, str, str, JSON], Reply]
 class SessionLink:
     """The socket of one worker, and the way to those of the others."""
 
-    def __init__(self, serve: Serve) -> None:
-        self._serve = serve
+    def __init__(self, serve: Serve, silence: float) -> None:
+        """``silence`` is in seconds: a worker that gives no sign of life for so long has hung."""
+        self._serve, self._silence = serve, silence
         self._listener, address = listen()
         self.name = address.removeprefix(PREFIX)
         self._closed = False
         threading.Thread(target=self._listen, name="gateway-session-link", daemon=True).start()
 
     def forward(self, name: str, verb: str, caller: str, id: str, words: JSON) -> Reply:
-        """Return the reply of the worker ``name``. Raises what that raised, and SessionGone without such a worker."""
+        """Return the reply of the worker ``name``, which may take as long as its model takes.
+
+        Raises what that raised, SessionGone without such a worker, and Unavailable for one that has hung.
+        """
         try:
-            channel = connect(PREFIX + name)
+            kind, files = self._exchanged(name, {"verb": verb, "caller": caller, "id": id, "words": words})
+        except TimeoutError:
+            raise Unavailable(HUNG, retry_after=RETRY_SECONDS) from None
         except OSError:
             raise SessionGone(GONE) from None
-        try:
-            asked = {"verb": verb, "caller": caller, "id": id, "words": words}
-            channel.send({"type": "request"}, [write_words(asked)])
-            reply = channel.receive()
-        except OSError:
-            reply = None
-        finally:
-            channel.close()
-        if reply is None:
-            raise SessionGone(GONE)
-        kind, files = reply
         if kind["type"] == "words":
             return read_words(files[0])
         if kind["type"] == "files":
@@ -93,6 +100,18 @@ class SessionLink:
         input_files = attached(bulk, map(tuple, read_words(ranges)["ranges"]))
         received = datetime.fromisoformat(kind["received"])
         return FinishedSession(outcome, kind["output_digest"], kind["route"], received, input_files)
+
+    def _exchanged(self, name: str, asked: JSON) -> tuple[JSON, list[AnonymousFile]]:
+        """Return the message with the reply. Raises TimeoutError without a sign of life, and OSError."""
+        channel = connect(PREFIX + name, self._silence)
+        try:
+            channel.send({"type": "request"}, [write_words(asked)])
+            while (reply := channel.receive()) is not None:
+                if reply[0] != ALIVE:
+                    return reply
+        finally:
+            channel.close()
+        raise ConnectionError("The worker has ended.")
 
     def _listen(self) -> None:
         while not self._closed:
@@ -111,7 +130,8 @@ class SessionLink:
                 return
             words = read_words(message[1][0])
             try:
-                reply = self._serve(words["verb"], words["caller"], words["id"], words["words"])
+                with _signs_of_life(channel, self._silence / SIGNS):
+                    reply = self._serve(words["verb"], words["caller"], words["id"], words["words"])
             except Exception as error:
                 if not isinstance(error, GatewayError):
                     logger.error("exception\n%s", exception_frames(error))
@@ -131,6 +151,23 @@ class SessionLink:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+
+@contextlib.contextmanager
+def _signs_of_life(channel: Channel, seconds: float) -> Iterator[None]:
+    """Send a sign of life each so many seconds while the block runs."""
+    over = threading.Event()
+
+    def send() -> None:
+        with contextlib.suppress(OSError):  # the caller has gone
+            while not over.wait(seconds):
+                channel.send(ALIVE)
+
+    threading.Thread(target=send, name="gateway-session-alive", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _finished(reply: FinishedSession) -> tuple[JSON, list[AnonymousFile]]:

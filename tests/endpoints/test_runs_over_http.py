@@ -348,7 +348,7 @@ def test_the_headers_and_parameters_of_runs_are_described(client: FlaskClient) -
         ("put", "/runs/{id}"): {"id", "route", "Webhook", "X-Request-Timeout"},
         ("get", "/runs/{id}"): {"id", "wait", "after", "Last-Event-ID"},
         ("get", "/runs/{id}/events"): {"id", "after", "Last-Event-ID"},
-        ("get", "/runs/{id}/result"): {"id", "Prefer"},
+        ("get", "/runs/{id}/result"): {"id", "Prefer", "output"},
         ("delete", "/runs/{id}"): {"id", "only"},
     }
     for (method, path), names in expected.items():

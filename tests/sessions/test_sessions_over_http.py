@@ -157,6 +157,20 @@ def test_a_session_outlives_the_process_of_its_model(hosted: Service, study: Stu
         assert session.undo().finish().masks[0].sum() == 2
 
 
+def test_a_request_for_a_worker_that_has_hung_is_refused(serve: Serve, study: Study) -> None:
+    service = Service(serve(APP, "--workers", "2", GATEWAY_SESSION_SILENCE="1"), {})
+    eventually(lambda: requests.get(f"{service.server.url}/readyz", timeout=PATIENCE).status_code == 200)
+    files = [("file", (path.name, path.read_bytes())) for path in study]
+    opened = requests.post(f"{service.server.url}/sessions?route=/paint", files=files, timeout=PATIENCE)
+    worker, path = int(opened.headers["X-Worker"]), f"/sessions/{opened.json()['id']}"
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        assert refusal(service.ask("POST", f"{path}/input", click((1, 1, 1)))) == (503, "unavailable")
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    eventually(lambda: service.ask("GET", path).status_code == 200)
+
+
 def process_of(route: str, server: Server) -> int:
     """The process of a model; 0 while it is started again."""
     found = [pid for pid in below(server.process.pid, HOST) if route in Path(f"/proc/{pid}/cmdline").read_text()]
