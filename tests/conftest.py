@@ -17,6 +17,7 @@ import pytest
 from gateway.access import listeners
 from tests.commands import ROOT, Command
 from tests.examples import FAST, PROFILE
+from tests.file_by_file import FileByFile
 from tests.ray_packages import installed
 from tests.waiting import PATIENCE, eventually
 
@@ -34,11 +35,15 @@ STARTERS = {"subprocess", "command", "FORKING"}
 """Names in a module that starts processes."""
 ROOMS = {"server", "doctor", "compat"}
 """Folders of tests that look at processes and machines."""
-LONG = {"server", "studies"}
-"""Folders of most files that take long. They run first: a long file that starts last would keep one process alone."""
 
 # A shell's background job ignores Ctrl-C, and so would the commands that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have a process of xdist collect its files as it runs them, unless single tests are named."""
+    if hasattr(config, "workerinput") and not any("::" in word for word in config.args):
+        config.pluginmanager.register(FileByFile())
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -47,17 +52,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test that starts a process ``server``: by its folder, its fixtures, or the programs of its module.
-
-    xdist hands out files in the order of their tests: the longest come first, then those that wait for processes.
-    """
+    """Mark each test that starts a process ``server``: by its folder, its fixtures, or the programs of its module."""
     for item in items:
         module = vars(getattr(item, "module", None) or pytest)
         starts = not STARTS.isdisjoint(getattr(item, "fixturenames", ())) or "postgresql" in item.nodeid
         if starts or not STARTERS.isdisjoint(module) or item.path.parent.name in ROOMS:
             item.add_marker("server")
-    waiting = {item.path for item in items if item.get_closest_marker("server")}
-    items.sort(key=lambda item: (item.path.parent.name not in LONG, item.path not in waiting))
 
 
 def pytest_collection_finish() -> None:
