@@ -16,6 +16,8 @@ try:
     from pynetdicom.association import Association
     from pynetdicom.pdu import A_ASSOCIATE_RJ
     from pynetdicom.presentation import PresentationContext
+
+    from gateway.peers.paused_reactor import pause_for_certain
 except ImportError as error:
     raise ImportError(f"A peer on the DICOM network needs pynetdicom; {hint('dimse')}") from error
 
@@ -52,7 +54,8 @@ def associated(
     entity.connection_timeout, entity.acse_timeout = address.connect_seconds, address.read_seconds
     entity.dimse_timeout = entity.network_timeout = address.read_seconds
     rejections: list[A_ASSOCIATE_RJ] = []
-    handlers: list[Any] = [(evt.EVT_CONN_OPEN, _without_delay), (evt.EVT_PDU_RECV, _note, [rejections])]
+    handlers: list[Any] = [(evt.EVT_CONN_OPEN, pause_for_certain), (evt.EVT_CONN_OPEN, _without_delay)]
+    handlers.append((evt.EVT_PDU_RECV, _note, [rejections]))
     if on_store is not None:
         handlers.append((evt.EVT_C_STORE, on_store))
     association = entity.associate(

@@ -20,6 +20,8 @@ MODELS = """
 import os
 from pathlib import Path
 
+import numpy as np
+
 from gateway import Gateway, Mask, Volume
 
 FOLDER = Path(__file__).parent
@@ -35,7 +37,7 @@ def bare(ct: Volume, threshold: float = 300) -> Mask:
 
 @app.model("/noise")
 def noise(ct: Volume) -> Mask:
-    return Mask(ct.array > os.urandom(1)[0])
+    return Mask(np.frombuffer(os.urandom(ct.array.size), np.uint8).reshape(ct.array.shape) > 127)
 
 def plain(json_input, dicom_instances, input_digest):
     return {"study_ml_json": {"images": len(dicom_instances)}}, []

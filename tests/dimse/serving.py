@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pydicom import Dataset
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext, build_context
 
 from gateway import Settings
 from gateway.dimse.destinations import Destinations
@@ -18,8 +19,10 @@ from gateway.dimse.known_titles import KnownTitles
 from gateway.dimse.listening import Certificates, accept_until, listen
 from gateway.dimse.provider import Provider
 from gateway.observe.audit.auditor import open_auditor
+from gateway.peers.paused_reactor import pause_for_certain
 from gateway.studies import instance_rows
 from gateway.studies.store import Store
+from tests.waiting import PATIENCE
 
 TITLES = """
 [ae.CT1]
@@ -56,11 +59,8 @@ class Serving:
         return self.provider.store
 
     def associate(self, *classes: str, title: str = "CT1", called: str = "GATEWAY", **options: Any) -> Association:
-        """Ask for an association with a context for each class; ``ae`` and others are pynetdicom's."""
-        entity = AE(title)
-        for one in classes:
-            entity.add_requested_context(one)
-        return entity.associate("127.0.0.1", self.port, ae_title=called, **options)
+        """Ask for an association with a context for each class; ``options`` are pynetdicom's."""
+        return associate(self.port, [build_context(one) for one in classes], title, called, **options)
 
     def held(self, caller: str = "ct1") -> list[str]:
         """SOP Instance UIDs that a caller holds."""
@@ -71,6 +71,16 @@ class Serving:
     def half_files(self) -> list[str]:
         """Names of files that are being received, or were left behind."""
         return [path.name for path in (self.store.folder / "incoming").iterdir()]
+
+
+def associate(
+    port: int, contexts: list[PresentationContext], title: str, called: str = "GATEWAY", **options: Any
+) -> Association:
+    """Ask for an association, with patience."""
+    entity = AE(title)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = PATIENCE
+    handlers = [(evt.EVT_CONN_OPEN, pause_for_certain), *options.pop("evt_handlers", ())]
+    return entity.associate("127.0.0.1", port, contexts, called, evt_handlers=handlers, **options)
 
 
 @contextmanager

@@ -21,13 +21,14 @@ import pydicom
 import requests
 import SimpleITK
 from nibabel.nifti1 import Nifti1Image
-from pynetdicom import AE, build_context
+from pynetdicom import build_context
 from requests_toolbelt import multipart
 
 from gateway import LocalClient
 from gateway.client import Refused
 from gateway.client.errors import refused
 from tests.compat import client as toolbelt
+from tests.dimse.serving import associate
 from tests.doors.questions import Masks, Question, in_space, values
 from tests.endpoints.dicomweb.web import BOUNDARY, PARTS, body
 from tests.endpoints.tensors import Outputs, elements, entry, message, outputs
@@ -374,7 +375,7 @@ def dimse(gate: Gate, question: Question, files: Sequence[Path]) -> Answer:
 
 @contextmanager
 def _association(port: int, contexts: list[Any]) -> Iterator[Any]:
-    association = AE("DOORS").associate("127.0.0.1", port, contexts=contexts, ae_title="GATEWAY")
+    association = associate(port, contexts, "DOORS")
     assert association.is_established
     try:
         yield association

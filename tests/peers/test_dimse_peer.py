@@ -22,6 +22,7 @@ from gateway.peers.peer_entries import DimseAddress, PeerEntry
 from tests.dimse.serving import Serving, serving
 from tests.ports import free_port
 from tests.studies.files import File, files
+from tests.waiting import PATIENCE
 
 CT, IMPLICIT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2"
 LIMITS = FetchLimits(max_bytes=1 << 30, max_instances=100)
@@ -205,7 +206,7 @@ def test_an_association_that_ends_between_two_instances_is_lost_and_the_first_is
 
     def check() -> None:
         if report.stored:
-            assert over.wait(10)
+            assert over.wait(PATIENCE)
             time.sleep(0.2)  # until the requestor has seen it, too
 
     try:
