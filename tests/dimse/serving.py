@@ -60,7 +60,8 @@ class Serving:
 
     def associate(self, *classes: str, title: str = "CT1", called: str = "GATEWAY", **options: Any) -> Association:
         """Ask for an association with a context for each class; ``options`` are pynetdicom's."""
-        return associate(self.port, [build_context(one) for one in classes], title, called, **options)
+        contexts = options.pop("contexts", [build_context(one) for one in classes])
+        return associate(self.port, contexts, title, called, **options)
 
     def held(self, caller: str = "ct1") -> list[str]:
         """SOP Instance UIDs that a caller holds."""

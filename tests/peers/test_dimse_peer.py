@@ -40,7 +40,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 def peer(port: int, calling: str = "CT1", aet: str = "GATEWAY") -> DimsePeer:
-    address = DimseAddress("127.0.0.1", port, aet, calling, connect_seconds=5.0, read_seconds=10.0)
+    address = DimseAddress("127.0.0.1", port, aet, calling, connect_seconds=60.0, read_seconds=60.0)
     return DimsePeer(PeerEntry("pacs", dimse=address))
 
 

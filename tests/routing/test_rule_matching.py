@@ -104,9 +104,9 @@ def test_wildcards_are_those_of_dicom_alone(pattern: str, value: str) -> None:
 
 
 def test_a_pattern_of_many_asterisks_takes_no_time() -> None:
-    began = time.process_time()
+    began = time.thread_time()
     assert not is_from(StudySender("a" * MAX_CHARACTERS), Sources(callers=("*a" * 30 + "*b",)))
-    assert time.process_time() - began < 0.5
+    assert time.thread_time() - began < 5  # and not as long as this process may live
 
 
 @given(st.permutations(range(12)))
