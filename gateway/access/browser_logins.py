@@ -105,12 +105,12 @@ def secret_of(path: Path | None, own: bytes) -> bytes:
     if path is None:
         return own
     try:
-        secret = path.read_bytes().strip()
+        secret = path.read_bytes()
     except OSError as error:
         raise ValueError(f"ui_secret_file (GATEWAY_UI_SECRET_FILE): {error.strerror}.") from error
     if len(secret) < SHORTEST_SECRET:
         raise ValueError(f"ui_secret_file (GATEWAY_UI_SECRET_FILE) should hold {SHORTEST_SECRET} bytes or more.")
-    return hashlib.sha256(secret).digest()
+    return hashlib.sha256(secret.strip()).digest()  # an editor ends a file with a newline
 
 
 def _ended(private: str) -> Unauthenticated:

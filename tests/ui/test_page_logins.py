@@ -197,6 +197,10 @@ class TestLogins:
         secrets = [secret_of(tmp_path / "secret", bytes([own] * 32)) for own in range(2)]
         assert secrets[0] == secrets[1]
         assert secret_of(None, self.SECRET) == self.SECRET
+        (tmp_path / "edited").write_bytes((tmp_path / "secret").read_bytes() + b"\n")
+        assert secret_of(tmp_path / "edited", self.SECRET) == secrets[0]
+        (tmp_path / "random").write_bytes(b"\n" + bytes(30) + b" ")  # bytes that happen to be white space
+        assert secret_of(tmp_path / "random", self.SECRET)
         (tmp_path / "short").write_bytes(b"x")
         for name in ("short", "none"):
             with pytest.raises(ValueError, match="GATEWAY_UI_SECRET_FILE"):
