@@ -170,7 +170,8 @@ class Settings:
     run_ttl: float = _setting(604_800.0, "seconds that a run is stored after its end; 7 days")
     run_attempts: int = _setting(3, "executions of a run whose process died; a study that kills its model ends there")
     run_lease: float = _setting(
-        30.0, "seconds after which the run of a process that died moves on; it is renewed three times in them"
+        30.0,
+        "seconds after which a run, delivery or webhook of a dead process moves on; it is renewed three times in them",
     )
     run_questions: int = _setting(
         1_000, "questions that the model of one run may ask; each is stored, and asked again after a crash"
@@ -277,7 +278,9 @@ class Settings:
         0, "requests of one caller at work at once, on all workers of a host; 0 for no bound"
     )
     caller_hosts: int = _setting(
-        1, "hosts behind one address; each grants a caller its part of caller_rate, caller_burst and caller_concurrency"
+        1,
+        "hosts behind one address: they share caller_rate and caller_burst in PostgreSQL; without it, and of"
+        " caller_concurrency, each grants its part",
     )
     allowed_hosts: str = _setting(
         "",

@@ -1,7 +1,6 @@
 """What the verbs of the two queues, ``webhooks`` and ``deliveries``, share: to list, and to try the dead ones again."""
 
 import argparse
-import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -58,7 +57,7 @@ def retry_queue(arguments: argparse.Namespace, screen: "Terminal", nouns: tuple[
         raise ValueError(f"{arguments.verb} retry needs ids of {several}, or --all.")
     ids = None if arguments.all else set(arguments.ids)
     with opened_index(arguments.verb) as index, index.writing() as connection:
-        revived = revive(connection, ids, time.time())
+        revived = revive(connection, ids, index.now())
     if ids is not None and revived < len(ids):
         raise ValueError(f"{len(ids) - revived} of these ids are not of dead {several}.")
     screen.say(f"retry   {revived} {one if revived == 1 else several}")

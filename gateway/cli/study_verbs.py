@@ -137,8 +137,6 @@ def _of_delivery(delivery: "Delivery") -> str:
 
 
 def _retry(arguments: argparse.Namespace, screen: "Terminal") -> str:
-    import time
-
     from gateway.studies import study_history
 
     if bool(arguments.study) == arguments.all:
@@ -147,9 +145,9 @@ def _retry(arguments: argparse.Namespace, screen: "Terminal") -> str:
         raise ValueError("studies retry --rule needs the UID of a study.")
     with opened_index("studies") as index, index.writing() as connection:
         if arguments.all:
-            done = study_history.retry_all(connection, time.time())
+            done = study_history.retry_all(connection, index.now())
         else:
-            done = study_history.retry_study(connection, arguments.study, arguments.rule, time.time())
+            done = study_history.retry_study(connection, arguments.study, arguments.rule, index.now())
     if not done.routings and not done.deliveries:
         return "nothing of it waits for a person"
     screen.say(f"retry    {_number(done.routings, 'rule')}, {_number(done.deliveries, 'delivery', 'deliveries')}")

@@ -18,7 +18,7 @@ class Deliveries:
         self._store, self._names = store, tuple(peers.entries)
         tries, longest_pause = settings.delivery_tries, settings.delivery_longest_pause
         errands = DeliveryErrands(store, peers.known, tries, longest_pause, report)
-        self._runner: ErrandRunner[Delivery] = ErrandRunner(store.index, errands, store.clock)
+        self._runner: ErrandRunner[Delivery] = ErrandRunner(store.index, errands, store.clock, lease=settings.run_lease)
 
     def start(self) -> None:
         """Begin to deliver; once is enough."""

@@ -1,6 +1,5 @@
 """Webhooks of one application: which URLs it sends to, and what sends."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -38,18 +37,19 @@ class Webhooks:
     """Reports the ends of runs to their webhooks. Without allowed origins it refuses every URL, and does nothing."""
 
     def __init__(
-        self, settings: Settings, index: Index, count: Callable[[str], None], clock: Callable[[], float] = time.time
+        self, settings: Settings, index: Index, count: Callable[[str], None], clock: Callable[[], float] | None = None
     ) -> None:
-        """``count`` receives what became of a webhook by each try.
+        """``count`` receives what became of a webhook by each try; ``clock`` is the index's by default.
 
         Raises ValueError for a wrong setting, and for an allowed origin without a secret.
         """
-        self._index, self._clock = index, clock
+        self._index, self._clock = index, clock or index.now
         reporter = reporter_of(settings)
         self._allowed = reporter.allowed if reporter else ()
         self._runner: ErrandRunner[Webhook] | None = None
         if reporter is not None:
-            self._runner = ErrandRunner(index, WebhookErrands(index, reporter, count, clock), clock)
+            errands = WebhookErrands(index, reporter, count, self._clock)
+            self._runner = ErrandRunner(index, errands, self._clock, lease=settings.run_lease)
 
     def start(self) -> None:
         """Begin to deliver."""

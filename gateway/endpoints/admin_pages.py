@@ -7,7 +7,6 @@ send that for pages of other sites too, so a change is accepted from the gateway
 import base64
 import hashlib
 import logging
-import time
 from collections.abc import Collection
 from functools import cache
 from importlib.resources import files
@@ -116,7 +115,7 @@ def _histories(connection: Connection, uid: str) -> list[StudyHistory]:
 def _retry(uid: str) -> flask.Response:
     require_own_page(flask.request.environ)
     flask.request.max_content_length = MAX_FORM
-    form, now = flask.request.form, time.time()
+    form, now = flask.request.form, store_context().store.clock()
     with store_context().store.index.writing() as connection:
         _histories(connection, uid)
         if "all" in form:
@@ -132,7 +131,7 @@ def _retry(uid: str) -> flask.Response:
 
 def _page(name: str, **values: Any) -> flask.Response:
     source, policy = _source(name)
-    now = time.time()
+    now = store_context().store.clock()
     told: dict[str, Any] = {"moment": moment, "ago": lambda at: _ago(now - at), "senders": _senders, "said": in_words}
     page = flask.render_template_string(source, **values, words=WORDS, now=now, **told)
     # a form of this page states its origin (Fetch 3.2), which no-referrer would hide

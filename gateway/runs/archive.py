@@ -1,6 +1,5 @@
 """The runs of a store as a caller reads them: their states, events and results."""
 
-import time
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
@@ -190,7 +189,7 @@ class RunArchive:
         except Spoiled:
             raise RunGone("The stored result has changed on the disk; submit the run again under another id.") from None
         result = unpacked(words, body)
-        age = max(0, int(time.time() - (run.ended_at or 0)))
+        age = max(0, int(self._store.index.now() - (run.ended_at or 0)))
         return StoredResult(run.id, result, words["output_digest"], age, words["algorithm"], words.get("receipt"))
 
     def _words(self, run: Run, kind: str, *, spoiled: Words | None = None) -> Words | None:

@@ -1,11 +1,10 @@
 """The runs in the index, read and changed; each change is signalled once it is committed."""
 
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, insert, text, update
+from sqlalchemy import Connection, insert, update
 
 from gateway.errors import GatewayError
 from gateway.runs.lifecycle import RunState, RunStatus
@@ -13,6 +12,7 @@ from gateway.runs.payloads import KIND, Payload
 from gateway.runs.rows import PROBLEM, STATE, columns_of, row_of, status_of
 from gateway.runs.signals import Signals
 from gateway.studies import run_rows
+from gateway.studies.index_clock import database_time
 from gateway.studies.store import Store
 from gateway.studies.tables import run_records, run_studies, runs
 
@@ -111,9 +111,7 @@ class Ledger:
         """Return the time by which leases end."""
         if self._clock is not None:
             return self._clock()
-        if connection.dialect.name != "postgresql":
-            return time.time()
-        return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+        return self.store.index.now() if self.store.index.is_sqlite else database_time(connection)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -15,8 +15,6 @@ from gateway.studies.index import Index
 
 logger = logging.getLogger("gateway")
 
-LEASE = 60.0
-"""Seconds after which another process repeats a try that nobody finished; renewed while its process lives."""
 LOOK = 5.0
 """Seconds between two looks into the index, for what no signal announced here."""
 LAST_SECONDS = 20.0
@@ -66,13 +64,15 @@ class ErrandRunner(Generic[Item]):
         self,
         index: Index,
         errands: Errands[Item],
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
         *,
-        lease: float = LEASE,
+        lease: float,
         places: int = sys.maxsize,
         last_seconds: float = LAST_SECONDS,
     ) -> None:
-        """``last_seconds`` is how long ``stop`` waits for what is in flight."""
+        """``lease`` is in seconds, after which another process repeats a try that nobody finished; it is renewed while
+        this process lives. ``last_seconds`` is how long ``stop`` waits for what is in flight.
+        """
         self._index, self._errands, self._clock = index, errands, clock
         self._lease, self._places, self._last_seconds = lease, places, last_seconds
         self._longest_pause = min(LOOK, lease / 3)

@@ -21,6 +21,7 @@ try:
     from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
     from sqlalchemy.engine import URL
 
+    from gateway.studies.index_clock import IndexClock
     from gateway.studies.migrating import upgrade
 except ImportError as error:
     raise ImportError(f"A study store needs SQLAlchemy and alembic; {hint('store')}") from error
@@ -29,6 +30,9 @@ WAIT_SECONDS = 30
 """How long a writer waits for the others; each holds the lock for milliseconds."""
 WRITER = 0x6761746577617901
 """The key of PostgreSQL's advisory lock: "gateway" in ASCII, then 1."""
+LOST = {"connect_timeout": "10", "tcp_user_timeout": "10000", "keepalives_idle": "10", "keepalives_interval": "5"}
+"""What the URL of a PostgreSQL has besides, unless it says otherwise (libpq 32.1.2): a network that drops packets is
+noticed after ten seconds, and not after the quarter of an hour, or the two hours, of the kernel."""
 CONNECTIONS = 16
 """Open at once in one process, as many as gunicorn's threads here."""
 LOG_PAGES = 8192
@@ -37,7 +41,7 @@ writers out, and 1,000 instances that come at once write 7,000 pages."""
 
 
 class Index:
-    """A database with the tables of the store. ``reading`` and ``writing`` are its transactions."""
+    """A database with the tables of the store. ``reading`` and ``writing`` are its transactions, ``now`` its clock."""
 
     def __init__(self, folder: Path, url: str = "", *, durable: bool = False) -> None:
         """``url`` as SQLAlchemy writes it, "" for SQLite in ``folder``; ``durable`` waits for the disk at each commit.
@@ -53,6 +57,7 @@ class Index:
             self._files.make()
             self._migrate()
             self._files.remember()
+        self.now = IndexClock(self.reading, shared=not self._sqlite)
 
     def close(self) -> None:
         """Close its connections."""
@@ -87,6 +92,16 @@ class Index:
             yield connection
 
     @contextmanager
+    def statements(self) -> Iterator[Connection]:
+        """A connection on which each statement is a transaction, beside the writer's. Raises StorageFull, Unavailable.
+
+        Nothing that names a file is changed by it.
+        """
+        self._files.check()
+        with _answering(), self._engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
     def _turn(self) -> Iterator[None]:
         """Threads take turns here: SQLite itself would have them look again after pauses of up to 100 ms."""
         if not self._writer.acquire(timeout=WAIT_SECONDS):
@@ -116,7 +131,9 @@ def _url(folder: Path, text: str) -> URL:
         raise ValueError("database_url (GATEWAY_DATABASE_URL) is no URL of a database.") from None
     if url.get_backend_name() not in ("sqlite", "postgresql"):
         raise ValueError("database_url (GATEWAY_DATABASE_URL) should be of PostgreSQL or SQLite.")
-    return url if url.get_backend_name() == "sqlite" else url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() == "sqlite":
+        return url
+    return url.set(drivername="postgresql+psycopg", query={**LOST, **url.query})
 
 
 def _path(url: URL) -> Path | None:

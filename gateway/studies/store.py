@@ -60,7 +60,7 @@ class Store:
     """The instances, results and bundles of several callers, each within its own rights. An anonymous caller has the
     name "".
 
-    ``clock`` gives seconds since 1970.
+    ``clock`` gives seconds since 1970, by default the index's.
     """
 
     settings: Settings
@@ -69,7 +69,7 @@ class Store:
     blobs: dict[str, Blobs]
     retention: Retention
     upkeep: PeriodicTask
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float]
 
     @classmethod
     def open(
@@ -77,7 +77,7 @@ class Store:
         settings: Settings,
         *,
         authenticated: bool = False,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         upkeep_seconds: float = SECONDS,
     ) -> Self:
         """Open the store in ``settings.store_folder``, made where there is none; sweep what dead processes left.
@@ -92,6 +92,7 @@ class Store:
         make_private(folder / "incoming")
         blobs = {kind: _blobs(settings, folder, kind) for kind in KINDS}
         index = Index(folder, settings.database_url, durable=settings.store_fsync)
+        clock = clock or index.now
         retention = Retention(settings, blobs, clock)
         _allow_many_files()
         sweep(index, folder / "incoming", blobs, time.time() - ORPHAN_SECONDS)

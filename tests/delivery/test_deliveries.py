@@ -12,12 +12,13 @@ from gateway.delivery.pauses import pause
 from gateway.delivery.webhooks import Webhooks
 from gateway.errors import WebhookRefused
 from gateway.studies.delivery_rows import DeliveryState
-from gateway.studies.errands import LEASE
 from gateway.studies.tables import runs
 from gateway.studies.tables import webhooks as rows
 from tests.delivery.conftest import Desk
 from tests.delivery.receivers import Receiver, receiving
 from tests.waiting import eventually
+
+LEASE = Settings().run_lease
 
 
 def submit(webhooks: Webhooks, key: str, url: str) -> None:

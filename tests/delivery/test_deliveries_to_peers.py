@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from pynetdicom import AE, evt
 
+from gateway import Settings
 from gateway.studies import delivery_rows
-from gateway.studies.errands import LEASE
 from tests.delivery.peers import Outbox, archive
 from tests.dimse.serving import serving
 from tests.ports import free_port
@@ -20,6 +20,7 @@ from tests.studies.conftest import blobs
 from tests.studies.files import File, files
 from tests.waiting import eventually
 
+LEASE = Settings().run_lease
 STORED = "delivered", "stored"
 CT, SEG = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.66.4"
 EXPLICIT = "1.2.840.10008.1.2.1"

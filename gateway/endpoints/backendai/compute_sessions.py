@@ -1,6 +1,5 @@
 """Sessions in the store: each a name of a caller for a model, until it is destroyed or unused for too long."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -50,7 +49,7 @@ class ComputeSessions:
 
     def create(self, caller: str, name: str, route: str, image: str, *, reuse: bool) -> tuple[ComputeSession, bool]:
         """Return a session and True for a new one. Raises ComputeSessionConflict, TooManyRequests."""
-        now = time.time()
+        now = self._store.clock()
         with self._store.index.writing() as connection:
             row = session_rows.found(connection, caller, name)
             if row is not None and row.name == name:
@@ -81,7 +80,7 @@ class ComputeSessions:
     def remember(self, digest: str, until: float) -> bool:
         """Remember the signature of a request; return False for one that was used before, in any process."""
         with self._store.index.writing() as connection:
-            return session_rows.remember_signature(connection, digest, time.time(), until)
+            return session_rows.remember_signature(connection, digest, self._store.clock(), until)
 
     def add_execution(self, session: ComputeSession, id: str, stage: str, options: str) -> None:
         """Add an execution; one of the same id is replaced."""
@@ -96,7 +95,7 @@ class ComputeSessions:
                 options=options,
                 run="",
                 after=0,
-                created_at=time.time(),
+                created_at=self._store.clock(),
             )
 
     def execution(self, session: ComputeSession, id: str) -> Any:
@@ -131,7 +130,7 @@ class ComputeSessions:
         """A transaction that changes a session. Raises ComputeSessionNotFound for one that was destroyed."""
         with self._store.index.writing() as connection:
             _found(connection, session.caller, session.id)
-            session_rows.touch(connection, session.id, time.time())
+            session_rows.touch(connection, session.id, self._store.clock())
             yield connection
 
 

@@ -1,7 +1,6 @@
 """Files of sessions in the store: uploaded, listed and opened. A path is a name in a table, and nothing else."""
 
 import secrets
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -96,7 +95,7 @@ class SessionFiles:
         places: dict[str, str],
         placed: set[str],
     ) -> None:
-        now, most = time.time(), self._store.settings.max_parts
+        now, most = self._store.clock(), self._store.settings.max_parts
         size = sum(incoming.size for incoming, _ in last.values())
         mine = session_files.c.session == session.id
         with self._store.index.writing() as connection:
