@@ -46,7 +46,8 @@ class SessionState(StrEnum):
 
 
 GONE = (
-    "There is no such session, or it has ended: by its idle time, or with the process that had it. "
+    "There is no such session here, or it has ended: by its idle time, or with the process that had it. "
+    "Where several hosts answer, the balancer has to keep a client on its host. "
     "Open another one, and send its clicks in one input."
 )
 

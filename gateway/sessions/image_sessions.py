@@ -22,7 +22,10 @@ LOOK_SECONDS = 5.0
 """Seconds between two looks at which sessions are over."""
 RETRY_AFTER = 30
 """Seconds after which a caller that found no room may try again: others' sessions end by their idle time."""
-GONE = "There is no such session, or it has ended: by its idle time, by newer ones, or with its process. Open another."
+GONE = (
+    "There is no such session here, or it has ended: by its idle time, by newer ones, or with its process. "
+    "Where several hosts answer, the balancer has to keep a client on its host. Open another."
+)
 ID = re.compile(r"[0-9a-f]{32}([0-9a-f]{32})?")
 """An id, without and with the name of a worker."""
 READ, DELETE, FILES = "read", "delete", "files"

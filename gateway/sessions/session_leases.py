@@ -26,7 +26,8 @@ LOOK_SECONDS = 1.0
 TOKEN = re.compile(f"[0-9a-f]{{{SECRET_DIGITS},96}}")
 EXPIRED = (
     "The lease is unknown, or has ended: by its idle time, by the silence of its client, or with the process that had "
-    "it or its image. Connect again, and set the image again."
+    "it or its image. Where several hosts answer, the balancer has to keep a client on its host. "
+    "Connect again, and set the image again."
 )
 
 IN_TURN: Mapping[str, Callable[[SessionLease, JSON, CallSession], JSON]] = {
