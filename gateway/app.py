@@ -249,6 +249,7 @@ class Gateway(flask.Flask):
             from gateway.endpoints import studies  # SQLAlchemy, which a gateway without a store spares
 
             studies.add_store(self, taken)
+            self._share_rates()
             self._add_runs(taken)
         if self.settings.routing is not None and self.settings.store_folder is not None:
             self._add_admin_pages(taken)
@@ -340,6 +341,15 @@ class Gateway(flask.Flask):
         """Have the deliveries that are queued begin; without peers there are none."""
         if self.deliveries is not None:
             self.deliveries.wake()
+
+    def _share_rates(self) -> None:
+        """Share the rates of callers with the other hosts, where there are some on a database of all."""
+        from gateway.studies.caller_rates import CallerRates
+
+        assert self.service.store is not None
+        index = self.service.store.store.index
+        if self.settings.caller_hosts > 1 and self.settings.caller_rate and not index.is_sqlite:
+            self.extensions["gateway.access"].share_rates(CallerRates(index, self.settings).take)
 
     def _add_webhooks(self, runs: "Runs", store: "Store") -> None:
         from gateway.delivery.webhooks import Webhooks

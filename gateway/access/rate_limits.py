@@ -1,7 +1,8 @@
 """Limits on each caller, over all workers of a host: a token bucket for the rate, a count for concurrency.
 
-Each of several hosts behind one address grants its part of them, so that all together grant no more than the limits.
-A caller above its limits is refused once its head is read, and delays no other caller.
+Several hosts behind one address share the buckets of rates where they have a database for them. Otherwise, and while
+that is away, each host grants its part, so that all together grant no more than the limits. A caller above its limits
+is refused once its head is read, and delays no other caller.
 """
 
 import math
@@ -18,13 +19,19 @@ RETRY_AFTER = 2
 ROUNDING = 1e-9
 """Part of a token that sums of seconds may lose: a caller that waits for its Retry-After is admitted."""
 
+TakeToken = Callable[[str], float]
+"""Takes a token of a caller's bucket; returns 0.0, or the seconds until there is one. Raises Unavailable."""
+
 
 class CallerLimits:
     """The limits of each caller."""
 
+    shared_bucket: TakeToken | None = None
+    """Takes tokens of the buckets that all hosts share; None where there are none."""
+
     def __init__(self, settings: Settings, table: SharedTable, clock: Callable[[], float] = time.monotonic) -> None:
         """``clock`` returns the same seconds in all processes that share ``table``."""
-        hosts = max(1, settings.caller_hosts)
+        hosts = self._hosts = max(1, settings.caller_hosts)
         self._rate = settings.caller_rate / 60 / hosts  # tokens a second
         self._burst = max(1.0, settings.caller_burst / hosts)
         self._concurrency = settings.caller_concurrency and max(1, settings.caller_concurrency // hosts)
@@ -38,13 +45,22 @@ class CallerLimits:
         """
         if not (self._rate or self._concurrency):
             return None
+        shared = self.shared_bucket if self._rate else None
         with self._table.locked():
             row = self._row(name)
             self._check_concurrency(name, row)
-            self._take_token(name, row)
+            if shared is None:
+                self._take_token(name, row)
             self._table.write(row)
             self._table.add(row, +1)
-        return _once(lambda: self._leave(row))
+        leave = _once(lambda: self._leave(row))
+        try:
+            if shared is not None:
+                self._take_shared(name, shared)
+        except BaseException:
+            leave()
+            raise
+        return leave
 
     def _row(self, name: str) -> Row:
         """Return the caller's row, its bucket filled up to now."""
@@ -66,16 +82,29 @@ class CallerLimits:
                 private=f"caller {name}",
             )
 
+    def _take_shared(self, name: str, take: TakeToken) -> None:
+        """Take a token of all hosts; while their database is away, one of this host's part."""
+        try:
+            wait = take(name)
+        except Unavailable:
+            with self._table.locked():
+                row = self._row(name)
+                self._take_token(name, row)
+                self._table.write(row)
+        else:
+            if wait > 0:
+                raise self._too_fast(name, self._rate * self._hosts, wait)
+
     def _take_token(self, name: str, row: Row) -> None:
         if not self._rate:
             return
         if row.tokens < 1 - ROUNDING:
-            raise TooManyRequests(
-                f"caller_rate is {self._rate * 60:.3g} requests a minute here.",
-                retry_after=max(1, math.ceil((1 - row.tokens) / self._rate)),
-                private=f"caller {name}",
-            )
+            raise self._too_fast(name, self._rate, (1 - row.tokens) / self._rate)
         row.tokens -= 1
+
+    def _too_fast(self, name: str, rate: float, wait: float) -> TooManyRequests:
+        detail = f"caller_rate is {rate * 60:.3g} requests a minute here."
+        return TooManyRequests(detail, retry_after=max(1, math.ceil(wait)), private=f"caller {name}")
 
     def _leave(self, row: Row) -> None:
         with self._table.locked():

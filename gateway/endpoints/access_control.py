@@ -14,7 +14,7 @@ from gateway.access import listeners, shared_table
 from gateway.access.authenticator import ADMIN_BELOW, ASK, BASIC, Authenticator
 from gateway.access.browser_logins import BrowserLogins, cookie_of, secret_of
 from gateway.access.callers import Caller, Role
-from gateway.access.rate_limits import CallerLimits
+from gateway.access.rate_limits import CallerLimits, TakeToken
 from gateway.config import Settings, unknown_variables
 from gateway.endpoints.current import current_service
 from gateway.endpoints.foreign_pages import ForeignPages
@@ -162,6 +162,10 @@ class AccessControl:
             self.authenticator.accept_logins(BrowserLogins(secret, self._settings.ui_login))
         if listeners.addresses() and not listeners.is_private() and not self.authenticator.on:
             self._check_exposure()
+
+    def share_rates(self, take: TakeToken) -> None:
+        """Take the tokens of callers' rates where all hosts take them."""
+        self._limits.shared_bucket = take
 
     def _check_exposure(self) -> None:
         """Refuse, or warn once, where other machines reach a server that authenticates no caller. Raises ValueError."""

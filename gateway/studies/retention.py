@@ -7,7 +7,6 @@ What waits for its delivery to a peer stays until it is delivered, or dead.
 
 import logging
 import math
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from gateway.config import Settings
 from gateway.errors import StorageFull
 from gateway.studies import (
     arrival_rows,
+    caller_rates,
     commitment_rows,
     delivery_rows,
     instance_rows,
@@ -51,7 +51,7 @@ _USED = select(*(total.scalar_subquery() for total in _SUMS))
 class Retention:
     """The rules of one store. Everything here happens while the index is locked for writing."""
 
-    def __init__(self, settings: Settings, blobs: Mapping[str, Blobs], clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: Settings, blobs: Mapping[str, Blobs], clock: Callable[[], float]) -> None:
         self._max_bytes = settings.store_max_bytes
         self._max_age = settings.store_max_age
         self._caller_bytes = settings.store_caller_bytes
@@ -111,6 +111,7 @@ class Retention:
         commitment_rows.prune(connection, self.since)
         round_rows.prune(connection, self.since)
         delivery_rows.prune(connection, self.since)
+        caller_rates.prune(connection, self.since)
 
     def tidy(self, connection: Connection) -> None:
         """Expire, and collect what was in use when its time was over or was set aside too long ago."""

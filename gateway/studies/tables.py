@@ -358,6 +358,15 @@ request_signatures = Table(
 )
 """Signatures of requests that changed something, so that none is used twice, while their dates are accepted."""
 
+caller_rates = Table(
+    "caller_rates",
+    metadata,
+    Column("caller", CALLER, primary_key=True),
+    Column("tokens", Double, nullable=False),
+    Column("at", Double, nullable=False),
+)
+"""What is left of the rate of each caller over all hosts: its ``tokens`` at a moment, in seconds since 1970."""
+
 LOCATIONS = {
     "instances": instances.c.location,
     "results": results.c.location,
