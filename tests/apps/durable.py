@@ -40,8 +40,8 @@ QUESTIONS: dict[str, list[tuple[type, str]]] = {
 """Such places of a run that asks."""
 
 
-def die_once(home, name):
-    """Let one process be killed at a call of a function, once the test has armed it."""
+def die_once(home, name, *, whole_host=False):
+    """Let one process, or its whole server, be killed at a call of a function, once the test has armed it."""
     function = getattr(home, name)
 
     @functools.wraps(function)
@@ -51,7 +51,7 @@ def die_once(home, name):
                 (NOTES / "died").touch(exist_ok=False)
             except FileExistsError:
                 return function(*args, **kwargs)
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.killpg(0, signal.SIGKILL) if whole_host else os.kill(os.getpid(), signal.SIGKILL)
         return function(*args, **kwargs)
 
     setattr(home, name, deadly)

@@ -9,6 +9,7 @@ import yaml
 import gateway
 from gateway.cli.arguments import parse
 from gateway.config import Settings, unknown_variables
+from gateway.dimse.listening import DRAIN_SECONDS
 from gateway.doctor import Level, Plan, variables
 from gateway.server.master import DEFAULTS
 from tests.conftest import ROOT
@@ -17,6 +18,7 @@ from tests.container.test_kubernetes import OLDEST
 
 MANIFESTS = list(yaml.safe_load_all((ROOT / "docs/kubernetes-scaled.yaml").read_text(encoding="utf-8")))
 SETTINGS, HTTP, DIMSE, WEB, DICOM, *BUDGETS = MANIFESTS
+PROBES = ("liveness", "readiness")
 PODS = {each["metadata"]["name"]: each["spec"]["template"]["spec"] for each in (HTTP, DIMSE)}
 
 
@@ -52,12 +54,40 @@ def test_every_pod_shares_the_index_and_the_bytes_and_has_a_folder_of_its_own(de
     assert all("secret" in mounted[path.rpartition("/")[0]] for path in read)
 
 
-def test_each_replica_grants_its_part_of_the_callers_limits() -> None:
+def test_the_limits_of_callers_and_their_logins_are_those_of_all_replicas() -> None:
     settings = Settings.from_environment({k: v for k, v in environ(HTTP).items() if k.startswith("GATEWAY_")})
     assert settings.caller_hosts == HTTP["spec"]["replicas"] > 1
     assert settings.caller_rate
     assert settings.ui_secret_file is not None
     assert WEB["spec"]["sessionAffinity"] == "ClientIP"
+    assert WEB["spec"]["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"] >= settings.session_life
+
+
+def test_a_pod_has_the_time_that_it_needs_to_drain_before_it_is_killed() -> None:
+    settings = Settings.from_environment({k: v for k, v in environ(HTTP).items() if k.startswith("GATEWAY_")})
+    grace = {name: pod["terminationGracePeriodSeconds"] for name, pod in PODS.items()}
+    assert settings.drain_delay > 0
+    assert grace["gateway-http"] > settings.drain_delay + DEFAULTS["graceful_timeout"]
+    sleep, seconds = container(DIMSE)["lifecycle"]["preStop"]["exec"]["command"]
+    assert sleep == "sleep"
+    assert grace["gateway-dimse"] > int(seconds) + DRAIN_SECONDS
+
+
+def test_probes_ask_what_they_are_for_and_a_database_that_is_away_ends_no_pod() -> None:
+    http, dimse = ({kind: container(each)[f"{kind}Probe"]["httpGet"] for kind in PROBES} for each in (HTTP, DIMSE))
+    assert {kind: each["path"] for kind, each in http.items()} == {"liveness": "/livez", "readiness": "/readyz"}
+    assert {(each["path"], each["port"]) for each in dimse.values()} == {("/metrics", "metrics")}
+
+
+@pytest.mark.parametrize("deployment", [HTTP, DIMSE], ids=list(PODS))
+def test_neither_an_update_nor_the_loss_of_a_node_takes_all_pods(deployment: dict[str, Any]) -> None:
+    spec, labels = deployment["spec"], deployment["spec"]["selector"]["matchLabels"]
+    assert spec["replicas"] > 1
+    assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    (spread,) = spec["template"]["spec"]["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["labelSelector"]["matchLabels"]) == ("kubernetes.io/hostname", labels)
+    (budget,) = (one["spec"] for one in BUDGETS if one["spec"]["selector"]["matchLabels"] == labels)
+    assert budget["maxUnavailable"] < spec["replicas"]
 
 
 def test_the_doctor_finds_nothing_wrong_with_its_settings() -> None:
