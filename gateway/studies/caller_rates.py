@@ -4,6 +4,7 @@ A request takes its token by one statement outside of the writer's turn, and by 
 unlogged, so no disk is waited for: after a crash of the database the buckets are full.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from gateway.config import Settings
 from gateway.errors import Unavailable
 from gateway.studies.index import Index
 from gateway.studies.tables import caller_rates
+
+logger = logging.getLogger("gateway")
 
 ASKING = 4
 """Requests of one process that ask the database at once. A database that hangs takes no more threads than these."""
@@ -50,13 +53,14 @@ class CallerRates:
             raise Unavailable("The database was not reached a moment ago.")
         try:
             if not self._asking.acquire(timeout=TURN_SECONDS):
-                raise Unavailable("The database does not answer.")
+                raise Unavailable("The database does not answer.", private="index: no turn to ask")
             try:
                 return self._take(caller)
             finally:
                 self._asking.release()
-        except Unavailable:
+        except Unavailable as error:
             self._rests_until = self._elapsed() + REST_SECONDS
+            logger.warning("each host grants its part of the callers' rates for a while: %s", error.private)
             raise
 
     def _take(self, caller: str) -> float:
