@@ -19,7 +19,7 @@ from gateway.access.api_keys import fingerprint, new_key
 from gateway.access.callers import Caller
 from gateway.access.callers_file import CallerEntry, change
 from tests.conftest import Serve, Server
-from tests.executors.processes import wait_until_ready
+from tests.executors.processes import below, wait_until_ready
 from tests.require import require
 from tests.studies.databases import Cluster
 from tests.waiting import PATIENCE
@@ -103,8 +103,18 @@ class Hosts:
 
     def noted(self) -> list[str]:
         """The lines that models have noted."""
+        return [line for line, _ in self._notes()]
+
+    def at_work(self, noted: str) -> int:
+        """The host whose model noted this line first."""
+        pid = next(pid for line, pid in self._notes() if line == noted)
+        return next(host for host, server in enumerate(self.servers) if pid in below(server.process.pid))
+
+    def _notes(self) -> list[tuple[str, int]]:
+        """The lines, each with the process that noted it."""
         path = Path(self.environ["TEST_NOTES"], "executions")
-        return [line.rpartition(" ")[0] for line in path.read_text().splitlines()] if path.exists() else []
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(line.rpartition(" ")[0], int(line.rpartition(" ")[2])) for line in lines]
 
     def note(self, name: str) -> None:
         """Make a file that a model waits for."""

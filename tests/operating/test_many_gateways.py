@@ -153,6 +153,7 @@ def test_a_revoked_key_opens_neither_host(hosts: Hosts) -> None:
         eventually(lambda host=host: hosts.post(host, "revoked") == 401)
 
 
+@pytest.mark.slow
 def test_two_hosts_remove_what_is_too_old_at_once_and_nothing_else(
     cluster: Cluster, s3: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,7 +168,7 @@ def test_two_hosts_remove_what_is_too_old_at_once_and_nothing_else(
         for name in ("first", "second")
     ]
     for number, store in enumerate(stores):
-        upload(store, "ct", files(8, study=f"old {number}"))
+        upload(store, "ct", files(3, study=f"old {number}"))
     clock.now += 100
     (young,) = files(1, study="young")
     upload(stores[0], "ct", [young])
@@ -197,17 +198,19 @@ def test_the_quota_is_that_of_the_store_and_not_of_a_host(hosts: Hosts, tmp_path
 
 @pytest.mark.slow
 def test_the_runs_of_a_host_that_died_are_finished_by_the_other(hosts: Hosts) -> None:
-    first, second = hosts.clients("killed")
+    clients = hosts.clients("killed")
     for number in range(4):
-        first.submit(None, "/told", {"name": f"killed {number}"}, id=f"killed-{number}")
+        clients[0].submit(None, "/told", {"name": f"killed {number}"}, id=f"killed-{number}")
     eventually(lambda: len([line for line in hosts.noted() if line.startswith("begin killed")]) == 4)
-    hosts.kill(0)
+    dead = hosts.at_work("begin killed 0")
+    hosts.kill(dead)
     for number in range(4):
         hosts.note(f"go killed {number}")
     for number in range(4):
-        run = second.run(f"killed-{number}")
+        run = clients[1 - dead].run(f"killed-{number}")
         assert run.wait(PATIENCE)
         assert run.state == "finished"
+    assert hosts.noted().count("begin killed 0") == 2
 
 
 def _tidy(store: Store) -> None:
