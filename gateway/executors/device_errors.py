@@ -13,31 +13,39 @@ OUT_OF_MEMORY = {
     "torch.OutOfMemoryError",
     "torch.cuda.OutOfMemoryError",
     "cupy.cuda.memory.OutOfMemoryError",
-    "tensorflow.python.framework.errors_impl.ResourceExhaustedError",
 }
 """Classes of nothing else."""
+NUMBERED = {
+    "torch.AcceleratorError": "error_code",
+    "cupy_backends.cuda.api.runtime.CUDARuntimeError": "status",
+    "cupy_backends.cuda.api.driver.CUDADriverError": "status",
+    "numba.cuda.cudadrv.driver.CudaAPIError": "code",
+}
+"""Classes of all errors of a driver, and the attribute that has its number, from which a text is made."""
 OF_A_DEVICE = {
-    "torch.AcceleratorError",
-    "cupy_backends.cuda.api.runtime.CUDARuntimeError",
-    "cupy_backends.cuda.api.driver.CUDADriverError",
+    *NUMBERED,
     "jax.errors.JaxRuntimeError",
     "jaxlib.xla_extension.XlaRuntimeError",
     "jaxlib._jax.XlaRuntimeError",
     "jaxlib._jax.JaxRuntimeError",
-    "numba.cuda.cudadrv.driver.CudaAPIError",
     "onnxruntime.capi.onnxruntime_pybind11_state.Fail",
     "onnxruntime.capi.onnxruntime_pybind11_state.RuntimeException",
+    "onnxruntime.capi.onnxruntime_pybind11_state.EPFail",
+    "tensorflow.python.framework.errors_impl.ResourceExhaustedError",
     "tensorflow.python.framework.errors_impl.InternalError",
 }
 """Classes of many errors, which a number or a text tells apart."""
-OLDER = re.compile(r"(CUDA|HIP|cuDNN|MIOpen) error|CUDA out of memory|HIP out of memory")
-"""How a RuntimeError of PyTorch before 2.8 begins, which has no class for it."""
+PLAIN = re.compile(
+    r"(CUDA|HIP) (driver )?error|(cuDNN|MIOpen) error|(CUDA|HIP) out of memory|Triton Error \[(CUDA|HIP)\]"
+)
+"""How a RuntimeError of PyTorch or Triton begins that has no class of its own; before PyTorch 2.8 none had."""
 NO_MEMORY = 2
 """cudaErrorMemoryAllocation and hipErrorOutOfMemory."""
-STICKY = {46, 214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721}
-"""Numbers of cudaError_t that "leave the process in an inconsistent state": it "must be terminated and relaunched"."""
+STICKY = {214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 721}
+"""Numbers of cudaError_t, and of HIP, after which a process "must be terminated and relaunched"."""
 NO_MEMORY_TEXT = re.compile(
-    r"out of memory|RESOURCE_EXHAUSTED|OUT_OF_MEMORY|ALLOC_FAILED|[Ff]ailed to allocate memory", re.ASCII
+    r"[Oo]ut of memory|RESOURCE_EXHAUSTED|OUT_OF_MEMORY|ALLOC_FAILED|[Ff]ailed to allocate (memory|request)"
+    r"|OOM when allocating|Dst tensor is not initialized"
 )
 STICKY_TEXT = re.compile(
     r"illegal memory access|ILLEGAL_ADDRESS|device-side assert|DEVICE_ASSERT|CUDA_ERROR_ASSERT|misaligned address"
@@ -108,7 +116,7 @@ def _is_sticky(error: BaseException) -> bool:
 
 
 def _is_of_a_device(error: BaseException) -> bool:
-    return bool(_names(error) & OF_A_DEVICE) or (type(error) is RuntimeError and bool(OLDER.match(str(error))))
+    return bool(_names(error) & OF_A_DEVICE) or (type(error) is RuntimeError and bool(PLAIN.match(str(error))))
 
 
 def _names(error: BaseException) -> set[str]:
@@ -117,6 +125,7 @@ def _names(error: BaseException) -> set[str]:
 
 
 def _code(error: BaseException) -> int:
-    """The number of the driver that an error has, as PyTorch, CuPy and Numba call it; 0 without one."""
-    values = (getattr(error, name, None) for name in ("error_code", "status", "code"))
-    return next((value for value in values if isinstance(value, int)), 0)
+    """The number of the driver that an error has; 0 without one. TensorFlow's are of another kind."""
+    name = next((NUMBERED[each] for each in _names(error) if each in NUMBERED), "")
+    value = getattr(error, name, None) if name else None
+    return value if isinstance(value, int) else 0

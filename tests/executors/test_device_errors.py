@@ -32,7 +32,14 @@ SHORT = [
     error(
         "jaxlib.xla_extension", "XlaRuntimeError", "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8 bytes"
     ),
-    error(TF, "ResourceExhaustedError", "OOM when allocating tensor"),
+    error("jax.errors", "JaxRuntimeError", "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 8 bytes"),
+    error("numba.cuda.cudadrv.driver", "CudaAPIError", "[2] Call to cuMemAlloc results in OUT_OF_MEMORY", code=2),
+    error(TF, "ResourceExhaustedError", "OOM when allocating tensor with shape[4096]", error_code=8),
+    error(TF, "ResourceExhaustedError", "failed to allocate memory [Op:Mul]", error_code=8),
+    error(TF, "InternalError", "Failed copying input tensor: Dst tensor is not initialized.", error_code=13),
+    RuntimeError("CUDA driver error: out of memory"),
+    RuntimeError("Triton Error [CUDA]: out of memory"),
+    error(ONNX, "EPFail", "CUDA failure 2: out of memory ; GPU=0"),
     error(ONNX, "RuntimeException", "Failed to allocate memory for requested buffer of size 512"),
 ]
 STICKY = [
@@ -43,10 +50,16 @@ STICKY = [
     RuntimeError("HIP error: unspecified launch failure"),
     error("cupy_backends.cuda.api.driver", "CUDADriverError", "CUDA_ERROR_ILLEGAL_ADDRESS: an illegal", status=700),
     error("jaxlib._jax", "JaxRuntimeError", "INTERNAL: CUDA error: Failed: CUDA_ERROR_ILLEGAL_ADDRESS"),
+    RuntimeError("CUDA driver error: an illegal memory access was encountered"),
+    RuntimeError("Triton Error [CUDA]: an illegal memory access was encountered"),
+    error(TF, "InternalError", "failed to query event: CUDA_ERROR_LAUNCH_FAILED: unspecified", error_code=13),
     error(ONNX, "Fail", "CUDA failure 700: an illegal memory access was encountered ; GPU=0"),
 ]
 OTHERS = [
     error("torch", "AcceleratorError", "CUDA error: invalid argument", error_code=1),
+    error("torch", "AcceleratorError", "CUDA error: CUDA-capable device(s) is/are busy or unavailable", error_code=46),
+    error(TF, "ResourceExhaustedError", "weights.tmp; No space left on device", error_code=8),
+    error(TF, "UnknownError", "out of memory", error_code=2),
     RuntimeError("the patient ran out of memory"),
     RuntimeError("an illegal memory access"),
     MemoryError("out of memory"),
