@@ -80,6 +80,9 @@ class Settings:
     ray_working_dir: Path | None = _setting(
         None, "folder with the application's code that Ray copies to its nodes; unset, their image has it"
     )
+    ray_bundles: str = _setting(
+        "", "bundles of the store that each node gets before its models load, as name=/folder, name=~/folder, ..."
+    )
     spare_memory: int = _setting(
         96 * MiB, "bytes of requests to model processes whose memory a worker keeps for the next; two CT series"
     )

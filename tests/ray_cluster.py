@@ -24,7 +24,7 @@ STORE = 1280 << 20
 class RayCluster:
     """A head without processors, and nodes with three each; every node is a session of its own processes."""
 
-    def __init__(self, variables: Mapping[str, str]) -> None:
+    def __init__(self, variables: Mapping[str, str], count: int = 2) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="gateway-test-cluster-"))
         self.address = f"127.0.0.2:{free_port()}"
         self.variables = {
@@ -37,36 +37,38 @@ class RayCluster:
             "RAY_health_check_failure_threshold": "3",
         }
         self.head = self.start_head()
-        self.nodes = [self.start_node() for _ in range(2)]
+        self.nodes = [self.start_node() for _ in range(count)]
 
     def start_head(self) -> "subprocess.Popen[bytes]":
         """Start the head, and wait until it answers."""
         self._hosts = itertools.count(2)
         return self._started("--head", "--port", self.address.partition(":")[2], "--num-cpus", "0")
 
-    def start_node(self, cpus: int = 3) -> "subprocess.Popen[bytes]":
-        """Add a node to the cluster; it is there when this returns."""
-        return self._started("--address", self.address, "--num-cpus", str(cpus))
+    def start_node(self, cpus: int = 3, folder: Path | None = None, **variables: str) -> "subprocess.Popen[bytes]":
+        """Add a node to the cluster, with variables of its own; it is there when this returns."""
+        return self._started("--address", self.address, "--num-cpus", str(cpus), folder=folder, **variables)
 
-    def _started(self, *options: str) -> "subprocess.Popen[bytes]":
+    def _started(self, *options: str, folder: Path | None = None, **variables: str) -> "subprocess.Popen[bytes]":
         """Start a node; again where it did not come up in Ray's own time, as on a busy machine."""
         for _ in range(TRIES):
-            before, node = self.log.count(STARTED), self._start(*options)
+            before, node = self.log.count(STARTED), self._start(*options, folder=folder, **variables)
             eventually(lambda before=before, node=node: self.log.count(STARTED) > before or node.poll() is not None)
             if node.poll() is None:
                 return node
             self.kill(node)
         raise AssertionError(self.log)
 
-    def _start(self, *options: str) -> "subprocess.Popen[bytes]":
+    def _start(self, *options: str, folder: Path | None, **variables: str) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
         command += [*options, "--object-store-memory", str(STORE)]
         command += ["--node-ip-address", f"127.0.0.{next(self._hosts)}"]
         command += ["--include-dashboard", "false", "--temp-dir", str(self._folder)] if "--head" in options else []
         log = (self._folder / "start.log").open("ab")
         with log:
-            environment = {**os.environ, **self.variables}
-            return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+            environment = {**os.environ, **self.variables, **variables}
+            return subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
 
     @property
     def log(self) -> str:
@@ -98,9 +100,9 @@ def _session(pid: int) -> int:
 
 
 @contextlib.contextmanager
-def cluster(variables: Mapping[str, str]) -> Iterator[RayCluster]:
-    """Have a cluster within the block, whose nodes have these variables."""
-    found = RayCluster(variables)
+def cluster(variables: Mapping[str, str], count: int = 2) -> Iterator[RayCluster]:
+    """Have a cluster within the block, with so many nodes to begin with, which have these variables."""
+    found = RayCluster(variables, count)
     try:
         yield found
     finally:

@@ -24,8 +24,12 @@ class Weights:
         named = expected_digests(paths)
         stamps = {path: _stamp(path) for path in named}
         digests = {path: _sha256(path) for path in named}
-        if any(expected and expected.lower() != digests[path] for path, expected in named.items()):
-            raise ModelFailed("A weights file of this model is not the one that it declares.")
+        for path, expected in named.items():
+            if expected and expected.lower() != digests[path]:
+                raise ModelFailed(
+                    f"The weights file {path.name} of this model has sha256 {digests[path][:12]}, and "
+                    f"{expected[:12].lower()} is declared; put the declared file there."
+                )
         return cls(digests, stamps)
 
     @property

@@ -208,7 +208,10 @@ def _opened(app: "Gateway", target: str, log: int) -> Iterator[None]:
     from gateway.cli.serving import importable
     from gateway.server.shared_state import SupervisorLauncher
 
-    launcher = SupervisorLauncher(importable(target), log) if app.settings.model_processes else None
+    try:
+        launcher = SupervisorLauncher(importable(target), log) if app.settings.model_processes else None
+    except ValueError as error:  # settings that do not fit together
+        raise BatchRefused(str(error)) from error
     try:
         if launcher is not None:
             launcher.ensure()

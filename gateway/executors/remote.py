@@ -16,6 +16,7 @@ from gateway.errors import GatewayError, ModelDied, Unavailable, from_words, to_
 from gateway.executors.forks import Closable
 from gateway.executors.messages import Channel, Words, connect
 from gateway.executors.pending_call import PendingCall
+from gateway.executors.ray.bundle_folders import needed_bundles
 from gateway.executors.runner import AnswerChecks, batch_key_of, execution_of
 from gateway.executors.states import ModelHealth, full, resting
 from gateway.executors.transfer import read_bytes, read_outcome, read_question, write_request, write_words
@@ -77,6 +78,7 @@ class ProcessExecutor:
             "batch": asdict(execution.batch) if execution.batch else None,
             "devices": execution.device_names or None,
             "memory": execution.device_bytes,
+            "bundles": needed_bundles(self._settings.ray_bundles, model.weights_files()),
         }
 
     def admit(self, model: Model) -> None:

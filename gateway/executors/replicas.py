@@ -145,6 +145,12 @@ class Replicas:
             replica.phase = Phase.READY
             self.ever_ready = True
 
+    def has_twin(self, number: int) -> bool:
+        """Return True if another process of the same generation answers."""
+        return any(one.number != number for one in self._of(Phase.READY, current=True)) and (
+            number in self.members and self.members[number].generation == self.generation
+        )
+
     def wait(self, number: int, reason: str) -> None:
         """Note what a process waits for before its setup can begin; "" for nothing."""
         if number in self.members:

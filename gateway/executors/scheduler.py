@@ -257,10 +257,7 @@ class ModelScheduler:
         """A process says something."""
         batch = self._batches.get(process.number)
         if words["type"] == "ready":
-            self.replicas.ready(process.number)
-            self.card = words["card"]
-            on = f", {device}" if (device := self._assigned[process.number].device) else ""
-            logger.info("the model on %s is ready (process %d%s)", self.name, process.number, on)
+            self._take_in(process, words["card"])
         elif words["type"] == "failed":
             self._failed[process.number] = words["text"]
         elif words["type"] == "lost":
@@ -281,6 +278,19 @@ class ModelScheduler:
             self._queue.finish(batch.size, words["seconds"], now)
             del self._batches[process.number]
             self._hung.discard(process.number)
+
+    def _take_in(self, process: ReplicaProcess, card: Words) -> None:
+        """A process is ready; one with other weights than those that answer is refused: a request may reach either."""
+        now, before = card["weights_digest"], self.card.get("weights_digest", "")
+        if now != before and self.replicas.has_twin(process.number):
+            found = f"its weights ({now[:12]}) are not those of the replicas that answer ({before[:12]})"
+            self._failed[process.number] = f"{found}; give each node the same files, or reload the server for new ones"
+            process.kill()
+            return
+        self.replicas.ready(process.number)
+        self.card = card
+        on = f", {device}" if (device := self._assigned[process.number].device) else ""
+        logger.info("the model on %s is ready (process %d%s)", self.name, process.number, on)
 
     def _note_wait(self, number: int, reason: str) -> None:
         if reason:

@@ -10,9 +10,11 @@ from typing import Any
 
 from gateway.errors import Unavailable
 from gateway.executors.messages import Channel, Words
-from gateway.executors.ray.demand import occupation, shortage
+from gateway.executors.ray.bundle_sender import BundleSender
+from gateway.executors.ray.node_bundle import BundleRefused
 from gateway.executors.ray.node_watch import NodeWatch
 from gateway.executors.ray.replica_actor import Blob, ReplicaActor, blob
+from gateway.executors.ray.replica_placement import Placement
 from gateway.executors.transfer import write_error
 from gateway.spool.anonymous_files import AnonymousFile, MemoryPool
 
@@ -23,25 +25,24 @@ BULK = 64 << 10
 FULL = "The memory of the Ray cluster for requests is full; try again."
 GROUPS = {"begin": 1, "tell": 1, "hear": 1}
 """A thread of the actor for each of its methods."""
-LOOK = 1.0
-"""Seconds between two looks at what an actor without a node waits for."""
-STARTING = 5.0
-"""Seconds that an actor on a free node may take to begin; only later it may be the cluster that is in use."""
 
 
 class ActorLink:
     """Starts an actor, and passes messages on in two threads until either side ends."""
 
-    def __init__(self, ray: Any, channel: Channel, words: Words, watch: NodeWatch, pool: MemoryPool) -> None:
+    def __init__(
+        self, ray: Any, channel: Channel, words: Words, watch: NodeWatch, pool: MemoryPool, bundles: BundleSender
+    ) -> None:
         self._ray = ray
         self._channel = channel
         self._watch = watch
         self._pool = pool
         self._ended = self._begun = False
-        self._resources, self._waits = words["resources"], ""
+        self._names, self._bundles = words["bundles"], bundles
         named = type(f"Replica{words['model']}", (ReplicaActor,), {})  # as ps, the log and Ray's own tools show it
         actor = ray.remote(max_restarts=0, max_task_retries=0, concurrency_groups=GROUPS)(named)
         self._actor = actor.options(**words["resources"]).remote()
+        self._placement = Placement(ray, self._actor, words["resources"], self._wait)
 
     @property
     def ended(self) -> bool:
@@ -49,10 +50,9 @@ class ActorLink:
         return self._ended
 
     def start(self, words: Words) -> None:
-        """Have the actor load its model, and begin to pass messages on."""
-        begun = self._call("begin", words)
+        """Have the actor load its model once it has its place, and begin to pass messages on."""
         threading.Thread(target=self._listen, name="gateway-replica", daemon=True).start()
-        threading.Thread(target=self._hear, args=[begun], name="gateway-replica", daemon=True).start()
+        threading.Thread(target=self._hear, args=[words], name="gateway-replica", daemon=True).start()
 
     def _call(self, method: str, words: Words | None = None, blobs: Sequence[Any] = ()) -> Any:
         arguments = [] if words is None else [json.dumps(words).encode(), *blobs]
@@ -69,6 +69,7 @@ class ActorLink:
             except self._ray.exceptions.ObjectStoreFullError:
                 self._refuse(words)
             del message, words, files
+        self._placement.give_up()
         self._ray.kill(self._actor)
         self._channel.close()
 
@@ -82,18 +83,24 @@ class ActorLink:
             self._channel.send({"type": "outcome", "id": number}, write_error(Unavailable(FULL)))
         self._channel.send({"type": "done", "seconds": 0.0})
 
-    def _hear(self, begun: Any) -> None:
+    def _hear(self, words: Words) -> None:
         """Pass on what the actor says, until it ends."""
-        node = ""  # until it has begun, its model has had no part in its end
+        node = ""
         try:
-            node = self._placed(begun)
+            node = self._placement.node()
             self._watch.follow(node, self.lose)
+            self._placement.provide(self._names, self._bundles)
+            self._begun = True
+            self._ray.get(self._call("begin", words))
             while messages := self._ray.get(self._call("hear")):
                 for text, blobs in messages:
                     self._channel.send(json.loads(text), [self._file(each) for each in blobs])
                 del messages, text, blobs
         except self._ray.exceptions.RayError as error:
-            self._end({"type": "lost", "text": _reason(error), "innocent": not node})
+            # until it has begun, its model has had no part in its end
+            self._end({"type": "lost", "text": _reason(error), "innocent": not self._begun})
+        except (BundleRefused, ValueError) as error:
+            self._end({"type": "failed", "text": f"{error} (node {self._watch.address(node)[0]})"})
         except OSError:
             pass  # the supervisor has given it up
         finally:
@@ -101,28 +108,9 @@ class ActorLink:
             self._channel.hang_up()
             self._ended = True
 
-    def _placed(self, begun: Any) -> str:
-        """Wait until the actor has begun, and say what it waits for meanwhile; return its node."""
-        started = time.monotonic()
-        self._wait_for(shortage(self._resources, self._totals()))
-        while not self._ray.wait([begun], timeout=LOOK)[0]:
-            totals = self._totals()
-            reason = shortage(self._resources, totals)
-            if not reason and time.monotonic() - started > STARTING:
-                reason = occupation(self._resources, self._ray.available_resources(), totals)
-            self._wait_for(reason)
-        self._begun = True
-        self._wait_for("")
-        return str(self._ray.get(begun))
-
-    def _totals(self) -> list[dict[str, float]]:
-        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-
-    def _wait_for(self, reason: str) -> None:
-        """Say what the actor waits for, where that has changed; "" for nothing."""
-        if reason != self._waits:
-            self._waits = reason
-            self._channel.send({"type": "waits", "text": reason})
+    def _wait(self, reason: str) -> None:
+        """Say what the actor waits for; "" for nothing."""
+        self._channel.send({"type": "waits", "text": reason})
 
     def lose(self, reason: str) -> None:
         """Give the actor up: where it was is out of reach."""

@@ -19,6 +19,7 @@ from gateway.config import PREFIX, Settings
 from gateway.executors.forks import do_nothing
 from gateway.executors.messages import Channel, Words
 from gateway.executors.ray.actor_link import ActorLink
+from gateway.executors.ray.bundle_sender import BundleSender
 from gateway.executors.ray.cluster import CONNECT_PAUSE, LOCAL, connected
 from gateway.executors.ray.demand import resources
 from gateway.executors.ray.node_watch import NodeWatch, wait_until_silent
@@ -43,6 +44,7 @@ class Bridge:
         self._app = app
         self._settings = settings
         self._pool = MemoryPool(settings.spare_memory)
+        self._bundles = BundleSender(settings)
 
     def run(self) -> None:
         """Connect, again until it succeeds; then start replicas until the supervisor is gone."""
@@ -85,7 +87,7 @@ class Bridge:
             words["resources"] = resources(
                 words["devices"], words["memory"], local=self._settings.ray == LOCAL, stated=ray.cluster_resources()
             )
-            link = ActorLink(ray, end, words, watch, self._pool)
+            link = ActorLink(ray, end, words, watch, self._pool, self._bundles)
             self._links = {each for each in self._links if not each.ended} | {link}
             link.start(self._begin(words))
             del message, files

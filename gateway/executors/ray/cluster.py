@@ -14,6 +14,7 @@ from typing import Any
 
 from gateway.config import Settings
 from gateway.executors.forks import do_nothing
+from gateway.executors.ray.bundle_folders import bundle_folders
 from gateway.extras import hint
 
 logger = logging.getLogger("gateway.ray")
@@ -38,9 +39,24 @@ LISTEN_SECONDS = 5.0
 
 
 def require_ray(settings: Settings) -> None:
-    """Raise ImportError with what to install where the settings name a cluster and Ray is missing; import nothing."""
+    """Raise ImportError with what to install where the settings name a cluster and Ray is missing; import nothing.
+
+    Raises ValueError for settings of Ray that do not fit together.
+    """
     if settings.ray and find_spec("ray") is None:
         raise ImportError(f"--ray (GATEWAY_RAY) needs Ray; {hint('ray')}")
+    if bundle_folders(settings.ray_bundles) and not (settings.ray and settings.store_folder):
+        raise ValueError(
+            "ray_bundles (GATEWAY_RAY_BUNDLES) takes bundles from a store to the nodes of a cluster, and needs both: "
+            "set GATEWAY_STORE_FOLDER, and --ray."
+        )
+    if settings.ray_working_dir and settings.ray in ("", LOCAL):
+        raise ValueError(
+            "ray_working_dir (GATEWAY_RAY_WORKING_DIR) is copied to the nodes of a cluster that runs already: give "
+            "--ray HOST:PORT, or unset it, since models are imported from where the server is."
+        )
+    if settings.ray_working_dir and not settings.ray_working_dir.is_dir():
+        raise ValueError(f"ray_working_dir (GATEWAY_RAY_WORKING_DIR) is no folder: {settings.ray_working_dir}.")
 
 
 @contextlib.contextmanager

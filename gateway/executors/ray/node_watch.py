@@ -53,7 +53,7 @@ class NodeWatch:
     def _watch(self, node: str) -> None:
         place = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
         timeout, pulse = FIRST, self._pulse.options(scheduling_strategy=place).remote()
-        address = self._address(node)
+        address = self.address(node)
         pause = threading.Event()
         try:
             while self._is_followed(node):
@@ -80,8 +80,8 @@ class NodeWatch:
                 if left <= PAUSE:
                     raise
 
-    def _address(self, node: str) -> tuple[str, int]:
-        """Where the raylet of a node listens: its death is known by that before its replicas end."""
+    def address(self, node: str) -> tuple[str, int]:
+        """Return where the raylet of a node listens: its death is known by that before its replicas end."""
         found = next(one for one in self._ray.nodes() if one["NodeID"] == node)
         return found["NodeManagerAddress"], found["NodeManagerPort"]
 

@@ -67,7 +67,7 @@ class BridgeProcess:
     def start(self, number: int, declared: Words) -> RayReplica:
         """Start a replica of a model, as a worker has declared it."""
         ours, theirs = pair()
-        words = {"model": declared["name"], "devices": declared["devices"], "memory": declared["memory"]}
+        words = {"model": declared["name"]} | {name: declared[name] for name in ("devices", "memory", "bundles")}
         file = AnonymousFile(theirs.socket.detach())
         with contextlib.suppress(OSError):  # it has just ended: so has the replica
             self._running().send(words, [file])

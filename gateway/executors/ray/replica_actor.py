@@ -12,7 +12,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ import numpy as np
 from gateway.executors import own_device
 from gateway.executors.host import serve_model
 from gateway.executors.messages import Words
+from gateway.executors.ray.node_bundle import BundleRefused, NodeBundle
 from gateway.executors.transfer import Piece
 from gateway.spool.anonymous_files import AnonymousFile
 from gateway.spool.process_memory import keep_memory_flat, leave_no_dump
@@ -71,13 +72,40 @@ class ReplicaActor:
 
     def __init__(self) -> None:
         self._channel = ActorChannel()
+        self._bundle: NodeBundle | None = None
 
-    def begin(self, text: bytes) -> str:
+    def place(self) -> str:
+        """Return the id of its node."""
+        import ray  # only where Ray runs it
+
+        return str(ray.get_runtime_context().get_node_id())
+
+    def compare(self, text: bytes) -> bytes:
+        """Compare a bundle with its folder: ``name``, ``folder``, and ``files``, the sha256 of each key.
+
+        Returns JSON: the keys that are ``missing``, or a sentence why it is ``refused``.
+        """
+        self._close_bundle()
+        self._bundle = bundle = NodeBundle(**json.loads(text))
+        return _answer(lambda: {"missing": bundle.missing()})
+
+    def write(self, text: bytes, piece: Blob) -> bytes:
+        """Add a piece to the file ``key`` of that bundle, the ``last`` or not; returns JSON as ``compare`` does."""
+        words, bundle = json.loads(text), self._bundle
+        assert bundle is not None, "compare comes first"
+        return _answer(lambda: bundle.write(words["key"], piece.data, last=words["last"]))
+
+    def _close_bundle(self) -> None:
+        if self._bundle is not None:
+            self._bundle.close()
+
+    def begin(self, text: bytes) -> None:
         """Set the model up: ``app`` and ``model``, the ``environment`` of the server, and its ``path`` to import by.
 
-        Returns its node's id at once; the model says how it went.
+        Returns at once; the model says how it went.
         """
         words = json.loads(text)
+        self._close_bundle()
         leave_no_dump()
         keep_memory_flat()
         os.environ.update(words["environment"])
@@ -89,7 +117,6 @@ class ReplicaActor:
         for number in here.get_accelerator_ids().get("GPU", []):  # one at most; Ray shows no other
             own_device.give(f"cuda:{number}")
         threading.Thread(target=self._serve, args=(words["app"], words["model"]), name="gateway-host").start()
-        return str(here.get_node_id())
 
     def _serve(self, app: str, model: str) -> None:
         try:
@@ -107,6 +134,14 @@ class ReplicaActor:
     def hear(self) -> Heard:
         """Wait for messages of the model; none are the last."""
         return self._channel.heard()
+
+
+def _answer(work: Callable[[], Words | None]) -> bytes:
+    """Return what work on a bundle returns, or why it is refused, as JSON."""
+    try:
+        return json.dumps(work() or {}).encode()
+    except BundleRefused as error:
+        return json.dumps({"refused": str(error)}).encode()
 
 
 def blob(file: AnonymousFile) -> Blob:
