@@ -17,6 +17,8 @@ from tests.waiting import PATIENCE, eventually
 
 STARTED = "Ray runtime started"
 TRIES = 3
+HEAD = ["--include-dashboard", "false", "--system-config", '{"automatic_object_spilling_enabled":false}']
+"""Options of a head as docs/ray.md has them: no object is written to a file."""
 STORE = 1280 << 20
 """Bytes of the object store of each node."""
 
@@ -62,7 +64,7 @@ class RayCluster:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
         command += [*options, "--object-store-memory", str(STORE)]
         command += ["--node-ip-address", f"127.0.0.{next(self._hosts)}"]
-        command += ["--include-dashboard", "false", "--temp-dir", str(self._folder)] if "--head" in options else []
+        command += [*HEAD, "--temp-dir", str(self._folder)] if "--head" in options else []
         log = (self._folder / "start.log").open("ab")
         with log:
             environment = {**os.environ, **self.variables, **variables}
