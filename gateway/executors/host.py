@@ -71,6 +71,20 @@ class HostChannel(Protocol):
         """The next message; None when the other end is gone."""
 
 
+class SupervisorChannel(Channel):
+    """The channel of a model process on this machine, which ends with its supervisor: nobody will take an answer.
+
+    A model may be at its setup, or report its progress, when the server has gone.
+    """
+
+    def send(self, words: Words, files: Sequence[AnonymousFile] = ()) -> None:
+        """Send a message, or end this process without a word."""
+        try:
+            super().send(words, files)
+        except ConnectionError:
+            os._exit(1)
+
+
 class Host:
     """A model in its process, and the channel to the supervisor."""
 
@@ -218,7 +232,7 @@ def main(descriptor: str, target: str, device: str, name: str) -> None:
     keep_standard_streams()
     if device:
         own_device.give(device)
-    channel = Channel(socket.socket(fileno=int(descriptor)))
+    channel = SupervisorChannel(socket.socket(fileno=int(descriptor)))
     let_go_in_children((*SERVER_SIGNALS, *ALARMS), lambda: [channel.socket])
     if not serve_model(channel, target, name):
         sys.exit(1)

@@ -70,7 +70,13 @@ class Dispatcher:
             self._woken.set()
 
     def drain(self) -> None:
-        """Claim no more runs; those that are executed continue, but for those that wait for input."""
+        """Claim no more runs; those that are executed continue, but for those that wait for input.
+
+        A handler of signals calls it, and another signal may interrupt that at any place: once is enough, since the
+        lock of an Event is not re-entrant.
+        """
+        if self._draining:
+            return
         self._draining = True
         self._look_at = 0.0
         self._woken.set()

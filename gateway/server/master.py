@@ -1,6 +1,7 @@
 """gunicorn with settings that suit long predictions and large studies: ``serve`` and ``gunicorn -c`` share them."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -81,6 +82,7 @@ def on_starting(master: Any) -> None:
     ServerState.of_this_server().start(getattr(master.app, "app_uri", None), settings)
     master.reload = partial(_reload, master, master.reload)  # gunicorn has no hook before a reload
     master.reap_workers = partial(_reap, master, master.reap_workers)  # nor one before it acts on an exit status
+    master.spawn_worker = partial(_spawn, master.spawn_worker)  # nor one after a fork, in the master
 
 
 def _reload(master: Any, reload: Callable[[], None]) -> None:
@@ -90,6 +92,18 @@ def _reload(master: Any, reload: Callable[[], None]) -> None:
         reload()
     else:
         master.log.error("The application was not reloaded; the server continues with the loaded one.")
+
+
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+"""The signals that tell a worker to stop."""
+
+
+def _spawn(spawn: Callable[[], Any]) -> Any:
+    """Fork a worker, and let through what ``pre_fork`` has blocked for it."""
+    try:
+        return spawn()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
 def _reap(master: Any, reap: Callable[[], None]) -> None:
@@ -113,8 +127,18 @@ def on_reload(master: Any) -> None:
 
 
 def pre_fork(_master: Any, _worker: Any) -> None:
-    """Prepare a worker, in the master."""
+    """Prepare a worker, in the master; a signal that stops it waits until it has handlers of its own.
+
+    It would reach those of the master, which it is forked with, and be lost: the worker would serve on, and the master
+    would wait for it until ``graceful_timeout``.
+    """
     ServerState.of_this_server().before_fork()
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+
+
+def post_worker_init(_worker: Any) -> None:
+    """Take the signals that have waited, in a worker of any class; the gateway's own takes them before it loads."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
 
 def child_exit(master: Any, worker: Any) -> None:
@@ -146,6 +170,7 @@ HOOKS: dict[str, Any] = {
     "on_starting": on_starting,
     "on_reload": on_reload,
     "pre_fork": pre_fork,
+    "post_worker_init": post_worker_init,
     "child_exit": child_exit,
     "on_exit": on_exit,
 }

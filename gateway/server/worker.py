@@ -18,6 +18,7 @@ from gateway.observe.logs import exception_frames, quiet_hooks
 from gateway.observe.places import in_one_line
 from gateway.server import tls_context
 from gateway.server.handover import of_generation
+from gateway.server.master import STOPS
 from gateway.server.shared_state import CLOSE_SECONDS, ServerState
 from gateway.server.sharing import SharingWorker
 from gateway.spool.disk import unwritable
@@ -66,6 +67,11 @@ class Worker(SharingWorker):
         self.service: Any = None
         self.stop_at = self.publish_at = 0.0
         self.relief_by = 0.0
+
+    def init_signals(self) -> None:
+        """Install this worker's handlers, and take the signals that have arrived since it was forked."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
 
     def load_wsgi(self) -> None:
         """Load the application and limit its admitted requests, so that a thread stays free for probes.

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.conftest import ROOT, Server
 from tests.server.running import MOSTLY_PROCESS, RAY, Running, Start, told
 from tests.waiting import PATIENCE, eventually
 
@@ -220,3 +222,31 @@ def test_a_worker_that_is_killed_under_load_fails_its_own_requests_alone(server:
         eventually(lambda: sum(clients.seen.values()) >= count + 40 and len(server.workers) == 2)
     assert clients.seen["ConnectionError"] <= 2  # one that each client had there
     assert len(set(clients.seen) - {"ConnectionError"}) == 1
+
+
+CONFIGURATION = """
+import os, pathlib, signal
+from gateway.server.master import DEFAULTS, HOOKS
+
+globals().update(DEFAULTS | HOOKS)
+told = pathlib.Path({told!r})
+
+
+def post_fork(_master, worker):
+    if not told.exists():
+        told.write_text(str(worker.pid))
+        os.kill(worker.pid, signal.SIGTERM)
+"""
+
+
+def test_a_worker_that_is_stopped_in_its_first_moment_ends(tmp_path: Path) -> None:
+    """It has no handlers of its own yet."""
+    told, configuration = tmp_path / "told", tmp_path / "configuration.py"
+    configuration.write_text(CONFIGURATION.format(told=str(told)))
+    words = ["-c", str(configuration), "--bind", "127.0.0.1:0", "tests.apps.guarded:app"]
+    server = Server([sys.executable, "-m", "gunicorn", *words], tmp_path, {"PYTHONPATH": str(ROOT)})
+    try:
+        worker = Path("/proc", eventually(lambda: told.exists() and told.read_text()))
+        eventually(lambda: not worker.exists())
+    finally:
+        server.stop()
