@@ -22,6 +22,12 @@ from gateway.representations.placement import placed_masks
 
 MOST = 255
 """Regions of one label map, whose values are uint8."""
+LAYER_BYTES = 1 << 30
+"""Bytes of all layers of regions that overlap, which a file has one after another: 13 of 300 slices of 512 x 512."""
+TOO_MANY_LAYERS = (
+    f"So many regions of the answer overlap that their layers exceed {LAYER_BYTES} bytes (LAYER_BYTES): let the last "
+    "one cover the others by result_overlap last, or ask the model's own route for all masks."
+)
 OVERLAP = (
     "Masks of the answer overlap, and a label map has one value a voxel: ask for result_extension .seg.nrrd, or let "
     "the last one cover the others by result_overlap last."
@@ -92,12 +98,17 @@ class LabelMap:
         return values
 
     def layers(self) -> list[tuple[Voxels, dict[str, int]]]:
-        """Return label maps in which no region overlaps another, each with the values of its regions by name."""
+        """Return label maps in which no region overlaps another, each with the values of its regions by name.
+
+        Raises NotAcceptable for more of them than ``LAYER_BYTES``.
+        """
         layers: list[tuple[Voxels, dict[str, int]]] = []
         for region in self.regions:
             inside = region.inside()
             layer = next((one for one in layers if not one[0][inside].any()), None)
             if layer is None:
+                if (len(layers) + 1) * inside.size > LAYER_BYTES:
+                    raise NotAcceptable(TOO_MANY_LAYERS)
                 layer = np.zeros(self.shape, np.uint8), {}
                 layers.append(layer)
             values, names = layer

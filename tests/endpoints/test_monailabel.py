@@ -35,6 +35,7 @@ from gateway import (
 from gateway.access.api_keys import fingerprint, new_key
 from gateway.access.callers import Caller
 from gateway.access.callers_file import CallerEntry, change
+from gateway.representations import label_maps
 from gateway.testing import phantom_study
 from tests.apps.clicking import paint
 from tests.dicom.volumes.nifti_files import nifti
@@ -214,6 +215,16 @@ def test_regions_that_overlap_need_the_segmentation_of_slicer(client: FlaskClien
     assert [image.GetMetaData(f"Segment{number}_Layer") for number in (0, 1)] == ["0", "1"]
     assert image.GetMetaData("Segment1_Name") == "a name: x 2"
     assert list(params["label_names"].values()) == [1, 2]
+
+
+def test_layers_of_regions_that_overlap_are_bounded(
+    client: FlaskClient, slices: Slices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(label_maps, "LAYER_BYTES", 2 * values(slices).size - 1)
+    asked = {"result_extension": ".seg.nrrd"}
+    assert "LAYER_BYTES" in refused(infer(client, "overlapping", slices, **asked), 406, "not-acceptable")
+    monkeypatch.setattr(label_maps, "LAYER_BYTES", 2 * values(slices).size)
+    answered(infer(client, "overlapping", slices, **asked))
 
 
 def test_the_query_chooses_the_form_of_the_answer(client: FlaskClient, slices: Slices) -> None:
@@ -525,6 +536,14 @@ def test_a_stored_series_is_an_image_of_its_callers_datastore(
     assert guarded.get("/monai/datastore/", **yours).get_json()["total"] == 0
     refused(guarded.post(f"/monai/infer/threshold?image={series}", **asked, **yours), 404, "study-not-found")
     refused(guarded.get(f"/monai/datastore/image/info?image={series}", **yours), 404, "study-not-found")
+
+
+def test_a_stored_series_unfolds_within_the_limit(tmp_path: Path, slices: Slices) -> None:
+    client = application(store_folder=tmp_path, dicomweb=True, max_decoded_bytes=values(slices).size).test_client()
+    data, content_type = body([path.read_bytes() for path in slices]), f"{PARTS}; boundary={BOUNDARY}"
+    assert client.post("/dicomweb/studies", data=data, content_type=content_type).status_code == 200
+    (series,) = client.get("/monai/datastore/?output=all").get_json()["objects"]
+    refused(client.get(f"/monai/datastore/image?image={series}"), 413, "limit-exceeded")
 
 
 def test_the_description_is_that_of_the_answers(client: FlaskClient, slices: Slices) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import flask
 
-from gateway.contract.requests import JSON
+from gateway.contract.requests import JSON, Request, answering
 from gateway.dicom.volumes.nifti import encode_series
 from gateway.endpoints.access_control import caller_name, require
 from gateway.endpoints.current import current_service
@@ -12,6 +12,7 @@ from gateway.endpoints.dicomweb.recorded import record, require_audit
 from gateway.endpoints.guarded_views import Rule, admission_ticket
 from gateway.endpoints.monailabel.label_models import not_offered
 from gateway.errors import Forbidden, ParameterRefused, StudyNotFound, Unauthenticated
+from gateway.intake.admission import decoded_bytes
 from gateway.protocol.monailabel.label_info import LabelImage, datastore_words, status_words
 from gateway.studies.manifests import is_uid
 
@@ -62,8 +63,13 @@ def _image() -> flask.Response:
     if flask.request.method == "HEAD":
         resolver.held({"series": id})
         return flask.Response(content_type=GZIP)
-    with admission_ticket(), resolver.resolve({"series": id}) as resolved:
-        data = encode_series(resolved.files)
+    with admission_ticket() as ticket, resolver.resolve({"series": id}) as resolved:
+        size = sum(one.size for one in resolved.held)
+        ticket.expect(size)
+        request = Request({}, [], "")
+        request.context.max_decoded = decoded_bytes(current_service().settings, size)
+        with answering(request):
+            data = encode_series(resolved.files)
     record("monai-image", resolved.held[0].study_instance_uid, instances=len(resolved.held))
     headers = {"Content-Disposition": f'attachment; filename="{id}.nii.gz"', "Cache-Control": "private, no-cache"}
     return flask.Response(data, headers=headers, content_type=GZIP)
