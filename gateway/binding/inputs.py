@@ -14,6 +14,7 @@ from gateway.dicom.reading.files import opened
 from gateway.dicom.reading.holes import SHOWN, fault_of, head_of, listed
 from gateway.dicom.reading.instances import Instance
 from gateway.dicom.volumes import belonging, rescaling
+from gateway.dicom.volumes.nifti_volumes import is_nifti_file
 from gateway.dicom.volumes.stack import Frame
 from gateway.dicom.volumes.study import Image, Series, Study, Volume, image, split, study
 from gateway.errors import StudyRefused
@@ -56,6 +57,7 @@ class Inputs:
         self.tensors.check(declaration)
         self._find_nifti(declaration)
         types = {one.type for one in declaration.inputs}
+        self._refuse_nifti(types)
         if types and not types & {Attachment, Request} and self._others:
             raise self.strays("This model takes no attachments")
         self._refuse_both(declaration)
@@ -67,6 +69,17 @@ class Inputs:
         volumes = any(one.type is Volume for one in declaration.inputs)
         others = volumes and not self.tensors.names and not self.instances
         self.nifti = NiftiInputs.among(self.request.json, self._files[1] if others else [])
+
+    def _refuse_nifti(self, types: set[type]) -> None:
+        """Refuse NIfTI files in place of a study, of a model that takes its images as something else than a Volume."""
+        of_study = [kind.__name__ for kind in (Image, Series, Study) if kind in types]
+        taken = types & {Volume, Attachment, Request}
+        if of_study and not taken and not self.instances and any(map(is_nifti_file, self._others)):
+            raise StudyRefused(
+                f"This model takes {' and '.join(of_study)}, which are DICOM; a NIfTI file stands for a Volume alone. "
+                "Send the DICOM files of the study.",
+                private="a NIfTI file",
+            )
 
     def _refuse_both(self, declaration: Declaration) -> None:
         """Refuse a study beside tensors that leave it no argument."""

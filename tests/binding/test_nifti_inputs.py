@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway import Attachment, Classification, Image, Mask, Requires, StructuredReport, Study, Volume
+from gateway import Attachment, Classification, Image, Mask, Requires, Series, StructuredReport, Study, Volume
 from gateway.binding.preflight import preflight
 from gateway.binding.typed_model import Options, TypedModel
 from gateway.contract.requests import MODALITY, VOLUMES, Request
@@ -37,6 +37,16 @@ def test_a_file_is_the_volume_and_its_mask_names_it_by_its_digest() -> None:
     assert np.array_equal(first.buffers[0], VOXELS.T > 5)
     series = [one.json["parts"][0]["SeriesInstanceUID"] for one in (first, again, other)]
     assert series[0] == series[1] != series[2] and series[0].startswith("2.25.")
+
+
+@pytest.mark.parametrize("kind", [Image, list[Image], Series, Study, Image | None])
+def test_images_series_and_studies_are_dicom(kind: Any) -> None:
+    def look(given: Any) -> Classification:
+        return Classification({"given": 1})
+
+    look.__annotations__["given"] = kind
+    for file in (FILE, nifti()):
+        assert "stands for a Volume alone" in refused(look, file)
 
 
 def test_several_files_are_for_a_model_of_several_volumes() -> None:

@@ -35,6 +35,7 @@ OVERRIDDEN = {
     "get_thread_pool": (),
     "handle_request": ("req", "conn"),
     "handle_exit": ("sig", "frame"),
+    "init_signals": (),
     "load_wsgi": (),
     "murder_pending": (),
     "notify": (),
@@ -61,7 +62,7 @@ USED: dict[type, set[str]] = {
     Body: {"buf", "read", "reader"},
     LengthReader: {"length", "read", "unreader"},
     ChunkedReader: {"parse_chunk_size", "parser"},
-    Arbiter: {"APP_LOAD_ERROR", "WORKER_BOOT_ERROR", "app", "cfg", "log", "reap_workers", "reload"},
+    Arbiter: {"APP_LOAD_ERROR", "WORKER_BOOT_ERROR", "app", "cfg", "log", "reap_workers", "reload", "spawn_worker"},
     Logger: {"access", "access_log_enabled", "datefmt", "error_fmt", "setup"},
     Config: {"address", "is_ssl", "settings"},
 }
