@@ -33,6 +33,7 @@ CALLERS = (
     "busy2",
     "full",
     "killed",
+    "away",
 )
 BURST = 100
 QUOTA = 1_500_000
@@ -178,6 +179,23 @@ def test_two_hosts_remove_what_is_too_old_at_once_and_nothing_else(
     assert [key for key in kept if young.entry.sha256 in key] == sorted(kept)
     for store in stores:
         store.close()
+
+
+@pytest.mark.slow
+def test_while_the_database_is_away_hosts_answer_what_does_not_need_it_and_grant_their_parts(
+    hosts: Hosts, cluster: Cluster
+) -> None:
+    cluster.halt()
+    try:
+        granted = [hosts.post(0, "away") for _ in range(BURST)].count(200)
+        assert BURST // 2 <= granted < BURST
+        assert hosts.ask(0, "reader", "GET", "/studies").status_code == 503
+        assert requests.get(f"{hosts.servers[0].url}/readyz", timeout=PATIENCE).status_code == 200
+    finally:
+        cluster.start()
+    for host in (0, 1):
+        eventually(lambda host=host: hosts.ask(host, "reader", "GET", "/studies").status_code == 200)
+    assert hosts.clients("runs")[1].submit(None, "/quick").wait(PATIENCE)
 
 
 @pytest.mark.slow
