@@ -16,7 +16,7 @@ from tests.ports import free_port
 from tests.waiting import PATIENCE, eventually
 
 STARTED = "Ray runtime started"
-TRIES = 3
+TRIES = 5
 HEAD = ["--include-dashboard", "false", "--system-config", '{"automatic_object_spilling_enabled":false}']
 """Options of a head as docs/ray.md has them: no object is written to a file."""
 STORE = 1280 << 20
