@@ -219,3 +219,11 @@ class Execution:
     def device_bytes(self) -> int:
         """The bytes of ``memory``; 0 where they are not declared."""
         return byte_count(self.memory or 0)
+
+    @property
+    def device_sentence(self) -> str:
+        """What one of its processes takes, for a person; "" where it declares no device and no memory of one."""
+        if not self.uses_devices or self.device_names == ["none"]:
+            return ""
+        of = f", and {self.device_bytes / (1 << 30):.3g} GiB of its memory" if self.device_bytes else ""
+        return f"Each process of the model takes one device ({', '.join(self.device_names) or 'auto'}){of}."

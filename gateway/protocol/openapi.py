@@ -84,11 +84,12 @@ def _operation(route: str, name: str, model: Model, settings: Settings) -> dict[
     answered = _answered()
     if model.takes_any_file:
         content["*/*"] = answered["content"]["*/*"] = {}
+    words = [description.text, *description.sentences, model.execution.device_sentence, ORDER, BODIES]
     return {
         "operationId": f"infer{name}",
         "tags": ["models"],
         "summary": description.text.partition("\n")[0] or f"Infer on {route}",
-        "description": "\n\n".join(filter(None, [description.text, *description.sentences, ORDER, BODIES])),
+        "description": "\n\n".join(filter(None, words)),
         "requestBody": {"required": True, "content": content},
         "responses": {"200": answered, **({"202": ACCEPTED} if asynchronous else {}), **problems},
         "parameters": [TIMEOUT, query(_ref(f"{name}Request")), *([PREFER, WEBHOOK] if asynchronous else [RECEIPT])],

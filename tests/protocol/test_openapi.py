@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from pydantic import Field
 
-from gateway import Gateway, Mask, Settings, Volume
+from gateway import Execution, Gateway, Mask, Settings, Volume
 from gateway.binding.parameters import unit
 from gateway.protocol.response import check
 from gateway.protocol.serializer import InferenceSerializer
@@ -90,6 +90,24 @@ def test_a_route_describes_its_own_problems_and_no_other_door_s(tmp_path: Path) 
     assert "path-forbidden" in described(study_root=tmp_path)["403"]
     others = ("bundle", "result-not-found", "query-refused", "run-conflict", "instance-", "run-id", "session")
     assert not [code for code in others if any(code in text for text in (*plain.values(), *stored.values()))]
+
+
+def test_a_route_describes_the_device_of_its_model() -> None:
+    app = Gateway(__name__, settings=Settings(model_processes=1))
+
+    @app.model("/nodules", execution=Execution(devices="cuda", memory="6 GiB"))
+    def nodules(ct: Volume) -> Mask:
+        return Mask(ct.array > 300)
+
+    @app.model("/bone", execution=Execution(devices="none"))
+    def bone(ct: Volume) -> Mask:
+        return Mask(ct.array > 300)
+
+    paths = app.test_client().get("/openapi.json").get_json()["paths"]
+    taking, free = paths["/nodules"]["post"], paths["/bone"]["post"]
+    assert taking["x-devices"] == {"devices": ["cuda"], "memory": 6 << 30}
+    assert "takes one device (cuda), and 6 GiB of its memory." in taking["description"]
+    assert free["x-devices"] == {"devices": ["none"], "memory": 0}
 
 
 def test_a_study_path_is_described_where_there_is_a_study_root(tmp_path: Path) -> None:

@@ -149,6 +149,14 @@ def test_of_a_path_on_each_node_only_replicas_with_the_same_weights_answer(
     assert seen(server) == {str(home) for home in homes.nodes}
 
 
+def test_a_replica_for_which_a_full_cluster_has_no_room_says_what_is_in_use(
+    serve: Serve, nodes: RayCluster, homes: Homes
+) -> None:
+    server = started(serve, "shared:app", nodes, homes)  # beside the server before, which has both nodes
+    eventually(lambda: _reason(server, "it waits for 1 CPU; 0 of 2 are free"))
+    assert server.health("net")["state"] == "starting"
+
+
 def seen(server: Running, count: int = 2) -> set[str]:
     """The homes of the replicas that answer, each with the code that was copied."""
 

@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,23 @@ def _ask(port: int, variables: dict[str, str]) -> str:
 def test_sigterm_ends_a_server_whose_models_wait_for_a_gpu(server: Running) -> None:
     assert _ended(server) < CLOSE_SECONDS
     eventually(lambda: not server.family())
+
+
+def test_replicas_follow_the_queue_between_their_bounds(
+    serve: Serve, variables: dict[str, str], tmp_path: Path
+) -> None:
+    mark = uuid.uuid4().hex
+    own = {"NOTES": str(tmp_path), "MODELS": "sleeps", "RUNNING_TEST_MARK": mark}
+    own |= {"GATEWAY_RAY": "local", "GATEWAY_MAX_MODEL_PROCESSES": "2"}
+    running = Running(serve("tests.apps.running:app", **variables, **own), tmp_path, mark, "ray")
+    eventually(running.is_ready)
+    with ThreadPoolExecutor(3) as threads:
+        asked = [threads.submit(running.ask, "sleeps", {"until": "go"}) for _ in range(3)]
+        eventually(lambda: len(set(running.noted("began"))) == 2)
+        assert len(running.hosts("sleeps")) == 2
+        running.order("go")
+        assert [one.result().status_code for one in asked] == [200] * 3
+    assert running.is_ready()
 
 
 def _ended(server: Running) -> float:

@@ -55,7 +55,7 @@ def _card(route: str, model: Model, health: ModelHealth | None) -> JSON:
         "version": card.version,
         "summary": summary,
         "description": rest.strip(),
-        "sentences": list(words.sentences),
+        "sentences": [*words.sentences, *filter(None, [model.execution.device_sentence])],
         "state": health.state.value if health else "",
         "reason": health.reason if health and may_see_reasons() else "",
         "typed": words.arguments is not None,

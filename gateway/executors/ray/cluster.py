@@ -43,8 +43,6 @@ def require_ray(settings: Settings) -> None:
 
     Raises ValueError for settings of Ray that do not fit together.
     """
-    if settings.ray and find_spec("ray") is None:
-        raise ImportError(f"--ray (GATEWAY_RAY) needs Ray; {hint('ray')}")
     if bundle_folders(settings.ray_bundles) and not (settings.ray and settings.store_folder):
         raise ValueError(
             "ray_bundles (GATEWAY_RAY_BUNDLES) takes bundles from a store to the nodes of a cluster, and needs both: "
@@ -57,6 +55,8 @@ def require_ray(settings: Settings) -> None:
         )
     if settings.ray_working_dir and not settings.ray_working_dir.is_dir():
         raise ValueError(f"ray_working_dir (GATEWAY_RAY_WORKING_DIR) is no folder: {settings.ray_working_dir}.")
+    if settings.ray and find_spec("ray") is None:
+        raise ImportError(f"--ray (GATEWAY_RAY) needs Ray; {hint('ray')}")
 
 
 @contextlib.contextmanager
