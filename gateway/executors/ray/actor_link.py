@@ -99,7 +99,7 @@ class ActorLink:
         except self._ray.exceptions.RayError as error:
             # until it has begun, its model has had no part in its end
             self._end({"type": "lost", "text": _reason(error), "innocent": not self._begun})
-        except (BundleRefused, ValueError) as error:
+        except BundleRefused as error:
             self._end({"type": "failed", "text": f"{error} (node {self._watch.address(node)[0]})"})
         except OSError:
             pass  # the supervisor has given it up

@@ -34,8 +34,14 @@ class BundleSender:
     def send(self, name: str, tell: Tell) -> None:
         """Have a replica's node compare a bundle with its folder, and send what it has not.
 
-        Raises BundleRefused, BundleNotFound, Unavailable; ValueError where there is no store.
+        Raises BundleRefused, also where the store cannot be read; BundleNotFound, Unavailable.
         """
+        try:
+            self._send(name, tell)
+        except (OSError, ImportError, ValueError) as error:
+            raise BundleRefused(f"the store does not give the bundle {name}: {error}") from error
+
+    def _send(self, name: str, tell: Tell) -> None:
         bundles = self._bundles()
         digests = {file.key: file.sha256 for file in bundles.files(name)}
         words = {"name": name, "folder": self._folders[name], "files": digests}
