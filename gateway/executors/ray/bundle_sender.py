@@ -25,8 +25,9 @@ Tell = Callable[[str, Words, Any], Words]
 class BundleSender:
     """The bundles of this gateway's store; the store is opened with the first that is asked for."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, piece: int = PIECE) -> None:
         self._settings = settings
+        self._piece = piece
         self._folders = bundle_folders(settings.ray_bundles)
         self._lock = threading.Lock()
         self._opened: Bundles | None = None
@@ -48,9 +49,9 @@ class BundleSender:
         for key in _answered(tell("compare", words, None))["missing"]:
             file, size = bundles.open(name, digests[key])
             with closing(file):
-                for number in range(max(1, -(-size // PIECE))):
-                    piece = np.frombuffer(file.read(PIECE), np.uint8)
-                    _answered(tell("write", {"key": key, "last": (number + 1) * PIECE >= size}, piece))
+                for number in range(max(1, -(-size // self._piece))):
+                    piece = np.frombuffer(file.read(self._piece), np.uint8)
+                    _answered(tell("write", {"key": key, "last": (number + 1) * self._piece >= size}, piece))
 
     def _bundles(self) -> "Bundles":
         from gateway.studies.bundles import Bundles  # needs a database, which a gateway without bundles may lack
