@@ -31,6 +31,8 @@ VARIABLES = {
     # milliseconds for which a call of an actor that is gone waits to learn how it ended, and between two looks
     "RAY_timeout_ms_task_wait_for_death_info": "100",
     "RAY_core_worker_internal_heartbeat_ms": "200",
+    # seconds for a node of a busy machine to start; Ray gives it up after 30
+    "RAY_raylet_start_wait_time_s": "120",
 }
 CONNECT_PAUSE = 2.0
 """Seconds between two tries to reach a cluster."""
