@@ -172,6 +172,11 @@ class Settings:
     max_bundle_files: int = _setting(1_000, "files of one bundle; an ensemble of five folds has some dozens")
     run_ttl: float = _setting(604_800.0, "seconds that a run is stored after its end; 7 days")
     run_attempts: int = _setting(3, "executions of a run whose process died; a study that kills its model ends there")
+    run_peer_wait: float = _setting(
+        86_400.0,
+        "seconds since its submission for which a run waits for a peer that cannot be reached, or is too slow; then it"
+        " fails: a PACS is repaired within a day",
+    )
     run_lease: float = _setting(
         30.0,
         "seconds after which a run, delivery or webhook of a dead process moves on; it is renewed three times in them",

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from gateway.access.authenticator import BASIC
 from gateway.delivery.outcome_words import in_words
 from gateway.endpoints.access_control import caller, caller_name, require
+from gateway.endpoints.dicomweb.recorded import record, require_audit
 from gateway.endpoints.foreign_pages import require_own_page
 from gateway.endpoints.guarded_views import View, answering
 from gateway.endpoints.problems import problem_response
@@ -114,6 +115,7 @@ def _histories(connection: Connection, uid: str) -> list[StudyHistory]:
 
 def _retry(uid: str) -> flask.Response:
     require_own_page(flask.request.environ)
+    require_audit()
     flask.request.max_content_length = MAX_FORM
     form, now = flask.request.form, store_context().store.clock()
     with store_context().store.index.writing() as connection:
@@ -124,6 +126,7 @@ def _retry(uid: str) -> flask.Response:
             ids = form.getlist("routing"), form.getlist("delivery")
             done = study_history.retry(connection, now, routing_ids=ids[0], delivery_ids=ids[1])
     flask.current_app.extensions["gateway.routing"].wake()
+    record("routing-retry", uid, routings=done.routings, deliveries=done.deliveries)
     sender = caller_name() or "anonymous"
     logger.info("%d rules and %d deliveries are tried again by %s", done.routings, done.deliveries, sender)
     return flask.Response(status=303, headers={"Location": flask.url_for(".study", uid=uid, again="1")})

@@ -5,13 +5,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import BinaryIO
 
 from gateway.contract.requests import Request, Result
 from gateway.dicom.reading.identity import identify
-from gateway.errors import Cancelled, GatewayError
+from gateway.errors import Cancelled, DeadlineExceeded, GatewayError, PeerFailed, Unavailable
 from gateway.intake.receiving import Received, ReceiveOptions
 from gateway.intake.recording import receive_recorded
 from gateway.observe.logs import exception_frames
@@ -27,6 +27,7 @@ from gateway.runs.result_payloads import packed
 from gateway.runs.rows import Run
 from gateway.service.exchange import Exchange, Head, new_request_id
 from gateway.service.service import Service
+from gateway.studies.references import FetchOrder
 
 logger = logging.getLogger("gateway")
 
@@ -116,7 +117,8 @@ class Attempt:
 
     def _receive(self, words: Words, file: BinaryIO, receive_options: ReceiveOptions) -> Received:
         """Receive the recorded body, and note studies that only now are known: those below a path, or by reference."""
-        received = receive_recorded(words["body"], file, receive_options)
+        fetch = None if receive_options.fetch is None else partial(self._fetch, receive_options.fetch)
+        received = receive_recorded(words["body"], file, replace(receive_options, fetch=fetch))
         studies = {instance.study_instance_uid for instance in received.held}
         if not words["studies_known"] and not studies:
             studies = _studies(received)
@@ -124,6 +126,22 @@ class Attempt:
             with self.ledger.changing() as changes:
                 changes.note_studies(self.run.key, studies)
         return received
+
+    def _fetch(self, fetch: Callable[[FetchOrder], None], order: FetchOrder) -> None:
+        """Fetch a study from its peer; one that cannot be reached is waited for, for ``run_peer_wait`` at most.
+
+        Raises PeerFailed after that, and what ``fetch`` raises.
+        """
+        try:
+            fetch(order)
+        except (Unavailable, DeadlineExceeded) as error:
+            most = self.service.settings.run_peer_wait
+            with self.ledger.reading() as connection:
+                waited = self.ledger.now(connection) - self.run.created_at
+            if waited < most:
+                raise
+            sentence = f"{error.detail} The run has waited for it for {most:g} seconds (run_peer_wait): submit another."
+            raise PeerFailed(sentence, private=error.private) from error
 
     def _finish(self, exchange: Exchange, result: Result) -> None:
         """Store the answer with its receipt, and end the run."""

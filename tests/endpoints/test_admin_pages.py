@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from gateway import Gateway, Settings
 from gateway.access import listeners
 from gateway.cli import main
 from gateway.studies import study_history
+from gateway.studies.blobs import quarantine_label
 from gateway.studies.study_history import Stage
 from tests.apps.routed import lungs
 from tests.endpoints.test_pages import BROWSER
 from tests.studies import arrived
+from tests.waiting import eventually
 
 OWN = {"Sec-Fetch-Site": "same-origin"}
 NOW = 1_700_000_000.0
@@ -24,7 +27,12 @@ NOW = 1_700_000_000.0
 def service(folder: Path, **settings: object) -> Gateway:
     """A gateway with rules, and a study at each stage in its store."""
     (folder / "rules.toml").write_text('[rules.lungs]\ntitles = ["CT*"]\nmodel = "/lungs"\n', encoding="utf-8")
-    app = Gateway("admin", settings=Settings(store_folder=folder / "store", routing=folder / "rules.toml", **settings))
+    app = Gateway(
+        "admin",
+        settings=Settings(
+            store_folder=folder / "store", routing=folder / "rules.toml", audit_file=folder / "audit.jsonl", **settings
+        ),
+    )
     app.model("/lungs")(lungs)
     app.open()
     with app.service.store.store.index.writing() as connection:
@@ -91,6 +99,14 @@ def test_the_page_may_use_its_own_style_and_nothing_else(browser: FlaskClient) -
         assert not re.search(r"<script|style=|\son\w+=", page.text)
 
 
+def retried(app: Gateway) -> dict[str, tuple[int, int]]:
+    """The routings and deliveries that were tried again, by their study, as the audit has them."""
+    assert app.settings.audit_file is not None
+    told = map(json.loads, app.settings.audit_file.read_text().splitlines())
+    records = [one for one in told if one.get("kind") == "routing-retry"]
+    return {one["study"]: (one["routings"], one["deliveries"]) for one in records}
+
+
 def test_a_form_of_the_page_has_a_study_tried_again(app: Gateway, browser: FlaskClient) -> None:
     for name in ("dead", "failed"):
         page = browser.get(f"/admin/studies/{arrived.study(name)}").text
@@ -98,6 +114,8 @@ def test_a_form_of_the_page_has_a_study_tried_again(app: Gateway, browser: Flask
         sent = browser.post(f"/admin/studies/{arrived.study(name)}/retry", data={field: id}, headers=OWN)
         assert sent.status_code == 303
         assert "It is tried again." in browser.get(sent.headers["Location"]).text
+        label, numbers = quarantine_label(arrived.study(name)), (1, 0) if field == "routing" else (0, 1)
+        assert eventually(lambda label=label: retried(app).get(label)) == numbers
         assert stage_of(app, name) is Stage.WORKING
 
 

@@ -266,6 +266,16 @@ def test_a_run_fetches_in_its_attempt(site: Callable[..., Site]) -> None:
     here.app.close()
 
 
+def test_a_run_waits_for_its_peer_for_a_limited_time(site: Callable[..., Site]) -> None:
+    here = site(lambda _: [], run_peer_wait=1.0)
+    run = here.session.post(f"{LOCAL}/runs?route=/sizes", json=ORDER).json()["id"]
+    ended = eventually(lambda: (words := here.session.get(f"{LOCAL}/runs/{run}").json())["ended"] and words)
+    assert (ended["state"], ended["reason"]) == ("failed", "peer-failed")
+    assert ended["attempts"] == 1
+    assert len(here.asked) >= 2  # it has waited before
+    here.app.close()
+
+
 def test_a_wrong_file_of_peers_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "peers.toml").write_text("[peers.pacs]\n")
     app = Gateway(__name__, settings=Settings(peers=tmp_path / "peers.toml"))
