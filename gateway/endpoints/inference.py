@@ -71,7 +71,7 @@ def respond(exchange: Exchange, *, named: bool = False, any_file: bool = False) 
         from gateway.endpoints.answer_forms import in_form  # which a client of parts spares
 
         response = in_form(exchange, request, result, form)
-    response.vary.add("Accept")
+    response.headers.add("Vary", "Accept")
     return response
 
 

@@ -8,7 +8,7 @@ import flask
 from gateway.config import KiB
 from gateway.contract.execution import Card
 from gateway.contract.requests import Result
-from gateway.wire import OutgoingPart, content_length, encode, new_boundary
+from gateway.wire import OutgoingPart, new_boundary, sized
 
 SEND_SIZE = 128 * KiB
 """Bytes of one piece, few enough for copies within the cache and the heap."""
@@ -44,12 +44,10 @@ def model_fields(card: Card, route: str) -> dict[str, str]:
 
 def response(parts: Iterable[OutgoingPart], headers: Mapping[str, str], boundary: str = "") -> flask.Response:
     """Return a response of known length, with ``headers`` besides those of its framing, and a new boundary for ""."""
-    boundary, parts = boundary or new_boundary(), list(parts)
-    framing = {
-        "Content-Type": f"multipart/related; boundary={boundary}",
-        "Content-Length": str(content_length(boundary, parts)),
-    }
-    return flask.Response(coalesced(encode(boundary, parts)), headers={**framing, **headers})
+    boundary = boundary or new_boundary()
+    length, pieces = sized(boundary, parts)
+    framing = {"Content-Type": f"multipart/related; boundary={boundary}", "Content-Length": str(length)}
+    return flask.Response(coalesced(pieces), headers={**framing, **headers})
 
 
 def _part(name: str, media_type: str, data: memoryview) -> OutgoingPart:

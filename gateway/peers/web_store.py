@@ -10,7 +10,7 @@ from gateway.peers.web_connection import WebConnection
 from gateway.peers.web_retrieve import DICOM_TYPE
 from gateway.peers.web_search import first
 from gateway.spool.disk import on_disk
-from gateway.wire import OutgoingPart, content_length, encode, new_boundary
+from gateway.wire import OutgoingPart, new_boundary, sized
 
 BATCH_BYTES, BATCH_INSTANCES = 128 * MiB, 200
 """Of one request: a server that holds a whole body in memory bears it, and a broken one is repeated soon."""
@@ -47,14 +47,14 @@ def batches(instances: Iterable[OutgoingInstance]) -> Iterator[list[OutgoingInst
 
 def _send(connection: WebConnection, batch: Sequence[OutgoingInstance], check: Check) -> SendReport:
     boundary = new_boundary()
-    parts = [_part(instance, check) for instance in batch]
+    length, pieces = sized(boundary, [_part(instance, check) for instance in batch])
     headers = {
         "Content-Type": f'multipart/related; type="{DICOM_TYPE}"; boundary={boundary}',
-        "Content-Length": str(content_length(boundary, parts)),
+        "Content-Length": str(length),
         "Accept": "application/dicom+json",
     }
     path = f"{connection.address.stow}/studies"
-    with connection.post(path, headers, encode(boundary, parts), check, (200, 202, 409)) as response:
+    with connection.post(path, headers, pieces, check, (200, 202, 409)) as response:
         answer = connection.json(response, check)
         if answer is None and response.status == 409:
             answer = {}  # none was stored, and no reason is given

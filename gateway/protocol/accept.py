@@ -1,6 +1,7 @@
 """The form of answer that a request's Accept header chooses (RFC 9110 12.5.1)."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.errors import BrokenBody, NotAcceptable
 from gateway.protocol.kinds import DICOM
@@ -23,6 +24,7 @@ class AnswerForm:
     masks: str = ""
 
 
+@lru_cache(256)  # a client sends the same field with each request
 def answer_form(accept: str) -> AnswerForm:
     """Return the form that an Accept header prefers; ``multipart/related`` wherever it is preferred as much.
 

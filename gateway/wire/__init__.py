@@ -4,7 +4,7 @@ from gateway.wire.decoder import Decoder, Limits
 from gateway.wire.encoder import Encoder
 from gateway.wire.events import Data, EndOfMessage, EndOfPart, Event, Part
 from gateway.wire.headers import Headers, parse_options_header
-from gateway.wire.message import OutgoingPart, content_length, decode, encode, fill, frame, new_boundary
+from gateway.wire.message import OutgoingPart, content_length, decode, encode, fill, frame, new_boundary, sized
 
 __all__ = [
     "Data",
@@ -24,4 +24,5 @@ __all__ = [
     "frame",
     "new_boundary",
     "parse_options_header",
+    "sized",
 ]

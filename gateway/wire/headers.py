@@ -104,15 +104,17 @@ def check_field(name: str, value: str) -> None:
 
 
 def _check_meaning(headers: Headers) -> None:
-    names = [name.lower() for name, _ in headers]
-    doubled = set() if len(set(names)) == len(names) else {n for n, times in Counter(names).items() if times > 1}
-    if not _ONCE.isdisjoint(doubled):
-        raise BrokenBody(f"A part has more than one {min(_ONCE.intersection(doubled))} field; send it once.")
-    if headers.get("content-transfer-encoding", "binary").lower() not in _IDENTITY:
+    values = {name.lower(): value for name, value in headers}
+    if len(values) < len(headers):
+        times = Counter(name.lower() for name, _ in headers)
+        if doubled := [name for name in _ONCE if times[name] > 1]:
+            raise BrokenBody(f"A part has more than one {min(doubled)} field; send it once.")
+    if values.get("content-transfer-encoding", "binary").lower() not in _IDENTITY:
         raise BrokenBody(
             "A part has a Content-Transfer-Encoding other than binary, 8bit or 7bit; send its bytes as they are."
         )
-    declared_length(headers)
+    if "content-length" in values:
+        declared_length(headers)
 
 
 def declared_length(headers: Headers) -> int | None:

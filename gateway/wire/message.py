@@ -61,8 +61,14 @@ def fill(framing: Sequence[bytes], parts: Iterable[OutgoingPart]) -> Iterator[by
 
 def content_length(boundary: str, parts: Iterable[OutgoingPart]) -> int:
     """Return the number of bytes of ``encode`` for the same parts, without reading a chunk. Raises as ``encode``."""
+    return sized(boundary, parts)[0]
+
+
+def sized(boundary: str, parts: Iterable[OutgoingPart]) -> tuple[int, Iterator[bytes | memoryview]]:
+    """Return ``content_length`` and ``encode`` of the same parts, whose framing is made once."""
     parts = list(parts)
-    return sum(map(len, frame(boundary, parts))) + sum(part.length for part in parts)
+    framing = frame(boundary, parts)
+    return sum(map(len, framing)) + sum(part.length for part in parts), fill(framing, parts)
 
 
 def encode(boundary: str, parts: Iterable[OutgoingPart]) -> Iterator[bytes | memoryview]:

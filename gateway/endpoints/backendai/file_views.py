@@ -26,10 +26,9 @@ from gateway.wire import (
     Headers,
     OutgoingPart,
     Part,
-    content_length,
-    encode,
     new_boundary,
     parse_options_header,
+    sized,
 )
 
 FIELD = "src"
@@ -82,10 +81,10 @@ def _download(name: str) -> flask.Response:
     if not isinstance(paths, list) or not 0 < len(paths) <= MAX_DOWNLOADS:
         raise ParameterRefused([("/files", f"files should be a list of 1 to {MAX_DOWNLOADS} paths.")])
     archives = [_archived(found, folder_path(_text(path, "files"))) for path in paths]
-    boundary, parts = new_boundary(), [_part(files) for files in archives]
-    headers = {"Content-Length": str(content_length(boundary, parts))}
+    boundary = new_boundary()
+    length, pieces = sized(boundary, map(_part, archives))
     media_type = f'multipart/mixed; boundary="{boundary}"'
-    return flask.Response(map(bytes, encode(boundary, parts)), headers=headers, content_type=media_type)
+    return flask.Response(map(bytes, pieces), headers={"Content-Length": str(length)}, content_type=media_type)
 
 
 def _part(files: list[ArchivedFile]) -> OutgoingPart:
