@@ -34,10 +34,6 @@ class Spoiled(Exception):
     """The bytes under a name are missing, or no longer those that were stored."""
 
 
-Each = Callable[[Callable[[Callable[[], None]], None], Iterable[Callable[[], None]]], Iterator[None]]
-"""A ``map`` over things to do."""
-
-
 class Blobs(Protocol):
     """Bytes under names. A name is 64 hexadecimal digits; a location is the keeper's own name for stored bytes.
 
@@ -50,17 +46,20 @@ class Blobs(Protocol):
     def settle(self, incoming: "Incoming", name: str, *, late: bool = False) -> str:
         """Make bytes last, and return the location they will have; slow, and before the index is locked.
 
-        With ``late``, ``finish`` may do so, for it waits for the disk in any case.
+        With ``late``, ``finishing`` may do so, for it waits for the disk in any case.
         """
 
     def place(self, incoming: "Incoming", location: str, *, last: bool = True) -> None:
         """Put settled bytes where they belong; quick, and while the index is locked for writing.
 
-        Unless it is the ``last`` of several, ``finish`` follows.
+        Unless it is the ``last`` of several, ``finishing`` follows.
         """
 
-    def finish(self, locations: Iterable[str], each: Each, late: Iterable["Incoming"] = ()) -> None:
-        """Make the places of several last, and the bytes of those settled ``late``, by a ``map`` of threads or not."""
+    def finishing(self, locations: Iterable[str], late: Iterable["Incoming"] = ()) -> list[Callable[[], None]]:
+        """Return what makes the places of several last, and the bytes of those settled ``late``: calls that wait.
+
+        They may run in threads, all at once.
+        """
 
     def abandon(self, location: str) -> None:
         """Forget settled bytes that were not placed."""

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from gateway.errors import Unavailable
 from gateway.extras import hint
 from gateway.spool.disk import on_disk
-from gateway.studies.blobs import STORE, Each, Incoming, Spoiled
+from gateway.studies.blobs import STORE, Incoming, Spoiled
 
 try:
     import boto3
@@ -59,8 +59,9 @@ class BucketBlobs:
     def place(self, incoming: Incoming, location: str, *, last: bool = True) -> None:
         """Do nothing: the bytes are in the bucket already."""
 
-    def finish(self, locations: Iterable[str], each: Each, late: Iterable[Incoming] = ()) -> None:
-        """Do nothing."""
+    def finishing(self, locations: Iterable[str], late: Iterable[Incoming] = ()) -> list[Callable[[], None]]:
+        """Return nothing to do."""
+        return []
 
     def abandon(self, location: str) -> None:
         """Delete what was uploaded in vain."""

@@ -199,5 +199,6 @@ class BundleUpload(FileBatch):
         with self._store.index.writing() as connection:
             removed = stored.take_out(connection, self._name, self.push.remove)
             stored.put_in(connection, self._name, self.push.files, self.place)
-            self.finish_placing()
+            with self.lasting():
+                pass
         return removed

@@ -1,8 +1,8 @@
 """Files of one request: received, checked one by one, and placed in one transaction or not at all."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
@@ -85,10 +85,19 @@ class FileBatch:
         self._blobs.place(file, location, last=False)
         return location
 
-    def finish_placing(self) -> None:
-        """Make the places of all last, and what is late. Raises StorageFull, Unavailable."""
-        with ThreadPoolExecutor(SETTLERS) as threads:
-            self._blobs.finish(self._placed, threads.map if self._blobs.waits else map, self._late)
+    @contextmanager
+    def lasting(self) -> Iterator[None]:
+        """Make the places of all last, and what is late, beside the block.
+
+        Raises StorageFull, Unavailable at its end.
+        """
+        waiting = [self._store.disk.submit(work) for work in self._blobs.finishing(self._placed, self._late)]
+        try:
+            yield
+        finally:
+            wait(waiting)
+        for one in waiting:
+            one.result()
 
     @property
     def _blobs(self) -> Blobs:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gateway.spool.disk import make_private, on_disk, open_regular
-from gateway.studies.blobs import GONE, STORE, Each, Incoming, Spoiled, unlink, unlink_unless_locked
+from gateway.studies.blobs import GONE, STORE, Incoming, Spoiled, unlink, unlink_unless_locked
 from gateway.studies.checked_files import CheckedFiles
 
 _NAME = re.compile(r"[0-9a-f]{64}")
@@ -57,12 +57,13 @@ class FolderBlobs:
             if last and self._durable:
                 _sync_folder(str(path.parent))
 
-    def finish(self, locations: Iterable[str], each: Each, late: Iterable[Incoming] = ()) -> None:
-        """Write the names to the disk, each folder once, and the late bytes beside them: the disk is asked once."""
-        if self._durable:
-            folders = sorted({str(self._path(location).parent) for location in locations})
-            syncs = [partial(_sync, incoming.descriptor) for incoming in late]
-            list(each(_call, [*syncs, *(partial(_sync_folder, folder) for folder in folders)]))
+    def finishing(self, locations: Iterable[str], late: Iterable[Incoming] = ()) -> list[Callable[[], None]]:
+        """Return what writes the late bytes to the disk, and the names, each folder once: at once, it is asked once."""
+        if not self._durable:
+            return []
+        folders = sorted({str(self._path(location).parent) for location in locations})
+        syncs = [partial(_sync, incoming.descriptor) for incoming in late]
+        return [*syncs, *(partial(_sync_folder, folder) for folder in folders)]
 
     def abandon(self, location: str) -> None:
         """Do nothing: no byte was written under the name yet."""
@@ -162,10 +163,6 @@ class FolderBlobs:
         """Return the path as a text: a study has hundreds, and each Path costs more than to open its file."""
         name = _plain(location)
         return f"{self._root}/{name[:2]}/{name}"
-
-
-def _call(work: Callable[[], None]) -> None:
-    work()
 
 
 @on_disk(STORE)

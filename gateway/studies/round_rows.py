@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, exists, func, insert, select, update
 
 from gateway.studies import routing_rows
 from gateway.studies.arrival_rows import Sender
@@ -66,6 +66,14 @@ class Round:
 
 _ARRIVING = rounds.c.state == RoundState.ARRIVING.value
 LEASES = RowLeases(rounds, _ARRIVING)
+# made once, since they are asked for each instance that arrives
+_LAST = (
+    select(rounds)
+    .where(rounds.c.caller == bindparam("of"), rounds.c.study_instance_uid == bindparam("study"))
+    .order_by(rounds.c.number.desc())
+    .limit(1)
+)
+_CHANGE = update(rounds).where(rounds.c.id == bindparam("round"))
 
 
 def arrived(connection: Connection, sender: Sender, study: str, *, new: bool, now: float) -> bool:
@@ -76,22 +84,20 @@ def arrived(connection: Connection, sender: Sender, study: str, *, new: bool, no
     last = _last(connection, sender.caller, study)
     if last is not None and (last.state != RoundState.ARRIVING or last.content):
         if not new:
-            connection.execute(update(rounds).where(rounds.c.id == last.id).values(latest_at=now))
+            connection.execute(_CHANGE, {"round": last.id, "latest_at": now})
             return False
-        values = {"state": RoundState.COMPLETE.value, "holder": ""}
-        connection.execute(update(rounds).where(rounds.c.id == last.id).values(values))
+        connection.execute(_CHANGE, {"round": last.id, "state": RoundState.COMPLETE.value, "holder": ""})
     elif last is not None:
         senders = json.dumps(sorted({*json.loads(last.senders), sender.title}))
         more = {"latest_at": now, "ended_at": None, "senders": senders, "verdicts": "{}"}
-        connection.execute(update(rounds).where(rounds.c.id == last.id).values(more))
+        connection.execute(_CHANGE, {"round": last.id, **more})
         return False
     _open(connection, sender, study, 0 if last is None else last.number, now)
     return True
 
 
 def _last(connection: Connection, caller: str, study: str) -> Any:
-    mine = rounds.c.caller == caller, rounds.c.study_instance_uid == study
-    return connection.execute(select(rounds).where(*mine).order_by(rounds.c.number.desc()).limit(1)).one_or_none()
+    return connection.execute(_LAST, {"of": caller, "study": study}).one_or_none()
 
 
 def _open(connection: Connection, sender: Sender, study: str, former: int, now: float) -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, exists, func, insert, select, update
 
 from gateway.studies.instance_rows import pieces
 from gateway.studies.row_leases import RowLeases
@@ -178,13 +178,15 @@ def note_own(connection: Connection, sop_instance_uids: Iterable[str], now: floa
         )
 
 
+_OWN = select(own_results.c.digest).where(own_results.c.digest.in_(bindparam("digests", expanding=True)))
+"""Made once, since it is asked for each instance that arrives."""
+
+
 def own(connection: Connection, sop_instance_uids: Iterable[str]) -> set[str]:
     """Return those of SOP Instance UIDs that are of objects which rules have sent out."""
     uids = {uid_digest(uid): uid for uid in sop_instance_uids}
-    query, found = select(own_results.c.digest), set[str]()
-    for some in pieces(uids):
-        found |= {uids[digest] for digest in connection.execute(query.where(own_results.c.digest.in_(some))).scalars()}
-    return found
+    parameters = ({"digests": some} for some in pieces(uids))
+    return {uids[digest] for each in parameters for digest in connection.execute(_OWN, each).scalars()}
 
 
 def _routing(row: Any) -> Routing:

@@ -5,7 +5,9 @@ import resource
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -51,6 +53,8 @@ logger = logging.getLogger("gateway")
 
 KINDS = ("instances", "results", "bundles", "runs", "sessions")
 SPOILED = "A stored file of this study has changed and is in quarantine; send the study again."
+DISK_THREADS = 16
+"""Waits for the disk at once: it commits those of many files together."""
 DESCRIPTORS = 65_536
 """Open files asked of the system: each instance in use is one, and 1,024 are less than many a study."""
 
@@ -70,6 +74,8 @@ class Store:
     retention: Retention
     upkeep: PeriodicTask
     clock: Callable[[], float]
+    disk: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, DISK_THREADS, "store-disk"))
+    """Threads that wait for the disk, begun when they are needed."""
 
     @classmethod
     def open(
@@ -107,6 +113,7 @@ class Store:
     def close(self) -> None:
         """End its upkeep, and close the connections."""
         self.upkeep.stop()
+        self.disk.shutdown()
         self.index.close()
         for keeper in self.blobs.values():
             keeper.close()

@@ -64,11 +64,11 @@ class InstanceBatch(FileBatch):
         for entry in entries:
             if entry.sha256 in known and not store.blobs["instances"].has(known[entry.sha256], entry.size):
                 self.place(entry.sha256)  # its file was lost; the digest is its location in a folder
-        self.finish_placing()
-        instance_rows.add(connection, new, now)
-        instance_rows.hold(connection, self._caller, entries, now)
-        described = (_described(entry, self._attributes) for entry in entries if entry.sha256 in self._attributes)
-        query_rows.add(connection, self._caller, described, now)
+        with self.lasting():
+            instance_rows.add(connection, new, now)
+            instance_rows.hold(connection, self._caller, entries, now)
+            described = (_described(entry, self._attributes) for entry in entries if entry.sha256 in self._attributes)
+            query_rows.add(connection, self._caller, described, now)
 
     def _returned(self, connection: Connection, states: Sequence[tuple[str, str | None]]) -> set[str]:
         """Return the UIDs of conflicts that are results of rules, which are stored here, in other bytes perhaps."""

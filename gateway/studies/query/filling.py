@@ -24,6 +24,12 @@ logger = logging.getLogger("gateway")
 AT_ONCE = 50
 """Instances of one transaction: their headers are read before it, so that it takes milliseconds."""
 
+_ADDED = (
+    select(dicom_instances.c.sha256)
+    .where(dicom_instances.c.caller == holdings.c.caller, dicom_instances.c.sha256 == holdings.c.sha256)
+    .exists()
+)
+"""The holding has a row."""
 Missing = tuple[str, float, HeldInstance]
 """The caller, the time of the holding, and the instance."""
 
@@ -59,7 +65,7 @@ def fill(store: Store) -> int:
         read = [(one, row) for one in some if (row := _described(store, one[2])) is not None]
         with store.index.writing() as connection:
             for (caller, held_at, _), described in read:
-                still = holdings.c.caller == caller, holdings.c.sha256 == described.sha256
+                still = holdings.c.caller == caller, holdings.c.sha256 == described.sha256, ~_ADDED
                 if connection.execute(select(holdings.c.sha256).where(*still)).first():
                     query_rows.add(connection, caller, [described], held_at)
         count += len(read)
@@ -69,11 +75,10 @@ def fill(store: Store) -> int:
 def _missing(store: Store) -> Iterator[list[Missing]]:
     """Holdings without a row, some at a time, in the order of caller and digest."""
     columns = [instances.c[name] for name in HeldInstance.__slots__]
-    known = and_(dicom_instances.c.caller == holdings.c.caller, dicom_instances.c.sha256 == holdings.c.sha256)
     query = (
         select(holdings.c.caller, holdings.c.held_at, *columns)
         .join(instances, instances.c.sha256 == holdings.c.sha256)
-        .where(~select(dicom_instances.c.sha256).where(known).exists())
+        .where(~_ADDED)
         .order_by(holdings.c.caller, holdings.c.sha256)
         .limit(AT_ONCE)
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Table, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
 from gateway.dicom.web.instance_attributes import InstanceAttributes, QueryValues
 from gateway.studies.instance_rows import pieces
@@ -27,20 +27,18 @@ class Described:
 
 
 def add(connection: Connection, caller: str, described: Iterable[Described], now: float) -> None:
-    """Add what a caller holds since ``now``; the latest instance gives the values of its study and its series.
+    """Add what a caller holds since ``now``, and has no row of; the latest gives the values of its study and series.
 
     What is added of an earlier time, as by filling, replaces nothing later.
     """
     instances = list(described)
     if not instances:
         return
-    rows = [_instance_row(caller, one, now) for one in instances]
-    _remove(connection, dicom_instances, caller, "sha256", (row["sha256"] for row in rows))
-    connection.execute(insert(dicom_instances), rows)
+    connection.execute(insert(dicom_instances), [_instance_row(caller, one, now) for one in instances])
     series = {(one.study_instance_uid, one.series_instance_uid): one.attributes.series for one in instances}
-    _replace(connection, dicom_series, (STUDY, SERIES), caller, series, now)
+    _SERIES.replace(connection, caller, series, now)
     studies = {(one.study_instance_uid,): one.attributes.study for one in instances}
-    _replace(connection, dicom_studies, (STUDY,), caller, studies, now)
+    _STUDIES.replace(connection, caller, studies, now)
 
 
 def _instance_row(caller: str, one: Described, now: float) -> dict[str, Any]:
@@ -52,28 +50,28 @@ def _stored(values: QueryValues) -> dict[str, str]:
     return {**values.columns, "attributes": json.dumps(values.model, separators=(",", ":"))}
 
 
-def _replace(
-    connection: Connection,
-    table: Table,
-    keys: tuple[str, ...],
-    caller: str,
-    rows: Mapping[K, QueryValues],
-    now: float,
-) -> None:
-    new = []
-    for key, values in rows.items():
-        named = dict(zip(keys, key, strict=True))
-        same = and_(table.c.caller == caller, *(table.c[name] == value for name, value in named.items()))
-        if connection.execute(select(table.c.held_at).where(same, table.c.held_at > now)).first() is None:
-            connection.execute(delete(table).where(same))
-            new.append({"caller": caller, "held_at": now, **_stored(values), **named})
-    if new:
-        connection.execute(insert(table), new)
+class _Level:
+    """The rows of one level above the instances, with statements that are made once."""
+
+    def __init__(self, table: Table, *keys: str) -> None:
+        self._table, self._keys = table, keys
+        same = [table.c.caller == bindparam("of_caller"), *(table.c[key] == bindparam(f"of_{key}") for key in keys)]
+        self._renew = update(table).where(*same, table.c.held_at <= bindparam("now"))
+        self._find = select(table.c.held_at).where(*same)
+
+    def replace(self, connection: Connection, caller: str, rows: Mapping[K, QueryValues], now: float) -> None:
+        """Give each row its values of ``now``, unless it has later ones."""
+        for key, values in rows.items():
+            named = {"caller": caller, **dict(zip(self._keys, key, strict=True))}
+            of = {f"of_{name}": value for name, value in named.items()}
+            row = {**_stored(values), **named, "held_at": now}
+            if connection.execute(self._renew, {**row, **of, "now": now}).rowcount:
+                continue
+            if connection.execute(self._find, of).first() is None:
+                connection.execute(insert(self._table), row)
 
 
-def _remove(connection: Connection, table: Table, caller: str, column: str, values: Iterable[str]) -> None:
-    for some in pieces(values):
-        connection.execute(delete(table).where(table.c.caller == caller, table.c[column].in_(some)))
+_SERIES, _STUDIES = _Level(dicom_series, STUDY, SERIES), _Level(dicom_studies, STUDY)
 
 
 def prune(connection: Connection, studies: Iterable[str] | None = None) -> None:
