@@ -1,5 +1,6 @@
 """The findings of one answer as rows of a table: one for each mask and label, box, length, value and object."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -65,13 +66,15 @@ def _of_mask(finding: Any) -> Iterator[FindingLine]:
     kind = MASKS[type(finding)].name
     match finding:
         case LabelMask():
-            counts = np.bincount(np.asarray(finding.array).ravel(), minlength=256)
+            # plane by plane: bincount makes integers of 64 bits of what it counts, and those of one stay in the cache
+            planes = (np.bincount(np.ravel(plane), minlength=256) for plane in finding.array)
+            counts = sum(planes, np.zeros(256, np.intp))
             for value, label in sorted(finding.labels.items()):
                 name = label.name if isinstance(label, Label) else str(label)
                 yield FindingLine(kind, name, *_extent(int(counts[value]), finding.of))
         case ProbabilityMask():
-            least = finding.threshold * 255 if finding.array.dtype == np.uint8 else finding.threshold
-            yield FindingLine(kind, finding.label, *_extent(int((finding.array >= least).sum()), finding.of))
+            least = math.ceil(finding.threshold * 255) if finding.array.dtype == np.uint8 else finding.threshold
+            yield FindingLine(kind, finding.label, *_extent(int(np.count_nonzero(finding.array >= least)), finding.of))
         case Heatmap():
             yield FindingLine(kind, finding.label)
         case _:
