@@ -102,6 +102,16 @@ class Running:
             return self.family(f"ray::Replica/{route}.")
         return {pid for pid in self.family("gateway.executors.host") if _read(pid, "cmdline").endswith(f"/{route}\0")}
 
+    def connected_actors(self) -> int:
+        """The number of actors whose bytes go by the channel of the bridge and not by Ray."""
+        (bridge,) = self.family("gateway.executors.ray.bridge")
+        sockets = set()
+        for file in Path(f"/proc/{bridge}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # it has just been closed
+                sockets.add(str(file.readlink()))
+        lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+        return sum(f"socket:[{line[6]}]" in sockets and line[-1].startswith("@gateway-") for line in lines)
+
     @property
     def workers(self) -> set[int]:
         command = _read(self.master, "cmdline")

@@ -208,6 +208,7 @@ def test_a_node_that_is_silent_is_noticed_and_fails_its_own_requests_alone(serve
 
 def test_a_study_of_a_gibibyte_crosses_and_is_read_as_it_was_sent(server: Running) -> None:
     eventually(server.is_ready)
+    assert not server.connected_actors()  # it goes through the object store
     study = bytes(GIB)
     assert told(server.ask("echo", {}, study))["sha256"] == hashlib.sha256(study).hexdigest()
     assert told(server.ask("echo", {}, study))["files"] == 1  # the first has left the object store

@@ -1,5 +1,6 @@
 """A server that stops or reloads loses no request, closes its models, and leaves nothing."""
 
+import hashlib
 import os
 import re
 import signal
@@ -160,6 +161,14 @@ def ray(start: Start) -> Running:
 def server(request: pytest.FixtureRequest) -> Running:
     found: Running = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.mark.slow
+def test_an_actor_of_the_bridges_node_gets_files_as_a_model_process_does(ray: Running) -> None:
+    eventually(ray.is_ready)
+    assert ray.connected_actors() == 2
+    study = bytes(range(256)) * (1 << 16)
+    assert told(ray.ask("echo", {}, study))["sha256"] == hashlib.sha256(study).hexdigest()
 
 
 def loaded(server: Running) -> set[int]:

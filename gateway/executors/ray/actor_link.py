@@ -1,15 +1,19 @@
-"""A replica as the bridge sees it: the supervisor's channel on one side, an actor on the other."""
+"""A replica as the bridge sees it: the supervisor's channel on one side, an actor on the other.
+
+An actor of the bridge's own node has a channel too, and gets files as a model process does. Others are called through
+Ray, which carries the bytes.
+"""
 
 import contextlib
 import json
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gateway.errors import Unavailable
-from gateway.executors.messages import Channel, Words
+from gateway.executors.messages import Channel, Words, accept, listen
 from gateway.executors.ray.bundle_sender import BundleSender
 from gateway.executors.ray.node_bundle import BundleRefused
 from gateway.executors.ray.node_watch import NodeWatch
@@ -38,6 +42,10 @@ class ActorLink:
         self._watch = watch
         self._pool = pool
         self._ended = self._begun = False
+        self._near: Channel | None = None
+        """The channel of an actor of this node."""
+        self._met = threading.Event()
+        """Set once it is known whether there is one."""
         self._names, self._bundles = words["bundles"], bundles
         named = type(f"Replica{words['model']}", (ReplicaActor,), {})  # as ps, the log and Ray's own tools show it
         actor = ray.remote(max_restarts=0, max_task_retries=0, concurrency_groups=GROUPS)(named)
@@ -61,17 +69,24 @@ class ActorLink:
     def _listen(self) -> None:
         """Pass on what the supervisor says; kill the actor when it says no more."""
         while message := self._channel.receive():
-            words, files = message
-            if words["type"] == "stop" and not self._begun:
+            if message[0]["type"] == "stop" and not self._begun:
                 break  # it has no node yet, and may never have one
-            try:
-                self._call("tell", {**words, "sent": time.monotonic()}, [self._argument(file) for file in files])
-            except self._ray.exceptions.ObjectStoreFullError:
-                self._refuse(words)
-            del message, words, files
+            self._tell(*message)
+            del message
         self._placement.give_up()
         self._ray.kill(self._actor)
         self._channel.close()
+
+    def _tell(self, words: Words, files: list[AnonymousFile]) -> None:
+        self._met.wait()
+        if self._near is not None:
+            with contextlib.suppress(OSError):  # its end is noticed where it is read from
+                self._near.send(words, files)
+            return
+        try:
+            self._call("tell", {**words, "sent": time.monotonic()}, [self._argument(file) for file in files])
+        except self._ray.exceptions.ObjectStoreFullError:
+            self._refuse(words)
 
     def _argument(self, file: AnonymousFile) -> Any:
         """The bytes of a file as an argument of a call: a reference to an object where they are many."""
@@ -91,11 +106,10 @@ class ActorLink:
             self._watch.follow(node, self.lose)
             self._placement.provide(self._names, self._bundles)
             self._begun = True
-            self._ray.get(self._call("begin", words))
-            while messages := self._ray.get(self._call("hear")):
-                for text, blobs in messages:
-                    self._channel.send(json.loads(text), [self._file(each) for each in blobs])
-                del messages, text, blobs
+            self._begin(words, node)
+            for said, files in self._heard():
+                self._channel.send(said, files)
+                del said, files
         except self._ray.exceptions.RayError as error:
             # until it has begun, its model has had no part in its end
             self._end({"type": "lost", "text": _reason(error), "innocent": not self._begun})
@@ -106,7 +120,34 @@ class ActorLink:
         finally:
             self._watch.forget(node, self.lose)
             self._channel.hang_up()
+            self._met.set()
+            if self._near is not None:
+                self._near.close()
             self._ended = True
+
+    def _begin(self, words: Words, node: str) -> None:
+        """Have the actor load its model. One of this node connects, if its user and its network are the same."""
+        if node != self._ray.get_runtime_context().get_node_id():
+            self._ray.get(self._call("begin", {**words, "bridge": ""}))
+        else:
+            listener, address = listen()
+            with listener:
+                connected = self._ray.get(self._call("begin", {**words, "bridge": address}))
+                while connected and self._near is None:
+                    self._near = accept(listener)
+        self._met.set()
+
+    def _heard(self) -> Iterator[tuple[Words, list[AnonymousFile]]]:
+        """What the actor says. Raises RayError where it does not end by itself."""
+        heard = self._call("hear")
+        if self._near is not None:
+            heard.future().add_done_callback(lambda _: self._hang_up())  # also where a child of it has the channel
+            yield from iter(self._near.receive, None)
+        while messages := self._ray.get(heard):
+            heard = self._call("hear")
+            for text, blobs in messages:
+                yield json.loads(text), [self._file(each) for each in blobs]
+            del messages, text, blobs
 
     def _wait(self, reason: str) -> None:
         """Say what the actor waits for; "" for nothing."""
@@ -120,6 +161,11 @@ class ActorLink:
         with contextlib.suppress(OSError):
             self._channel.send(words)
         self._channel.hang_up()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._near is not None:
+            self._near.hang_up()
 
     def _file(self, array: Blob) -> AnonymousFile:
         file, memory = self._pool.file(array.nbytes)

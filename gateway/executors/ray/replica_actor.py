@@ -1,5 +1,7 @@
 """A replica of a model as an actor of Ray: the host of model processes, with Ray in place of its channel.
 
+On the node of the bridge it has a channel, since both share memory there.
+
 It runs on a node of the cluster, where the same gateway is installed. Every method takes and returns bytes of JSON
 and numpy arrays of uint8. None raises what a model has raised, which Ray would pickle.
 """
@@ -19,7 +21,7 @@ import numpy as np
 
 from gateway.executors import own_device
 from gateway.executors.host import serve_model
-from gateway.executors.messages import Words
+from gateway.executors.messages import Channel, Words, connect
 from gateway.executors.ray.node_bundle import BundleRefused, NodeBundle
 from gateway.executors.transfer import Piece
 from gateway.spool.anonymous_files import AnonymousFile
@@ -99,10 +101,11 @@ class ReplicaActor:
         if self._bundle is not None:
             self._bundle.close()
 
-    def begin(self, text: bytes) -> None:
+    def begin(self, text: bytes) -> bool:
         """Set the model up: ``app`` and ``model``, the ``environment`` of the server, and its ``path`` to import by.
 
-        Returns at once; the model says how it went.
+        ``bridge`` is the address of the bridge where it is of the same node, else "". Returns at once, True if it is
+        connected with it; the model says how it went.
         """
         words = json.loads(text)
         self._close_bundle()
@@ -116,11 +119,14 @@ class ReplicaActor:
         here = ray.get_runtime_context()
         for number in here.get_accelerator_ids().get("GPU", []):  # one at most; Ray shows no other
             own_device.give(f"cuda:{number}")
-        threading.Thread(target=self._serve, args=(words["app"], words["model"]), name="gateway-host").start()
+        near = _connected(words["bridge"]) if words["bridge"] else None
+        served = near or self._channel, words["app"], words["model"]
+        threading.Thread(target=self._serve, args=served, name="gateway-host").start()
+        return near is not None
 
-    def _serve(self, app: str, model: str) -> None:
+    def _serve(self, channel: Channel | ActorChannel, app: str, model: str) -> None:
         try:
-            serve_model(self._channel, app, model)
+            serve_model(channel, app, model)
         finally:
             self._channel.end()
 
@@ -142,6 +148,14 @@ def _answer(work: Callable[[], Words | None]) -> bytes:
         return json.dumps(work() or {}).encode()
     except BundleRefused as error:
         return json.dumps({"refused": str(error)}).encode()
+
+
+def _connected(address: str) -> Channel | None:
+    """A channel to the bridge, by which bytes need no copy; None where it is out of reach."""
+    try:
+        return connect(address)
+    except OSError:
+        return None
 
 
 def blob(file: AnonymousFile) -> Blob:
