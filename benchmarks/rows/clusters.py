@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,11 +18,14 @@ from benchmarks.generator import Order, run
 from benchmarks.results import Line, Plan, Samples, at_most, skipped
 from benchmarks.rows.latencies import SMALL_PART
 from benchmarks.servers import ROOT, Serving
-from benchmarks.studies import PART_SIZE, MiB, study
+from benchmarks.studies import PART_SIZE, MiB, Study, study
 
 FOLDER = "BENCH_RAY"
 STUDY, DEPTH = 32 * MiB, 32
 """A study of 32 MiB, and a mask of 8 MiB."""
+SAME = "Ray Serve, same work and answer"
+BYTES = "Ray Serve, body not read"
+"""Ray Serve's own HTTP with parts, hashes and answer as the gateway has them; and with a body that nobody looks at."""
 ADDED_MS, SHARE = 60.0, 0.5
 REPLICAS, CLIENTS, GAIN = 4, 16, 3.6
 WORK = f"{STUDY // MiB} MiB study to a Ray actor of the same machine, and a mask of 8 MiB"
@@ -50,11 +54,18 @@ def _hop(plan: Plan) -> list[Line]:
             ready.wait(server.port)
         works = {name: pairs.exchange(server.port, sent) for name, server in started.items()}
         if serves:
-            works["Serve"] = pairs.unchecked(stack.enter_context(_serve()).port, sent)
+            port = stack.enter_context(_serve()).port
+            works[SAME] = pairs.exchange(port, replace(sent, head=_to("/same", sent)))
+            works[BYTES] = pairs.unchecked(port, replace(sent, head=_to("/bytes", sent)))
         times = pairs.alternate(plan.hops, works)
     rows = [_added(times)]
-    rows += [at_most(SHARE, WORK, times, "ray", "Serve")] if serves else [skipped(WORK, "ray[serve] is not here")]
-    return rows
+    rows += [at_most(SHARE, WORK, times, "ray", each) for each in (SAME, BYTES) if each in times]
+    return rows if serves else [*rows, skipped(WORK, "ray[serve] is not here")]
+
+
+def _to(path: str, sent: Study) -> bytes:
+    """The head of a study that goes to another path of its server."""
+    return sent.head.replace(b"POST / ", f"POST {path} ".encode(), 1)
 
 
 def _serve() -> Serving:
