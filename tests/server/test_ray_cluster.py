@@ -26,6 +26,8 @@ from tests.waiting import PATIENCE, eventually
 
 pytestmark = pytest.mark.slow
 
+MARK = uuid.uuid4().hex
+"""Of the processes of this run alone."""
 MODELS = "echo dies mask admitted"
 GIB = 1 << 30
 SOON, SILENT = 2.0, 6.0
@@ -39,7 +41,7 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def nodes(ray_packages: str, notes: Path) -> Iterator[RayCluster]:
-    mark = {"NOTES": str(notes), "MODELS": MODELS, "RUNNING_TEST_MARK": "cluster"}
+    mark = {"NOTES": str(notes), "MODELS": MODELS, "RUNNING_TEST_MARK": MARK}
     with cluster({**ray_variables(ray_packages), **mark}) as found:
         yield found
 
@@ -49,7 +51,7 @@ def server(serve: Serve, nodes: RayCluster, notes: Path, tmp_path_factory: pytes
     variables = {**nodes.variables, "GATEWAY_RAY": nodes.address, "GATEWAY_BREAKER_COOLDOWN": "1"}
     variables["GATEWAY_STORE_FOLDER"] = str(tmp_path_factory.mktemp("store"))
     started = serve("tests.apps.running:app", "--workers", "2", **variables)
-    running = Running(started, notes, "cluster", "ray")
+    running = Running(started, notes, MARK, "ray")
     eventually(running.is_ready)
     return running
 
