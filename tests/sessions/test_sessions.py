@@ -90,11 +90,12 @@ def test_a_session_answers_as_dicom_too(one: Client, study: Study) -> None:
         assert session.click((1, 2, 3)).finish().json["parts"][0]["binary_type"] == "dicom"
 
 
-def test_a_session_of_200_clicks_with_undo_is_a_run_with_the_same_points(one: Client, study: Study) -> None:
+@pytest.mark.parametrize("clicks", [40, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_session_of_clicks_with_undo_is_a_run_with_the_same_points(one: Client, study: Study, clicks: int) -> None:
     random = np.random.default_rng(7)
     in_force: list[tuple[list[float], bool]] = []
     with one.session(study, "/region-growing", {"tolerance": 200}) as session:
-        for number in range(200):
+        for number in range(clicks):
             if number % 5 == 4:
                 session.undo()
                 in_force.pop()
