@@ -23,11 +23,13 @@ def cluster() -> Iterator[databases.Cluster]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
-    """The setting: "" for SQLite in the folder, or a fresh database of PostgreSQL."""
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The setting: "" for SQLite in the folder ``store``, or a fresh database of PostgreSQL; it has its tables."""
     if request.param == "sqlite":
+        (tmp_path / "store").mkdir(0o700)
+        (tmp_path / "store" / "index.sqlite").write_bytes(databases.sqlite())
         return ""
-    url: str = request.getfixturevalue("cluster").database()
+    url: str = request.getfixturevalue("cluster").index()
     return url
 
 

@@ -1,4 +1,7 @@
-"""PostgreSQL for the tests: a cluster of its own, run by a user of its own, reached by a socket of its own."""
+"""PostgreSQL for the tests: a cluster of its own, run by a user of its own, reached by a socket of its own.
+
+The tables of an index are made once, and copied: a test that makes them itself spends most of its time on that.
+"""
 
 import contextlib
 import os
@@ -8,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ from urllib.parse import quote
 
 import psycopg
 
+from gateway.studies.index import Index
 from tests.waiting import PATIENCE, eventually
 
 FOLDERS = [*sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
@@ -27,6 +32,14 @@ def program(name: str) -> str | None:
     return next((str(folder / name) for folder in FOLDERS if (folder / name).exists()), shutil.which(name))
 
 
+@cache
+def sqlite() -> bytes:
+    """The file of an index in SQLite that has its tables."""
+    with tempfile.TemporaryDirectory() as folder:
+        Index(Path(folder)).close()
+        return Path(folder, "index.sqlite").read_bytes()
+
+
 class Cluster:
     """A running PostgreSQL that listens on no port."""
 
@@ -34,6 +47,7 @@ class Cluster:
         self.folder = folder
         self._user = _unprivileged()
         self._numbers = count()
+        self._template = ""
         if self._user:
             os.chown(folder, self._user.pw_uid, self._user.pw_gid)
         data = folder / "data"
@@ -58,12 +72,34 @@ class Cluster:
         self._process.wait(PATIENCE)
 
     def database(self) -> str:
-        """The URL of a fresh database."""
+        """The URL of a fresh database, which is empty."""
+        return self._database("template1")
+
+    def index(self) -> str:
+        """The URL of a fresh database that has the tables of an index."""
+        if not self._template:
+            url = self.database()
+            with tempfile.TemporaryDirectory() as folder:
+                Index(Path(folder), url).close()
+            self._template = url.partition("@/")[2].partition("?")[0]
+            eventually(self._is_left)
+        return self._database(self._template)
+
+    def _database(self, template: str) -> str:
         name = f"store_{next(self._numbers)}"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return f"postgresql://store@/{name}?host={quote(str(self.folder))}"
+
+    def _is_left(self) -> bool:
+        """Whether nobody is connected to the template, which can be copied then."""
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+        return self._execute(query, self._template) == [(0,)]
+
+    def _execute(self, query: str, *values: str) -> list[tuple[Any, ...]]:
         server = {"host": str(self.folder), "user": "store", "dbname": "postgres"}
         with psycopg.connect(**server, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return f"postgresql://store@/{name}?host={quote(str(self.folder))}"
+            cursor = connection.execute(query, values)
+            return cursor.fetchall() if cursor.description else []
 
     def stop(self) -> None:
         """End it at once, without waiting for those who are connected: nothing of it is read again."""
