@@ -126,6 +126,15 @@ def receive_recorded(words: dict[str, Any], file: BinaryIO, receive_options: Rec
     )
 
 
+def recorded_json(words: dict[str, Any], file: BinaryIO) -> dict[str, Any] | None:
+    """Return a recorded body that is JSON alone; None for one with files. Raises BrokenJSON."""
+    content_type = str(words["content_type"])
+    if parse_options_header(content_type)[0] != JSON_TYPE:
+        return None
+    text = Stretch.opened(file, 0, words["sizes"][0]).read()
+    return parse_json(text, charset_of(content_type, words["headers"]))
+
+
 def charset_of(content_type: str, headers: list[list[tuple[str, str]]]) -> str | None:
     """Return the charset of the JSON: its part's own, else that of the message; None for the default."""
     types = [value for fields in headers[:1] for name, value in fields if name.lower() == "content-type"]

@@ -5,6 +5,7 @@ from typing import Any, BinaryIO
 
 from sqlalchemy import Select, func, select
 
+from gateway.contract.requests import JSON
 from gateway.errors import (
     GatewayError,
     ParameterRefused,
@@ -15,6 +16,7 @@ from gateway.errors import (
     from_words,
     to_words,
 )
+from gateway.intake.recording import recorded_json
 from gateway.runs.ledger import Ledger
 from gateway.runs.lifecycle import RunState
 from gateway.runs.payloads import Words, opened, read
@@ -158,6 +160,21 @@ class RunArchive:
     def problem(self, run: Run) -> dict[str, Any]:
         """Return the problem of a refused or failed run, in the words of a request's; {} of another."""
         return dict(words["problem"]) if (words := self._explained(run)) else {}
+
+    def request(self, run: Run) -> JSON:
+        """Return the request of a run that is JSON alone, which names what is stored.
+
+        Raises RunNotFound where the run is forgotten or its files were sent with it, GatewayError for one that has
+        changed on the disk.
+        """
+        if (found := open_input(self._ledger, run)) is None:
+            raise RunNotFound("The run was forgotten.")
+        words, file = found
+        with file:
+            json = recorded_json(words["body"], file)
+        if json is None:
+            raise RunNotFound("The files of this run were sent with it: open the study, and run the model again.")
+        return json
 
     def _explained(self, run: Run) -> Words | None:
         """Return the words of a problem; of one that a full disk had no room for, what its code says."""

@@ -217,24 +217,30 @@ def test_a_model_refuses_in_words_before_the_study_is_sent_also_without_a_store(
     assert named.status_code == 415
 
 
-def test_stored_studies_are_listed_and_shown(tmp_path: Path, study: list[Path]) -> None:
-    audit = tmp_path / "audit.jsonl"
-    client = application(store_folder=tmp_path / "store", audit_file=audit).test_client()
-    headers = [dcmread(path, stop_before_pixels=True) for path in study]
+def store(client: FlaskClient, files: list[bytes]) -> list[dict[str, Any]]:
+    """Store files, and return their entries of a manifest."""
     entries = [
         {
             "study_instance_uid": header.StudyInstanceUID,
             "series_instance_uid": header.SeriesInstanceUID,
             "sop_instance_uid": header.SOPInstanceUID,
-            "sha256": sha256(path.read_bytes()).hexdigest(),
-            "size": path.stat().st_size,
+            "sha256": sha256(data).hexdigest(),
+            "size": len(data),
         }
-        for path, header in zip(study, headers, strict=True)
+        for data in files
+        for header in [dcmread(io.BytesIO(data), stop_before_pixels=True)]
     ]
-    parts = [json.dumps({"instances": entries}).encode(), *(path.read_bytes() for path in study)]
+    parts = [json.dumps({"instances": entries}).encode(), *files]
     body = b"".join(b"--b\r\n\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
     sent = client.post("/studies/instances", data=body, content_type="multipart/related; boundary=b")
     assert sent.status_code == 200, sent.get_json()
+    return entries
+
+
+def test_stored_studies_are_listed_and_shown(tmp_path: Path, study: list[Path]) -> None:
+    audit = tmp_path / "audit.jsonl"
+    client = application(store_folder=tmp_path / "store", audit_file=audit).test_client()
+    entries = store(client, [path.read_bytes() for path in study])
     (listed,) = client.get("/ui/studies").get_json()["studies"]
     assert (listed["instances"], listed["modalities"], listed["runs"]) == (3, ["CT"], 0)
     uid = listed["study_instance_uid"]
@@ -257,3 +263,94 @@ def test_stored_studies_are_listed_and_shown(tmp_path: Path, study: list[Path]) 
     run = client.post("/runs?route=/bone", json={"study": uid})
     assert run.status_code == 201
     assert [one["id"] for one in client.get(f"/ui/studies/{uid}").get_json()["runs"]] == [run.get_json()["id"]]
+
+
+PATIENTS = (
+    ("Doe^Jane", "P-1", "20260103", "CT", "CT Head w/o contrast", "A100"),
+    ("Doe^John", "P-2", "20260204", "MR", "Knee", "A101"),
+    ("Ågren^Ida", "Q-3", "20260305", "CT", "chest", "B200"),
+)
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[FlaskClient, Path]:
+    """A gateway with DICOMweb that has a study of each patient, and its audit."""
+    folder = tmp_path_factory.mktemp("searched")
+    audit = folder / "audit.jsonl"
+    client = application(store_folder=folder / "store", audit_file=audit, dicomweb=True).test_client()
+    (path,) = phantom_study(folder / "study", slices=1, size=32)
+    for number, (name, id, date, modality, description, accession) in enumerate(PATIENTS):
+        uid = f"1.2.840.{number}"
+        words = {"StudyInstanceUID": uid, "SeriesInstanceUID": f"{uid}.1", "SOPInstanceUID": f"{uid}.1.1"}
+        words |= {"PatientName": name, "PatientID": id, "StudyDate": date, "Modality": modality}
+        store(client, [changed(path, **words, StudyDescription=description, AccessionNumber=accession)])
+    return client, audit
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, [2, 1, 0]),
+        ({"PatientName": "doe"}, [1, 0]),
+        ({"PatientName": "doe, JA"}, [0]),
+        ({"PatientName": "*ida"}, [2]),
+        ({"PatientName": "jane"}, []),
+        ({"PatientID": "P-"}, [1, 0]),
+        ({"StudyDate": "20260201-"}, [2, 1]),
+        ({"StudyDate": "20260103"}, [0]),
+        ({"StudyDate": "-20260204", "ModalitiesInStudy": "MR,US"}, [1]),
+        ({"ModalitiesInStudy": "CT"}, [2, 0]),
+        ({"StudyDescription": "HEAD"}, [0]),
+        ({"StudyDescription": "CHEST"}, [2]),
+        ({"StudyDescription": "%"}, []),
+        ({"AccessionNumber": "A1", "PatientName": "doe"}, [1, 0]),
+    ],
+)
+def test_stored_studies_are_found_by_what_a_person_types(
+    searched: tuple[FlaskClient, Path], query: dict[str, str], found: list[int]
+) -> None:
+    client, audit = searched
+    words = client.get("/ui/studies", query_string=query).get_json()
+    assert [one["study_instance_uid"] for one in words["studies"]] == [f"1.2.840.{number}" for number in found]
+    assert words["next"] is None
+    assert not any("patient" in one for one in words["studies"])
+    record = json.loads(audit.read_text().splitlines()[-1])
+    assert (record["kind"], record["matches"]) == ("ui-studies", len(found))
+    assert not any(value and value in audit.read_text() for value in query.values() if value.isalpha())
+
+
+def test_a_search_has_pages_and_names_patients_on_request(searched: tuple[FlaskClient, Path]) -> None:
+    client, _ = searched
+    first = client.get("/ui/studies?limit=2&patient=1").get_json()
+    assert [one["patient"] for one in first["studies"]] == [
+        {"name": "Ågren^Ida", "id": "Q-3"},
+        {"name": "Doe^John", "id": "P-2"},
+    ]
+    (last,) = client.get(f"/ui/studies?limit=2&after={first['next']}").get_json()["studies"]
+    assert (last["date"], last["modalities"], last["series"], last["instances"]) == ("20260103", ["CT"], 1, 1)
+
+
+@pytest.mark.parametrize(
+    "query", ["after=x", "after=-1", "after=99999999999", "StudyDate=today", f"PatientID={'9' * 300}", "limit=0"]
+)
+def test_a_search_that_is_none_is_refused_in_words(searched: tuple[FlaskClient, Path], query: str) -> None:
+    response = searched[0].get(f"/ui/studies?{query}")
+    assert response.status_code in (400, 422)
+    assert response.get_json()["detail"]
+
+
+def test_a_run_that_failed_says_why_and_states_its_request_again(tmp_path: Path, study: list[Path]) -> None:
+    app = application(store_folder=tmp_path / "store")
+    client = app.test_client()
+    uid = store(client, [path.read_bytes() for path in study[:1]])[0]["study_instance_uid"]
+    body = {"study": uid, "threshold": "much"}
+    run = client.post("/runs?route=/bone", json=body).get_json()
+    app.extensions["gateway.runs"].wait("", run["id"], 60)
+    (listed,) = client.get(f"/ui/studies/{uid}").get_json()["runs"]
+    assert listed["state"] == "refused"
+    assert "threshold" in json.dumps(listed["problem"])
+    assert client.get(f"/ui/runs/{run['id']}/request").get_json() == body
+    assert client.get("/ui/runs/none/request").status_code == 404
+    sent = {"file": (io.BytesIO(study[0].read_bytes()), "one.dcm")}
+    with_files = client.post("/runs?route=/bone", data=sent).get_json()
+    assert client.get(f"/ui/runs/{with_files['id']}/request").status_code == 404

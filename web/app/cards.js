@@ -16,6 +16,9 @@ import {colourOf} from "../viewer/palettes.js";
 /** The colour of a region while it is clicked: no answer has it. */
 const REGION = colourOf(3);
 
+/** Members of a request that name what is stored (docs/studies.md). */
+const REFERENCES = new Set(["study", "series", "instances", "from"]);
+
 /** Milliseconds between two looks at models that start. */
 const WATCHED_EVERY = 3000;
 
@@ -48,6 +51,7 @@ export class Models {
     for (const name of ["loaded", "series"]) desk.addEventListener(name, () => void this.#preflight());
     desk.addEventListener("loaded", () => !desk.study?.storable && this.#choose(this.#card));
     desk.addEventListener("study", () => !desk.study?.done && this.#forget());
+    desk.addEventListener("again", (event) => this.#again(/** @type {CustomEvent} */ (event).detail));
     const target = h("label", {class: "row"}, h("span", {class: "faint"}, "Run on"), this.#target);
     this.#settings = h("div", {class: "runbox"}, this.#fields, target, this.#run);
     this.#box = h("div", {class: "runbox"}, this.#settings, this.#cancel, this.#words, this.#bar, this.#told, this.#questions, this.#without());
@@ -149,24 +153,42 @@ export class Models {
 
   async #start() {
     const card = /** @type {Card} */ (this.#card);
-    const {study, api, config} = this.desk;
-    if (!study || !this.desk.series) return;
+    if (!this.desk.study || !this.desk.series) return;
     let parameters;
     try {
       parameters = this.#form.values();
     } catch (error) {
       return announce(/** @type {Error} */ (error).message);
     }
+    await this.#perform({card, study: this.desk.study, parameters, uid: this.#uid});
+  }
+
+  /** Run once more what has failed. @param {{route: string, request: Record<string, any>}} run */
+  #again({route, request}) {
+    const card = this.cards.find((each) => each.route === route);
+    const {study} = this.desk;
+    if (!card || !study) return fail(new Error("This model is no longer here."));
+    if (this.#running) return fail(new Error("Another run is going on: wait for its end, or cancel it."));
+    this.#choose(card);
+    const parameters = Object.fromEntries(Object.entries(request).filter(([name]) => !REFERENCES.has(name)));
+    void this.#perform({card, study, parameters, uid: "", request});
+  }
+
+  /** @param {Pick<import("./running.js").Job, "card" | "study" | "parameters" | "uid" | "request">} work */
+  async #perform(work) {
+    const {card, study, request} = work;
+    const {api, config, hasRuns} = this.desk;
     const running = (this.#running = new AbortController());
     const job = {
-      api, card, study, parameters, uid: this.#uid, signal: running.signal,
+      ...work, api, signal: running.signal,
       tell: (/** @type {string} */ words, /** @type {number | null} */ share) => this.#tell(words, share),
       ask: (/** @type {import("./types.js").Question} */ question) => ask(this.#questions, this.desk.viewer, question, running.signal),
       show: (/** @type {string} */ text, /** @type {string | null} */ picture) => this.#told.append(h("p", {}, text), picture ? h("img", {src: picture, alt: text || "A picture of the model"}) : ""),
     };
     this.#begin();
     try {
-      const answer = card.interactive && config.sessions ? await this.#clicked(job) : await (this.desk.hasRuns && card.durable !== false && study.storable ? byRun(job) : byRequest(job));
+      const clicked = card.interactive && config.sessions && !request;
+      const answer = clicked ? await this.#clicked(job) : await (request || hasRuns && card.durable !== false && study.storable ? byRun(job) : byRequest(job));
       if (answer && study === this.desk.study) this.desk.add(answer);
       this.#tell(answer ? `Answered in ${answer.seconds.toFixed(1)} s` : "Given up", null);
     } catch (error) {
@@ -196,6 +218,7 @@ export class Models {
     fill(this.#questions);
     this.#settings.hidden = false;
     this.#ready();
+    this.desk.dispatchEvent(new Event("ran"));
   }
 
   /** @param {import("./running.js").Job} job */

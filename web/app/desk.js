@@ -9,7 +9,7 @@ import {read} from "./answers.js";
 /** @typedef {import("../viewer/series.js").Series} Series */
 /** @typedef {{answer: Answer, reading: Reading, number: number}} Result */
 
-/** Dispatches `study` (another one, or more of it), `loaded`, `series`, `results` and `drawn`. */
+/** Dispatches `study` (another one, or more of it), `loaded`, `series`, `results`, `drawn`, `ran` (however it ended) and `again` (a run, with its request). */
 export class Desk extends EventTarget {
   /** @type {Study | null} */
   study = null;
@@ -94,6 +94,11 @@ export class Desk extends EventTarget {
     this.#tell("results");
     this.draw();
     return result;
+  }
+
+  /** Run a model with the request of an earlier run. @param {string} route @param {Record<string, any>} request  the JSON of that run, which names what is stored */
+  runAgain(route, request) {
+    this.dispatchEvent(new CustomEvent("again", {detail: {route, request}}));
   }
 
   /** @param {Result} result */

@@ -98,6 +98,7 @@ function tabs(desk, panels) {
     }
     known = desk.results.length;
   });
+  desk.addEventListener("again", () => choose(0));
   choose(0);
   return h("div", {class: "tabbed"}, list, ...panels.map(([, panel]) => panel));
 }

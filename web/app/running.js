@@ -19,6 +19,7 @@ import {decodeRelated, encodeRelated} from "./related.js";
  * @property {Study} study
  * @property {string} uid of a series, or of the study
  * @property {Record<string, any>} parameters
+ * @property {Record<string, any>} [request]  the JSON of an earlier run, to be run again
  * @property {AbortSignal} signal
  * @property {(words: string, share: number | null) => void} tell  progress, 0 to 1 where it is known
  * @property {(question: import("./types.js").Question) => Promise<any>} ask  the answer of the person
@@ -52,9 +53,10 @@ function again(parameters, files, accept) {
 export async function byRun(job) {
   const {api, card, study, uid, parameters, signal, tell} = job;
   const began = Date.now();
-  await upload(job);
+  if (!job.request) await upload(job);
   tell("Queued", null);
-  const run = await api.json(`runs?route=${encodeURIComponent(card.route)}`, {json: {...parameters, ...referenceOf(study, uid)}, signal});
+  const json = job.request ?? {...parameters, ...referenceOf(study, uid)};
+  const run = await api.json(`runs?route=${encodeURIComponent(card.route)}`, {json, signal});
   const cancel = () => void api.send(`runs/${run.id}?only=live`, {method: "DELETE"}).catch(() => undefined);
   signal.addEventListener("abort", cancel, {once: true});
   try {
@@ -64,7 +66,6 @@ export async function byRun(job) {
   }
   const answer = {...(await answerAt(api, `runs/${run.id}/result`, card, parameters)), seconds: (Date.now() - began) / 1000};
   const kept = answer.again;
-  const json = {...parameters, ...referenceOf(study, uid)};
   // A result is stored as the model gave it: its DICOM objects are made by another request.
   answer.again = async (accept) => (accept === DICOM ? blobOf(await api.send(card.route, {json, headers: {Accept: accept}})) : /** @type {NonNullable<typeof kept>} */ (kept)(accept));
   return answer;

@@ -28,6 +28,7 @@ class Matching(StrEnum):
 
     UID = "list of UIDs"
     TEXT = "wildcards"
+    WORDS = "wildcards, without case"
     LIST = "wildcards, list"
     NAME = "wildcards, without case, by group"
     DATE = "date or range"

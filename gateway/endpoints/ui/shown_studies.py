@@ -10,27 +10,46 @@ from gateway.dicom.reading.attributes import text
 from gateway.dicom.reading.instances import read_instance
 from gateway.dicom.web import shown_images
 from gateway.endpoints.access_control import caller_name, require
+from gateway.endpoints.current import current_service
 from gateway.endpoints.dicomweb.recorded import record, require_audit
-from gateway.endpoints.dicomweb.resources import found
+from gateway.endpoints.dicomweb.resources import found, owners
 from gateway.endpoints.guarded_views import Rule, admission_ticket
 from gateway.endpoints.results import entry_of as result_entry
-from gateway.endpoints.run_entries import stored_runs, summary_of
+from gateway.endpoints.run_entries import PROBLEMS, stored_runs, summary_of
 from gateway.endpoints.store_views import moment, page, paged, store_context
 from gateway.endpoints.ui.shown_files import answer
+from gateway.endpoints.ui.study_search import listed, typed_query
 from gateway.errors import GatewayError, StudyNotFound
+from gateway.runs.rows import Run
 from gateway.studies import delivery_rows, instance_rows
 from gateway.studies.instance_rows import HeldInstance, StudySummary
 from gateway.studies.listings import Filter, list_results
 from gateway.studies.manifests import is_uid
+from gateway.studies.query.searching import search
 
 NEWEST = 50
 """Runs and results of a study that the page lists, the newest first."""
 
 
 def _studies() -> flask.Response:
-    """List the caller's own studies by UID, each as one of its files states it."""
+    """List stored studies: those of a search among all that the caller may see, where there are tables for it."""
     require("read")
     require_audit()
+    return _search() if current_service().settings.dicomweb else _own_studies()
+
+
+def _search() -> flask.Response:
+    args, (limit, after) = flask.request.args, page()
+    place = after or "0"
+    matches, more = search(store_context().store, owners(), typed_query(args, limit, place))
+    record("ui-studies", matches=len(matches))
+    runs = stored_runs().numbers_by_study(caller_name(), [match.uids[0] for match in matches])
+    studies = [{**listed(match, patient="patient" in args), "runs": runs.get(match.uids[0], 0)} for match in matches]
+    return flask.jsonify({"studies": studies, "next": str(int(place) + len(studies)) if more else None})
+
+
+def _own_studies() -> flask.Response:
+    """List the caller's own studies by UID, each as one of its files states it."""
     store, (limit, after), caller = store_context().store, page(), caller_name()
     with store.index.reading() as connection:
         since = store.retention.since
@@ -43,8 +62,8 @@ def _studies() -> flask.Response:
     with admission_ticket():
         for one in firsts:
             series[one.study_instance_uid].append(_series_words(one))
-    listed = [_listed(each, series[each.study_instance_uid], runs) for each in summaries]
-    return paged("studies", listed, limit, "study_instance_uid")
+    entries = [_listed(each, series[each.study_instance_uid], runs) for each in summaries]
+    return paged("studies", entries, limit, "study_instance_uid")
 
 
 def _listed(summary: StudySummary, series: list[JSON], runs: Mapping[str, int]) -> JSON:
@@ -55,8 +74,6 @@ def _listed(summary: StudySummary, series: list[JSON], runs: Mapping[str, int]) 
         "modalities": sorted({one["modality"] for one in series if one["modality"]}),
         "series": summary.series,
         "instances": summary.instances,
-        "bytes": summary.size,
-        "stored": moment(summary.stored_at),
         "runs": runs.get(summary.study_instance_uid, 0),
     }
 
@@ -88,7 +105,7 @@ def _history(uid: str) -> JSON:
     with store.index.reading() as connection:
         deliveries = delivery_rows.of_study(connection, caller, uid)
     return {
-        "runs": [summary_of(run) for run in stored_runs().page(caller, study=uid, limit=NEWEST)],
+        "runs": [_run(run) for run in stored_runs().page(caller, study=uid, limit=NEWEST)],
         "results": [result_entry(one) for one in list_results(store, caller, Filter(study=uid), limit=NEWEST)],
         "deliveries": [
             {
@@ -102,6 +119,17 @@ def _history(uid: str) -> JSON:
             for one in deliveries
         ],
     }
+
+
+def _run(run: Run) -> JSON:
+    problem = stored_runs().problem(run) if run.state in PROBLEMS else None
+    return summary_of(run) | {"problem": problem}
+
+
+def _request(id: str) -> flask.Response:
+    """Return the JSON of a run that names what is stored, so that it can be sent again."""
+    require("read")
+    return flask.jsonify(stored_runs().request(stored_runs().get(caller_name(), id)))
 
 
 def _series(instances: list[HeldInstance]) -> JSON:
@@ -147,5 +175,6 @@ def _picture(study: str, series: str, instance: str) -> flask.Response:
 RULES: tuple[Rule, ...] = (
     ("GET", "/studies", _studies),
     ("GET", "/studies/<uid>", _study),
+    ("GET", "/runs/<id>/request", _request),
     ("GET", "/studies/<study>/series/<series>/instances/<instance>/picture", _picture),
 )

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from sqlalchemy import ColumnElement, FromClause, and_, or_
+from sqlalchemy import ColumnElement, FromClause, and_, func, or_
 
 from gateway.dicom.web.comparing import DATE, TIME, composed, earliest, folded_name, latest, name_columns, whole_number
 from gateway.dicom.web.query_attributes import MAX_VALUE_CHARACTERS, Matching, QueryAttribute
@@ -40,6 +40,12 @@ class Matcher:
     def text(self, attribute: QueryAttribute, value: str, table: Columns) -> Conditions:
         """Match wildcards, with case."""
         return self._like(attribute, table.c[attribute.column], composed(value).strip(" "))
+
+    def words(self, attribute: QueryAttribute, value: str, table: Columns) -> Conditions:
+        """Match wildcards without the case of ASCII; databases differ in what they fold beyond it."""
+        folded = composed(value).strip(" ").lower()
+        column = func.lower(table.c[attribute.column])
+        return or_(self.text(attribute, value, table), self._like(attribute, column, folded))
 
     def listed(self, attribute: QueryAttribute, value: str, table: Columns) -> Conditions:
         """Match any of several texts."""
@@ -130,6 +136,7 @@ def _between(column: ColumnElement[str], first: str, last: str) -> Conditions:
 _RULES: dict[Matching, Callable[[Matcher, QueryAttribute, str, Columns], Conditions]] = {
     Matching.UID: _uids,
     Matching.TEXT: Matcher.text,
+    Matching.WORDS: Matcher.words,
     Matching.LIST: Matcher.listed,
     Matching.NAME: Matcher.name,
     Matching.DATE: _date,
