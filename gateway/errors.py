@@ -447,11 +447,11 @@ class ParameterRefused(RequestError):
 
 
 class StudyRefused(RequestError):
-    """The model does not take this study. Raise it from a handler; ``detail`` is shown to the user."""
+    """The study is refused, most often by the model. Raise it from a handler; ``detail`` is shown to the user."""
 
     status = 422
     code = "study-refused"
-    title = "The model does not take this study"
+    title = "The study is refused"
 
 
 class WebhookRefused(RequestError):

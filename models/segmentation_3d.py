@@ -11,7 +11,7 @@ from models.anatomy import body
 
 Air = Annotated[float, Field(ge=-1024, le=3071, description="HU below which there is air")]
 Bone = Annotated[float, Field(ge=-1024, le=3071, description="HU above which there is bone")]
-Slices = Annotated[Volume, Requires(uneven=True)]
+Slices = Annotated[Volume, Requires(modality=("CT", "MR"), uneven=True)]
 """A series of any steps: each slice is segmented as it is."""
 
 

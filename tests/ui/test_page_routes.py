@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
-from pydicom import dcmread
+from pydicom import Dataset, dcmread
 from werkzeug.test import TestResponse
 
 from gateway import Gateway, LabelMask, Requires, Settings, Volume
@@ -166,6 +166,37 @@ def test_colour_is_shown_as_three_bytes_a_pixel(client: FlaskClient, study: list
     header, values = picture(shown(client, data))
     assert header["dtype"] == "uint8"
     np.testing.assert_array_equal(values[0], pixels)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "spacing", "place"),
+    [
+        ({"PixelSpacing": [2, 3]}, [2, 3], "patient"),
+        ({"Modality": "DX", "PixelSpacing": None, "ImagerPixelSpacing": [2, 3]}, [2, 3], "detector"),
+        ({"Modality": "DX", "PixelSpacing": [2, 3], "ImagerPixelSpacing": [2, 3]}, [2, 3], "detector"),
+        ({"Modality": "DX", "PixelSpacing": [1, 1], "ImagerPixelSpacing": [2, 3]}, [1, 1], "calibrated"),
+        ({"Modality": "CR", "PixelSpacing": [2, 3], "PixelSpacingCalibrationType": "FIDUCIAL"}, [2, 3], "calibrated"),
+        ({"Modality": "CR", "PixelSpacing": [2, 3]}, [2, 3], "unknown"),
+        ({"Modality": "US", "PixelSpacing": None, "SequenceOfUltrasoundRegions": [(0.2, 0.3, 3)]}, [2, 3], "patient"),
+        ({"Modality": "US", "PixelSpacing": None, "SequenceOfUltrasoundRegions": [(0.2, 0.3, 4)]}, None, "patient"),
+        ({"Modality": "US", "PixelSpacing": None, "SequenceOfUltrasoundRegions": [(1, 1, 3)] * 2}, None, "patient"),
+    ],
+)
+def test_a_picture_says_where_its_millimetres_hold(
+    client: FlaskClient, study: list[Path], attributes: dict[str, Any], spacing: list[float] | None, place: str
+) -> None:
+    regions = [region(*words) for words in attributes.get("SequenceOfUltrasoundRegions", [])]
+    words = attributes | ({"SequenceOfUltrasoundRegions": regions} if regions else {})
+    header, _ = picture(shown(client, changed(study[0], **words)))
+    assert (header["spacing"], header["spacing_at"]) == (spacing, place)
+
+
+def region(down: float, right: float, unit: int) -> Dataset:
+    one = Dataset()
+    one.RegionSpatialFormat, one.RegionDataType = 1, 1
+    one.PhysicalUnitsXDirection = one.PhysicalUnitsYDirection = unit
+    one.PhysicalDeltaX, one.PhysicalDeltaY = right, down
+    return one
 
 
 def test_each_frame_of_several_has_its_place(client: FlaskClient) -> None:

@@ -29,8 +29,9 @@ FOCUSED = (
 
 @pytest.fixture(scope="module")
 def url(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A gateway with a store."""
-    return serve("tests.apps.shown:app", GATEWAY_STORE_FOLDER=str(tmp_path_factory.mktemp("store"))).url
+    """A gateway with a store that is searched."""
+    store = str(tmp_path_factory.mktemp("store"))
+    return serve("tests.apps.shown:app", GATEWAY_STORE_FOLDER=store, GATEWAY_DICOMWEB="1").url
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +199,43 @@ def test_a_stored_study_is_opened_with_what_ran_on_it(page: OpenedPage, study: P
     page.page.get_by_role("button", name="Show the result of /segmentation-3d").first.click()
     page.page.wait_for_selector("details.result:has-text('Tissue')")
     assert page.coloured() > 20_000
+
+
+def test_a_stored_study_is_found_and_its_failed_run_says_why_and_is_run_again(
+    page: OpenedPage, url: str, study: Path
+) -> None:
+    page.open(study)
+    page.run("/segmentation-3d")
+    words = {"study": dcmread(next(study.iterdir())).StudyInstanceUID, "bone": "much"}
+    assert page.page.request.post(f"{url}/runs?route=/segmentation-3d", data=words).status == 201
+    search = page.page.get_by_role("search")
+    page.page.get_by_text("Search", exact=True).click()
+    search.get_by_label("Patient's name").fill("nobody")
+    search.get_by_role("button", name="Search").click()
+    page.page.wait_for_selector("text=No stored study matches.")
+    search.get_by_label("Patient's name").fill("phantom")
+    search.get_by_label("Description").fill("CHEST")
+    search.get_by_label("Show the patients").check()
+    search.get_by_role("button", name="Search").click()
+    found = page.page.locator(".stored button")
+    found.filter(has_text="PHANTOM").click()
+    page.page.wait_for_selector(".history .error:has-text('bone')")
+    page.page.wait_for_selector("p.hint:has-text('16 of 16 files are pictures')")
+    again = page.page.get_by_role("button", name="Run /segmentation-3d again with the same input")
+    before = again.count()
+    again.first.click()
+    page.page.get_by_role("alert").filter(has_text="bone").first.wait_for()
+    again.nth(before).wait_for()
+
+
+def test_on_a_narrow_screen_the_tabs_stay_in_sight(page: OpenedPage, study: Path) -> None:
+    page.page.set_viewport_size({"width": 390, "height": 844})
+    page.open(study)
+    page.run("/segmentation-3d")
+    for name in ("Models", "Results", "Compare"):
+        page.page.mouse.wheel(0, 5000)
+        page.page.get_by_role("tab", name=name).click(timeout=5000)
+    assert page.page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 @pytest.mark.slow

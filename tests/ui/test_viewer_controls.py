@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.dicom.volumes.volume_series import COLUMNS, ROWS, series
+from tests.dicom.volumes.volume_series import COLUMNS, ROWS, SPACING, series
 from tests.require import require
 from tests.ui.viewer_page import CHROMIUM, ViewerPage, opened, picture
 
@@ -64,6 +65,7 @@ def changes(viewer: ViewerPage) -> dict[str, Any]:
         ("z", {"tool": "zoom"}),
         ("p", {"tool": "pan"}),
         ("c", {"tool": "point"}),
+        ("m", {"tool": "length"}),
         ("q", {}),
     ],
 )
@@ -172,3 +174,54 @@ def test_what_a_pane_shows_is_said_to_those_who_do_not_see_it(viewer: ViewerPage
     pane = viewer.page.get_by_role("slider")
     assert pane.get_attribute("aria-valuetext") == "13 of 25"
     assert pane.get_attribute("aria-label") == "CT axial"
+
+
+def lengths(viewer: ViewerPage) -> list[str]:
+    return [event["words"] for event in viewer.run("() => harness.events") if event["type"] == "length"]
+
+
+def test_a_length_is_dragged_in_millimetres_of_each_plane_and_removed(viewer: ViewerPage) -> None:
+    viewer.page.keyboard.press("m")
+    for view, ends, mm in (
+        ("stack", ([12, 5, 4], [12, 25, 34]), np.hypot(20 * SPACING[0], 30 * SPACING[1])),
+        ("coronal", ([2, 18, 4], [22, 18, 34]), np.hypot(20 * 2.5, 30 * SPACING[1])),
+    ):
+        viewer.run("view => { viewer.setPlane(view); viewer.goTo([12, 18, 20]); viewer.flush(); }", view)
+        (x, y), to = (viewer.run("voxel => viewer.toScreen(voxel)", voxel) for voxel in ends)
+        viewer.page.mouse.move(x, y)
+        viewer.page.mouse.down()
+        viewer.page.mouse.move(*to, steps=3)
+        viewer.page.mouse.up()
+        words = lengths(viewer)[-1]
+        assert words.endswith(" mm")
+        assert float(words.removesuffix(" mm")) == pytest.approx(mm, abs=0.1)
+    canvas = viewer.page.locator("canvas")
+    canvas.focus()
+    shown = viewer.pixels()
+    viewer.page.keyboard.press("Delete")
+    assert (viewer.pixels() != shown).any()
+    assert viewer.run("() => viewer.scene.lengths.length") == 1
+
+
+def test_a_length_is_measured_by_keys_alone(viewer: ViewerPage) -> None:
+    for key in ("m", "Enter", "Shift+ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight", "Enter"):
+        viewer.page.keyboard.press(key)
+    assert lengths(viewer) == [f"{3 * SPACING[1]:.2f} mm"]
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ({"spacing_at": "detector"}, "4.00 mm at the detector"),
+        ({"spacing_at": "calibrated"}, "4.00 mm (calibrated)"),
+        ({"spacing_at": "unknown"}, "4.00 mm (magnification not stated)"),
+        ({"spacing": None}, "2.0 pixels"),
+    ],
+)
+def test_a_length_says_what_its_millimetres_are(viewer: ViewerPage, header: dict[str, Any], words: str) -> None:
+    lost = {"position": None, "orientation": None, "spacing": [2, 2]}
+    viewer.load([picture(series(1)[0], **lost | header)])
+    viewer.page.locator("canvas").focus()
+    for key in ("m", "Enter", "Shift+ArrowDown", "Shift+ArrowDown", "Enter"):
+        viewer.page.keyboard.press(key)
+    assert lengths(viewer) == [words]

@@ -220,6 +220,16 @@ def test_pixels_that_are_not_square_have_their_shape(viewer: ViewerPage) -> None
     assert np.ptp(rows) + 1 == pytest.approx(ROWS * SIDE / 2, abs=1)
 
 
+def test_pixels_of_unknown_size_have_the_shape_that_is_stated(viewer: ViewerPage) -> None:
+    lost = slice_at((0, 0, 0), ImagePositionPatient=None, ImageOrientationPatient=None, PixelSpacing=None)
+    lost.PixelAspectRatio = [1, 2]
+    viewer.load([picture(lost, np.full((1, ROWS, COLUMNS), 900, np.int16))])
+    bare(viewer)
+    rows, columns = np.nonzero((viewer.run("() => viewer.setWindow(0, 1)"), viewer.pixels())[1].any(axis=-1))
+    assert np.ptp(columns) + 1 == pytest.approx(COLUMNS * SIDE, abs=1)
+    assert np.ptp(rows) + 1 == pytest.approx(ROWS * SIDE / 2, abs=1)
+
+
 def test_frames_of_one_image_are_slices_in_the_order_of_their_places(viewer: ViewerPage) -> None:
     heights = [4.0, 0.0, 2.0]
     pixels = np.stack([np.full((ROWS, COLUMNS), 100 * height) for height in heights]).astype(np.int16)

@@ -91,6 +91,7 @@ export class Models {
   #choose(card) {
     this.#card = card;
     this.#form = new Form(card?.parameters ?? {}, this.desk.study?.storable ?? true);
+    this.#form.element.addEventListener("change", () => !this.desk.study?.storable && void this.#preflight());
     fill(this.#fields, this.#form.size ? this.#form.element : null);
     this.#show();
   }
@@ -143,7 +144,7 @@ export class Models {
     this.#ready();
     if (!study || !this.#sendable) return;
     try {
-      this.#verdicts = await preflight(api, study, this.#uid, study.stored, this.#asking.signal);
+      this.#verdicts = await preflight(api, study, this.#uid, study.stored, this.#form.stated, this.#asking.signal);
       this.#show();
     } catch (error) {
       if (error instanceof Problem && error.status === 404) return;  // a gateway that cannot tell before the request

@@ -7,7 +7,7 @@ import {fill, h, newId} from "./dom.js";
 /** Parameters that the page sets itself. */
 const OWN = new Set(["output"]);
 /** What begins so is the gateway's own, and states what files other than DICOM do not. */
-const UNSTATED = "$";
+const UNSTATED = "$", MODALITY = "$modality";
 
 /** Fields for the members of an object. */
 export class Form {
@@ -42,6 +42,12 @@ export class Form {
       }
     }
     return found;
+  }
+
+  /** What is set of files that state no modality; other fields may be invalid as yet. @returns {Record<string, any>} */
+  get stated() {
+    const fields = [...this.#fields].filter(([name]) => name === MODALITY).map(([name, {read}]) => [name, read()]);
+    return Object.fromEntries(fields.filter(([, value]) => value));
   }
 
   /** Show what the gateway says of parameters beside their fields. @param {{pointer: string, detail: string}[]} errors */

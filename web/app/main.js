@@ -75,6 +75,7 @@ function tabs(desk, panels) {
     panel.hidden = at !== chosen;
     buttons[at].setAttribute("aria-selected", String(at === chosen));
     buttons[at].tabIndex = at === chosen ? 0 : -1;
+    if (at === chosen && panel.getBoundingClientRect().top < list.getBoundingClientRect().bottom) panel.scrollIntoView();
   });
   panels.forEach(([, panel], at) => {
     panel.id = ids[at];

@@ -21,7 +21,9 @@ export function voxelOf(series, point) {
   ];
 }
 
-/** Millilitres of one voxel; null where the spacing is unknown. @param {Series} series */
+/** Millilitres of one voxel; null where it is unknown: of projections, and of slices with gaps. @param {Series} series */
 export function voxelMillilitres(series) {
-  return series.spacing ? series.spacing.reduce((product, step) => product * step, 1) / 1000 : null;
+  const {spacing, shape, affine, header, volumetric} = series;
+  const known = shape[0] > 1 ? volumetric : !!affine && !!header.thickness;
+  return spacing && known ? spacing.reduce((product, step) => product * step, 1) / 1000 : null;
 }

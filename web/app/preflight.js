@@ -11,20 +11,21 @@ const HEAD = 1 << 18;
 /**
  * The verdict of each model by its route.
  * @param {import("./api.js").Api} api @param {Study} study @param {string} uid of a series or a study @param {boolean} reference name it, since it is stored
+ * @param {Record<string, any>} stated  what the request would state of files that are no DICOM
  * @param {AbortSignal} signal @returns {Promise<Map<string, Verdict>>}
  */
-export async function preflight(api, study, uid, reference, signal) {
-  const answer = reference ? await api.json("preflight", {json: referenceOf(study, uid), signal}) : await sent(api, study.files(uid), signal);
+export async function preflight(api, study, uid, reference, stated, signal) {
+  const answer = reference ? await api.json("preflight", {json: referenceOf(study, uid), signal}) : await sent(api, study.files(uid), stated, signal);
   return new Map(answer.models.map((/** @type {any} */ each) => [each.model, {route: each.model, accepted: each.accepted, reasons: each.reasons}]));
 }
 
 /** The member of a request that names what is stored. @param {Study} study @param {string} uid @returns {Record<string, string>} */
 export const referenceOf = (study, uid) => (study.headers(uid)[0]?.study_instance_uid === uid ? {study: uid} : {series: uid});
 
-/** @param {import("./api.js").Api} api @param {File[]} files @param {AbortSignal} signal */
-async function sent(api, files, signal) {
+/** @param {import("./api.js").Api} api @param {File[]} files @param {Record<string, any>} stated @param {AbortSignal} signal */
+async function sent(api, files, stated, signal) {
   const heads = await Promise.all(files.map(headOf));
-  const {type, body} = encodeRelated({}, heads);
+  const {type, body} = encodeRelated(stated, heads);
   return api.json("preflight", {method: "POST", body, headers: {"Content-Type": type}, signal});
 }
 

@@ -2,19 +2,19 @@
 import {button, check, fill, h, newId} from "./dom.js";
 import {fileName} from "./downloads.js";
 import {save} from "./dom.js";
-import {fail} from "./notices.js";
+import {announce, fail} from "./notices.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
 
 /** @type {[import("../viewer/viewer.js").View, string][]} */
 const VIEWS = [["stack", "Stack"], ["axial", "Axial"], ["coronal", "Coronal"], ["sagittal", "Sagittal"], ["all", "All planes"]];
 /** @type {[import("../viewer/gestures.js").Tool, string, string][]} */
-const TOOLS = [["scroll", "Scroll", "S"], ["window", "Window", "W"], ["pan", "Pan", "P"], ["zoom", "Zoom", "Z"], ["point", "Point", "C"]];
+const TOOLS = [["scroll", "Scroll", "S"], ["window", "Window", "W"], ["pan", "Pan", "P"], ["zoom", "Zoom", "Z"], ["point", "Point", "C"], ["length", "Length", "M"]];
 /** What keys do on the pictures. */
 const KEYS = [
   ["Arrows, wheel", "slice by slice"], ["Page Up, Page Down", "ten slices"], ["Home, End", "first and last slice"],
   ["1 to 9", "windows of the list"], ["+ and −", "zoom"], ["Shift and arrows", "move the picture, or the cross"],
-  ["S, W, P, Z, C", "tools: scroll, window, pan, zoom, point"], ["Enter, Shift and Enter", "a click that adds, that removes"],
+  ["S, W, P, Z, C, M", "tools: scroll, window, pan, zoom, point, length"], ["Enter, Shift and Enter", "a click that adds, that removes; Enter: the ends of a length"], ["Delete", "removes the last length"],
   ["Space", "findings on and off"], ["I", "invert"], ["B", "smooth or square pixels"], ["T", "texts on and off"], ["R", "reset"],
 ];
 
@@ -27,6 +27,13 @@ export function toolbar(desk) {
   const reset = button("Reset", () => viewer.reset());
   const png = button("PNG", () => void viewer.toBlob().then((blob) => save(blob, `${fileName(viewer.series?.description ?? "view")}.png`)).catch(fail), {title: "Save this view as a picture"});
   const windows = windowList(desk);
+  const lengths = button("Clear lengths", () => viewer.eraseLength(true), {hidden: true});
+  viewer.addEventListener("length", (event) => {
+    const {words, count} = /** @type {CustomEvent} */ (event).detail;
+    lengths.hidden = !count;
+    if (words) announce(words);
+  });
+  for (const name of ["series", "study"]) desk.addEventListener(name, () => (lengths.hidden = !viewer.scene?.lengths.length));
   const controls = [planes, windows, ...tools, reset, png];
   const shown = check("Findings", true, (checked) => viewer.setOverlaid(checked));
   const follow = () => {
@@ -39,7 +46,7 @@ export function toolbar(desk) {
   for (const name of ["series", "study", "loaded"]) desk.addEventListener(name, follow);
   viewer.addEventListener("view", (event) => (/** @type {HTMLInputElement} */ (shown.querySelector("input")).checked = /** @type {CustomEvent} */ (event).detail.overlaid !== false));
   follow();
-  return h("div", {class: "toolbar", role: "toolbar", "aria-label": "Pictures"}, planes, windows, h("div", {class: "group"}, ...tools), shown,
+  return h("div", {class: "toolbar", role: "toolbar", "aria-label": "Pictures"}, planes, windows, h("div", {class: "group"}, ...tools), lengths, shown,
     reset, png, button("?", () => keys.showModal(), {"aria-label": "Keys", title: "Keys"}), keys);
 }
 

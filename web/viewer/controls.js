@@ -24,6 +24,8 @@ export function attachControls(pane, viewer) {
     pan: (on, x, y) => pan(on, viewer, x, y),
     zoom: (on, factor, around) => zoom(on, viewer, factor, around),
     window: (right, down) => drag(viewer, right, down),
+    measure: (on, from, to) => measure(on, viewer, from, to),
+    measured: () => viewer.endLength(),
     click: (on, place, positive) => click(on, viewer, place, positive),
     hover: (on, place) => viewer.hover(place && voxelAt(on, viewer, place)),
   });
@@ -32,7 +34,8 @@ export function attachControls(pane, viewer) {
     end: (on, last) => scroll(on, viewer, last ? on.plane.count : -on.plane.count),
     zoom: (on, factor) => zoom(on, viewer, factor),
     step: (on, right, down) => step(on, viewer, right, down),
-    pick: (positive) => viewer.tool === "point" && viewer.cursor && viewer.pick(viewer.cursor, positive),
+    pick: (on, positive) => pick(on, viewer, positive),
+    erase: () => viewer.eraseLength(),
     preset: (index) => preset(viewer, index),
     tool: (tool) => viewer.setTool(tool),
     overlays: () => viewer.setOverlaid(!viewer.scene?.overlaid),
@@ -47,6 +50,20 @@ export function attachControls(pane, viewer) {
 function voxelAt(pane, viewer, [x, y]) {
   const {cursor} = viewer;
   return cursor && pane.voxelAt(x, y, cursor[pane.plane.axis]);
+}
+
+/** @param {Pane} pane @param {Viewer} viewer @param {[number, number]} from @param {[number, number]} to */
+function measure(pane, viewer, from, to) {
+  const index = viewer.cursor?.[pane.plane.axis] ?? 0;
+  viewer.setRuler({axis: pane.plane.axis, points: [from, to].map(([x, y]) => pane.placeAt(x, y, index))});
+}
+
+/** @param {Pane} pane @param {Viewer} viewer @param {boolean} positive */
+function pick(pane, viewer, positive) {
+  const {cursor, tool} = viewer;
+  if (!cursor) return;
+  if (tool === "point") viewer.pick(cursor, positive);
+  if (tool === "length") viewer.markLength(pane.plane.axis, cursor);
 }
 
 /** @param {Pane} pane @param {Viewer} viewer @param {number} slices */

@@ -1,7 +1,7 @@
 // Pointer, wheel and touch on a pane, as calls of what they mean.
 
 /** @typedef {import("./pane.js").Pane} Pane */
-/** @typedef {"scroll" | "window" | "pan" | "zoom" | "point"} Tool */
+/** @typedef {"scroll" | "window" | "pan" | "zoom" | "point" | "length"} Tool */
 
 /**
  * @typedef {object} Actions
@@ -11,6 +11,8 @@
  * @property {(pane: Pane, factor: number, around: [number, number]) => void} zoom
  * @property {(right: number, down: number) => void} window parts of a pane's size
  * @property {(pane: Pane, place: [number, number], positive: boolean) => void} click
+ * @property {(pane: Pane, from: [number, number], to: [number, number]) => void} measure while a length is dragged
+ * @property {() => void} measured at its end
  * @property {(pane: Pane, place: [number, number] | null) => void} hover null as the pointer leaves
  */
 
@@ -34,6 +36,7 @@ const UNITS = [1, 40, 400];
  * @typedef {object} Drag
  * @property {Map<number, [number, number]>} pointers the last place of each that is down
  * @property {Tool} tool
+ * @property {[number, number]} from the place of the first pointer as it went down
  * @property {number} way pixels of CSS moved in all
  * @property {number} rest of a slice
  * @property {boolean} positive
@@ -47,10 +50,10 @@ const UNITS = [1, 40, 400];
 export function attach(pane, actions) {
   const {canvas} = pane;
   /** @type {Drag} */
-  const drag = {pointers: new Map(), tool: "scroll", way: 0, rest: 0, positive: true};
+  const drag = {pointers: new Map(), tool: "scroll", from: [0, 0], way: 0, rest: 0, positive: true};
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
-    if (!drag.pointers.size) Object.assign(drag, {way: 0, rest: 0, tool: toolOf(event, actions), positive: isPositive(event)});
+    if (!drag.pointers.size) Object.assign(drag, {from: placeOf(event), way: 0, rest: 0, tool: toolOf(event, actions), positive: isPositive(event)});
     drag.pointers.set(event.pointerId, placeOf(event));
   });
   canvas.addEventListener("pointermove", (event) => {
@@ -62,7 +65,9 @@ export function attach(pane, actions) {
   });
   canvas.addEventListener("pointerup", (event) => {
     const clicked = drag.pointers.size === 1 && drag.way < SLACK;
-    if (drag.pointers.delete(event.pointerId) && clicked) actions.click(pane, placeOf(event), drag.positive);
+    if (!drag.pointers.delete(event.pointerId)) return;
+    if (clicked) actions.click(pane, placeOf(event), drag.positive);
+    else if (drag.tool === "length" && !drag.pointers.size) actions.measured();
   });
   canvas.addEventListener("pointercancel", (event) => drag.pointers.delete(event.pointerId));
   canvas.addEventListener("pointerleave", () => actions.hover(pane, null));
@@ -96,6 +101,7 @@ function move(pane, actions, drag, [right, down], place) {
   if (drag.way < SLACK) return;
   if (drag.tool === "pan") actions.pan(pane, right, down);
   if (drag.tool === "zoom") actions.zoom(pane, 2 ** (-down / ZOOM), [pane.width / 2, pane.height / 2]);
+  if (drag.tool === "length") actions.measure(pane, drag.from, place);
   if (drag.tool === "window") actions.window(right / pane.width, down / pane.height);
   if (drag.tool === "scroll") {
     drag.rest += down / Math.min(DRAG, Math.max(1, pane.height / pane.plane.count));

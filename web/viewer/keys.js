@@ -8,7 +8,8 @@
  * @property {(pane: Pane, end: boolean) => void} end to the first plane or the last
  * @property {(pane: Pane, factor: number) => void} zoom
  * @property {(pane: Pane, right: number, down: number) => void} step voxels of the cursor, or pixels while it is not shown
- * @property {(positive: boolean) => void} pick at the cursor
+ * @property {(pane: Pane, positive: boolean) => void} pick at the cursor: a click, or an end of a length
+ * @property {() => void} erase the last length
  * @property {(index: number) => void} preset
  * @property {(tool: import("./gestures.js").Tool) => void} tool
  * @property {() => void} overlays shown or not
@@ -35,13 +36,16 @@ const KEYS = {
   "+": (commands, pane) => commands.zoom(pane, ZOOM),
   "=": (commands, pane) => commands.zoom(pane, ZOOM),
   "-": (commands, pane) => commands.zoom(pane, 1 / ZOOM),
-  Enter: (commands, _, {shiftKey}) => commands.pick(!shiftKey),
+  Enter: (commands, pane, {shiftKey}) => commands.pick(pane, !shiftKey),
+  Delete: (commands) => commands.erase(),
+  Backspace: (commands) => commands.erase(),
   " ": (commands) => commands.overlays(),
   s: (commands) => commands.tool("scroll"),
   w: (commands) => commands.tool("window"),
   p: (commands) => commands.tool("pan"),
   z: (commands) => commands.tool("zoom"),
   c: (commands) => commands.tool("point"),
+  m: (commands) => commands.tool("length"),
   i: (commands) => commands.invert(),
   b: (commands) => commands.smooth(),
   t: (commands) => commands.notes(),

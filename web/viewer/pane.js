@@ -1,6 +1,6 @@
 // One canvas that shows one plane: the picture, what lies over it, and the way between voxels and the screen.
 import {drawNotes} from "./notes.js";
-import {drawShapes} from "./shapes.js";
+import {drawLengths, drawShapes} from "./shapes.js";
 import {Layer} from "./layer.js";
 import {isGrid, isVisible, misfit, paintHeatmaps, paintRegions, regionsOf, valuesOn} from "./overlays.js";
 import {outlinesOf} from "./outlines.js";
@@ -111,10 +111,27 @@ export class Pane {
    * @returns {number[] | null} the voxel there; null outside
    */
   voxelAt(x, y, index) {
-    const {left, top, across, down} = this.frame();
-    const [column, row] = [Math.floor((x - left) / across), Math.floor((y - top) / down)];
+    const [column, row] = this.#at(x, y).map((place) => Math.round(place));
     const inside = column >= 0 && row >= 0 && column < this.plane.width && row < this.plane.height;
     return inside ? toVoxel(this.plane, column, row, index) : null;
+  }
+
+  /**
+   * @param {number} x pixels of CSS
+   * @param {number} y
+   * @param {number} index of the plane
+   * @returns {number[]} the place there in fractions of voxels, at the edge of the picture for one beyond
+   */
+  placeAt(x, y, index) {
+    const [column, row] = this.#at(x, y);
+    const within = (/** @type {number} */ place, /** @type {number} */ size) => Math.min(size - 0.5, Math.max(-0.5, place));
+    return toVoxel(this.plane, within(column, this.plane.width), within(row, this.plane.height), index);
+  }
+
+  /** Voxels from the left and from the top; (0, 0) is the first centre. @param {number} x pixels of CSS @param {number} y */
+  #at(x, y) {
+    const {left, top, across, down} = this.frame();
+    return [(x - left) / across - 0.5, (y - top) / down - 0.5];
   }
 
   /** @param {Scene} scene */
@@ -130,6 +147,7 @@ export class Pane {
       this.#drawGrids(scene, index);
       drawShapes(context, this, scene, index);
     }
+    drawLengths(context, this, scene, index);
     if (scene.noted) drawNotes(context, this, scene, index);
     this.#describe(scene, index);
   }

@@ -32,6 +32,8 @@
  * @property {number[] | null} position as of Placed
  * @property {number[] | null} orientation as of Placed
  * @property {number[] | null} spacing mm between rows, between columns
+ * @property {number[] | null} [aspect] height and width of a pixel in parts of each other, where its spacing is unknown
+ * @property {"patient" | "detector" | "calibrated" | "unknown"} [spacing_at] where the spacing holds; all but the first of projections
  * @property {number | null} [thickness] mm
  * @property {string} [frame_of_reference_uid]
  * @property {Window[]} windows

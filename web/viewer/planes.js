@@ -18,8 +18,8 @@ import {column, letters, nearestAxes, times} from "./geometry.js";
  * @property {number} width in voxels
  * @property {number} height in voxels
  * @property {number} count of planes
- * @property {number} pixelWidth mm; 1 where unknown
- * @property {number} pixelHeight mm; 1 where unknown
+ * @property {number} pixelWidth mm, or of any unit
+ * @property {number} pixelHeight mm, or of the same unit
  * @property {boolean} measured true if these are mm
  * @property {{left: string, right: string, top: string, bottom: string}} letters of the sides
  */
@@ -60,6 +60,7 @@ function describe(series, axis, right, down) {
   const {affine, shape, spacing} = series;
   const direction = (/** @type {Way} */ way, /** @type {number} */ sign) =>
     affine ? letters(times(column(affine, way.axis), way.flipped ? -sign : sign)) : "";
+  const size = spacing ?? [1, ...(series.header.aspect ?? [1, 1])];
   const along = affine ? nearestAxes(affine).indexOf(axis) : -1;
   return {
     name: along < 0 ? "" : SCREEN[along].name,
@@ -69,8 +70,8 @@ function describe(series, axis, right, down) {
     width: shape[right.axis],
     height: shape[down.axis],
     count: shape[axis],
-    pixelWidth: spacing ? spacing[right.axis] : 1,
-    pixelHeight: spacing ? spacing[down.axis] : 1,
+    pixelWidth: size[right.axis],
+    pixelHeight: size[down.axis],
     measured: !!spacing,
     letters: {left: direction(right, -1), right: direction(right, 1), top: direction(down, -1), bottom: direction(down, 1)},
   };

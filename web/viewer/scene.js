@@ -12,6 +12,8 @@ import {firstWindow, painter} from "./windows.js";
  * @property {import("./pictures.js").Window} window
  * @property {(values: import("./pictures.js").Pixels, out: Uint32Array) => void} painter
  * @property {import("./overlays.js").Overlay[]} overlays
+ * @property {import("./lengths.js").Length[]} lengths that were measured
+ * @property {import("./lengths.js").Length | null} ruler the length that is being measured; one point until it has a second
  * @property {boolean} inverted by the reader, beyond what the picture asks for
  * @property {boolean} smooth pixels are interpolated
  * @property {boolean} overlaid overlays are shown
@@ -31,6 +33,8 @@ export function sceneOf(series) {
     window,
     painter: painterOf(series, window, false),
     overlays: [],
+    lengths: [],
+    ruler: null,
     inverted: false,
     smooth: true,
     overlaid: true,

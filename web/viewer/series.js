@@ -20,6 +20,12 @@ import {isColour} from "./pictures.js";
 /** mm of a single slice that states no thickness, as in the gateway. */
 const UNKNOWN_THICKNESS = 1;
 
+/** What a careful reader should know of lengths in a projection (PS3.3 10.7.1.3). @type {Record<string, string[]>} */
+const REMARKS = {
+  detector: ["Lengths are those at the detector: in the patient they are shorter."],
+  unknown: ["Lengths may be those at the detector: the file does not state the magnification."],
+};
+
 /** Slices of one size, kind and direction, from the first to the last along their normal. */
 export class Series {
   /** @type {Slice[]} */
@@ -146,7 +152,7 @@ export class Series {
   get remarks() {
     const {steps} = this.#measured;
     if (this.arriving) return [];
-    if (!steps) return this.header.spacing ? [] : ["The size of a pixel in millimetres is unknown."];
+    if (!steps) return this.header.spacing ? REMARKS[this.header.spacing_at ?? ""] ?? [] : ["The size of a pixel in millimetres is unknown."];
     const found = [];
     if (steps.repeated) found.push(`${steps.repeated} slices lie where another lies.`);
     if (steps.missing.length) found.push(`Slices are missing: ${describe(steps)}.`);

@@ -1,4 +1,5 @@
 // Boxes, points and lines over a plane.
+import {lengthWords} from "./lengths.js";
 import {isVisible} from "./overlays.js";
 import {colourOf, css} from "./palettes.js";
 
@@ -11,6 +12,9 @@ import {colourOf, css} from "./palettes.js";
 const REACH = 6;
 const LINE = 2;
 const TEXT = 13;
+
+/** The colour of what a person measures: of no finding. */
+const RULER = [255, 255, 255];
 
 /** A point is on a plane if its centre is not further away, in planes. */
 const NEAR = 0.5;
@@ -27,6 +31,23 @@ export function drawShapes(context, pane, scene, index) {
     if (!isVisible(overlay)) continue;
     if (overlay.kind === "box") drawBox(context, pane, overlay, index);
     if (overlay.kind === "mark") drawMark(context, pane, overlay, index);
+  }
+}
+
+/**
+ * Draw the lengths that were measured on a plane; another plane would show them shorter than they are.
+ * @param {Context} context
+ * @param {Pane} pane
+ * @param {import("./scene.js").Scene} scene
+ * @param {number} index of the plane
+ */
+export function drawLengths(context, pane, {series, lengths, ruler}, index) {
+  const {axis} = pane.plane;
+  for (const length of ruler ? [...lengths, ruler] : lengths) {
+    if (length.axis !== axis || Math.abs(length.points[0][axis] - index) > NEAR) continue;
+    const common = {id: "", name: "", colour: RULER, points: length.points};
+    if (length.points.length < 2) drawMark(context, pane, {...common, kind: "mark", symbol: "plus"}, index);
+    else drawMark(context, pane, {...common, kind: "mark", symbol: "line", text: lengthWords(series, length)}, index);
   }
 }
 

@@ -1,6 +1,7 @@
 // A viewer of one series: its planes, what lies over them, and what a person does there.
 import {attachControls} from "./controls.js";
 import {toPatient} from "./geometry.js";
+import {lengthWords} from "./lengths.js";
 import {misfit} from "./overlays.js";
 import {Pane} from "./pane.js";
 import {ownPlane, planesOf} from "./planes.js";
@@ -16,7 +17,7 @@ import {firstWindow, presets} from "./windows.js";
 
 /**
  * Shows a series in an element.
- * Events: `pick` {voxel, positive}, `cursor` {voxel, value, units, lps}, `window` {center, width, inverted}, and `view`
+ * Events: `pick` {voxel, positive}, `length` {words, count}, `cursor` {voxel, value, units, lps}, `window` {center, width, inverted}, and `view`
  * {view, tool, cursor, overlaid} for all else; each has its facts in `detail`.
  */
 export class Viewer extends EventTarget {
@@ -167,7 +168,7 @@ export class Viewer extends EventTarget {
 
   /** True while the cursor is a place within the planes, and not their number alone. */
   get aims() {
-    return this.#panes.length > 1 || this.#tool === "point";
+    return this.#panes.length > 1 || this.#tool === "point" || this.#tool === "length";
   }
 
   /** Show the planes through a voxel. @param {number[]} voxel (slice, row, column) */
@@ -206,6 +207,37 @@ export class Viewer extends EventTarget {
   /** Tell of a click on a voxel. @param {number[]} voxel @param {boolean} positive */
   pick(voxel, positive) {
     this.#tell("pick", {voxel, positive});
+  }
+
+  /** Show a length that is being measured. @param {import("./lengths.js").Length | null} ruler */
+  setRuler(ruler) {
+    this.#set({ruler});
+  }
+
+  /** Keep the length that was being measured. */
+  endLength() {
+    const {scene} = this;
+    if (!scene?.ruler) return;
+    const {ruler} = scene;
+    this.#set({lengths: [...scene.lengths, ruler], ruler: null});
+    this.#tell("length", {words: lengthWords(scene.series, ruler), count: scene.lengths.length});
+  }
+
+  /** Take a voxel as the first end of a length, or as the second where the first is on the same plane. @param {number} axis across the plane @param {number[]} voxel */
+  markLength(axis, voxel) {
+    const ruler = this.scene?.ruler;
+    const first = ruler?.points[0];
+    const goesOn = first && ruler.axis === axis && first[axis] === voxel[axis];
+    this.setRuler({axis, points: goesOn ? [first, voxel] : [voxel]});
+    if (goesOn) this.endLength();
+  }
+
+  /** Remove the length that is being measured, else the last one; all of them by `all`. @param {boolean} [all] */
+  eraseLength(all = false) {
+    const {scene} = this;
+    if (!scene) return;
+    this.#set({lengths: all ? [] : scene.ruler ? scene.lengths : scene.lengths.slice(0, -1), ruler: null});
+    this.#tell("length", {words: "", count: scene.lengths.length});
   }
 
   /** Tell of the voxel below the pointer. @param {number[] | null} voxel */

@@ -26,6 +26,7 @@ from gateway.dicom.reading.mosaic import is_mosaic
 from gateway.dicom.reading.nifti_heads import nifti_kind
 from gateway.dicom.reading.raw_values import number, numbers
 from gateway.dicom.reading.redaction import naming
+from gateway.dicom.web.pixel_sizes import pixel_aspect, shown_spacing, spacing_at
 from gateway.errors import LimitExceeded, StudyRefused
 
 Array = NDArray[np.generic]
@@ -36,6 +37,8 @@ MAX_WINDOWS = 16
 """Windows of one header; scanners state two or three."""
 ALIGNMENT = 8
 """The pixels begin at a multiple of it, so that a typed array views them where they lie."""
+UNSPECIFIED = "US"
+"""The Rescale Type of values without a unit (PS3.3 C.11.1.1.2)."""
 _INTEGERS = (np.int16, np.uint16)
 
 
@@ -97,6 +100,8 @@ def _dicom(one: Instance, *, patient: bool) -> ShownImage:
         "body_part": text(header, "BodyPartExamined"),
         "frame_of_reference_uid": text(header, "FrameOfReferenceUID"),
         **_place(one, 0),
+        "spacing_at": spacing_at(header),
+        "aspect": _list(pixel_aspect(header)),
         "windows": list(_windows(functional_group(header, "FrameVOILUTSequence", 0))),
         "inverted": text(header, "PhotometricInterpretation") == "MONOCHROME1",
     }
@@ -136,6 +141,7 @@ def _array_words(values: Array) -> JSON:
 def _units(header: Dataset) -> str:
     """The unit of the values, "" where none is stated; HU is that of CT (PS3.3 C.11.1.1.2)."""
     stated = text(functional_group(header, "PixelValueTransformationSequence", 0), "RescaleType")
+    stated = stated if stated != UNSPECIFIED else ""
     stated = stated or text(header, "Units") or text(header, "DoseUnits")
     return stated or ("HU" if text(header, "Modality") == "CT" else "")
 
@@ -158,11 +164,7 @@ def _place(one: Instance, frame: int) -> JSON:
     plane = functional_group(header, "PlaneOrientationSequence", frame)
     measures = functional_group(header, "PixelMeasuresSequence", frame)
     position = None if is_mosaic(header) else numbers(place, "ImagePositionPatient", 3)
-    spacing = numbers(measures, "PixelSpacing", 2)
-    if spacing is None:
-        spacing = numbers(header, "ImagerPixelSpacing", 2)
-    if spacing is not None and not (spacing > 0).all():
-        spacing = None
+    spacing = shown_spacing(header, measures)
     return {
         "position": _list(position),
         "orientation": None if one.orientation is None else _list(numbers(plane, "ImageOrientationPatient", 6)),

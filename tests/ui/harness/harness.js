@@ -7,7 +7,7 @@ import {Viewer} from "/viewer/viewer.js";
 
 const viewer = new Viewer(document.querySelector("#viewer"));
 const events = [];
-for (const type of ["pick", "cursor", "window", "view"]) {
+for (const type of ["pick", "length", "cursor", "window", "view"]) {
   viewer.addEventListener(type, (event) => events.push({type, ...event.detail}));
 }
 
