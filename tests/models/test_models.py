@@ -15,6 +15,7 @@ from pydicom import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from gateway import InferenceSerializer, StudyRefused
+from gateway.binding.preflight import preflight
 from gateway.binding.typed_model import TypedModel
 from gateway.contract.model import adapt
 from gateway.contract.requests import Request
@@ -23,6 +24,7 @@ from gateway.dicom.samples import phantom
 from gateway.protocol.response import check
 from models.app import MODELS, PLAIN
 from tests.dicom.studies import image, uid
+from tests.dicom.volumes.nifti_files import nifti, packed
 
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 RECEIVED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -144,6 +146,16 @@ def in_skin(slices: int, rows: int, columns: int) -> np.ndarray[Any, np.dtype[np
     z = (np.arange(slices) + 0.5) * phantom.HEIGHT_MM / slices - phantom.HEIGHT_MM / 2
     waist = (1 + 0.02 * np.sin(z / 50))[:, None, None]
     return np.asarray((x / (158 * waist)) ** 2 + (x[:, None] / (112 * waist)) ** 2 < 1)
+
+
+@pytest.mark.parametrize("route", VOLUME)
+def test_a_nifti_file_without_a_modality_is_refused_by_preflight_as_by_the_model(route: str) -> None:
+    file = packed(nifti())
+    models = {route: TypedModel(route, MODELS[route])}
+    ((reason,),) = [opinion.request.reasons for opinion in preflight(models, [io.BytesIO(file)])]
+    assert reason == refusal(route, [file])
+    (stated,) = preflight(models, [io.BytesIO(file)], modality="MR")
+    assert stated.request.accepted
 
 
 def test_air_and_bone_are_where_the_phantom_has_their_hounsfield_units(chest: Any) -> None:

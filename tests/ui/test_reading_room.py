@@ -199,6 +199,9 @@ def test_a_stored_study_is_opened_with_what_ran_on_it(page: OpenedPage, study: P
     page.page.get_by_role("button", name="Show the result of /segmentation-3d").first.click()
     page.page.wait_for_selector("details.result:has-text('Tissue')")
     assert page.coloured() > 20_000
+    with page.page.expect_download() as saved:
+        page.page.get_by_role("button", name="DICOM", exact=True).click()
+    assert dcmread(saved.value.path()).Modality == "SEG"
 
 
 def test_a_stored_study_is_found_and_its_failed_run_says_why_and_is_run_again(

@@ -133,7 +133,7 @@ function runItem(desk, run) {
 /** @param {Desk} desk @param {any} result */
 function resultItem(desk, result) {
   const card = {route: result.model, name: result.model, version: result.version};
-  const show = () => void answerAt(desk.api, `results/${encodeURIComponent(result.id)}`, card, {}).then((answer) => desk.add(answer)).catch(fail);
+  const show = () => void answerAt(desk.api, `results/${encodeURIComponent(result.id)}`, card, {}).then((answer) => desk.add({...answer, again: null})).catch(fail);
   return h("li", {class: "row between"}, h("span", {}, `${result.model} ${result.version}`, " ", h("span", {class: "faint"}, `stored result · ${time(result.created)}`)),
     button("Show", show, {class: "small", "aria-label": `Show the stored result of ${result.model}`}));
 }
