@@ -212,7 +212,7 @@ def test_a_stored_study_is_found_and_its_failed_run_says_why_and_is_run_again(
     words = {"study": dcmread(next(study.iterdir())).StudyInstanceUID, "bone": "much"}
     assert page.page.request.post(f"{url}/runs?route=/segmentation-3d", data=words).status == 201
     search = page.page.get_by_role("search")
-    page.page.get_by_text("Search", exact=True).click()
+    page.page.locator("summary", has_text="Search").click()
     search.get_by_label("Patient's name").fill("nobody")
     search.get_by_role("button", name="Search").click()
     page.page.wait_for_selector("text=No stored study matches.")
