@@ -26,7 +26,7 @@ STORE = 1280 << 20
 class RayCluster:
     """A head without processors, and nodes with three each; every node is a session of its own processes."""
 
-    def __init__(self, variables: Mapping[str, str], count: int = 2) -> None:
+    def __init__(self, variables: Mapping[str, str]) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="gateway-test-cluster-"))
         self.address = f"127.0.0.2:{free_port()}"
         self.variables = {
@@ -39,6 +39,10 @@ class RayCluster:
             "RAY_health_check_timeout_ms": "2000",
             "RAY_health_check_failure_threshold": "3",
         }
+        self._alive: set[subprocess.Popen[bytes]] = set()
+
+    def start(self, count: int) -> None:
+        """Start the head and so many nodes."""
         self.head = self.start_head()
         self.nodes = [self.start_node() for _ in range(count)]
 
@@ -55,7 +59,10 @@ class RayCluster:
         """Start a node; again where it did not come up in Ray's own time, as on a busy machine."""
         for _ in range(TRIES):
             before, node = self.log.count(STARTED), self._start(*options, folder=folder, **variables)
-            eventually(lambda before=before, node=node: self.log.count(STARTED) > before or node.poll() is not None)
+            eventually(
+                lambda before=before, node=node: self.log.count(STARTED) > before or node.poll() is not None,
+                2 * PATIENCE,  # Ray itself has as many as PATIENCE
+            )
             if node.poll() is None:
                 return node
             self.kill(node)
@@ -69,9 +76,11 @@ class RayCluster:
         log = (self._folder / "start.log").open("ab")
         with log:
             environment = {**os.environ, **self.variables, **variables}
-            return subprocess.Popen(
+            node = subprocess.Popen(
                 command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True
             )
+        self._alive.add(node)
+        return node
 
     @property
     def log(self) -> str:
@@ -87,10 +96,11 @@ class RayCluster:
                 os.kill(pid, number)
         if number == signal.SIGKILL:
             node.wait(PATIENCE)
+            self._alive.discard(node)
 
     def close(self) -> None:
-        """End every node; nothing of them is left."""
-        for node in [*self.nodes, self.head]:
+        """End every node, also one that has not come up; nothing of them is left."""
+        for node in list(self._alive):
             self.kill(node)
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -105,8 +115,9 @@ def _session(pid: int) -> int:
 @contextlib.contextmanager
 def cluster(variables: Mapping[str, str], count: int = 2) -> Iterator[RayCluster]:
     """Have a cluster within the block, with so many nodes to begin with, which have these variables."""
-    found = RayCluster(variables, count)
+    found = RayCluster(variables)
     try:
+        found.start(count)
         yield found
     finally:
         found.close()
