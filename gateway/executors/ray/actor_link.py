@@ -85,7 +85,7 @@ class ActorLink:
             return
         try:
             self._call("tell", {**words, "sent": time.monotonic()}, [self._argument(file) for file in files])
-        except self._ray.exceptions.ObjectStoreFullError:
+        except (self._ray.exceptions.ObjectStoreFullError, self._ray.exceptions.OutOfDiskError):
             self._refuse(words)
 
     def _argument(self, file: AnonymousFile) -> Any:
