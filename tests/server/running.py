@@ -99,7 +99,8 @@ class Running:
     def hosts(self, route: str) -> set[int]:
         """The processes of one model."""
         if self.form == "ray":
-            return self.family(f"ray::Replica/{route}.")
+            title = f"ray::Replica/{route}"  # then a dot and the method that began last, until it is over
+            return {pid for pid in self.family(title) if _read(pid, "cmdline").rstrip("\0 ").partition(".")[0] == title}
         return {pid for pid in self.family("gateway.executors.host") if _read(pid, "cmdline").endswith(f"/{route}\0")}
 
     def connected_actors(self) -> int:

@@ -127,7 +127,6 @@ def test_replicas_follow_the_queue_between_their_bounds(
     with ThreadPoolExecutor(3) as threads:
         asked = [threads.submit(running.ask, "sleeps", {"until": "go"}) for _ in range(3)]
         eventually(lambda: len(set(running.noted("began"))) == 2)
-        assert len(running.hosts("sleeps")) == 2
         running.order("go")
         assert [one.result().status_code for one in asked] == [200] * 3
     assert running.is_ready()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.server.running import ALL_FORMS, RAY, Running, Start, alive, problem, told
+from tests.server.running import ALL_FORMS, Running, Start, alive, problem, told
 from tests.waiting import eventually
 
 COOLDOWN = 3600
@@ -101,9 +101,8 @@ def test_what_a_dead_model_process_had_started_ends_with_it(server: Running) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["process", RAY])
-def test_three_deaths_in_a_row_open_the_breaker(start: Start, form: str) -> None:
-    server = start(form, "dies echo", "--workers", "1", GATEWAY_BREAKER_COOLDOWN=str(COOLDOWN))
+def test_three_deaths_in_a_row_open_the_breaker(start: Start) -> None:
+    server = start("process", "dies echo", "--workers", "1", GATEWAY_BREAKER_COOLDOWN=str(COOLDOWN))
     echo = server.told("echo")["pid"]
     for _ in range(3):
         crash(server, "exit")
