@@ -12,7 +12,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, delete, text
 
 from gateway.config import Settings
-from gateway.errors import Unavailable
+from gateway.errors import StorageFull, Unavailable
 from gateway.studies.index import Index
 from gateway.studies.tables import caller_rates
 
@@ -58,10 +58,10 @@ class CallerRates:
                 return self._take(caller)
             finally:
                 self._asking.release()
-        except Unavailable as error:
+        except (StorageFull, Unavailable) as error:
             self._rests_until = self._elapsed() + REST_SECONDS
             logger.warning("each host grants its part of the callers' rates for a while: %s", error.private)
-            raise
+            raise Unavailable("The database takes no token.", private=error.private) from error
 
     def _take(self, caller: str) -> float:
         values = {"caller": caller, **self._bounds}

@@ -21,6 +21,12 @@ from tests.waiting import PATIENCE, eventually
 
 SETTINGS = Settings(caller_rate=1, caller_burst=20, caller_hosts=2)
 """A token a minute: none comes back while a test lasts."""
+FULL = (
+    "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = 'disk_full'; END $$",
+    "CREATE TRIGGER full_disk BEFORE INSERT ON caller_rates EXECUTE FUNCTION full_disk()",
+)
+"""Have the table answer as on a full disk."""
 
 
 @pytest.fixture
@@ -91,6 +97,18 @@ def test_while_the_database_is_away_a_host_grants_its_part_and_asks_again_later(
     elapsed[0] += REST_SECONDS
     assert [rates.take("one") > 0 for _ in range(20)] == [False] * 19 + [True]
     index.close()
+
+
+def test_while_the_database_is_full_a_host_grants_its_part(indexes: list[Index]) -> None:
+    with indexes[0].writing() as connection:
+        for statement in FULL:
+            connection.exec_driver_sql(statement)
+    limits = CallerLimits(SETTINGS, SharedTable(), lambda: 1000.0)
+    limits.shared_bucket = CallerRates(indexes[0], SETTINGS).take
+    for _ in range(10):
+        limits.enter("one")
+    with pytest.raises(TooManyRequests):
+        limits.enter("one")
 
 
 def test_a_database_that_hangs_holds_no_more_requests_than_ask_at_once(indexes: list[Index]) -> None:
