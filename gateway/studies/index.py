@@ -58,6 +58,7 @@ class Index:
             self._migrate()
             self._files.remember()
         self.now = IndexClock(self.reading, shared=not self._sqlite)
+        self.now()  # measured before threads ask: those that ask meanwhile get what is known
 
     def close(self) -> None:
         """Close its connections."""

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import Connection
@@ -43,6 +44,16 @@ def test_a_clock_that_is_set_meanwhile_is_measured_again(index: Index, monkeypat
     for seconds in (3600.0, 0.0):
         set_clock(monkeypatch, seconds)
         assert abs(index.now() - TRUE()) < NEAR
+
+
+def test_it_is_measured_when_the_index_opens(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    way = tmp_path / "pg"
+    way.symlink_to(cluster.folder)
+    set_clock(monkeypatch, 600.0)
+    index = Index(tmp_path, cluster.database().replace(quote(str(cluster.folder)), quote(str(way))))
+    way.unlink()
+    index.close()  # its connections end, and there is no way to new ones
+    assert abs(index.now() - TRUE()) < NEAR
 
 
 def test_within_a_transaction_it_is_measured_beside_it(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
