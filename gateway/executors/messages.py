@@ -101,8 +101,8 @@ def accept(listener: socket.socket) -> Channel | None:
 def connect(address: str, patience: float | None = None) -> Channel:
     """Connect to a listening process of our own user: another's may take the name of one that has ended.
 
-    Each wait for the other end takes ``patience`` seconds at most, None for as long as it takes. Raises OSError,
-    TimeoutError among them.
+    Each wait for the other end takes ``patience`` seconds at most, None for as long as it takes. Raises OSError:
+    TimeoutError, and BlockingIOError at once where ``patience`` is given and its queue of connections is full.
     """
     end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     end.settimeout(patience)

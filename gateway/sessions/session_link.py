@@ -85,7 +85,7 @@ class SessionLink:
         """
         try:
             kind, files = self._exchanged(name, {"verb": verb, "caller": caller, "id": id, "words": words})
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):  # the latter where its queue of connections is full
             raise Unavailable(HUNG, retry_after=RETRY_SECONDS) from None
         except OSError:
             raise SessionGone(GONE) from None

@@ -1,5 +1,6 @@
 """The link between workers, both ends in this process."""
 
+import contextlib
 import threading
 from collections.abc import Iterator
 
@@ -63,6 +64,13 @@ def test_signs_of_life_are_no_replies(worker: Worker, other: SessionLink) -> Non
 def test_a_worker_without_a_sign_of_life_has_hung(worker: Worker) -> None:
     hung, address = listen()
     with hung, pytest.raises(Unavailable):
+        worker.link.forward(address.removeprefix(PREFIX), **ASKED)
+
+
+def test_a_worker_that_takes_no_connection_has_hung(worker: Worker) -> None:
+    hung, address = listen()
+    hung.listen(0)
+    with hung, contextlib.closing(connect(address)), pytest.raises(Unavailable):
         worker.link.forward(address.removeprefix(PREFIX), **ASKED)
 
 
