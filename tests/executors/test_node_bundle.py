@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.executors.ray.node_bundle import LOCK, BundleRefused, NodeBundle
+from gateway.executors.ray.node_bundle import LOCK, PARTIAL, BundleRefused, NodeBundle
 from tests.waiting import PATIENCE
 
 UNET, HEAD = os.urandom(3000), b""
@@ -68,6 +68,16 @@ def test_a_file_that_was_begun_leaves_nothing(tmp_path: Path) -> None:
     found.write("folds/unet.bin", memoryview(UNET[:10]), last=False)
     found.close()
     assert left(tmp_path) == {LOCK}
+
+
+def test_what_a_killed_process_has_begun_is_removed_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "folds").mkdir()
+    for name in (f"{PARTIAL}0123456789abcdef", f"{PARTIAL}notes"):
+        (tmp_path / "folds" / name).write_bytes(UNET[:10])
+    found = bundle(tmp_path)
+    found.missing()
+    found.close()
+    assert left(tmp_path) == {LOCK, f"{PARTIAL}notes"}
 
 
 def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,8 @@ LOCK = ".gateway-lock"
 """Of the process that writes to the folder: others wait, and find the files."""
 PARTIAL = ".gateway-"
 """Prefix of a file until it is complete and checked."""
+UNFINISHED = re.compile(re.escape(PARTIAL) + "[0-9a-f]{16}")
+"""The name of such a file."""
 
 
 class BundleRefused(Exception):
@@ -47,8 +50,15 @@ class NodeBundle:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._lock = (self._folder / LOCK).open("wb")
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
+                self._remove_partial()
                 missing = self._compared()  # another process may have written them meanwhile
             return missing
+
+    def _remove_partial(self) -> None:
+        """Remove what killed processes have left half written: only who has the lock writes."""
+        for path in self._folder.rglob(f"{PARTIAL}*"):
+            if UNFINISHED.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
     def _compared(self) -> list[str]:
         missing = [key for key in self._files if not self._path(key).exists()]
