@@ -55,6 +55,6 @@ def _provenance(rule: Rule, model: Model, content: str, made_at: datetime) -> Pr
         input_digest=content,
         parameters_digest=hashlib.sha256(json.dumps(dict(rule.parameters), sort_keys=True).encode()).hexdigest(),
         received=made_at,
-        research=model.options.research if isinstance(model, TypedModel) else True,
+        research=model.research,
         gateway_version=__version__,
     )
