@@ -5,8 +5,10 @@ Its model does not run again. DICOM objects are made of its findings and of the 
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 import flask
@@ -53,11 +55,12 @@ class StoredAnswer:
     fields: Mapping[str, str] = field(default_factory=dict)
 
     def response(self, form: AnswerForm) -> flask.Response:
-        """Return it in a form. Raises NotAcceptable, and as ``represent``."""
+        """Return it in a form. Raises NotAcceptable, Unavailable, and as ``represent``."""
         data = None
         if form.media_type != MULTIPART:
-            with admission_ticket() as ticket:
-                data = represent(Representable(self.result, form, self.route, lambda: self._images(ticket)))
+            with ExitStack() as stack:  # a place is taken where the files are read
+                images = partial(self._images, lambda: stack.enter_context(admission_ticket()))
+                data = represent(Representable(self.result, form, self.route, images))
         fields = {DIGEST_HEADER: self.algorithm, **model_fields(self.result.card, self.route), **self.fields}
         hashes = hashes_of(self.result.input_digest, self.output_digest)
         if data is None:
@@ -71,7 +74,7 @@ class StoredAnswer:
     def with_objects(self) -> Self:
         """Return it with its findings as DICOM objects; itself where it has no others.
 
-        Raises NotAcceptable, StudyRefused and AnswerInvalid where they cannot be made.
+        Raises NotAcceptable, StudyRefused and AnswerInvalid where they cannot be made, and Unavailable.
         """
         from gateway.representations import answer_objects
 
@@ -79,16 +82,16 @@ class StoredAnswer:
             return self
         model = current_service().models.get(self.route)
         with admission_ticket() as ticket:
-            images, label_maps = self._images(ticket), model is not None and model.label_maps
+            images, label_maps = self._images(lambda: ticket), model is not None and model.label_maps
             made = answer_objects.with_objects(self.result, images, self._provenance(model), label_maps=label_maps)
         digest = hash_function(self.algorithm)()
         for piece in answer_objects.pieces_of(made):
             digest.update(piece)
         return replace(self, result=made, output_digest=digest.hexdigest())
 
-    def _images(self, ticket: Ticket) -> "list[Instance]":
+    def _images(self, ticket: Callable[[], Ticket]) -> "list[Instance]":
         try:
-            return images_of_files(self.files(ticket))
+            return images_of_files(self.files(ticket()))
         except StudyNotFound as error:
             raise NotAcceptable(GONE) from error
 

@@ -90,6 +90,17 @@ def test_a_run_of_dicom_objects_has_its_object(client: FlaskClient, study: list[
     assert header.Modality == "SEG"
 
 
+def test_a_form_without_images_takes_no_place_of_a_busy_worker(
+    client: FlaskClient, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = client.application
+    assert isinstance(app, Gateway)
+    monkeypatch.setattr(app.service.admission, "max_requests", 0)
+    for accept in ("application/json", "application/zip"):
+        stored(client, run, accept)
+    assert client.get(f"{run}/result", headers={"Accept": "image/png"}).status_code == 503
+
+
 def test_parts_are_sent_where_they_are_accepted_as_much(client: FlaskClient, run: str) -> None:
     for accept in ("", "*/*", "multipart/related"):
         response = client.get(f"{run}/result", headers={"Accept": accept})
