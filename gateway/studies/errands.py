@@ -125,6 +125,7 @@ class ErrandRunner(Generic[Item]):
             if due_at > now:
                 return min(self._longest_pause, due_at - now)
             with self._index.writing() as connection:
+                now = self._clock()  # the turn to write may have taken as long as a lease
                 item = self._errands.claim(connection, now, self._lease, busy)
             if item is None:  # what is due waits for a receiver, whose try has this look again
                 break
@@ -142,6 +143,7 @@ class ErrandRunner(Generic[Item]):
             old = [flight for flight in self._flying.values() if now >= flight.leased_at + self._lease / 3]
         if old:
             with self._index.writing() as connection:
+                now = self._clock()
                 for flight in old:
                     self._errands.renew(connection, flight.item, flight.leased_at + self._lease, now + self._lease)
                     flight.leased_at = now
