@@ -71,13 +71,14 @@ def test_a_file_that_was_begun_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_process_has_begun_is_removed_by_the_next(tmp_path: Path) -> None:
-    (tmp_path / "folds").mkdir()
-    for name in (f"{PARTIAL}0123456789abcdef", f"{PARTIAL}notes"):
-        (tmp_path / "folds" / name).write_bytes(UNET[:10])
+    of_another, killed, foreign = f"{PARTIAL}{'a' * 16}", f"{PARTIAL}{'b' * 16}", f"{PARTIAL}notes"
+    for folder, name in (("other", of_another), ("folds", killed), ("folds", foreign)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_bytes(UNET[:10])
     found = bundle(tmp_path)
     found.missing()
     found.close()
-    assert left(tmp_path) == {LOCK, f"{PARTIAL}notes"}
+    assert left(tmp_path) == {LOCK, of_another, foreign}
 
 
 def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:

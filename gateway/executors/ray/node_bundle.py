@@ -55,10 +55,14 @@ class NodeBundle:
             return missing
 
     def _remove_partial(self) -> None:
-        """Remove what killed processes have left half written: only who has the lock writes."""
-        for path in self._folder.rglob(f"{PARTIAL}*"):
-            if UNFINISHED.fullmatch(path.name):
-                path.unlink(missing_ok=True)
+        """Remove what killed processes have left half written: only who has the lock writes.
+
+        A folder below may be that of another bundle, which has a lock of its own.
+        """
+        for folder in {self._path(key).parent for key in self._files}:
+            for path in folder.glob(f"{PARTIAL}*"):
+                if UNFINISHED.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
 
     def _compared(self) -> list[str]:
         missing = [key for key in self._files if not self._path(key).exists()]
