@@ -108,7 +108,7 @@ def secret_of(path: Path | None, own: bytes) -> bytes:
         secret = path.read_bytes()
     except OSError as error:
         raise ValueError(f"ui_secret_file (GATEWAY_UI_SECRET_FILE): {error.strerror}.") from error
-    if len(secret) < SHORTEST_SECRET:
+    if len(secret) < SHORTEST_SECRET or not secret.strip():
         raise ValueError(f"ui_secret_file (GATEWAY_UI_SECRET_FILE) should hold {SHORTEST_SECRET} bytes or more.")
     return hashlib.sha256(secret.strip()).digest()  # an editor ends a file with a newline
 

@@ -25,7 +25,7 @@ MOST = 255
 LAYER_BYTES = 1 << 30
 """Bytes of all layers of regions that overlap, which a file has one after another: 13 of 300 slices of 512 x 512."""
 TOO_MANY_LAYERS = (
-    f"So many regions of the answer overlap that their layers exceed {LAYER_BYTES} bytes (LAYER_BYTES): let the last "
+    f"So many regions of the answer overlap that their layers exceed {LAYER_BYTES >> 30} GiB: let the last "
     "one cover the others by result_overlap last, or ask the model's own route for all masks."
 )
 OVERLAP = (

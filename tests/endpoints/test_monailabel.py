@@ -222,7 +222,7 @@ def test_layers_of_regions_that_overlap_are_bounded(
 ) -> None:
     monkeypatch.setattr(label_maps, "LAYER_BYTES", 2 * values(slices).size - 1)
     asked = {"result_extension": ".seg.nrrd"}
-    assert "LAYER_BYTES" in refused(infer(client, "overlapping", slices, **asked), 406, "not-acceptable")
+    assert "their layers exceed 1 GiB" in refused(infer(client, "overlapping", slices, **asked), 406, "not-acceptable")
     monkeypatch.setattr(label_maps, "LAYER_BYTES", 2 * values(slices).size)
     answered(infer(client, "overlapping", slices, **asked))
 

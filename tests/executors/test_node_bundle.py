@@ -53,6 +53,20 @@ def test_a_file_that_is_another_is_refused_and_left(tmp_path: Path) -> None:
     assert (tmp_path / "head.bin").read_bytes() == b"other"
 
 
+def test_a_link_in_place_of_the_lock_is_refused_and_what_it_names_left(tmp_path: Path) -> None:
+    (tmp_path / "other").write_bytes(b"other")
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / LOCK).symlink_to(tmp_path / "other")
+    with pytest.raises(BundleRefused, match="has no place"):
+        bundle(tmp_path / "weights").missing()
+    assert (tmp_path / "other").read_bytes() == b"other"
+
+
+def test_a_user_without_a_home_has_no_folder_below_it() -> None:
+    with pytest.raises(BundleRefused, match="has no place"):
+        bundle(Path("~nobody-has-this-name")).missing()
+
+
 def test_bytes_that_are_not_those_of_the_digest_leave_no_file(tmp_path: Path) -> None:
     found = bundle(tmp_path)
     found.missing()

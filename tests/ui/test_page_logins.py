@@ -202,7 +202,8 @@ class TestLogins:
         (tmp_path / "random").write_bytes(b"\n" + bytes(30) + b" ")  # bytes that happen to be white space
         assert secret_of(tmp_path / "random", self.SECRET)
         (tmp_path / "short").write_bytes(b"x")
-        for name in ("short", "none"):
+        (tmp_path / "blank").write_bytes(b" " * 32)  # all files of blanks would be one secret
+        for name in ("short", "blank", "none"):
             with pytest.raises(ValueError, match="GATEWAY_UI_SECRET_FILE"):
                 secret_of(tmp_path / name, self.SECRET)
 

@@ -33,7 +33,7 @@ class NodeBundle:
 
     def __init__(self, name: str, folder: str, files: Mapping[str, str]) -> None:
         self._name = name
-        self._folder = Path(folder).expanduser()
+        self._folder = Path(folder)
         self._files = files
         self._lock: BinaryIO | None = None
         self._unfinished: tuple[Path, BinaryIO] | None = None
@@ -45,10 +45,11 @@ class NodeBundle:
         Raises BundleRefused where a file is another.
         """
         with self._refusing():
+            self._folder = self._folder.expanduser()
             missing = self._compared()
             if missing and self._lock is None:
                 self._folder.mkdir(parents=True, exist_ok=True)
-                self._lock = (self._folder / LOCK).open("wb")
+                self._lock = os.fdopen(_open_lock(self._folder / LOCK), "wb")
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
                 self._remove_partial()
                 missing = self._compared()  # another process may have written them meanwhile
@@ -118,8 +119,12 @@ class NodeBundle:
 
     @contextlib.contextmanager
     def _refusing(self) -> Iterator[None]:
-        """Have errors of the system and of a key raise BundleRefused."""
+        """Have errors of the system and of a key raise BundleRefused; RuntimeError is a user without a home."""
         try:
             yield
-        except (OSError, KeyRefused) as error:
+        except (OSError, KeyRefused, RuntimeError) as error:
             raise BundleRefused(f"the bundle {self._name} has no place in {self._folder}: {error}") from error
+
+
+def _open_lock(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)

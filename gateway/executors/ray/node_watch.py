@@ -81,9 +81,14 @@ class NodeWatch:
                     raise
 
     def address(self, node: str) -> tuple[str, int]:
-        """Return where the raylet of a node listens: its death is known by that before its replicas end."""
-        found = next(one for one in self._ray.nodes() if one["NodeID"] == node)
-        return found["NodeManagerAddress"], found["NodeManagerPort"]
+        """Return where the raylet of a node listens: its death is known by that before its replicas end.
+
+        A node that Ray no longer lists has its id and port 0, where nothing is known of who listens.
+        """
+        for one in self._ray.nodes():
+            if one["NodeID"] == node:
+                return one["NodeManagerAddress"], one["NodeManagerPort"]
+        return node, 0
 
     def _is_followed(self, node: str) -> bool:
         """Return True while a replica is there; else the next one begins again."""
