@@ -7,7 +7,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Each test file runs in one process, so that its servers start once. Two processes for each core: tests of servers
 # wait for events half of their time. A process collects a file when it runs it (tests/file_by_file.py), so nobody knows
 # the number of tests, and no percentage is shown.
-PARALLEL := -n $(shell expr 2 '*' $$(nproc)) --dist loadfile --no-loadscope-reorder -o console_output_style=classic
+PARALLEL := -n $(shell expr 2 '*' $$(nproc)) --dist loadfile --no-loadscope-reorder
 # The first engine of these that is installed.
 ENGINE ?= $(shell for engine in docker podman buildah; do command -v $$engine >/dev/null && echo $$engine && break; done)
 IMAGE ?= gateway

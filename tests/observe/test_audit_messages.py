@@ -77,7 +77,7 @@ def test_each_record_of_dicomweb_is_a_message(tmp_path: Path) -> None:
     requestors = [one.findall("ActiveParticipant")[0] for one in messages]
     assert {one.get("UserID") for one in requestors} == {"pacs"}
     assert [one[0].get("csd-code") for one in requestors] == ["110153", "110152", "110152", "110153"]
-    assert not [word for word in ("doe", "Doe", "4711", *uids(data)) if word in out.read_text()]
+    assert not [word for word in ("doe", "Doe", "MRN-4711", *uids(data)) if word in out.read_text()]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ CALLERS: dict[str, tuple[Role, ...]] = {
     "reader": ("read",),
     "admin": ("admin",),
 }
-PATIENT = ("Doe", "4711")
+PATIENT = ("Doe", "MRN-4711")
 
 
 @pytest.fixture(scope="module")

@@ -146,7 +146,7 @@ def test_instances_of_two_studies_are_not_one() -> None:
 def test_the_repr_of_a_volume_has_nothing_of_the_patient() -> None:
     whole = study(parts(series()))
     shown = [whole, whole.series[0], whole.series[0].volume(), image(whole.instances[0])]
-    assert not any(PATIENT in repr(one) or "4711" in repr(one) for one in shown)
+    assert not any(PATIENT in repr(one) or "MRN-4711" in repr(one) for one in shown)
     assert np.array_equal(shown[2].shape, (5, ROWS, COLUMNS))  # type: ignore[attr-defined]
 
 

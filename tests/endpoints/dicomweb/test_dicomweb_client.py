@@ -60,7 +60,7 @@ def uids(dataset: pydicom.Dataset) -> tuple[str, str, str]:
 
 def test_it_searches_on_every_level(client: DICOMwebClient) -> None:
     assert len(client.search_for_studies()) == 3
-    assert len(client.search_for_studies(search_filters={"PatientID": "4711"}, fields=["PatientName"])) == 1
+    assert len(client.search_for_studies(search_filters={"PatientID": "MRN-4711"}, fields=["PatientName"])) == 1
     assert len(client.search_for_studies(limit=1, offset=1)) == 1
     assert len(client.search_for_studies(limit=1, get_remaining=True)) == 3
     assert client.search_for_studies(search_filters={"PatientID": "nobody"}) == []

@@ -49,7 +49,7 @@ def test_it_stores_searches_and_fetches(peers: Any) -> None:
 
     found = requests.post(
         f"{running.url}/dicom-web/servers/gateway/qido",
-        json={"Uri": "/studies", "Arguments": {"PatientID": "4711"}},
+        json={"Uri": "/studies", "Arguments": {"PatientID": "MRN-4711"}},
         timeout=60,
     )
     assert found.status_code == 200, found.text

@@ -36,7 +36,7 @@ def test_turned_off_it_leaves_no_names_and_turned_on_it_finds_what_is_stored(tmp
     off.open()
     assert rows(off) == 0
     again = Web(application(tmp_path))
-    assert eventually(lambda: again.find(PatientID="4711"))
+    assert eventually(lambda: again.find(PatientID="MRN-4711"))
 
 
 def test_addresses_are_those_that_are_configured(tmp_path: Path) -> None:
