@@ -38,7 +38,8 @@ def implicit() -> bytes:
     dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
     file = io.BytesIO()
     dataset.save_as(file, enforce_file_format=True)
-    return file.getvalue()[:500]
+    data = file.getvalue()
+    return data[: data.index(b"\x08\x00\x60\x00\2\0\0\0CT") + 9]  # within Modality: the lengths of UIDs differ
 
 
 def with_syntax(syntax: str) -> bytes:
@@ -52,7 +53,7 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "an unknown representation": (lambda: before(MODALITY, b"\x08\x00\x5a\x00ZZ\0\0\4\0\0\0abcd"), r"\(0008,005A\)"),
     "pixels of an unknown one": (lambda: plain().replace(PIXELS, PIXELS[:4] + b"ZZ"), r"PixelData \(7FE0,0010\)"),
     "cut off within a value": (lambda: cut_at(MODALITY, 9), r"cut off .* Modality \(0008,0060\)"),
-    "cut off in implicit VR": (lambda: implicit(), "cut off within its header, in "),
+    "cut off in implicit VR": (lambda: implicit(), r"cut off within its header, in Modality \(0008,0060\)"),
     "cut off at once": (lambda: cut_at(b"\x08\x00\x16\x00UI", 0), "before the first element"),
 }
 
