@@ -22,7 +22,9 @@ from tests.ray_packages import installed
 from tests.waiting import PATIENCE, eventually
 
 # a busy machine makes an example slow, and no example is wrong for that
-hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile(
+    "patient", deadline=None, max_examples=60, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.register_profile("fast", hypothesis.settings.get_profile("patient"), max_examples=FAST)
 hypothesis.settings.load_profile(PROFILE)
 LISTENING = re.compile(r"Listening at: (https?)://(?:127\.0\.0\.1|0\.0\.0\.0):(\d+)")

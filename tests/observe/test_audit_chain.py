@@ -122,7 +122,7 @@ def test_a_record_that_stands_there_twice_is_found(
     assert not checked(spoilt(tmp_path_factory, b"".join(content), made[1])).whole
 
 
-@settings(deadline=None, max_examples=examples(200))
+@settings(deadline=None, max_examples=examples(100))
 @given(data=st.data())
 def test_a_changed_byte_is_found(tmp_path_factory: pytest.TempPathFactory, made: Made, data: st.DataObject) -> None:
     content = bytearray(b"".join(made[0]))
@@ -382,7 +382,7 @@ def _cpu_seconds(auditor: Auditor, one: Outcome) -> float:
     return (time.thread_time() - started) / 10
 
 
-@settings(deadline=None, max_examples=examples(200))
+@settings(deadline=None, max_examples=examples(100))
 @given(junk=st.one_of(st.binary(max_size=200), st.just(b"[" * 100_000), st.just(b'{"seq":NaN}\n' * 30)))
 def test_a_file_of_any_bytes_is_reported_without_an_exception(
     tmp_path_factory: pytest.TempPathFactory, junk: bytes

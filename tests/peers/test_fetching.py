@@ -266,6 +266,7 @@ def test_a_run_fetches_in_its_attempt(site: Callable[..., Site]) -> None:
     here.app.close()
 
 
+@pytest.mark.slow  # half a minute between two tries
 def test_a_run_waits_for_its_peer_for_a_limited_time(site: Callable[..., Site]) -> None:
     here = site(lambda _: [], run_peer_wait=1.0)
     run = here.session.post(f"{LOCAL}/runs?route=/sizes", json=ORDER).json()["id"]

@@ -53,7 +53,7 @@ def outcome(body: bytes, offsets: list[int]) -> list[ReadPart] | None:
         return None
 
 
-@settings(max_examples=examples(1500), deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(NEARLY_MESSAGES, OFFSETS)
 @example(b"--B\r\n\r\n--B--\r", [])
 @example(b"--B\r\n--BA: b\r\n\r\n--B--", [])

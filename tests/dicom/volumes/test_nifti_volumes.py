@@ -220,7 +220,7 @@ def test_a_model_that_reads_an_attribute_is_refused_by_its_keyword() -> None:
     st.lists(st.tuples(st.integers(0, 700), st.integers(0, 255)), min_size=1, max_size=6),
     st.integers(0, 800),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_damaged_file_is_read_or_refused_and_never_fails(
     data: bytes, changes: list[tuple[int, int]], length: int
 ) -> None:

@@ -225,7 +225,7 @@ WHOLE = parts([in_syntax(slice_at((0, 0, 0)), syntax) for syntax in (ExplicitVRL
 
 
 @given(st.sampled_from(WHOLE), st.lists(st.tuples(st.integers(132, 1300), st.integers(0, 255)), min_size=1, max_size=3))
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_a_file_with_broken_bytes_is_read_as_the_plain_function_reads_it_or_refused(
     part: io.BytesIO, changes: list[tuple[int, int]]
 ) -> None:
