@@ -50,6 +50,8 @@ class Index:
         """
         location = _url(folder, url)
         self._engine = _engine(location, durable)
+        self._closed = False
+        event.listen(self._engine, "checkin", self._returned)
         self._sqlite = self._engine.dialect.name == "sqlite"
         self._writer = threading.Lock()
         self._files = _IndexFiles(_path(location) if self._sqlite else None)
@@ -61,8 +63,14 @@ class Index:
         self.now()  # measured before threads ask: those that ask meanwhile get what is known
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close its connections; those in use once they are free."""
+        self._closed = True
         self._engine.dispose()
+
+    def _returned(self, _connection: Any, record: Any) -> None:
+        """A connection is free: a pool that was disposed of would keep it open."""
+        if self._closed:
+            record.invalidate()
 
     @property
     def is_sqlite(self) -> bool:

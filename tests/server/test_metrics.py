@@ -73,13 +73,16 @@ def slow(server: Server, until: Path) -> bool:
 
 
 def in_work(folder: Path) -> list[int]:
-    """The workers with requests in flight, by their notes."""
-    found = [
-        int(file.stem.rpartition("_")[2])
-        for file in folder.glob("gauge_livesum_*.db")
-        for key, value, _, _ in MmapedDict.read_all_values_from_file(str(file))
-        if "gateway_requests_in_flight" in key and value > 0
-    ]
+    """The workers with requests in flight, by their notes; those of a dead worker go while this reads."""
+    found = []
+    for file in folder.glob("gauge_livesum_*.db"):
+        with contextlib.suppress(FileNotFoundError):
+            values = list(MmapedDict.read_all_values_from_file(str(file)))
+            found += [
+                int(file.stem.rpartition("_")[2])
+                for key, value, _, _ in values
+                if "gateway_requests_in_flight" in key and value > 0
+            ]
     return sorted(found)
 
 
