@@ -1,6 +1,8 @@
 """The page where keys are on and no store is, and what hostile files and models can do to it: nothing."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from pydicom import dcmread
 from gateway.testing import phantom_study
 from tests.apps.shown import SCRIPT
 from tests.conftest import Serve
-from tests.ui.opened_page import key_of, opened_page
+from tests.ui.opened_page import OpenedPage, key_of, opened_page
 
 pytestmark = pytest.mark.server
 
@@ -31,6 +33,17 @@ def guarded(serve: Serve, keys: Path) -> tuple[str, str]:
     """The address of a gateway with keys and without a store, and a key."""
     key = key_of("reader", "infer,read,write", keys)
     return serve("tests.apps.shown:app", GATEWAY_API_KEYS_FILE=str(keys), GATEWAY_UI="on").url, key
+
+
+@contextmanager
+def reader_with_a_study(browser: Browser, guarded: tuple[str, str], folder: Path) -> Iterator[OpenedPage]:
+    """The page, where a reader has signed in and opened three slices of a phantom."""
+    url, key = guarded
+    phantom_study(folder, slices=3)
+    with opened_page(browser, url) as page:
+        page.sign_in(key, "reader")
+        page.open(folder)
+        yield page
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +76,8 @@ def test_nothing_shows_before_a_key_is_given_and_after_it_is_given_back(
 def test_a_login_that_has_ended_is_renewed_over_the_page_and_nothing_is_lost(
     browser: Browser, guarded: tuple[str, str], tmp_path: Path
 ) -> None:
-    url, key = guarded
-    phantom_study(tmp_path, slices=3)
-    with opened_page(browser, url) as page:
-        page.sign_in(key, "reader")
-        page.open(tmp_path)
+    _, key = guarded
+    with reader_with_a_study(browser, guarded, tmp_path) as page:
         page.choose("/region-growing")
         page.page.get_by_role("button", name="Begin").click()
         page.page.wait_for_selector(".question")
@@ -99,11 +109,8 @@ LOG_IN = """async key => {
 def test_a_login_in_another_tab_disturbs_nobody_but_another_caller(
     browser: Browser, guarded: tuple[str, str], other_key: str, tmp_path: Path
 ) -> None:
-    url, key = guarded
-    phantom_study(tmp_path, slices=3)
-    with opened_page(browser, url) as page:
-        page.sign_in(key, "reader")
-        page.open(tmp_path)
+    _, key = guarded
+    with reader_with_a_study(browser, guarded, tmp_path) as page:
         page.page.evaluate(LOG_IN, key)
         assert "above the threshold" in page.run("/segmentation-3d")
         assert page.page.locator(".notice, dialog.cover").count() == 0
@@ -137,11 +144,7 @@ def test_files_that_did_not_get_through_are_loaded_again_on_request(
 def test_an_answer_of_nothing_is_said_and_a_picture_of_a_model_is_no_study(
     browser: Browser, guarded: tuple[str, str], tmp_path: Path
 ) -> None:
-    url, key = guarded
-    phantom_study(tmp_path, slices=3)
-    with opened_page(browser, url) as page:
-        page.sign_in(key, "reader")
-        page.open(tmp_path)
+    with reader_with_a_study(browser, guarded, tmp_path) as page:
         assert "The model found nothing to show." in page.run("/nothing")
         page.run("/secondary-capture")
         page.page.locator(".finding").get_by_role("button", name="Show", exact=True).first.click()
