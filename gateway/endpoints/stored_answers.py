@@ -78,7 +78,7 @@ class StoredAnswer:
         """
         from gateway.representations import answer_objects
 
-        if answer_objects.has_objects(self.result):
+        if answer_objects.needs_no_objects(self.result):
             return self
         model = current_service().models.get(self.route)
         with admission_ticket() as ticket:

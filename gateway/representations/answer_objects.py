@@ -21,7 +21,7 @@ MEMBERS = ("bounding_boxes_2d", "linear_measurements_2d", "study_ml_json", "seri
 """Members of an answer that become objects, beside its masks."""
 
 
-def has_objects(result: Result) -> bool:
+def needs_no_objects(result: Result) -> bool:
     """Return True for an answer that is DICOM objects alone, or has nothing that could become one."""
     answer = SentAnswer.of(result)
     return all(kind == DICOM for kind in answer.media_types) and not any(answer.json.get(name) for name in MEMBERS)
